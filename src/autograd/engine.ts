@@ -1,0 +1,303 @@
+import { isFloatingPoint } from '../tensor/dtype.js';
+import { sameShape, showShape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { scoped } from '../tensor/tidy.js';
+import { isAnomalyEnabled, noteGradient } from './anomaly.js';
+import { isGradEnabled, setGradMode } from './mode.js';
+import { AccumulateGrad, edgeOf, runHooks, type Edge, type GradNode } from './node.js';
+import { primitives } from './primitives.js';
+
+export interface BackwardOptions {
+  /** Keep what the nodes saved, so that backward can run again. Default: the value of `createGraph`. */
+  retainGraph?: boolean;
+  /** Record the backward pass itself, for higher derivatives. */
+  createGraph?: boolean;
+}
+
+/** Max-heap on sequence numbers: the latest op first, accumulators at once. */
+class Ready {
+  private readonly heap: GradNode[] = [];
+
+  get size(): number {
+    return this.heap.length;
+  }
+
+  push(node: GradNode): void {
+    const heap = this.heap;
+    let i = heap.push(node) - 1;
+    while (i > 0) {
+      const up = (i - 1) >> 1;
+      if ((heap[up] as GradNode).sequence >= node.sequence) break;
+      heap[i] = heap[up] as GradNode;
+      i = up;
+    }
+    heap[i] = node;
+  }
+
+  pop(): GradNode {
+    const heap = this.heap;
+    const top = heap[0] as GradNode;
+    const last = heap.pop() as GradNode;
+    const n = heap.length;
+    if (n > 0) {
+      let i = 0;
+      for (;;) {
+        let child = 2 * i + 1;
+        if (child >= n) break;
+        if (child + 1 < n && (heap[child + 1] as GradNode).sequence > (heap[child] as GradNode).sequence) child++;
+        if ((heap[child] as GradNode).sequence <= last.sequence) break;
+        heap[i] = heap[child] as GradNode;
+        i = child;
+      }
+      heap[i] = last;
+    }
+    return top;
+  }
+}
+
+/** How many gradients each reachable node waits for. */
+function countDependencies(roots: readonly Edge[]): Map<GradNode, number> {
+  const counts = new Map<GradNode, number>();
+  const stack: GradNode[] = [];
+  for (const { node } of roots) {
+    if (!counts.has(node)) {
+      counts.set(node, 0);
+      stack.push(node);
+    }
+  }
+  while (stack.length > 0) {
+    const node = stack.pop() as GradNode;
+    for (const edge of node.edges) {
+      if (edge === null) continue;
+      const known = counts.get(edge.node);
+      counts.set(edge.node, (known ?? 0) + 1);
+      if (known === undefined) stack.push(edge.node);
+    }
+  }
+  return counts;
+}
+
+/** The nodes from which some target can be reached, targets included. */
+function leadingTo(counts: Map<GradNode, number>, targets: ReadonlySet<GradNode>): Set<GradNode> {
+  const nodes = [...counts.keys()].sort((a, b) => a.sequence - b.sequence);
+  const useful = new Set<GradNode>(targets);
+  for (const node of nodes) {
+    if (node.edges.some((edge) => edge !== null && useful.has(edge.node))) useful.add(node);
+  }
+  return useful;
+}
+
+interface Capture {
+  readonly edge: Edge;
+  grad: Tensor | null;
+}
+
+function checkGrad(node: GradNode, index: number, grad: Tensor): void {
+  const meta = node.outputs[index];
+  if (meta !== undefined && !sameShape(meta.shape, grad.shape)) {
+    throw new Error(
+      `backward: ${node.name} was given a gradient of shape ${showShape(grad.shape)} for an output of shape ${showShape(meta.shape)}`,
+    );
+  }
+}
+
+function accumulate(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
+  if (leaf.isDisposed) return;
+  if (leaf.hooks !== null && leaf.hooks.length > 0) grad = runHooks(leaf.hooks, grad);
+  const old = leaf.leafGrad;
+  if (old !== null) {
+    const sum = primitives().add(old, grad);
+    const seen = leaf.gradSeen;
+    leaf.leafGrad = sum.keep();
+    if (!seen && !old.isDisposed) old.disposeBy('gradient accumulation');
+    leaf.gradSeen = seen && createGraph;
+    return;
+  }
+  // A gradient that nobody else holds is taken as it is; a view or a shared one is copied.
+  const own = !createGraph && grad.storage.exclusive && !grad.isKept && grad.isDense() && grad.dtype === leaf.dtype;
+  leaf.leafGrad = (own || createGraph ? grad : primitives().cloneLike(grad, leaf)).keep();
+  leaf.gradSeen = createGraph;
+}
+
+/** Runs the tape from `roots`. With `captures`, gradients at those edges are returned and no leaf is touched. */
+function run(roots: readonly Edge[], seeds: readonly Tensor[], options: BackwardOptions, captures: Capture[] | null): void {
+  const createGraph = options.createGraph ?? false;
+  const retainGraph = options.retainGraph ?? createGraph;
+  const counts = countDependencies(roots);
+  const useful = captures === null ? null : leadingTo(counts, new Set(captures.map((capture) => capture.edge.node)));
+  const buffers = new Map<GradNode, (Tensor | null)[]>();
+  const ready = new Ready();
+
+  const deliver = (edge: Edge, grad: Tensor): void => {
+    checkGrad(edge.node, edge.index, grad);
+    let slots = buffers.get(edge.node);
+    if (slots === undefined) buffers.set(edge.node, (slots = []));
+    const before = slots[edge.index];
+    slots[edge.index] = before ? primitives().add(before, grad) : grad;
+    if (before && !before.isKept && !createGraph) before.disposeBy('backward()');
+  };
+
+  roots.forEach((edge, i) => deliver(edge, seeds[i] as Tensor));
+  for (const edge of roots) {
+    if (counts.get(edge.node) === 0) {
+      counts.set(edge.node, -1);
+      ready.push(edge.node);
+    }
+  }
+
+  while (ready.size > 0) {
+    const node = ready.pop();
+    const slots = buffers.get(node);
+    buffers.delete(node);
+    const wanted = useful === null || useful.has(node);
+    let grads: (Tensor | null)[] | null = null;
+    if (slots !== undefined && wanted) {
+      grads = node.outputs.map((_, i) => (slots[i] ? node.finishGrad(i, slots[i]) : null));
+    }
+    if (captures !== null && grads !== null) {
+      for (const capture of captures) {
+        if (capture.edge.node === node) capture.grad = grads[capture.edge.index] ?? null;
+      }
+    }
+    if (node instanceof AccumulateGrad) {
+      const grad = grads?.[0];
+      if (grad && captures === null) accumulate(node.leaf, grad, createGraph);
+      else if (grad && captures !== null && node.leaf.hooks?.length) {
+        const hooked = runHooks(node.leaf.hooks, grad);
+        for (const capture of captures) if (capture.edge.node === node) capture.grad = hooked;
+      }
+      continue;
+    }
+    let results: readonly (Tensor | null | undefined)[] = [];
+    const needs = node.edges.map((edge) => edge !== null && (useful === null || useful.has(edge.node)));
+    if (grads !== null && needs.includes(true)) {
+      const inputs = grads;
+      results = scoped(`backward of ${node.name}`, () => node.backward(inputs, needs));
+      if (isAnomalyEnabled()) {
+        for (const result of results) if (result) noteGradient(node.name, node.trace, primitives().hasNaN(result));
+      }
+    }
+    node.edges.forEach((edge, i) => {
+      if (edge === null) return;
+      const result = results[i];
+      if (result && needs[i]) deliver(edge, result);
+      const left = (counts.get(edge.node) as number) - 1;
+      counts.set(edge.node, left);
+      if (left === 0) ready.push(edge.node);
+    });
+    if (!retainGraph) node.saved?.release();
+    if (grads !== null && !createGraph) {
+      for (const grad of grads) if (grad && !grad.isDisposed && !grad.isKept && !held(grad, results, captures)) grad.disposeBy('backward()');
+    }
+  }
+}
+
+function held(grad: Tensor, results: readonly unknown[], captures: readonly Capture[] | null): boolean {
+  return results.includes(grad) || (captures !== null && captures.some((capture) => capture.grad === grad));
+}
+
+function seedFor(op: string, root: Tensor, given: Tensor | null | undefined): Tensor {
+  if (given === null || given === undefined) {
+    if (root.numel() !== 1) {
+      throw new Error(
+        `${op}: only a tensor of one element can start without a gradient; this one has shape ${showShape(root.shape)}. ` +
+          'Reduce it first (sum(), mean()) or pass the gradient',
+      );
+    }
+    return primitives().onesLike(root);
+  }
+  if (!sameShape(given.shape, root.shape)) {
+    throw new Error(`${op}: a gradient of shape ${showShape(given.shape)} does not fit a tensor of shape ${showShape(root.shape)}`);
+  }
+  // The engine frees gradients as it goes; the caller's stays the caller's.
+  return given.alias();
+}
+
+function rootEdge(op: string, root: Tensor): Edge {
+  const edge = isFloatingPoint(root.dtype) ? edgeOf(root) : null;
+  if (edge === null) {
+    throw new Error(
+      `${op}: this tensor (shape ${showShape(root.shape)}, ${root.dtype}) does not require grad and has no gradFn: ` +
+        'nothing that made it required grad, or it was made under noGrad()',
+    );
+  }
+  return edge;
+}
+
+function inMode<R>(createGraph: boolean, fn: () => R): R {
+  const before = setGradMode(createGraph);
+  try {
+    return scoped('backward()', fn);
+  } finally {
+    setGradMode(before);
+  }
+}
+
+/**
+ * Gradients of `roots` with respect to every leaf that requires grad, added into the leaves' `.grad`
+ * (`torch.autograd.backward`). A root of more than one element needs its gradient in `grads`.
+ */
+export function backward(
+  roots: Tensor | readonly Tensor[],
+  grads?: Tensor | readonly (Tensor | null)[] | null,
+  options: BackwardOptions = {},
+): void {
+  const list = roots instanceof Tensor ? [roots] : roots;
+  const given = grads === null || grads === undefined ? [] : grads instanceof Tensor ? [grads] : grads;
+  const edges = list.map((root) => rootEdge('backward', root));
+  inMode(options.createGraph ?? false, () => {
+    const seeds = list.map((root, i) => seedFor('backward', root, given[i]));
+    run(edges, seeds, options, null);
+  });
+}
+
+export interface GradOptions extends BackwardOptions {
+  gradOutputs?: Tensor | readonly (Tensor | null)[] | null;
+  /** Return null for an input the outputs do not depend on instead of throwing. */
+  allowUnused?: boolean;
+}
+
+/** `torch.autograd.grad`: the gradients of `outputs` with respect to `inputs`, returned; no `.grad` changes. */
+export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor | readonly Tensor[], options?: GradOptions & { allowUnused?: false }): Tensor[];
+export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor | readonly Tensor[], options: GradOptions): (Tensor | null)[];
+export function grad(
+  outputs: Tensor | readonly Tensor[],
+  inputs: Tensor | readonly Tensor[],
+  options: GradOptions = {},
+): (Tensor | null)[] {
+  const roots = outputs instanceof Tensor ? [outputs] : outputs;
+  const wanted = inputs instanceof Tensor ? [inputs] : inputs;
+  const gradOutputs = options.gradOutputs;
+  const given = gradOutputs === null || gradOutputs === undefined ? [] : gradOutputs instanceof Tensor ? [gradOutputs] : gradOutputs;
+  const edges = roots.map((root) => rootEdge('grad', root));
+  const captures: Capture[] = wanted.map((input, i) => {
+    const edge = edgeOf(input);
+    if (edge === null) throw new Error(`grad: input ${i} (shape ${showShape(input.shape)}) does not require grad`);
+    return { edge, grad: null };
+  });
+  const results = inMode(options.createGraph ?? false, () => {
+    const seeds = roots.map((root, i) => seedFor('grad', root, given[i]));
+    run(edges, seeds, options, captures);
+    return captures.map((capture) => capture.grad);
+  });
+  if (options.allowUnused !== true) {
+    const unused = results.indexOf(null);
+    if (unused >= 0) {
+      throw new Error(`grad: input ${unused} was not used to compute the outputs; pass { allowUnused: true } to get null for it`);
+    }
+  }
+  return results;
+}
+
+declare module '../tensor/tensor.js' {
+  interface Tensor {
+    /** Adds the gradients of this tensor into the leaves' `.grad`; see {@link backward}. */
+    backward(grad?: Tensor | null, options?: BackwardOptions): void;
+  }
+}
+
+Tensor.prototype.backward = function (grad?: Tensor | null, options?: BackwardOptions): void {
+  backward(this, grad ?? null, options);
+};
+
+export { isGradEnabled };

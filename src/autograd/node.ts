@@ -1,0 +1,209 @@
+import { isFloatingPoint, type DType } from '../tensor/dtype.js';
+import { watchSaved } from '../tensor/lifetime.js';
+import type { Shape } from '../tensor/shape.js';
+import type { Storage } from '../tensor/storage.js';
+import { Tensor, type TensorHook } from '../tensor/tensor.js';
+import { isAnomalyEnabled } from './anomaly.js';
+
+/** Where a gradient goes next: input `index` of `node`. */
+export interface Edge {
+  readonly node: GradNode;
+  readonly index: number;
+}
+
+/** Gradients of a node's inputs, in the order of its edges; null where none flows. */
+export type InputGrads = readonly (Tensor | null | undefined)[];
+
+export type BackwardFn = (grads: readonly (Tensor | null)[], needs: readonly boolean[]) => InputGrads;
+
+let sequence = 0;
+let liveNodes = 0;
+
+/** Number of tape nodes recorded since the process started; a frozen prefix adds none. */
+export const recordedNodes = (): number => liveNodes;
+
+export interface OutputMeta {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** One recorded op. Nodes only point towards the leaves. */
+export class GradNode {
+  /** Later ops have larger numbers; the engine runs nodes from the largest down. */
+  readonly sequence: number;
+  readonly outputs: OutputMeta[] = [];
+  /** Stack of the forward call, kept in anomaly mode. */
+  readonly trace: string | undefined;
+  private hookLists: TensorHook[][] | null = null;
+  private retained: (WeakRef<Tensor> | undefined)[] | null = null;
+
+  constructor(
+    readonly name: string,
+    readonly edges: readonly (Edge | null)[],
+    readonly saved: SavedTensors | null,
+    private readonly fn: BackwardFn,
+    order?: number,
+  ) {
+    this.sequence = order ?? sequence++;
+    if (order === undefined) liveNodes++;
+    if (saved !== null && saved.count > 0) watchSaved(this, saved);
+    if (isAnomalyEnabled()) this.trace = new Error(`forward of ${name}`).stack;
+  }
+
+  /** Makes `tensor` this node's next output. */
+  addOutput(tensor: Tensor): void {
+    const index = this.outputs.length;
+    this.outputs.push({ shape: tensor.shape, dtype: tensor.dtype });
+    if (!isFloatingPoint(tensor.dtype)) return;
+    tensor.node = this;
+    tensor.outputIndex = index;
+    tensor.wantsGrad = false;
+  }
+
+  backward(grads: readonly (Tensor | null)[], needs: readonly boolean[]): InputGrads {
+    return this.fn(grads, needs);
+  }
+
+  hooksOf(index: number): TensorHook[] {
+    this.hookLists ??= [];
+    return (this.hookLists[index] ??= []);
+  }
+
+  retainGrad(tensor: Tensor): void {
+    this.retained ??= [];
+    this.retained[tensor.outputIndex] = new WeakRef(tensor);
+  }
+
+  /** @internal Runs tensor hooks and `retainGrad` for output `index`. */
+  finishGrad(index: number, grad: Tensor): Tensor {
+    const hooks = this.hookLists?.[index];
+    if (hooks !== undefined) grad = runHooks(hooks, grad);
+    const keeper = this.retained?.[index]?.deref();
+    if (keeper !== undefined) keeper.grad = grad.keep();
+    return grad;
+  }
+}
+
+/** @internal A user's hook may hold on to the gradient it sees, so from then on only the collector may free it. */
+export function runHooks(hooks: readonly TensorHook[], grad: Tensor): Tensor {
+  for (const hook of [...hooks]) {
+    grad.keep();
+    grad = hook(grad) ?? grad;
+  }
+  return grad;
+}
+
+/** @internal Where the gradient of `tensor` goes; null when it needs none. */
+export function edgeOf(tensor: Tensor): Edge | null {
+  if (tensor.node !== null) return { node: tensor.node, index: tensor.outputIndex };
+  if (!tensor.wantsGrad) return null;
+  tensor.accumulator ??= new AccumulateGrad(tensor);
+  return { node: tensor.accumulator, index: 0 };
+}
+
+/** The end of the tape: adds into a leaf's `.grad`. It runs as soon as the whole gradient is known. */
+export class AccumulateGrad extends GradNode {
+  constructor(readonly leaf: Tensor) {
+    super('AccumulateGrad', [], null, () => [], Number.MAX_SAFE_INTEGER);
+    this.outputs.push({ shape: leaf.shape, dtype: leaf.dtype });
+  }
+}
+
+interface SavedEntry {
+  storage: Storage | null;
+  readonly version: number;
+  readonly shape: Shape;
+  readonly strides: readonly number[];
+  readonly offset: number;
+  readonly dtype: DType;
+  /** The leaf itself, or where the tensor came from; for double backward. */
+  readonly leaf: Tensor | null;
+  readonly edge: Edge | null;
+  /** Index among the saving node's own outputs, or -1. */
+  readonly ownOutput: number;
+}
+
+/** What a node keeps for its backward: storages with the versions they had, not handles. */
+export class SavedTensors {
+  private readonly entries: (SavedEntry | null)[] = [];
+  private released = false;
+
+  get count(): number {
+    return this.entries.length;
+  }
+
+  /** Bytes held by the entries, shared storages counted once. */
+  get bytes(): number {
+    const seen = new Set<Storage>();
+    for (const entry of this.entries) if (entry?.storage) seen.add(entry.storage);
+    let sum = 0;
+    for (const storage of seen) sum += storage.bytes;
+    return sum;
+  }
+
+  save(tensor: Tensor | null | undefined, ownOutput = -1): void {
+    if (tensor === null || tensor === undefined) {
+      this.entries.push(null);
+      return;
+    }
+    if (tensor.isInference) {
+      throw new Error('a tensor made in inferenceMode cannot be saved for backward; clone() it outside first');
+    }
+    const own = ownOutput >= 0;
+    this.entries.push({
+      storage: tensor.storage.retain(),
+      version: tensor.storage.version,
+      shape: tensor.shape,
+      strides: tensor.strides,
+      offset: tensor.offset,
+      dtype: tensor.dtype,
+      leaf: !own && tensor.node === null && tensor.wantsGrad ? tensor : null,
+      edge: !own && tensor.node !== null ? { node: tensor.node, index: tensor.outputIndex } : null,
+      ownOutput,
+    });
+  }
+
+  /** Handles on the saved tensors, checked for in-place changes. */
+  unpack(owner: GradNode): (Tensor | null)[] {
+    if (this.released) {
+      throw new Error(
+        `backward: the tensors that ${owner.name} saved were already freed by an earlier backward(). ` +
+          'Pass { retainGraph: true } to the first one to go back twice',
+      );
+    }
+    return this.entries.map((entry) => {
+      if (entry === null) return null;
+      const storage = entry.storage as Storage;
+      if (storage.version !== entry.version) {
+        throw new Error(
+          `backward: a tensor of shape [${entry.shape.join(', ')}] that ${owner.name} needs was changed in place by ` +
+            `${storage.writer} after it was saved (version ${storage.version}, expected ${entry.version}). ` +
+            'Use the out-of-place form, or clone() before changing it',
+        );
+      }
+      if (entry.leaf !== null && !entry.leaf.isDisposed) return entry.leaf;
+      const tensor = new Tensor(storage, entry.shape, entry.dtype, { strides: entry.strides, offset: entry.offset });
+      if (entry.leaf !== null) {
+        tensor.wantsGrad = true;
+        tensor.accumulator = entry.leaf.accumulator;
+      } else if (entry.ownOutput >= 0) {
+        tensor.node = owner;
+        tensor.outputIndex = entry.ownOutput;
+      } else if (entry.edge !== null) {
+        tensor.node = entry.edge.node;
+        tensor.outputIndex = entry.edge.index;
+      }
+      return tensor;
+    });
+  }
+
+  release(): void {
+    if (this.released) return;
+    this.released = true;
+    for (const entry of this.entries) {
+      entry?.storage?.release();
+      if (entry) entry.storage = null;
+    }
+    this.entries.length = 0;
+  }
+}

@@ -1,0 +1,23 @@
+import type { Tensor } from '../tensor/tensor.js';
+
+/** The few ops the engine itself needs. The ops room, which is above this one, hands them in when it loads. */
+export interface Primitives {
+  add(a: Tensor, b: Tensor): Tensor;
+  onesLike(x: Tensor): Tensor;
+  zeros(shape: readonly number[], dtype: Tensor['dtype']): Tensor;
+  /** A dense copy in the layout of `like`. */
+  cloneLike(x: Tensor, like: Tensor): Tensor;
+  /** Zero-dim bool: does `x` hold a NaN? */
+  hasNaN(x: Tensor): Tensor;
+}
+
+let registered: Primitives | null = null;
+
+export function registerPrimitives(primitives: Primitives): void {
+  registered = primitives;
+}
+
+export function primitives(): Primitives {
+  if (registered === null) throw new Error("autograd: the ops were not loaded; import from 'kindling'");
+  return registered;
+}

@@ -1,0 +1,79 @@
+import { runtime } from '../device/index.js';
+import type { Storage } from './storage.js';
+import type { Tensor } from './tensor.js';
+
+/**
+ * The backstop for handles that no scope owns (a script's own batches, outputs and losses): the garbage collector
+ * finds them and a FinalizationRegistry returns their memory. So that a plain PyTorch-style loop stays flat, the
+ * collector is nudged while the script waits for the GPU anyway, and only when there is enough to win.
+ */
+const registry = new FinalizationRegistry<Escape>((escape) => settle(escape));
+
+interface Escape {
+  readonly storage: Storage;
+  readonly bytes: number;
+}
+
+let escapedSinceNudge = 0;
+let nudgeCostMs = 1;
+let lastNudge = 0;
+let collect: (() => void) | null | undefined;
+
+/** At most this share of wall time goes into nudged collections. */
+const nudgeShare = 0.1;
+/** Garbage below this many bytes is not worth a collection. */
+const nudgeBytes = 64 * 1024;
+
+function settle(escape: Escape): void {
+  escape.storage.release();
+}
+
+/** Hands a tensor to the garbage collector's care. */
+export function watch(tensor: Tensor, storage: Storage): void {
+  registry.register(tensor, { storage, bytes: storage.bytes }, tensor);
+  escapedSinceNudge += storage.bytes;
+}
+
+export function unwatch(tensor: Tensor): void {
+  registry.unregister(tensor);
+}
+
+/** Tape entries that a dropped graph never consumed release what they saved. */
+const graphs = new FinalizationRegistry<{ release(): void }>((saved) => saved.release());
+
+export function watchSaved(owner: object, saved: { release(): void }): void {
+  graphs.register(owner, saved);
+}
+
+/** In Node the engine can ask for a collection without a command line flag; elsewhere the browser decides. */
+async function findCollector(): Promise<(() => void) | null> {
+  const given = (globalThis as { gc?: () => void }).gc;
+  if (given !== undefined) return given;
+  if (typeof process === 'undefined' || process.versions?.node === undefined) return null;
+  try {
+    const [v8, vm] = ['node:v8', 'node:vm'];
+    const { setFlagsFromString } = (await import(/* @vite-ignore */ v8)) as typeof import('node:v8');
+    const { runInNewContext } = (await import(/* @vite-ignore */ vm)) as typeof import('node:vm');
+    setFlagsFromString('--expose-gc');
+    return runInNewContext('gc') as () => void;
+  } catch {
+    return null;
+  }
+}
+
+/** Called while the script waits for the GPU: collects when enough handles have escaped since the last time. */
+export function nudge(): void {
+  if (escapedSinceNudge < nudgeBytes || !collect) return;
+  const now = performance.now();
+  if (now - lastNudge < nudgeCostMs / nudgeShare) return;
+  collect();
+  lastNudge = performance.now();
+  nudgeCostMs = Math.max(0.5, lastNudge - now);
+  escapedSinceNudge = 0;
+}
+
+/** Connects the nudge to the runtime's idle moments; called once by `init`. */
+export async function installLifetime(): Promise<void> {
+  if (collect === undefined) collect = await findCollector();
+  runtime().cpuIdleHook.add(nudge);
+}

@@ -1,0 +1,76 @@
+import { runtime, type DeviceBuffer } from '../device/index.js';
+
+/**
+ * A GPU buffer with its holders (tensor handles and tape entries), its version, and the op that last wrote it.
+ * When the last holder lets go the buffer returns to the pool; reuse is safe because the queue runs in order.
+ */
+export class Storage {
+  private holders = 0;
+  private buffer: DeviceBuffer | null;
+  /** Bumped by every in-place write; the tape compares it to find a saved tensor that was changed. */
+  version = 0;
+  /** The op that made the current contents, for error messages. */
+  writer: string;
+  /** Copies derived from these contents (packed weights, ...), dropped when the version moves on. */
+  derived: Map<string, { version: number; storage: Storage }> | null = null;
+
+  constructor(
+    readonly bytes: number,
+    op: string,
+  ) {
+    this.writer = op;
+    this.buffer = runtime().alloc(Math.max(16, bytes), op);
+  }
+
+  get deviceBuffer(): DeviceBuffer {
+    if (this.buffer === null) throw new Error(`internal: the storage made by ${this.writer} was already released`);
+    return this.buffer;
+  }
+
+  /** True when one holder is left, so that its contents may be taken over. */
+  get exclusive(): boolean {
+    return this.holders === 1;
+  }
+
+  get released(): boolean {
+    return this.buffer === null;
+  }
+
+  retain(): this {
+    this.holders++;
+    return this;
+  }
+
+  release(): void {
+    if (--this.holders > 0 || this.buffer === null) return;
+    this.dropDerived();
+    const buffer = this.buffer;
+    this.buffer = null;
+    buffer.owner.free(buffer);
+  }
+
+  bumpVersion(op: string): void {
+    this.version++;
+    this.writer = op;
+  }
+
+  /**
+   * A storage computed from this one's present contents, made once per version: `make` runs when there is none yet.
+   * It lives as long as this storage or until the next in-place write is noticed here.
+   */
+  derive(key: string, make: () => Storage): Storage {
+    this.derived ??= new Map();
+    const known = this.derived.get(key);
+    if (known !== undefined && known.version === this.version) return known.storage;
+    known?.storage.release();
+    const storage = make().retain();
+    this.derived.set(key, { version: this.version, storage });
+    return storage;
+  }
+
+  private dropDerived(): void {
+    if (this.derived === null) return;
+    for (const { storage } of this.derived.values()) storage.release();
+    this.derived = null;
+  }
+}

@@ -1,0 +1,345 @@
+import { runtime, type DeviceBuffer } from '../device/index.js';
+import type { GradNode } from '../autograd/node.js';
+import { bytesPerElement, decode, encode, isFloatingPoint, type DType, type TypedArray } from './dtype.js';
+import { unwatch, watch } from './lifetime.js';
+import { currentScope, tensorBrand } from './scope.js';
+import { contiguousStrides, isContiguous, isDense, numel, showShape, type Shape } from './shape.js';
+import { Storage } from './storage.js';
+
+/** Nested arrays as `toArray()` gives and `tensor()` takes. */
+export type NestedArray = number | boolean | readonly NestedArray[];
+
+/** A function that sees, and may replace, a gradient on its way back. */
+export type TensorHook = (grad: Tensor) => Tensor | void;
+
+export interface HookHandle {
+  remove(): void;
+}
+
+export interface TensorInit {
+  readonly strides?: readonly number[];
+  /** In elements. */
+  readonly offset?: number;
+}
+
+/**
+ * A strided view of GPU memory, as `torch.Tensor`. Values are read asynchronously (`await t.item()`,
+ * `await t.data()`, `await t.toArray()`); everything else is synchronous and recorded for the GPU.
+ */
+export class Tensor {
+  declare readonly [tensorBrand]: true;
+  readonly shape: Shape;
+  /** In elements. */
+  readonly strides: readonly number[];
+  /** In elements, from the start of the storage. */
+  readonly offset: number;
+  readonly dtype: DType;
+
+  /** Name a parameter or buffer got from its module; used in messages. */
+  name = '';
+
+  /** @internal */ node: GradNode | null = null;
+  /** @internal */ outputIndex = 0;
+  /** @internal */ wantsGrad = false;
+  /** @internal */ leafGrad: Tensor | null = null;
+  /** @internal Set once user code has held the gradient: then only the garbage collector may free it. */
+  gradSeen = false;
+  /** @internal */ accumulator: GradNode | null = null;
+  /** @internal */ hooks: TensorHook[] | null = null;
+  /** @internal */ keepsGrad = false;
+  /** @internal */ isView = false;
+  /** @internal */ isInference = false;
+  /** @internal */ scopeMark = 0;
+  /** @internal */ isKept = false;
+  private memory: Storage | null;
+  private watched = false;
+  private freedBy = '';
+
+  /** @internal Use `tensor()` and its kin. The handle joins the open scope, or else the garbage collector's care. */
+  constructor(storage: Storage, shape: Shape, dtype: DType, init?: TensorInit) {
+    this.memory = storage.retain();
+    this.shape = shape;
+    this.dtype = dtype;
+    this.strides = init?.strides ?? contiguousStrides(shape);
+    this.offset = init?.offset ?? 0;
+    const scope = currentScope();
+    if (scope !== null) scope.made.push(this);
+    else this.watch();
+  }
+
+  /** @internal A tensor with fresh, undefined contents; `strides` must be dense. */
+  static empty(shape: Shape, dtype: DType, op: string, strides?: readonly number[]): Tensor {
+    const storage = new Storage(numel(shape) * bytesPerElement[dtype], op);
+    return new Tensor(storage, shape, dtype, strides === undefined ? undefined : { strides });
+  }
+
+  /** @internal Uploads row-major values. */
+  static fromHost(values: ArrayLike<number>, shape: Shape, dtype: DType): Tensor {
+    const result = Tensor.empty(shape, dtype, 'tensor');
+    if (values.length > 0) runtime().write(result.deviceBuffer, 0, encode(values, dtype));
+    return result;
+  }
+
+  /** @internal Another handle on the same memory. */
+  alias(shape: Shape = this.shape, strides: readonly number[] = this.strides, offset = this.offset): Tensor {
+    const result = new Tensor(this.storage, shape, this.dtype, { strides, offset });
+    result.isView = true;
+    return result;
+  }
+
+  /** @internal The live storage; throws when the tensor was freed. */
+  get storage(): Storage {
+    if (this.memory === null) {
+      throw new Error(
+        `tensor of shape ${showShape(this.shape)} was freed by ${this.freedBy}. To use a tensor after the call that made it, ` +
+          'return it, store it on the module, or call .keep() on it',
+      );
+    }
+    return this.memory;
+  }
+
+  /** @internal */
+  get deviceBuffer(): DeviceBuffer {
+    return this.storage.deviceBuffer;
+  }
+
+  get ndim(): number {
+    return this.shape.length;
+  }
+
+  /** `torch.Tensor.dim()`. */
+  dim(): number {
+    return this.shape.length;
+  }
+
+  /** Number of elements. */
+  numel(): number {
+    return numel(this.shape);
+  }
+
+  /** The shape, or the size of one (possibly negative) dim. */
+  size(): Shape;
+  size(dim: number): number;
+  size(dim?: number): Shape | number {
+    if (dim === undefined) return this.shape;
+    const size = this.shape[dim < 0 ? dim + this.shape.length : dim];
+    if (size === undefined) throw new Error(`size: dim ${dim} is out of range for shape ${showShape(this.shape)}`);
+    return size;
+  }
+
+  /** Bytes of GPU memory its elements take. */
+  get nbytes(): number {
+    return this.numel() * bytesPerElement[this.dtype];
+  }
+
+  isFloatingPoint(): boolean {
+    return isFloatingPoint(this.dtype);
+  }
+
+  /** Row-major in memory. */
+  isContiguous(): boolean {
+    return isContiguous(this.shape, this.strides);
+  }
+
+  /** @internal */
+  isDense(): boolean {
+    return isDense(this.shape, this.strides);
+  }
+
+  // ---- autograd state
+
+  get requiresGrad(): boolean {
+    return this.wantsGrad || this.node !== null;
+  }
+
+  set requiresGrad(value: boolean) {
+    if (value && !isFloatingPoint(this.dtype)) {
+      throw new Error(`requiresGrad: only floating point tensors can require gradients, this one is ${this.dtype}`);
+    }
+    if (this.node !== null) {
+      if (value) return;
+      throw new Error(
+        `requiresGrad: this tensor is the result of ${this.node.name}; only leaves can be switched off. Use .detach()`,
+      );
+    }
+    this.wantsGrad = value;
+  }
+
+  /** As `tensor.requiresGrad = value`, returning the tensor. */
+  requiresGrad_(value = true): this {
+    this.requiresGrad = value;
+    return this;
+  }
+
+  get isLeaf(): boolean {
+    return this.node === null;
+  }
+
+  /** The tape node that made this tensor; null for leaves. */
+  get gradFn(): GradNode | null {
+    return this.node;
+  }
+
+  /** The accumulated gradient: on leaves that require grad after `backward()`, and where `retainGrad()` was asked. */
+  get grad(): Tensor | null {
+    if (this.leafGrad !== null) this.gradSeen = true;
+    return this.leafGrad;
+  }
+
+  set grad(value: Tensor | null) {
+    if (value !== null && (value.numel() !== this.numel() || value.dtype !== this.dtype)) {
+      throw new Error(
+        `grad: a gradient of shape ${showShape(value.shape)} (${value.dtype}) does not fit a tensor of shape ` +
+          `${showShape(this.shape)} (${this.dtype})`,
+      );
+    }
+    const old = this.leafGrad;
+    this.leafGrad = value;
+    if (old !== null && old !== value && !this.gradSeen && !old.isDisposed) old.disposeBy('a new gradient');
+    this.gradSeen = value !== null;
+    value?.keep();
+  }
+
+  /** Keep `.grad` of a non-leaf tensor after `backward()`. */
+  retainGrad(): void {
+    if (!this.requiresGrad) throw new Error('retainGrad: this tensor does not require grad');
+    if (this.node === null || this.keepsGrad) return;
+    this.keepsGrad = true;
+    this.node.retainGrad(this);
+  }
+
+  /** Calls `hook` with the gradient of this tensor when it is computed; what it returns replaces the gradient. */
+  registerHook(hook: TensorHook): HookHandle {
+    if (!this.requiresGrad) throw new Error('registerHook: this tensor does not require grad');
+    const hooks = this.node === null ? (this.hooks ??= []) : this.node.hooksOf(this.outputIndex);
+    hooks.push(hook);
+    return {
+      remove: () => {
+        const at = hooks.indexOf(hook);
+        if (at >= 0) hooks.splice(at, 1);
+      },
+    };
+  }
+
+  // ---- lifetime
+
+  get isDisposed(): boolean {
+    return this.memory === null;
+  }
+
+  /** Frees this handle now; the memory goes back to the pool unless the tape or another handle holds it. */
+  dispose(): void {
+    if (this.memory !== null) this.disposeBy('dispose()');
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Exempts this handle from the end of every enclosing scope. */
+  keep(): this {
+    if (this.memory !== null && !this.isKept) {
+      this.isKept = true;
+      if (!this.watched) this.watch();
+    }
+    return this;
+  }
+
+  /** @internal */
+  watch(): void {
+    if (this.watched || this.memory === null) return;
+    this.watched = true;
+    watch(this, this.memory);
+  }
+
+  /** @internal */
+  disposeBy(who: string): void {
+    const memory = this.memory;
+    if (memory === null) return;
+    this.memory = null;
+    this.freedBy = who;
+    if (this.watched) unwatch(this);
+    memory.release();
+  }
+
+  /** @internal Takes over the memory of `other` (same shape and dtype), e.g. for `loadStateDict` with another layout. */
+  adoptMemory(other: Tensor): void {
+    const fresh = other.storage.retain();
+    const old = this.storage;
+    if (this.watched) unwatch(this);
+    this.memory = fresh;
+    if (this.watched) watch(this, fresh);
+    old.release();
+  }
+
+  // ---- reading
+
+  /** All elements in logical row-major order: Float32Array, Int32Array, or Uint8Array (uint8, bool). */
+  async data(): Promise<TypedArray> {
+    const { shape, strides, dtype } = this;
+    const count = this.numel();
+    const size = bytesPerElement[dtype];
+    if (count === 0) return decode(new ArrayBuffer(0), dtype, 0);
+    let span = 1;
+    for (let i = 0; i < shape.length; i++) span += ((shape[i] as number) - 1) * (strides[i] as number);
+    const start = Math.floor((this.offset * size) / 4) * 4;
+    const skip = (this.offset * size - start) / size;
+    const bytes = Math.ceil(((span + skip) * size) / 4) * 4;
+    const raw = decode(await runtime().read(this.deviceBuffer, start, bytes), dtype, span + skip);
+    if (skip === 0 && isContiguous(shape, strides)) return raw.length === count ? raw : raw.slice(0, count);
+    return gather(raw, shape, strides, skip);
+  }
+
+  /** The value of a tensor of one element. */
+  async item(): Promise<number> {
+    if (this.numel() !== 1) {
+      throw new Error(`item: a tensor of shape ${showShape(this.shape)} has ${this.numel()} elements, expected one`);
+    }
+    return (await this.data())[0] as number;
+  }
+
+  /** Nested arrays; a number for a zero-dim tensor; booleans for bool. */
+  async toArray(): Promise<NestedArray> {
+    const values = await this.data();
+    let at = 0;
+    const build = (d: number): NestedArray => {
+      if (d === this.shape.length) {
+        const value = values[at++] as number;
+        return this.dtype === 'bool' ? value !== 0 : value;
+      }
+      return Array.from({ length: this.shape[d] as number }, () => build(d + 1));
+    };
+    return build(0);
+  }
+
+  /** What is known without a read; `await format(t)` shows the values. */
+  toString(): string {
+    const grad = this.node !== null ? `, gradFn=<${this.node.name}>` : this.wantsGrad ? ', requiresGrad=true' : '';
+    return `tensor(shape=${showShape(this.shape)}, dtype=${this.dtype}${grad}${this.isDisposed ? ', freed' : ''})`;
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+}
+
+Object.defineProperty(Tensor.prototype, tensorBrand, { value: true });
+
+function gather(raw: TypedArray, shape: Shape, strides: readonly number[], start: number): TypedArray {
+  const count = numel(shape);
+  const out = new (raw.constructor as new (n: number) => TypedArray)(count);
+  const index = new Array<number>(shape.length).fill(0);
+  const last = shape.length - 1;
+  let from = start;
+  for (let i = 0; i < count; i++) {
+    out[i] = raw[from] as number;
+    for (let d = last; d >= 0; d--) {
+      index[d] = (index[d] as number) + 1;
+      from += strides[d] as number;
+      if ((index[d] as number) < (shape[d] as number)) break;
+      from -= (index[d] as number) * (strides[d] as number);
+      index[d] = 0;
+    }
+  }
+  return out;
+}
