@@ -1,0 +1,61 @@
+import { builtinModules } from 'node:module';
+import tseslint from 'typescript-eslint';
+import { roomsRule } from './scripts/eslint-rooms.mjs';
+
+/** Files that only Node ever loads; everything else in `src` also runs in a browser. */
+const nodeOnly = ['src/cli/**', 'src/node.ts', 'src/**/node-*.ts', 'src/**/node/**'];
+
+const notInBrowsers = 'is not there in a browser: import it dynamically, or move this to a node-*.ts file';
+
+export default tseslint.config(
+  { ignores: ['dist/', 'coverage/', '**/.*/', 'node_modules/'] },
+  ...tseslint.configs.recommended,
+  {
+    languageOptions: {
+      parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
+    },
+    rules: {
+      eqeqeq: 'error',
+      'no-var': 'error',
+      'prefer-const': 'error',
+      'object-shorthand': 'error',
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-misused-promises': 'error',
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
+    },
+  },
+  {
+    files: ['src/**/*.ts'],
+    plugins: { kindling: { rules: { rooms: roomsRule } } },
+    rules: {
+      'kindling/rooms': 'error',
+      'max-lines': ['error', 500],
+    },
+  },
+  {
+    files: ['src/**/*.ts'],
+    ignores: nodeOnly,
+    rules: {
+      'no-console': 'error',
+      'no-restricted-globals': [
+        'error',
+        ...['process', 'Buffer', 'require', '__dirname', '__filename'].map((name) => ({
+          name,
+          message: `${name} is not there in a browser: read it from globalThis and allow for its absence.`,
+        })),
+      ],
+      'no-restricted-imports': [
+        'error',
+        {
+          paths: [...builtinModules, 'webgpu', 'commander'].map((name) => ({
+            name,
+            message: `"${name}" ${notInBrowsers}.`,
+          })),
+          patterns: [{ group: ['node:*'], message: `A Node module ${notInBrowsers}.` }],
+        },
+      ],
+    },
+  },
+);
