@@ -6,6 +6,7 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { backportsEntry, driverPlan, parseSources } from './apt.mjs';
@@ -57,7 +58,7 @@ function driverFingerprint() {
       return stat === undefined ? null : stat.mtimeMs;
     },
   );
-  const dawn = readText(fileURLToPath(new URL('package.json', import.meta.resolve('webgpu'))));
+  const dawn = readText(join(dirname(createRequire(import.meta.url).resolve('webgpu')), 'package.json'));
   const facts = [
     process.version,
     process.arch,
