@@ -46,7 +46,8 @@ export default tseslint.config(
       'no-console': 'error',
       'no-restricted-globals': [
         'error',
-        ...['process', 'Buffer', 'require', '__dirname', '__filename'].map((name) => ({
+        // Not `process`: a `typeof process` guard is how the core tells where it runs.
+        ...['Buffer', 'require', '__dirname', '__filename'].map((name) => ({
           name,
           message: `${name} is not there in a browser: read it from globalThis and allow for its absence.`,
         })),
@@ -54,7 +55,7 @@ export default tseslint.config(
       'no-restricted-imports': [
         'error',
         {
-          paths: [...builtinModules, 'webgpu', 'commander'].map((name) => ({
+          paths: [...builtinModules, 'webgpu', 'commander', 'sharp'].map((name) => ({
             name,
             message: `"${name}" ${notInBrowsers}.`,
           })),

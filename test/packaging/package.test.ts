@@ -1,0 +1,190 @@
+/**
+ * The package as its users get it: packed, installed into an empty folder, type-checked, bundled for a browser
+ * and run. Only `dist` takes part, never `src`.
+ */
+import { spawnSync } from 'node:child_process';
+import { builtinModules } from 'node:module';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import vm from 'node:vm';
+import * as esbuild from 'esbuild';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { build } from '../../scripts/build.mjs';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+let consumer = '';
+let packedFiles: string[] = [];
+
+/** Runs a command in the consumer's folder and returns its output; throws with that output when it fails. */
+function run(command: string, ...args: string[]): string {
+  const result = spawnSync(command, args, {
+    cwd: consumer,
+    encoding: 'utf8',
+    shell: process.platform === 'win32',
+  });
+  if (result.status !== 0) {
+    throw new Error(`${command} ${args.join(' ')}: ${result.status}\n${result.stdout}${result.stderr}`);
+  }
+  return result.stdout;
+}
+
+function write(name: string, text: string): string {
+  const path = join(consumer, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+/** Bundles `code` as a consumer's own file. */
+function bundle(code: string, options: esbuild.BuildOptions): ReturnType<typeof esbuild.build> {
+  const entry = write('entry.mjs', code);
+  return esbuild.build({
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    metafile: true,
+    logLevel: 'silent',
+    ...options,
+  });
+}
+
+beforeAll(() => {
+  build();
+  consumer = mkdtempSync(join(tmpdir(), 'kindling-consumer-'));
+  const pack = [
+    'pack',
+    root,
+    '--json',
+    '--ignore-scripts',
+    '--loglevel=error',
+    `--pack-destination=${consumer}`,
+  ];
+  const [packed] = JSON.parse(run('npm', ...pack)) as { filename: string; files: { path: string }[] }[];
+  packedFiles = (packed?.files ?? []).map(({ path }) => path);
+  write('package.json', '{ "name": "consumer", "private": true, "type": "module" }');
+  const quiet = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+  run('npm', 'install', ...quiet, '--omit=optional', join(consumer, packed?.filename ?? ''));
+}, 240_000);
+
+afterAll(() => rmSync(consumer, { recursive: true, force: true }));
+
+describe('the packed files', () => {
+  it('are the build, the weights and the driver set-up, and nothing of the workshop', () => {
+    expect(packedFiles).toEqual(
+      expect.arrayContaining(['package.json', 'LICENSE', 'README.md', 'dist/index.js', 'dist/index.d.ts']),
+    );
+    const expected = /^(dist\/|weights\/|scripts\/driver\/|package\.json$|LICENSE$|README\.md$)/;
+    expect(packedFiles.filter((path) => !expected.test(path) || path.endsWith('.tsbuildinfo'))).toEqual([]);
+  });
+
+  it('hold every file that package.json points to', () => {
+    const { exports, bin, main, types, sideEffects } = JSON.parse(
+      readFileSync(join(root, 'package.json'), 'utf8'),
+    ) as Record<string, unknown>;
+    const paths = [...JSON.stringify([exports, bin, main, types, sideEffects]).matchAll(/"\.\/([^"]+)"/g)];
+    const wanted = paths.map((match) => match[1] ?? '').filter((path) => !path.includes('*'));
+    expect(wanted.length).toBeGreaterThan(4);
+    expect(wanted.filter((path) => !packedFiles.includes(path))).toEqual([]);
+  });
+
+  it('have a command that runs', () => {
+    const command = join(consumer, 'node_modules/kindling/dist/cli/main.js');
+    expect(readFileSync(command, 'utf8').split('\n')[0]).toBe('#!/usr/bin/env node');
+    if (process.platform !== 'win32') expect(statSync(command).mode & 0o111).not.toBe(0);
+    expect(run('npx', '--no-install', 'kindling', '--help')).toMatch(/demo/);
+  });
+});
+
+describe('its types', () => {
+  it.each(['NodeNext', 'bundler'])(
+    'pass tsc --strict in a consumer with moduleResolution %s',
+    (resolution) => {
+      write(
+        'use.mts',
+        `import * as kindling from 'kindling';
+import * as node from 'kindling/node';
+import { init, tensor, type Tensor } from 'kindling';
+export async function use(): Promise<number> {
+  await init();
+  const x: Tensor = tensor([1, 2, 3]);
+  return x.add(1).sum().item();
+}
+// @ts-expect-error: were these any, nothing would be checked
+export const wrong: string = tensor([1]);
+export const all = [kindling, node];
+`,
+      );
+      const options = {
+        strict: true,
+        noEmit: true,
+        noUncheckedIndexedAccess: true,
+        exactOptionalPropertyTypes: true,
+        skipLibCheck: false,
+        target: 'ES2022',
+        lib: ['ES2023', 'ESNext.Disposable', 'DOM'],
+        module: resolution === 'bundler' ? 'ESNext' : 'NodeNext',
+        moduleResolution: resolution,
+        types: [],
+        typeRoots: [],
+      };
+      write('tsconfig.json', JSON.stringify({ compilerOptions: options, include: ['use.mts'] }));
+      run(process.execPath, join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json');
+    },
+  );
+});
+
+describe('the core entry', () => {
+  it('bundles for a browser with nothing left to import', async () => {
+    const result = await bundle("export * from 'kindling';", { platform: 'browser', format: 'esm' });
+    const outputs = Object.values(result.metafile?.outputs ?? {});
+    expect(outputs.flatMap((output) => output.imports)).toEqual([]);
+    const inputs = Object.keys(result.metafile?.inputs ?? {});
+    expect(inputs.some((path) => path.endsWith('kindling/dist/index.js'))).toBe(true);
+    const foreign = inputs.filter((path) => !/kindling\/dist\/|entry\.mjs$/.test(path));
+    expect(foreign, 'only its own files').toEqual([]);
+    expect(inputs.filter((path) => builtinModules.includes(path))).toEqual([]);
+  });
+
+  it('loads where there are no Node globals', async () => {
+    const result = await bundle("export * from 'kindling';", {
+      platform: 'browser',
+      format: 'iife',
+      globalName: 'kindling',
+    });
+    const browser = { TextDecoder, TextEncoder, performance, queueMicrotask, setTimeout, URL, navigator: {} };
+    const context = vm.createContext({ ...browser });
+    vm.runInContext(result.outputFiles?.[0]?.text ?? '', context);
+    expect(vm.runInContext('typeof process + typeof kindling.init', context)).toBe('undefinedfunction');
+  });
+
+  it('keeps the tensor methods when a bundler drops what is unused', async () => {
+    const code =
+      "import { init, tensor } from 'kindling'; await init(); console.log(await tensor([1, 2]).add(1).sum().item());";
+    const result = await bundle(code, {
+      platform: 'node',
+      format: 'esm',
+      external: ['webgpu'],
+      minify: true,
+    });
+    const text = result.outputFiles?.[0]?.text ?? '';
+    mkdirSync(join(consumer, 'out'), { recursive: true });
+    write('out/app.mjs', text);
+    expect(run(process.execPath, 'out/app.mjs').trim()).toBe('5');
+  });
+});
+
+describe('the installed package', () => {
+  it('imports and computes in Node, and lets the process end', () => {
+    write(
+      'app.mjs',
+      `import { init, tensor } from 'kindling';
+import * as node from 'kindling/node';
+await init();
+if (Object.keys(node).length === 0) throw new Error('kindling/node exports nothing');
+console.log(await tensor([1, 2, 3]).add(1).sum().item());
+`,
+    );
+    expect(run(process.execPath, 'app.mjs').trim()).toBe('9');
+  });
+});
