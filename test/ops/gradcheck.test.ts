@@ -1,0 +1,46 @@
+import { beforeAll, describe, it } from 'vitest';
+import * as k from '../../src/index.js';
+import { evaluate, loadFamilies, upload, type Case, type Golden } from './cases.js';
+
+beforeAll(() => k.init());
+
+/** Finite differences take two forward runs per element. */
+const elementLimit = 40;
+
+/** Rows at a jump or a tie, where PyTorch's gradient is a convention and not a limit of differences, or with steep values. */
+const isConvention = (row: Case): boolean =>
+  /tie|kink|at zero|at bounds|equal inputs|blocks|expanded|large|NaN|range|rounding/.test(row.name);
+
+const cost = ({ row, golden }: { row: Case; golden: Golden }): number =>
+  (row.grad ?? []).reduce((sum, name) => sum + golden.inputs.get(name)!.data.length, 0);
+
+for (const family of loadFamilies()) {
+  describe(`${family.name}: tape against finite differences`, () => {
+    for (const [op, cases] of family.ops) {
+      const candidates = cases
+        .filter(
+          ({ row, golden }) =>
+            row.grad !== undefined &&
+            !isConvention(row) &&
+            row.gradcheck !== false &&
+            golden.cotangents.some((c) => c !== null),
+        )
+        .sort((a, b) => cost(b) - cost(a));
+      const chosen =
+        candidates.find((candidate) => cost(candidate) <= elementLimit) ?? candidates[candidates.length - 1];
+      if (chosen === undefined) continue;
+      it(`${op} | ${chosen.row.name}`, async () => {
+        const { row, golden } = chosen;
+        const inputs = [...golden.inputs].map(([name, host]) => {
+          const input = upload(host);
+          return row.grad?.includes(name) ? input.requiresGrad_() : input;
+        });
+        const names = [...golden.inputs.keys()];
+        await k.autograd.gradcheck((...args) => {
+          const all = evaluate(row, Object.fromEntries(names.map((name, i) => [name, args[i]!])));
+          return all.filter((_, i) => golden.cotangents[i]);
+        }, inputs);
+      });
+    }
+  });
+}
