@@ -1,0 +1,137 @@
+/**
+ * What the heavy kernels hand to the op layer: a {@link Plan} is a list of launches over symbolic buffer names, plus the
+ * scratch buffers it needs. The op layer allocates the scratch, maps every name to a device buffer and dispatches the
+ * launches in order; nothing here touches a GPU object.
+ *
+ * Planning functions, one per op:
+ * - `planGemm(target, limits, problem)` (gemm.ts): `C = epilogue(A B)`, batched. Buffers `a b c`.
+ * - `planConv2d` (conv.ts): forward. Buffers `x w y`; `w` is the packed weight that `plan.weights` describes.
+ * - `planConv2dInputGrad` (conv.ts): gradient of the input, also the forward of convTranspose2d. Buffers `dy w dx`.
+ * - `planConv2dWeightGrad` (convWeightGrad.ts): Buffers `x dy dw`; `dw` is OIHW contiguous.
+ * - `planNchwToNhwc`, `planNhwcToNchw` (pack.ts): Buffers `x y`.
+ *
+ * Epilogue operands, where the problem asks for them, are the buffers `bias`, `scale`, `shift` (one value per output
+ * channel or column) and `residual` (laid out like the output). Scratch buffers are the keys of `plan.workspaces`.
+ */
+import type { Grid, Kernel } from './kernel.js';
+
+/** A buffer by name, bound from its start up to its end or the binding limit; or a byte range of it, relative to the start of what the name stands for. */
+export type BufferRef = string | { readonly name: string; readonly offset: number; readonly size: number };
+
+export interface Launch {
+  readonly kernel: Kernel;
+  /** In the order of `kernel.bindings`. */
+  readonly buffers: readonly BufferRef[];
+  /** In the order of `kernel.params`. */
+  readonly params: readonly number[];
+  readonly grid: Grid;
+}
+
+/**
+ * A copy of the OIHW weight in the layout a plan wants. The caller runs `launches` (buffers `weight` and `packed`) once
+ * per version of the weight and keeps the result under `key`; two plans with the same key share it.
+ */
+export interface PackedWeights {
+  readonly key: string;
+  readonly bytes: number;
+  readonly launches: readonly Launch[];
+}
+
+export interface Plan {
+  readonly launches: readonly Launch[];
+  /** Bytes of each scratch buffer; contents undefined before and useless after. */
+  readonly workspaces: Readonly<Record<string, number>>;
+  /** Present when the launches read `w`. */
+  readonly weights?: PackedWeights;
+}
+
+/** Limits of the device that decide how operands are cut into ranges. */
+export interface PlanLimits {
+  /** Largest storage binding in bytes. */
+  readonly maxBinding: number;
+  /** Alignment of a binding's offset in bytes. */
+  readonly offsetAlignment: number;
+}
+
+export type Activation = 'none' | 'relu' | 'relu6';
+
+/** Element type of the tensors in storage; sums are always f32. */
+export type Elem = 'f32' | 'f16';
+
+/** `y = activation((sum + bias) * scale + shift + residual)`, each part only where present. */
+export interface Epilogue {
+  readonly bias?: boolean;
+  readonly scale?: boolean;
+  readonly shift?: boolean;
+  readonly residual?: boolean;
+  readonly activation?: Activation;
+}
+
+export const noEpilogue: Epilogue = {};
+
+export function epilogueKey(e: Epilogue): string {
+  const flags = [e.bias && 'b', e.scale && 's', e.shift && 'h', e.residual && 'r'].filter(Boolean).join('');
+  return `${flags}:${e.activation ?? 'none'}`;
+}
+
+/** Names of the buffers an epilogue reads, in binding order. */
+export function epilogueBuffers(e: Epilogue): string[] {
+  const names: string[] = [];
+  if (e.bias) names.push('bias');
+  if (e.scale) names.push('scale');
+  if (e.shift) names.push('shift');
+  if (e.residual) names.push('residual');
+  return names;
+}
+
+export const bytesOf = (elem: Elem): number => (elem === 'f16' ? 2 : 4);
+
+export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
+export const roundUp = (a: number, b: number): number => Math.ceil(a / b) * b;
+
+/** Two 16-bit fields in one parameter; the shader splits them with {@link unpackPair}. */
+export function pair(high: number, low: number): number {
+  for (const v of [high, low]) {
+    if (!Number.isInteger(v) || v < -32768 || v > 32767) {
+      throw new Error(
+        `kernels: ${v} does not fit a 16-bit launch field; strides, dilations and kernel sizes go up to 32767`,
+      );
+    }
+  }
+  return (high << 16) | (low & 0xffff);
+}
+
+/** WGSL for the high and low half of a {@link pair} held in an `i32` parameter. */
+export const highHalf = (name: string): string => `(p.${name} >> 16u)`;
+export const lowHalf = (name: string): string => `extractBits(p.${name}, 0u, 16u)`;
+
+/** A buffer argument and the element offset, within what is bound, at which the operand starts. */
+export interface Bound {
+  readonly ref: BufferRef;
+  readonly offset: number;
+}
+
+/**
+ * Binds `count` elements of `name` from element `start` on: the whole buffer while that stays below the binding limit (so that
+ * bind groups are shared), else an aligned range.
+ *
+ * @throws RangeError when the range itself is larger than one binding.
+ */
+export function bindElements(
+  name: string,
+  start: number,
+  count: number,
+  elem: Elem,
+  limits: PlanLimits,
+): Bound {
+  const size = bytesOf(elem);
+  if ((start + count) * size <= limits.maxBinding) return { ref: name, offset: start };
+  const offset = Math.floor((start * size) / limits.offsetAlignment) * limits.offsetAlignment;
+  const bytes = roundUp((start + count) * size - offset, 4);
+  if (bytes > limits.maxBinding) {
+    throw new RangeError(
+      `kernels: ${bytes} bytes of '${name}' must be bound at once, the adapter binds at most ${limits.maxBinding}; use a smaller batch`,
+    );
+  }
+  return { ref: { name, offset, size: bytes }, offset: start - offset / size };
+}

@@ -1,0 +1,200 @@
+/**
+ * Register tiles shared by gemm and the convolutions. An invocation owns `rows` rows by one vector of `cols` columns of
+ * the output and adds up outer products.
+ *
+ * - `subgroup`: the lanes of one subgroup lie along the columns. Each lane loads one vector of the left operand and
+ *   `subgroupBroadcast` hands its parts to all lanes, so the left operand costs one load per eight rows. On lavapipe
+ *   this is four times as fast as any tile without it, because loads are its limit.
+ * - `register`: no subgroups; every invocation loads its own rows.
+ *
+ * The left operand is either contiguous along the summed index (`k`: a load gives four k of one row) or along rows
+ * (`row`: a load gives four rows at one k).
+ */
+import type { Target } from './kernel.js';
+import { epilogueBuffers, type Elem, type Epilogue } from './plan.js';
+
+export type Cols = 1 | 2 | 4;
+export type Major = 'k' | 'row';
+
+export interface Tile {
+  readonly style: 'subgroup' | 'register';
+  readonly rows: number;
+  readonly cols: Cols;
+  /** Invocations along the columns of one workgroup. */
+  readonly lanes: number;
+  /** Invocations along the rows of one workgroup. */
+  readonly lanesY: number;
+}
+
+export const tileKey = (t: Tile): string => `${t.style[0]}${t.rows}x${t.cols}x${t.lanes}x${t.lanesY}`;
+
+/** Rows and columns of the output that one workgroup covers. */
+export const tileRows = (t: Tile): number => t.rows * t.lanesY;
+export const tileCols = (t: Tile): number => t.cols * t.lanes;
+
+/** Whether the eight-lane broadcast kernels run: their row loads assume exactly eight lanes in lockstep. */
+export const hasBroadcast = (target: Target): boolean =>
+  target.kind === 'software' && target.subgroupSize === 8;
+
+/** The table of register tiles: by adapter class and by how many rows and columns there are to cover. */
+export function chooseTile(target: Target, rows: number, columns: number): Tile {
+  if (hasBroadcast(target)) {
+    const cols: Cols = columns <= 8 ? 1 : columns <= 16 ? 2 : 4;
+    return { style: 'subgroup', rows: rows <= 8 ? 8 : 16, cols, lanes: 8, lanesY: 1 };
+  }
+  return {
+    style: 'register',
+    rows: rows <= 4 ? 1 : 4,
+    cols: columns <= 2 ? 1 : 4,
+    lanes: 8,
+    lanesY: rows <= 4 ? 1 : 8,
+  };
+}
+
+export const vecType = (n: number, elem: Elem = 'f32'): string => (n === 1 ? elem : `vec${n}<${elem}>`);
+/** WGSL that widens a loaded value of element type `elem` to f32. */
+export const widen = (n: number, elem: Elem, expr: string): string =>
+  elem === 'f32' ? expr : `${vecType(n)}(${expr})`;
+export const narrow = (n: number, elem: Elem, expr: string): string =>
+  elem === 'f32' ? expr : `${vecType(n, elem)}(${expr})`;
+
+export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+const xyzw = ['x', 'y', 'z', 'w'] as const;
+/** Component `i` of a WGSL vector of `n`, where a vector of one is a scalar. */
+export const component = (expr: string, i: number, n: number): string =>
+  n === 1 ? expr : `${expr}.${xyzw[i]}`;
+
+/** How many left-operand vectors one invocation loads per step. */
+export function leftLoads(t: Tile, major: Major): number {
+  if (major === 'row') return t.rows / 4;
+  return t.style === 'subgroup' ? t.rows / 8 : t.rows;
+}
+
+/** Number of k that one step covers. */
+export const stepK = (t: Tile, major: Major): number => (major === 'row' && t.style === 'subgroup' ? 8 : 4);
+
+/** WGSL for the row (from the tile's first) that left load `i` of this invocation belongs to (`k`-major). */
+export const leftRow = (t: Tile, i: number): string =>
+  t.style === 'subgroup' ? `row0 + ${8 * i}u + lane` : `row0 + ${i}u`;
+
+/** Entry point head: declares `row0`, `lane`, `col` (in vectors). `block` and `colBlock` are u32 expressions. */
+export function tileHead(t: Tile): string {
+  const size = t.lanesY === 1 ? `${t.lanes}` : `${t.lanes}, ${t.lanesY}`;
+  return `@compute @workgroup_size(${size})
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
+  let lane = lid.x;
+  let colBlock = wid.y % p.colBlocks;
+  let row0 = ((wid.y / p.colBlocks) * nwg.x + wid.x) * ${tileRows(t)}u${t.lanesY > 1 ? ` + lid.y * ${t.rows}u` : ''};
+  let col = colBlock * ${t.lanes}u + lane;`;
+}
+
+/** Grid for {@link tileHead}: row blocks fold into y when there are too many. */
+export function tileGrid(
+  t: Tile,
+  rows: number,
+  columns: number,
+  z: number,
+): readonly [number, number, number] {
+  const blocks = Math.max(1, Math.ceil(rows / tileRows(t)));
+  const colBlocks = tileColBlocks(t, columns);
+  const x = Math.min(blocks, 32768);
+  return [x, Math.ceil(blocks / x) * colBlocks, z];
+}
+export const tileColBlocks = (t: Tile, columns: number): number =>
+  Math.max(1, Math.ceil(columns / tileCols(t)));
+
+export function declareAccumulators(t: Tile): string {
+  return range(t.rows)
+    .map((r) => `  var c${r} = ${vecType(t.cols)}(0.0);`)
+    .join('\n');
+}
+
+/**
+ * The arithmetic of one step. Expects left vectors `a0..` ({@link leftLoads}) and right vectors `b0..` ({@link stepK}
+ * of them, each this invocation's columns at one k). A `register` tile with a `row`-major left operand expects the left
+ * vectors of all four k, named `a{i}_{k}`.
+ */
+export function multiplyAdd(t: Tile, major: Major): string {
+  const lines: string[] = [];
+  const sub = t.style === 'subgroup';
+  for (let k = 0; k < stepK(t, major); k++) {
+    for (let r = 0; r < t.rows; r++) {
+      let left: string;
+      if (major === 'k')
+        left = sub ? `subgroupBroadcast(a${r >> 3}.${xyzw[k]}, ${r & 7}u)` : `a${r}.${xyzw[k]}`;
+      else
+        left = sub ? `subgroupBroadcast(a${r >> 2}.${xyzw[r & 3]}, ${k}u)` : `a${r >> 2}_${k}.${xyzw[r & 3]}`;
+      lines.push(`      c${r} += ${left} * b${k};`);
+    }
+  }
+  return lines.join('\n');
+}
+
+/** Bindings of the epilogue, numbered from `first`; the per-column ones as vectors when `vectors` is set. */
+export function epilogueBindings(
+  e: Epilogue,
+  first: number,
+  cols: number,
+  vectors: boolean,
+  elem: Elem,
+): string {
+  return epilogueBuffers(e)
+    .map((name, i) => {
+      const type = name === 'residual' ? vecType(vectors ? cols : 1, elem) : vecType(vectors ? cols : 1);
+      return `@group(0) @binding(${first + i}) var<storage, read> ${name}: array<${type}>;`;
+    })
+    .join('\n');
+}
+
+/** The activation on `v`, by comparison rather than `max`: some adapters' `max` drops a NaN that PyTorch keeps. */
+function activate(e: Epilogue, n: number): string {
+  const T = vecType(n);
+  const low = `v = select(v, ${T}(0.0), v < ${T}(0.0)); `;
+  if (e.activation === 'relu') return low;
+  if (e.activation === 'relu6') return `${low}v = select(v, ${T}(6.0), v > ${T}(6.0)); `;
+  return '';
+}
+
+/**
+ * WGSL statements that apply the epilogue to `v` and store it, for one row. `index` is the element index of the row's
+ * first column of this vector in the output, `residualIndex` likewise, `column` the channel of its first column.
+ * With `vectors` the output is bound as vectors and the indices are in vectors.
+ */
+export function storeRow(
+  e: Epilogue,
+  opts: {
+    cols: Cols;
+    vectors: boolean;
+    elem: Elem;
+    out: string;
+    value: string;
+    index: string;
+    residualIndex: string;
+    column: string;
+    columns: string;
+    accumulate?: boolean;
+  },
+): string {
+  const one = (value: string, n: number, index: string, residualIndex: string, column: string): string => {
+    let v = value;
+    if (e.bias) v = `(${v} + bias[${column}])`;
+    if (e.scale) v = `(${v} * scale[${column}])`;
+    if (e.shift) v = `(${v} + shift[${column}])`;
+    if (e.residual) v = `(${v} + ${widen(n, opts.elem, `residual[${residualIndex}]`)})`;
+    if (opts.accumulate) v = `(${v} + ${widen(n, opts.elem, `${opts.out}[${index}]`)})`;
+    return `{ var v = ${v}; ${activate(e, n)}${opts.out}[${index}] = ${narrow(n, opts.elem, 'v')}; }`;
+  };
+  if (opts.vectors) return one(opts.value, opts.cols, opts.index, opts.residualIndex, opts.column);
+  return range(opts.cols)
+    .map((i) => {
+      const store = one(
+        component(opts.value, i, opts.cols),
+        1,
+        `${opts.index} + ${i}u`,
+        `${opts.residualIndex} + ${i}u`,
+        `${opts.column} + ${i}u`,
+      );
+      return `if (${opts.column} + ${i}u < ${opts.columns}) { ${store} }`;
+    })
+    .join('\n      ');
+}
