@@ -82,7 +82,7 @@ describe('the packed files', () => {
     const { exports, bin, main, types, sideEffects } = JSON.parse(
       readFileSync(join(root, 'package.json'), 'utf8'),
     ) as Record<string, unknown>;
-    const paths = [...JSON.stringify([exports, bin, main, types, sideEffects]).matchAll(/"\.\/([^"]+)"/g)];
+    const paths = [...JSON.stringify([exports, bin, main, types, sideEffects]).matchAll(/"\.\/([^"]+\.(?:js|ts))"/g)];
     const wanted = paths.map((match) => match[1] ?? '').filter((path) => !path.includes('*'));
     expect(wanted.length).toBeGreaterThan(4);
     expect(wanted.filter((path) => !packedFiles.includes(path))).toEqual([]);
