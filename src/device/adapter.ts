@@ -1,0 +1,208 @@
+/** Finds a GPU: `navigator.gpu` in browsers, the `webgpu` package (Dawn) in Node. */
+
+import type { Target } from '../kernels/kernel.js';
+import { DeviceError } from './errors.js';
+
+export interface InitOptions {
+  /** Default `high-performance`. */
+  readonly powerPreference?: GPUPowerPreference;
+  /** Bytes of GPU memory the engine may hold. Default: 60% of the machine's memory on a software adapter, else no limit. */
+  readonly memoryBudget?: number;
+  /** `software`, `hardware`, or a part of the adapter's name. Default: the system's choice. */
+  readonly adapter?: 'software' | 'hardware' | (string & {});
+  /** @internal Pretends that the adapter lacks these, so that tests reach the fallbacks. */
+  readonly disable?: readonly Optional[];
+}
+
+export type Optional = 'immediates' | 'timestamps' | 'subgroups' | 'f16';
+
+/** What the adapter says about itself. */
+export interface AdapterInfo {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly device: string;
+  readonly description: string;
+}
+
+export interface OpenedDevice {
+  readonly device: GPUDevice;
+  readonly info: AdapterInfo;
+  readonly target: Target;
+  /** Bytes of launch parameters that fit into immediates; 0 where the adapter has none. */
+  readonly immediateSize: number;
+  readonly timestamps: boolean;
+}
+
+const installHint =
+  'Install a Vulkan driver: run `npm run setup`, or on Debian and Ubuntu `apt-get install -y mesa-vulkan-drivers` ' +
+  '(Mesa 23 or later; Debian 12 has it in bookworm-backports).';
+
+const usefulFeatures = ['timestamp-query', 'shader-f16', 'subgroups'] as const;
+
+export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
+  const adapter = await requestAdapter(options);
+  const disabled = new Set(options.disable);
+  const info: AdapterInfo = {
+    vendor: adapter.info.vendor,
+    architecture: adapter.info.architecture,
+    device: adapter.info.device,
+    description: adapter.info.description,
+  };
+
+  const limits: Record<string, number> = {};
+  for (const name in adapter.limits) {
+    const value: unknown = adapter.limits[name as keyof GPUSupportedLimits];
+    if (typeof value === 'number') limits[name] = value;
+  }
+  const features = usefulFeatures.filter((name) => adapter.features.has(name));
+  const device = await adapter.requestDevice({
+    label: 'kindling',
+    requiredFeatures: features,
+    requiredLimits: limits,
+  });
+
+  const { subgroupMinSize, subgroupMaxSize } = adapter.info;
+  const subgroups = device.features.has('subgroups') && !disabled.has('subgroups');
+  return {
+    device,
+    info,
+    target: {
+      kind: isSoftware(adapter.info) ? 'software' : 'gpu',
+      subgroupSize: subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : 0,
+      f16: device.features.has('shader-f16') && !disabled.has('f16'),
+      maxInvocations: Math.min(
+        device.limits.maxComputeInvocationsPerWorkgroup,
+        device.limits.maxComputeWorkgroupSizeX,
+      ),
+      maxWorkgroupStorage: device.limits.maxComputeWorkgroupStorageSize,
+    },
+    immediateSize: disabled.has('immediates') ? 0 : immediateSize(device),
+    timestamps: device.features.has('timestamp-query') && !disabled.has('timestamps'),
+  };
+}
+
+async function requestAdapter(options: InitOptions): Promise<GPUAdapter> {
+  const wanted = options.adapter;
+  const byName = wanted !== undefined && wanted !== 'software' && wanted !== 'hardware';
+  const gpu = await findGpu(byName ? wanted : undefined);
+  let adapter: GPUAdapter | null = null;
+  let reason: unknown;
+  try {
+    adapter = await gpu.requestAdapter({
+      powerPreference: options.powerPreference ?? 'high-performance',
+      forceFallbackAdapter: wanted === 'software',
+    });
+  } catch (error) {
+    reason = error; // Dawn in Node throws where browsers answer null.
+  }
+  if (adapter === null) {
+    const which = wanted === undefined ? 'WebGPU adapter' : `WebGPU adapter '${wanted}'`;
+    const detail = reason instanceof Error ? ` (${reason.message.trim()})` : '';
+    throw new DeviceError(
+      `init: no ${which} was found${detail}. ${isNode ? installHint : browserHint}`,
+      undefined,
+      {
+        cause: reason,
+      },
+    );
+  }
+  const { vendor, architecture, device, description } = adapter.info;
+  const name = [vendor, architecture, device, description].join(' ');
+  const fits =
+    wanted === undefined ||
+    (byName
+      ? name.toLowerCase().includes(wanted.toLowerCase())
+      : isSoftware(adapter.info) === (wanted === 'software'));
+  if (!fits) {
+    throw new DeviceError(
+      `init: no WebGPU adapter '${wanted}' was found; this machine offers '${name.trim()}'. ` +
+        'Leave out the `adapter` option to use it.',
+    );
+  }
+  return adapter;
+}
+
+const browserHint =
+  'This browser or its settings offer no WebGPU: use a recent Chrome, Edge, Safari or Firefox, over https or localhost.';
+
+function isSoftware(info: GPUAdapterInfo): boolean {
+  const name = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`;
+  return info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|software|basic render|\bcpu\b/i.test(name);
+}
+
+function immediateSize(device: GPUDevice): number {
+  // `for` and `in` rather than types: browsers without immediates have neither the limit nor the method.
+  const size: number | undefined = device.limits.maxImmediateSize;
+  return typeof size === 'number' ? size : 0;
+}
+
+export const isNode = typeof process === 'object' && typeof process.versions?.node === 'string';
+
+/** Node's own modules without an import that a bundler for the browser would trip over. */
+export const nodeBuiltin: typeof process.getBuiltinModule | undefined = isNode
+  ? process.getBuiltinModule?.bind(process)
+  : undefined;
+
+const pins = Symbol.for('kindling.gpu');
+
+/** Dawn aborts the process when the object that `create` returned is collected. */
+const pinned: GPU[] = ((globalThis as { [pins]?: GPU[] })[pins] ??= []);
+
+async function findGpu(adapterName: string | undefined): Promise<GPU> {
+  const existing = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
+  if (existing) return existing;
+  if (!isNode) throw new DeviceError(`init: no WebGPU. ${browserHint}`);
+  setDriverDefaults();
+  let dawn: { create(flags: string[]): GPU };
+  try {
+    dawn = (await importAtRuntime('webgpu')) as typeof dawn;
+  } catch (cause) {
+    throw new DeviceError('init: the `webgpu` package did not load. Run `npm install webgpu`.', undefined, {
+      cause,
+    });
+  }
+  const gpu = dawn.create(adapterName === undefined ? [] : [`adapter=${adapterName}`]);
+  pinned.push(gpu);
+  return gpu;
+}
+
+/** The specifier is an argument so that no bundler resolves it. */
+function importAtRuntime(specifier: string): Promise<unknown> {
+  return import(/* @vite-ignore */ /* webpackIgnore: true */ specifier);
+}
+
+/**
+ * Mesa's software driver reads these once, when it is loaded. More threads than cores keep the cores busy over
+ * the uneven ends of a dispatch (1.5-2x faster on two cores); its compiler takes seconds, so the cache must persist.
+ */
+function setDriverDefaults(): void {
+  const os = nodeBuiltin?.('node:os');
+  const fs = nodeBuiltin?.('node:fs');
+  const path = nodeBuiltin?.('node:path');
+  if (!os || !fs || !path) return;
+  const { env } = process;
+  env.LP_NUM_THREADS ??= String(Math.min(32, Math.max(8, os.availableParallelism())));
+  env.XDG_RUNTIME_DIR ??= os.tmpdir();
+  if (env.MESA_SHADER_CACHE_DIR === undefined) {
+    const folder = path.join(env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'kindling', 'mesa');
+    try {
+      fs.mkdirSync(folder, { recursive: true });
+      env.MESA_SHADER_CACHE_DIR = folder;
+    } catch {
+      // A read-only home: Mesa then falls back to its own default folder, or compiles anew each time.
+    }
+  }
+}
+
+/** Memory budget when the user gave none. Software adapters never report being out of memory: the system kills. */
+export function defaultMemoryBudget(target: Target): number {
+  if (target.kind === 'gpu') return Infinity;
+  const os = nodeBuiltin?.('node:os');
+  if (os) {
+    const constrained = process.constrainedMemory?.() ?? 0;
+    const total = os.totalmem();
+    return Math.floor(0.6 * (constrained > 0 ? Math.min(constrained, total) : total));
+  }
+  const gibibytes = (globalThis as { navigator?: { deviceMemory?: number } }).navigator?.deviceMemory ?? 4;
+  return Math.floor(0.5 * gibibytes * 1024 ** 3);
+}

@@ -1,0 +1,82 @@
+/** Errors of the device room, and the log that carries asynchronous GPU errors to the next await. */
+
+/** Something the GPU or its driver refused. `op` is the kernel or the buffer label at fault, when known. */
+export class DeviceError extends Error {
+  override name = 'DeviceError';
+  constructor(
+    message: string,
+    readonly op?: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** WGSL that does not compile. The message quotes the failing line. */
+export class ShaderError extends DeviceError {
+  override name = 'ShaderError';
+}
+
+/** A request that does not fit the memory budget (or the GPU's memory). The engine stays usable. */
+export class OutOfMemoryError extends DeviceError {
+  override name = 'OutOfMemoryError';
+  constructor(
+    message: string,
+    op: string,
+    /** Size of the request in bytes. */
+    readonly bytes: number,
+  ) {
+    super(message, op);
+  }
+}
+
+/**
+ * Collects what the GPU reports asynchronously. `settle` waits for every check that is under way, `take`
+ * hands out the errors as one and forgets them.
+ */
+export class ErrorLog {
+  private readonly pending = new Set<Promise<void>>();
+  private errors: DeviceError[] = [];
+  /** Set when the device is gone for good; every later operation throws it. */
+  fatal: DeviceError | undefined;
+
+  record(error: DeviceError): void {
+    this.errors.push(error);
+  }
+
+  /** Follows a promise that may record an error; a rejection means that the device died, which `fatal` reports. */
+  track(check: Promise<void>): void {
+    const tracked = check.then(
+      () => void this.pending.delete(tracked),
+      () => void this.pending.delete(tracked),
+    );
+    this.pending.add(tracked);
+  }
+
+  async settle(): Promise<void> {
+    while (this.pending.size > 0) await Promise.all(this.pending);
+  }
+
+  /** The errors so far as one error: the root cause first. Commands that merely used a broken pipeline are left out. */
+  take(): DeviceError | undefined {
+    if (this.errors.length === 0) return this.fatal;
+    const errors = this.errors;
+    this.errors = [];
+    const first = errors.find((e) => e instanceof ShaderError) ?? errors[0]!;
+    const others = errors.filter(
+      (e) => e !== first && !(first instanceof ShaderError && / is invalid/.test(e.message)),
+    );
+    if (others.length > 0) {
+      first.message += `\n(and ${others.length} more GPU error${others.length > 1 ? 's' : ''}; first: ${others[0]!.message})`;
+    }
+    return first;
+  }
+}
+
+/** `1.5 MiB` */
+export function formatBytes(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  if (bytes < 1024 ** 2) return `${(bytes / 1024).toFixed(1)} KiB`;
+  if (bytes < 1024 ** 3) return `${(bytes / 1024 ** 2).toFixed(1)} MiB`;
+  return `${(bytes / 1024 ** 3).toFixed(2)} GiB`;
+}

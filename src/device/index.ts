@@ -1,0 +1,9 @@
+/** The device: finding a GPU, and the {@link Runtime} that runs kernels on it. */
+
+export { close, init, runtime } from './lifecycle.js';
+export type { AdapterInfo, InitOptions } from './adapter.js';
+export type { BufferArg } from './bindgroups.js';
+export { DeviceError, OutOfMemoryError, ShaderError } from './errors.js';
+export type { DeviceBuffer, MemoryStats } from './pool.js';
+export type { ProfileRow } from './profiler.js';
+export type { Runtime } from './runtime.js';

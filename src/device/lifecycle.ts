@@ -1,0 +1,62 @@
+/** The one device of the process. */
+
+import { openDevice, type InitOptions } from './adapter.js';
+import { DeviceError } from './errors.js';
+import { Runtime } from './runtime.js';
+
+let current: Runtime | undefined;
+let starting: Promise<void> | undefined;
+let chosen: InitOptions = {};
+
+/**
+ * Finds a GPU and makes it ready. Call it once, before any tensor is made; further calls return at once.
+ * After {@link close} it starts anew.
+ *
+ * @throws DeviceError without a usable adapter (the message says what to install), or when called again with
+ * other options than the running device has.
+ */
+export function init(options: InitOptions = {}): Promise<void> {
+  if (starting) {
+    for (const key of Object.keys(options) as (keyof InitOptions)[]) {
+      if (String(options[key]) !== String(chosen[key])) {
+        return Promise.reject(
+          new DeviceError(
+            `init: the device runs already with ${key} = ${String(chosen[key])}; call close() before init({ ${key}: ${String(options[key])} }).`,
+          ),
+        );
+      }
+    }
+    return starting;
+  }
+  chosen = options;
+  const attempt: Promise<void> = openDevice(options).then(
+    (opened) => {
+      if (starting !== attempt) {
+        opened.device.destroy();
+        throw new DeviceError('init: close() was called before the device was ready.');
+      }
+      current = new Runtime(opened, options);
+    },
+    (error: unknown) => {
+      if (starting === attempt) starting = undefined;
+      throw error;
+    },
+  );
+  starting = attempt;
+  return attempt;
+}
+
+/** Destroys the device and everything on it. Later operations throw until {@link init} is called again. */
+export function close(): void {
+  current?.destroy();
+  current = undefined;
+  starting = undefined;
+}
+
+/** The running device. @throws DeviceError before {@link init} has resolved. */
+export function runtime(): Runtime {
+  if (current === undefined) {
+    throw new DeviceError('No device: call `await init()` first (once, at the start of the program).');
+  }
+  return current;
+}

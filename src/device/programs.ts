@@ -1,0 +1,176 @@
+/** Kernels made ready to run: shader header, pipeline, layouts. Cached by kernel object, then by WGSL text. */
+
+import type { Access, Kernel, Target } from '../kernels/kernel.js';
+import type { BindingLayout } from './bindgroups.js';
+import { DeviceError, ShaderError, type ErrorLog } from './errors.js';
+import { declareParams, ParamPacker, UniformArena } from './params.js';
+
+interface Pipeline {
+  readonly gpu: GPUComputePipeline;
+  readonly layout: BindingLayout;
+  /** Set once the driver has refused the shader. */
+  error: ShaderError | undefined;
+}
+
+export interface Program {
+  readonly name: string;
+  readonly pipeline: Pipeline;
+  readonly layout: BindingLayout;
+  /** Undefined for a kernel without parameters. */
+  readonly params: ParamPacker | undefined;
+  /** Parameters go through immediates, else through the uniform arena. */
+  readonly immediates: boolean;
+  readonly counter: { count: number };
+}
+
+export class ProgramCache {
+  private readonly byKernel = new WeakMap<Kernel, Program>();
+  private readonly byText = new Map<string, Pipeline>();
+  private readonly layouts = new Map<string, BindingLayout>();
+  private readonly pipelineLayouts = new Map<string, GPUPipelineLayout>();
+  private readonly counters = new Map<string, { count: number }>();
+
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly target: Target,
+    private readonly immediateSize: number,
+    private readonly arena: UniformArena,
+    private readonly errors: ErrorLog,
+  ) {}
+
+  get(kernel: Kernel): Program {
+    return this.byKernel.get(kernel) ?? this.prepare(kernel);
+  }
+
+  counts(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const [name, { count }] of this.counters) if (count > 0) counts.set(name, count);
+    return counts;
+  }
+
+  resetCounts(): void {
+    for (const counter of this.counters.values()) counter.count = 0;
+  }
+
+  private prepare(kernel: Kernel): Program {
+    const { name } = kernel;
+    const paramBytes = 4 * kernel.params.length;
+    const immediates = paramBytes <= this.immediateSize;
+    if (!immediates) UniformArena.check(kernel);
+    let counter = this.counters.get(name);
+    if (!counter) this.counters.set(name, (counter = { count: 0 }));
+    const pipeline = this.pipeline(kernel, immediates);
+    const program: Program = {
+      name,
+      pipeline,
+      layout: pipeline.layout,
+      params: paramBytes > 0 ? new ParamPacker(kernel.params, name) : undefined,
+      immediates,
+      counter,
+    };
+    this.byKernel.set(kernel, program);
+    return program;
+  }
+
+  private pipeline(kernel: Kernel, immediates: boolean): Pipeline {
+    const header = this.header(kernel, immediates);
+    const text = header + kernel.wgsl;
+    const key = `${kernel.bindings.join()}\n${text}`;
+    let pipeline = this.byText.get(key);
+    if (!pipeline) {
+      pipeline = this.compile(kernel, text, header.split('\n').length - 1, immediates);
+      this.byText.set(key, pipeline);
+    }
+    return pipeline;
+  }
+
+  private header(kernel: Kernel, immediates: boolean): string {
+    let header = '';
+    for (const feature of kernel.enables ?? []) {
+      const there = feature === 'f16' ? this.target.f16 : this.device.features.has('subgroups');
+      if (!there) {
+        throw new DeviceError(
+          `${kernel.name}: the kernel needs '${feature}', which this adapter lacks.`,
+          kernel.name,
+        );
+      }
+      header += `enable ${feature};\n`;
+    }
+    if (immediates && kernel.params.length > 0) header += 'requires immediate_address_space;\n';
+    return header + declareParams(kernel, immediates);
+  }
+
+  private compile(kernel: Kernel, text: string, headerLines: number, immediates: boolean): Pipeline {
+    const { device } = this;
+    const { name } = kernel;
+    const layout = this.layout(kernel.bindings);
+    device.pushErrorScope('validation');
+    const module = device.createShaderModule({ label: name, code: text });
+    const gpu = device.createComputePipeline({
+      label: name,
+      layout: this.pipelineLayout(layout, 4 * kernel.params.length, immediates),
+      compute: { module, entryPoint: 'main' },
+    });
+    const pipeline: Pipeline = { gpu, layout, error: undefined };
+    this.errors.track(
+      device.popErrorScope().then(async (error) => {
+        if (error === null) return;
+        const messages = (await module.getCompilationInfo()).messages.filter((m) => m.type === 'error');
+        pipeline.error = new ShaderError(describe(name, text, headerLines, messages, error.message), name);
+        this.errors.record(pipeline.error);
+      }),
+    );
+    return pipeline;
+  }
+
+  private layout(bindings: readonly Access[]): BindingLayout {
+    const key = bindings.join();
+    let layout = this.layouts.get(key);
+    if (!layout) {
+      const entries = bindings.map((access, binding): GPUBindGroupLayoutEntry => ({
+        binding,
+        visibility: 4 /* GPUShaderStage.COMPUTE */,
+        buffer: { type: access === 'write' ? 'storage' : 'read-only-storage' },
+      }));
+      const gpu = this.device.createBindGroupLayout({ label: key, entries });
+      layout = { id: this.layouts.size + 1, bindings: [...bindings], gpu };
+      this.layouts.set(key, layout);
+    }
+    return layout;
+  }
+
+  private pipelineLayout(layout: BindingLayout, paramBytes: number, immediates: boolean): GPUPipelineLayout {
+    const immediateSize = immediates ? paramBytes : 0;
+    const uniforms = !immediates && paramBytes > 0;
+    const key = `${layout.id},${immediateSize},${uniforms}`;
+    let gpu = this.pipelineLayouts.get(key);
+    if (!gpu) {
+      gpu = this.device.createPipelineLayout({
+        label: key,
+        bindGroupLayouts: uniforms ? [layout.gpu, this.arena.layout] : [layout.gpu],
+        ...(immediateSize > 0 ? { immediateSize } : {}),
+      });
+      this.pipelineLayouts.set(key, gpu);
+    }
+    return gpu;
+  }
+}
+
+/** Quotes the offending lines; line numbers count from the kernel's own WGSL, without the header. */
+function describe(
+  name: string,
+  text: string,
+  headerLines: number,
+  messages: readonly GPUCompilationMessage[],
+  fallback: string,
+): string {
+  if (messages.length === 0) return `${name}: the driver refused the shader: ${fallback}`;
+  const lines = text.split('\n');
+  const quoted = messages.slice(0, 3).map((m) => {
+    const line = lines[m.lineNum - 1];
+    if (line === undefined) return `  ${m.message}`;
+    const where = m.lineNum > headerLines ? `line ${m.lineNum - headerLines}` : `header line ${m.lineNum}`;
+    return `  ${where}: ${m.message}\n    ${line}\n    ${' '.repeat(Math.max(0, m.linePos - 1))}^`;
+  });
+  return `${name}: the shader does not compile:\n${quoted.join('\n')}`;
+}

@@ -1,0 +1,351 @@
+/** Runs kernels: the one object through which everything above talks to the GPU. */
+
+import type { Grid, Kernel, Target } from '../kernels/kernel.js';
+import { defaultMemoryBudget, type AdapterInfo, type InitOptions, type OpenedDevice } from './adapter.js';
+import { BindGroupCache, type BufferArg } from './bindgroups.js';
+import { DeviceError, ErrorLog, formatBytes } from './errors.js';
+import { UniformArena } from './params.js';
+import { BufferPool, type DeviceBuffer, type MemoryStats } from './pool.js';
+import { ProgramCache } from './programs.js';
+import { TimestampProfiler, WallClockProfiler, type ProfileRow } from './profiler.js';
+import { StagingPool } from './readback.js';
+import { CommandStream } from './stream.js';
+import { PoliteWaiter } from './wait.js';
+
+const maxGrid = 65535;
+
+export class Runtime {
+  readonly target: Target;
+  readonly info: AdapterInfo;
+  readonly limits: GPUSupportedLimits;
+  /** Bytes that one binding may cover. */
+  readonly maxBinding: number;
+  /** Called after a read has submitted its work and before it waits: the CPU is idle then. */
+  readonly cpuIdleHook = new Set<() => void>();
+
+  private readonly device: GPUDevice;
+  private readonly errors = new ErrorLog();
+  private readonly stream: CommandStream;
+  private readonly pool: BufferPool;
+  private readonly groups: BindGroupCache;
+  private readonly arena: UniformArena;
+  private readonly programs: ProgramCache;
+  private readonly staging: StagingPool;
+  private readonly waiter: PoliteWaiter;
+  private readonly timestamps: boolean;
+  private readonly uniformOffset = [0];
+  private profiler: TimestampProfiler | WallClockProfiler | undefined;
+
+  constructor(opened: OpenedDevice, options: InitOptions) {
+    const { device, target } = opened;
+    this.device = device;
+    this.target = target;
+    this.info = opened.info;
+    this.limits = device.limits;
+    this.maxBinding = device.limits.maxStorageBufferBindingSize;
+    this.timestamps = opened.timestamps;
+    this.arena = new UniformArena(device);
+    this.groups = new BindGroupCache(device);
+    this.staging = new StagingPool(device);
+    this.waiter = new PoliteWaiter(target.kind === 'software');
+    this.stream = new CommandStream(
+      device,
+      this.errors,
+      () => this.arena.upload(),
+      () => this.pool.afterSubmit(),
+    );
+    this.pool = new BufferPool(
+      device,
+      options.memoryBudget ?? defaultMemoryBudget(target),
+      this.errors,
+      this.stream,
+      (block) => this.groups.evict(block),
+    );
+    this.programs = new ProgramCache(device, target, opened.immediateSize, this.arena, this.errors);
+
+    device.addEventListener('uncapturederror', (event) => {
+      event.preventDefault();
+      this.errors.record(new DeviceError(`GPU error: ${event.error.message}`));
+    });
+    void device.lost.then(({ message }) => {
+      this.errors.fatal ??= new DeviceError(
+        `The GPU device was lost: ${message} Call close(), then init() again; tensors on it are gone.`,
+      );
+    });
+  }
+
+  /**
+   * Memory of at least `bytes` bytes with undefined contents. `label` (the op or parameter it is for) is shown
+   * in errors and statistics.
+   *
+   * @throws OutOfMemoryError past the budget; the engine stays usable.
+   */
+  alloc(bytes: number, label: string): DeviceBuffer {
+    if (this.errors.fatal) throw this.errors.fatal;
+    this.pool.stagingBytes = this.staging.bytes;
+    return this.pool.alloc(bytes, label);
+  }
+
+  /** Gives memory back. Commands recorded so far still see it; later allocations may reuse it. */
+  free(buffer: DeviceBuffer): void {
+    this.pool.release(buffer);
+  }
+
+  /**
+   * Records one dispatch. A grid with a zero dimension does nothing.
+   *
+   * @param buffers one per `kernel.bindings`, in order
+   * @param params one number per `kernel.params`, in order
+   * @throws DeviceError for a wrong number of buffers or params, a grid past 65,535, a freed buffer, a buffer
+   * that is written and bound twice, or a kernel whose shader was refused earlier
+   */
+  dispatch(kernel: Kernel, buffers: readonly BufferArg[], params: readonly number[], grid: Grid): void {
+    if (this.errors.fatal) throw this.errors.fatal;
+    const program = this.programs.get(kernel);
+    const { name, layout, pipeline } = program;
+    if (pipeline.error) throw pipeline.error;
+    if (buffers.length !== layout.bindings.length) {
+      throw new DeviceError(
+        `${name}: ${buffers.length} buffers given, the kernel binds ${layout.bindings.length}.`,
+        name,
+      );
+    }
+    const x = grid[0];
+    const y = grid[1];
+    const z = grid[2];
+    if (!isExtent(x) || !isExtent(y) || !isExtent(z)) {
+      throw new DeviceError(
+        `${name}: grid [${x}, ${y}, ${z}] is invalid; each dimension is an integer from 0 to ${maxGrid} (see foldGrid).`,
+        name,
+      );
+    }
+    const { stream } = this;
+    const packer = program.params;
+    if (packer) packer.pack(params);
+    else if (params.length > 0) {
+      throw new DeviceError(`${name}: ${params.length} params given, the kernel takes none.`, name);
+    }
+    if (x === 0 || y === 0 || z === 0) return;
+    if (packer && !program.immediates && !this.arena.hasRoom()) stream.flush();
+
+    const entry = this.groups.get(layout, buffers, stream.serial, name);
+    const pass = this.profiler ? this.profiledPass(name) : (stream.pass ?? stream.beginPass());
+    if (stream.pipeline !== pipeline.gpu) pass.setPipeline((stream.pipeline = pipeline.gpu));
+    if (stream.group !== entry.group) pass.setBindGroup(0, (stream.group = entry.group));
+    if (packer) {
+      if (program.immediates) {
+        pass.setImmediates(0, packer.buffer);
+      } else {
+        this.uniformOffset[0] = this.arena.push(packer.words);
+        pass.setBindGroup(1, this.arena.group, this.uniformOffset);
+      }
+    }
+    pass.dispatchWorkgroups(x, y, z);
+    program.counter.count++;
+    if (stream.count(name, entry.bytes)) stream.flush();
+    if (this.profiler instanceof WallClockProfiler) {
+      stream.flush();
+      this.profiler.submitted(name);
+    }
+  }
+
+  private profiledPass(name: string): GPUComputePassEncoder {
+    const { profiler } = this;
+    if (profiler instanceof TimestampProfiler) return this.stream.beginPass(profiler.writes(name));
+    return this.stream.beginPass();
+  }
+
+  /** Copies `bytes` bytes; offsets and `bytes` are multiples of 4. */
+  copy(src: DeviceBuffer, srcOffset: number, dst: DeviceBuffer, dstOffset: number, bytes: number): void {
+    this.check('copy', src, srcOffset, bytes, 4);
+    this.check('copy', dst, dstOffset, bytes, 4);
+    if (bytes === 0) return;
+    if (src.block === dst.block) {
+      // WebGPU has no copy within one buffer.
+      const between = this.alloc(bytes, 'copy');
+      this.copy(src, srcOffset, between, 0, bytes);
+      this.copy(between, 0, dst, dstOffset, bytes);
+      this.free(between);
+      return;
+    }
+    this.stream.commands().copyBufferToBuffer(src.gpu, srcOffset, dst.gpu, dstOffset, bytes);
+    this.used(src, dst);
+    if (this.stream.count('copy', 2 * bytes)) this.stream.flush();
+  }
+
+  /** Sets `bytes` bytes to zero; `offset` and `bytes` are multiples of 4. */
+  clear(buffer: DeviceBuffer, offset: number, bytes: number): void {
+    this.check('clear', buffer, offset, bytes, 4);
+    if (bytes === 0) return;
+    this.stream.commands().clearBuffer(buffer.gpu, offset, bytes);
+    this.used(buffer);
+    if (this.stream.count('clear', bytes)) this.stream.flush();
+  }
+
+  /**
+   * Uploads `data`, ordered after every command recorded so far. `offset` is a multiple of 4. Data that ends inside a word
+   * is padded with zeros, which is only possible at the end of the buffer.
+   */
+  write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
+    const bytes = data.byteLength;
+    this.check('write', buffer, offset, bytes, 1);
+    const tail = bytes % 4;
+    if (offset % 4 !== 0 || (tail !== 0 && offset + bytes < buffer.bytes)) {
+      throw new DeviceError(
+        `write: ${bytes} bytes at byte ${offset} of '${buffer.label}' (${buffer.bytes} bytes) do not fall on whole words of 4 bytes.`,
+        buffer.label,
+      );
+    }
+    if (bytes === 0) return;
+    // The queue runs a write before the open encoder.
+    if (buffer.block.lastUse === this.stream.serial) this.stream.flush();
+    let source: ArrayBufferLike = data.buffer;
+    let start = data.byteOffset;
+    if (!(source instanceof ArrayBuffer)) {
+      source = new Uint8Array(source, start, bytes).slice().buffer;
+      start = 0;
+    }
+    const { queue } = this.device;
+    const whole = bytes - tail;
+    if (whole > 0) queue.writeBuffer(buffer.gpu, offset, source as ArrayBuffer, start, whole);
+    if (tail > 0) {
+      const word = new Uint8Array(4);
+      word.set(new Uint8Array(source, start + whole, tail));
+      queue.writeBuffer(buffer.gpu, offset + whole, word);
+    }
+  }
+
+  /**
+   * Downloads `bytes` bytes as they are after every command recorded so far, into a fresh ArrayBuffer.
+   *
+   * @throws (rejects) the GPU's errors since the last await, naming the op
+   */
+  async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
+    this.check('read', buffer, offset, bytes, 1);
+    if (bytes === 0) return new ArrayBuffer(0);
+    const start = offset - (offset % 4);
+    const span = Math.ceil((offset + bytes - start) / 4) * 4;
+    const staging = this.staging.acquire(span);
+    this.stream.commands().copyBufferToBuffer(buffer.gpu, start, staging, 0, span);
+    this.used(buffer);
+    this.stream.count('read', span);
+    this.stream.flush();
+    let result: ArrayBuffer;
+    try {
+      this.runIdleHooks();
+      await this.waiter.during(staging.mapAsync(1 /* GPUMapMode.READ */, 0, span));
+      result = staging.getMappedRange(0, span).slice(offset - start, offset - start + bytes);
+      staging.unmap();
+      this.staging.release(staging);
+    } catch (cause) {
+      this.staging.discard(staging);
+      await this.raise();
+      throw new DeviceError(
+        `read: '${buffer.label}' (${formatBytes(bytes)}) could not be read: ${cause instanceof Error ? cause.message : String(cause)}`,
+        buffer.label,
+        { cause },
+      );
+    }
+    await this.raise();
+    return result;
+  }
+
+  /** Submits what is recorded. */
+  flush(): void {
+    this.stream.flush();
+  }
+
+  /** Submits what is recorded and waits until the GPU has done it. Rejects like {@link read}. */
+  async synchronize(): Promise<void> {
+    if (this.errors.fatal) throw this.errors.fatal;
+    this.stream.flush();
+    const done = this.device.queue.onSubmittedWorkDone();
+    this.runIdleHooks();
+    await this.waiter.during(done);
+    await this.raise();
+  }
+
+  memoryStats(): MemoryStats {
+    this.pool.stagingBytes = this.staging.bytes;
+    return this.pool.stats();
+  }
+
+  /** Starts a new peak at what is live now. */
+  resetPeakMemory(): void {
+    this.pool.resetPeak();
+  }
+
+  /** Dispatches by kernel name since the start or {@link resetOpCounts}. */
+  opCounts(): Map<string, number> {
+    return this.programs.counts();
+  }
+
+  resetOpCounts(): void {
+    this.programs.resetCounts();
+  }
+
+  /** Runs `fn` and measures the GPU time of every kernel that it launches. Slower than running it plainly. */
+  async profile<T>(fn: () => Promise<T>): Promise<{ result: T; rows: ProfileRow[] }> {
+    if (this.profiler) throw new DeviceError('profile: a profile is being taken already.');
+    await this.synchronize();
+    const profiler = this.timestamps
+      ? new TimestampProfiler(this.device, () => this.stream.commands())
+      : new WallClockProfiler(this.device.queue);
+    this.profiler = profiler;
+    let result: T;
+    try {
+      result = await fn();
+    } finally {
+      this.profiler = undefined;
+      if (profiler instanceof TimestampProfiler) profiler.close();
+      this.stream.flush();
+      await this.waiter.during(profiler.finish());
+    }
+    await this.synchronize();
+    return { result, rows: profiler.rows() };
+  }
+
+  /** @internal */
+  destroy(): void {
+    this.errors.fatal = new DeviceError(
+      'The device was closed: call `await init()` again; tensors on it are gone.',
+    );
+    this.device.destroy();
+  }
+
+  /** Throws what the GPU has complained about since the last await. */
+  private async raise(): Promise<void> {
+    await this.errors.settle();
+    const error = this.errors.take();
+    if (error) throw error;
+  }
+
+  private runIdleHooks(): void {
+    for (const hook of this.cpuIdleHook) hook();
+  }
+
+  private used(...buffers: DeviceBuffer[]): void {
+    for (const buffer of buffers) buffer.block.lastUse = this.stream.serial;
+  }
+
+  private check(op: string, buffer: DeviceBuffer, offset: number, bytes: number, alignment: number): void {
+    if (this.errors.fatal) throw this.errors.fatal;
+    if (!buffer.live) throw new DeviceError(`${op}: buffer '${buffer.label}' was freed before.`, op);
+    if (!(offset >= 0 && bytes >= 0 && offset + bytes <= buffer.capacity)) {
+      throw new DeviceError(
+        `${op}: ${bytes} bytes at byte ${offset} lie outside buffer '${buffer.label}' of ${buffer.bytes} bytes.`,
+        op,
+      );
+    }
+    if (offset % alignment !== 0 || bytes % alignment !== 0) {
+      throw new DeviceError(
+        `${op}: ${bytes} bytes at byte ${offset} of '${buffer.label}': both must be multiples of ${alignment}.`,
+        op,
+      );
+    }
+  }
+}
+
+function isExtent(n: number): boolean {
+  return n >>> 0 === n && n <= maxGrid;
+}
