@@ -1,0 +1,14 @@
+export { blobSource, memorySource } from './byte-source.js';
+export type { ByteRange, ByteSource } from './byte-source.js';
+export { loadCheckpoint, loadValue } from './checkpoint.js';
+export type { Checkpoint, CheckpointSource, LoadCheckpointOptions } from './checkpoint.js';
+export { itemSize } from './dtypes.js';
+export type { HostDtype } from './dtypes.js';
+export { CheckpointError } from './errors.js';
+export { HostTensor } from './host-tensor.js';
+export type { HostTensorInit } from './host-tensor.js';
+export { saveSafetensors, writeFileAtomically } from './node-files.js';
+export { encodeSafetensors, layoutSafetensors, readSafetensors } from './safetensors.js';
+export type { SafetensorsContents, SafetensorsLayout, SafetensorsOptions } from './safetensors.js';
+export type { Container } from './sniff.js';
+export type { PlainValue } from './torch-values.js';

@@ -1,0 +1,136 @@
+/**
+ * Files on disk, for Node. The file system is fetched at run time rather than imported, so that bundlers for the browser
+ * can follow the import of this module without meeting `node:` names.
+ */
+
+import type { FileHandle } from 'node:fs/promises';
+import type { ByteSource } from './byte-source.js';
+import { checkRange } from './byte-source.js';
+import { allocate, CheckpointError } from './errors.js';
+import type { HostTensor } from './host-tensor.js';
+import { layoutSafetensors } from './safetensors.js';
+import type { SafetensorsOptions } from './safetensors.js';
+
+function node() {
+  if (typeof process !== 'object' || typeof process.getBuiltinModule !== 'function') {
+    throw new CheckpointError(
+      'reading and writing paths needs Node 20.16 or later; elsewhere pass an ArrayBuffer or a Blob',
+    );
+  }
+  return { fs: process.getBuiltinModule('node:fs/promises'), path: process.getBuiltinModule('node:path') };
+}
+
+// One read call is limited to 2^31 - 1 bytes.
+const maxRead = 2 ** 30;
+
+/**
+ * A file to read in ranges. It is opened for each read and not kept open, so nothing needs closing; if it was replaced or
+ * changed since the first look, reads throw rather than mix two files.
+ */
+export async function fileSource(path: string): Promise<ByteSource> {
+  const { fs } = node();
+  const first = await fs.stat(path).catch((cause: NodeJS.ErrnoException) => {
+    const why = cause.code === 'ENOENT' ? 'no such file' : cause.message;
+    throw new CheckpointError(`${path}: ${why}`, { cause });
+  });
+  if (!first.isFile())
+    throw new CheckpointError(`${path}: ${first.isDirectory() ? 'is a folder' : 'is not a plain file'}`);
+  const size = first.size;
+  return {
+    name: path,
+    size,
+    async read(offset, length) {
+      checkRange({ name: path, size }, offset, length, 'a read');
+      const bytes = allocate(length, path);
+      const file = await fs.open(path, 'r').catch((cause: Error) => {
+        throw new CheckpointError(`${path}: ${cause.message}`, { cause });
+      });
+      try {
+        const now = await file.stat();
+        if (
+          now.ino !== first.ino ||
+          now.dev !== first.dev ||
+          now.size !== size ||
+          now.mtimeMs !== first.mtimeMs
+        ) {
+          throw new CheckpointError(`${path}: was changed after it was opened; load it again`);
+        }
+        for (let filled = 0; filled < length;) {
+          const wanted = Math.min(maxRead, length - filled);
+          const { bytesRead } = await file.read(bytes, filled, wanted, offset + filled);
+          if (bytesRead === 0)
+            throw new CheckpointError(`${path}: ends at byte ${offset + filled}, earlier than it said`);
+          filled += bytesRead;
+        }
+      } finally {
+        await file.close();
+      }
+      return bytes;
+    },
+  };
+}
+
+/**
+ * Writes a file so that a reader, or a crash at any moment, finds either the old content or the new, whole: the bytes go
+ * to a temporary file in the same folder, are flushed to the disk, and then take the name. Links are followed. A process
+ * killed midway leaves `.<name>.<random>.tmp` behind, which may be deleted.
+ */
+export async function writeFileAtomically(
+  path: string,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<void> {
+  const { fs, path: paths } = node();
+  const target = await fs.realpath(path).catch(() => path);
+  const folder = paths.dirname(target);
+  const mode = await fs.stat(target).then(
+    (stats) => stats.mode & 0o777,
+    () => 0o666,
+  );
+  const temporary = paths.join(folder, `.${paths.basename(target)}.${crypto.randomUUID()}.tmp`);
+  try {
+    const file = await fs.open(temporary, 'wx', mode);
+    try {
+      for await (const chunk of chunks) await writeAll(file, chunk);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await fs.rename(temporary, target);
+  } catch (error) {
+    await fs.rm(temporary, { force: true });
+    throw error instanceof CheckpointError
+      ? error
+      : new CheckpointError(`${path}: cannot be written: ${messageOf(error)}`, { cause: error });
+  }
+  await syncFolder(folder);
+}
+
+async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
+  for (let written = 0; written < chunk.length;) {
+    const { bytesWritten } = await file.write(chunk, written, Math.min(maxRead, chunk.length - written));
+    written += bytesWritten;
+  }
+}
+
+/** Makes the rename itself durable. Windows cannot open folders, and some network file systems refuse; the file is whole either way. */
+async function syncFolder(folder: string): Promise<void> {
+  try {
+    const handle = await node().fs.open(folder, 'r');
+    await handle.sync().finally(() => handle.close());
+  } catch {
+    return;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Writes tensors as a safetensors file, atomically (see {@link writeFileAtomically}), holding one tensor in memory at a time. */
+export async function saveSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, HostTensor>,
+  options: SafetensorsOptions = {},
+): Promise<void> {
+  await writeFileAtomically(path, layoutSafetensors(tensors, options).chunks());
+}

@@ -1,0 +1,208 @@
+/** The safetensors format, read and written. Specification: https://github.com/huggingface/safetensors#format */
+
+import type { ByteSource } from './byte-source.js';
+import { checkRange, readRange, sliceSource } from './byte-source.js';
+import { allocate, CheckpointError, quote } from './errors.js';
+import type { HostDtype } from './dtypes.js';
+import { itemSize } from './dtypes.js';
+import { HostTensor } from './host-tensor.js';
+
+const maxHeaderBytes = 100_000_000;
+
+const dtypeOfCode = new Map<string, HostDtype>([
+  ['F64', 'float64'],
+  ['F32', 'float32'],
+  ['F16', 'float16'],
+  ['BF16', 'bfloat16'],
+  ['F8_E4M3', 'float8_e4m3fn'],
+  ['F8_E5M2', 'float8_e5m2'],
+  ['I64', 'int64'],
+  ['I32', 'int32'],
+  ['I16', 'int16'],
+  ['I8', 'int8'],
+  ['U64', 'uint64'],
+  ['U32', 'uint32'],
+  ['U16', 'uint16'],
+  ['U8', 'uint8'],
+  ['BOOL', 'bool'],
+  ['C64', 'complex64'],
+]);
+const codeOfDtype = new Map([...dtypeOfCode].map(([code, dtype]) => [dtype, code]));
+
+export interface SafetensorsContents {
+  readonly tensors: Map<string, HostTensor>;
+  readonly metadata: Map<string, string>;
+}
+
+/**
+ * Reads the header and checks all that the specification asks: sizes, dtypes, shapes, and that the tensors fill the data
+ * without a hole or an overlap. The tensors' bytes stay in the source until asked for.
+ */
+export async function readSafetensors(source: ByteSource): Promise<SafetensorsContents> {
+  const fail = (what: string): never => {
+    throw new CheckpointError(`${source.name}: ${what}`);
+  };
+  const sizeField = await readRange(source, 0, 8, 'the length of the safetensors header');
+  const headerBytes = Number(new DataView(sizeField.buffer, sizeField.byteOffset, 8).getBigUint64(0, true));
+  if (headerBytes > maxHeaderBytes)
+    fail(`safetensors header of ${headerBytes} bytes; at most ${maxHeaderBytes} are allowed`);
+  const dataStart = 8 + headerBytes;
+  const header = parseHeader(await readRange(source, 8, headerBytes, 'the safetensors header'), fail);
+
+  const metadata = new Map<string, string>();
+  const spans: { name: string; dtype: HostDtype; shape: number[]; begin: number; end: number }[] = [];
+  for (const [name, info] of Object.entries(header)) {
+    if (name === '__metadata__') {
+      if (!isObject(info)) return fail('safetensors `__metadata__` is not an object');
+      for (const [key, value] of Object.entries(info)) {
+        if (typeof value !== 'string') return fail(`safetensors metadata ${quote(key)} is not a string`);
+        metadata.set(key, value);
+      }
+    } else {
+      spans.push({ name, ...parseTensor(name, info, fail) });
+    }
+  }
+
+  let filled = 0;
+  for (const span of spans.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
+    if (span.begin !== filled) {
+      const what = span.begin < filled ? 'overlaps another tensor' : 'leaves a hole before it';
+      fail(`safetensors tensor ${quote(span.name)} at data bytes ${span.begin} to ${span.end} ${what}`);
+    }
+    checkRange(source, dataStart + span.begin, span.end - span.begin, `tensor ${quote(span.name)}`);
+    filled = span.end;
+  }
+  if (dataStart + filled !== source.size) {
+    fail(`safetensors data should end at byte ${dataStart + filled}, but the file has ${source.size} bytes`);
+  }
+  const tensors = new Map(
+    spans.map(({ name, dtype, shape, begin, end }) => {
+      const storage = sliceSource(source, dataStart + begin, end - begin, `tensor ${quote(name)}`);
+      return [name, new HostTensor({ name, dtype, shape, storage })];
+    }),
+  );
+  return { tensors, metadata };
+}
+
+type Fail = (what: string) => never;
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function parseHeader(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
+  let header: unknown;
+  try {
+    header = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch (error) {
+    return fail(
+      `the safetensors header is not valid JSON (${error instanceof Error ? error.message.slice(0, 120) : 'unreadable'})`,
+    );
+  }
+  return isObject(header) ? header : fail('the safetensors header is not a JSON object');
+}
+
+function parseTensor(name: string, info: unknown, fail: Fail) {
+  const what = `safetensors tensor ${quote(name)}`;
+  if (!isObject(info)) return fail(`${what} has no description`);
+  const { dtype: code, shape, data_offsets: offsets } = info;
+  const dtype = dtypeOfCode.get(String(code));
+  if (dtype === undefined)
+    return fail(`${what} has dtype ${quote(String(code), 20)}, which is not supported`);
+  if (!isSizes(shape) || shape.length > 64) return fail(`${what} has no valid shape`);
+  if (!isSizes(offsets) || offsets.length !== 2) return fail(`${what} has no valid data_offsets`);
+  const [begin, end] = offsets as [number, number];
+  const expected = shape.reduce((product, dim) => product * dim, itemSize[dtype]);
+  if (end - begin !== expected) {
+    return fail(
+      `${what} of shape [${shape.join(', ')}] and dtype ${dtype} takes ${expected} bytes, but its offsets span ${end - begin}`,
+    );
+  }
+  return { dtype, shape, begin, end };
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && (item as number) >= 0);
+}
+
+/** A file to be written: its size is known before any tensor has been read. */
+export interface SafetensorsLayout {
+  readonly size: number;
+  /** The bytes in order, tensor by tensor; each tensor is read when its turn comes. */
+  chunks(): AsyncGenerator<Uint8Array, void, undefined>;
+}
+
+export interface SafetensorsOptions {
+  /** Stored as `__metadata__`. `{ format: 'pt' }` is what Hugging Face's loaders look for. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Lays out a safetensors file. Data is ordered by element size, widest first, so that every tensor is aligned, as the
+ * reference writer does; the header keeps the order of `tensors`. Strided and shared tensors are written out in full.
+ */
+export function layoutSafetensors(
+  tensors: ReadonlyMap<string, HostTensor>,
+  options: SafetensorsOptions = {},
+): SafetensorsLayout {
+  const byWidth = [...tensors].sort(([, a], [, b]) => itemSize[b.dtype] - itemSize[a.dtype]);
+  const begins = new Map<string, number>();
+  let dataBytes = 0;
+  for (const [name, tensor] of byWidth) {
+    begins.set(name, dataBytes);
+    dataBytes += tensor.byteLength;
+  }
+
+  const fields: string[] = [];
+  if (options.metadata) fields.push(`"__metadata__":${JSON.stringify(options.metadata)}`);
+  for (const [name, tensor] of tensors) {
+    const code = codeOfDtype.get(tensor.dtype);
+    if (name === '__metadata__')
+      throw new CheckpointError("safetensors: a tensor may not be called '__metadata__'");
+    if (code === undefined)
+      throw new CheckpointError(`safetensors: tensor '${name}': the format has no dtype ${tensor.dtype}`);
+    const begin = begins.get(name)!;
+    const offsets = `[${begin},${begin + tensor.byteLength}]`;
+    fields.push(
+      `${JSON.stringify(name)}:{"dtype":"${code}","shape":[${tensor.shape.join(',')}],"data_offsets":${offsets}}`,
+    );
+  }
+  const json = new TextEncoder().encode(`{${fields.join(',')}}`);
+  const headerBytes = Math.ceil(json.length / 8) * 8;
+  if (headerBytes > maxHeaderBytes)
+    throw new CheckpointError(`safetensors: the header would take ${headerBytes} bytes`);
+  const head = new Uint8Array(8 + headerBytes).fill(0x20);
+  new DataView(head.buffer).setBigUint64(0, BigInt(headerBytes), true);
+  head.set(json, 8);
+
+  return {
+    size: head.length + dataBytes,
+    async *chunks() {
+      yield head;
+      for (const [name, tensor] of byWidth) {
+        const bytes = await tensor.bytes();
+        if (bytes.length !== tensor.byteLength) {
+          throw new CheckpointError(
+            `safetensors: tensor '${name}' gave ${bytes.length} bytes, not ${tensor.byteLength}`,
+          );
+        }
+        yield bytes;
+      }
+    },
+  };
+}
+
+/** A whole safetensors file in memory, e.g. for a download in the browser. */
+export async function encodeSafetensors(
+  tensors: ReadonlyMap<string, HostTensor>,
+  options: SafetensorsOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const layout = layoutSafetensors(tensors, options);
+  const bytes = allocate(layout.size, 'safetensors');
+  let at = 0;
+  for await (const chunk of layout.chunks()) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
