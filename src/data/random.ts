@@ -1,0 +1,135 @@
+/**
+ * The data room's random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+ * SC 2011), the counter-based generator that PyTorch uses on CUDA. A stream is named by a seed and up to three
+ * integers, so the numbers for (epoch, sample) do not depend on the order in which samples are asked for, and
+ * they are the same on every platform: only integer and correctly rounded operations are used.
+ */
+
+const multiplierA = 0xd2511f53;
+const multiplierB = 0xcd9e8d57;
+const weylA = 0x9e3779b9;
+const weylB = 0xbb67ae85;
+
+/** High 32 bits of the 64-bit product of two unsigned 32-bit integers. */
+function multiplyHigh(a: number, b: number): number {
+  const aLow = a & 0xffff;
+  const aHigh = a >>> 16;
+  const bLow = b & 0xffff;
+  const bHigh = b >>> 16;
+  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
+  const carry = (middle & 0xffff) + aLow * bHigh;
+  return (aHigh * bHigh + Math.floor(middle / 0x10000) + Math.floor(carry / 0x10000)) >>> 0;
+}
+
+/** Ten rounds of Philox4x32: writes the block of four words for `counter` under `key` into `out`. */
+export function philox(counter: readonly number[], key: readonly [number, number], out: Uint32Array): void {
+  let c0 = counter[0]!;
+  let c1 = counter[1]!;
+  let c2 = counter[2]!;
+  let c3 = counter[3]!;
+  let k0 = key[0];
+  let k1 = key[1];
+  for (let round = 0; round < 10; round++) {
+    const highA = multiplyHigh(multiplierA, c0 >>> 0);
+    const lowA = Math.imul(multiplierA, c0);
+    const highB = multiplyHigh(multiplierB, c2 >>> 0);
+    const lowB = Math.imul(multiplierB, c2);
+    c0 = highB ^ c1 ^ k0;
+    c1 = lowB;
+    c2 = highA ^ c3 ^ k1;
+    c3 = lowA;
+    k0 = (k0 + weylA) | 0;
+    k1 = (k1 + weylB) | 0;
+  }
+  out[0] = c0;
+  out[1] = c1;
+  out[2] = c2;
+  out[3] = c3;
+}
+
+/** Throws unless `seed` is an integer that a double holds exactly. */
+function checkSeed(seed: number): void {
+  if (!Number.isSafeInteger(seed) || seed < 0) {
+    throw new RangeError(`Random: the seed must be a non-negative safe integer, got ${seed}`);
+  }
+}
+
+/** A stream of random numbers, named by a seed and up to three integers (taken modulo 2^32). */
+export class Random {
+  private readonly key: [number, number];
+  private readonly counter: [number, number, number, number];
+  private readonly block = new Uint32Array(4);
+  private used = 4;
+
+  /**
+   * @param seed non-negative safe integer
+   * @param stream integers that select independent streams under one seed, e.g. `(epoch, sample)`
+   */
+  constructor(
+    readonly seed: number,
+    ...stream: readonly number[]
+  ) {
+    checkSeed(seed);
+    if (stream.length > 3) throw new RangeError(`Random: at most 3 stream numbers, got ${stream.length}`);
+    this.key = [seed >>> 0, Math.floor(seed / 0x100000000) >>> 0];
+    this.counter = [0, (stream[0] ?? 0) >>> 0, (stream[1] ?? 0) >>> 0, (stream[2] ?? 0) >>> 0];
+  }
+
+  /** Uniform over 0 ... 2^32 - 1. */
+  uint32(): number {
+    if (this.used === 4) {
+      philox(this.counter, this.key, this.block);
+      this.counter[0] = (this.counter[0] + 1) >>> 0;
+      this.used = 0;
+    }
+    return this.block[this.used++]!;
+  }
+
+  /** Uniform over [0, 1), in steps of 2^-32. */
+  float(): number {
+    return this.uint32() * 2 ** -32;
+  }
+
+  /** Uniform over [low, high). */
+  uniform(low: number, high: number): number {
+    return low + (high - low) * this.float();
+  }
+
+  /** Uniform over the integers 0 ... bound - 1, without bias; `bound` from 1 to 2^32. */
+  integer(bound: number): number {
+    if (!Number.isInteger(bound) || bound < 1 || bound > 0x100000000) {
+      throw new RangeError(`Random.integer: the bound must be an integer from 1 to 2^32, got ${bound}`);
+    }
+    const limit = 0x100000000 - (0x100000000 % bound);
+    let word = this.uint32();
+    while (word >= limit) word = this.uint32();
+    return word % bound;
+  }
+
+  /** True with probability `p`. */
+  chance(p: number): boolean {
+    return this.float() < p;
+  }
+
+  /** One element, each equally likely. */
+  pick<T>(items: readonly T[]): T {
+    return items[this.integer(items.length)]!;
+  }
+
+  /** A uniformly random order of 0 ... n - 1 (Fisher and Yates). */
+  permutation(n: number): Uint32Array {
+    const order = Uint32Array.from({ length: n }, (_, i) => i);
+    for (let i = n - 1; i > 0; i--) {
+      const j = this.integer(i + 1);
+      const swap = order[i]!;
+      order[i] = order[j]!;
+      order[j] = swap;
+    }
+    return order;
+  }
+}
+
+/** A seed from the platform's entropy, for when the caller asked for none. */
+export function entropySeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]!;
+}
