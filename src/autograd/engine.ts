@@ -3,7 +3,7 @@ import { sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 import { isAnomalyEnabled, noteGradient } from './anomaly.js';
-import { isGradEnabled, setGradMode } from './mode.js';
+import { setGradMode } from './mode.js';
 import { AccumulateGrad, edgeOf, runHooks, type Edge, type GradNode } from './node.js';
 import { primitives } from './primitives.js';
 
@@ -177,23 +177,29 @@ function run(roots: readonly Edge[], seeds: readonly Tensor[], options: Backward
         for (const result of results) if (result) noteGradient(node.name, node.trace, primitives().hasNaN(result));
       }
     }
+    // Each delivered gradient gets a handle of its own, so that each can be freed as soon as its node has run.
+    const handles = new Set<Tensor | null>(grads);
     node.edges.forEach((edge, i) => {
       if (edge === null) return;
       const result = results[i];
-      if (result && needs[i]) deliver(edge, result);
+      if (result && needs[i]) {
+        const shared = !createGraph && handles.has(result);
+        handles.add(result);
+        deliver(edge, shared ? result.alias() : result);
+      }
       const left = (counts.get(edge.node) as number) - 1;
       counts.set(edge.node, left);
       if (left === 0) ready.push(edge.node);
     });
     if (!retainGraph) node.saved?.release();
     if (grads !== null && !createGraph) {
-      for (const grad of grads) if (grad && !grad.isDisposed && !grad.isKept && !held(grad, results, captures)) grad.disposeBy('backward()');
+      for (const grad of grads) if (grad && !grad.isDisposed && !grad.isKept && !captured(grad, captures)) grad.disposeBy('backward()');
     }
   }
 }
 
-function held(grad: Tensor, results: readonly unknown[], captures: readonly Capture[] | null): boolean {
-  return results.includes(grad) || (captures !== null && captures.some((capture) => capture.grad === grad));
+function captured(grad: Tensor, captures: readonly Capture[] | null): boolean {
+  return captures !== null && captures.some((capture) => capture.grad === grad);
 }
 
 function seedFor(op: string, root: Tensor, given: Tensor | null | undefined): Tensor {
@@ -299,5 +305,3 @@ declare module '../tensor/tensor.js' {
 Tensor.prototype.backward = function (grad?: Tensor | null, options?: BackwardOptions): void {
   backward(this, grad ?? null, options);
 };
-
-export { isGradEnabled };

@@ -1,4 +1,4 @@
-import { runtime, type DeviceBuffer } from '../device/index.js';
+import { runtime, type DeviceBuffer, type Runtime } from '../device/index.js';
 
 /**
  * A GPU buffer with its holders (tensor handles and tape entries), its version, and the op that last wrote it.
@@ -7,10 +7,13 @@ import { runtime, type DeviceBuffer } from '../device/index.js';
 export class Storage {
   private holders = 0;
   private buffer: DeviceBuffer | null;
+  private readonly owner: Runtime;
   /** Bumped by every in-place write; the tape compares it to find a saved tensor that was changed. */
   version = 0;
   /** The op that made the current contents, for error messages. */
   writer: string;
+  /** A view of these contents was recorded on the tape; in-place writes would leave its gradient behind. */
+  recordedViews = false;
   /** Copies derived from these contents (packed weights, ...), dropped when the version moves on. */
   derived: Map<string, { version: number; storage: Storage }> | null = null;
 
@@ -19,11 +22,13 @@ export class Storage {
     op: string,
   ) {
     this.writer = op;
-    this.buffer = runtime().alloc(Math.max(16, bytes), op);
+    this.owner = runtime();
+    this.buffer = this.owner.alloc(Math.max(16, bytes), op);
   }
 
   get deviceBuffer(): DeviceBuffer {
     if (this.buffer === null) throw new Error(`internal: the storage made by ${this.writer} was already released`);
+    if (this.owner !== runtime()) throw new Error(`a tensor made by ${this.writer} belongs to a device that was closed; make it anew after init()`);
     return this.buffer;
   }
 
@@ -46,7 +51,7 @@ export class Storage {
     this.dropDerived();
     const buffer = this.buffer;
     this.buffer = null;
-    buffer.owner.free(buffer);
+    this.owner.free(buffer);
   }
 
   bumpVersion(op: string): void {

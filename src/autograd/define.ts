@@ -1,0 +1,145 @@
+import { isGradEnabled, isInferenceMode, setGradMode } from './mode.js';
+import { edgeOf, GradNode, SavedTensors } from './node.js';
+import { primitives } from './primitives.js';
+import { isFloatingPoint } from '../tensor/dtype.js';
+import { isTensor } from '../tensor/scope.js';
+import { Tensor } from '../tensor/tensor.js';
+import { scoped } from '../tensor/tidy.js';
+
+/** A gradient that is computed only if somebody needs it; null or undefined where none flows. */
+export type GradThunk = (() => Tensor) | null | undefined;
+
+/** What an op's forward and backward share. `S` is whatever plain data forward leaves for backward. */
+export interface OpContext<S = unknown> {
+  /** Per tensor argument (arrays of tensors flattened): will its gradient be wanted? All false when nothing is recorded. */
+  readonly needs: readonly boolean[];
+  /** Plain data for the backward (shapes, options). */
+  state: S;
+  /** Keeps tensors for the backward; `ctx.saved` gives them back in this order. Save only what `needs` calls for. */
+  save(...tensors: readonly (Tensor | null | undefined)[]): void;
+  /** In backward: what forward saved, in order. */
+  readonly saved: readonly (Tensor | null)[];
+}
+
+export interface OpDefinition<A extends readonly unknown[], R extends Tensor | readonly Tensor[], S> {
+  /** The op's public name: messages, `gradFn`, profiler labels. */
+  readonly name: string;
+  /** Checks its arguments (throwing what was wrong and how to mend it) and computes. Runs with grad mode off. */
+  forward(ctx: OpContext<S>, ...args: A): R;
+  /**
+   * One thunk per tensor argument, in argument order (arrays of tensors flattened). Thunks made of ops are differentiable again.
+   * Absent: the op's result never requires grad.
+   */
+  backward?(ctx: OpContext<S>, ...grads: Tensor[]): readonly GradThunk[];
+}
+
+const nothing: readonly never[] = [];
+
+class Recording<S> implements OpContext<S> {
+  state = undefined as S;
+  saved: readonly (Tensor | null)[] = nothing;
+  readonly kept: (Tensor | null | undefined)[] = [];
+  constructor(readonly needs: readonly boolean[]) {}
+  save(...tensors: readonly (Tensor | null | undefined)[]): void {
+    this.kept.push(...tensors);
+  }
+}
+
+class NotRecording<S> implements OpContext<S> {
+  state = undefined as S;
+  readonly saved = nothing;
+  constructor(readonly needs: readonly boolean[]) {}
+  save(): void {}
+}
+
+function collectTensors(args: readonly unknown[]): Tensor[] {
+  const tensors: Tensor[] = [];
+  for (const arg of args) {
+    if (isTensor(arg)) tensors.push(arg);
+    else if (Array.isArray(arg)) for (const item of arg) if (isTensor(item)) tensors.push(item);
+  }
+  return tensors;
+}
+
+const falses: readonly (readonly boolean[])[] = Array.from({ length: 9 }, (_, n) => new Array<boolean>(n).fill(false));
+const noNeeds = (n: number): readonly boolean[] => falses[n] ?? new Array<boolean>(n).fill(false);
+
+/**
+ * Makes an op from its one declaration: temporaries of the forward are freed when it returns, a tape node is recorded only if
+ * grad mode is on and some input requires grad.
+ */
+export function defineOp<A extends readonly unknown[], R extends Tensor | readonly Tensor[], S = unknown>(
+  definition: OpDefinition<A, R, S>,
+): (...args: A) => R {
+  const { name } = definition;
+  return (...args: A): R => {
+    const inputs = collectTensors(args);
+    for (const input of inputs) void input.storage;
+    const record =
+      definition.backward !== undefined && isGradEnabled() && inputs.some((input) => input.requiresGrad);
+    const needs = record ? inputs.map((input) => input.requiresGrad) : noNeeds(inputs.length);
+    const ctx = record ? new Recording<S>(needs) : new NotRecording<S>(needs);
+    const before = setGradMode(false);
+    let result: R;
+    try {
+      result = scoped(name, () => definition.forward(ctx, ...args), () => (record ? (ctx as Recording<S>).kept : undefined));
+    } finally {
+      setGradMode(before);
+    }
+    if (isInferenceMode()) markInference(result);
+    if (record) attach(definition, ctx as Recording<S>, inputs, result);
+    return result;
+  };
+}
+
+function markInference(result: Tensor | readonly Tensor[]): void {
+  if (result instanceof Tensor) result.isInference = true;
+  else for (const tensor of result) tensor.isInference = true;
+}
+
+function attach<A extends readonly unknown[], R extends Tensor | readonly Tensor[], S>(
+  definition: OpDefinition<A, R, S>,
+  ctx: Recording<S>,
+  inputs: readonly Tensor[],
+  result: R,
+): void {
+  const { name } = definition;
+  const backward = definition.backward as NonNullable<typeof definition.backward>;
+  const outputs: readonly Tensor[] = result instanceof Tensor ? [result] : result;
+  const saved = new SavedTensors();
+  for (const tensor of ctx.kept) saved.save(tensor, tensor ? outputs.indexOf(tensor) : -1);
+  // Handles that were kept only to be saved have done their work.
+  for (const tensor of ctx.kept) {
+    if (tensor && !outputs.includes(tensor) && !inputs.includes(tensor) && !tensor.isDisposed && !tensor.isKept) {
+      tensor.disposeBy(name);
+    }
+  }
+  const state = ctx.state;
+  const node: GradNode = new GradNode(name, inputs.map(edgeOf), saved, (grads, needs) => {
+    const back = new Recording<S>(needs);
+    back.state = state;
+    back.saved = saved.unpack(node);
+    const given = grads.map((grad, i) => grad ?? zerosFor(node, i)) as Tensor[];
+    const thunks = backward(back, ...given);
+    return thunks.map((thunk, i) => (thunk && needs[i] ? thunk() : null));
+  });
+  for (const output of outputs) {
+    node.addOutput(output);
+    if (output.isView) output.storage.recordedViews = true;
+  }
+}
+
+/** Outputs that got no gradient count as zeros; integer outputs have none at all. */
+function zerosFor(node: GradNode, index: number): Tensor | null {
+  const meta = node.outputs[index];
+  if (meta === undefined || !isFloatingPoint(meta.dtype)) return null;
+  return primitives().zeros(meta.shape, meta.dtype);
+}
+
+/**
+ * An op made of other ops: its gradient follows from theirs, and the handles it makes on the way are freed when it returns
+ * (the tape keeps what it needs).
+ */
+export function defineComposite<F extends (...args: never[]) => unknown>(name: string, fn: F): F {
+  return ((...args: Parameters<F>) => scoped(name, () => fn(...args))) as F;
+}

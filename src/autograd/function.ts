@@ -1,0 +1,74 @@
+import { isTensor } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { defineOp, type GradThunk } from './define.js';
+
+/** What a custom {@link Function}'s forward leaves for its backward. */
+export interface FunctionContext {
+  /** Keeps inputs or outputs for backward, guarded against in-place changes. */
+  saveForBackward(...tensors: readonly (Tensor | null)[]): void;
+  /** In backward: what was saved, in order. */
+  readonly savedTensors: readonly (Tensor | null)[];
+  /** Per argument of forward: is its gradient wanted? */
+  readonly needsInputGrad: readonly boolean[];
+  /** Anything else, as in PyTorch's `ctx`. */
+  [key: string]: unknown;
+}
+
+type AnyResult = Tensor | readonly Tensor[];
+type BackwardResult = Tensor | null | undefined | readonly (Tensor | null | undefined)[];
+
+/** The static side of a custom function. */
+export interface FunctionClass<A extends readonly unknown[], R extends AnyResult> {
+  readonly name: string;
+  forward(ctx: FunctionContext, ...args: A): R;
+  backward(ctx: FunctionContext, ...grads: Tensor[]): BackwardResult;
+}
+
+/**
+ * `torch.autograd.Function`: an op with a gradient of your own.
+ *
+ * ```ts
+ * class Exp extends Function {
+ *   static forward(ctx: FunctionContext, x: Tensor) { const y = x.exp(); ctx.saveForBackward(y); return y; }
+ *   static backward(ctx: FunctionContext, grad: Tensor) { return grad.mul(ctx.savedTensors[0]!); }
+ * }
+ * const y = Exp.apply(x);
+ * ```
+ * `backward` returns one gradient per argument of `forward` (null for arguments that are not tensors).
+ */
+export abstract class Function {
+  static apply<A extends readonly unknown[], R extends AnyResult>(this: FunctionClass<A, R>, ...args: A): R {
+    const { name } = this;
+    const isTensorArg = args.map(isTensor);
+    const call = defineOp<A, R, FunctionContext>({
+      name,
+      forward: (op, ...given) => {
+        let next = 0;
+        const ctx: FunctionContext = {
+          saveForBackward: (...tensors) => op.save(...tensors),
+          savedTensors: [],
+          needsInputGrad: isTensorArg.map((tensor) => tensor && (op.needs[next++] as boolean)),
+        };
+        op.state = ctx;
+        const result = this.forward(ctx, ...given);
+        const alias = (tensor: Tensor): Tensor => (given.includes(tensor) ? tensor.alias() : tensor);
+        return (isTensor(result) ? alias(result) : result.map(alias)) as R;
+      },
+      backward: (op, ...grads) => {
+        const ctx = Object.assign(op.state, { savedTensors: op.saved });
+        const result = this.backward(ctx, ...grads);
+        const list = result === null || result === undefined || isTensor(result) ? [result] : result;
+        if (list.length !== args.length && list.length !== 1) {
+          throw new Error(`${name}.backward returned ${list.length} gradients for ${args.length} arguments of forward`);
+        }
+        const thunks: GradThunk[] = [];
+        isTensorArg.forEach((tensor, i) => {
+          const grad = list[i];
+          if (tensor) thunks.push(grad ? () => grad : null);
+        });
+        return thunks;
+      },
+    });
+    return call(...args);
+  }
+}

@@ -1,0 +1,109 @@
+import { e, type Expr } from '../kernels/expr.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { rowFunction, type Row } from './row.js';
+import type { Unary } from './pointwise.js';
+
+/* Activation functions (https://pytorch.org/docs/stable/nn.functional.html#non-linear-activation-functions). */
+
+const activation = (name: string, expr: (x: Expr) => Expr, grad?: Row['grad']): Unary =>
+  rowFunction({ name, kind: 'float', expr, ...(grad && { grad }) } as Row) as Unary;
+
+/** `relu(x) = max(x, 0)`; NaN stays NaN, the derivative at 0 is 0. The gradient needs only the result. */
+export const relu: Unary = rowFunction({
+  name: 'relu',
+  kind: 'promote',
+  expr: (x: Expr) => e.relu(x),
+  grad: (g: Expr, y: Expr) => [e.select(e.gt(y, 0), g, 0)],
+}) as Unary;
+
+/** `min(max(x, 0), 6)`. The gradient needs only the result. */
+export const relu6: Unary = activation(
+  'relu6',
+  (x) => e.clamp(x, 0, 6),
+  (g, y) => [e.select(e.and(e.gt(y, 0), e.lt(y, 6)), g, 0)],
+);
+
+/** `torch.nn.functional.hardtanh`: `x` between `minVal` and `maxVal`. */
+export function hardtanh(x: Tensor, { minVal = -1, maxVal = 1 }: { minVal?: number; maxVal?: number } = {}): Tensor {
+  return hardtanhFn(x, minVal, maxVal);
+}
+const hardtanhFn = rowFunction({
+  name: 'hardtanh',
+  kind: 'float',
+  expr: (x: Expr, lo: Expr, hi: Expr) => e.clamp(x, lo, hi),
+  grad: (g: Expr, _y: Expr, x: Expr, lo: Expr, hi: Expr) => [e.select(e.and(e.gt(x, lo), e.lt(x, hi)), g, 0), null, null],
+});
+
+/** `x` where positive, `negativeSlope * x` elsewhere. */
+export function leakyRelu(x: Tensor, { negativeSlope = 0.01 }: { negativeSlope?: number } = {}): Tensor {
+  return leakyReluFn(x, negativeSlope);
+}
+const leakyReluFn = rowFunction({
+  name: 'leakyRelu',
+  kind: 'float',
+  expr: (x: Expr, slope: Expr) => e.select(e.gt(x, 0), x, e.mul(x, slope)),
+});
+
+const geluErf = activation('gelu', (x) => e.mul(e.mul(x, 0.5), e.add(e.erf(e.mul(x, Math.SQRT1_2)), 1)));
+const geluTanh = activation('gelu', (x) => {
+  const inner = e.mul(e.add(x, e.mul(e.mul(x, e.mul(x, x)), 0.044715)), Math.sqrt(2 / Math.PI));
+  return e.mul(e.mul(x, 0.5), e.add(e.tanh(inner), 1));
+});
+
+/** `x * Phi(x)` (Hendrycks & Gimpel 2016), exact or with the tanh approximation. */
+export function gelu(x: Tensor, { approximate = 'none' }: { approximate?: 'none' | 'tanh' } = {}): Tensor {
+  if (approximate !== 'none' && approximate !== 'tanh') throw new Error(`gelu: approximate must be 'none' or 'tanh', got '${String(approximate)}'`);
+  return approximate === 'tanh' ? geluTanh(x) : geluErf(x);
+}
+
+/** `x * sigmoid(x)`, also called swish. */
+export const silu: Unary = activation('silu', (x) => e.mul(x, e.sigmoid(x)));
+/** `x * tanh(softplus(x))` (Misra 2019). */
+export const mish: Unary = activation('mish', (x) => e.mul(x, e.tanh(e.softplus(x))));
+/** `log(sigmoid(x))`. */
+export const logsigmoid: Unary = activation('logsigmoid', (x) => e.neg(e.softplus(e.neg(x))));
+/** `x / (1 + |x|)`. */
+export const softsign: Unary = activation('softsign', (x) => e.div(x, e.add(e.abs(x), 1)));
+/** `relu6(x + 3) / 6` (Howard et al. 2019, MobileNetV3). */
+export const hardsigmoid: Unary = activation(
+  'hardsigmoid',
+  (x) => e.div(e.clamp(e.add(x, 3), 0, 6), 6),
+  (g, y) => [e.select(e.and(e.gt(y, 0), e.lt(y, 1)), e.div(g, 6), 0)],
+);
+/** `x * relu6(x + 3) / 6` (Howard et al. 2019, MobileNetV3). */
+export const hardswish: Unary = activation(
+  'hardswish',
+  (x) => e.div(e.mul(x, e.clamp(e.add(x, 3), 0, 6)), 6),
+  (g, _y, x) => [
+    e.select(e.lt(x, -3), 0, e.select(e.le(x, 3), e.mul(g, e.add(e.div(x, 3), 0.5)), g)),
+  ],
+);
+const seluAlpha = 1.6732632423543772;
+const seluScale = 1.0507009873554805;
+/** Self-normalising ELU (Klambauer et al. 2017). */
+export const selu: Unary = activation('selu', (x) =>
+  e.mul(e.select(e.gt(x, 0), x, e.mul(e.expm1(e.minimum(x, 0)), seluAlpha)), seluScale),
+);
+
+/** `x` where positive, `alpha * (exp(x) - 1)` elsewhere. */
+export function elu(x: Tensor, { alpha = 1 }: { alpha?: number } = {}): Tensor {
+  return eluFn(x, alpha);
+}
+const eluFn = rowFunction({
+  name: 'elu',
+  kind: 'float',
+  expr: (x: Expr, alpha: Expr) => e.select(e.gt(x, 0), x, e.mul(e.expm1(e.minimum(x, 0)), alpha)),
+});
+
+/** `log(1 + exp(beta x)) / beta`, and `x` where `beta x > threshold`. */
+export function softplus(x: Tensor, { beta = 1, threshold = 20 }: { beta?: number; threshold?: number } = {}): Tensor {
+  return softplusFn(x, beta, threshold);
+}
+const softplusFn = rowFunction({
+  name: 'softplus',
+  kind: 'float',
+  expr: (x: Expr, beta: Expr, threshold: Expr) => {
+    const scaled = e.mul(x, beta);
+    return e.select(e.gt(scaled, threshold), x, e.div(e.softplus(scaled), beta));
+  },
+});

@@ -1,0 +1,211 @@
+import { runtime } from '../device/index.js';
+import { isInferenceMode, isGradEnabled } from '../autograd/mode.js';
+import { edgeOf, GradNode, SavedTensors } from '../autograd/node.js';
+import { dtypeInfo } from '../kernels/dtype.js';
+import { differentiate } from '../kernels/expr-grad.js';
+import { e, input, inputsOf, substitute, type Expr } from '../kernels/expr.js';
+import { planPointwise } from '../kernels/pointwise.js';
+import { isFloatingPoint, type DType } from '../tensor/dtype.js';
+import { broadcastShapes, isContiguous, sameShape, showShape, stridesLike } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { scoped } from '../tensor/tidy.js';
+import { sumTo } from './sum-to.js';
+
+/**
+ * A pointwise computation with everything settled but the tensors: `expr` reads input `i` in the type its dtype computes in
+ * (see `dtypeInfo`), broadcasts all inputs, and is stored as `dtype`.
+ */
+export interface Pointwise {
+  readonly name: string;
+  readonly expr: Expr;
+  readonly inputs: readonly DType[];
+  readonly dtype: DType;
+  /** Names of the scalar parameters in `expr`. */
+  readonly params: readonly string[];
+  /**
+   * Gradient of input `i` as an expression over the inputs, then the output's gradient (index n) and the output (n + 1).
+   * Null where no gradient flows. Default: the symbolic derivative.
+   */
+  readonly grads?: readonly (Expr | null)[];
+}
+
+interface Gradient {
+  readonly pointwise: Pointwise;
+  /** For each input of `pointwise`: an input of the forward (0..n-1), the gradient (n) or the output (n + 1). */
+  readonly reads: readonly number[];
+  /** The gradient is the incoming one as it is. */
+  readonly passes: boolean;
+}
+
+const gradients = new WeakMap<Pointwise, (Gradient | null)[]>();
+
+function gradientOf(op: Pointwise, i: number): Gradient | null {
+  let list = gradients.get(op);
+  if (list === undefined) gradients.set(op, (list = []));
+  const known = list[i];
+  if (known !== undefined) return known;
+  return (list[i] = makeGradient(op, i));
+}
+
+function makeGradient(op: Pointwise, i: number): Gradient | null {
+  const n = op.inputs.length;
+  const g = input(n);
+  const expr = op.grads !== undefined ? (op.grads[i] ?? null) : e.mul(g, differentiate(op.expr, i));
+  if (expr === null) return null;
+  const reads = inputsOf(expr);
+  if (expr.op === 'const' && expr.value === 0) return null;
+  const dtypes = reads.map((read) => (read < n ? (op.inputs[read] as DType) : op.dtype));
+  const compact = substitute(expr, (index, type) => input(reads.indexOf(index), type));
+  return {
+    pointwise: { name: `${op.name}Backward`, expr: compact, inputs: dtypes, dtype: op.inputs[i] as DType, params: op.params },
+    reads,
+    passes: expr === g && op.inputs[i] === op.dtype,
+  };
+}
+
+/** Runs `op` on `inputs` and records it. `params` follow `op.params`. */
+export function applyPointwise(op: Pointwise, inputs: readonly Tensor[], params: readonly number[] = []): Tensor {
+  const shape =
+    inputs.length === 1 ? (inputs[0] as Tensor).shape : broadcastShapes(op.name, ...inputs.map((x) => x.shape));
+  const out = Tensor.empty(shape, op.dtype, op.name, layoutFor(shape, inputs));
+  run(op, inputs, params, out, -1);
+  if (isInferenceMode()) out.isInference = true;
+  if (isGradEnabled() && isFloatingPoint(op.dtype)) record(op, inputs, params, out, inputs.map(edgeOf));
+  return out;
+}
+
+/**
+ * Runs `op` and writes the result over input 0, which must already have the result's shape and dtype (`add_` and its kin).
+ */
+export function applyInPlace(op: Pointwise, inputs: readonly Tensor[], params: readonly number[] = []): Tensor {
+  const self = inputs[0] as Tensor;
+  const shape = broadcastShapes(op.name, ...inputs.map((x) => x.shape));
+  if (!sameShape(shape, self.shape)) {
+    throw new Error(`${op.name}: the result of shape ${showShape(shape)} does not fit the tensor of shape ${showShape(self.shape)} it is written to`);
+  }
+  const recording = isGradEnabled() && isFloatingPoint(self.dtype) && inputs.some((x) => x.requiresGrad);
+  if (isGradEnabled()) checkInPlace(op.name, self, recording);
+  if (self.isInference && !isInferenceMode()) {
+    throw new Error(`${op.name}: a tensor made in inferenceMode cannot be changed outside it; clone() it first`);
+  }
+  const edges = recording ? inputs.map(edgeOf) : [];
+  const saved = recording ? saveFor(op, inputs, edges) : null;
+  // A source that shares the memory would be read while it is written.
+  const operands = inputs.map((x, i) => (i > 0 && x.storage === self.storage ? detachedCopy(x) : x));
+  run(op, operands, params, self, 0);
+  operands.forEach((x, i) => {
+    if (x !== inputs[i]) x.dispose();
+  });
+  self.storage.bumpVersion(op.name);
+  if (saved !== null) recordInto(op, inputs, params, self, edges, saved);
+  return self;
+}
+
+/** @internal The rules of in-place writes to tensors that take part in autograd. */
+export function checkInPlace(name: string, self: Tensor, recording: boolean): void {
+  if (self.wantsGrad && self.isLeaf) {
+    throw new Error(`${name}: a leaf that requires grad cannot be changed in place while grad mode is on; wrap the change in noGrad()`);
+  }
+  if (recording && (self.isView || self.storage.recordedViews)) {
+    throw new Error(`${name}: memory that is shared with a view on the tape cannot be changed in place under grad mode; use the out-of-place form`);
+  }
+}
+
+const copies = new Map<DType, Pointwise>();
+
+function detachedCopy(x: Tensor): Tensor {
+  let op = copies.get(x.dtype);
+  if (op === undefined) {
+    op = { name: 'clone', expr: input(0, dtypeInfo[x.dtype].compute), inputs: [x.dtype], dtype: x.dtype, params: [] };
+    copies.set(x.dtype, op);
+  }
+  const out = Tensor.empty(x.shape, x.dtype, 'clone', layoutFor(x.shape, [x]));
+  run(op, [x], [], out, -1);
+  return out;
+}
+
+/** The result keeps the memory order of the first operand that has its shape (PyTorch's preserve_format). */
+function layoutFor(shape: readonly number[], inputs: readonly Tensor[]): number[] | undefined {
+  for (const x of inputs) {
+    if (!sameShape(x.shape, shape)) continue;
+    if (isContiguous(x.shape, x.strides)) return undefined;
+    if (x.isDense()) return stridesLike(shape, x.shape, x.strides);
+  }
+  return undefined;
+}
+
+/** @internal Runs `op` into `out` with no record; `exact` where `out` does not own everything up to the end of its buffer. */
+export function launchPointwise(op: Pointwise, inputs: readonly Tensor[], params: readonly number[], out: Tensor, exact: boolean): void {
+  run(op, inputs, params, out, -1, exact);
+}
+
+function run(op: Pointwise, inputs: readonly Tensor[], params: readonly number[], out: Tensor, alias: number, exact = alias >= 0): void {
+  if (out.numel() === 0) return;
+  const rt = runtime();
+  const plan = planPointwise(rt.target, {
+    name: op.name,
+    exprs: [op.expr],
+    paramNames: op.params,
+    params,
+    inputs,
+    outputs: [out],
+    alias,
+    exact,
+    maxBinding: rt.maxBinding,
+    offsetAlignment: rt.limits.minStorageBufferOffsetAlignment,
+  });
+  for (const launch of plan) {
+    rt.dispatch(launch.kernel, launch.buffers.map((ref) => {
+      const tensor = ref.index < inputs.length ? (inputs[ref.index] as Tensor) : out;
+      return ref.size === undefined ? tensor.deviceBuffer : { buffer: tensor.deviceBuffer, offset: ref.offset as number, size: ref.size };
+    }), launch.params, launch.grid);
+  }
+}
+
+function saveFor(op: Pointwise, inputs: readonly Tensor[], edges: readonly unknown[], out?: Tensor): SavedTensors {
+  const n = inputs.length;
+  const wanted = new Set<number>();
+  edges.forEach((edge, i) => {
+    if (edge !== null) for (const read of gradientOf(op, i)?.reads ?? []) wanted.add(read);
+  });
+  const saved = new SavedTensors();
+  for (let i = 0; i < n; i++) saved.save(wanted.has(i) ? (inputs[i] as Tensor) : null);
+  if (out !== undefined) saved.save(wanted.has(n + 1) ? out : null, 0);
+  return saved;
+}
+
+type Edges = readonly ReturnType<typeof edgeOf>[];
+
+function record(op: Pointwise, inputs: readonly Tensor[], params: readonly number[], out: Tensor, edges: Edges): void {
+  if (edges.every((edge) => edge === null)) return;
+  const saved = saveFor(op, inputs, edges, out);
+  attach(op, inputs, params, edges, saved).addOutput(out);
+}
+
+function recordInto(op: Pointwise, inputs: readonly Tensor[], params: readonly number[], self: Tensor, edges: Edges, saved: SavedTensors): void {
+  const n = inputs.length;
+  const usesOut = edges.some((edge, i) => edge !== null && gradientOf(op, i)?.reads.includes(n + 1));
+  const node = attach(op, inputs, params, edges, saved);
+  node.addOutput(self);
+  saved.save(usesOut ? self : null, 0);
+}
+
+function attach(op: Pointwise, inputs: readonly Tensor[], params: readonly number[], edges: Edges, saved: SavedTensors): GradNode {
+  const n = inputs.length;
+  const shapes = inputs.map((x) => x.shape);
+  const node: GradNode = new GradNode(op.name, edges, saved, ([grad], needs) => {
+    if (!grad) return [];
+    const kept = saved.unpack(node);
+    const sources = [...kept.slice(0, n), grad, kept[n] ?? null];
+    return edges.map((edge, i) => {
+      if (edge === null || !needs[i]) return null;
+      const gradient = gradientOf(op, i);
+      if (gradient === null) return null;
+      const shape = shapes[i] as readonly number[];
+      if (gradient.passes) return sumTo(grad, shape);
+      const full = applyPointwise(gradient.pointwise, gradient.reads.map((read) => sources[read] as Tensor), params);
+      return sameShape(full.shape, shape) ? full : scoped(op.name, () => sumTo(full, shape));
+    });
+  });
+  return node;
+}

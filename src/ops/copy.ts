@@ -1,0 +1,180 @@
+import { defineOp } from '../autograd/define.js';
+import { isGradEnabled } from '../autograd/mode.js';
+import { dtypeInfo } from '../kernels/dtype.js';
+import { e, input, param, type Expr } from '../kernels/expr.js';
+import { isDType, isFloatingPoint, type DType } from '../tensor/dtype.js';
+import {
+  broadcastShapes,
+  channelsLastStrides,
+  contiguousStrides,
+  isChannelsLast,
+  isDense,
+  sameShape,
+  showShape,
+  stridesLike,
+} from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { applyInPlace, checkInPlace, launchPointwise, type Pointwise } from './apply.js';
+import { sumTo } from './sum-to.js';
+
+/** How a tensor's elements lie in memory, as PyTorch names it. */
+export type MemoryFormat = 'contiguous' | 'channelsLast' | 'preserve';
+
+const casts = new Map<string, Pointwise>();
+
+function castOp(from: DType, to: DType): Pointwise {
+  const key = `${from}>${to}`;
+  let op = casts.get(key);
+  if (op === undefined) {
+    const x = input(0, dtypeInfo[from].compute);
+    op = { name: from === to ? 'copy' : 'to', expr: e.cast(x, dtypeInfo[to].compute), inputs: [from], dtype: to, params: [] };
+    casts.set(key, op);
+  }
+  return op;
+}
+
+/** @internal Writes `source` (broadcast, converted) over `target`, outside the tape. */
+export function copyInto(target: Tensor, source: Tensor): void {
+  launchPointwise(castOp(source.dtype, target.dtype), [source], [], target, true);
+}
+
+const copyOp = defineOp<[Tensor, DType, readonly number[]], Tensor, DType>({
+  name: 'clone',
+  forward(ctx, x, dtype, strides) {
+    ctx.state = x.dtype;
+    const out = Tensor.empty(x.shape, dtype, 'clone', strides);
+    launchPointwise(castOp(x.dtype, dtype), [x], [], out, false);
+    return out;
+  },
+  backward: (ctx, grad) => [() => to(grad, ctx.state)],
+});
+
+function formatStrides(op: string, x: Tensor, format: MemoryFormat): readonly number[] {
+  if (format === 'contiguous') return contiguousStrides(x.shape);
+  if (format === 'channelsLast') {
+    if (x.ndim !== 4) throw new Error(`${op}: channelsLast needs a 4-dimensional tensor, got shape ${showShape(x.shape)}`);
+    return channelsLastStrides(x.shape);
+  }
+  if (format !== 'preserve') throw new Error(`${op}: memory format must be 'contiguous', 'channelsLast' or 'preserve', got '${String(format)}'`);
+  return x.isDense() ? stridesLike(x.shape, x.shape, x.strides) : contiguousStrides(x.shape);
+}
+
+/** `torch.Tensor.contiguous`: the tensor itself when its memory already has the format, else a copy that has. */
+export function contiguous(x: Tensor, { memoryFormat = 'contiguous' }: { memoryFormat?: MemoryFormat } = {}): Tensor {
+  if (memoryFormat === 'channelsLast' ? isChannelsLast(x.shape, x.strides) : x.isContiguous()) return x;
+  return copyOp(x, x.dtype, formatStrides('contiguous', x, memoryFormat));
+}
+
+/** `torch.clone`: a copy; dense tensors keep their memory order unless a format is given. */
+export function clone(x: Tensor, { memoryFormat = 'preserve' }: { memoryFormat?: MemoryFormat } = {}): Tensor {
+  return copyOp(x, x.dtype, formatStrides('clone', x, memoryFormat));
+}
+
+export interface ToOptions {
+  dtype?: DType;
+  memoryFormat?: MemoryFormat;
+  copy?: boolean;
+}
+
+/** `torch.Tensor.to`: another dtype and/or memory format; the tensor itself when nothing changes. */
+export function to(x: Tensor, target: DType | ToOptions): Tensor {
+  const { dtype = x.dtype, memoryFormat = 'preserve', copy = false } = typeof target === 'string' ? { dtype: target } : target;
+  if (!isDType(dtype)) throw new Error(`to: '${String(dtype)}' is not a dtype (float32, float16, int32, uint8, bool)`);
+  const strides = formatStrides('to', x, memoryFormat);
+  const same = dtype === x.dtype && (memoryFormat === 'preserve' || x.shape.every((size, i) => size === 1 || strides[i] === x.strides[i]));
+  return same && !copy ? x : copyOp(x, dtype, strides);
+}
+
+/** `torch.Tensor.float`. */
+export function float(x: Tensor): Tensor {
+  return to(x, 'float32');
+}
+/** `torch.Tensor.half`. */
+export function half(x: Tensor): Tensor {
+  return to(x, 'float16');
+}
+/** `torch.Tensor.int`. */
+export function int(x: Tensor): Tensor {
+  return to(x, 'int32');
+}
+/** `torch.Tensor.bool`. */
+export function bool(x: Tensor): Tensor {
+  return to(x, 'bool');
+}
+/** `torch.Tensor.type_as`. */
+export function typeAs(x: Tensor, other: Tensor): Tensor {
+  return to(x, other.dtype);
+}
+
+const copyInPlace = new Map<string, Pointwise>();
+
+/** `torch.Tensor.copy_`: writes `source`, broadcast and converted, over this tensor. */
+export function copy_(self: Tensor, source: Tensor): Tensor {
+  const shape = broadcastShapes('copy_', self.shape, source.shape);
+  if (!sameShape(shape, self.shape)) {
+    throw new Error(`copy_: a source of shape ${showShape(source.shape)} does not fit a tensor of shape ${showShape(self.shape)}`);
+  }
+  if (!isGradEnabled() || !(self.requiresGrad || source.requiresGrad)) {
+    if (isGradEnabled()) checkInPlace('copy_', self, false);
+    const safe = source.storage === self.storage ? clone(source) : source;
+    copyInto(self, safe);
+    if (safe !== source) safe.dispose();
+    self.storage.bumpVersion('copy_');
+    return self;
+  }
+  const key = `${self.dtype}<${source.dtype}`;
+  let op = copyInPlace.get(key);
+  if (op === undefined) {
+    const y: Expr = input(1, dtypeInfo[source.dtype].compute);
+    op = {
+      name: 'copy_',
+      expr: e.cast(y, dtypeInfo[self.dtype].compute),
+      inputs: [self.dtype, source.dtype],
+      dtype: self.dtype,
+      params: [],
+      grads: [null, isFloatingPoint(source.dtype) ? input(2) : null],
+    };
+    copyInPlace.set(key, op);
+  }
+  return applyInPlace(op, [self, source]);
+}
+
+const fills = new Map<DType, Pointwise>();
+
+function fillOp(dtype: DType): Pointwise {
+  let op = fills.get(dtype);
+  if (op === undefined) {
+    const compute = dtypeInfo[dtype].compute;
+    const value = compute === 'bool' ? e.ne(param('value', 'u32'), 0) : param('value', compute);
+    op = { name: 'fill', expr: value, inputs: [], dtype, params: ['value'] };
+    fills.set(dtype, op);
+  }
+  return op;
+}
+
+/** @internal Fills fresh or exclusively written memory, outside the tape. */
+export function fillInto(target: Tensor, value: number, exact = true): void {
+  launchPointwise(fillOp(target.dtype), [], [target.dtype === 'bool' ? Number(value !== 0) : value], target, exact);
+}
+
+/** `torch.Tensor.fill_`. */
+export function fill_(self: Tensor, value: number | boolean): Tensor {
+  if (isGradEnabled()) checkInPlace('fill_', self, self.requiresGrad);
+  fillInto(self, Number(value));
+  self.storage.bumpVersion('fill_');
+  // The old contents no longer matter to anything downstream.
+  self.node = null;
+  return self;
+}
+
+/** `torch.Tensor.zero_`. */
+export function zero_(self: Tensor): Tensor {
+  return fill_(self, 0);
+}
+
+/** @internal A dense copy in the memory order of `like`. */
+export function cloneLike(x: Tensor, like: Tensor): Tensor {
+  const shaped = sameShape(x.shape, like.shape) ? x : sumTo(x, like.shape);
+  const strides = isDense(like.shape, like.strides) ? like.strides : contiguousStrides(like.shape);
+  return copyOp(shaped, like.dtype, strides);
+}

@@ -1,0 +1,201 @@
+import { registerPrimitives } from '../autograd/primitives.js';
+import { isDType, type DType } from '../tensor/dtype.js';
+import { numel, showShape, type Shape } from '../tensor/shape.js';
+import { isTensor } from '../tensor/scope.js';
+import { Tensor, type NestedArray } from '../tensor/tensor.js';
+import { cloneLike, fillInto } from './copy.js';
+
+export interface CreationOptions {
+  /** Default: float32, or what the values say (`tensor`, `arange`, `full`). */
+  dtype?: DType;
+  requiresGrad?: boolean;
+}
+
+/** A shape as one array or as separate sizes, with options last: `zeros(2, 3)`, `zeros([2, 3], { dtype: 'int32' })`. */
+export type ShapeArgs = [shape: Shape, options?: CreationOptions] | [...sizes: number[]] | [...sizes: number[], options: CreationOptions];
+
+/** @internal */
+export function parseShape(op: string, args: readonly unknown[]): { shape: Shape; options: CreationOptions } {
+  const last = args[args.length - 1];
+  const hasOptions = typeof last === 'object' && last !== null && !Array.isArray(last);
+  const sizes = hasOptions ? args.slice(0, -1) : args;
+  const shape = (Array.isArray(sizes[0]) ? sizes[0] : sizes) as readonly unknown[];
+  for (const size of shape) {
+    if (typeof size !== 'number' || !Number.isInteger(size) || size < 0) {
+      throw new Error(`${op}: [${shape.map(String).join(', ')}] is not a shape; sizes are integers of 0 or more`);
+    }
+  }
+  const options = (hasOptions ? last : {}) as CreationOptions;
+  checkDType(op, options.dtype);
+  return { shape: [...(shape as number[])], options };
+}
+
+function checkDType(op: string, dtype: DType | undefined): void {
+  if (dtype !== undefined && !isDType(dtype)) {
+    throw new Error(`${op}: '${String(dtype)}' is not a dtype (float32, float16, int32, uint8, bool)`);
+  }
+}
+
+function finish(tensor: Tensor, options: CreationOptions): Tensor {
+  if (options.requiresGrad) tensor.requiresGrad = true;
+  return tensor;
+}
+
+export interface TensorOptions extends CreationOptions {
+  /** For flat typed arrays: the shape (default: one dim). */
+  shape?: Shape;
+}
+
+/** Anything `tensor()` takes: a number, nested arrays, or a flat typed array. */
+export type TensorData = NestedArray | Float32Array | Float64Array | Int32Array | Uint8Array | Uint8ClampedArray | Uint16Array | Uint32Array | Int8Array | Int16Array;
+
+/**
+ * `torch.tensor`: uploads host values. Nested arrays give the shape; a flat typed array takes `shape`. Without a dtype,
+ * booleans give bool, Uint8Array gives uint8, integer typed arrays int32, and all other numbers float32.
+ */
+export function tensor(data: TensorData, options: TensorOptions = {}): Tensor {
+  checkDType('tensor', options.dtype);
+  if (isTensor(data)) throw new Error('tensor: the data is already a tensor; use clone() or detach()');
+  let values: ArrayLike<number>;
+  let shape: Shape;
+  let natural: DType = 'float32';
+  if (ArrayBuffer.isView(data)) {
+    values = data as unknown as ArrayLike<number>;
+    shape = options.shape ?? [values.length];
+    if (data instanceof Uint8Array || data instanceof Uint8ClampedArray) natural = 'uint8';
+    else if (!(data instanceof Float32Array) && !(data instanceof Float64Array)) natural = 'int32';
+  } else {
+    const flat: number[] = [];
+    shape = flattenNested(data as NestedArray, flat);
+    if (options.shape !== undefined) shape = options.shape;
+    values = flat;
+    if (firstLeaf(data as NestedArray) === 'boolean') natural = 'bool';
+  }
+  if (numel(shape) !== values.length) {
+    throw new Error(`tensor: ${values.length} values do not fill shape ${showShape(shape)} (${numel(shape)} elements)`);
+  }
+  const dtype = options.dtype ?? natural;
+  if (dtype === 'int32' || dtype === 'uint8') checkRange(values, dtype);
+  return finish(Tensor.fromHost(values, [...shape], dtype), options);
+}
+
+function checkRange(values: ArrayLike<number>, dtype: DType): void {
+  const [low, high] = dtype === 'uint8' ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] as number;
+    if (!(value >= low && value <= high)) throw new Error(`tensor: value ${value} at position ${i} does not fit ${dtype} (${low} to ${high})`);
+  }
+}
+
+function firstLeaf(data: NestedArray): string {
+  let at: NestedArray | undefined = data;
+  while (Array.isArray(at)) at = (at as readonly NestedArray[])[0];
+  return typeof at;
+}
+
+function flattenNested(data: NestedArray, out: number[]): number[] {
+  if (typeof data === 'number' || typeof data === 'boolean') {
+    out.push(Number(data));
+    return [];
+  }
+  if (!Array.isArray(data)) throw new Error(`tensor: expected numbers, booleans or nested arrays of them, found ${data === null ? 'null' : typeof data}`);
+  let inner: number[] | null = null;
+  for (const item of data as readonly NestedArray[]) {
+    const shape = flattenNested(item, out);
+    if (inner !== null && showShape(inner) !== showShape(shape)) {
+      throw new Error(`tensor: rows of different shapes (${showShape(inner)} and ${showShape(shape)}); nested arrays must be rectangular`);
+    }
+    inner = shape;
+  }
+  return [data.length, ...(inner ?? [])];
+}
+
+function filled(shape: Shape, dtype: DType, value: number, op: string): Tensor {
+  const out = Tensor.empty(shape, dtype, op);
+  if (out.numel() > 0) fillInto(out, value, false);
+  return out;
+}
+
+/** `torch.zeros`. */
+export function zeros(...args: ShapeArgs): Tensor {
+  const { shape, options } = parseShape('zeros', args);
+  return finish(filled(shape, options.dtype ?? 'float32', 0, 'zeros'), options);
+}
+
+/** `torch.ones`. */
+export function ones(...args: ShapeArgs): Tensor {
+  const { shape, options } = parseShape('ones', args);
+  return finish(filled(shape, options.dtype ?? 'float32', 1, 'ones'), options);
+}
+
+/** `torch.empty`. The contents are zeros here: memory is pooled, and another tensor's values are nobody's business. */
+export function empty(...args: ShapeArgs): Tensor {
+  const { shape, options } = parseShape('empty', args);
+  return finish(filled(shape, options.dtype ?? 'float32', 0, 'empty'), options);
+}
+
+/** `torch.full`. Without a dtype: bool for booleans, int32 for integers, float32 otherwise. */
+export function full(shape: Shape, value: number | boolean, options: CreationOptions = {}): Tensor {
+  const parsed = parseShape('full', [shape, options]);
+  const natural: DType = typeof value === 'boolean' ? 'bool' : Number.isInteger(value) && !options.requiresGrad ? 'int32' : 'float32';
+  return finish(filled(parsed.shape, options.dtype ?? natural, Number(value), 'full'), options);
+}
+
+type Like = (x: Tensor, options?: CreationOptions) => Tensor;
+const like =
+  (op: string, value: number): Like =>
+  (x, options = {}) => {
+    const out = Tensor.empty(x.shape, options.dtype ?? x.dtype, op, x.isDense() ? x.strides : undefined);
+    if (out.numel() > 0) fillInto(out, value, false);
+    return finish(out, options);
+  };
+
+/** `torch.zeros_like`. */
+export const zerosLike: Like = like('zerosLike', 0);
+/** `torch.ones_like`. */
+export const onesLike: Like = like('onesLike', 1);
+/** `torch.empty_like`; zeros, as {@link empty}. */
+export const emptyLike: Like = like('emptyLike', 0);
+/** `torch.full_like`. */
+export function fullLike(x: Tensor, value: number | boolean, options: CreationOptions = {}): Tensor {
+  return like('fullLike', Number(value))(x, options);
+}
+
+/** `torch.arange(end)`, `arange(start, end, step?)`: int32 when all arguments are integers. */
+export function arange(...args: [end: number, options?: CreationOptions] | [start: number, end: number, options?: CreationOptions] | [start: number, end: number, step: number, options?: CreationOptions]): Tensor {
+  const last = args[args.length - 1];
+  const options = (typeof last === 'object' ? last : {}) as CreationOptions;
+  const numbers = args.filter((arg) => typeof arg === 'number');
+  const [start, end, step] = numbers.length === 1 ? [0, numbers[0] as number, 1] : [numbers[0] as number, numbers[1] as number, numbers[2] ?? 1];
+  if (!(step !== 0 && Number.isFinite(start) && Number.isFinite(end) && (end - start) / step >= 0)) {
+    throw new Error(`arange: cannot count from ${start} to ${end} by ${step}`);
+  }
+  checkDType('arange', options.dtype);
+  const count = Math.ceil((end - start) / step);
+  const dtype = options.dtype ?? ([start, end, step].every(Number.isInteger) ? 'int32' : 'float32');
+  return finish(Tensor.fromHost(Float64Array.from({ length: count }, (_, i) => start + i * step), [count], dtype), options);
+}
+
+/** `torch.linspace`: `steps` values from `start` to `end`, both included. */
+export function linspace(start: number, end: number, steps: number, options: CreationOptions = {}): Tensor {
+  if (!Number.isInteger(steps) || steps < 0) throw new Error(`linspace: steps must be an integer of 0 or more, got ${steps}`);
+  const gap = steps > 1 ? (end - start) / (steps - 1) : 0;
+  const middle = Math.floor(steps / 2);
+  const values = Float64Array.from({ length: steps }, (_, i) => (i < middle || steps === 1 ? start + i * gap : end - (steps - 1 - i) * gap));
+  return finish(Tensor.fromHost(values, [steps], options.dtype ?? 'float32'), options);
+}
+
+/** `torch.eye`. */
+export function eye(n: number, m: number | CreationOptions = n, options: CreationOptions = {}): Tensor {
+  const columns = typeof m === 'number' ? m : n;
+  const opts = typeof m === 'number' ? options : m;
+  parseShape('eye', [[n, columns], opts]);
+  const values = new Float32Array(n * columns);
+  for (let i = 0; i < Math.min(n, columns); i++) values[i * columns + i] = 1;
+  return finish(Tensor.fromHost(values, [n, columns], opts.dtype ?? 'float32'), opts);
+}
+
+/** @internal Wires creation into the tape, which is below this room. */
+export function installPrimitives(ops: { add(a: Tensor, b: Tensor): Tensor; hasNaN(x: Tensor): Tensor }): void {
+  registerPrimitives({ ...ops, cloneLike, onesLike: (x) => onesLike(x), zeros: (shape, dtype) => filled(shape, dtype, 0, 'zeros') });
+}

@@ -1,0 +1,295 @@
+import { e, type Expr } from '../kernels/expr.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { inPlaceFunction, rowFunction, type Operand, type Row } from './row.js';
+
+/*
+ * The pointwise table: one row per op, a value and, where it matters, its gradient. Formulas and edge cases are PyTorch's
+ * (https://pytorch.org/docs/stable/torch.html#pointwise-ops).
+ */
+
+export type Unary = (x: Tensor) => Tensor;
+export type Binary = (x: Tensor, other: Operand) => Tensor;
+
+type Options = Pick<Row, 'grad' | 'bakes' | 'refuse'>;
+
+const unary = (name: string, kind: Row['kind'], expr: (x: Expr) => Expr, options: Options = {}): Row => ({ name, kind, expr, ...options });
+const binary = (name: string, kind: Row['kind'], expr: (x: Expr, y: Expr) => Expr, options: Options = {}): Row => ({ name, kind, expr, ...options });
+
+const notBool = (name: string) => (dtype: string): string | null =>
+  dtype === 'bool' ? `bool is not supported for ${name}; use logicalNot/logicalXor, or convert with .to('int32')` : null;
+
+/** 0, ±0.5, ±1, ±2, 3, 4: the exponents that people write and that need no logarithm. */
+const commonExponents = new Set([0, 0.5, -0.5, 1, -1, 2, -2, 3, 4]);
+
+// ---- arithmetic
+
+const addRow = binary('add', 'promote', (x, y) => (x.type === 'bool' ? e.or(x, y) : e.add(x, y)));
+const subRow = binary('sub', 'promote', (x, y) => e.sub(x, y), { refuse: notBool('sub') });
+const mulRow = binary('mul', 'promote', (x, y) => (x.type === 'bool' ? e.and(x, y) : e.mul(x, y)));
+const divRow = binary('div', 'float', (x, y) => e.div(x, y), {
+  grad: (g, y, _, b) => [e.div(g, b), e.neg(e.div(e.mul(g, y), b))],
+});
+const floorDivRow = binary('div', 'promote', (x, y) => e.floorDiv(x, y));
+const truncDivRow = binary('div', 'promote', (x, y) => (x.type === 'f32' ? e.trunc(e.div(x, y)) : e.div(x, y)));
+const powRow = binary('pow', 'promote', (x, y) => e.pow(x, y), {
+  bakes: (position, value) => position === 1 && commonExponents.has(value),
+});
+const alphaRow: Row = { name: 'add', kind: 'promote', expr: (x: Expr, y: Expr, alpha: Expr) => e.add(x, e.mul(y, alpha)) };
+
+export interface AlphaOptions {
+  /** Multiplier of `other`. */
+  alpha?: number;
+}
+
+const plainAdd = rowFunction(addRow);
+const scaledAdd = rowFunction(alphaRow);
+
+/** `torch.add`: `x + alpha * other`. */
+export function add(x: Tensor, other: Operand, { alpha = 1 }: AlphaOptions = {}): Tensor {
+  return alpha === 1 ? plainAdd(x, other) : scaledAdd(x, other, alpha);
+}
+
+const plainSub = rowFunction(subRow);
+
+/** `torch.sub`: `x - alpha * other`. */
+export function sub(x: Tensor, other: Operand, { alpha = 1 }: AlphaOptions = {}): Tensor {
+  return alpha === 1 ? plainSub(x, other) : scaledAdd(x, other, -alpha);
+}
+
+/** `torch.rsub`: `other - x`. */
+export const rsub: Binary = rowFunction({ ...subRow, name: 'rsub', expr: (x: Expr, y: Expr) => e.sub(y, x) }) as Binary;
+
+/** `torch.mul`. */
+export const mul: Binary = rowFunction(mulRow) as Binary;
+
+export interface DivOptions {
+  /** `null`: true division; `'floor'` and `'trunc'` round the quotient. */
+  roundingMode?: null | 'floor' | 'trunc';
+}
+
+const trueDiv = rowFunction(divRow);
+const floorDiv = rowFunction(floorDivRow);
+const truncDiv = rowFunction(truncDivRow);
+
+/** `torch.div`. Integer division without a rounding mode gives float32. */
+export function div(x: Tensor, other: Operand, { roundingMode = null }: DivOptions = {}): Tensor {
+  if (roundingMode === null) return trueDiv(x, other);
+  if (roundingMode === 'floor') return floorDiv(x, other);
+  if (roundingMode === 'trunc') return truncDiv(x, other);
+  throw new Error(`div: roundingMode must be null, 'floor' or 'trunc', got '${String(roundingMode)}'`);
+}
+
+/** `torch.floor_divide`. */
+export const floorDivide: Binary = floorDiv as Binary;
+
+/** `torch.pow`. */
+export const pow: Binary = rowFunction(powRow) as Binary;
+
+/** `torch.fmod`: the remainder with the sign of the dividend. */
+export const fmod: Binary = rowFunction(binary('fmod', 'promote', (x, y) => e.fmod(x, y))) as Binary;
+
+/** `torch.remainder`: the remainder with the sign of the divisor. */
+export const remainder: Binary = rowFunction(binary('remainder', 'promote', (x, y) => e.remainder(x, y))) as Binary;
+
+/** `torch.maximum`; NaN wins, ties share the gradient. */
+export const maximum: Binary = rowFunction(binary('maximum', 'promote', (x, y) => (x.type === 'bool' ? e.or(x, y) : e.maximum(x, y)))) as Binary;
+
+/** `torch.minimum`; NaN wins, ties share the gradient. */
+export const minimum: Binary = rowFunction(binary('minimum', 'promote', (x, y) => (x.type === 'bool' ? e.and(x, y) : e.minimum(x, y)))) as Binary;
+
+/** `torch.atan2`. */
+export const atan2: Binary = rowFunction(binary('atan2', 'float', (x, y) => e.atan2(x, y))) as Binary;
+
+const lerpRow: Row = { name: 'lerp', kind: 'promote', expr: (x: Expr, y: Expr, w: Expr) => e.add(x, e.mul(w, e.sub(y, x))) };
+const lerpFn = rowFunction(lerpRow);
+
+/** `torch.lerp`: `x + weight * (end - x)`. */
+export function lerp(x: Tensor, end: Tensor, weight: Operand): Tensor {
+  return lerpFn(x, end, weight);
+}
+
+export interface ValueOptions {
+  value?: number;
+}
+
+const addcmulRow: Row = { name: 'addcmul', kind: 'promote', expr: (x: Expr, a: Expr, b: Expr, v: Expr) => e.add(x, e.mul(v, e.mul(a, b))) };
+const addcdivRow: Row = { name: 'addcdiv', kind: 'promote', expr: (x: Expr, a: Expr, b: Expr, v: Expr) => e.add(x, e.mul(v, e.div(a, b))) };
+const addcmulFn = rowFunction(addcmulRow);
+const addcdivFn = rowFunction(addcdivRow);
+
+/** `torch.addcmul`: `x + value * a * b`. */
+export function addcmul(x: Tensor, a: Tensor, b: Tensor, { value = 1 }: ValueOptions = {}): Tensor {
+  return addcmulFn(x, a, b, value);
+}
+
+/** `torch.addcdiv`: `x + value * a / b`. */
+export function addcdiv(x: Tensor, a: Tensor, b: Tensor, { value = 1 }: ValueOptions = {}): Tensor {
+  return addcdivFn(x, a, b, value);
+}
+
+// ---- unary
+
+const floatUnary = (name: string, expr: (x: Expr) => Expr, grad?: Row['grad']): Unary =>
+  rowFunction(unary(name, 'float', expr, grad === undefined ? {} : { grad })) as Unary;
+const sameUnary = (name: string, expr: (x: Expr) => Expr, options: Options = {}): Unary =>
+  rowFunction(unary(name, 'promote', expr, options)) as Unary;
+/** Steps have no gradient, and integers are their own result. */
+const stepUnary = (name: string, expr: (x: Expr) => Expr): Unary =>
+  sameUnary(name, (x) => (x.type === 'f32' ? expr(x) : x));
+
+/** `torch.neg`. */
+export const neg: Unary = sameUnary('neg', (x) => e.neg(x), { refuse: notBool('neg') });
+/** `torch.abs`; its derivative at 0 is 0. */
+export const abs: Unary = sameUnary('abs', (x) => (x.type === 'bool' ? x : e.abs(x)));
+/** `torch.sign`. */
+export const sign: Unary = sameUnary('sign', (x) => (x.type === 'bool' ? x : e.sign(x)));
+/** `torch.square`. */
+export const square: Unary = sameUnary('square', (x) => e.mul(x, x));
+/** `torch.exp`. */
+export const exp: Unary = floatUnary('exp', (x) => e.exp(x), (g, y) => [e.mul(g, y)]);
+/** `torch.expm1`. */
+export const expm1: Unary = floatUnary('expm1', (x) => e.expm1(x), (g, y) => [e.mul(g, e.add(y, 1))]);
+/** `torch.log`. */
+export const log: Unary = floatUnary('log', (x) => e.log(x));
+/** `torch.log1p`. */
+export const log1p: Unary = floatUnary('log1p', (x) => e.log1p(x));
+/** `torch.log2`. */
+export const log2: Unary = floatUnary('log2', (x) => e.log2(x));
+/** `torch.log10`. */
+export const log10: Unary = floatUnary('log10', (x) => e.mul(e.log(x), Math.LOG10E));
+/** `torch.sqrt`. */
+export const sqrt: Unary = floatUnary('sqrt', (x) => e.sqrt(x), (g, y) => [e.div(g, e.mul(y, 2))]);
+/** `torch.rsqrt`. */
+export const rsqrt: Unary = floatUnary('rsqrt', (x) => e.rsqrt(x), (g, y) => [e.mul(e.mul(g, -0.5), e.mul(y, e.mul(y, y)))]);
+/** `torch.reciprocal`. */
+export const reciprocal: Unary = floatUnary('reciprocal', (x) => e.reciprocal(x), (g, y) => [e.neg(e.mul(g, e.mul(y, y)))]);
+/** `torch.sin`. */
+export const sin: Unary = floatUnary('sin', (x) => e.sin(x));
+/** `torch.cos`. */
+export const cos: Unary = floatUnary('cos', (x) => e.cos(x));
+/** `torch.tan`. */
+export const tan: Unary = floatUnary('tan', (x) => e.tan(x), (g, y) => [e.mul(g, e.add(e.mul(y, y), 1))]);
+/** `torch.asin`. */
+export const asin: Unary = floatUnary('asin', (x) => e.asin(x));
+/** `torch.acos`. */
+export const acos: Unary = floatUnary('acos', (x) => e.acos(x));
+/** `torch.atan`. */
+export const atan: Unary = floatUnary('atan', (x) => e.atan(x));
+/** `torch.sinh`. */
+export const sinh: Unary = floatUnary('sinh', (x) => e.sinh(x));
+/** `torch.cosh`. */
+export const cosh: Unary = floatUnary('cosh', (x) => e.cosh(x));
+/** `torch.asinh`. */
+export const asinh: Unary = floatUnary('asinh', (x) => e.asinh(x));
+/** `torch.acosh`. */
+export const acosh: Unary = floatUnary('acosh', (x) => e.acosh(x));
+/** `torch.atanh`. */
+export const atanh: Unary = floatUnary('atanh', (x) => e.atanh(x));
+/** `torch.erf`. */
+export const erf: Unary = floatUnary('erf', (x) => e.erf(x));
+/** `torch.erfinv`. */
+export const erfinv: Unary = floatUnary('erfinv', (x) => e.erfinv(x));
+/** `torch.tanh`. */
+export const tanh: Unary = floatUnary('tanh', (x) => e.tanh(x), (g, y) => [e.mul(g, e.sub(1, e.mul(y, y)))]);
+/** `torch.sigmoid`. */
+export const sigmoid: Unary = floatUnary('sigmoid', (x) => e.sigmoid(x), (g, y) => [e.mul(g, e.mul(y, e.sub(1, y)))]);
+/** `torch.floor`. */
+export const floor: Unary = stepUnary('floor', (x) => e.floor(x));
+/** `torch.ceil`. */
+export const ceil: Unary = stepUnary('ceil', (x) => e.ceil(x));
+/** `torch.round`: halves go to the even neighbour. */
+export const round: Unary = stepUnary('round', (x) => e.round(x));
+/** `torch.trunc`. */
+export const trunc: Unary = stepUnary('trunc', (x) => e.trunc(x));
+/** `torch.frac`: `x - trunc(x)`. */
+export const frac: Unary = floatUnary('frac', (x) => e.sub(x, e.trunc(x)), (g) => [g]);
+
+export interface ClampOptions {
+  min?: Operand | null;
+  max?: Operand | null;
+}
+
+const clampBothRow: Row = { name: 'clamp', kind: 'promote', expr: (x: Expr, lo: Expr, hi: Expr) => e.clamp(x, lo, hi) };
+const clampLowRow: Row = {
+  name: 'clamp',
+  kind: 'promote',
+  expr: (x: Expr, lo: Expr) => e.maximum(x, lo),
+  grad: (g, _, x, lo) => [e.select(e.ge(x, lo), g, 0), e.select(e.lt(x, lo), g, 0)],
+};
+const clampHighRow: Row = {
+  name: 'clamp',
+  kind: 'promote',
+  expr: (x: Expr, hi: Expr) => e.minimum(x, hi),
+  grad: (g, _, x, hi) => [e.select(e.le(x, hi), g, 0), e.select(e.gt(x, hi), g, 0)],
+};
+
+type ClampFn = (x: Tensor, ...bounds: Operand[]) => Tensor;
+
+function clampWith(both: ClampFn, low: ClampFn, high: ClampFn): (x: Tensor, options: ClampOptions) => Tensor {
+  return (x, { min = null, max = null }) => {
+    if (min !== null && max !== null) return both(x, min, max);
+    if (min !== null) return low(x, min);
+    if (max !== null) return high(x, max);
+    throw new Error('clamp: give at least one of { min, max }');
+  };
+}
+
+/** `torch.clamp` between `min` and `max` (numbers or tensors; at least one); the gradient on a bound is passed on. */
+export const clamp: (x: Tensor, options: ClampOptions) => Tensor = clampWith(
+  rowFunction(clampBothRow),
+  rowFunction(clampLowRow),
+  rowFunction(clampHighRow),
+);
+
+// ---- in place
+
+/** `torch.Tensor.add_`. */
+export function add_(x: Tensor, other: Operand, { alpha = 1 }: AlphaOptions = {}): Tensor {
+  return alpha === 1 ? addInto(x, other) : scaledAddInto(x, other, alpha);
+}
+const addInto = inPlaceFunction(addRow);
+const scaledAddInto = inPlaceFunction(alphaRow);
+
+/** `torch.Tensor.sub_`. */
+export function sub_(x: Tensor, other: Operand, { alpha = 1 }: AlphaOptions = {}): Tensor {
+  return alpha === 1 ? subInto(x, other) : scaledAddInto(x, other, -alpha);
+}
+const subInto = inPlaceFunction(subRow);
+
+/** `torch.Tensor.mul_`. */
+export const mul_: Binary = inPlaceFunction(mulRow) as Binary;
+/** `torch.Tensor.div_`. */
+export const div_: Binary = inPlaceFunction(divRow) as Binary;
+/** `torch.Tensor.pow_`. */
+export const pow_: Binary = inPlaceFunction(powRow) as Binary;
+/** `torch.Tensor.neg_`. */
+export const neg_: Unary = inPlaceFunction(unary('neg', 'promote', (x) => e.neg(x))) as Unary;
+/** `torch.Tensor.exp_`. */
+export const exp_: Unary = inPlaceFunction(unary('exp', 'float', (x) => e.exp(x), { grad: (g, y) => [e.mul(g, y)] })) as Unary;
+/** `torch.Tensor.sqrt_`. */
+export const sqrt_: Unary = inPlaceFunction(unary('sqrt', 'float', (x) => e.sqrt(x), { grad: (g, y) => [e.div(g, e.mul(y, 2))] })) as Unary;
+/** `torch.Tensor.relu_`. */
+export const relu_: Unary = inPlaceFunction(unary('relu', 'promote', (x) => e.relu(x), { grad: (g, y) => [e.select(e.gt(y, 0), g, 0)] })) as Unary;
+
+const addcmulInto = inPlaceFunction(addcmulRow);
+const addcdivInto = inPlaceFunction(addcdivRow);
+const lerpInto = inPlaceFunction(lerpRow);
+
+/** `torch.Tensor.addcmul_`. */
+export function addcmul_(x: Tensor, a: Tensor, b: Tensor, { value = 1 }: ValueOptions = {}): Tensor {
+  return addcmulInto(x, a, b, value);
+}
+/** `torch.Tensor.addcdiv_`. */
+export function addcdiv_(x: Tensor, a: Tensor, b: Tensor, { value = 1 }: ValueOptions = {}): Tensor {
+  return addcdivInto(x, a, b, value);
+}
+/** `torch.Tensor.lerp_`. */
+export function lerp_(x: Tensor, end: Tensor, weight: Operand): Tensor {
+  return lerpInto(x, end, weight);
+}
+/** `torch.Tensor.clamp_`. */
+export const clamp_: (x: Tensor, options: ClampOptions) => Tensor = clampWith(
+  inPlaceFunction(clampBothRow),
+  inPlaceFunction(clampLowRow),
+  inPlaceFunction(clampHighRow),
+);
