@@ -239,7 +239,13 @@ export const mathFunctions: Readonly<Record<string, string>> = {
   kFmod: `fn kFmod$s(a: $F, b: $F) -> $F {
   let x = abs(a);
   let y = abs(b);
-  let r0 = x - trunc(x / y) * y;
+  let q = trunc(x / y);
+  // Halves of 12 bits make the products exact while the quotient is below 2^24.
+  let yh = bitcast<$F>(bitcast<$U>(y) & $U(0xfffff000u));
+  let yl = y - yh;
+  let qh = bitcast<$F>(bitcast<$U>(q) & $U(0xfffff000u));
+  let ql = q - qh;
+  let r0 = (((x - qh * yh) - ql * yh) - qh * yl) - ql * yl;
   let r1 = select(r0, r0 + y, r0 < $F(0.0f));
   let r2 = select(r1, r1 - y, r1 >= y);
   let r3 = select(r2, x, x < y);
