@@ -84,54 +84,70 @@ export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
 async function requestAdapter(options: InitOptions): Promise<GPUAdapter> {
   const wanted = options.adapter;
   const byName = wanted !== undefined && wanted !== 'software' && wanted !== 'hardware';
-  const gpu = await findGpu(byName ? wanted : undefined);
-  let adapter: GPUAdapter | null = null;
-  let reason: unknown;
-  try {
-    adapter = await gpu.requestAdapter({
-      powerPreference: options.powerPreference ?? 'high-performance',
-      forceFallbackAdapter: wanted === 'software',
-    });
-  } catch (error) {
-    reason = error; // Dawn in Node throws where browsers answer null.
-  }
-  if (adapter === null) {
-    const which = wanted === undefined ? 'WebGPU adapter' : `WebGPU adapter '${wanted}'`;
-    const detail = reason instanceof Error ? ` (${reason.message.trim()})` : '';
-    throw new DeviceError(
-      `init: no ${which} was found${detail}. ${isNode ? installHint : browserHint}`,
-      undefined,
-      {
-        cause: reason,
-      },
-    );
-  }
-  const { vendor, architecture, device, description } = adapter.info;
-  const name = [vendor, architecture, device, description].join(' ');
-  const fits =
-    wanted === undefined ||
-    (byName
+  const powerPreference = options.powerPreference ?? 'high-performance';
+  // Browsers know their software adapter as the fallback; Dawn in Node knows Mesa's by name only.
+  const requests: Request[] =
+    wanted === 'software'
+      ? [{ options: { forceFallbackAdapter: true } }, ...(isNode ? [{ name: 'llvmpipe', options: {} }] : [])]
+      : [{ name: byName ? wanted : undefined, options: { powerPreference } }];
+
+  const found: string[] = [];
+  const reasons: unknown[] = [];
+  for (const request of requests) {
+    const gpu = await findGpu(request.name);
+    let adapter: GPUAdapter | null = null;
+    try {
+      adapter = await gpu.requestAdapter(request.options);
+    } catch (error) {
+      reasons.push(error); // Dawn in Node throws where browsers answer null.
+    }
+    if (adapter === null) continue;
+    const name = adapterName(adapter.info);
+    const fits = byName
       ? name.toLowerCase().includes(wanted.toLowerCase())
-      : isSoftware(adapter.info) === (wanted === 'software'));
-  if (!fits) {
+      : wanted === undefined || isSoftware(adapter.info) === (wanted === 'software');
+    if (fits) return adapter;
+    found.push(name);
+  }
+  const which = wanted === undefined ? 'WebGPU adapter' : `WebGPU adapter '${wanted}'`;
+  if (found.length > 0) {
     throw new DeviceError(
-      `init: no WebGPU adapter '${wanted}' was found; this machine offers '${name.trim()}'. ` +
+      `init: no ${which} was found; this machine offers '${found.join("', '")}'. ` +
         'Leave out the `adapter` option to use it.',
     );
   }
-  return adapter;
+  const details = reasons.map((r) => (r instanceof Error ? ` (${r.message.trim()})` : '')).join('');
+  throw new DeviceError(
+    `init: no ${which} was found${details}. ${isNode ? installHint : browserHint}`,
+    undefined,
+    {
+      cause: reasons[0],
+    },
+  );
+}
+
+interface Request {
+  /** Part of the adapter's name, for Dawn in Node. */
+  readonly name?: string | undefined;
+  readonly options: GPURequestAdapterOptions;
 }
 
 const browserHint =
   'This browser or its settings offer no WebGPU: use a recent Chrome, Edge, Safari or Firefox, over https or localhost.';
 
 function isSoftware(info: GPUAdapterInfo): boolean {
-  const name = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`;
-  return info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|software|basic render|\bcpu\b/i.test(name);
+  return (
+    info.isFallbackAdapter ||
+    /llvmpipe|lavapipe|swiftshader|software|basic render|\bcpu\b/i.test(adapterName(info))
+  );
+}
+
+function adapterName(info: GPUAdapterInfo): string {
+  return [info.vendor, info.architecture, info.device, info.description].filter(Boolean).join(' ');
 }
 
 function immediateSize(device: GPUDevice): number {
-  // `for` and `in` rather than types: browsers without immediates have neither the limit nor the method.
+  // The types claim it is always there; browsers without immediates have neither the limit nor the method.
   const size: number | undefined = device.limits.maxImmediateSize;
   return typeof size === 'number' ? size : 0;
 }

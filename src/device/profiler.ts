@@ -49,6 +49,7 @@ const queriesPerSet = 4096;
 interface Segment {
   readonly queries: GPUQuerySet;
   readonly names: string[];
+  resolve: GPUBuffer | undefined;
   readback: GPUBuffer | undefined;
 }
 
@@ -71,6 +72,7 @@ export class TimestampProfiler extends Profiler {
       segment = {
         queries: this.device.createQuerySet({ label: 'profile', type: 'timestamp', count: queriesPerSet }),
         names: [],
+        resolve: undefined,
         readback: undefined,
       };
       this.segments.push(segment);
@@ -88,7 +90,7 @@ export class TimestampProfiler extends Profiler {
     const segment = this.segments.at(-1);
     if (!segment || segment.readback) return;
     const count = 2 * segment.names.length;
-    const resolve = this.device.createBuffer({
+    segment.resolve = this.device.createBuffer({
       label: 'profile',
       size: 8 * count,
       usage: bufferUsage.queryResolve | bufferUsage.copySrc,
@@ -99,12 +101,12 @@ export class TimestampProfiler extends Profiler {
       usage: bufferUsage.mapRead | bufferUsage.copyDst,
     });
     const encoder = this.commands();
-    encoder.resolveQuerySet(segment.queries, 0, count, resolve, 0);
-    encoder.copyBufferToBuffer(resolve, 0, segment.readback, 0, 8 * count);
+    encoder.resolveQuerySet(segment.queries, 0, count, segment.resolve, 0);
+    encoder.copyBufferToBuffer(segment.resolve, 0, segment.readback, 0, 8 * count);
   }
 
   async finish(): Promise<void> {
-    for (const { queries, names, readback } of this.segments) {
+    for (const { queries, names, resolve, readback } of this.segments) {
       if (!readback) continue;
       await readback.mapAsync(1 /* GPUMapMode.READ */);
       const times = new BigUint64Array(readback.getMappedRange());
@@ -112,6 +114,7 @@ export class TimestampProfiler extends Profiler {
       names.forEach((name, i) =>
         this.add(name, Math.max(0, Number(times[2 * i + 1]! - times[2 * i]!) / 1e6)),
       );
+      resolve?.destroy();
       readback.destroy();
       queries.destroy();
     }

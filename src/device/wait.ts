@@ -15,6 +15,7 @@ const napMs = 0.3;
 export class PoliteWaiter {
   private waiting = 0;
   private turns = 0;
+  private scheduled = false;
   private readonly schedule: ((callback: () => void) => void) | undefined;
 
   constructor(software: boolean) {
@@ -24,7 +25,11 @@ export class PoliteWaiter {
   async during<T>(promise: Promise<T>): Promise<T> {
     if (!this.schedule) return promise;
     this.turns = 0;
-    if (this.waiting++ === 0) this.schedule(this.turn);
+    this.waiting++;
+    if (!this.scheduled) {
+      this.scheduled = true;
+      this.schedule(this.turn);
+    }
     try {
       return await promise;
     } finally {
@@ -33,7 +38,10 @@ export class PoliteWaiter {
   }
 
   private readonly turn = (): void => {
-    if (this.waiting === 0) return;
+    if (this.waiting === 0) {
+      this.scheduled = false;
+      return;
+    }
     if (++this.turns > eagerTurns) Atomics.wait(lock!, 0, 0, napMs);
     this.schedule!(this.turn);
   };

@@ -117,6 +117,25 @@ describe('dispatch', () => {
   });
 });
 
+describe('a buffer larger than a binding', () => {
+  beforeAll(() => init());
+  afterAll(() => close());
+
+  it('must be bound by ranges', async () => {
+    const rt = runtime();
+    if (rt.limits.maxBufferSize <= rt.maxBinding) return;
+    const big = rt.alloc(rt.maxBinding + 16, 'fc.weight');
+    const y = upload(ones);
+    expect(() => rt.dispatch(addOne, [big, y], [], [1, 1, 1])).toThrow(
+      /addOne: binding 0 \('fc\.weight', .*\) binds .*: bind ranges of it and loop/,
+    );
+    rt.dispatch(addOne, [{ buffer: big, offset: 0, size: 256 }, y], [], [1, 1, 1]);
+    await rt.synchronize();
+    rt.free(big);
+    rt.free(y);
+  });
+});
+
 describe('bytes', () => {
   beforeAll(() => init());
   afterAll(() => close());

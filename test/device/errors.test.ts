@@ -68,6 +68,13 @@ describe('before init and after close', () => {
     close();
   });
 
+  it('rejects a read that is under way when it is closed', async () => {
+    await init();
+    const read = runtime().read(runtime().alloc(16, 'x'), 0, 16);
+    close();
+    await expect(read).rejects.toThrow('The device was closed');
+  });
+
   it('refuses other options while it runs', async () => {
     await init();
     await expect(init({ memoryBudget: 1 })).rejects.toThrow('call close() before init({ memoryBudget: 1 })');
