@@ -97,14 +97,13 @@ export class BufferPool {
   private pooledBytes = 0;
   private peakBytes = 0;
   private highWater = 0;
-  /** Bytes of staging buffers, counted by the runtime. */
-  stagingBytes = 0;
 
   constructor(
     private readonly device: GPUDevice,
     readonly budget: number,
     private readonly errors: ErrorLog,
     private readonly stream: { readonly serial: number },
+    private readonly staging: { readonly bytes: number; trim(): void },
     private readonly onDestroy: (block: Block) => void,
   ) {}
 
@@ -161,13 +160,9 @@ export class BufferPool {
   }
 
   private create(capacity: number, bytes: number, label: string): Block {
-    const reserved = this.liveBytes + this.pooledBytes + this.stagingBytes;
-    const allowed = Math.min(
-      this.budget,
-      Math.max(this.highWater, this.liveBytes + capacity) * slack + slackBytes,
-    );
-    if (reserved + capacity > allowed) this.trim(reserved + capacity - allowed);
-    if (this.liveBytes + this.pooledBytes + this.stagingBytes + capacity > this.budget) {
+    const highWater = Math.max(this.highWater, this.liveBytes + capacity);
+    this.makeRoom(capacity, Math.min(this.budget, highWater * slack + slackBytes));
+    if (this.reserved + capacity > this.budget) {
       throw new OutOfMemoryError(this.outOfMemory(bytes, label), label, bytes);
     }
     this.device.pushErrorScope('out-of-memory');
@@ -186,6 +181,17 @@ export class BufferPool {
     return block;
   }
 
+  private get reserved(): number {
+    return this.liveBytes + this.pooledBytes + this.staging.bytes;
+  }
+
+  /** Gives up idle memory, as far as there is any, so that `bytes` more fit into `allowed`. */
+  makeRoom(bytes: number, allowed = this.budget): void {
+    if (this.reserved + bytes <= allowed) return;
+    this.trim(this.reserved + bytes - allowed);
+    if (this.reserved + bytes > allowed) this.staging.trim();
+  }
+
   private outOfMemory(bytes: number, label: string): string {
     const holders = this.largest(5).map((h) => `${h.label} ${formatBytes(h.bytes)}`);
     return (
@@ -198,7 +204,7 @@ export class BufferPool {
   }
 
   /** Destroys pooled blocks, oldest first, until `bytes` are freed. */
-  trim(bytes: number): void {
+  private trim(bytes: number): void {
     const blocks = [...this.free.values()].flat().sort((a, b) => a.pooledAt - b.pooledAt);
     let freed = 0;
     for (const block of blocks) {
@@ -238,7 +244,7 @@ export class BufferPool {
       liveBytes: this.liveBytes,
       pooledBytes: this.pooledBytes,
       peakBytes: this.peakBytes,
-      reservedBytes: this.liveBytes + this.pooledBytes + this.stagingBytes,
+      reservedBytes: this.reserved,
       budgetBytes: this.budget,
       liveBuffers: this.live.size,
       largest: this.largest(8),

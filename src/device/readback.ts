@@ -11,7 +11,11 @@ export class StagingPool {
   bytes = 0;
   private idleBytes = 0;
 
-  constructor(private readonly device: GPUDevice) {}
+  constructor(
+    private readonly device: GPUDevice,
+    /** Called before a buffer is made. */
+    private readonly makeRoom: (bytes: number) => void,
+  ) {}
 
   acquire(bytes: number): GPUBuffer {
     const size = sizeClass(bytes);
@@ -20,6 +24,7 @@ export class StagingPool {
       this.idleBytes -= size;
       return this.free.splice(index, 1)[0]!;
     }
+    this.makeRoom(size);
     this.bytes += size;
     return this.device.createBuffer({
       label: 'read',
@@ -32,7 +37,12 @@ export class StagingPool {
   release(buffer: GPUBuffer): void {
     this.free.push(buffer);
     this.idleBytes += buffer.size;
-    while (this.idleBytes > keepBytes) this.idleBytes -= this.discard(this.free.shift()!);
+    this.trim(keepBytes);
+  }
+
+  /** Destroys idle buffers, oldest first, until `keep` bytes are left. */
+  trim(keep = 0): void {
+    while (this.idleBytes > keep) this.idleBytes -= this.discard(this.free.shift()!);
   }
 
   /** Destroys a buffer in use. Returns its size. */

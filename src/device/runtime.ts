@@ -46,7 +46,7 @@ export class Runtime {
     this.timestamps = opened.timestamps;
     this.arena = new UniformArena(device);
     this.groups = new BindGroupCache(device);
-    this.staging = new StagingPool(device);
+    this.staging = new StagingPool(device, (bytes) => this.pool.makeRoom(bytes));
     this.waiter = new PoliteWaiter(target.kind === 'software');
     this.stream = new CommandStream(
       device,
@@ -59,6 +59,7 @@ export class Runtime {
       options.memoryBudget ?? defaultMemoryBudget(target),
       this.errors,
       this.stream,
+      this.staging,
       (block) => this.groups.evict(block),
     );
     this.programs = new ProgramCache(device, target, opened.immediateSize, this.arena, this.errors);
@@ -82,7 +83,6 @@ export class Runtime {
    */
   alloc(bytes: number, label: string): DeviceBuffer {
     if (this.errors.fatal) throw this.errors.fatal;
-    this.pool.stagingBytes = this.staging.bytes;
     return this.pool.alloc(bytes, label);
   }
 
@@ -266,7 +266,6 @@ export class Runtime {
   }
 
   memoryStats(): MemoryStats {
-    this.pool.stagingBytes = this.staging.bytes;
     return this.pool.stats();
   }
 
