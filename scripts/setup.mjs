@@ -84,19 +84,19 @@ export function prepare() {
 /**
  * Runs a script's main function; an error becomes one clear message and exit status 1.
  * @param {string} url the script's `import.meta.url`
- * @param {() => number | void} main returns the exit status
+ * @param {() => number | void | Promise<number>} main returns the exit status
  */
-export function runMain(url, main) {
+export async function runMain(url, main) {
   if (url !== pathToFileURL(process.argv[1] ?? '').href) return;
   try {
-    process.exitCode = main() ?? 0;
+    process.exitCode = (await main()) ?? 0;
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
     process.exitCode = 1;
   }
 }
 
-runMain(import.meta.url, () => {
+void runMain(import.meta.url, () => {
   const { adapter } = prepare();
   build();
   console.log(`Ready. WebGPU adapter: ${adapter}`);

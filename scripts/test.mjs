@@ -63,7 +63,7 @@ function buildSucceeds() {
   }
 }
 
-runMain(import.meta.url, () => {
+void runMain(import.meta.url, () => {
   const full = process.argv.includes('--full');
   const vitestArgs = process.argv.slice(2).filter((arg) => arg !== '--full');
   const { adapter } = prepare();

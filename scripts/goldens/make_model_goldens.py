@@ -136,7 +136,7 @@ def torchvision_model(name):
         exact, single = (logits(build, state, images, d) for d in (torch.float64, torch.float32))
         evaluations.append({'batch': batch, 'size': size, 'logits': blob.add(exact)[1], 'float32': relative(single, exact)})
         print(f'{name} eval {batch}x{size}: logits {exact.std():.3f} std, float32 off by {relative(single, exact):.2e}')
-    probes = ['conv1.weight', 'layer4.1.bn1.running_var', 'fc.bias']
+    probes = ['conv1.weight', 'bn1.bias', 'layer4.1.bn1.running_var', 'fc.bias']
     golden = {
         'torch': torch.__version__, 'classes': 1000, 'evaluations': evaluations,
         'fill': {k: [float(v) for v in state[k].reshape(-1)[[0, 1, 2, -1]]] for k in probes},

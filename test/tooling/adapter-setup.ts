@@ -1,8 +1,16 @@
+import type { TestProject } from 'vitest/node';
 import { describeAdapter, ensureAdapter } from '../../scripts/driver/install.mjs';
+import { withoutDawnNotices } from '../../scripts/quiet.mjs';
 import { cacheDir } from '../../scripts/setup.mjs';
 
 /** Says once per run which adapter the tests run on, and fails before the first test when there is none. */
-export default function setup(): void {
+export default function setup({ vitest }: TestProject): void {
   const adapter = ensureAdapter({ cacheFile: `${cacheDir}/kindling/adapter.json` });
   console.log(`adapter: ${describeAdapter(adapter)}`);
+
+  // Workers write their error output to this stream.
+  const { logger } = vitest;
+  const quiet = withoutDawnNotices();
+  quiet.pipe(logger.errorStream);
+  logger.errorStream = quiet;
 }

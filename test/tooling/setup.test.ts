@@ -10,6 +10,7 @@ import {
   parseSources,
 } from '../../scripts/driver/apt.mjs';
 import { probeAdapter } from '../../scripts/driver/install.mjs';
+import { withoutDawnNotices } from '../../scripts/quiet.mjs';
 import { dependenciesInstalled, nodeProblem } from '../../scripts/setup.mjs';
 import { closingLine, testCounts } from '../../scripts/test.mjs';
 
@@ -116,6 +117,34 @@ describe('the adapter probe', () => {
       VK_ICD_FILENAMES: '/nonexistent.json',
     };
     expect(probeAdapter(env)).toBeNull();
+  });
+});
+
+describe("Dawn's notices", () => {
+  const notice =
+    'Warning: maxDynamicStorageBuffersPerPipelineLayout artificially reduced from 1000000 to 16 to fit.\n';
+
+  it.each([
+    ['go, other lines stay', [`a\n${notice}b\n`], 'a\nb\n'],
+    ['go when they come in pieces', ['a\nWarn', notice.slice(4, 40), notice.slice(40), 'b'], 'a\nb'],
+    [
+      'are the only warnings that go',
+      ['Warning: maxDynamic ropes\nWarning: x\n'],
+      'Warning: maxDynamic ropes\nWarning: x\n',
+    ],
+    ['leave the end of a cut line alone', ['W'], 'W'],
+  ])('%s', async (_name, chunks, expected) => {
+    const filter = withoutDawnNotices();
+    for (const chunk of chunks) filter.write(chunk);
+    filter.end();
+    expect((await filter.toArray()).join('')).toBe(expected);
+  });
+
+  it('are looked for without holding a progress bar back', () => {
+    const filter = withoutDawnNotices();
+    filter.write('\r 50%');
+    expect(filter.read()).toBe('\r 50%');
+    filter.destroy();
   });
 });
 
