@@ -121,8 +121,7 @@ function cut(p: Full, limits: PlanLimits): Full[] {
     };
     return [...cut({ ...p, batch: first }, limits), ...cut(second, limits)];
   }
-  if (c > most || (a > most && !p.transA)) {
-    if (p.m < 2) throw tooLarge(p, limits);
+  if (p.m > 1 && (c > most || (a > most && !p.transA))) {
     const [first, rest] = halves(p.m, 64);
     const second = {
       ...p,
@@ -133,13 +132,12 @@ function cut(p: Full, limits: PlanLimits): Full[] {
     };
     return [...cut({ ...p, m: first }, limits), ...cut(second, limits)];
   }
-  if (b > most && p.transB && p.epilogue === noEpilogue) {
-    if (p.n < 2) throw tooLarge(p, limits);
+  if (p.n > 1 && b > most && p.transB && p.epilogue === noEpilogue) {
     const [first, rest] = halves(p.n, 64);
     const second = { ...p, n: rest, bOffset: p.bOffset + first * p.ldb, cOffset: p.cOffset + first };
     return [...cut({ ...p, n: first }, limits), ...cut(second, limits)];
   }
-  if (p.k < 2) throw tooLarge(p, limits);
+  if (p.k < 2 || c > most) throw tooLarge(p, limits);
   const [first, rest] = halves(p.k, 64);
   const second = {
     ...p,
@@ -185,7 +183,7 @@ function launchesOf(
     name === 'residual' && residual ? residual.ref : name,
   );
 
-  const tile = chooseTile(target, p.m, p.n);
+  const tile = chooseTile(target, p.m, p.n, p.transA ? 'row' : 'k');
   const step = stepK(tile, p.transA ? 'row' : 'k');
   const blocks = ceilDiv(p.m, tileRows(tile)) * ceilDiv(p.n, tileCols(tile)) * p.batch;
   const splits = chooseSplits(blocks, p.k, enoughWorkgroups(target));

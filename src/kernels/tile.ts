@@ -37,18 +37,14 @@ export const hasBroadcast = (target: Target): boolean =>
   target.kind === 'software' && target.subgroupSize === 8;
 
 /** The table of register tiles: by adapter class and by how many rows and columns there are to cover. */
-export function chooseTile(target: Target, rows: number, columns: number): Tile {
+export function chooseTile(target: Target, rows: number, columns: number, major: Major): Tile {
   if (hasBroadcast(target)) {
     const cols: Cols = columns <= 8 ? 1 : columns <= 16 ? 2 : 4;
     return { style: 'subgroup', rows: rows <= 8 ? 8 : 16, cols, lanes: 8, lanesY: 1 };
   }
-  return {
-    style: 'register',
-    rows: rows <= 4 ? 1 : 4,
-    cols: columns <= 2 ? 1 : 4,
-    lanes: 8,
-    lanesY: rows <= 4 ? 1 : 8,
-  };
+  const cols: Cols = columns <= 2 ? 1 : 4;
+  if (rows <= 4) return { style: 'register', rows: major === 'row' ? 4 : 1, cols, lanes: 32, lanesY: 1 };
+  return { style: 'register', rows: 4, cols, lanes: 8, lanesY: 8 };
 }
 
 export const vecType = (n: number, elem: Elem = 'f32'): string => (n === 1 ? elem : `vec${n}<${elem}>`);

@@ -1,0 +1,208 @@
+/**
+ * Convolution as an implicit matrix product over channels-last tensors: rows are output positions, columns output
+ * channels, and the sum runs over taps and input channels. The forward pass and the input gradient are the same kernel:
+ * output position (i, j) reads input position `(i, j) * stride + base + tap * dilation`, for signed bases and dilations.
+ *
+ * Generators only; convPlan.ts routes.
+ */
+import { memoKernel, type Kernel, type ParamField } from './kernel.js';
+import { epilogueBuffers, epilogueKey, highHalf, lowHalf, type Elem, type Epilogue } from './plan.js';
+import {
+  declareAccumulators,
+  epilogueBindings,
+  leftLoads,
+  leftRow,
+  multiplyAdd,
+  range,
+  storeRow,
+  tileHead,
+  tileKey,
+  vecType,
+  widen,
+  type Tile,
+} from './tile.js';
+
+/**
+ * How the input is read: `vec` by four channels of a pixel; `run` by four elements of a row of pixels (one group,
+ * neighbouring taps adjacent: the RGB first layer); `scalar` channel by channel.
+ */
+export type ConvInput = 'vec' | 'run' | 'scalar';
+
+export interface ConvSpec {
+  readonly tile: Tile;
+  readonly input: ConvInput;
+  /** The output is written by vectors of the tile's width. */
+  readonly vecOut: boolean;
+  /** Output positions are spread over a larger map (input gradient of a strided convolution). */
+  readonly scatter: boolean;
+  readonly epilogue: Epilogue;
+  readonly elem: Elem;
+}
+
+/** Launch fields. Pairs hold the vertical value in the high half. Workgroup z is the group. */
+export function convParams(s: Pick<ConvSpec, 'scatter' | 'epilogue'>): ParamField[] {
+  const fields: ParamField[] = [
+    ['rows', 'u32'], // output positions
+    ['inH', 'u32'],
+    ['inW', 'u32'],
+    ['outH', 'u32'],
+    ['outW', 'u32'],
+    ['stride', 'i32'],
+    ['dilation', 'i32'],
+    ['base', 'i32'],
+    ['taps', 'i32'],
+    ['ci', 'u32'], // per group
+    ['co', 'u32'], // per group
+    ['colBlocks', 'u32'],
+    ['xOff', 'u32'],
+    ['wOff', 'u32'],
+    ['yOff', 'u32'],
+  ];
+  if (s.epilogue.residual) fields.push(['residualOff', 'u32']);
+  if (s.scatter) fields.push(['fullH', 'u32'], ['fullW', 'u32'], ['outStride', 'i32'], ['outBase', 'i32']);
+  return fields;
+}
+
+/** Declares the position and image base of left load `i`. */
+function positionSetup(s: ConvSpec, i: number): string {
+  const lines = [
+    `  let m${i} = ${leftRow(s.tile, i)};`,
+    `  let mc${i} = min(m${i}, p.rows - 1u);`,
+    `  let q${i} = mc${i} / p.outW;`,
+    `  let j${i} = mc${i} - q${i} * p.outW;`,
+    `  let n${i} = q${i} / p.outH;`,
+    `  let i${i} = q${i} - n${i} * p.outH;`,
+    `  let y${i} = i32(i${i}) * ${highHalf('stride')} + ${highHalf('base')};`,
+    `  let x${i} = i32(j${i}) * ${lowHalf('stride')} + ${lowHalf('base')};`,
+  ];
+  if (s.scatter) {
+    lines.push(
+      `  let h${i} = i${i} * u32(${highHalf('outStride')}) + u32(${highHalf('outBase')});`,
+      `  let w${i} = j${i} * u32(${lowHalf('outStride')}) + u32(${lowHalf('outBase')});`,
+      `  let o${i} = (n${i} * p.fullH + h${i}) * p.fullW + w${i};`,
+    );
+  }
+  return lines.join('\n');
+}
+
+function inputLoops(s: ConvSpec): { open: string; load: string; close: string } {
+  const n = leftLoads(s.tile, 'k');
+  const zero = 'vec4<f32>(0.0)';
+  const four = (f: (q: number) => string): string => `vec4<f32>(${range(4).map(f).join(', ')})`;
+  const row = range(n).map(
+    (i) => `    let h_${i} = y${i} + th * ${highHalf('dilation')};\n    let okh${i} = u32(h_${i}) < p.inH;`,
+  );
+  if (s.input === 'run') {
+    // One row of taps reads one run of tapsW * ci elements; a position left of the image is a negative index.
+    const open = [
+      `  for (var th = 0; th < ${highHalf('taps')}; th++) {`,
+      ...row,
+      ...range(n).map(
+        (
+          i,
+        ) => `    let at${i} = select(0, i32(p.xOff + (n${i} * p.inH + u32(h_${i})) * p.inW * p.ci), okh${i});
+    let from${i} = x${i} * i32(p.ci);
+    let to${i} = select(0, min(i32(p.inW * p.ci), from${i} + i32(run)), okh${i});`,
+      ),
+      `    for (var e = 0; e < i32(run); e += 4) {`,
+    ];
+    const load = range(n).map((i) => {
+      const at = (q: number): string => `from${i} + e + ${q}`;
+      const element = (q: number): string =>
+        `select(0.0, f32(x[at${i} + clamp(${at(q)}, 0, i32(p.inW * p.ci) - 1)]), (${at(q)} >= 0) & (${at(q)} < to${i}))`;
+      return `      let a${i} = ${four(element)};`;
+    });
+    return { open: open.join('\n'), load: load.join('\n'), close: '    }\n  }' };
+  }
+  const vec = s.input === 'vec';
+  const unit = vec ? 4 : 1;
+  const open = [
+    `  for (var th = 0; th < ${highHalf('taps')}; th++) {`,
+    ...row,
+    `  for (var tw = 0; tw < ${lowHalf('taps')}; tw++) {`,
+    ...range(n).map(
+      (i) => `    let w_${i} = x${i} + tw * ${lowHalf('dilation')};
+    let ok${i} = okh${i} & (u32(w_${i}) < p.inW);
+    let at${i} = select(0u, (((n${i} * p.inH + u32(h_${i})) * p.inW + u32(w_${i})) * inPitch) / ${unit}u, ok${i}) + xBase;`,
+    ),
+    vec ? `    for (var c = 0u; c < p.ci / 4u; c++) {` : `    for (var c = 0u; c < p.ci; c += 4u) {`,
+  ];
+  const load = range(n).map((i) => {
+    if (vec) return `      let a${i} = select(${zero}, ${widen(4, s.elem, `x[at${i} + c]`)}, ok${i});`;
+    const element = (q: number): string =>
+      `select(0.0, f32(x[at${i} + min(c + ${q}u, p.ci - 1u)]), ok${i} & (c + ${q}u < p.ci))`;
+    return `      let a${i} = ${four(element)};`;
+  });
+  return { open: open.join('\n'), load: load.join('\n'), close: '    }\n  }\n  }' };
+}
+
+export function convKernel(s: ConvSpec): Kernel {
+  const { tile: t, epilogue: e } = s;
+  const key = ['conv', tileKey(t), s.input, +s.vecOut, +s.scatter, epilogueKey(e), s.elem].join('.');
+  return memoKernel(key, () => {
+    const V = t.cols;
+    const sub = t.style === 'subgroup';
+    const n = leftLoads(t, 'k');
+    const loops = inputLoops(s);
+    const kCount = s.input === 'run' ? 'taps * run' : 'taps * ((p.ci + 3u) & ~3u)';
+    const taps =
+      s.input === 'run' ? `u32(${highHalf('taps')})` : `u32(${highHalf('taps')} * ${lowHalf('taps')})`;
+    const body = [
+      `  let group = wid.z;`,
+      `  let inPitch = p.ci * nwg.z;`,
+      `  let outPitch = p.co * nwg.z;`,
+      `  let taps = ${taps};`,
+      s.input === 'run' ? `  let run = (u32(${lowHalf('taps')}) * p.ci + 3u) & ~3u;` : '',
+      s.input === 'run' ? '' : `  let xBase = (p.xOff + group * p.ci) / ${s.input === 'vec' ? 4 : 1}u;`,
+      `  let wPitch = ((p.co + 3u) & ~3u) / ${V}u;`,
+      // Columns past the end repeat the last ones, and their sums are not stored.
+      `  var wAt = p.wOff / ${V}u + group * ${kCount} * wPitch + min(col, wPitch - 1u);`,
+      ...range(n).map((i) => positionSetup(s, i)),
+      declareAccumulators(t),
+      loops.open,
+      loops.load,
+      ...range(4).map((q) => `      let b${q} = ${widen(V, s.elem, `w[wAt + ${q}u * wPitch]`)};`),
+      `      wAt += 4u * wPitch;`,
+      multiplyAdd(t, 'k'),
+      loops.close,
+    ];
+    const at = (r: number): string => (s.scatter ? `s${r}` : `(row0 + ${r}u)`);
+    if (s.scatter) {
+      for (const r of range(t.rows)) {
+        body.push(`  let s${r} = ${sub ? `subgroupBroadcast(o${r >> 3}, ${r & 7}u)` : `o${r}`};`);
+      }
+    }
+    body.push(`  if (col * ${V}u >= p.co) { return; }`);
+    for (const r of range(t.rows)) {
+      const element = (off: string): string => {
+        const index = `${off} + ${at(r)} * outPitch + group * p.co + col * ${V}u`;
+        return s.vecOut ? `(${index}) / ${V}u` : index;
+      };
+      const store = storeRow(e, {
+        cols: V,
+        vectors: s.vecOut,
+        elem: s.elem,
+        out: 'y',
+        value: `c${r}`,
+        index: element('p.yOff'),
+        residualIndex: e.residual ? element('p.residualOff') : '',
+        column: s.vecOut ? `(group * p.co / ${V}u + col)` : `(group * p.co + col * ${V}u)`,
+        columns: '((group + 1u) * p.co)',
+      });
+      body.push(`  if (row0 + ${r}u < p.rows) { ${store} }`);
+    }
+    return {
+      name: s.scatter ? 'convScatter' : 'conv',
+      bindings: ['read', 'read', 'write', ...epilogueBuffers(e).map(() => 'read' as const)],
+      params: convParams(s),
+      enables: [...(sub ? (['subgroups'] as const) : []), ...(s.elem === 'f16' ? (['f16'] as const) : [])],
+      wgsl: `@group(0) @binding(0) var<storage, read> x: array<${vecType(s.input === 'vec' ? 4 : 1, s.elem)}>;
+@group(0) @binding(1) var<storage, read> w: array<${vecType(V, s.elem)}>;
+@group(0) @binding(2) var<storage, read_write> y: array<${vecType(s.vecOut ? V : 1, s.elem)}>;
+${epilogueBindings(e, 3, V, s.vecOut, s.elem)}
+${tileHead(t)}
+${body.filter((line) => line !== '').join('\n')}
+}`,
+    };
+  });
+}

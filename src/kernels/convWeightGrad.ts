@@ -1,0 +1,325 @@
+/**
+ * Weight gradient of a convolution: for every tap a matrix product of the shifted input, transposed, with the output
+ * gradient, summed over output positions. The positions are split into parts whose results are added in a fixed order.
+ */
+import { foldGrid, linearWorkgroup, memoKernel, type Kernel, type Target } from './kernel.js';
+import { isPointwise, renamed, type Conv2dProblem } from './convPlan.js';
+import { chooseSplits, planGemm } from './gemmPlan.js';
+import type { ConvInput } from './conv.js';
+import {
+  bindElements,
+  bytesOf,
+  ceilDiv,
+  highHalf,
+  lowHalf,
+  pair,
+  roundUp,
+  type Elem,
+  type Launch,
+  type Plan,
+  type PlanLimits,
+} from './plan.js';
+import {
+  chooseTile,
+  declareAccumulators,
+  leftLoads,
+  multiplyAdd,
+  range,
+  stepK,
+  tileCols,
+  tileKey,
+  vecType,
+  widen,
+  type Tile,
+} from './tile.js';
+
+interface WeightGradSpec {
+  readonly tile: Tile;
+  readonly input: ConvInput;
+  /** The output gradient is read by vectors of the tile's width. */
+  readonly vecDy: boolean;
+  /** The number of positions is not a multiple of the step. */
+  readonly tail: boolean;
+  readonly elem: Elem;
+}
+
+/**
+ * Workgroup x: tap (or row of taps, for runs) and block of its rows; y: block of columns; z: group and split. Rows are the
+ * channels of a tap, or the elements of a run.
+ */
+function weightGradKernel(s: WeightGradSpec): Kernel {
+  const t = s.tile;
+  const key = ['convWeightGrad', tileKey(t), s.input, +s.vecDy, +s.tail, s.elem].join('.');
+  return memoKernel(key, () => {
+    const V = t.cols;
+    const sub = t.style === 'subgroup';
+    const run = s.input === 'run';
+    const vec = s.input === 'vec';
+    const step = stepK(t, 'row');
+    const n = leftLoads(t, 'row');
+    // Subgroup lanes hold neighbouring positions; a register tile walks through the positions one by one.
+    const positions = sub ? [''] : range(step).map((q) => `_${q}`);
+    const kOf = (suffix: string): string => (sub ? 'k + lane' : `k + ${suffix.slice(1)}u`);
+    const advance = `
+      ow += ${sub ? 'p.stepW' : '1u'};
+      let carryW = select(0u, 1u, ow >= p.outW);
+      ow -= carryW * p.outW;
+      oh += ${sub ? 'p.stepH + ' : ''}carryW;
+      let carryH = select(0u, 1u, oh >= p.outH);
+      oh -= carryH * p.outH;
+      img += ${sub ? 'p.stepN + ' : ''}carryH;`;
+    const load = (suffix: string): string => {
+      const inRange = s.tail ? ` & (${kOf(suffix)} < kEnd)` : '';
+      const lines = [
+        `      let h${suffix} = i32(oh) * ${highHalf('stride')} + ${highHalf('base')} + th * ${highHalf('dilation')};`,
+      ];
+      const zero = 'vec4<f32>(0.0)';
+      if (run) {
+        lines.push(
+          `      let ok${suffix} = (u32(h${suffix}) < p.inH)${inRange};`,
+          `      let at${suffix} = select(0, i32(p.xOff + (img * p.inH + u32(h${suffix})) * p.inW * p.ci), ok${suffix});`,
+          `      let begin${suffix} = (i32(ow) * ${lowHalf('stride')} + ${lowHalf('base')}) * i32(p.ci) + i32(line0);`,
+        );
+        for (const i of range(n)) {
+          const parts = range(4).map((j) => {
+            const pos = `begin${suffix} + ${4 * i + j}`;
+            return `select(0.0, f32(x[at${suffix} + clamp(${pos}, 0, rowEnd - 1)]), ok${suffix} & (${pos} >= 0) & (${pos} < rowEnd))`;
+          });
+          lines.push(`      let a${i}${suffix} = vec4<f32>(${parts.join(', ')});`);
+        }
+      } else {
+        lines.push(
+          `      let w${suffix} = i32(ow) * ${lowHalf('stride')} + ${lowHalf('base')} + tw * ${lowHalf('dilation')};`,
+          `      let ok${suffix} = (u32(h${suffix}) < p.inH) & (u32(w${suffix}) < p.inW)${inRange};`,
+          `      let at${suffix} = p.xOff + group * p.ci + select(0u, ((img * p.inH + u32(h${suffix})) * p.inW + u32(w${suffix})) * inPitch, ok${suffix});`,
+        );
+        for (const i of range(n)) {
+          const line = (j: number): string => `min(line0 + ${4 * i + j}u, p.ci - 1u)`;
+          lines.push(
+            vec
+              ? `      let a${i}${suffix} = select(${zero}, ${widen(4, s.elem, `x[(at${suffix} + min(line0 + ${4 * i}u, p.ci - 4u)) >> 2u]`)}, ok${suffix});`
+              : `      let a${i}${suffix} = select(${zero}, vec4<f32>(${range(4)
+                  .map((j) => `f32(x[at${suffix} + ${line(j)}])`)
+                  .join(', ')}), ok${suffix});`,
+          );
+        }
+      }
+      return lines.join('\n') + advance.replace(/carry([WH])/g, `carry$1${suffix}`);
+    };
+    const dyLoad = (q: number): string => {
+      const k = s.tail ? `min(k + ${q}u, kEnd - 1u)` : `k + ${q}u`;
+      const base = `p.dyOff + (${k}) * outPitch + group * p.co`;
+      const value = s.vecDy
+        ? widen(V, s.elem, `dy[(${base} + colC) / ${V}u]`)
+        : `${vecType(V)}(${range(V)
+            .map((j) => `f32(dy[${base} + min(colC + ${j}u, p.co - 1u)])`)
+            .join(', ')})`;
+      return `      let b${q} = ${s.tail ? `select(${vecType(V)}(0.0), ${value}, k + ${q}u < kEnd)` : value};`;
+    };
+    const size = t.lanesY === 1 ? `${t.lanes}` : `${t.lanes}, ${t.lanesY}`;
+    const wgsl = `@group(0) @binding(0) var<storage, read> x: array<${vecType(vec ? 4 : 1, s.elem)}>;
+@group(0) @binding(1) var<storage, read> dy: array<${vecType(s.vecDy ? V : 1, s.elem)}>;
+@group(0) @binding(2) var<storage, read_write> partials: array<${vecType(V)}>;
+@compute @workgroup_size(${size})
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
+  let lane = lid.x;
+  let lines = ${run ? `u32(${lowHalf('taps')}) * p.ci` : 'p.ci'};
+  let lineBlocks = (lines + ${t.rows * t.lanesY - 1}u) / ${t.rows * t.lanesY}u;
+  let tap = wid.x / lineBlocks;
+  let line0 = (wid.x - tap * lineBlocks) * ${t.rows * t.lanesY}u${t.lanesY > 1 ? ` + lid.y * ${t.rows}u` : ''};
+  let th = i32(tap)${run ? '' : ` / ${lowHalf('taps')}`};
+  ${run ? `let rowEnd = i32(p.inW * p.ci);` : `let tw = i32(tap) - th * ${lowHalf('taps')};`}
+  let tapCount = u32(${highHalf('taps')}${run ? '' : ` * ${lowHalf('taps')}`});
+  let group = wid.z / p.splits;
+  let split = wid.z - group * p.splits;
+  ${run ? '' : 'let inPitch = p.ci * p.groups;'}
+  let outPitch = p.co * p.groups;
+  let col = wid.y * ${t.lanes}u + lane;
+  let colC = min(col * ${V}u, ${s.vecDy ? `p.co - ${V}u` : 'p.co - 1u'});
+  let kStart = split * p.chunk;
+  let kEnd = min(p.positions, kStart + p.chunk);
+  let k0 = kStart${sub ? ' + lane' : ''};
+  var ow = k0 % p.outW;
+  var oh = (k0 / p.outW) % p.outH;
+  var img = k0 / (p.outW * p.outH);
+${declareAccumulators(t)}
+  for (var k = kStart; k < kEnd; k += ${step}u) {
+${positions.map(load).join('\n')}
+${range(step).map(dyLoad).join('\n')}
+${multiplyAdd(t, 'row')}
+  }
+  if (col * ${V}u >= p.co) { return; }
+  let pitch = ((p.co + 3u) & ~3u) / ${V}u;
+  let at = ((wid.z * tapCount + tap) * lines + line0) * pitch + col;
+${range(t.rows)
+  .map((r) => `  if (line0 + ${r}u < lines) { partials[at + ${r}u * pitch] = c${r}; }`)
+  .join('\n')}
+}`;
+    return {
+      name: 'convWeightGrad',
+      wgsl: wgsl.replace(/\n\s*\n/g, '\n'),
+      bindings: ['read', 'read', 'write'],
+      params: [
+        ['positions', 'u32'],
+        ['inH', 'u32'],
+        ['inW', 'u32'],
+        ['outH', 'u32'],
+        ['outW', 'u32'],
+        ['stride', 'i32'],
+        ['dilation', 'i32'],
+        ['base', 'i32'],
+        ['taps', 'i32'],
+        ['ci', 'u32'],
+        ['co', 'u32'],
+        ['groups', 'u32'],
+        ['xOff', 'u32'],
+        ['dyOff', 'u32'],
+        ['chunk', 'u32'],
+        ['splits', 'u32'],
+        ...(sub
+          ? ([
+              ['stepW', 'u32'],
+              ['stepH', 'u32'],
+              ['stepN', 'u32'],
+            ] as const)
+          : []),
+      ],
+      enables: [...(sub ? (['subgroups'] as const) : []), ...(s.elem === 'f16' ? (['f16'] as const) : [])],
+    };
+  });
+}
+
+const sumSize = 64;
+
+/** Adds the parts and writes OIHW. Partial rows are [tap][channel] or, for runs, [tap row][tap column][channel]: the same. */
+function weightGradSumKernel(elem: Elem): Kernel {
+  return memoKernel(`convWeightGradSum.${elem}`, () => ({
+    name: 'convWeightGradSum',
+    bindings: ['read', 'write'],
+    params: [
+      ['groups', 'u32'],
+      ['taps', 'u32'],
+      ['ci', 'u32'],
+      ['co', 'u32'],
+      ['splits', 'u32'],
+      ['first', 'u32'], // 1: overwrite; 0: add to what an earlier range of images left
+    ],
+    enables: elem === 'f16' ? ['f16'] : [],
+    wgsl: `@group(0) @binding(0) var<storage, read> partials: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> dw: array<${elem}>;
+@compute @workgroup_size(${sumSize})
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let i = ${linearWorkgroup} * ${sumSize}u + lane;
+  let pitch = (p.co + 3u) / 4u;
+  let part = p.taps * p.ci * pitch;
+  if (i >= p.groups * part) { return; }
+  let group = i / part;
+  let inPart = i - group * part;
+  var at = group * p.splits * part + inPart;
+  var sum = partials[at];
+  for (var s = 1u; s < p.splits; s++) {
+    at += part;
+    sum += partials[at];
+  }
+  let row = inPart / pitch;
+  let o = (inPart - row * pitch) * 4u;
+  let tap = row / p.ci;
+  let c = row - tap * p.ci;
+  for (var j = 0u; j < min(4u, p.co - o); j++) {
+    let to = ((group * p.co + o + j) * p.ci + c) * p.taps + tap;
+    if (p.first == 1u) { dw[to] = ${elem}(sum[j]); } else { dw[to] = ${elem}(f32(dw[to]) + sum[j]); }
+  }
+}`,
+  }));
+}
+
+/**
+ * Plans the gradient of the weight: buffers `x` [n, h, w, cIn], `dy` [n, outH, outW, cOut], `dw` (OIHW, contiguous). In the
+ * problem `inputOffset` is that of `x` and `outputOffset` that of `dy`; the epilogue is ignored.
+ */
+export function planConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
+  const elem = p.elem ?? 'f32';
+  const inputOffset = p.inputOffset ?? 0;
+  const outputOffset = p.outputOffset ?? 0;
+  if (isPointwise(p)) {
+    const plan = planGemm(target, limits, {
+      m: p.cOut,
+      n: p.cIn,
+      k: p.n * p.h * p.w,
+      transA: true,
+      aOffset: outputOffset,
+      bOffset: inputOffset,
+      elem,
+    });
+    return { launches: renamed(plan.launches, { a: 'dy', b: 'x', c: 'dw' }), workspaces: plan.workspaces };
+  }
+  const ci = p.cIn / p.groups;
+  const co = p.cOut / p.groups;
+  const run = p.groups === 1 && p.cIn % 4 !== 0 && p.dilationW === 1;
+  const lines = run ? p.kernelW * ci : ci;
+  const tapRows = run ? p.kernelH : p.kernelH * p.kernelW;
+  const tile = chooseTile(target, lines, co, 'row');
+  const step = stepK(tile, 'row');
+  const lineBlocks = ceilDiv(lines, tile.rows * tile.lanesY);
+  const colBlocks = ceilDiv(co, tileCols(tile));
+  const inImage = p.h * p.w * p.cIn;
+  const outImage = p.outH * p.outW * p.cOut;
+  const most = (limits.maxBinding - limits.offsetAlignment) / bytesOf(elem);
+  const images = Math.max(1, Math.min(p.n, Math.floor(most / Math.max(inImage, outImage))));
+  const launches: Launch[] = [];
+  let partials = 0;
+  for (let first = 0; first < p.n; first += images) {
+    const n = Math.min(images, p.n - first);
+    const x = bindElements('x', inputOffset + first * inImage, n * inImage, elem, limits);
+    const dy = bindElements('dy', outputOffset + first * outImage, n * outImage, elem, limits);
+    const positions = n * p.outH * p.outW;
+    const blocks = tapRows * lineBlocks * colBlocks * p.groups;
+    const perPart = p.groups * tapRows * lines * roundUp(co, 4) * 4;
+    const wanted = chooseSplits(blocks, positions, target.kind === 'software' ? 32 : 256);
+    const affordable = Math.max(1, Math.floor(limits.maxBinding / perPart));
+    const chunk = roundUp(ceilDiv(positions, Math.min(wanted, affordable)), 8);
+    const splits = ceilDiv(positions, chunk);
+    partials = Math.max(partials, perPart * splits);
+    const params = [
+      positions,
+      p.h,
+      p.w,
+      p.outH,
+      p.outW,
+      pair(p.strideH, p.strideW),
+      pair(p.dilationH, p.dilationW),
+      pair(-p.padTop, -p.padLeft),
+      pair(p.kernelH, p.kernelW),
+      ci,
+      co,
+      p.groups,
+      x.offset,
+      dy.offset,
+      chunk,
+      splits,
+    ];
+    if (tile.style === 'subgroup') {
+      const image = p.outW * p.outH;
+      params.push(8 % p.outW, Math.floor(8 / p.outW) % p.outH, Math.floor(8 / image));
+    }
+    launches.push({
+      kernel: weightGradKernel({
+        tile,
+        input: run ? 'run' : ci % 4 === 0 && x.offset % 4 === 0 ? 'vec' : 'scalar',
+        vecDy: co % tile.cols === 0 && dy.offset % tile.cols === 0,
+        tail: positions % step !== 0,
+        elem,
+      }),
+      buffers: [x.ref, dy.ref, 'partials'],
+      params,
+      grid: [tapRows * lineBlocks, colBlocks, p.groups * splits],
+    });
+    launches.push({
+      kernel: weightGradSumKernel(elem),
+      buffers: ['partials', 'dw'],
+      params: [p.groups, p.kernelH * p.kernelW, ci, co, splits, first === 0 ? 1 : 0],
+      grid: foldGrid(ceilDiv(perPart / 16, sumSize)),
+    });
+  }
+  return { launches, workspaces: { partials } };
+}
