@@ -19,7 +19,7 @@ import {
 import { PickledClassError, PickleGlobal, PickleObject, PickleTruncatedError } from './pickle-types.js';
 import type { PickleHost, PickleLimits, PickleValue } from './pickle-types.js';
 
-const maxContainers = 5_000_000;
+const maxContainers = 2_000_000;
 const maxLine = 2 ** 24;
 
 /**
@@ -32,8 +32,9 @@ export function unpickle(data: Uint8Array, host: PickleHost, start = 0): { value
   try {
     return { value: machine.run(), end: machine.position };
   } catch (error) {
-    if (error instanceof CheckpointError)
+    if (error instanceof CheckpointError && !(error instanceof PickledClassError)) {
       error.message += ` (at byte ${machine.position - start} of the pickle)`;
+    }
     throw error;
   }
 }
