@@ -123,8 +123,8 @@ describe('tensors that do not fit their storage', () => {
     expect(() => tensor(offset, shape, strides)).toThrow(message);
   });
 
-  it('values nested a million deep are refused, not recursed into', () => {
-    const deep = new TextEncoder().encode(`${']'.repeat(1_000_000)}${'a'.repeat(999_999)}.`);
+  it('values nested 200,000 deep are refused, not recursed into', () => {
+    const deep = new TextEncoder().encode(`${']'.repeat(200_000)}${'a'.repeat(199_999)}.`);
     const { value } = unpickle(deep, { find: findGlobal });
     expect(() => toPlainValue(value, () => ({ size: 0, read: async () => new Uint8Array(0) }))).toThrow(
       /nested more than 1000 deep/,
