@@ -35,7 +35,7 @@ export interface Collapsed {
 /**
  * The same iteration space with as few dimensions as possible: drops dimensions of size 1, orders the rest by the strides
  * of the `order` operand (largest outermost, so that channels-last memory is walked linearly), and merges neighbours
- * that every operand runs through without a gap.
+ * that every operand runs through without a gap. With `order` -1 the dimensions stay in their order.
  */
 export function collapseDims(
   shape: readonly number[],
@@ -44,10 +44,10 @@ export function collapseDims(
 ): Collapsed {
   const dims: number[] = [];
   for (let d = 0; d < shape.length; d++) if (shape[d] !== 1) dims.push(d);
-  const key = strides[order]!;
+  const key = strides[order] ?? [];
   let sorted = true;
   for (let i = 1; i < dims.length; i++)
-    if (Math.abs(key[dims[i - 1]!]!) < Math.abs(key[dims[i]!]!)) sorted = false;
+    if (order >= 0 && Math.abs(key[dims[i - 1]!]!) < Math.abs(key[dims[i]!]!)) sorted = false;
   if (!sorted) dims.sort((a, b) => Math.abs(key[b]!) - Math.abs(key[a]!) || a - b);
   if (dims.length === 0) return { sizes: [1], strides: strides.map(() => [0]) };
 

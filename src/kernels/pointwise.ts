@@ -234,7 +234,8 @@ function pushOperandParams(params: number[], o: Placed, access: OperandAccess, w
 
 const paramTypesOf = new WeakMap<Expr, ReadonlyMap<string, 'f32' | 'i32' | 'u32'>>();
 
-function paramTypes(exprs: readonly Expr[]): ReadonlyMap<string, 'f32' | 'i32' | 'u32'> {
+/** Types of the params that expressions mention. */
+export function paramTypes(exprs: readonly Expr[]): ReadonlyMap<string, 'f32' | 'i32' | 'u32'> {
   const collect = (expr: Expr): ReadonlyMap<string, 'f32' | 'i32' | 'u32'> => {
     let types = paramTypesOf.get(expr);
     if (types === undefined) {

@@ -256,6 +256,19 @@ export const mathFunctions: Readonly<Record<string, string>> = {
   let m = kFmod$s(a, b);
   return select(m, m + b, !(m == $F(0.0f)) & ((m < $F(0.0f)) != (b < $F(0.0f))));
 }`,
+  // A u32 that orders as the value does; every NaN is the largest and -0 equals 0.
+  kOrderF: `fn kOrderF$s(x: $F) -> $U {
+  let b = bitcast<$U>(select(x, $F(0.0f), x == $F(0.0f)));
+  let k = select(b | $U(0x80000000u), ~b, b >= $U(0x80000000u));
+  return select(k, $U(0xffffffffu), (b & $U(0x7fffffffu)) > $U(0x7f800000u));
+}`,
+  kUnorderF: `fn kUnorderF$s(k: $U) -> $F {
+  return bitcast<$F>(select(~k, k & $U(0x7fffffffu), k >= $U(0x80000000u)));
+}`,
+  kOrderI: `fn kOrderI$s(x: $I) -> $U { return bitcast<$U>(x) ^ $U(0x80000000u); }`,
+  kUnorderI: `fn kUnorderI$s(k: $U) -> $I { return bitcast<$I>(k ^ $U(0x80000000u)); }`,
+  kOrderU: `fn kOrderU$s(x: $U) -> $U { return x; }`,
+  kUnorderU: `fn kUnorderU$s(k: $U) -> $U { return k; }`,
   // Integers: division by zero leaves the dividend, so that no adapter traps.
   kDivI: `fn kDivI$s(a: $I, b: $I) -> $I { return a / select(b, $I(1), b == $I(0)); }`,
   kModI: `fn kModI$s(a: $I, b: $I) -> $I { return a % select(b, $I(1), b == $I(0)); }`,

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { close, init } from '../../src/device/index.js';
 import { e, evaluate, input, type Expr } from '../../src/kernels/expr.js';
 import type { DType } from '../../src/tensor/dtype.js';
-import { at, contiguousStrides, eachIndex, host, runPointwise, type HostTensor } from './harness.js';
+import { at, eachIndex, host, runPointwise, type HostTensor } from './harness.js';
 
 beforeAll(() => init());
 afterAll(() => close());
