@@ -49,6 +49,9 @@ const copyOp = defineOp<[Tensor, DType, readonly number[]], Tensor, DType>({
   backward: (ctx, grad) => [() => to(grad, ctx.state)],
 });
 
+/** @internal A copy with the given dense strides. */
+export const copyAs = (x: Tensor, strides: readonly number[]): Tensor => copyOp(x, x.dtype, strides);
+
 function formatStrides(op: string, x: Tensor, format: MemoryFormat): readonly number[] {
   if (format === 'contiguous') return contiguousStrides(x.shape);
   if (format === 'channelsLast') {

@@ -2,7 +2,14 @@ import { Tensor } from '../tensor/tensor.js';
 import { installPrimitives } from './creation.js';
 import * as tensorOps from './tensor-ops.js';
 
-type Method<F> = F extends (self: Tensor, ...args: infer A) => infer R ? (...args: A) => R : never;
+/** An op as a method; up to three overloads survive. */
+type Method<F> = F extends {
+  (self: Tensor, ...args: infer A): infer R;
+  (self: Tensor, ...args: infer B): infer S;
+  (self: Tensor, ...args: infer C): infer T;
+}
+  ? { (...args: A): R; (...args: B): S; (...args: C): T }
+  : never;
 type TensorMethods = { [K in keyof typeof tensorOps]: Method<(typeof tensorOps)[K]> };
 
 declare module '../tensor/tensor.js' {
@@ -27,3 +34,4 @@ installPrimitives({
 
 export * from './creation.js';
 export * from './tensor-ops.js';
+export { where } from './where.js';

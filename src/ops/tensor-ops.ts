@@ -3,7 +3,13 @@
  * Tensor: adding an op is writing it in its file.
  */
 export * from './activation.js';
+export * from './batch-norm.js';
 export * from './compare.js';
+export { conv2d, convTranspose2d } from './conv.js';
 export { bool, clone, contiguous, copy_, fill_, float, half, int, to, typeAs, zero_ } from './copy.js';
+export * from './matmul.js';
 export * from './pointwise.js';
+export * from './reduce.js';
+export { crossEntropy, logSoftmax, nllLoss, softmax } from './softmax.js';
 export * from './view.js';
+export { maskedFill, maskedFill_ } from './where.js';

@@ -51,6 +51,7 @@ export class Tensor {
   /** @internal */ isInference = false;
   /** @internal */ scopeMark = 0;
   /** @internal */ isKept = false;
+  private uploaded: { readonly values: Int32Array; readonly version: number } | null = null;
   private memory: Storage | null;
   private watched = false;
   private freedBy = '';
@@ -73,11 +74,19 @@ export class Tensor {
     return new Tensor(storage, shape, dtype, strides === undefined ? undefined : { strides });
   }
 
-  /** @internal Uploads row-major values. */
+  /** @internal Uploads row-major values. Short lists of integers (labels, indices) are remembered for checks on the host. */
   static fromHost(values: ArrayLike<number>, shape: Shape, dtype: DType): Tensor {
     const result = Tensor.empty(shape, dtype, 'tensor');
     if (values.length > 0) runtime().write(result.deviceBuffer, 0, encode(values, dtype));
+    if ((dtype === 'int32' || dtype === 'uint8') && values.length <= rememberedValues) {
+      result.uploaded = { values: Int32Array.from(values), version: result.storage.version };
+    }
     return result;
+  }
+
+  /** @internal The values as uploaded, in row-major order, if they are known and still true. */
+  hostValues(): Int32Array | null {
+    return this.uploaded !== null && this.uploaded.version === this.storage.version ? this.uploaded.values : null;
   }
 
   /** @internal Another handle on the same memory. */
@@ -324,6 +333,8 @@ export class Tensor {
 }
 
 Object.defineProperty(Tensor.prototype, tensorBrand, { value: true });
+
+const rememberedValues = 1 << 16;
 
 function gather(raw: TypedArray, shape: Shape, strides: readonly number[], start: number): TypedArray {
   const count = numel(shape);

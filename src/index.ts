@@ -1,0 +1,22 @@
+/** The core of kindling: runs in Node and in browsers. */
+import { init as initDevice, type InitOptions } from './device/index.js';
+import { installLifetime } from './tensor/lifetime.js';
+
+/**
+ * Finds a GPU and makes it ready. Await it once, before any tensor is made.
+ *
+ * @throws DeviceError when no adapter answers; the message says what to install.
+ */
+export async function init(options?: InitOptions): Promise<void> {
+  await initDevice(options);
+  await installLifetime();
+}
+
+export { close, runtime, DeviceError, OutOfMemoryError, ShaderError } from './device/index.js';
+export type { InitOptions, MemoryStats, ProfileRow } from './device/index.js';
+export { Tensor, type HookHandle, type NestedArray, type TensorHook } from './tensor/tensor.js';
+export type { DType, TypedArray } from './tensor/dtype.js';
+export { tidy } from './tensor/tidy.js';
+export * as autograd from './autograd/index.js';
+export { enableGrad, gradcheck, inferenceMode, isGradEnabled, noGrad, setGradEnabled } from './autograd/index.js';
+export * from './ops/index.js';

@@ -1,0 +1,214 @@
+import { runtime } from '../device/index.js';
+import { defineComposite, defineOp } from '../autograd/define.js';
+import { planConv2d, planConv2dInputGrad, type Conv2dProblem } from '../kernels/convPlan.js';
+import { planConv2dWeightGrad } from '../kernels/convWeightGrad.js';
+import { numel, showShape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { zeros } from './creation.js';
+import { fillInto } from './copy.js';
+import { add } from './pointwise.js';
+import { sumDims } from './reduce.js';
+import { channelsLast, elemOf, emptyResult, planLimits, rowMajor, runPlan } from './run-plan.js';
+import { reshape } from './view.js';
+
+/** One number for both dims, or [height, width]. */
+export type Pair = number | readonly [number, number];
+
+export interface Conv2dOptions {
+  stride?: Pair;
+  /** Zeros around the input; `'same'` keeps the size (stride 1 only), `'valid'` is 0. */
+  padding?: Pair | 'same' | 'valid';
+  dilation?: Pair;
+  groups?: number;
+}
+
+/** @internal */
+export function pairOf(op: string, what: string, value: Pair, least: number): readonly [number, number] {
+  const pair = typeof value === 'number' ? ([value, value] as const) : value;
+  if (pair.length !== 2 || !pair.every((v) => Number.isInteger(v) && v >= least)) {
+    throw new Error(`${op}: ${what} must be an integer of at least ${least} or a pair of them, got ${JSON.stringify(value)}`);
+  }
+  return pair;
+}
+
+/** Shapes and strides of one convolution, seen from its forward direction: x [n, cIn, h, w] -> y [n, cOut, outH, outW]. */
+type Geometry = Omit<Conv2dProblem, 'epilogue' | 'elem'>;
+
+const inputShape = (g: Geometry): number[] => [g.n, g.cIn, g.h, g.w];
+const outputShape = (g: Geometry): number[] => [g.n, g.cOut, g.outH, g.outW];
+const weightShape = (g: Geometry): number[] => [g.cOut, g.cIn / g.groups, g.kernelH, g.kernelW];
+const isEmpty = (g: Geometry): boolean => numel(inputShape(g)) === 0 || numel(outputShape(g)) === 0;
+
+const forwardOp: (x: Tensor, w: Tensor, b: Tensor | null, g: Geometry) => Tensor = defineOp<[Tensor, Tensor, Tensor | null, Geometry], Tensor, Geometry>({
+  name: 'conv2d',
+  forward(ctx, x, w, b, g) {
+    ctx.state = g;
+    ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? w : null);
+    const y = emptyResult('conv2d', outputShape(g), x.dtype);
+    if (y.numel() === 0) return y;
+    const plan = planConv2d(runtime().target, planLimits(), { ...g, elem: elemOf('conv2d', x.dtype), epilogue: { bias: b !== null } });
+    runPlan('conv2d', plan, { x, y, ...(b && { bias: rowMajor(b) }) }, w);
+    return y;
+  },
+  backward(ctx, grad) {
+    const g = ctx.state;
+    const [x, w] = ctx.saved as [Tensor, Tensor];
+    const dy = channelsLast(grad);
+    return [() => inputGradOp(dy, w, g), () => weightGradOp(x, dy, g), () => sumDims(dy, [0, 2, 3], false)];
+  },
+});
+
+const inputGradOp: (dy: Tensor, w: Tensor, g: Geometry) => Tensor = defineOp<[Tensor, Tensor, Geometry], Tensor, Geometry>({
+  name: 'conv2dInputGrad',
+  forward(ctx, dy, w, g) {
+    ctx.state = g;
+    ctx.save(ctx.needs[1] ? dy : null, ctx.needs[0] ? w : null);
+    const dx = emptyResult('conv2dInputGrad', inputShape(g), dy.dtype);
+    if (isEmpty(g)) {
+      fillInto(dx, 0);
+      return dx;
+    }
+    const plan = planConv2dInputGrad(runtime().target, planLimits(), { ...g, elem: elemOf('conv2d', dy.dtype) });
+    runPlan('conv2dInputGrad', plan, { dy, dx }, w);
+    return dx;
+  },
+  backward(ctx, grad) {
+    const g = ctx.state;
+    const [dy, w] = ctx.saved as [Tensor, Tensor];
+    const gg = channelsLast(grad);
+    return [() => forwardOp(gg, w, null, g), () => weightGradOp(gg, dy, g)];
+  },
+});
+
+const weightGradOp: (x: Tensor, dy: Tensor, g: Geometry) => Tensor = defineOp<[Tensor, Tensor, Geometry], Tensor, Geometry>({
+  name: 'conv2dWeightGrad',
+  forward(ctx, x, dy, g) {
+    ctx.state = g;
+    ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? dy : null);
+    if (isEmpty(g)) return zeros(weightShape(g), { dtype: x.dtype });
+    const dw = Tensor.empty(weightShape(g), x.dtype, 'conv2dWeightGrad');
+    const plan = planConv2dWeightGrad(runtime().target, planLimits(), { ...g, elem: elemOf('conv2d', x.dtype) });
+    runPlan('conv2dWeightGrad', plan, { x, dy, dw });
+    return dw;
+  },
+  backward(ctx, grad) {
+    const g = ctx.state;
+    const [x, dy] = ctx.saved as [Tensor, Tensor];
+    const gg = rowMajor(grad);
+    return [() => inputGradOp(dy, gg, g), () => forwardOp(x, gg, null, g)];
+  },
+});
+
+function checkOperands(op: string, x: Tensor, w: Tensor, b: Tensor | null): void {
+  elemOf(op, x.dtype);
+  if (x.ndim !== 4) throw new Error(`${op}: expected an input of shape [N, C, H, W] (or [C, H, W]), got ${showShape(x.shape)}`);
+  if (w.ndim !== 4) throw new Error(`${op}: expected a weight of 4 dims, got ${showShape(w.shape)}`);
+  if (w.dtype !== x.dtype) throw new Error(`${op}: the input is ${x.dtype} but the weight is ${w.dtype}; convert one with .to()`);
+  if (b !== null && b.dtype !== x.dtype) throw new Error(`${op}: the input is ${x.dtype} but the bias is ${b.dtype}; convert one with .to()`);
+}
+
+function checkGroups(op: string, groups: number): void {
+  if (!Number.isInteger(groups) || groups < 1) throw new Error(`${op}: groups must be a positive integer, got ${groups}`);
+}
+
+/** Adds and removes the batch dim of an unbatched [C, H, W] input. */
+function batched(x: Tensor, run: (x: Tensor) => Tensor): Tensor {
+  if (x.ndim !== 3) return run(x);
+  const y = run(reshape(x, [1, ...x.shape]));
+  return reshape(y, y.shape.slice(1));
+}
+
+/**
+ * `torch.nn.functional.conv2d`: `x` [N, Cin, H, W] (or unbatched) with `w` [Cout, Cin / groups, kH, kW] and `b` [Cout] gives
+ * [N, Cout, Hout, Wout], `Hout = floor((H + 2 pad - dilation (kH - 1) - 1) / stride + 1)`. The result is stored channels-last.
+ */
+export const conv2d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: Conv2dOptions) => Tensor = defineComposite(
+  'conv2d',
+  (x: Tensor, w: Tensor, b: Tensor | null = null, options: Conv2dOptions = {}): Tensor =>
+    batched(x, (input) => {
+      checkOperands('conv2d', input, w, b);
+      const g = geometry(input.shape, w.shape, options);
+      if (b !== null && (b.ndim !== 1 || b.shape[0] !== g.cOut)) {
+        throw new Error(`conv2d: the weight ${showShape(w.shape)} makes ${g.cOut} channels, the bias has shape ${showShape(b.shape)}`);
+      }
+      return forwardOp(channelsLast(input), rowMajor(w), b, g);
+    }),
+);
+
+function geometry(x: readonly number[], w: readonly number[], options: Conv2dOptions): Geometry {
+  const [n, cIn, h, width] = x as [number, number, number, number];
+  const [cOut, perGroup, kernelH, kernelW] = w as [number, number, number, number];
+  const { groups = 1, padding = 0 } = options;
+  checkGroups('conv2d', groups);
+  const [strideH, strideW] = pairOf('conv2d', 'stride', options.stride ?? 1, 1);
+  const [dilationH, dilationW] = pairOf('conv2d', 'dilation', options.dilation ?? 1, 1);
+  if (cIn !== perGroup * groups || cOut % groups !== 0) {
+    throw new Error(
+      `conv2d: input ${showShape(x)} has ${cIn} channels, but weight ${showShape(w)} with groups ${groups} takes ${perGroup * groups}` +
+        (cOut % groups !== 0 ? ` (and groups must divide its ${cOut} output channels)` : ''),
+    );
+  }
+  const spanH = dilationH * (kernelH - 1);
+  const spanW = dilationW * (kernelW - 1);
+  let top: number, bottom: number, left: number, right: number;
+  if (padding === 'same') {
+    if (strideH !== 1 || strideW !== 1) throw new Error("conv2d: padding 'same' needs stride 1");
+    [top, left] = [Math.floor(spanH / 2), Math.floor(spanW / 2)];
+    [bottom, right] = [spanH - top, spanW - left];
+  } else {
+    if (typeof padding === 'string' && padding !== 'valid') throw new Error(`conv2d: padding must be a number, a pair, 'same' or 'valid', got '${String(padding)}'`);
+    [top, left] = padding === 'valid' ? [0, 0] : pairOf('conv2d', 'padding', padding, 0);
+    [bottom, right] = [top, left];
+  }
+  const outH = Math.floor((h + top + bottom - spanH - 1) / strideH) + 1;
+  const outW = Math.floor((width + left + right - spanW - 1) / strideW) + 1;
+  if (outH < 1 || outW < 1) {
+    throw new Error(`conv2d: a kernel of ${spanH + 1}x${spanW + 1} (with dilation) is larger than the padded input of shape ${showShape(x)}`);
+  }
+  return { n, h, w: width, cIn, cOut, kernelH, kernelW, outH, outW, strideH, strideW, padTop: top, padLeft: left, dilationH, dilationW, groups };
+}
+
+export interface ConvTranspose2dOptions {
+  stride?: Pair;
+  padding?: Pair;
+  /** Rows and columns added at the bottom and right of the result. */
+  outputPadding?: Pair;
+  groups?: number;
+  dilation?: Pair;
+}
+
+/**
+ * `torch.nn.functional.conv_transpose2d`: the input gradient of a convolution as an op of its own. `x` [N, Cin, H, W] with `w`
+ * [Cin, Cout / groups, kH, kW] gives `Hout = (H - 1) stride - 2 pad + dilation (kH - 1) + outputPadding + 1`.
+ */
+export const convTranspose2d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: ConvTranspose2dOptions) => Tensor = defineComposite(
+  'convTranspose2d',
+  (x: Tensor, w: Tensor, b: Tensor | null = null, options: ConvTranspose2dOptions = {}): Tensor =>
+    batched(x, (input) => {
+      const op = 'convTranspose2d';
+      checkOperands(op, input, w, b);
+      const { groups = 1 } = options;
+      checkGroups(op, groups);
+      const [strideH, strideW] = pairOf(op, 'stride', options.stride ?? 1, 1);
+      const [padTop, padLeft] = pairOf(op, 'padding', options.padding ?? 0, 0);
+      const [extraH, extraW] = pairOf(op, 'outputPadding', options.outputPadding ?? 0, 0);
+      const [dilationH, dilationW] = pairOf(op, 'dilation', options.dilation ?? 1, 1);
+      const [n, channels, outH, outW] = input.shape as [number, number, number, number];
+      const [cOut, perGroup, kernelH, kernelW] = w.shape as [number, number, number, number];
+      if (channels !== cOut || channels % groups !== 0) {
+        throw new Error(`${op}: input ${showShape(input.shape)} does not fit weight ${showShape(w.shape)} with groups ${groups}: ${channels} and ${cOut} input channels`);
+      }
+      if ((extraH >= strideH && extraH >= dilationH) || (extraW >= strideW && extraW >= dilationW)) {
+        throw new Error(`${op}: outputPadding must be smaller than stride or dilation`);
+      }
+      const cIn = perGroup * groups;
+      const h = (outH - 1) * strideH - 2 * padTop + dilationH * (kernelH - 1) + extraH + 1;
+      const width = (outW - 1) * strideW - 2 * padLeft + dilationW * (kernelW - 1) + extraW + 1;
+      if (h < 1 || width < 1) throw new Error(`${op}: the result for input ${showShape(input.shape)} would have size ${h}x${width}`);
+      const g: Geometry = { n, h, w: width, cIn, cOut, kernelH, kernelW, outH, outW, strideH, strideW, padTop, padLeft, dilationH, dilationW, groups };
+      const y = inputGradOp(channelsLast(input), rowMajor(w), g);
+      if (b === null) return y;
+      if (b.ndim !== 1 || b.shape[0] !== cIn) throw new Error(`${op}: the result has ${cIn} channels, the bias has shape ${showShape(b.shape)}`);
+      return add(y, reshape(b, [1, cIn, 1, 1]));
+    }),
+);

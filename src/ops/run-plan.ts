@@ -1,0 +1,79 @@
+import { runtime, type BufferArg, type DeviceBuffer } from '../device/index.js';
+import type { Elem, Plan, PlanLimits } from '../kernels/plan.js';
+import type { DType } from '../tensor/dtype.js';
+import { channelsLastStrides, contiguousStrides, isChannelsLast } from '../tensor/shape.js';
+import { Storage } from '../tensor/storage.js';
+import { Tensor } from '../tensor/tensor.js';
+import { clone } from './copy.js';
+
+/** @internal */
+export function planLimits(): PlanLimits {
+  const rt = runtime();
+  return { maxBinding: rt.maxBinding, offsetAlignment: rt.limits.minStorageBufferOffsetAlignment };
+}
+
+/** @internal The heavy kernels compute in float32 and store float32 or float16. */
+export function elemOf(op: string, dtype: DType): Elem {
+  if (dtype === 'float32') return 'f32';
+  if (dtype === 'float16') return 'f16';
+  throw new Error(`${op}: expected a float32 or float16 tensor, got ${dtype}; convert it with .to('float32')`);
+}
+
+/**
+ * Allocates a plan's scratch, binds its symbolic names and dispatches. `weight` is the tensor that `plan.weights` packs; the packed
+ * copy is kept with it until it changes.
+ *
+ * @internal
+ */
+export function runPlan(op: string, plan: Plan, buffers: Readonly<Record<string, Tensor>>, weight?: Tensor): void {
+  const rt = runtime();
+  const named = new Map<string, DeviceBuffer>();
+  for (const [name, tensor] of Object.entries(buffers)) named.set(name, tensor.deviceBuffer);
+  const dispatch = (launches: Plan['launches']): void => {
+    for (const launch of launches) {
+      const args = launch.buffers.map((ref): BufferArg => {
+        const buffer = named.get(typeof ref === 'string' ? ref : ref.name);
+        if (buffer === undefined) throw new Error(`internal: ${op} has no buffer '${typeof ref === 'string' ? ref : ref.name}'`);
+        return typeof ref === 'string' ? buffer : { buffer, offset: ref.offset, size: ref.size };
+      });
+      rt.dispatch(launch.kernel, args, launch.params, launch.grid);
+    }
+  };
+  const { weights } = plan;
+  if (weights !== undefined) {
+    const source = weight as Tensor;
+    const packed = source.storage.derive(weights.key, () => {
+      const storage = new Storage(weights.bytes, `${op} (packed weights)`);
+      named.set('weight', source.deviceBuffer);
+      named.set('packed', storage.deviceBuffer);
+      dispatch(weights.launches);
+      return storage;
+    });
+    named.set('w', packed.deviceBuffer);
+  } else if (weight !== undefined) {
+    named.set('w', weight.deviceBuffer);
+  }
+  const scratch = Object.entries(plan.workspaces).map(([name, bytes]) => {
+    const buffer = rt.alloc(bytes, `${op} (workspace)`);
+    named.set(name, buffer);
+    return buffer;
+  });
+  dispatch(plan.launches);
+  // Later commands may reuse the scratch at once: the queue runs in order.
+  for (const buffer of scratch) rt.free(buffer);
+}
+
+/** @internal `x` itself, or a copy that is row-major from element 0 of its buffer on. */
+export function rowMajor(x: Tensor): Tensor {
+  return x.isContiguous() && x.offset === 0 ? x : clone(x, { memoryFormat: 'contiguous' });
+}
+
+/** @internal `x` itself, or a copy that is channels-last from element 0 of its buffer on. */
+export function channelsLast(x: Tensor): Tensor {
+  return isChannelsLast(x.shape, x.strides) && x.offset === 0 ? x : clone(x, { memoryFormat: 'channelsLast' });
+}
+
+/** @internal A fresh result, channels-last when it has four dims. */
+export function emptyResult(op: string, shape: readonly number[], dtype: DType): Tensor {
+  return Tensor.empty(shape, dtype, op, shape.length === 4 ? channelsLastStrides(shape) : contiguousStrides(shape));
+}

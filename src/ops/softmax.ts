@@ -1,0 +1,242 @@
+import { runtime } from '../device/index.js';
+import { defineComposite, defineOp } from '../autograd/define.js';
+import { isGradEnabled } from '../autograd/mode.js';
+import {
+  crossEntropyBackward,
+  crossEntropyForward,
+  softmaxBackward,
+  softmaxForward,
+  type CrossEntropyProblem,
+  type RowLaunch,
+} from '../kernels/softmax.js';
+import { isFloatingPoint } from '../tensor/dtype.js';
+import { normalizeDim, numel, showShape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { eq, logicalAnd, ne } from './compare.js';
+import { clone, contiguous, to } from './copy.js';
+import { arange } from './creation.js';
+import { add, div, exp, mul, neg, sub } from './pointwise.js';
+import { mean, sum, sumDims } from './reduce.js';
+import { rowMajor } from './run-plan.js';
+import { movedim, narrow, reshape, unsqueeze } from './view.js';
+import { where } from './where.js';
+
+function dispatch({ kernel, params, grid }: RowLaunch, buffers: readonly Tensor[]): void {
+  runtime().dispatch(
+    kernel,
+    buffers.map((tensor) => tensor.deviceBuffer),
+    params,
+    grid,
+  );
+}
+
+const problemOf = (x: Tensor): { rows: number; classes: number } => ({ rows: x.shape[0] as number, classes: x.shape[1] as number });
+
+/** Over the rows of a row-major [rows, classes] matrix. */
+const rowsOp: (x: Tensor, log: boolean) => Tensor = defineOp<[Tensor, boolean], Tensor, boolean>({
+  name: 'softmax',
+  forward(ctx, x, log) {
+    ctx.state = log;
+    const dense = rowMajor(x);
+    const y = Tensor.empty(x.shape, 'float32', 'softmax');
+    if (y.numel() > 0) dispatch(softmaxForward(runtime().target, problemOf(x), log), [dense, y]);
+    ctx.save(y);
+    return y;
+  },
+  backward(ctx, grad) {
+    const log = ctx.state;
+    const y = ctx.saved[0] as Tensor;
+    if (isGradEnabled()) {
+      return [() => (log ? sub(grad, mul(exp(y), sumDims(grad, [1], true))) : mul(y, sub(grad, sumDims(mul(grad, y), [1], true))))];
+    }
+    return [
+      () => {
+        const dx = Tensor.empty(y.shape, 'float32', 'softmaxBackward');
+        if (dx.numel() > 0) dispatch(softmaxBackward(runtime().target, problemOf(y), log), [y, rowMajor(grad), dx]);
+        return dx;
+      },
+    ];
+  },
+});
+
+/** Runs `fn` on `x` as a matrix whose rows run along `dim`, and restores the shape. */
+function alongDim(op: string, x: Tensor, dim: number, fn: (rows: Tensor) => Tensor): Tensor {
+  if (!isFloatingPoint(x.dtype)) throw new Error(`${op}: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
+  const d = normalizeDim(op, dim, x.ndim);
+  if (x.ndim === 0) return reshape(fn(reshape(x, [1, 1])), []);
+  const moved = movedim(to(x, 'float32'), d, -1);
+  const classes = moved.shape[moved.ndim - 1] as number;
+  const rows = reshape(contiguous(moved), [numel(moved.shape.slice(0, -1)), classes]);
+  return to(movedim(reshape(fn(rows), moved.shape), -1, d), x.dtype);
+}
+
+/** `torch.softmax`: `exp(x) / sum(exp(x))` along `dim`. */
+export const softmax: (x: Tensor, dim: number) => Tensor = defineComposite('softmax', (x: Tensor, dim: number): Tensor =>
+  alongDim('softmax', x, dim, (rows) => rowsOp(rows, false)),
+);
+
+/** `torch.log_softmax`: `log(softmax(x))` along `dim`, without overflow. */
+export const logSoftmax: (x: Tensor, dim: number) => Tensor = defineComposite('logSoftmax', (x: Tensor, dim: number): Tensor =>
+  alongDim('logSoftmax', x, dim, (rows) => rowsOp(rows, true)),
+);
+
+export type Reduction = 'none' | 'mean' | 'sum';
+
+/** @internal */
+export function checkReduction(op: string, reduction: string, extra: readonly string[] = []): void {
+  if (!['none', 'mean', 'sum', ...extra].includes(reduction)) {
+    throw new Error(`${op}: reduction must be 'none', 'mean' or 'sum'${extra.map((e) => ` or '${e}'`).join('')}, got '${reduction}'`);
+  }
+}
+
+export interface CrossEntropyOptions {
+  /** A weight per class, [C]. */
+  weight?: Tensor | null;
+  /** Labels with this value count for nothing. Default -100. */
+  ignoreIndex?: number;
+  /** Share of the target spread evenly over all classes (Szegedy et al. 2016). Default 0. */
+  labelSmoothing?: number;
+  reduction?: Reduction;
+}
+
+type FusedOptions = Omit<CrossEntropyProblem, 'rows' | 'classes' | 'weighted'> & { readonly reduction: Reduction };
+
+/** Logits [M, C] and labels [M], both row-major. */
+const fusedOp: (x: Tensor, labels: Tensor, weight: Tensor | null, options: FusedOptions) => Tensor = defineOp<
+  [Tensor, Tensor, Tensor | null, FusedOptions],
+  Tensor,
+  FusedOptions
+>({
+  name: 'crossEntropy',
+  forward(ctx, input, labels, weight, options) {
+    ctx.state = options;
+    const x = rowMajor(input);
+    const problem = { ...problemOf(x), ...options, weighted: weight !== null };
+    const rows = Tensor.empty([3, problem.rows], 'float32', 'crossEntropy');
+    dispatch(crossEntropyForward(runtime().target, problem), [x, labels, ...(weight ? [weight] : []), rows]);
+    const losses = narrow(rows, 0, 0, 1);
+    const mass = options.reduction === 'mean' ? sum(narrow(rows, 0, 1, 1)) : null;
+    ctx.save(x, labels, weight, rows, mass);
+    if (options.reduction === 'none') return clone(reshape(losses, [problem.rows]));
+    return mass === null ? sum(losses) : div(sum(losses), mass);
+  },
+  backward(ctx, grad) {
+    const options = ctx.state;
+    const [x, labels, weight, rows, mass] = ctx.saved as [Tensor, Tensor, Tensor | null, Tensor, Tensor | null];
+    const scale = mass === null ? grad : div(grad, mass);
+    if (isGradEnabled()) {
+      return [
+        () => {
+          const target = targetOf(x, labels, weight, options);
+          const perRow = options.reduction === 'none' ? unsqueeze(scale, 1) : scale;
+          return mul(perRow, sub(mul(rowsOp(x, false), sumDims(target, [1], true)), target));
+        },
+      ];
+    }
+    return [
+      () => {
+        const dx = Tensor.empty(x.shape, 'float32', 'crossEntropyBackward');
+        const problem = { ...problemOf(x), ...options, weighted: weight !== null };
+        const perRow = options.reduction === 'none';
+        dispatch(crossEntropyBackward(runtime().target, problem, perRow), [x, labels, ...(weight ? [weight] : []), rows, rowMajor(scale), dx]);
+        return dx;
+      },
+    ];
+  },
+});
+
+/** bool [M, C]: true at each row's label. */
+const oneHotMask = (labels: Tensor, classes: number): Tensor => eq(unsqueeze(labels, 1), arange(classes));
+
+/** The smoothed, weighted target distribution [M, C] that the fused kernel works with. */
+function targetOf(x: Tensor, labels: Tensor, weight: Tensor | null, { smoothing, ignoreIndex }: FusedOptions): Tensor {
+  const classes = x.shape[1] as number;
+  const hot = to(oneHotMask(labels, classes), 'float32');
+  let target = smoothing === 0 ? hot : add(mul(hot, 1 - smoothing), smoothing / classes);
+  if (weight !== null) target = mul(target, weight);
+  return mul(target, to(ne(unsqueeze(labels, 1), ignoreIndex), 'float32'));
+}
+
+/** Labels that were uploaded from the host a moment ago are checked there, at no cost to the GPU. */
+function checkLabels(op: string, labels: Tensor, classes: number, ignoreIndex: number): void {
+  const values = labels.hostValues();
+  if (values === null) return;
+  for (let i = 0; i < values.length; i++) {
+    const label = values[i] as number;
+    if (label !== ignoreIndex && !(label >= 0 && label < classes)) {
+      throw new Error(`${op}: label ${label} at position ${i} is out of range for ${classes} classes (0 to ${classes - 1}, or ignoreIndex ${ignoreIndex})`);
+    }
+  }
+}
+
+function checkWeight(op: string, weight: Tensor | null, classes: number): void {
+  if (weight !== null && (weight.ndim !== 1 || weight.shape[0] !== classes)) {
+    throw new Error(`${op}: weight must have shape [${classes}], one per class, got ${showShape(weight.shape)}`);
+  }
+}
+
+/** [N, C, d...] with labels [N, d...] as a matrix [M, C] and a vector [M]. */
+function asRows(op: string, x: Tensor, target: Tensor): { rows: Tensor; labels: Tensor; shape: readonly number[]; classes: number } {
+  const classDim = x.ndim === 1 ? 0 : 1;
+  if (x.ndim === 0) throw new Error(`${op}: expected scores of shape [N, C, ...] or [C], got a zero-dim tensor`);
+  const classes = x.shape[classDim] as number;
+  const shape = x.shape.filter((_, i) => i !== classDim);
+  if (target.ndim !== shape.length || shape.some((size, i) => target.shape[i] !== size)) {
+    throw new Error(`${op}: scores of shape ${showShape(x.shape)} need labels of shape ${showShape(shape)}, got ${showShape(target.shape)}`);
+  }
+  const rows = reshape(contiguous(movedim(x, classDim, -1)), [numel(shape), classes]);
+  return { rows, labels: rowMajor(reshape(to(target, 'int32'), [numel(shape)])), shape, classes };
+}
+
+/**
+ * `torch.nn.functional.cross_entropy` of scores `x` [N, C, ...] (or [C]) with integer labels [N, ...] or with probabilities of `x`'s shape.
+ * `mean` divides by the sum of the labels' weights (labels), or by the number of samples (probabilities).
+ */
+export const crossEntropy: (x: Tensor, target: Tensor, options?: CrossEntropyOptions) => Tensor = defineComposite(
+  'crossEntropy',
+  (x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor => {
+    const { weight = null, ignoreIndex = -100, labelSmoothing = 0, reduction = 'mean' } = options;
+    checkReduction('crossEntropy', reduction);
+    if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) throw new Error(`crossEntropy: labelSmoothing must be between 0 and 1, got ${labelSmoothing}`);
+    if (!isFloatingPoint(x.dtype)) throw new Error(`crossEntropy: scores must be floats, got ${x.dtype}`);
+    const scores = to(x, 'float32');
+    if (isFloatingPoint(target.dtype)) return probabilityLoss(scores, target, weight, labelSmoothing, reduction);
+    const { rows, labels, shape, classes } = asRows('crossEntropy', scores, target);
+    checkWeight('crossEntropy', weight, classes);
+    checkLabels('crossEntropy', target, classes, ignoreIndex);
+    const loss = fusedOp(rows, labels, weight === null ? null : rowMajor(weight), { smoothing: labelSmoothing, ignoreIndex, reduction });
+    return reduction === 'none' ? reshape(loss, shape) : loss;
+  },
+);
+
+function probabilityLoss(x: Tensor, target: Tensor, weight: Tensor | null, smoothing: number, reduction: Reduction): Tensor {
+  if (showShape(target.shape) !== showShape(x.shape)) {
+    throw new Error(`crossEntropy: probabilities must have the scores' shape ${showShape(x.shape)}, got ${showShape(target.shape)}`);
+  }
+  const dim = x.ndim === 1 ? 0 : 1;
+  const classes = x.shape[dim] as number;
+  checkWeight('crossEntropy', weight, classes);
+  let goal = smoothing === 0 ? target : add(mul(target, 1 - smoothing), smoothing / classes);
+  if (weight !== null) goal = mul(goal, reshape(weight, [classes, ...x.shape.slice(dim + 1).map(() => 1)]));
+  const losses = neg(sumDims(mul(goal, logSoftmax(x, dim)), [dim], false));
+  return reduction === 'none' ? losses : reduction === 'sum' ? sum(losses) : mean(losses);
+}
+
+export type NllLossOptions = Omit<CrossEntropyOptions, 'labelSmoothing'>;
+
+/** `torch.nn.functional.nll_loss`: minus the log-probability of each label; `x` [N, C, ...] holds log-probabilities. */
+export const nllLoss: (x: Tensor, target: Tensor, options?: NllLossOptions) => Tensor = defineComposite(
+  'nllLoss',
+  (x: Tensor, target: Tensor, options: NllLossOptions = {}): Tensor => {
+    const { weight = null, ignoreIndex = -100, reduction = 'mean' } = options;
+    checkReduction('nllLoss', reduction);
+    const { rows, labels, shape, classes } = asRows('nllLoss', x, target);
+    checkWeight('nllLoss', weight, classes);
+    checkLabels('nllLoss', target, classes, ignoreIndex);
+    const counted = logicalAnd(oneHotMask(labels, classes), ne(unsqueeze(labels, 1), ignoreIndex));
+    const weights = weight === null ? to(counted, 'float32') : where(counted, weight, 0);
+    const losses = sumDims(where(counted, neg(mul(rows, weights)), 0), [1], false);
+    if (reduction === 'none') return reshape(losses, shape);
+    return reduction === 'sum' ? sum(losses) : div(sum(losses), sum(weights));
+  },
+);
