@@ -16,6 +16,7 @@ import { dtypeInfo, type DType } from './dtype.js';
 import { broadcastStrides, collapseDims, extent, numelOf, type OperandLayout } from './collapse.js';
 import { e, type Expr } from './expr.js';
 import type { Width } from './expr-wgsl.js';
+import { limitsKey, operandKey, PlanCache, withParams } from './plan-cache.js';
 import { foldGrid, type Grid, type Kernel, type ParamField, type Target } from './kernel.js';
 import {
   isVector,
@@ -66,8 +67,22 @@ interface Placed {
   readonly offset: number;
 }
 
+const plans = new PlanCache<readonly PointwiseLaunch[]>();
+
 /** Launches that compute every output; several only where a buffer is larger than one binding. None for empty outputs. */
-export function planPointwise(target: Target, problem: PointwiseProblem): PointwiseLaunch[] {
+export function planPointwise(target: Target, problem: PointwiseProblem): readonly PointwiseLaunch[] {
+  let key = `${problem.name};${limitsKey(target, problem)};${String(problem.alias)};${problem.exact === true}`;
+  for (const x of problem.exprs) key += `;${x.id}`;
+  for (const n of problem.paramNames ?? []) key += `;${n}`;
+  for (const t of problem.inputs) key += `|${operandKey(t)}`;
+  for (const t of problem.outputs) key += `>${operandKey(t)}`;
+  return withParams(
+    plans.get(key, () => makePlan(target, problem)),
+    problem.params,
+  );
+}
+
+function makePlan(target: Target, problem: PointwiseProblem): PointwiseLaunch[] {
   const { name, inputs, outputs } = problem;
   const shape = outputs[0]?.shape;
   if (shape === undefined || problem.exprs.length !== outputs.length) {

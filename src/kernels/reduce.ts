@@ -21,6 +21,7 @@ import { collapseDims, broadcastStrides, extent, numelOf } from './collapse.js';
 import { dtypeInfo } from './dtype.js';
 import { e, input, param, type Expr, type ExprLike } from './expr.js';
 import { foldGrid, type ParamField, type Target } from './kernel.js';
+import { limitsKey, operandKey, PlanCache, withParams } from './plan-cache.js';
 import type { BufferRef, Launch, Plan } from './plan.js';
 import { paramTypes, type PointwiseOperand } from './pointwise.js';
 import {
@@ -111,7 +112,20 @@ interface Box {
   readonly start: number;
 }
 
+const plans = new PlanCache<Plan>();
+
 export function planReduce(target: Target, problem: ReduceProblem): Plan {
+  let key = `${problem.name};${problem.op};${problem.dims.join()};${problem.shape?.join()};${limitsKey(target, problem)}`;
+  key += `;${problem.map?.id}`;
+  for (const f of problem.finish ?? []) key += `;${f.id}`;
+  for (const n of problem.paramNames ?? []) key += `;${n}`;
+  for (const t of problem.inputs) key += `|${operandKey(t)}`;
+  for (const t of problem.outputs) key += `>${operandKey(t)}`;
+  const plan = plans.get(key, () => makePlan(target, problem));
+  return { launches: withParams(plan.launches, problem.params), workspaces: plan.workspaces };
+}
+
+function makePlan(target: Target, problem: ReduceProblem): Plan {
   const { name, inputs, outputs } = problem;
   const shape = problem.shape ?? inputs[0]!.shape;
   const reducedDims = new Set(problem.dims.map((d) => (d < 0 ? d + shape.length : d)));
