@@ -8,8 +8,7 @@ import { sumTo } from './sum-to.js';
 /** Sizes as separate arguments or as one array, as PyTorch takes them. */
 export type Sizes = readonly number[] | readonly [readonly number[]];
 
-/** @internal */
-export const sizesOf = (sizes: Sizes): readonly number[] =>
+const sizesOf = (sizes: Sizes): readonly number[] =>
   (Array.isArray(sizes[0]) ? sizes[0] : sizes) as readonly number[];
 
 const viewOp = defineOp<[Tensor, readonly number[], readonly number[]], Tensor, readonly number[]>({
@@ -288,8 +287,8 @@ const aliasOp = defineOp<[Tensor], Tensor>({
   backward: (_, grad) => [() => grad],
 });
 
-/** `torch.Tensor.view_as` itself: another handle on the same memory, on the tape. */
-export function alias(x: Tensor): Tensor {
+/** Another handle on the same memory, on the tape. */
+function alias(x: Tensor): Tensor {
   return aliasOp(x);
 }
 
