@@ -154,7 +154,10 @@ function immediateSize(device: GPUDevice): number {
 
 export const isNode = typeof process === 'object' && typeof process.versions?.node === 'string';
 
-/** Node's own modules without an import that a bundler for the browser would trip over. */
+/**
+ * Node's own modules without an import that a bundler for the browser would trip over.
+ * @internal so that the package's types need none of Node's
+ */
 export const nodeBuiltin: typeof process.getBuiltinModule | undefined = isNode
   ? process.getBuiltinModule?.bind(process)
   : undefined;

@@ -82,7 +82,9 @@ describe('the packed files', () => {
     const { exports, bin, main, types, sideEffects } = JSON.parse(
       readFileSync(join(root, 'package.json'), 'utf8'),
     ) as Record<string, unknown>;
-    const paths = [...JSON.stringify([exports, bin, main, types, sideEffects]).matchAll(/"\.\/([^"]+\.(?:js|ts))"/g)];
+    const paths = [
+      ...JSON.stringify([exports, bin, main, types, sideEffects]).matchAll(/"\.\/([^"]+\.(?:js|ts))"/g),
+    ];
     const wanted = paths.map((match) => match[1] ?? '').filter((path) => !path.includes('*'));
     expect(wanted.length).toBeGreaterThan(4);
     expect(wanted.filter((path) => !packedFiles.includes(path))).toEqual([]);
@@ -159,8 +161,13 @@ describe('the core entry', () => {
   });
 
   it('keeps the tensor methods when a bundler drops what is unused', async () => {
-    const code =
-      "import { init, tensor } from 'kindling'; await init(); console.log(await tensor([1, 2]).add(1).sum().item());";
+    const code = `import { init, tensor } from 'kindling';
+await init();
+const x = tensor([1, 2], { requiresGrad: true });
+const y = x.add(1).mul(x).sum();
+y.backward();
+console.log(await y.item(), await x.grad.toArray());
+`;
     const result = await bundle(code, {
       platform: 'node',
       format: 'esm',
@@ -170,7 +177,7 @@ describe('the core entry', () => {
     const text = result.outputFiles?.[0]?.text ?? '';
     mkdirSync(join(consumer, 'out'), { recursive: true });
     write('out/app.mjs', text);
-    expect(run(process.execPath, 'out/app.mjs').trim()).toBe('5');
+    expect(run(process.execPath, 'out/app.mjs').trim()).toBe('8 [ 3, 5 ]');
   });
 });
 
