@@ -1,0 +1,140 @@
+/**
+ * Optimizer steps: one kernel updates several parameters in place, as many as the adapter's storage buffers allow.
+ * Parameter `i` of a launch has the buffers `w<i>` (the weight), `g<i>` (its gradient) and one per state tensor, all of one
+ * dense layout. Hyper-parameters are launch parameters: a new learning rate compiles nothing.
+ */
+import { foldGrid, linearWorkgroup, memoKernel, type Access, type Grid, type Kernel, type ParamField } from './kernel.js';
+
+/** How one kind of step changes a weight and its state. */
+export interface UpdateRule {
+  /** Determines the rule completely; the profiler shows it. */
+  readonly name: string;
+  /** WGSL names of the state tensors, in binding order. */
+  readonly state: readonly string[];
+  /** Names of the f32 hyper-parameters, read as `p.name`. */
+  readonly hyper: readonly string[];
+  /**
+   * WGSL on `vec4f` variables: `w`, `g` and the state names. `fresh` is true on the first step, when the state's contents
+   * are undefined.
+   */
+  readonly body: string;
+}
+
+const workgroup = 64;
+/** vec4s per thread; more work per thread hides the cost of finding the parameter. */
+const perThread = 4;
+const blockElements = workgroup * perThread * 4;
+
+/** Parameters of one launch, of `elements` elements each, in the order of the kernel's launch parameters. */
+export function optimizerLaunch(
+  hyper: readonly number[],
+  fresh: boolean,
+  elements: readonly number[],
+): { params: number[]; grid: Grid } {
+  const params = [...hyper, fresh ? 1 : 0];
+  let blocks = 0;
+  for (const count of elements) {
+    blocks += Math.ceil(count / blockElements);
+    params.push(Math.ceil(count / 4), blocks);
+  }
+  return { params, grid: foldGrid(blocks) };
+}
+
+/** The kernel that applies `rule` to `count` parameters. Elements are handled in fours: the last vec4 may be padding. */
+export function optimizerKernel(rule: UpdateRule, count: number): Kernel {
+  return memoKernel(`optimizer:${rule.name}:${count}`, () => {
+    const bindings: Access[] = [];
+    const declarations: string[] = [];
+    const params: ParamField[] = rule.hyper.map((name) => [name, 'f32']);
+    params.push(['fresh', 'u32']);
+    const declare = (name: string, access: Access): void => {
+      const mode = access === 'write' ? 'read_write' : 'read';
+      declarations.push(`@group(0) @binding(${bindings.length}) var<storage, ${mode}> ${name}: array<vec4f>;`);
+      bindings.push(access);
+    };
+    const branches: string[] = [];
+    for (let i = 0; i < count; i++) {
+      declare(`w${i}`, 'write');
+      declare(`g${i}`, 'read');
+      for (const name of rule.state) declare(`${name}${i}`, 'write');
+      params.push([`size${i}`, 'u32'], [`end${i}`, 'u32']);
+      const load = rule.state.map((name) => `var ${name} = ${name}${i}[at];`).join(' ');
+      const store = ['w', ...rule.state].map((name) => `${name}${i}[at] = ${name};`).join(' ');
+      branches.push(`if (block < p.end${i}) {
+    let first = (block - ${i === 0 ? '0u' : `p.end${i - 1}`}) * ${workgroup * perThread}u + lane;
+    let past = min(p.size${i}, first + ${workgroup * perThread}u);
+    for (var at = first; at < past; at += ${workgroup}u) {
+      var w = w${i}[at]; var g = g${i}[at]; ${load}
+      ${rule.body}
+      ${store}
+    }
+  }`);
+    }
+    return {
+      name: rule.name,
+      bindings,
+      params,
+      wgsl: `${declarations.join('\n')}
+@compute @workgroup_size(${workgroup})
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let block = ${linearWorkgroup};
+  let fresh = p.fresh != 0u;
+  ${branches.join(' else ')}
+}
+`,
+    };
+  });
+}
+
+/** https://pytorch.org/docs/stable/generated/torch.optim.SGD.html; `sign` is -1 to maximise, `keep` is 1 - dampening. */
+export function sgdRule({ momentum, nesterov }: { momentum: boolean; nesterov: boolean }): UpdateRule {
+  if (!momentum) {
+    return {
+      name: 'sgd',
+      state: [],
+      hyper: ['lr', 'decay', 'sign'],
+      body: 'w -= p.lr * (p.sign * g + p.decay * w);',
+    };
+  }
+  return {
+    name: nesterov ? 'sgdNesterov' : 'sgdMomentum',
+    state: ['m'],
+    hyper: ['lr', 'decay', 'sign', 'momentum', 'keep'],
+    body: `g = p.sign * g + p.decay * w;
+      m = select(p.momentum * m + p.keep * g, g, fresh);
+      w -= p.lr * ${nesterov ? '(g + p.momentum * m)' : 'm'};`,
+  };
+}
+
+/**
+ * https://pytorch.org/docs/stable/generated/torch.optim.Adam.html and AdamW.html (`decoupled`): the host computes what depends
+ * on the step, `step` = lr / (1 - beta1^t) and `root` = sqrt(1 - beta2^t). `decay` is the L2 factor, or decoupled lr * decay.
+ */
+export function adamRule({ decoupled, amsgrad }: { decoupled: boolean; amsgrad: boolean }): UpdateRule {
+  return {
+    name: `adam${decoupled ? 'W' : ''}${amsgrad ? 'Amsgrad' : ''}`,
+    state: amsgrad ? ['m', 'v', 'top'] : ['m', 'v'],
+    hyper: ['step', 'root', 'eps', 'beta1', 'rest1', 'beta2', 'rest2', 'decay', 'sign'],
+    body: `g = p.sign * g;
+      ${decoupled ? 'w *= 1 - p.decay;' : 'g += p.decay * w;'}
+      m = select(p.beta1 * m, vec4f(), fresh) + p.rest1 * g;
+      v = select(p.beta2 * v, vec4f(), fresh) + p.rest2 * g * g;
+      ${amsgrad ? 'top = select(max(top, v), v, fresh);' : ''}
+      w -= p.step * (m / (sqrt(${amsgrad ? 'top' : 'v'}) / p.root + p.eps));`,
+  };
+}
+
+/** https://pytorch.org/docs/stable/generated/torch.optim.RMSprop.html; `rest` is 1 - alpha. */
+export function rmspropRule({ centered, momentum }: { centered: boolean; momentum: boolean }): UpdateRule {
+  const state = ['v', ...(momentum ? ['m'] : []), ...(centered ? ['mean'] : [])];
+  return {
+    name: `rmsprop${centered ? 'Centered' : ''}${momentum ? 'Momentum' : ''}`,
+    state,
+    hyper: ['lr', 'decay', 'sign', 'eps', 'alpha', 'rest', 'momentum'],
+    body: `g = p.sign * g + p.decay * w;
+      v = select(p.alpha * v, vec4f(), fresh) + p.rest * g * g;
+      ${centered ? 'mean = select(p.alpha * mean, vec4f(), fresh) + p.rest * g;' : ''}
+      let scaled = g / (sqrt(${centered ? 'v - mean * mean' : 'v'}) + p.eps);
+      ${momentum ? 'm = select(p.momentum * m, vec4f(), fresh) + scaled; w -= p.lr * m;' : 'w -= p.lr * scaled;'}`,
+  };
+}

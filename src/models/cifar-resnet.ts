@@ -1,0 +1,97 @@
+import { BatchNorm2d, Conv2d, init, Linear, Module, Sequential } from '../nn/index.js';
+import { add, adaptiveAvgPool2d, flatten, index, pad, relu } from '../ops/index.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/**
+ * The ResNets for CIFAR-10 of the paper's section 4.2 (https://arxiv.org/abs/1512.03385), as in
+ * https://github.com/akamaster/pytorch_resnet_cifar10, whose published weights they load.
+ */
+
+export interface CifarResNetOptions {
+  /** Default 10. */
+  numClasses?: number;
+}
+
+/** Option A of the paper: a shortcut without parameters, every second pixel with zeros for the new channels. */
+class PadShortcut extends Module {
+  constructor(private readonly planes: number) {
+    super();
+  }
+
+  forward(x: Tensor): Tensor {
+    const side = Math.floor(this.planes / 4);
+    return pad(index(x, '...', [null, null, 2], [null, null, 2]), [0, 0, 0, 0, side, side]);
+  }
+}
+
+class CifarBlock extends Module {
+  conv1: Conv2d;
+  bn1: BatchNorm2d;
+  conv2: Conv2d;
+  bn2: BatchNorm2d;
+  shortcut: Sequential | PadShortcut;
+
+  constructor(inPlanes: number, planes: number, stride: number) {
+    super();
+    this.conv1 = new Conv2d(inPlanes, planes, 3, { stride, padding: 1, bias: false });
+    this.bn1 = new BatchNorm2d(planes);
+    this.conv2 = new Conv2d(planes, planes, 3, { padding: 1, bias: false });
+    this.bn2 = new BatchNorm2d(planes);
+    this.shortcut = stride !== 1 || inPlanes !== planes ? new PadShortcut(planes) : new Sequential();
+  }
+
+  forward(x: Tensor): Tensor {
+    const out = this.bn2(this.conv2(relu(this.bn1(this.conv1(x)))));
+    return relu(add(out, this.shortcut(x)));
+  }
+}
+
+/** `[N, 3, 32, 32]` to logits `[N, numClasses]`. */
+export class CifarResNet extends Module {
+  conv1: Conv2d;
+  bn1: BatchNorm2d;
+  layer1: Sequential;
+  layer2: Sequential;
+  layer3: Sequential;
+  linear: Linear;
+
+  /** @param blocks number of blocks in each of the three stages: the depth is 6 * blocks + 2 */
+  constructor(blocks: number, { numClasses = 10 }: CifarResNetOptions = {}) {
+    super();
+    const stage = (inPlanes: number, planes: number, stride: number): Sequential =>
+      new Sequential(
+        ...Array.from({ length: blocks }, (_, i) =>
+          i === 0 ? new CifarBlock(inPlanes, planes, stride) : new CifarBlock(planes, planes, 1),
+        ),
+      );
+    this.conv1 = new Conv2d(3, 16, 3, { padding: 1, bias: false });
+    this.bn1 = new BatchNorm2d(16);
+    this.layer1 = stage(16, 16, 1);
+    this.layer2 = stage(16, 32, 2);
+    this.layer3 = stage(32, 64, 2);
+    this.linear = new Linear(64, numClasses);
+    for (const module of this.modules()) {
+      if (module instanceof Conv2d || module instanceof Linear) init.kaimingNormal_(module.weight);
+    }
+  }
+
+  forward(x: Tensor): Tensor {
+    x = relu(this.bn1(this.conv1(x)));
+    x = this.layer1(x);
+    x = this.layer2(x);
+    x = this.layer3(x);
+    return this.linear(flatten(adaptiveAvgPool2d(x, 1), 1));
+  }
+}
+
+type Build = (options?: CifarResNetOptions) => CifarResNet;
+const build =
+  (blocks: number): Build =>
+  (options) =>
+    new CifarResNet(blocks, options);
+
+export const cifarResnet20: Build = build(3);
+export const cifarResnet32: Build = build(5);
+export const cifarResnet44: Build = build(7);
+export const cifarResnet56: Build = build(9);
+export const cifarResnet110: Build = build(18);

@@ -1,0 +1,27 @@
+/** Models under torchvision's names. */
+export {
+  CifarResNet,
+  cifarResnet110,
+  cifarResnet20,
+  cifarResnet32,
+  cifarResnet44,
+  cifarResnet56,
+  type CifarResNetOptions,
+} from './cifar-resnet.js';
+export { get, list, type ModelBuilder } from './registry.js';
+export {
+  BasicBlock,
+  Bottleneck,
+  ResNet,
+  resnet101,
+  resnet152,
+  resnet18,
+  resnet34,
+  resnet50,
+  resnext101_32x8d,
+  resnext101_64x4d,
+  resnext50_32x4d,
+  wideResnet101_2,
+  wideResnet50_2,
+  type ResNetOptions,
+} from './resnet.js';

@@ -1,0 +1,107 @@
+import { isTensor } from '../tensor/scope.js';
+import { scoped } from '../tensor/tidy.js';
+import { BackwardWatch, type BackwardHook, type HookGrads, type HookList } from './hooks.js';
+import type { Module } from './module.js';
+
+/** @internal */
+export type ForwardHook = (module: Module, args: readonly unknown[], output: unknown) => unknown;
+/** @internal */
+export type ForwardPreHook = (module: Module, args: readonly unknown[]) => unknown;
+/** @internal */
+export type FullBackwardHook = (
+  module: Module,
+  gradInput: HookGrads,
+  gradOutput: HookGrads,
+) => ReturnType<BackwardHook>;
+
+/** @internal What a module keeps besides its properties. */
+export interface ModuleInternals {
+  /** Property names of the buffers; true for those that belong to the state dict. */
+  readonly buffers: Map<string, boolean>;
+  readonly preHooks: HookList<ForwardPreHook>;
+  readonly forwardHooks: HookList<ForwardHook>;
+  readonly backwardHooks: HookList<FullBackwardHook>;
+}
+
+export const internals: unique symbol = Symbol('kindling.module');
+
+/**
+ * @internal What `model(x)` does: hooks and forward in a memory scope. What they made and neither returned, stored on the
+ * module or one of its children, nor showed to a user's hook is freed when the call returns.
+ */
+export function callModule(module: Module, args: readonly unknown[]): unknown {
+  const { name } = module.constructor;
+  return scoped(`the end of ${name}.forward()`, () => {
+    const result = run(module, name, args);
+    keepStored(module);
+    for (const child of Object.values(module)) if (isModule(child)) keepStored(child);
+    return result;
+  });
+}
+
+function run(module: Module, name: string, args: readonly unknown[]): unknown {
+  const { preHooks, forwardHooks, backwardHooks } = module[internals];
+  for (const hook of [...preHooks.list]) {
+    keepTensors(args);
+    const changed = hook(module, args);
+    if (changed !== undefined && changed !== null) args = Array.isArray(changed) ? changed : [changed];
+  }
+  let watch: BackwardWatch | null = null;
+  if (backwardHooks.list.length > 0) {
+    watch = new BackwardWatch(
+      name,
+      backwardHooks.list.map((hook) => (gradInput, gradOutput) => hook(module, gradInput, gradOutput)),
+    );
+    args = watch.inputs(args);
+  }
+  let result: unknown = module.forward(...(args as never[]));
+  if (isPromise(result)) {
+    result.then(undefined, () => undefined);
+    throw new Error(
+      `${name}: forward must not be async, because what it makes is freed when the call returns. ` +
+        'Read values (await t.item()) outside the model',
+    );
+  }
+  for (const hook of [...forwardHooks.list]) {
+    keepTensors(args);
+    keepTensors(result);
+    const changed = hook(module, args, result);
+    if (changed !== undefined && changed !== null) result = changed;
+  }
+  return watch === null ? result : watch.output(result, args);
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+}
+
+function isModule(value: unknown): value is Module {
+  return typeof value === 'function' && internals in value;
+}
+
+/** Tensors that forward stored on `module` outlive the call. */
+function keepStored(module: Module): void {
+  for (const value of Object.values(module)) {
+    if (typeof value === 'object' && value !== null) keepTensors(value);
+  }
+}
+
+const maxDepth = 3;
+
+/** Keeps the tensors in `value`: itself, or in nested arrays, plain objects, Maps and Sets. */
+function keepTensors(value: unknown, depth = 0): void {
+  if (typeof value !== 'object' || value === null || depth > maxDepth || ArrayBuffer.isView(value)) return;
+  if (isTensor(value)) {
+    value.keep();
+  } else if (Array.isArray(value) || value instanceof Set) {
+    for (const item of value) {
+      // Arrays hold one kind of thing: a list of numbers needs no walk.
+      if (typeof item !== 'object') break;
+      keepTensors(item, depth + 1);
+    }
+  } else if (value instanceof Map) {
+    for (const item of value.values()) keepTensors(item, depth + 1);
+  } else if (Object.getPrototypeOf(value) === Object.prototype) {
+    for (const item of Object.values(value)) keepTensors(item, depth + 1);
+  }
+}

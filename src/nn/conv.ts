@@ -1,0 +1,138 @@
+import { conv2d, convTranspose2d } from '../ops/index.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { resetByFanIn } from './linear.js';
+import { Module } from './module.js';
+import { Parameter, requireCount } from './parameter.js';
+import { py } from './repr.js';
+
+/** Height and width; one number stands for both. */
+export type Size2d = number | readonly [height: number, width: number];
+type Pair = readonly [number, number];
+
+export interface Conv2dOptions {
+  stride?: Size2d;
+  /** Zeros on each side; `'same'` keeps the size (stride 1 only), `'valid'` is none. */
+  padding?: Size2d | 'same' | 'valid';
+  dilation?: Size2d;
+  groups?: number;
+  bias?: boolean;
+}
+
+export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, 'padding'> {
+  padding?: Size2d;
+  /** Rows and columns added at the bottom and right, to choose among the sizes that a strided convolution merges. */
+  outputPadding?: Size2d;
+}
+
+function pair(layer: string, name: string, value: Size2d, least: number): Pair {
+  const [h, w] = typeof value === 'number' ? [value, value] : value;
+  if (!Number.isInteger(h) || !Number.isInteger(w) || h < least || w < least) {
+    throw new Error(`${layer}: ${name} must be an integer of at least ${least}, or [height, width] of such, got ${String(value)}`);
+  }
+  return [h, w];
+}
+
+interface Layout {
+  readonly stride: Pair;
+  readonly padding: Pair | 'same' | 'valid';
+  readonly dilation: Pair;
+  readonly outputPadding: Pair;
+  readonly groups: number;
+}
+
+abstract class ConvNd extends Module {
+  declare weight: Parameter;
+  declare bias: Parameter | null;
+  readonly kernelSize: Pair;
+  readonly stride: Pair;
+  readonly dilation: Pair;
+  readonly outputPadding: Pair;
+  readonly groups: number;
+
+  protected constructor(
+    layer: string,
+    readonly inChannels: number,
+    readonly outChannels: number,
+    kernelSize: Size2d,
+    options: ConvTranspose2dOptions,
+  ) {
+    super();
+    const { stride = 1, dilation = 1, groups = 1, outputPadding = 0 } = options;
+    requireCount(layer, 'inChannels', inChannels);
+    requireCount(layer, 'outChannels', outChannels);
+    requireCount(layer, 'groups', groups);
+    if (inChannels % groups !== 0 || outChannels % groups !== 0) {
+      throw new Error(`${layer}: ${inChannels} input and ${outChannels} output channels do not divide into ${groups} groups`);
+    }
+    this.kernelSize = pair(layer, 'kernelSize', kernelSize, 1);
+    this.stride = pair(layer, 'stride', stride, 1);
+    this.dilation = pair(layer, 'dilation', dilation, 1);
+    this.outputPadding = pair(layer, 'outputPadding', outputPadding, 0);
+    this.groups = groups;
+  }
+
+  resetParameters(): void {
+    resetByFanIn(this.weight, this.bias);
+  }
+
+  protected repr({ stride, padding, dilation, outputPadding, groups }: Layout): string {
+    let text = `${this.inChannels}, ${this.outChannels}, kernel_size=${py(this.kernelSize)}, stride=${py(stride)}`;
+    if (typeof padding === 'string' || padding[0] !== 0 || padding[1] !== 0) text += `, padding=${py(padding)}`;
+    if (dilation[0] !== 1 || dilation[1] !== 1) text += `, dilation=${py(dilation)}`;
+    if (outputPadding[0] !== 0 || outputPadding[1] !== 0) text += `, output_padding=${py(outputPadding)}`;
+    if (groups !== 1) text += `, groups=${groups}`;
+    return this.bias === null ? `${text}, bias=False` : text;
+  }
+}
+
+/** `torch.nn.Conv2d`: `[N, inChannels, H, W]` to `[N, outChannels, H', W']`, weight `[out, in / groups, kh, kw]`. */
+export class Conv2d extends ConvNd {
+  readonly padding: Pair | 'same' | 'valid';
+
+  constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: Conv2dOptions = {}) {
+    const { padding = 0, bias = true, ...rest } = options;
+    super('Conv2d', inChannels, outChannels, kernelSize, rest);
+    if (typeof padding === 'string' && padding !== 'same' && padding !== 'valid') {
+      throw new Error(`Conv2d: padding must be a number, a pair, 'same' or 'valid', got '${String(padding)}'`);
+    }
+    if (padding === 'same' && (this.stride[0] !== 1 || this.stride[1] !== 1)) {
+      throw new Error("Conv2d: padding 'same' needs stride 1; give the padding as numbers");
+    }
+    this.padding = typeof padding === 'string' ? padding : pair('Conv2d', 'padding', padding, 0);
+    this.weight = Parameter.blank([outChannels, inChannels / this.groups, ...this.kernelSize], 'Conv2d.weight');
+    this.bias = bias ? Parameter.blank([outChannels], 'Conv2d.bias') : null;
+    this.resetParameters();
+  }
+
+  forward(x: Tensor): Tensor {
+    const { stride, padding, dilation, groups } = this;
+    return conv2d(x, this.weight, this.bias, { stride, padding, dilation, groups });
+  }
+
+  override extraRepr(): string {
+    return this.repr(this);
+  }
+}
+
+/** `torch.nn.ConvTranspose2d`: the input gradient of a Conv2d as a layer; weight `[in, out / groups, kh, kw]`. */
+export class ConvTranspose2d extends ConvNd {
+  readonly padding: Pair;
+
+  constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: ConvTranspose2dOptions = {}) {
+    const { padding = 0, bias = true } = options;
+    super('ConvTranspose2d', inChannels, outChannels, kernelSize, options);
+    this.padding = pair('ConvTranspose2d', 'padding', padding, 0);
+    this.weight = Parameter.blank([inChannels, outChannels / this.groups, ...this.kernelSize], 'ConvTranspose2d.weight');
+    this.bias = bias ? Parameter.blank([outChannels], 'ConvTranspose2d.bias') : null;
+    this.resetParameters();
+  }
+
+  forward(x: Tensor): Tensor {
+    const { stride, padding, outputPadding, dilation, groups } = this;
+    return convTranspose2d(x, this.weight, this.bias, { stride, padding, outputPadding, dilation, groups });
+  }
+
+  override extraRepr(): string {
+    return this.repr(this);
+  }
+}

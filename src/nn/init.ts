@@ -1,0 +1,137 @@
+import { noGrad } from '../autograd/mode.js';
+import { clamp_, copy_, erfinv, fill_, normal_ as normalFill, uniform_ as uniformFill } from '../ops/index.js';
+import { showShape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { scoped } from '../tensor/tidy.js';
+
+/** `torch.nn.init`: every function fills its tensor in place, outside the tape, and returns it. */
+
+/** What follows a layer, for {@link calculateGain}. */
+export type Nonlinearity =
+  'linear' | 'conv1d' | 'conv2d' | 'conv3d' | 'sigmoid' | 'tanh' | 'relu' | 'leaky_relu' | 'selu';
+
+export interface KaimingOptions {
+  /** Negative slope of the leaky ReLU that follows. */
+  a?: number;
+  mode?: 'fan_in' | 'fan_out';
+  nonlinearity?: Nonlinearity;
+}
+
+/** The factor by which a nonlinearity shrinks the standard deviation (`torch.nn.init.calculate_gain`). */
+export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number {
+  switch (nonlinearity) {
+    case 'tanh':
+      return 5 / 3;
+    case 'relu':
+      return Math.SQRT2;
+    case 'leaky_relu':
+      return Math.sqrt(2 / (1 + slope * slope));
+    case 'selu':
+      return 3 / 4;
+    case 'linear':
+    case 'conv1d':
+    case 'conv2d':
+    case 'conv3d':
+    case 'sigmoid':
+      return 1;
+    default:
+      throw new Error(`calculateGain: '${String(nonlinearity)}' is not a nonlinearity it knows`);
+  }
+}
+
+/** Inputs that one output sums and outputs that one input reaches, of a weight `[out, in, ...kernel]`. */
+export function fans(tensor: Tensor): { fanIn: number; fanOut: number } {
+  const [out, into, ...kernel] = tensor.shape;
+  if (out === undefined || into === undefined) {
+    throw new Error(`init: fan in and fan out need a tensor of at least 2 dims, got shape ${showShape(tensor.shape)}`);
+  }
+  const field = kernel.reduce((product, size) => product * size, 1);
+  return { fanIn: into * field, fanOut: out * field };
+}
+
+const fill = (tensor: Tensor, write: () => void): Tensor => {
+  if (tensor.numel() > 0) noGrad(write);
+  return tensor;
+};
+
+/** Uniform in [low, high). */
+export function uniform_(tensor: Tensor, low = 0, high = 1): Tensor {
+  return fill(tensor, () => uniformFill(tensor, low, high));
+}
+
+export function normal_(tensor: Tensor, mean = 0, std = 1): Tensor {
+  return fill(tensor, () => normalFill(tensor, mean, std));
+}
+
+export function constant_(tensor: Tensor, value: number): Tensor {
+  return fill(tensor, () => fill_(tensor, value));
+}
+
+export function ones_(tensor: Tensor): Tensor {
+  return constant_(tensor, 1);
+}
+
+export function zeros_(tensor: Tensor): Tensor {
+  return constant_(tensor, 0);
+}
+
+/** Normal with everything outside [low, high] cut off, by the inverse of the distribution function as PyTorch does it. */
+export function truncNormal_(tensor: Tensor, mean = 0, std = 1, low = -2, high = 2): Tensor {
+  const cdf = (x: number): number => (1 + erfNumber(x / Math.SQRT2)) / 2;
+  const from = 2 * cdf((low - mean) / std) - 1;
+  const to = 2 * cdf((high - mean) / std) - 1;
+  return fill(tensor, () =>
+    scoped('truncNormal_', () => {
+      uniformFill(tensor, from, to);
+      const values = erfinv(tensor).mul_(std * Math.SQRT2).add_(mean);
+      copy_(tensor, clamp_(values, { min: low, max: high }));
+    }),
+  );
+}
+
+/** Abramowitz and Stegun 7.1.26 is too coarse for the tails; this is the series, which converges fast for |x| < 4. */
+function erfNumber(x: number): number {
+  if (Math.abs(x) > 4) return Math.sign(x);
+  let term = x;
+  let sum = x;
+  for (let n = 1; Math.abs(term) > 1e-17 && n < 200; n++) {
+    term *= (-x * x) / n;
+    sum += term / (2 * n + 1);
+  }
+  return (2 / Math.sqrt(Math.PI)) * sum;
+}
+
+function kaimingStd(tensor: Tensor, { a = 0, mode = 'fan_in', nonlinearity = 'leaky_relu' }: KaimingOptions): number {
+  if (mode !== 'fan_in' && mode !== 'fan_out') {
+    throw new Error(`init: mode must be 'fan_in' or 'fan_out', got '${String(mode)}'`);
+  }
+  const { fanIn, fanOut } = fans(tensor);
+  return calculateGain(nonlinearity, a) / Math.sqrt(mode === 'fan_in' ? fanIn : fanOut);
+}
+
+/** He et al. 2015, https://arxiv.org/abs/1502.01852: uniform in ±gain * sqrt(3 / fan). */
+export function kaimingUniform_(tensor: Tensor, options: KaimingOptions = {}): Tensor {
+  const bound = Math.sqrt(3) * kaimingStd(tensor, options);
+  return uniform_(tensor, -bound, bound);
+}
+
+/** He et al. 2015, https://arxiv.org/abs/1502.01852: normal with standard deviation gain / sqrt(fan). */
+export function kaimingNormal_(tensor: Tensor, options: KaimingOptions = {}): Tensor {
+  return normal_(tensor, 0, kaimingStd(tensor, options));
+}
+
+function xavierStd(tensor: Tensor, gain: number): number {
+  const { fanIn, fanOut } = fans(tensor);
+  return gain * Math.sqrt(2 / (fanIn + fanOut));
+}
+
+/** Glorot & Bengio 2010: uniform in ±gain * sqrt(6 / (fanIn + fanOut)). */
+export function xavierUniform_(tensor: Tensor, gain = 1): Tensor {
+  const bound = Math.sqrt(3) * xavierStd(tensor, gain);
+  return uniform_(tensor, -bound, bound);
+}
+
+/** Glorot & Bengio 2010: normal with standard deviation gain * sqrt(2 / (fanIn + fanOut)). */
+export function xavierNormal_(tensor: Tensor, gain = 1): Tensor {
+  return normal_(tensor, 0, xavierStd(tensor, gain));
+}

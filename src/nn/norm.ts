@@ -1,0 +1,198 @@
+import { noGrad } from '../autograd/mode.js';
+import { add_, batchNorm, groupNorm, layerNorm } from '../ops/index.js';
+import { showShape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { scoped } from '../tensor/tidy.js';
+import { constant_, ones_, zeros_ } from './init.js';
+import { Module } from './module.js';
+import { Parameter, requireCount } from './parameter.js';
+import { py, pyFloat } from './repr.js';
+
+export interface BatchNormOptions {
+  eps?: number;
+  /** Weight of the new batch in the running statistics; null for a plain average over all batches. */
+  momentum?: number | null;
+  /** Learn a scale and a shift per channel. */
+  affine?: boolean;
+  /** Keep running statistics for evaluation mode; without them every mode uses the batch's. */
+  trackRunningStats?: boolean;
+}
+
+/** Statistics per channel over all other dims (Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167). */
+abstract class BatchNorm extends Module {
+  declare runningMean: Tensor | null;
+  /** Unbiased, as PyTorch keeps it. */
+  declare runningVar: Tensor | null;
+  /** int32, zero-dim. */
+  declare numBatchesTracked: Tensor | null;
+  weight: Parameter | null;
+  bias: Parameter | null;
+  eps: number;
+  momentum: number | null;
+  readonly affine: boolean;
+  readonly trackRunningStats: boolean;
+
+  constructor(
+    readonly numFeatures: number,
+    { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats = true }: BatchNormOptions = {},
+  ) {
+    super();
+    const layer = this.constructor.name;
+    requireCount(layer, 'numFeatures', numFeatures);
+    this.eps = eps;
+    this.momentum = momentum;
+    this.affine = affine;
+    this.trackRunningStats = trackRunningStats;
+    this.weight = affine ? Parameter.blank([numFeatures], `${layer}.weight`) : null;
+    this.bias = affine ? Parameter.blank([numFeatures], `${layer}.bias`) : null;
+    const buffer = (shape: readonly number[], dtype: 'float32' | 'int32'): Tensor | null =>
+      trackRunningStats ? Tensor.empty(shape, dtype, layer) : null;
+    this.registerBuffer('runningMean', buffer([numFeatures], 'float32'));
+    this.registerBuffer('runningVar', buffer([numFeatures], 'float32'));
+    this.registerBuffer('numBatchesTracked', buffer([], 'int32'));
+    this.resetParameters();
+  }
+
+  resetRunningStats(): void {
+    if (this.runningMean) zeros_(this.runningMean);
+    if (this.runningVar) ones_(this.runningVar);
+    if (this.numBatchesTracked) constant_(this.numBatchesTracked, 0);
+  }
+
+  resetParameters(): void {
+    this.resetRunningStats();
+    if (this.weight) ones_(this.weight);
+    if (this.bias) zeros_(this.bias);
+  }
+
+  protected abstract checkInput(x: Tensor): void;
+
+  forward(x: Tensor): Tensor {
+    this.checkInput(x);
+    const { runningMean, runningVar, weight, bias, eps, momentum } = this;
+    const tracked = runningMean !== null && runningVar !== null;
+    if (!this.training || !tracked || !this.trackRunningStats) {
+      const training = this.training || !tracked;
+      const useRunning = tracked && !this.training;
+      return batchNorm(x, useRunning ? runningMean : null, useRunning ? runningVar : null, { weight, bias, training, eps });
+    }
+    const count = this.numBatchesTracked;
+    if (count !== null) noGrad(() => add_(count, 1));
+    if (momentum !== null || count === null) {
+      return batchNorm(x, runningMean, runningVar, { weight, bias, training: true, momentum: momentum ?? 0, eps });
+    }
+    // The plain average's factor is 1 / count, and the count is on the GPU: take the batch's own statistics and blend.
+    const mean = Tensor.empty(runningMean.shape, 'float32', 'BatchNorm');
+    const variance = Tensor.empty(runningVar.shape, 'float32', 'BatchNorm');
+    zeros_(mean);
+    zeros_(variance);
+    const y = batchNorm(x, mean, variance, { weight, bias, training: true, momentum: 1, eps });
+    noGrad(() =>
+      scoped('BatchNorm', () => {
+        runningMean.add_(mean.sub(runningMean).div(count));
+        runningVar.add_(variance.sub(runningVar).div(count));
+      }),
+    );
+    return y;
+  }
+
+  override extraRepr(): string {
+    const momentum = this.momentum === null ? 'None' : pyFloat(this.momentum);
+    return (
+      `${this.numFeatures}, eps=${pyFloat(this.eps)}, momentum=${momentum}, affine=${py(this.affine)}, ` +
+      `track_running_stats=${py(this.trackRunningStats)}`
+    );
+  }
+}
+
+/** `torch.nn.BatchNorm2d` for `[N, C, H, W]`. */
+export class BatchNorm2d extends BatchNorm {
+  protected checkInput(x: Tensor): void {
+    if (x.ndim !== 4) throw new Error(`BatchNorm2d: expected a 4-D input [N, C, H, W], got shape ${showShape(x.shape)}`);
+  }
+}
+
+/** `torch.nn.BatchNorm1d` for `[N, C]` or `[N, C, L]`. */
+export class BatchNorm1d extends BatchNorm {
+  protected checkInput(x: Tensor): void {
+    if (x.ndim !== 2 && x.ndim !== 3) {
+      throw new Error(`BatchNorm1d: expected a 2-D or 3-D input [N, C] or [N, C, L], got shape ${showShape(x.shape)}`);
+    }
+  }
+}
+
+/** `torch.nn.LayerNorm`: statistics over the last dims (Ba et al. 2016, https://arxiv.org/abs/1607.06450). */
+export class LayerNorm extends Module {
+  readonly normalizedShape: readonly number[];
+  weight: Parameter | null;
+  bias: Parameter | null;
+  eps: number;
+  readonly elementwiseAffine: boolean;
+
+  constructor(
+    normalizedShape: number | readonly number[],
+    { eps = 1e-5, elementwiseAffine = true }: { eps?: number; elementwiseAffine?: boolean } = {},
+  ) {
+    super();
+    this.normalizedShape = typeof normalizedShape === 'number' ? [normalizedShape] : [...normalizedShape];
+    if (this.normalizedShape.length === 0) throw new Error('LayerNorm: normalizedShape needs at least one size');
+    for (const size of this.normalizedShape) requireCount('LayerNorm', 'each size of normalizedShape', size);
+    this.eps = eps;
+    this.elementwiseAffine = elementwiseAffine;
+    this.weight = elementwiseAffine ? Parameter.blank(this.normalizedShape, 'LayerNorm.weight') : null;
+    this.bias = elementwiseAffine ? Parameter.blank(this.normalizedShape, 'LayerNorm.bias') : null;
+    this.resetParameters();
+  }
+
+  resetParameters(): void {
+    if (this.weight) ones_(this.weight);
+    if (this.bias) zeros_(this.bias);
+  }
+
+  forward(x: Tensor): Tensor {
+    return layerNorm(x, this.normalizedShape, { weight: this.weight, bias: this.bias, eps: this.eps });
+  }
+
+  override extraRepr(): string {
+    return `${py(this.normalizedShape)}, eps=${pyFloat(this.eps)}, elementwise_affine=${py(this.elementwiseAffine)}`;
+  }
+}
+
+/** `torch.nn.GroupNorm`: statistics per sample over groups of channels (Wu & He 2018, https://arxiv.org/abs/1803.08494). */
+export class GroupNorm extends Module {
+  weight: Parameter | null;
+  bias: Parameter | null;
+  eps: number;
+  readonly affine: boolean;
+
+  constructor(
+    readonly numGroups: number,
+    readonly numChannels: number,
+    { eps = 1e-5, affine = true }: { eps?: number; affine?: boolean } = {},
+  ) {
+    super();
+    requireCount('GroupNorm', 'numGroups', numGroups);
+    requireCount('GroupNorm', 'numChannels', numChannels);
+    if (numChannels % numGroups !== 0) {
+      throw new Error(`GroupNorm: ${numChannels} channels do not divide into ${numGroups} groups`);
+    }
+    this.eps = eps;
+    this.affine = affine;
+    this.weight = affine ? Parameter.blank([numChannels], 'GroupNorm.weight') : null;
+    this.bias = affine ? Parameter.blank([numChannels], 'GroupNorm.bias') : null;
+    this.resetParameters();
+  }
+
+  resetParameters(): void {
+    if (this.weight) ones_(this.weight);
+    if (this.bias) zeros_(this.bias);
+  }
+
+  forward(x: Tensor): Tensor {
+    return groupNorm(x, this.numGroups, { weight: this.weight, bias: this.bias, eps: this.eps });
+  }
+
+  override extraRepr(): string {
+    return `${this.numGroups}, ${this.numChannels}, eps=${pyFloat(this.eps)}, affine=${py(this.affine)}`;
+  }
+}

@@ -1,0 +1,84 @@
+import { adamRule } from '../kernels/optimizer.js';
+import {
+  Optimizer,
+  requireAtLeast,
+  type BaseOptions,
+  type ParamGroup,
+  type Params,
+  type ParamState,
+  type Step,
+} from './optimizer.js';
+
+export interface AdamOptions extends BaseOptions {
+  /** Decay of the running averages of the gradient and of its square. */
+  betas: readonly [number, number];
+  /** Added to the denominator. */
+  eps: number;
+  weightDecay: number;
+  /** Divide by the largest average so far (Reddi et al. 2018). */
+  amsgrad: boolean;
+  maximize: boolean;
+}
+
+abstract class AdamBase extends Optimizer<AdamOptions> {
+  protected abstract readonly decoupled: boolean;
+
+  constructor(params: Params<AdamOptions>, options: Partial<AdamOptions>, decay: number) {
+    const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = decay, amsgrad = false, maximize = false } = options;
+    super(params, { lr, betas, eps, weightDecay, amsgrad, maximize });
+  }
+
+  protected check({ lr, betas, eps, weightDecay }: AdamOptions): void {
+    const name = this.constructor.name;
+    requireAtLeast(name, 'lr', lr, 0);
+    requireAtLeast(name, 'eps', eps, 0);
+    requireAtLeast(name, 'weightDecay', weightDecay, 0);
+    for (const beta of betas) {
+      if (!(beta >= 0 && beta < 1)) throw new Error(`${name}: betas must be from 0 to below 1, got ${betas.join(' and ')}`);
+    }
+  }
+
+  protected plan(group: ParamGroup<AdamOptions>, state: ParamState): Step {
+    const { lr, betas, eps, weightDecay, amsgrad, maximize } = group;
+    const [beta1, beta2] = betas;
+    const count = ((state['step'] as number | undefined) ?? 0) + 1;
+    state['step'] = count;
+    return {
+      rule: adamRule({ decoupled: this.decoupled, amsgrad }),
+      hyper: [
+        lr / (1 - beta1 ** count),
+        Math.sqrt(1 - beta2 ** count),
+        eps,
+        beta1,
+        1 - beta1,
+        beta2,
+        1 - beta2,
+        this.decoupled ? lr * weightDecay : weightDecay,
+        maximize ? -1 : 1,
+      ],
+      state: amsgrad ? ['exp_avg', 'exp_avg_sq', 'max_exp_avg_sq'] : ['exp_avg', 'exp_avg_sq'],
+    };
+  }
+}
+
+/** `torch.optim.Adam` (Kingma & Ba 2015, https://arxiv.org/abs/1412.6980); weight decay is an L2 penalty. */
+export class Adam extends AdamBase {
+  protected get decoupled(): boolean {
+    return false;
+  }
+
+  constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
+    super(params, options, 0);
+  }
+}
+
+/** `torch.optim.AdamW` (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101); weight decay 0.01 by default. */
+export class AdamW extends AdamBase {
+  protected get decoupled(): boolean {
+    return true;
+  }
+
+  constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
+    super(params, options, 1e-2);
+  }
+}

@@ -1,0 +1,126 @@
+import { runtime, type BufferArg } from '../device/index.js';
+import { optimizerKernel, optimizerLaunch, type UpdateRule } from '../kernels/optimizer.js';
+import { copy_ } from '../ops/index.js';
+import { contiguousStrides } from '../tensor/shape.js';
+import type { Storage } from '../tensor/storage.js';
+import { Tensor } from '../tensor/tensor.js';
+
+/** One parameter of a step. */
+export interface Update {
+  readonly parameter: Tensor;
+  readonly grad: Tensor;
+  /** In the order of the rule; made by {@link stateLike}. */
+  readonly state: readonly Tensor[];
+}
+
+interface Ready {
+  readonly weight: Tensor;
+  readonly grad: Tensor;
+  readonly state: readonly Tensor[];
+}
+
+const bytesPerElement = 4;
+
+/** The layout that state, gradient and weight share in the kernel. */
+const stridesOf = (parameter: Tensor): readonly number[] =>
+  parameter.isDense() ? parameter.strides : contiguousStrides(parameter.shape);
+
+/** An optimizer's tensor for `parameter`: float32, its memory order, contents undefined, kept past every scope. */
+export function stateLike(parameter: Tensor, op: string): Tensor {
+  return Tensor.empty(parameter.shape, 'float32', op, stridesOf(parameter)).keep();
+}
+
+/** The kernel takes whole buffers, padding included, so a tensor must be all there is in its storage. */
+function fillsStorage(tensor: Tensor): boolean {
+  return (
+    tensor.dtype === 'float32' &&
+    tensor.offset === 0 &&
+    tensor.isDense() &&
+    tensor.storage.bytes === tensor.numel() * bytesPerElement
+  );
+}
+
+function hasStrides(tensor: Tensor, strides: readonly number[]): boolean {
+  return tensor.shape.every((size, i) => size === 1 || tensor.strides[i] === strides[i]);
+}
+
+/** A float32 copy in the kernel's layout. */
+function copyAs(source: Tensor, strides: readonly number[], op: string): Tensor {
+  const copy = Tensor.empty(source.shape, 'float32', op, strides);
+  copy_(copy, source);
+  return copy;
+}
+
+/**
+ * Applies `rule` to every update, several parameters per dispatch. Parameters that are views or not float32, and gradients in
+ * another layout, go through a copy. Call it in a scope and with grad mode off.
+ */
+export function applyRule(
+  op: string,
+  rule: UpdateRule,
+  hyper: readonly number[],
+  fresh: boolean,
+  updates: readonly Update[],
+): void {
+  const ready: Ready[] = [];
+  const writeBack: (readonly [Tensor, Tensor])[] = [];
+  for (const { parameter, grad, state } of updates) {
+    if (parameter.numel() === 0) continue;
+    const strides = stridesOf(parameter);
+    const weight = fillsStorage(parameter) ? parameter : copyAs(parameter, strides, op);
+    if (weight !== parameter) writeBack.push([parameter, weight]);
+    const direct = fillsStorage(grad) && hasStrides(grad, strides) && grad.storage !== weight.storage;
+    ready.push({ weight, grad: direct ? grad : copyAs(grad, strides, op), state });
+  }
+  dispatch(rule, hyper, fresh, ready);
+  for (const { weight, state } of ready) for (const tensor of [weight, ...state]) tensor.storage.bumpVersion(op);
+  for (const [parameter, weight] of writeBack) {
+    copy_(parameter, weight);
+    parameter.storage.bumpVersion(op);
+  }
+}
+
+function dispatch(rule: UpdateRule, hyper: readonly number[], fresh: boolean, ready: readonly Ready[]): void {
+  const { limits, maxBinding } = runtime();
+  const buffersEach = 2 + rule.state.length;
+  const most = Math.max(1, Math.floor(limits.maxStorageBuffersPerShaderStage / buffersEach));
+  let batch: Ready[] = [];
+  let written = new Set<Storage>();
+  // Two sizes of kernel only, full and single, so that few are compiled.
+  const flush = (): void => {
+    if (batch.length === most) launch(rule, hyper, fresh, batch);
+    else for (const one of batch) launch(rule, hyper, fresh, [one]);
+    batch = [];
+    written = new Set();
+  };
+  for (const one of ready) {
+    if (one.weight.numel() * bytesPerElement > maxBinding) {
+      launchRanges(rule, hyper, fresh, one, maxBinding);
+      continue;
+    }
+    // Parameters that share memory are updated one after another, as PyTorch would.
+    if (written.has(one.weight.storage)) flush();
+    written.add(one.weight.storage);
+    if (batch.push(one) === most) flush();
+  }
+  flush();
+}
+
+function launch(rule: UpdateRule, hyper: readonly number[], fresh: boolean, batch: readonly Ready[]): void {
+  const { params, grid } = optimizerLaunch(hyper, fresh, batch.map(({ weight }) => weight.numel()));
+  const buffers = batch.flatMap(({ weight, grad, state }) => [weight, grad, ...state].map((tensor) => tensor.deviceBuffer));
+  runtime().dispatch(optimizerKernel(rule, batch.length), buffers, params, grid);
+}
+
+/** A parameter larger than one binding, range by range. */
+function launchRanges(rule: UpdateRule, hyper: readonly number[], fresh: boolean, one: Ready, maxBinding: number): void {
+  const { minStorageBufferOffsetAlignment: alignment } = runtime().limits;
+  const step = Math.floor(maxBinding / Math.max(16, alignment)) * Math.max(16, alignment);
+  const total = one.weight.numel() * bytesPerElement;
+  for (let offset = 0; offset < total; offset += step) {
+    const size = Math.min(step, Math.ceil((total - offset) / 16) * 16);
+    const range = (tensor: Tensor): BufferArg => ({ buffer: tensor.deviceBuffer, offset, size });
+    const { params, grid } = optimizerLaunch(hyper, fresh, [size / bytesPerElement]);
+    runtime().dispatch(optimizerKernel(rule, 1), [one.weight, one.grad, ...one.state].map(range), params, grid);
+  }
+}

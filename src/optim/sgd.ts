@@ -1,0 +1,38 @@
+import { sgdRule } from '../kernels/optimizer.js';
+import { Optimizer, requireAtLeast, type BaseOptions, type ParamGroup, type Params, type Step } from './optimizer.js';
+
+export interface SGDOptions extends BaseOptions {
+  momentum: number;
+  dampening: number;
+  /** L2 penalty. */
+  weightDecay: number;
+  nesterov: boolean;
+  maximize: boolean;
+}
+
+/** `torch.optim.SGD` (https://pytorch.org/docs/stable/generated/torch.optim.SGD.html). */
+export class SGD extends Optimizer<SGDOptions> {
+  constructor(params: Params<SGDOptions>, options: BaseOptions & Partial<SGDOptions>) {
+    const { lr, momentum = 0, dampening = 0, weightDecay = 0, nesterov = false, maximize = false } = options;
+    super(params, { lr, momentum, dampening, weightDecay, nesterov, maximize });
+  }
+
+  protected check({ lr, momentum, dampening, weightDecay, nesterov }: SGDOptions): void {
+    requireAtLeast('SGD', 'lr', lr, 0);
+    requireAtLeast('SGD', 'momentum', momentum, 0);
+    requireAtLeast('SGD', 'weightDecay', weightDecay, 0);
+    if (nesterov && (momentum <= 0 || dampening !== 0)) {
+      throw new Error('SGD: nesterov needs a momentum above 0 and dampening 0');
+    }
+  }
+
+  protected plan({ lr, momentum, dampening, weightDecay, nesterov, maximize }: ParamGroup<SGDOptions>): Step {
+    const hyper = [lr, weightDecay, maximize ? -1 : 1];
+    if (momentum === 0) return { rule: sgdRule({ momentum: false, nesterov: false }), hyper, state: [] };
+    return {
+      rule: sgdRule({ momentum: true, nesterov }),
+      hyper: [...hyper, momentum, 1 - dampening],
+      state: ['momentum_buffer'],
+    };
+  }
+}
