@@ -9,6 +9,7 @@ export { conv2d, convTranspose2d } from './conv.js';
 export { bool, clone, contiguous, copy_, fill_, float, half, int, to, typeAs, zero_ } from './copy.js';
 export * from './matmul.js';
 export * from './pointwise.js';
+export * from './pool.js';
 export * from './reduce.js';
 export { crossEntropy, logSoftmax, nllLoss, softmax } from './softmax.js';
 export * from './view.js';

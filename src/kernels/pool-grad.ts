@@ -1,0 +1,201 @@
+/**
+ * Gradients of pooling, in gather form: each thread owns input pixels and sums over the windows that cover them in a fixed
+ * order, so nothing is added atomically and results do not depend on timing.
+ *
+ * For small strided windows a thread owns a block of stride x stride pixels. All of them are covered by the same few windows, and
+ * which tap of which window each pixel is becomes a compile-time constant; 3x3 with stride 2 reads 4 gradients for 4 pixels.
+ */
+import {
+  divisorText,
+  laneWidth,
+  operand,
+  planImages,
+  tapPosition,
+  threadText,
+  unrolledTaps,
+  windowKey,
+  type Divisor,
+  type PoolProblem,
+  type StridedWindow,
+} from './pool.js';
+import { ceilDiv, type Plan, type PlanLimits } from './plan.js';
+
+/** Most pixels that one thread owns. */
+const blockPixels = 16;
+
+const inBlocks = (window: PoolProblem['window']): window is StridedWindow =>
+  window !== 'adaptive' &&
+  window.strideH * window.strideW <= blockPixels &&
+  window.kernelH * window.kernelW <= unrolledTaps &&
+  spanBlocks(window).every((blocks) => blocks <= 8);
+
+/** How many windows, down and across, cover a block. */
+const spanBlocks = ({ kernelH, kernelW, strideH, strideW, dilationH, dilationW }: StridedWindow): [number, number] => [
+  ceilDiv((kernelH - 1) * dilationH + 1, strideH),
+  ceilDiv((kernelW - 1) * dilationW + 1, strideW),
+];
+
+interface Gather {
+  /** Declares `g`, what window (oy, ox) gives to its pixels, from the item `at` of its output pixel. */
+  readonly fetch: string;
+  /** Adds to the sum `into` the share of the pixel that is tap `tap` of the window. */
+  readonly share: (into: string, tap: string) => string;
+}
+
+/** Sums over blocks: pixel (ry, rx) of block (by, bx) is tap (ry + qy stride, rx + qx stride) of window (by - qy, bx - qx). */
+function blockText(window: StridedWindow, { fetch, share }: Gather): string {
+  const { kernelH, kernelW, strideH, strideW, padTop, padLeft, dilationH, dilationW } = window;
+  const [spanH, spanW] = spanBlocks(window);
+  const lines: string[] = [];
+  const tapAt = (r: number, q: number, stride: number, dilation: number, kernel: number): number => {
+    const distance = r + q * stride;
+    return distance % dilation === 0 && distance / dilation < kernel ? distance / dilation : -1;
+  };
+  const touched = new Set<string>();
+  for (let qy = 0; qy < spanH; qy++) {
+    for (let qx = 0; qx < spanW; qx++) {
+      const shares: string[] = [];
+      for (let ry = 0; ry < strideH; ry++) {
+        for (let rx = 0; rx < strideW; rx++) {
+          const ky = tapAt(ry, qy, strideH, dilationH, kernelH);
+          const kx = tapAt(rx, qx, strideW, dilationW, kernelW);
+          if (ky < 0 || kx < 0) continue;
+          touched.add(`${ry}_${rx}`);
+          shares.push(share(`sum${ry}_${rx}`, `${ky * kernelW + kx}u`));
+        }
+      }
+      if (shares.length === 0) continue;
+      lines.push(`{
+    // Windows outside wrap around to huge numbers.
+    let wy = by - ${qy}u; let wx = bx - ${qx}u;
+    let inside = wy < p.outH && wx < p.outW;
+    let oy = min(wy, p.outH - 1u); let ox = min(wx, p.outW - 1u);
+    let at = ((gid.z * p.outH + oy) * p.outW + ox) * p.lanes + lane;
+    ${fetch}
+    ${shares.join('\n    ')}
+  }`);
+    }
+  }
+  const pixels = Array.from({ length: strideH * strideW }, (_, i) => [Math.floor(i / strideW), i % strideW] as const);
+  return `${threadText(`((p.w - 1u + ${padLeft}u) / ${strideW}u + 1u)`, 'b')}
+  ${pixels.map(([ry, rx]) => `var sum${ry}_${rx} = T();`).join('\n  ')}
+  ${lines.join('\n  ')}
+  ${pixels
+    .map(
+      ([ry, rx]) => `{
+    let iy = by * ${strideH}u + ${ry}u - ${padTop}u; let ix = bx * ${strideW}u + ${rx}u - ${padLeft}u;
+    if (iy < p.h && ix < p.w) { dx[p.dxAt + ((gid.z * p.h + iy) * p.w + ix) * p.lanes + lane] = S(sum${ry}_${rx}); }
+  }`,
+    )
+    .join('\n  ')}`;
+}
+
+/** One pixel per thread, any window. */
+function pixelText(window: PoolProblem['window'], { fetch, share }: Gather): string {
+  const range = (v: 'y' | 'x'): string => {
+    const [size, out] = v === 'y' ? ['p.h', 'p.outH'] : ['p.w', 'p.outW'];
+    if (window === 'adaptive') return `let low${v} = i${v} * ${out} / ${size}; let high${v} = ((i${v} + 1u) * ${out} + ${size} - 1u) / ${size};`;
+    const [k, s, pad, d] =
+      v === 'y'
+        ? [window.kernelH, window.strideH, window.padTop, window.dilationH]
+        : [window.kernelW, window.strideW, window.padLeft, window.dilationW];
+    return `let low${v} = u32(max(0, i32(i${v}) + ${pad - (k - 1) * d + s - 1})) / ${s}u; let high${v} = min(${out}, (i${v} + ${pad}u) / ${s}u + 1u);`;
+  };
+  const tap = (v: 'y' | 'x'): string => {
+    if (window === 'adaptive') return `let k${v} = i${v} - (o${v} * ${v === 'y' ? 'p.h' : 'p.w'}) / ${v === 'y' ? 'p.outH' : 'p.outW'};`;
+    const [s, pad, d] = v === 'y' ? [window.strideH, window.padTop, window.dilationH] : [window.strideW, window.padLeft, window.dilationW];
+    const distance = `i${v} + ${pad}u - o${v} * ${s}u`;
+    return d === 1 ? `let k${v} = ${distance};` : `let d${v} = ${distance}; if (d${v} % ${d}u != 0u) { continue; } let k${v} = d${v} / ${d}u;`;
+  };
+  return `${threadText('p.w', 'i')}
+  var sum = T();
+  ${range('y')}
+  ${range('x')}
+  let inside = true;
+  for (var oy = lowy; oy < highy; oy++) {
+    ${tap('y')}
+    for (var ox = lowx; ox < highx; ox++) {
+      ${tap('x')}
+      let at = ((gid.z * p.outH + oy) * p.outW + ox) * p.lanes + lane;
+      ${fetch}
+      ${share('sum', '(ky * p.tapsAcross + kx)')}
+    }
+  }
+  dx[p.dxAt + ((gid.z * p.h + iy) * p.w + ix) * p.lanes + lane] = S(sum);`;
+}
+
+function gatherGrid({ window, h, w, c }: PoolProblem, width: number): { across: number; down: number } {
+  const lanes = c / width;
+  if (!inBlocks(window)) return { across: w * lanes, down: h };
+  return {
+    across: (Math.floor((w - 1 + window.padLeft) / window.strideW) + 1) * lanes,
+    down: Math.floor((h - 1 + window.padTop) / window.strideH) + 1,
+  };
+}
+
+/** `dx` = the gradients of the windows that each pixel won; buffers `dy taps dx`. */
+export function planMaxPoolGrad(limits: PlanLimits, problem: PoolProblem): Plan {
+  const { window } = problem;
+  const width = laneWidth(problem, true);
+  const gather: Gather = {
+    fetch: 'let g = select(T(), T(dy[p.dyAt + at]), inside); let winner = unpack(taps[p.tapsAt + at]);',
+    share: (into, tap) => `${into} += select(T(), g, winner == U(${tap}));`,
+  };
+  return planImages(problem, limits, width, {
+    key: windowKey(problem),
+    name: 'maxPool2dBackward',
+    operands: [
+      operand(problem, 'dy', 'out', width),
+      operand(problem, 'taps', 'taps', width),
+      operand(problem, 'dx', 'in', width, true),
+    ],
+    ...gatherGrid(problem, width),
+    text: () => (inBlocks(window) ? blockText(window, gather) : pixelText(window, gather)),
+  });
+}
+
+/** The transpose of {@link planMaxPoolGrad}: `y` = the winners' pixels of `x`; buffers `x taps y`. */
+export function planMaxPoolGather(limits: PlanLimits, problem: PoolProblem): Plan {
+  const width = laneWidth(problem, true);
+  const each = (i: number): string =>
+    `x[p.xAt + (gid.z * p.h * p.w + pixelOf(oy, ox, winner${width === 4 ? `[${i}]` : ''})) * p.lanes + lane]${width === 4 ? `[${i}]` : ''}`;
+  return planImages(problem, limits, width, {
+    key: windowKey(problem),
+    name: 'maxPool2dGather',
+    operands: [
+      operand(problem, 'x', 'in', width),
+      operand(problem, 'taps', 'taps', width),
+      operand(problem, 'y', 'out', width, true),
+    ],
+    across: problem.outW * (problem.c / width),
+    down: problem.outH,
+    text: () => `${tapPosition(problem.window)}
+${threadText('p.outW', 'o')}
+  let at = ((gid.z * p.outH + oy) * p.outW + ox) * p.lanes + lane;
+  let winner = unpack(taps[p.tapsAt + at]);
+  y[p.yAt + at] = S(${Array.from({ length: width }, (_, i) => each(i)).join(', ')});`,
+  });
+}
+
+/** `dx` = the sum of `dy / divisor` over the windows that cover each pixel; buffers `dy dx`. */
+export function planAvgPoolGrad(limits: PlanLimits, problem: PoolProblem, divisor: Divisor): Plan {
+  const { window } = problem;
+  const width = laneWidth(problem, false);
+  const gather: Gather = {
+    fetch: 'let g = select(T(), T(dy[p.dyAt + at]), inside) / divisorOf(oy, ox);',
+    share: (into) => `${into} += g;`,
+  };
+  return planImages(
+    problem,
+    limits,
+    width,
+    {
+      key: `${windowKey(problem)}:${typeof divisor === 'number' ? 'number' : divisor}`,
+      name: 'avgPool2dBackward',
+      operands: [operand(problem, 'dy', 'out', width), operand(problem, 'dx', 'in', width, true)],
+      ...gatherGrid(problem, width),
+      text: () => `${divisorText(problem, divisor)}\n${inBlocks(window) ? blockText(window, gather) : pixelText(window, gather)}`,
+    },
+    typeof divisor === 'number' ? divisor : 1,
+  );
+}
