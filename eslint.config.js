@@ -55,7 +55,7 @@ export default tseslint.config(
       'no-restricted-imports': [
         'error',
         {
-          paths: [...builtinModules, 'webgpu', 'commander', 'sharp'].map((name) => ({
+          paths: [...builtinModules, 'webgpu', 'commander', 'cli-progress', 'sharp'].map((name) => ({
             name,
             message: `"${name}" ${notInBrowsers}.`,
           })),

@@ -25,7 +25,9 @@ function run(command: string, ...args: string[]): string {
     shell: process.platform === 'win32',
   });
   if (result.status !== 0) {
-    throw new Error(`${command} ${args.join(' ')}: ${result.status}\n${result.stdout}${result.stderr}`);
+    throw new Error(
+      `${command} ${args.join(' ')}: ${result.status}\n${`${result.stdout}${result.stderr}`.slice(-4000)}`,
+    );
   }
   return result.stdout;
 }
