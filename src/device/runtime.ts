@@ -18,6 +18,8 @@ export class Runtime {
   readonly target: Target;
   readonly info: AdapterInfo;
   readonly limits: GPUSupportedLimits;
+  /** WebGPU features that the device was opened with, sorted. */
+  readonly features: readonly string[];
   /** Bytes that one binding may cover. */
   readonly maxBinding: number;
   /** Called after a read has submitted its work and before it waits: the CPU is idle then. */
@@ -42,6 +44,7 @@ export class Runtime {
     this.target = target;
     this.info = opened.info;
     this.limits = device.limits;
+    this.features = [...device.features].sort();
     this.maxBinding = device.limits.maxStorageBufferBindingSize;
     this.timestamps = opened.timestamps;
     this.arena = new UniformArena(device);
