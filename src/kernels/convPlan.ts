@@ -10,6 +10,7 @@ import {
   type TapSet,
 } from './convPack.js';
 import { planGemm } from './gemmPlan.js';
+import { planWinograd, useWinograd } from './winogradPlan.js';
 import { chooseTile, tileColBlocks, tileGrid } from './tile.js';
 import {
   bindElements,
@@ -17,6 +18,7 @@ import {
   epilogueBuffers,
   noEpilogue,
   pair,
+  renamed,
   type BufferRef,
   type Elem,
   type Epilogue,
@@ -53,6 +55,8 @@ export interface Conv2dProblem {
   readonly outputOffset?: number;
   readonly residualOffset?: number;
   readonly elem?: Elem;
+  /** `'direct'` keeps to kernels whose error is that of a plain sum; default: the fastest. */
+  readonly algorithm?: 'auto' | 'direct';
 }
 
 function validate(op: string, p: Conv2dProblem): void {
@@ -217,13 +221,6 @@ function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io: Io): L
   return launches;
 }
 
-/** Renames the buffers of a plan. */
-export function renamed(launches: readonly Launch[], names: Readonly<Record<string, string>>): Launch[] {
-  const rename = (ref: BufferRef): BufferRef =>
-    typeof ref === 'string' ? (names[ref] ?? ref) : { ...ref, name: names[ref.name] ?? ref.name };
-  return launches.map((l) => ({ ...l, buffers: l.buffers.map(rename) }));
-}
-
 /**
  * Plans `y = epilogue(conv2d(x, weight))`. Buffers `x`, `w`, `y` and the epilogue's. `w` is the packed copy that
  * `plan.weights` describes, or the OIHW weight itself where that is absent.
@@ -233,6 +230,7 @@ export function renamed(launches: readonly Launch[], names: Readonly<Record<stri
 export function planConv2d(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
   validate('conv2d', p);
   if (isPointwise(p)) return pointwise(target, limits, p, 'forward');
+  if (useWinograd(p)) return planWinograd(target, limits, p, 'forward');
   const shape = packShape(p);
   const elem = p.elem ?? 'f32';
   const taps = allTaps(p.kernelH, p.kernelW);
@@ -266,7 +264,7 @@ export function planConv2d(target: Target, limits: PlanLimits, p: Conv2dProblem)
     launches: passLaunches(target, limits, pass, ioOf(p, 'x', 'y')),
     workspaces: {},
     weights: {
-      key: `conv.${layout}.${elem}`,
+      key: `conv.${layout}.${p.groups}`,
       bytes: packedElements(shape, taps, layout, false) * bytesOf(elem),
       launches: [packLaunch(shape, taps, layout, false, elem, 0)],
     },
@@ -310,6 +308,7 @@ function parityAxis(parity: number, kernel: number, stride: number, pad: number,
 export function planConv2dInputGrad(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
   validate('conv2d input gradient', p);
   if (isPointwise(p)) return pointwise(target, limits, p, 'inputGrad');
+  if (useWinograd(p)) return planWinograd(target, limits, p, 'inputGrad');
   const shape = packShape(p);
   const elem = p.elem ?? 'f32';
   const io = ioOf(p, 'dy', 'dx');
@@ -362,6 +361,7 @@ export function planConv2dInputGrad(target: Target, limits: PlanLimits, p: Conv2
       }
     }
   }
+  // How many parities exist depends on the size only when the input is smaller than the stride.
   const geometry = [
     p.strideH,
     p.strideW,
@@ -375,7 +375,7 @@ export function planConv2dInputGrad(target: Target, limits: PlanLimits, p: Conv2
     launches,
     workspaces: {},
     weights: {
-      key: `convInputGrad.${plain ? '' : geometry.join('x')}.${elem}`,
+      key: `convInputGrad.${plain ? '' : geometry.join('x')}.${p.groups}`,
       bytes: Math.max(1, wOff) * bytesOf(elem),
       launches: packs,
     },

@@ -3,9 +3,10 @@
  * gradient, summed over output positions. The positions are split into parts whose results are added in a fixed order.
  */
 import { foldGrid, linearWorkgroup, memoKernel, type Kernel, type Target } from './kernel.js';
-import { isPointwise, renamed, type Conv2dProblem } from './convPlan.js';
+import { isPointwise, type Conv2dProblem } from './convPlan.js';
 import { chooseSplits, planGemm } from './gemmPlan.js';
 import type { ConvInput } from './conv.js';
+import { planWinogradWeightGrad, useWinograd } from './winogradPlan.js';
 import {
   bindElements,
   bytesOf,
@@ -13,6 +14,7 @@ import {
   highHalf,
   lowHalf,
   pair,
+  renamed,
   roundUp,
   type Elem,
   type Launch,
@@ -253,6 +255,7 @@ export function planConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv
     });
     return { launches: renamed(plan.launches, { a: 'dy', b: 'x', c: 'dw' }), workspaces: plan.workspaces };
   }
+  if (useWinograd(p)) return planWinogradWeightGrad(target, limits, p);
   const ci = p.cIn / p.groups;
   const co = p.cOut / p.groups;
   const run = p.groups === 1 && p.cIn % 4 !== 0 && p.dilationW === 1;

@@ -135,3 +135,10 @@ export function bindElements(
   }
   return { ref: { name, offset, size: bytes }, offset: start - offset / size };
 }
+
+/** Renames the buffers of a plan. */
+export function renamed(launches: readonly Launch[], names: Readonly<Record<string, string>>): Launch[] {
+  const rename = (ref: BufferRef): BufferRef =>
+    typeof ref === 'string' ? (names[ref] ?? ref) : { ...ref, name: names[ref.name] ?? ref.name };
+  return launches.map((l) => ({ ...l, buffers: l.buffers.map(rename) }));
+}

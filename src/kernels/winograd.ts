@@ -1,0 +1,327 @@
+/**
+ * Winograd F(4x4, 3x3) for stride-1 convolutions: tiles of 4x4 outputs are computed from 6x6 inputs by 36 multiplications
+ * per channel pair instead of 144. Transforms from Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks" (2015),
+ * section 4.3; the weight gradient is the transpose of the same bilinear form.
+ *
+ * A transform is two passes of a one-dimensional one. Each pass is a loop whose values move through a window of named
+ * registers: unrolled, its loads and stores take software adapters seconds to compile; an array indexed by the loop counter
+ * would leave the registers.
+ */
+import { foldGrid, linearWorkgroup, memoKernel, type Grid, type Kernel, type ParamField } from './kernel.js';
+import { ceilDiv, epilogueBuffers, epilogueKey, type Elem, type Epilogue } from './plan.js';
+import { epilogueBindings, narrow, range, storeRow, vecType, widen } from './tile.js';
+
+/** Products per tile and channel pair. */
+export const points = 36;
+/** Outputs per tile and axis. */
+export const tileSize = 4;
+
+const size = 64;
+export const elementwiseGrid = (count: number): Grid => foldGrid(ceilDiv(count, size));
+
+/** A one-dimensional transform: names of inputs to expressions of outputs, with shared subterms declared first. */
+type Transform = (d: readonly string[], v: string) => { lets: string[]; out: string[] };
+
+const d = (names: readonly string[], i: number): string => names[i]!;
+
+/** B^T: 6 inputs of a tile to 6 points. */
+const inputTransform: Transform = (x, v) => ({
+  lets: [
+    `let ${v}a = ${d(x, 4)} - 4.0 * ${d(x, 2)};`,
+    `let ${v}b = ${d(x, 3)} - 4.0 * ${d(x, 1)};`,
+    `let ${v}c = ${d(x, 4)} - ${d(x, 2)};`,
+    `let ${v}e = 2.0 * (${d(x, 3)} - ${d(x, 1)});`,
+  ],
+  out: [
+    `4.0 * ${d(x, 0)} - 5.0 * ${d(x, 2)} + ${d(x, 4)}`,
+    `${v}a + ${v}b`,
+    `${v}a - ${v}b`,
+    `${v}c + ${v}e`,
+    `${v}c - ${v}e`,
+    `4.0 * ${d(x, 1)} - 5.0 * ${d(x, 3)} + ${d(x, 5)}`,
+  ],
+});
+
+/** A^T: 6 points to 4 outputs. */
+const outputTransform: Transform = (m, v) => ({
+  lets: [
+    `let ${v}a = ${d(m, 1)} + ${d(m, 2)};`,
+    `let ${v}b = ${d(m, 1)} - ${d(m, 2)};`,
+    `let ${v}c = ${d(m, 3)} + ${d(m, 4)};`,
+    `let ${v}e = ${d(m, 3)} - ${d(m, 4)};`,
+  ],
+  out: [
+    `${d(m, 0)} + ${v}a + ${v}c`,
+    `${v}b + 2.0 * ${v}e`,
+    `${v}a + 4.0 * ${v}c`,
+    `${v}b + 8.0 * ${v}e + ${d(m, 5)}`,
+  ],
+});
+
+/** A: 4 output gradients to 6 points. */
+const outputTransposed: Transform = (y, v) => ({
+  lets: [
+    `let ${v}a = ${d(y, 0)} + ${d(y, 2)};`,
+    `let ${v}b = ${d(y, 1)} + ${d(y, 3)};`,
+    `let ${v}c = ${d(y, 0)} + 4.0 * ${d(y, 2)};`,
+    `let ${v}e = 2.0 * ${d(y, 1)} + 8.0 * ${d(y, 3)};`,
+  ],
+  out: [d(y, 0), `${v}a + ${v}b`, `${v}a - ${v}b`, `${v}c + ${v}e`, `${v}c - ${v}e`, d(y, 3)],
+});
+
+/** G: 3 taps to 6 points. */
+const weightTransform: Transform = (g, v) => ({
+  lets: [
+    `let ${v}a = (${d(g, 0)} + ${d(g, 2)}) * ${-1 / 6};`,
+    `let ${v}b = ${d(g, 1)} * ${1 / 6};`,
+    `let ${v}c = (${d(g, 0)} + 4.0 * ${d(g, 2)}) * ${1 / 24};`,
+    `let ${v}e = ${d(g, 1)} * ${1 / 12};`,
+  ],
+  out: [`0.25 * ${d(g, 0)}`, `${v}a - ${v}b`, `${v}a + ${v}b`, `${v}c + ${v}e`, `${v}c - ${v}e`, d(g, 2)],
+});
+
+/** G^T: 6 points to 3 taps. */
+const weightTransposed: Transform = (u, v) => ({
+  lets: [
+    `let ${v}a = (${d(u, 1)} + ${d(u, 2)}) * ${1 / 6};`,
+    `let ${v}b = (${d(u, 2)} - ${d(u, 1)}) * ${1 / 6};`,
+    `let ${v}c = (${d(u, 3)} + ${d(u, 4)}) * ${1 / 24};`,
+    `let ${v}e = (${d(u, 3)} - ${d(u, 4)}) * ${1 / 12};`,
+  ],
+  out: [`0.25 * ${d(u, 0)} - ${v}a + ${v}c`, `${v}b + ${v}e`, `4.0 * ${v}c - ${v}a + ${d(u, 5)}`],
+});
+
+/**
+ * WGSL of a two-dimensional transform of an `n` x `n` tile to `m` x `m`. `load` declares `d0..` for column `j`; `store` stores
+ * the values `f[0..m)` of row `i`.
+ */
+function twoPasses(o: {
+  n: number;
+  m: number;
+  transform: Transform;
+  type: string;
+  load: string;
+  store: (f: readonly string[]) => string;
+}): string {
+  const { n, m } = o;
+  const window = range(n).flatMap((c) => range(m).map((r) => `  var t${c}_${r} = ${o.type}(0.0);`));
+  const first = o.transform(
+    range(n).map((r) => `d${r}`),
+    'p',
+  );
+  const second = o.transform(
+    range(n).map((c) => `t${c}_0`),
+    'q',
+  );
+  const moveColumns = range(n - 1).flatMap((c) => range(m).map((r) => `    t${c}_${r} = t${c + 1}_${r};`));
+  const moveRows = range(n).flatMap((c) => range(m - 1).map((r) => `    t${c}_${r} = t${c}_${r + 1};`));
+  return `${window.join('\n')}
+  for (var j = 0u; j < ${n}u; j++) {
+${o.load}
+    ${first.lets.join('\n    ')}
+${moveColumns.join('\n')}
+${first.out.map((e, r) => `    t${n - 1}_${r} = ${e};`).join('\n')}
+  }
+  for (var i = 0u; i < ${m}u; i++) {
+    ${second.lets.join('\n    ')}
+${second.out.map((e, c) => `    let f${c} = ${e};`).join('\n')}
+${o.store(range(m).map((c) => `f${c}`))}
+${moveRows.join('\n')}
+  }`;
+}
+
+const head = `@compute @workgroup_size(${size})
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let index = ${linearWorkgroup} * ${size}u + lane;`;
+
+/** Splits the invocation's index into a channel vector `c` and the tile's image and corner. */
+const tilePosition = `
+  if (index >= p.tiles * p.channels) { return; }
+  let local = index / p.channels;
+  let c = index - local * p.channels;
+  let tile = p.tile0 + local;
+  let row = tile / p.tilesW;
+  let tx = tile - row * p.tilesW;
+  let img = row / p.tilesH;
+  let ty = row - img * p.tilesH;`;
+
+/** Launch fields of the transforms over tiles; `channels` counts vectors of four, `off` elements. */
+const tileParams: readonly ParamField[] = [
+  ['tiles', 'u32'], // of this launch
+  ['tile0', 'u32'],
+  ['tilesH', 'u32'],
+  ['tilesW', 'u32'],
+  ['channels', 'u32'],
+  ['h', 'u32'],
+  ['w', 'u32'],
+  ['padTop', 'i32'],
+  ['padLeft', 'i32'],
+  ['off', 'u32'],
+];
+
+const enables = (elem: Elem): 'f16'[] => (elem === 'f16' ? ['f16'] : []);
+
+/** Tiles of a channels-last tensor to points [36][tile][channel]: `x` (6x6 overlapping) or `dy` (4x4). */
+export function winogradTilesKernel(which: 'x' | 'dy', elem: Elem): Kernel {
+  return memoKernel(`winogradTiles.${which}.${elem}`, () => {
+    const n = which === 'x' ? 6 : tileSize;
+    const load = [
+      `    let w_ = i32(tx * ${tileSize}u + j) - p.padLeft;`,
+      `    let okw = u32(w_) < p.w;`,
+      ...range(n).map(
+        (r) => `    let h${r} = h_ + ${r};
+    let ok${r} = okw & (u32(h${r}) < p.h);
+    let d${r} = select(vec4<f32>(0.0), ${widen(4, elem, `x[select(0u, ((img * p.h + u32(h${r})) * p.w + u32(w_)) * p.channels + c, ok${r}) + base]`)}, ok${r});`,
+      ),
+    ].join('\n');
+    const body = twoPasses({
+      n,
+      m: 6,
+      transform: which === 'x' ? inputTransform : outputTransposed,
+      type: 'vec4<f32>',
+      load,
+      store: (f) =>
+        f.map((v, k) => `    v[((i * 6u + ${k}u) * p.tiles + local) * p.channels + c] = ${v};`).join('\n'),
+    });
+    return {
+      name: which === 'x' ? 'winogradInput' : 'winogradOutputGrad',
+      bindings: ['read', 'write'],
+      params: tileParams,
+      enables: enables(elem),
+      wgsl: `@group(0) @binding(0) var<storage, read> x: array<${vecType(4, elem)}>;
+@group(0) @binding(1) var<storage, read_write> v: array<vec4<f32>>;
+${head}${tilePosition}
+  let base = p.off / 4u;
+  let h_ = i32(ty * ${tileSize}u) - p.padTop;
+${body}
+}`,
+    };
+  });
+}
+
+/** Points [36][tile][channel] to 4x4 outputs of a channels-last tensor, through the epilogue. */
+export function winogradOutputKernel(epilogue: Epilogue, elem: Elem): Kernel {
+  return memoKernel(`winogradOutput.${epilogueKey(epilogue)}.${elem}`, () => {
+    const body = twoPasses({
+      n: 6,
+      m: tileSize,
+      transform: outputTransform,
+      type: 'vec4<f32>',
+      load: range(6)
+        .map((r) => `    let d${r} = points[((${r}u * 6u + j) * p.tiles + local) * p.channels + c];`)
+        .join('\n'),
+      store: (f) => {
+        const stores = f.map((value, k) => {
+          const at = `((img * p.h + y_) * p.w + x_ + ${k}u) * p.channels + c`;
+          const store = storeRow(epilogue, {
+            cols: 4,
+            vectors: true,
+            elem,
+            out: 'y',
+            value,
+            index: `p.off / 4u + ${at}`,
+            residualIndex: `p.residualOff / 4u + ${at}`,
+            column: 'c',
+            columns: '',
+          });
+          return `      if (x_ + ${k}u < p.w) ${store}`;
+        });
+        return `    let y_ = ty * ${tileSize}u + i;\n    if (y_ < p.h) {\n${stores.join('\n')}\n    }`;
+      },
+    });
+    return {
+      name: 'winogradOutput',
+      bindings: ['read', 'write', ...epilogueBuffers(epilogue).map(() => 'read' as const)],
+      params: [...tileParams, ['residualOff', 'u32']],
+      enables: enables(elem),
+      wgsl: `@group(0) @binding(0) var<storage, read> points: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> y: array<${vecType(4, elem)}>;
+${epilogueBindings(epilogue, 2, 4, true, elem)}
+${head}${tilePosition}
+  let x_ = tx * ${tileSize}u;
+${body}
+}`,
+    };
+  });
+}
+
+/**
+ * OIHW weights to points [36][k][n]: k input and n output channels, or for the input gradient the reverse with the taps
+ * turned around.
+ */
+export function winogradWeightsKernel(transposed: boolean, elem: Elem): Kernel {
+  return memoKernel(`winogradWeights.${+transposed}.${elem}`, () => {
+    const tap = (r: number): string => (transposed ? `${8 - 3 * r}u - j` : `${3 * r}u + j`);
+    const body = twoPasses({
+      n: 3,
+      m: 6,
+      transform: weightTransform,
+      type: 'f32',
+      load: range(3)
+        .map((r) => `    let d${r} = f32(weight[at + ${tap(r)}]);`)
+        .join('\n'),
+      store: (f) =>
+        f
+          .map((v, k) => `    packed[(i * 6u + ${k}u) * p.k * p.n + index] = ${narrow(1, elem, v)};`)
+          .join('\n'),
+    });
+    return {
+      name: 'winogradWeights',
+      bindings: ['read', 'write'],
+      params: [
+        ['k', 'u32'],
+        ['n', 'u32'],
+      ],
+      enables: enables(elem),
+      wgsl: `@group(0) @binding(0) var<storage, read> weight: array<${elem}>;
+@group(0) @binding(1) var<storage, read_write> packed: array<${elem}>;
+${head}
+  if (index >= p.k * p.n) { return; }
+  let k = index / p.n;
+  let n = index - k * p.n;
+  let at = (${transposed ? 'k * p.n + n' : 'n * p.k + k'}) * 9u;
+${body}
+}`,
+    };
+  });
+}
+
+/** Points [36][ci][co] of the weight gradient to OIHW; `first` 0 adds to what an earlier chunk left. */
+export function winogradWeightGradKernel(elem: Elem): Kernel {
+  return memoKernel(`winogradWeightGrad.${elem}`, () => {
+    const body = twoPasses({
+      n: 6,
+      m: 3,
+      transform: weightTransposed,
+      type: 'f32',
+      load: range(6)
+        .map((r) => `    let d${r} = points[(${r}u * 6u + j) * p.ci * p.co + index];`)
+        .join('\n'),
+      store: (f) =>
+        f
+          .map((v, k) => {
+            const to = `dw[(n * p.ci + k) * 9u + i * 3u + ${k}u]`;
+            return `    if (p.first == 1u) { ${to} = ${narrow(1, elem, v)}; } else { ${to} = ${elem}(f32(${to}) + ${v}); }`;
+          })
+          .join('\n'),
+    });
+    return {
+      name: 'winogradWeightGrad',
+      bindings: ['read', 'write'],
+      params: [
+        ['ci', 'u32'],
+        ['co', 'u32'],
+        ['first', 'u32'],
+      ],
+      enables: enables(elem),
+      wgsl: `@group(0) @binding(0) var<storage, read> points: array<f32>;
+@group(0) @binding(1) var<storage, read_write> dw: array<${elem}>;
+${head}
+  if (index >= p.ci * p.co) { return; }
+  let k = index / p.co;
+  let n = index - k * p.co;
+${body}
+}`,
+    };
+  });
+}
