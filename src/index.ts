@@ -20,3 +20,8 @@ export { tidy } from './tensor/tidy.js';
 export * as autograd from './autograd/index.js';
 export { enableGrad, gradcheck, inferenceMode, isGradEnabled, noGrad, setGradEnabled } from './autograd/index.js';
 export * from './ops/index.js';
+export * as nn from './nn/index.js';
+export * as optim from './optim/index.js';
+export * as formats from './formats/index.js';
+export * as models from './models/index.js';
+export { loadWeights, saveWeights } from './models/index.js';

@@ -8,6 +8,8 @@ export {
   cifarResnet56,
   type CifarResNetOptions,
 } from './cifar-resnet.js';
+export { findHead, replaceHead, type Head } from './head.js';
+export { loadWeights, type LoadedWeights, type LoadWeightsOptions } from './load-weights.js';
 export { get, list, type ModelBuilder } from './registry.js';
 export {
   BasicBlock,
@@ -25,3 +27,4 @@ export {
   wideResnet50_2,
   type ResNetOptions,
 } from './resnet.js';
+export { hostStateDict, saveWeights, type HostStateDictOptions, type SaveWeightsOptions } from './save-weights.js';
