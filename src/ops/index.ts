@@ -33,5 +33,6 @@ installPrimitives({
 });
 
 export * from './creation.js';
+export * from './random.js';
 export * from './tensor-ops.js';
 export { where } from './where.js';

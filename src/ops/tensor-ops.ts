@@ -5,11 +5,13 @@
 export * from './activation.js';
 export * from './batch-norm.js';
 export * from './compare.js';
-export { conv2d, convTranspose2d } from './conv.js';
+export { conv1d, conv2d, convTranspose2d } from './conv.js';
 export { bool, clone, contiguous, copy_, fill_, float, half, int, to, typeAs, zero_ } from './copy.js';
+export * from './dropout.js';
 export * from './matmul.js';
 export * from './pointwise.js';
 export * from './pool.js';
+export * from './random-fill.js';
 export * from './reduce.js';
 export { crossEntropy, logSoftmax, nllLoss, softmax } from './softmax.js';
 export * from './view.js';

@@ -1,0 +1,74 @@
+import { defineComposite, defineOp } from '../autograd/define.js';
+import { planDropout, type RandomKey } from '../kernels/random.js';
+import { contiguousStrides, sameShape, showShape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { copyAs } from './copy.js';
+import { zerosLike } from './creation.js';
+import { nextKey } from './generator.js';
+import { mul } from './pointwise.js';
+import { bernoulli_ } from './random-fill.js';
+import { elemOf, planLimits, runPlan } from './run-plan.js';
+
+export interface DropoutOptions {
+  /** False: the input comes back as it is. Default true. */
+  training?: boolean;
+}
+
+interface Draw {
+  readonly key: RandomKey;
+  readonly p: number;
+  /** Memory order in which the elements are numbered. */
+  readonly strides: readonly number[];
+}
+
+/** Linear in `x`, and its own transpose: the mask is drawn again from the key, never stored. */
+const dropoutOp: (x: Tensor, draw: Draw) => Tensor = defineOp<[Tensor, Draw], Tensor, Draw>({
+  name: 'dropout',
+  forward(ctx, x, draw) {
+    ctx.state = draw;
+    const { key, p, strides } = draw;
+    const same = x.offset === 0 && sameShape(x.strides, strides);
+    const source = same ? x : copyAs(x, strides);
+    const y = Tensor.empty(x.shape, x.dtype, 'dropout', strides);
+    if (y.numel() > 0) runPlan('dropout', planDropout(planLimits(), elemOf('dropout', x.dtype), y.numel(), key, p), { x: source, y });
+    return y;
+  },
+  backward: (ctx, grad) => [() => dropoutOp(grad, ctx.state)],
+});
+
+function checkProbability(op: string, x: Tensor, p: number): void {
+  if (!(p >= 0 && p <= 1)) throw new Error(`${op}: p must be between 0 and 1, got ${p}`);
+  elemOf(op, x.dtype);
+}
+
+/**
+ * `torch.nn.functional.dropout` (Srivastava et al. 2014): in training each element becomes 0 with probability `p`, and the rest is
+ * scaled by `1 / (1 - p)`.
+ */
+export function dropout(x: Tensor, p = 0.5, { training = true }: DropoutOptions = {}): Tensor {
+  checkProbability('dropout', x, p);
+  if (!training || p === 0) return x;
+  return dropoutOp(x, { key: nextKey(), p, strides: x.isDense() ? x.strides : contiguousStrides(x.shape) });
+}
+
+function channelDropout(op: string, x: Tensor, p: number, { training = true }: DropoutOptions): Tensor {
+  checkProbability(op, x, p);
+  if (x.ndim < 2) throw new Error(`${op}: expected an input of shape [N, C, ...], got ${showShape(x.shape)}`);
+  if (!training || p === 0) return x;
+  const mask = Tensor.empty([...x.shape.slice(0, 2), ...x.shape.slice(2).map(() => 1)], x.dtype, op);
+  return mul(x, p === 1 ? zerosLike(mask) : mul(bernoulli_(mask, 1 - p), 1 / (1 - p)));
+}
+
+type Dropout = (x: Tensor, p?: number, options?: DropoutOptions) => Tensor;
+
+/** `torch.nn.functional.feature_dropout`: in training, drops whole channels of `x` [N, C, ...] with probability `p`. */
+export const featureDropout: Dropout = defineComposite(
+  'featureDropout',
+  (x: Tensor, p = 0.5, options: DropoutOptions = {}): Tensor => channelDropout('featureDropout', x, p, options),
+);
+
+/** `torch.nn.functional.dropout2d` (Tompson et al. 2015): drops whole channels of `x` [N, C, H, W] (or [N, C, L]) in training. */
+export const dropout2d: Dropout = defineComposite(
+  'dropout2d',
+  (x: Tensor, p = 0.5, options: DropoutOptions = {}): Tensor => channelDropout('dropout2d', x, p, options),
+);
