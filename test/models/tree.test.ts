@@ -1,0 +1,77 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { init, models, nn } from '../../src/index.js';
+
+const golden = JSON.parse(readFileSync(new URL('../goldens/nn.json', import.meta.url), 'utf8')) as {
+  printed: Record<string, string>;
+  resnet18: string[];
+  digests: Record<string, string>;
+};
+
+beforeAll(() => init());
+
+const keys = (model: nn.Module): string[] =>
+  [...model.stateDict()].map(([key, { shape }]) => `${key} [${shape.join(', ')}]`);
+
+describe('the ResNets are those of torchvision', () => {
+  it.each(Object.entries(golden.printed))('%s prints line for line', (name, printed) => {
+    const model = models.get(name)();
+    expect(model.toString().split('\n')).toEqual(printed.split('\n'));
+    model.dispose();
+  });
+
+  it('resnet18 has the same keys, shapes and order', () => {
+    expect(keys(models.resnet18())).toEqual(golden.resnet18);
+  });
+
+  // The largest have a hundred million parameters; one of each kind is enough for every run.
+  it.each(['resnet34', 'resnet50', 'resnext50_32x4d'])('%s too', (name) => {
+    const model = models.get(name)();
+    const digest = createHash('sha256').update(keys(model).join('\n')).digest('hex');
+    expect(digest).toBe(golden.digests[name]);
+    model.dispose();
+  });
+
+  it('takes another number of classes, or a new head', () => {
+    const model = models.resnet18({ numClasses: 10 });
+    expect(model.fc.weight.shape).toEqual([10, 512]);
+    model.fc = new nn.Linear(model.fc.inFeatures, 3);
+    expect([...model.stateDict()].at(-1)?.[1].shape).toEqual([3]);
+  });
+
+  it('starts its blocks as the identity when asked to', async () => {
+    const model = models.resnet18({ zeroInitResidual: true });
+    expect(await model.getParameter('layer1.0.bn2.weight').abs().sum().item()).toBe(0);
+    expect(await model.getParameter('layer1.0.bn1.weight').sum().item()).toBe(64);
+  });
+});
+
+describe('the CIFAR ResNets', () => {
+  it('have the keys of the published checkpoints', () => {
+    const names = [...models.cifarResnet20().stateDict().keys()];
+    expect(names.length).toBe(19 * 6 + 2);
+    expect(names.slice(0, 7)).toEqual([
+      'conv1.weight',
+      'bn1.weight',
+      'bn1.bias',
+      'bn1.running_mean',
+      'bn1.running_var',
+      'bn1.num_batches_tracked',
+      'layer1.0.conv1.weight',
+    ]);
+    expect(names.slice(-2)).toEqual(['linear.weight', 'linear.bias']);
+  });
+
+  it('have the number of parameters of the paper', () => {
+    const count = (model: nn.Module): number => model.parameters().reduce((sum, p) => sum + p.numel(), 0);
+    expect(count(models.cifarResnet20())).toBe(269_722);
+    expect(count(models.cifarResnet56())).toBe(853_018);
+  });
+});
+
+it('the registry lists and finds by name', () => {
+  expect(models.list()).toContain('cifar_resnet20');
+  expect(models.get('resnet18')({ numClasses: 2 })).toBeInstanceOf(models.ResNet);
+  expect(() => models.get('resnet19')).toThrow("there is no 'resnet19'; there is resnet18, ");
+});

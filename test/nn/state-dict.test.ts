@@ -1,0 +1,95 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { init, nn, ones, tensor, zeros, type Tensor } from '../../src/index.js';
+
+const { BatchNorm1d, Linear, Sequential } = nn;
+
+beforeAll(() => init());
+
+const small = (): InstanceType<typeof Sequential> => new Sequential(new Linear(2, 1), new BatchNorm1d(1));
+
+/** A tensor as a weight file gives it. */
+const fromFile = (shape: readonly number[], values: readonly number[]) => ({
+  shape,
+  toFloat32Array: async () => Float32Array.from(values),
+  toInt32Array: async () => Int32Array.from(values),
+});
+
+describe('stateDict', () => {
+  it('shares memory with the model and is detached from the tape', async () => {
+    const model = new Linear(1, 1);
+    const state = model.stateDict();
+    expect(state.get('weight')?.requiresGrad).toBe(false);
+    nn.init.constant_(model.weight, 7);
+    expect(await state.get('weight')?.item()).toBe(7);
+  });
+});
+
+describe('loadStateDict', () => {
+  it('copies in place: parameters stay the same objects', async () => {
+    const [from, to] = [small(), small()];
+    const weight = to.getParameter('0.weight');
+    const result = to.loadStateDict(from.stateDict());
+    expect(result).toEqual({ missingKeys: [], unexpectedKeys: [] });
+    expect(to.getParameter('0.weight')).toBe(weight);
+    expect(weight.requiresGrad).toBe(true);
+    expect(await weight.toArray()).toEqual(await from.getParameter('0.weight').toArray());
+  });
+
+  it('reads tensors of a file, and counters as int32', async () => {
+    const model = small();
+    const loading = model.loadStateDict({
+      '0.weight': fromFile([1, 2], [3, 4]),
+      '0.bias': fromFile([1], [5]),
+      '1.weight': fromFile([1], [6]),
+      '1.bias': { shape: [1], data: [7] },
+      '1.running_mean': fromFile([1], [8]),
+      '1.running_var': ones(1),
+      '1.num_batches_tracked': fromFile([], [123456789]),
+    });
+    expect(loading).toBeInstanceOf(Promise);
+    await loading;
+    const state = model.stateDict();
+    expect(await state.get('0.weight')?.toArray()).toEqual([[3, 4]]);
+    expect(await state.get('1.bias')?.toArray()).toEqual([7]);
+    expect(await state.get('1.num_batches_tracked')?.item()).toBe(123456789);
+    expect(state.get('1.num_batches_tracked')?.dtype).toBe('int32');
+  });
+
+  it('lists every missing, unexpected and misshapen key at once and loads nothing', async () => {
+    const model = small();
+    const before = await model.getParameter('1.bias').toArray();
+    const state: Record<string, Tensor> = {
+      '0.weight': zeros(3, 2),
+      '1.bias': tensor([9]),
+      '1.running_mean': zeros(2),
+      head: zeros(1),
+      'tail.bias': zeros(1),
+    };
+    let message = '';
+    try {
+      model.loadStateDict(state);
+    } catch (error) {
+      message = (error as Error).message;
+    }
+    expect(message.split('\n')).toEqual([
+      'loadStateDict: the state dict does not fit Sequential; nothing was loaded.',
+      '  3 missing in the state dict: 0.bias, 1.weight, 1.running_var',
+      '  2 unexpected in the state dict: head, tail.bias',
+      '  2 of another shape: 0.weight is [3, 2] in the state dict and [1, 2] in the model, ' +
+        '1.running_mean is [2] in the state dict and [1] in the model',
+    ]);
+    expect(await model.getParameter('1.bias').toArray()).toEqual(before);
+  });
+
+  it('without strict returns the keys that did not match', async () => {
+    const model = new Linear(1, 1);
+    const result = model.loadStateDict({ weight: tensor([[5]]), gain: ones(1) }, { strict: false });
+    expect(result).toEqual({ missingKeys: ['bias'], unexpectedKeys: ['gain'] });
+    expect(await model.weight.item()).toBe(5);
+  });
+
+  it('recognises the prefix of DataParallel', () => {
+    const state = new Map([...new Linear(1, 1).stateDict()].map(([key, value]) => [`module.${key}`, value] as const));
+    expect(() => new Linear(1, 1).loadStateDict(state)).toThrow("drop that prefix from every key");
+  });
+});

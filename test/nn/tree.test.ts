@@ -1,0 +1,234 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { init, nn, ones, relu, tensor, zeros, type Tensor } from '../../src/index.js';
+
+const { Identity, Linear, Module, ModuleDict, ModuleList, Parameter, ParameterList, ReLU, Sequential } = nn;
+
+beforeAll(() => init());
+
+class Net extends Module {
+  fc1 = new Linear(2, 3);
+  scale = new Parameter(ones(3));
+  fc2 = new Linear(3, 1, { bias: false });
+
+  forward(x: Tensor): Tensor {
+    return this.fc2(relu(this.fc1(x)).mul(this.scale));
+  }
+}
+
+describe('a module', () => {
+  it('is called like a function and typed by its forward', async () => {
+    const net = new Net();
+    const y: Tensor = net(ones(4, 2));
+    expect(y.shape).toEqual([4, 1]);
+    expect(typeof net).toBe('function');
+    expect(net).toBeInstanceOf(Net);
+    expect(net).toBeInstanceOf(Module);
+  });
+
+  it('has types: wrong arguments do not compile', () => {
+    const net = new Net();
+    const wrong = (): unknown => {
+      // @ts-expect-error forward takes a tensor
+      return net(3);
+    };
+    expect(wrong).toThrow();
+  });
+
+  it('may have fields called name and length', () => {
+    class Named extends Identity {
+      override name = 'trunk';
+      override length = new Linear(1, 1);
+    }
+    const named = new Named();
+    expect(named.name).toBe('trunk');
+    expect(named.length).toBeInstanceOf(Linear);
+    expect(named.namedChildren().map(([key]) => key)).toEqual(['length']);
+  });
+
+  it('takes several arguments and may return anything', () => {
+    class Both extends Module {
+      forward(a: Tensor, factor: number): { twice: Tensor; list: Tensor[] } {
+        return { twice: a.mul(factor), list: [a.neg()] };
+      }
+    }
+    const { twice, list } = new Both()(ones(2), 2);
+    expect([twice.isDisposed, list[0]?.isDisposed]).toEqual([false, false]);
+  });
+
+  it('refuses an async forward', () => {
+    class Late extends Module {
+      async forward(x: Tensor): Promise<Tensor> {
+        return x;
+      }
+    }
+    expect(() => new Late()(ones(1))).toThrow(/Late: forward must not be async/);
+  });
+});
+
+describe('the tree', () => {
+  it('is the own properties in order', () => {
+    const net = new Net();
+    expect(net.namedChildren().map(([name]) => name)).toEqual(['fc1', 'fc2']);
+    expect(net.namedParameters().map(([name]) => name)).toEqual(['scale', 'fc1.weight', 'fc1.bias', 'fc2.weight']);
+    expect(net.namedModules().map(([name, module]) => `${name}:${module.constructor.name}`)).toEqual([
+      ':Net',
+      'fc1:Linear',
+      'fc2:Linear',
+    ]);
+  });
+
+  it('follows assignment: replaced, removed, added', () => {
+    const net = new Net() as Net & Record<string, unknown>;
+    net.fc2 = new Linear(3, 10);
+    net['extra'] = new ReLU();
+    (net as { fc1: unknown }).fc1 = null;
+    expect(net.namedParameters().map(([name, { shape }]) => `${name} ${shape}`)).toEqual([
+      'scale 3',
+      'fc2.weight 10,3',
+      'fc2.bias 10',
+    ]);
+    expect(net.children().map((child) => child.constructor.name)).toEqual(['Linear', 'ReLU']);
+  });
+
+  it('counts shared modules and parameters once, but saves them under each name', () => {
+    class Shared extends Identity {
+      a = new Linear(2, 2);
+      b = this.a;
+      c = new Linear(2, 2, { bias: false });
+    }
+    const shared = new Shared();
+    shared.c.weight = shared.a.weight;
+    expect(shared.modules().length).toBe(3);
+    expect(shared.parameters().length).toBe(2);
+    expect([...shared.stateDict().keys()]).toEqual(['a.weight', 'a.bias', 'b.weight', 'b.bias', 'c.weight']);
+  });
+
+  it("maps camelCase properties to PyTorch's keys and leaves other names alone", () => {
+    class Odd extends Identity {
+      inProjWeight = new Parameter(ones(1));
+      layer1 = new Linear(1, 1, { bias: false });
+      Conv2d_1a_3x3 = new Linear(1, 1, { bias: false });
+      attentionQKV = new Linear(1, 1, { bias: false });
+      bn = new nn.BatchNorm1d(1, { affine: false });
+    }
+    expect([...new Odd().stateDict().keys()]).toEqual([
+      'in_proj_weight',
+      'layer1.weight',
+      'Conv2d_1a_3x3.weight',
+      'attention_qkv.weight',
+      'bn.running_mean',
+      'bn.running_var',
+      'bn.num_batches_tracked',
+    ]);
+  });
+
+  it('finds modules and parameters by path, or says what there is', () => {
+    const model = new Sequential(new Linear(1, 2), new Sequential(new ReLU(), new Linear(2, 3)));
+    expect(model.getSubmodule('1.1', Linear).outFeatures).toBe(3);
+    expect(model.getParameter('1.1.bias').shape).toEqual([3]);
+    expect(() => model.getSubmodule('1.7')).toThrow("'1.7' does not exist: Sequential has no child '7' (it has: 0, 1)");
+    expect(() => model.getSubmodule('0', ReLU)).toThrow("'0' is a Linear, not a ReLU");
+    expect(() => model.getParameter('0.gain')).toThrow("Linear has no parameter 'gain'");
+  });
+
+  it('switches modes and gradients for all below', () => {
+    const net = new Sequential(new Net(), new nn.Dropout());
+    net.eval();
+    expect(net.modules().every((module) => !module.training)).toBe(true);
+    net.requiresGrad_(false);
+    expect(net.parameters().some((parameter) => parameter.requiresGrad)).toBe(false);
+  });
+
+  it('applies a function to children before parents', () => {
+    const seen: string[] = [];
+    new Sequential(new Linear(1, 1), new ReLU()).apply((module) => seen.push(module.constructor.name));
+    expect(seen).toEqual(['Linear', 'ReLU', 'Sequential']);
+  });
+});
+
+describe('Sequential', () => {
+  it('is indexed, iterated, extended and cut like an array', () => {
+    const model = new Sequential(new Linear(2, 4), new ReLU(), new Linear(4, 3));
+    model[2] = new Linear(4, 10);
+    expect(model.length).toBe(3);
+    expect(model.at(-1)).toBe(model[2]);
+    expect([...model].map((child) => child.constructor.name)).toEqual(['Linear', 'ReLU', 'Linear']);
+    expect(model.slice(0, 2).length).toBe(2);
+    expect(model(ones(5, 2)).shape).toEqual([5, 10]);
+    expect(new Sequential(...model.children().slice(0, -1))(ones(5, 2)).shape).toEqual([5, 4]);
+    model.append(new ReLU()).insert(0, new Identity());
+    expect(model.toString().match(/\(\d\): \w+/g)).toEqual([
+      '(0): Identity',
+      '(1): Linear',
+      '(2): ReLU',
+      '(3): Linear',
+      '(4): ReLU',
+    ]);
+  });
+
+  it('takes named modules', () => {
+    const model = new Sequential({ conv1: new Linear(1, 2), reluLast: new ReLU() });
+    expect(model.namedChildren().map(([name]) => name)).toEqual(['conv1', 'reluLast']);
+    expect(model.length).toBe(2);
+  });
+
+  it('says what is not a module', () => {
+    expect(() => new Sequential(new ReLU(), null as never)).toThrow('child 1 is not a module (got null)');
+    expect(() => new Sequential({ forward: new ReLU() })).toThrow("'forward' cannot name a module");
+  });
+});
+
+describe('containers', () => {
+  it('hold children without being called', () => {
+    const list = new ModuleList([new Linear(1, 2), new Linear(2, 3)]);
+    const dict = new ModuleDict({ headA: new Linear(1, 1), b: new ReLU() });
+    expect([...list.stateDict().keys()]).toEqual(['0.weight', '0.bias', '1.weight', '1.bias']);
+    expect([...dict.stateDict().keys()]).toEqual(['headA.weight', 'headA.bias']);
+    expect(dict.has('b') && dict.delete('b') && !dict.has('b')).toBe(true);
+    expect(() => dict.get('c')).toThrow("there is no 'c' (there is: headA)");
+    expect(() => list()).toThrow('a list is not called');
+  });
+
+  it('make parameters of tensors', () => {
+    const list = new ParameterList([zeros(1), zeros(2)]);
+    expect(list.length).toBe(2);
+    expect(list.namedParameters().map(([name, { shape }]) => `${name} ${shape}`)).toEqual(['0 1', '1 2']);
+  });
+});
+
+describe('buffers', () => {
+  it('belong to the state dict unless they are not persistent', () => {
+    class Stats extends Identity {
+      declare runningSum: Tensor;
+      declare scratch: Tensor;
+      constructor() {
+        super();
+        this.registerBuffer('runningSum', zeros(2));
+        this.registerBuffer('scratch', zeros(2), false);
+      }
+    }
+    const stats = new Stats();
+    expect(stats.namedBuffers().map(([name]) => name)).toEqual(['running_sum', 'scratch']);
+    expect([...stats.stateDict().keys()]).toEqual(['running_sum']);
+    expect(() => stats.registerBuffer('forward', zeros(1))).toThrow("already has a property 'forward'");
+  });
+});
+
+describe('deepcopy', () => {
+  it('copies values, modes and sharing, and nothing is shared with the original', async () => {
+    const model = new Sequential(new Linear(2, 2), new nn.BatchNorm1d(2), new Linear(2, 2));
+    (model.at(2) as InstanceType<typeof Linear>).weight = model.getParameter('0.weight');
+    model.eval();
+    model.getParameter('2.bias').requiresGrad = false;
+    const copy = nn.deepcopy(model);
+    expect(copy).toBeInstanceOf(Sequential);
+    expect(copy.toString()).toBe(model.toString());
+    expect(copy.at(1)?.training).toBe(false);
+    expect(copy.getParameter('2.weight')).toBe(copy.getParameter('0.weight'));
+    expect(copy.getParameter('2.bias').requiresGrad).toBe(false);
+    const x = tensor([[1, 2]]);
+    expect(await copy(x).toArray()).toEqual(await model(x).toArray());
+    nn.init.zeros_(copy.getParameter('0.weight'));
+    expect(await model.getParameter('0.weight').abs().sum().item()).toBeGreaterThan(0);
+  });
+});

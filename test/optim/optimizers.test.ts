@@ -1,0 +1,225 @@
+import { readFileSync } from 'node:fs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { init, nn, noGrad, ones, optim, runtime, tensor, zeros, type Tensor } from '../../src/index.js';
+
+interface Run {
+  name: 'SGD' | 'Adam' | 'AdamW' | 'RMSprop';
+  options: Record<string, unknown>;
+  values: number[][];
+}
+const golden = JSON.parse(readFileSync(new URL('../goldens/optim.json', import.meta.url), 'utf8')) as {
+  optimizers: { shapes: number[][]; steps: number; runs: Run[] };
+  clip: { normType: number | 'inf'; total: number; grads: number[][] }[];
+};
+
+beforeAll(() => init());
+
+/** The values of scripts/goldens/make_nn_goldens.py. */
+function values(shape: readonly number[], seed: number, scale: number): Tensor {
+  const count = shape.reduce((a, b) => a * b, 1);
+  return tensor(Float64Array.from({ length: count }, (_, i) => scale * Math.sin(0.7 * i + seed)), { shape });
+}
+
+const make = ({ name, options }: Run, params: Tensor[]): optim.Optimizer =>
+  new (optim[name] as new (params: Tensor[], options: object) => optim.Optimizer)(params, options);
+
+const { shapes, steps, runs } = golden.optimizers;
+const start = (): Tensor[] => shapes.map((shape, k) => values(shape, k, 1).requiresGrad_());
+
+/** The gradients of a step; the third parameter gets its first one late. */
+function setGrads(params: readonly Tensor[], step: number): void {
+  params.forEach((p, k) => (p.grad = k === 2 && step < 2 ? null : values(p.shape, 10 * step + k + 0.5, 0.5)));
+}
+
+async function expectClose(params: readonly Tensor[], want: readonly (readonly number[])[]): Promise<void> {
+  for (const [k, p] of params.entries()) {
+    const got = Array.from(await p.data());
+    got.forEach((value, i) => expect(value, `parameter ${k}, element ${i}`).toBeCloseTo(want[k]?.[i] as number, 5));
+  }
+}
+
+describe('every optimizer computes what PyTorch does', () => {
+  it.each(runs.map((run) => [`${run.name} ${JSON.stringify(run.options)}`, run] as const))('%s', async (_, run) => {
+    const params = start();
+    const optimizer = make(run, params);
+    for (let step = 0; step < steps; step++) {
+      setGrads(params, step);
+      optimizer.step();
+    }
+    await expectClose(params, run.values);
+  });
+});
+
+describe('a step', () => {
+  const momentum = runs.find(({ name, options }) => name === 'SGD' && options['nesterov']) as Run;
+
+  it('handles views and gradients in another layout', async () => {
+    const params = start();
+    const [two, three, conv] = [params[1] as Tensor, params[5] as Tensor, params[2] as Tensor];
+    const backing = zeros(20);
+    const inside = backing.narrow(0, 3, 6).view(2, 3);
+    inside.copy_(noGrad(() => two.detach()));
+    const turned = three.detach().t().contiguous().t();
+    const last = conv.detach().contiguous({ memoryFormat: 'channelsLast' });
+    const odd = params.map((p, k) => (k === 1 ? inside : k === 5 ? turned : k === 2 ? last : p).requiresGrad_());
+    const optimizer = make(momentum, odd);
+    for (let step = 0; step < steps; step++) {
+      setGrads(odd, step);
+      optimizer.step();
+    }
+    await expectClose(odd, momentum.values);
+    const rest = await backing.data();
+    expect([...rest.slice(0, 3), ...rest.slice(9)].every((value) => value === 0)).toBe(true);
+  });
+
+  it('updates several parameters per dispatch and compiles nothing for a new rate', () => {
+    const params = Array.from({ length: 11 }, () => ones(5).requiresGrad_());
+    const optimizer = new optim.SGD(params, { lr: 0.1 });
+    const each = Math.floor(runtime().limits.maxStorageBuffersPerShaderStage / 2);
+    for (const p of params) p.grad = ones(5);
+    optimizer.step();
+    const before = runtime().opCounts().get('sgd') ?? 0;
+    for (const group of optimizer.paramGroups) group.lr = 0.2;
+    optimizer.step();
+    expect((runtime().opCounts().get('sgd') ?? 0) - before).toBe(Math.floor(11 / each) + (11 % each));
+  });
+
+  it('leaves frozen parameters and those without a gradient alone', async () => {
+    const [a, b, c] = [ones(2).requiresGrad_(), ones(2).requiresGrad_(), ones(2).requiresGrad_()];
+    const optimizer = new optim.Adam([a, b, c], { weightDecay: 1 });
+    b.grad = ones(2);
+    b.requiresGrad = false;
+    c.grad = ones(2);
+    optimizer.step();
+    expect([await a.toArray(), await b.toArray()]).toEqual([
+      [1, 1],
+      [1, 1],
+    ]);
+    expect(await c.sum().item()).toBeLessThan(2);
+    expect([...optimizer.state.keys()]).toEqual([c]);
+  });
+
+  it('is noticed by a backward that still needs the old weights', () => {
+    const w = ones(2).requiresGrad_();
+    const optimizer = new optim.SGD([w], { lr: 1 });
+    const loss = w.mul(w).sum();
+    loss.backward(null, { retainGraph: true });
+    optimizer.step();
+    expect(() => loss.backward()).toThrow(/changed in place by SGD\.step/);
+  });
+
+  it('runs a closure with grad mode on', async () => {
+    const w = ones(1).requiresGrad_();
+    const optimizer = new optim.SGD([w], { lr: 0.5 });
+    const loss = noGrad(() =>
+      optimizer.step(() => {
+        const value = w.mul(3).sum();
+        value.backward();
+        return value;
+      }),
+    );
+    expect([await loss.item(), await w.item()]).toEqual([3, -0.5]);
+  });
+});
+
+describe('parameter groups', () => {
+  it('have options of their own', async () => {
+    const [a, b] = [ones(1).requiresGrad_(), ones(1).requiresGrad_()];
+    const optimizer = new optim.SGD([{ params: [a] }, { params: [b], lr: 0.1 }], { lr: 1 });
+    const c = ones(1).requiresGrad_();
+    optimizer.addParamGroup({ params: c, lr: 0.01 });
+    for (const p of [a, b, c]) p.grad = ones(1);
+    optimizer.step();
+    expect([await a.item(), await b.item(), await c.item()].map((v) => Number(v.toFixed(6)))).toEqual([0, 0.9, 0.99]);
+  });
+
+  it('are checked', () => {
+    const layer = new nn.Linear(1, 1);
+    expect(() => new optim.SGD([], { lr: 1 })).toThrow('SGD: the list of parameters is empty');
+    expect(() => new optim.SGD([layer.weight, layer.weight], { lr: 1 })).toThrow(/parameter 1 .*given twice/);
+    expect(() => new optim.SGD([layer.weight.mul(2)], { lr: 1 })).toThrow('is the result of mul; only leaves can be optimised');
+    expect(() => new optim.SGD(layer.parameters(), { lr: -1 })).toThrow('SGD: lr must be at least 0, got -1');
+    expect(() => new optim.SGD(layer.parameters(), { lr: 1, nesterov: true })).toThrow('nesterov needs a momentum');
+    expect(() => new optim.Adam(layer.parameters(), { betas: [1, 0.9] })).toThrow('betas must be');
+  });
+});
+
+describe('zeroGrad', () => {
+  it('drops gradients and frees their memory, or zeroes them', async () => {
+    const layer = new nn.Linear(2, 2);
+    const optimizer = new optim.SGD(layer.parameters(), { lr: 1 });
+    layer(ones(1, 2)).sum().backward();
+    const grad = layer.weight.leafGrad as Tensor;
+    optimizer.zeroGrad();
+    expect([layer.weight.grad, grad.isDisposed]).toEqual([null, true]);
+    layer(ones(1, 2)).sum().backward();
+    optimizer.zeroGrad({ setToNone: false });
+    expect(await layer.bias?.grad?.toArray()).toEqual([0, 0]);
+  });
+});
+
+describe('state dicts', () => {
+  it('have the structure and names of PyTorch', () => {
+    const params = start();
+    const optimizer = new optim.AdamW([{ params: params.slice(0, 2) }, { params: params.slice(2), lr: 0.5 }], { amsgrad: true });
+    setGrads(params, 3);
+    optimizer.step();
+    const { state, param_groups: groups } = optimizer.stateDict();
+    expect(Object.keys(state[4] ?? {}).sort()).toEqual(['exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'step']);
+    expect(groups[1]).toEqual({
+      lr: 0.5,
+      betas: [0.9, 0.999],
+      eps: 1e-8,
+      weight_decay: 0.01,
+      amsgrad: true,
+      maximize: false,
+      params: [2, 3, 4, 5, 6],
+    });
+  });
+
+  it.each(runs.filter(({ options }) => options['weightDecay']).map((run) => [run.name, run] as const))(
+    'carry on where %s stopped',
+    async (_, run) => {
+      const first = start();
+      const optimizer = make(run, first);
+      for (let step = 0; step < 3; step++) {
+        setGrads(first, step);
+        optimizer.step();
+      }
+      const second = first.map((p) => noGrad(() => p.detach().clone()).requiresGrad_());
+      const resumed = make({ ...run, options: { lr: 9 } }, second);
+      await resumed.loadStateDict(optimizer.stateDict());
+      setGrads(second, 3);
+      resumed.step();
+      await expectClose(second, run.values);
+    },
+  );
+
+  it('that do not fit are refused', async () => {
+    const a = new optim.SGD([ones(2).requiresGrad_()], { lr: 1, momentum: 0.9 });
+    const b = new optim.SGD([ones(2).requiresGrad_(), ones(3).requiresGrad_()], { lr: 1 });
+    await expect(a.loadStateDict(b.stateDict())).rejects.toThrow('group 0 has 2 parameters in the state dict and 1 here');
+    const wrong = { state: { 0: { momentum_buffer: ones(3) } }, param_groups: [{ lr: 1, params: [0] }] };
+    await expect(a.loadStateDict(wrong)).rejects.toThrow('momentum_buffer of parameter 0 is [3], the parameter [2]');
+  });
+});
+
+describe('clipping', () => {
+  it.each(golden.clip)('by norm $normType', async ({ normType, total, grads }) => {
+    const params = [values([3], 1, 2), values([2, 2], 2, 2)].map((grad) => {
+      const p = zeros(grad.shape).requiresGrad_();
+      p.grad = grad;
+      return p;
+    });
+    const norm = nn.utils.clipGradNorm_(params, 1, { normType: normType === 'inf' ? Infinity : normType });
+    expect(await norm.item()).toBeCloseTo(total, 5);
+    await expectClose(params.map((p) => p.grad as Tensor), grads);
+  });
+
+  it('by value', async () => {
+    const p = zeros(3).requiresGrad_();
+    p.grad = tensor([-5, 0.5, 5]);
+    nn.utils.clipGradValue_(p, 1);
+    expect(await p.grad.toArray()).toEqual([-1, 0.5, 1]);
+  });
+});
