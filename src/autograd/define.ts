@@ -87,6 +87,11 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
       setGradMode(before);
     }
     if (isInferenceMode()) markInference(result);
+    const source = inputs[0];
+    if (source !== undefined && result instanceof Tensor && result.storage === source.storage) {
+      result.viewBase = source.viewBase ?? source;
+      result.viewEpoch = result.storage.epoch;
+    }
     if (record) attach(definition, ctx as Recording<S>, inputs, result);
     return result;
   };
@@ -123,10 +128,7 @@ function attach<A extends readonly unknown[], R extends Tensor | readonly Tensor
     const thunks = backward(back, ...given);
     return thunks.map((thunk, i) => (thunk && needs[i] ? thunk() : null));
   });
-  for (const output of outputs) {
-    node.addOutput(output);
-    if (output.isView) output.storage.recordedViews = true;
-  }
+  for (const output of outputs) node.addOutput(output);
 }
 
 /** Outputs that got no gradient count as zeros; integer outputs have none at all. */

@@ -4,6 +4,7 @@ import type { Shape } from '../tensor/shape.js';
 import type { Storage } from '../tensor/storage.js';
 import { Tensor, type TensorHook } from '../tensor/tensor.js';
 import { isAnomalyEnabled } from './anomaly.js';
+import { primitives, type Geometry } from './primitives.js';
 
 /** Where a gradient goes next: input `index` of `node`. */
 export interface Edge {
@@ -93,8 +94,32 @@ export function runHooks(hooks: readonly TensorHook[], grad: Tensor): Tensor {
   return grad;
 }
 
+/**
+ * After a recorded in-place write to shared memory, a view's own history no longer tells its gradient: it becomes a slice of
+ * what its base is now.
+ *
+ * @internal
+ */
+export function refreshView(view: Tensor): void {
+  const base = view.viewBase;
+  if (base === null || view.isDisposed || view.viewEpoch === view.storage.epoch) return;
+  view.viewEpoch = view.storage.epoch;
+  const edge = edgeOf(base);
+  if (edge === null) {
+    view.node = null;
+    return;
+  }
+  const place = geometryOf(base);
+  const slice = geometryOf(view);
+  new GradNode('view', [edge], null, ([grad]) => [grad ? primitives().placeSlice(grad, place, slice) : null]).addOutput(view);
+}
+
+/** @internal */
+export const geometryOf = ({ shape, strides, offset }: Tensor): Geometry => ({ shape, strides, offset });
+
 /** @internal Where the gradient of `tensor` goes; null when it needs none. */
 export function edgeOf(tensor: Tensor): Edge | null {
+  if (tensor.viewBase !== null) refreshView(tensor);
   if (tensor.node !== null) return { node: tensor.node, index: tensor.outputIndex };
   if (!tensor.wantsGrad) return null;
   tensor.accumulator ??= new AccumulateGrad(tensor);

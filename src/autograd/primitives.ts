@@ -1,5 +1,12 @@
 import type { Tensor } from '../tensor/tensor.js';
 
+/** Where a tensor's elements lie in its storage. */
+export interface Geometry {
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  readonly offset: number;
+}
+
 /** The few ops the engine itself needs. The ops room, which is above this one, hands them in when it loads. */
 export interface Primitives {
   add(a: Tensor, b: Tensor): Tensor;
@@ -7,6 +14,8 @@ export interface Primitives {
   zeros(shape: readonly number[], dtype: Tensor['dtype']): Tensor;
   /** A dense copy in the layout of `like`. */
   cloneLike(x: Tensor, like: Tensor): Tensor;
+  /** Zeros of `base` with `grad` where `slice` lies in it. */
+  placeSlice(grad: Tensor, base: Geometry, slice: Geometry): Tensor;
   /** Zero-dim bool: does `x` hold a NaN? */
   hasNaN(x: Tensor): Tensor;
 }

@@ -124,7 +124,7 @@ export function emit(exprs: readonly Expr[], options: EmitOptions): Emitted {
     const helper = table[x.op];
     if (helper !== undefined) return call(helper);
     if (x.op === 'relu') return from === 'u32' ? args[0]! : `max(${args[0]}, ${wgslType(from, width)}(0))`;
-    const sign = infix[x.op];
+    const sign = x.op === 'xor' && x.args[0]!.type === 'bool' ? '!=' : infix[x.op];
     if (sign !== undefined) return `${args[0]} ${sign} ${args[1]}`;
     if (from === 'u32' && x.op === 'sign') return `min(${args[0]}, ${wgslType('u32', width)}(1u))`;
     const builtin = builtins[x.op];

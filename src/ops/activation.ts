@@ -1,7 +1,9 @@
 import { e, type Expr } from '../kernels/expr.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { rowFunction, type Row } from './row.js';
+import { normalizeDim, showShape } from '../tensor/shape.js';
 import type { Unary } from './pointwise.js';
+import { chunk, reshape } from './view.js';
 
 /* Activation functions (https://pytorch.org/docs/stable/nn.functional.html#non-linear-activation-functions). */
 
@@ -75,14 +77,16 @@ export const hardswish: Unary = activation(
   'hardswish',
   (x) => e.div(e.mul(x, e.clamp(e.add(x, 3), 0, 6)), 6),
   (g, _y, x) => [
-    e.select(e.lt(x, -3), 0, e.select(e.le(x, 3), e.mul(g, e.add(e.div(x, 3), 0.5)), g)),
+    e.select(e.lt(x, -3), 0, e.select(e.lt(x, 3), e.mul(g, e.add(e.div(x, 3), 0.5)), g)),
   ],
 );
 const seluAlpha = 1.6732632423543772;
 const seluScale = 1.0507009873554805;
 /** Self-normalising ELU (Klambauer et al. 2017). */
-export const selu: Unary = activation('selu', (x) =>
-  e.mul(e.select(e.gt(x, 0), x, e.mul(e.expm1(e.minimum(x, 0)), seluAlpha)), seluScale),
+export const selu: Unary = activation(
+  'selu',
+  (x) => e.mul(e.select(e.gt(x, 0), x, e.mul(e.expm1(x), seluAlpha)), seluScale),
+  (g, y) => [e.mul(g, e.select(e.gt(y, 0), seluScale, e.add(y, seluAlpha * seluScale)))],
 );
 
 /** `x` where positive, `alpha * (exp(x) - 1)` elsewhere. */
@@ -92,8 +96,66 @@ export function elu(x: Tensor, { alpha = 1 }: { alpha?: number } = {}): Tensor {
 const eluFn = rowFunction({
   name: 'elu',
   kind: 'float',
-  expr: (x: Expr, alpha: Expr) => e.select(e.gt(x, 0), x, e.mul(e.expm1(e.minimum(x, 0)), alpha)),
+  expr: (x: Expr, alpha: Expr) => e.select(e.gt(x, 0), x, e.mul(e.expm1(x), alpha)),
 });
+
+/** Continuously differentiable ELU: `max(0, x) + min(0, alpha (exp(x / alpha) - 1))` (Barron 2017). */
+export function celu(x: Tensor, { alpha = 1 }: { alpha?: number } = {}): Tensor {
+  if (alpha === 0) throw new Error('celu: alpha must not be 0');
+  return celuFn(x, alpha);
+}
+const celuFn = rowFunction({
+  name: 'celu',
+  kind: 'float',
+  expr: (x: Expr, alpha: Expr) => e.select(e.gt(x, 0), x, e.mul(e.expm1(e.div(x, alpha)), alpha)),
+});
+
+/** `x - tanh(x)`. */
+export const tanhshrink: Unary = activation('tanhshrink', (x) => e.sub(x, e.tanh(x)));
+
+/** `x` where `|x| > lambd`, else 0. */
+export function hardshrink(x: Tensor, { lambd = 0.5 }: { lambd?: number } = {}): Tensor {
+  return hardshrinkFn(x, lambd);
+}
+const hardshrinkFn = rowFunction({
+  name: 'hardshrink',
+  kind: 'float',
+  expr: (x: Expr, lambd: Expr) => e.select(e.le(e.abs(x), lambd), 0, x),
+});
+
+/** `x - lambd` above `lambd`, `x + lambd` below `-lambd`, else 0. */
+export function softshrink(x: Tensor, { lambd = 0.5 }: { lambd?: number } = {}): Tensor {
+  return softshrinkFn(x, lambd);
+}
+const softshrinkFn = rowFunction({
+  name: 'softshrink',
+  kind: 'float',
+  expr: (x: Expr, lambd: Expr) => e.select(e.gt(x, lambd), e.sub(x, lambd), e.select(e.lt(x, e.neg(lambd)), e.add(x, lambd), e.mul(x, 0))),
+});
+
+const preluFn = rowFunction({
+  name: 'prelu',
+  kind: 'float',
+  expr: (x: Expr, slope: Expr) => e.select(e.gt(x, 0), x, e.mul(x, slope)),
+});
+
+/** Learned leaky ReLU (He et al. 2015): one slope, or one per channel (dim 1). */
+export function prelu(x: Tensor, weight: Tensor): Tensor {
+  const n = weight.numel();
+  if (weight.ndim > 1 || (n !== 1 && n !== x.shape[1])) {
+    throw new Error(`prelu: weight must hold 1 value or one per channel of ${showShape(x.shape)}, got shape ${showShape(weight.shape)}`);
+  }
+  return preluFn(x, reshape(weight, n === 1 ? [] : [n, ...x.shape.slice(2).map(() => 1)]));
+}
+
+/** Gated linear unit (Dauphin et al. 2016): halves along `dim`, the first times the sigmoid of the second. */
+export function glu(x: Tensor, dim = -1): Tensor {
+  const d = normalizeDim('glu', dim, x.ndim);
+  if (x.ndim === 0 || (x.shape[d] as number) % 2 !== 0) throw new Error(`glu: dim ${dim} of shape ${showShape(x.shape)} must be even`);
+  const [a, b] = chunk(x, 2, d) as [Tensor, Tensor];
+  return gluFn(a, b);
+}
+const gluFn = rowFunction({ name: 'glu', kind: 'float', expr: (a: Expr, b: Expr) => e.mul(a, e.sigmoid(b)) });
 
 /** `log(1 + exp(beta x)) / beta`, and `x` where `beta x > threshold`. */
 export function softplus(x: Tensor, { beta = 1, threshold = 20 }: { beta?: number; threshold?: number } = {}): Tensor {

@@ -1,6 +1,7 @@
 import { runtime } from '../device/index.js';
 import { isInferenceMode, isGradEnabled } from '../autograd/mode.js';
-import { edgeOf, GradNode, SavedTensors } from '../autograd/node.js';
+import { edgeOf, geometryOf, GradNode, refreshView, SavedTensors } from '../autograd/node.js';
+import { primitives, type Geometry } from '../autograd/primitives.js';
 import { dtypeInfo } from '../kernels/dtype.js';
 import { differentiate } from '../kernels/expr-grad.js';
 import { e, input, inputsOf, substitute, type Expr } from '../kernels/expr.js';
@@ -24,7 +25,7 @@ export interface Pointwise {
   readonly params: readonly string[];
   /**
    * Gradient of input `i` as an expression over the inputs, then the output's gradient (index n) and the output (n + 1).
-   * Null where no gradient flows. Default: the symbolic derivative.
+   * Null where no gradient flows, a constant 0 for zeros. Default: the symbolic derivative.
    */
   readonly grads?: readonly (Expr | null)[];
 }
@@ -33,8 +34,8 @@ interface Gradient {
   readonly pointwise: Pointwise;
   /** For each input of `pointwise`: an input of the forward (0..n-1), the gradient (n) or the output (n + 1). */
   readonly reads: readonly number[];
-  /** The gradient is the incoming one as it is. */
-  readonly passes: boolean;
+  /** The gradient is the incoming one as it is, or zero throughout. */
+  readonly kind: 'pass' | 'zero' | 'computed';
 }
 
 const gradients = new WeakMap<Pointwise, (Gradient | null)[]>();
@@ -53,13 +54,12 @@ function makeGradient(op: Pointwise, i: number): Gradient | null {
   const expr = op.grads !== undefined ? (op.grads[i] ?? null) : e.mul(g, differentiate(op.expr, i));
   if (expr === null) return null;
   const reads = inputsOf(expr);
-  if (expr.op === 'const' && expr.value === 0) return null;
   const dtypes = reads.map((read) => (read < n ? (op.inputs[read] as DType) : op.dtype));
   const compact = substitute(expr, (index, type) => input(reads.indexOf(index), type));
   return {
     pointwise: { name: `${op.name}Backward`, expr: compact, inputs: dtypes, dtype: op.inputs[i] as DType, params: op.params },
     reads,
-    passes: expr === g && op.inputs[i] === op.dtype,
+    kind: expr.op === 'const' && expr.value === 0 ? 'zero' : expr === g && op.inputs[i] === op.dtype ? 'pass' : 'computed',
   };
 }
 
@@ -84,12 +84,12 @@ export function applyInPlace(op: Pointwise, inputs: readonly Tensor[], params: r
     throw new Error(`${op.name}: the result of shape ${showShape(shape)} does not fit the tensor of shape ${showShape(self.shape)} it is written to`);
   }
   const recording = isGradEnabled() && isFloatingPoint(self.dtype) && inputs.some((x) => x.requiresGrad);
-  if (isGradEnabled()) checkInPlace(op.name, self, recording);
+  if (isGradEnabled()) checkInPlace(op.name, self);
   if (self.isInference && !isInferenceMode()) {
     throw new Error(`${op.name}: a tensor made in inferenceMode cannot be changed outside it; clone() it first`);
   }
   const edges = recording ? inputs.map(edgeOf) : [];
-  const saved = recording ? saveFor(op, inputs, edges) : null;
+  const saved = recording ? saveFor(op, inputs, edges, undefined, true) : null;
   // A source that shares the memory would be read while it is written.
   const operands = inputs.map((x, i) => (i > 0 && x.storage === self.storage ? detachedCopy(x) : x));
   run(op, operands, params, self, 0);
@@ -102,25 +102,28 @@ export function applyInPlace(op: Pointwise, inputs: readonly Tensor[], params: r
 }
 
 /** @internal The rules of in-place writes to tensors that take part in autograd. */
-export function checkInPlace(name: string, self: Tensor, recording: boolean): void {
-  if (self.wantsGrad && self.isLeaf) {
-    throw new Error(`${name}: a leaf that requires grad cannot be changed in place while grad mode is on; wrap the change in noGrad()`);
-  }
-  if (recording && (self.isView || self.storage.recordedViews)) {
-    throw new Error(`${name}: memory that is shared with a view on the tape cannot be changed in place under grad mode; use the out-of-place form`);
+export function checkInPlace(name: string, self: Tensor): void {
+  const owner = self.viewBase ?? self;
+  if (owner.wantsGrad && owner.isLeaf) {
+    const what = owner === self ? 'a leaf that requires grad' : 'a view of a leaf that requires grad';
+    throw new Error(`${name}: ${what} cannot be changed in place while grad mode is on; wrap the change in noGrad()`);
   }
 }
 
 const copies = new Map<DType, Pointwise>();
 
-function detachedCopy(x: Tensor): Tensor {
-  let op = copies.get(x.dtype);
+function copyOf(dtype: DType): Pointwise {
+  let op = copies.get(dtype);
   if (op === undefined) {
-    op = { name: 'clone', expr: input(0, dtypeInfo[x.dtype].compute), inputs: [x.dtype], dtype: x.dtype, params: [] };
-    copies.set(x.dtype, op);
+    op = { name: 'clone', expr: input(0, dtypeInfo[dtype].compute), inputs: [dtype], dtype, params: [] };
+    copies.set(dtype, op);
   }
+  return op;
+}
+
+function detachedCopy(x: Tensor): Tensor {
   const out = Tensor.empty(x.shape, x.dtype, 'clone', layoutFor(x.shape, [x]));
-  run(op, [x], [], out, -1);
+  run(copyOf(x.dtype), [x], [], out, -1);
   return out;
 }
 
@@ -162,14 +165,20 @@ function run(op: Pointwise, inputs: readonly Tensor[], params: readonly number[]
   }
 }
 
-function saveFor(op: Pointwise, inputs: readonly Tensor[], edges: readonly unknown[], out?: Tensor): SavedTensors {
+function saveFor(op: Pointwise, inputs: readonly Tensor[], edges: readonly unknown[], out?: Tensor, overwritten = false): SavedTensors {
   const n = inputs.length;
   const wanted = new Set<number>();
   edges.forEach((edge, i) => {
     if (edge !== null) for (const read of gradientOf(op, i)?.reads ?? []) wanted.add(read);
   });
   const saved = new SavedTensors();
-  for (let i = 0; i < n; i++) saved.save(wanted.has(i) ? (inputs[i] as Tensor) : null);
+  for (let i = 0; i < n; i++) {
+    const source = wanted.has(i) ? (inputs[i] as Tensor) : null;
+    // What an in-place op reads of its own target is gone afterwards: the tape keeps a copy.
+    const copy = source !== null && overwritten && source.storage === (inputs[0] as Tensor).storage ? detachedCopy(source) : null;
+    saved.save(copy ?? source);
+    copy?.dispose();
+  }
   if (out !== undefined) saved.save(wanted.has(n + 1) ? out : null, 0);
   return saved;
 }
@@ -185,9 +194,38 @@ function record(op: Pointwise, inputs: readonly Tensor[], params: readonly numbe
 function recordInto(op: Pointwise, inputs: readonly Tensor[], params: readonly number[], self: Tensor, edges: Edges, saved: SavedTensors): void {
   const n = inputs.length;
   const usesOut = edges.some((edge, i) => edge !== null && gradientOf(op, i)?.reads.includes(n + 1));
-  const node = attach(op, inputs, params, edges, saved);
-  node.addOutput(self);
-  saved.save(usesOut ? self : null, 0);
+  const { viewBase: base } = self;
+  self.storage.epoch++;
+  if (base === null) {
+    const node = attach(op, inputs, params, edges, saved);
+    node.addOutput(self);
+    saved.save(usesOut ? self : null, 0);
+    return;
+  }
+  // The write changed part of the base: the base's new history passes the rest of its gradient on as it is.
+  saved.save(usesOut ? detachedCopy(self) : null);
+  const inner = attach(op, inputs, params, [edges[0] ?? { node: nowhere, index: 0 }, ...edges.slice(1)], saved);
+  const [place, slice] = [geometryOf(base), geometryOf(self)];
+  const node = new GradNode(op.name, [edgeOf(base), ...edges.slice(1)], saved, ([grad], needs) => {
+    if (!grad) return [];
+    const whole = cloneTo(grad, place);
+    const window = whole.alias(slice.shape, slice.strides, slice.offset - place.offset);
+    const [own, ...others] = inner.backward([window], needs);
+    launchPointwise(copyOf(grad.dtype), [own ?? primitives().zeros(slice.shape, grad.dtype)], [], window, true);
+    return [whole, ...others];
+  });
+  node.addOutput(base);
+  refreshView(self);
+}
+
+/** Stands in for the edge of an operand that had none, so that its gradient is computed all the same. */
+const nowhere = new GradNode('nowhere', [], null, () => [], -1);
+
+/** A copy of a gradient laid out as `place`, from element 0 of its storage on. */
+function cloneTo(grad: Tensor, place: Geometry): Tensor {
+  const out = Tensor.empty(place.shape, grad.dtype, 'clone', place.strides);
+  launchPointwise(copyOf(grad.dtype), [grad], [], out, false);
+  return out;
 }
 
 function attach(op: Pointwise, inputs: readonly Tensor[], params: readonly number[], edges: Edges, saved: SavedTensors): GradNode {
@@ -202,7 +240,8 @@ function attach(op: Pointwise, inputs: readonly Tensor[], params: readonly numbe
       const gradient = gradientOf(op, i);
       if (gradient === null) return null;
       const shape = shapes[i] as readonly number[];
-      if (gradient.passes) return sumTo(grad, shape);
+      if (gradient.kind === 'pass') return sumTo(grad, shape);
+      if (gradient.kind === 'zero') return primitives().zeros(shape, op.inputs[i] as DType);
       const full = applyPointwise(gradient.pointwise, gradient.reads.map((read) => sources[read] as Tensor), params);
       return sameShape(full.shape, shape) ? full : scoped(op.name, () => sumTo(full, shape));
     });

@@ -13,7 +13,7 @@ import { e, input, type Expr } from '../kernels/expr.js';
 import { contiguousStrides, numel, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { launchPointwise, type Pointwise } from './apply.js';
-import { copyAs } from './copy.js';
+import { copyAs, copyInto } from './copy.js';
 import { add, mul, neg, rsqrt, sub } from './pointwise.js';
 import { mean, sumDims } from './reduce.js';
 import { rowFunction } from './row.js';
@@ -84,10 +84,14 @@ const trainingOp: (x: Tensor, weight: Tensor | null, bias: Tensor | null, runnin
       dispatch(channelMomentsPartial(target, state), [x, partials]);
       const stats = Tensor.empty([4, channels], 'float32', 'batchNorm (statistics)');
       const affine = weight !== null && bias !== null ? [rowMajor(weight), rowMajor(bias)] : [];
-      const running = runningMean !== null && runningVar !== null ? [runningMean, runningVar] : [];
+      const targets = runningMean !== null && runningVar !== null ? [runningMean, runningVar] : [];
+      const running = targets.map(rowMajor);
       const finish = { ...state, affine: affine.length > 0, running: running.length > 0 };
       dispatch(channelMomentsFinish(target, finish, eps, momentum), [partials, stats, ...affine, ...running]);
-      for (const tensor of running) tensor.storage.bumpVersion('batchNorm');
+      targets.forEach((tensor, i) => {
+        if (running[i] !== tensor) copyInto(tensor, running[i] as Tensor);
+        tensor.storage.bumpVersion('batchNorm');
+      });
       const y = Tensor.empty(x.shape, 'float32', 'batchNorm', x.strides);
       launchPointwise(normalised, [asRows(x, state), row(stats, 2, channels), row(stats, 3, channels)], [], asRows(y, state), false);
       ctx.save(x, stats, ctx.needs[0] ? weight : null);

@@ -9,7 +9,7 @@ import { fillInto } from './copy.js';
 import { add } from './pointwise.js';
 import { sumDims } from './reduce.js';
 import { channelsLast, elemOf, emptyResult, planLimits, rowMajor, runPlan } from './run-plan.js';
-import { reshape } from './view.js';
+import { reshape, squeeze, unsqueeze } from './view.js';
 
 /** One number for both dims, or [height, width]. */
 export type Pair = number | readonly [number, number];
@@ -211,4 +211,30 @@ export const convTranspose2d: (x: Tensor, w: Tensor, b?: Tensor | null, options?
       if (b.ndim !== 1 || b.shape[0] !== cIn) throw new Error(`${op}: the result has ${cIn} channels, the bias has shape ${showShape(b.shape)}`);
       return add(y, reshape(b, [1, cIn, 1, 1]));
     }),
+);
+
+export interface Conv1dOptions {
+  stride?: number;
+  padding?: number | 'same' | 'valid';
+  dilation?: number;
+  groups?: number;
+}
+
+/** `torch.nn.functional.conv1d`: `x` [N, Cin, L] (or [Cin, L]) with `w` [Cout, Cin / groups, k], as a convolution of height 1. */
+export const conv1d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: Conv1dOptions) => Tensor = defineComposite(
+  'conv1d',
+  (x: Tensor, w: Tensor, b: Tensor | null = null, options: Conv1dOptions = {}): Tensor => {
+    if (x.ndim < 2 || x.ndim > 3 || w.ndim !== 3) {
+      throw new Error(`conv1d: expected an input of shape [N, C, L] (or [C, L]) and a weight of 3 dims, got ${showShape(x.shape)} and ${showShape(w.shape)}`);
+    }
+    const { stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
+    const flat = (size: number): readonly [number, number] => [1, size];
+    const y = conv2d(unsqueeze(x, -2), unsqueeze(w, -2), b, {
+      stride: flat(stride),
+      padding: typeof padding === 'number' ? [0, padding] : padding,
+      dilation: flat(dilation),
+      groups,
+    });
+    return squeeze(y, -2);
+  },
 );

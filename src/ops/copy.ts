@@ -1,5 +1,6 @@
 import { defineOp } from '../autograd/define.js';
 import { isGradEnabled } from '../autograd/mode.js';
+import type { Geometry } from '../autograd/primitives.js';
 import { dtypeInfo } from '../kernels/dtype.js';
 import { e, input, param, type Expr } from '../kernels/expr.js';
 import { isDType, isFloatingPoint, type DType } from '../tensor/dtype.js';
@@ -118,7 +119,7 @@ export function copy_(self: Tensor, source: Tensor): Tensor {
     throw new Error(`copy_: a source of shape ${showShape(source.shape)} does not fit a tensor of shape ${showShape(self.shape)}`);
   }
   if (!isGradEnabled() || !(self.requiresGrad || source.requiresGrad)) {
-    if (isGradEnabled()) checkInPlace('copy_', self, false);
+    if (isGradEnabled()) checkInPlace('copy_', self);
     const safe = source.storage === self.storage ? clone(source) : source;
     copyInto(self, safe);
     if (safe !== source) safe.dispose();
@@ -135,7 +136,7 @@ export function copy_(self: Tensor, source: Tensor): Tensor {
       inputs: [self.dtype, source.dtype],
       dtype: self.dtype,
       params: [],
-      grads: [null, isFloatingPoint(source.dtype) ? input(2) : null],
+      grads: [e.const(0), isFloatingPoint(source.dtype) ? input(2) : null],
     };
     copyInPlace.set(key, op);
   }
@@ -160,19 +161,32 @@ export function fillInto(target: Tensor, value: number, exact = true): void {
   launchPointwise(fillOp(target.dtype), [], [target.dtype === 'bool' ? Number(value !== 0) : value], target, exact);
 }
 
+const fillInPlace = new Map<DType, Pointwise>();
+
 /** `torch.Tensor.fill_`. */
 export function fill_(self: Tensor, value: number | boolean): Tensor {
-  if (isGradEnabled()) checkInPlace('fill_', self, self.requiresGrad);
+  if (isGradEnabled() && self.requiresGrad) {
+    checkInPlace('fill_', self);
+    let op = fillInPlace.get(self.dtype);
+    if (op === undefined) fillInPlace.set(self.dtype, (op = { ...fillOp(self.dtype), name: 'fill_', inputs: [self.dtype], grads: [e.const(0)] }));
+    return applyInPlace(op, [self], [Number(value)]);
+  }
   fillInto(self, Number(value));
   self.storage.bumpVersion('fill_');
-  // The old contents no longer matter to anything downstream.
-  self.node = null;
   return self;
 }
 
 /** `torch.Tensor.zero_`. */
 export function zero_(self: Tensor): Tensor {
   return fill_(self, 0);
+}
+
+/** @internal See {@link Primitives}. */
+export function placeSlice(grad: Tensor, base: Geometry, slice: Geometry): Tensor {
+  const out = Tensor.empty(base.shape, grad.dtype, 'view', base.strides);
+  fillInto(out, 0, false);
+  copyInto(out.alias(slice.shape, slice.strides, slice.offset - base.offset), grad);
+  return out;
 }
 
 /** @internal A dense copy in the memory order of `like`. */

@@ -3,7 +3,7 @@ import { isDType, type DType } from '../tensor/dtype.js';
 import { numel, showShape, type Shape } from '../tensor/shape.js';
 import { isTensor } from '../tensor/scope.js';
 import { Tensor, type NestedArray } from '../tensor/tensor.js';
-import { cloneLike, fillInto } from './copy.js';
+import { cloneLike, fillInto, placeSlice } from './copy.js';
 
 export interface CreationOptions {
   /** Default: float32, or what the values say (`tensor`, `arange`, `full`). */
@@ -197,5 +197,5 @@ export function eye(n: number, m: number | CreationOptions = n, options: Creatio
 
 /** @internal Wires creation into the tape, which is below this room. */
 export function installPrimitives(ops: { add(a: Tensor, b: Tensor): Tensor; hasNaN(x: Tensor): Tensor }): void {
-  registerPrimitives({ ...ops, cloneLike, onesLike: (x) => onesLike(x), zeros: (shape, dtype) => filled(shape, dtype, 0, 'zeros') });
+  registerPrimitives({ ...ops, cloneLike, placeSlice, onesLike: (x) => onesLike(x), zeros: (shape, dtype) => filled(shape, dtype, 0, 'zeros') });
 }

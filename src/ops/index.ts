@@ -33,6 +33,7 @@ installPrimitives({
 });
 
 export * from './creation.js';
+export { cat, stack } from './join.js';
 export * from './random.js';
 export * from './tensor-ops.js';
 export { where } from './where.js';

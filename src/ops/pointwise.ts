@@ -1,4 +1,5 @@
 import { e, type Expr } from '../kernels/expr.js';
+import { isTensor } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { inPlaceFunction, rowFunction, type Operand, type Row } from './row.js';
 
@@ -96,6 +97,11 @@ export const maximum: Binary = rowFunction(binary('maximum', 'promote', (x, y) =
 
 /** `torch.minimum`; NaN wins, ties share the gradient. */
 export const minimum: Binary = rowFunction(binary('minimum', 'promote', (x, y) => (x.type === 'bool' ? e.and(x, y) : e.minimum(x, y)))) as Binary;
+
+/** `torch.xlogy`: `x * log(y)`, and 0 where x is 0 (unless y is NaN). */
+export const xlogy: Binary = rowFunction(
+  binary('xlogy', 'float', (x, y) => e.select(e.and(e.eq(x, 0), e.not(e.isNan(y))), 0, e.mul(x, e.log(y)))),
+) as Binary;
 
 /** `torch.atan2`. */
 export const atan2: Binary = rowFunction(binary('atan2', 'float', (x, y) => e.atan2(x, y))) as Binary;
@@ -209,6 +215,9 @@ export interface ClampOptions {
   max?: Operand | null;
 }
 
+/** `clamp(x, min, max)` or `clamp(x, { min, max })`. */
+export type Clamp = (x: Tensor, min?: Operand | ClampOptions | null, max?: Operand | null) => Tensor;
+
 const clampBothRow: Row = { name: 'clamp', kind: 'promote', expr: (x: Expr, lo: Expr, hi: Expr) => e.clamp(x, lo, hi) };
 const clampLowRow: Row = {
   name: 'clamp',
@@ -225,8 +234,10 @@ const clampHighRow: Row = {
 
 type ClampFn = (x: Tensor, ...bounds: Operand[]) => Tensor;
 
-function clampWith(both: ClampFn, low: ClampFn, high: ClampFn): (x: Tensor, options: ClampOptions) => Tensor {
-  return (x, { min = null, max = null }) => {
+function clampWith(both: ClampFn, low: ClampFn, high: ClampFn): Clamp {
+  return (x, first = null, second = null) => {
+    const named = typeof first === 'object' && first !== null && !isTensor(first);
+    const { min = null, max = null } = named ? first : { min: first, max: second };
     if (min !== null && max !== null) return both(x, min, max);
     if (min !== null) return low(x, min);
     if (max !== null) return high(x, max);
@@ -235,7 +246,7 @@ function clampWith(both: ClampFn, low: ClampFn, high: ClampFn): (x: Tensor, opti
 }
 
 /** `torch.clamp` between `min` and `max` (numbers or tensors; at least one); the gradient on a bound is passed on. */
-export const clamp: (x: Tensor, options: ClampOptions) => Tensor = clampWith(
+export const clamp: Clamp = clampWith(
   rowFunction(clampBothRow),
   rowFunction(clampLowRow),
   rowFunction(clampHighRow),
@@ -288,7 +299,7 @@ export function lerp_(x: Tensor, end: Tensor, weight: Operand): Tensor {
   return lerpInto(x, end, weight);
 }
 /** `torch.Tensor.clamp_`. */
-export const clamp_: (x: Tensor, options: ClampOptions) => Tensor = clampWith(
+export const clamp_: Clamp = clampWith(
   inPlaceFunction(clampBothRow),
   inPlaceFunction(clampLowRow),
   inPlaceFunction(clampHighRow),

@@ -12,8 +12,8 @@ export class Storage {
   version = 0;
   /** The op that made the current contents, for error messages. */
   writer: string;
-  /** A view of these contents was recorded on the tape; in-place writes would leave its gradient behind. */
-  recordedViews = false;
+  /** Counts recorded in-place writes: a view whose count lags behind takes its place on the tape anew from its base. */
+  epoch = 0;
   /** Copies derived from these contents (packed weights, ...), dropped when the version moves on. */
   derived: Map<string, { version: number; storage: Storage }> | null = null;
 

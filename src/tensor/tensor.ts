@@ -1,5 +1,5 @@
 import { runtime, type DeviceBuffer } from '../device/index.js';
-import type { GradNode } from '../autograd/node.js';
+import { refreshView, type GradNode } from '../autograd/node.js';
 import { bytesPerElement, decode, encode, isFloatingPoint, type DType, type TypedArray } from './dtype.js';
 import { unwatch, watch } from './lifetime.js';
 import { currentScope, tensorBrand } from './scope.js';
@@ -47,7 +47,8 @@ export class Tensor {
   /** @internal */ accumulator: GradNode | null = null;
   /** @internal */ hooks: TensorHook[] | null = null;
   /** @internal */ keepsGrad = false;
-  /** @internal */ isView = false;
+  /** @internal The tensor this one is a differentiable view of. */ viewBase: Tensor | null = null;
+  /** @internal `storage.epoch` when `node` was last set from the base. */ viewEpoch = 0;
   /** @internal */ isInference = false;
   /** @internal */ scopeMark = 0;
   /** @internal */ isKept = false;
@@ -91,9 +92,7 @@ export class Tensor {
 
   /** @internal Another handle on the same memory. */
   alias(shape: Shape = this.shape, strides: readonly number[] = this.strides, offset = this.offset): Tensor {
-    const result = new Tensor(this.storage, shape, this.dtype, { strides, offset });
-    result.isView = true;
-    return result;
+    return new Tensor(this.storage, shape, this.dtype, { strides, offset });
   }
 
   /** @internal The live storage; throws when the tensor was freed. */
@@ -158,6 +157,7 @@ export class Tensor {
   // ---- autograd state
 
   get requiresGrad(): boolean {
+    if (this.viewBase !== null) refreshView(this);
     return this.wantsGrad || this.node !== null;
   }
 

@@ -1,0 +1,247 @@
+import { defineComposite, defineOp } from '../autograd/define.js';
+import { promoteTypes } from '../tensor/dtype.js';
+import { channelsLastStrides, isChannelsLast, normalizeDim, showShape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { clone, copyInto, fillInto, to } from './copy.js';
+import { arange } from './creation.js';
+import { ge, le } from './compare.js';
+import { indexSelect } from './indexing.js';
+import { add } from './pointwise.js';
+import { expand, narrow, reshape, unsqueeze } from './view.js';
+import { where } from './where.js';
+
+/* Ops that lay tensors beside each other, around themselves, or repeat them. */
+
+/** @internal The part of `out` from `start` on along `dim`, for writing. */
+const part = (out: Tensor, dim: number, start: number, length: number): Tensor =>
+  out.alias(
+    out.shape.map((size, i) => (i === dim ? length : size)),
+    out.strides,
+    out.offset + start * (out.strides[dim] as number),
+  );
+
+const catOp: (tensors: readonly Tensor[], dim: number) => Tensor = defineOp<[readonly Tensor[], number], Tensor, { dim: number; sizes: readonly number[] }>({
+  name: 'cat',
+  forward(ctx, tensors, dim) {
+    const first = tensors[0] as Tensor;
+    const sizes = tensors.map((x) => x.shape[dim] as number);
+    ctx.state = { dim, sizes };
+    const shape = first.shape.map((size, i) => (i === dim ? sizes.reduce((a, b) => a + b, 0) : size));
+    const images = tensors.every((x) => isChannelsLast(x.shape, x.strides) && !x.isContiguous());
+    const out = Tensor.empty(shape, first.dtype, 'cat', images ? channelsLastStrides(shape) : undefined);
+    let at = 0;
+    tensors.forEach((x, i) => {
+      if (x.numel() > 0) copyInto(part(out, dim, at, sizes[i] as number), x);
+      at += sizes[i] as number;
+    });
+    return out;
+  },
+  backward(ctx, grad) {
+    const { dim, sizes } = ctx.state;
+    let at = 0;
+    return sizes.map((size) => {
+      const start = at;
+      at += size;
+      return () => narrow(grad, dim, start, size);
+    });
+  },
+});
+
+/** `torch.cat`: tensors one after the other along `dim`; their other sizes must agree. dtypes are promoted. */
+export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
+  const given = tensors.filter((x) => !(x.ndim === 1 && x.shape[0] === 0 && tensors.some((y) => y.ndim !== 1)));
+  const first = given[0];
+  if (first === undefined) throw new Error('cat: expected at least one tensor');
+  if (first.ndim === 0) throw new Error('cat: zero-dim tensors cannot be joined; use stack');
+  const d = normalizeDim('cat', dim, first.ndim);
+  for (const x of given) {
+    if (x.ndim !== first.ndim || x.shape.some((size, i) => i !== d && size !== first.shape[i])) {
+      throw new Error(`cat: shapes ${given.map((t) => showShape(t.shape)).join(', ')} differ outside dim ${dim}`);
+    }
+  }
+  const dtype = given.map((x) => x.dtype).reduce(promoteTypes);
+  return catOp(given.map((x) => to(x, dtype)), d);
+}
+
+/** `torch.stack`: tensors of one shape along a new dim. */
+export const stack: (tensors: readonly Tensor[], dim?: number) => Tensor = defineComposite('stack', (tensors: readonly Tensor[], dim = 0): Tensor => {
+  const first = tensors[0];
+  if (first === undefined) throw new Error('stack: expected at least one tensor');
+  for (const x of tensors) {
+    if (showShape(x.shape) !== showShape(first.shape)) throw new Error(`stack: shapes ${tensors.map((t) => showShape(t.shape)).join(', ')} must all be equal`);
+  }
+  const d = normalizeDim('stack', dim, first.ndim + 1);
+  return cat(tensors.map((x) => unsqueeze(x, d)), d);
+});
+
+export type PadMode = 'constant' | 'reflect' | 'replicate' | 'circular';
+
+export interface PadOptions {
+  mode?: PadMode;
+  /** What `constant` fills with. Default 0. */
+  value?: number;
+}
+
+interface PadState {
+  readonly low: readonly number[];
+  readonly shape: readonly number[];
+}
+
+const padOp: (x: Tensor, low: readonly number[], high: readonly number[], value: number) => Tensor = defineOp<
+  [Tensor, readonly number[], readonly number[], number],
+  Tensor,
+  PadState
+>({
+  name: 'pad',
+  forward(ctx, x, low, high, value) {
+    ctx.state = { low, shape: x.shape };
+    const shape = x.shape.map((size, i) => size + (low[i] as number) + (high[i] as number));
+    const out = Tensor.empty(shape, x.dtype, 'pad', isChannelsLast(x.shape, x.strides) ? channelsLastStrides(shape) : undefined);
+    if (out.numel() > 0) fillInto(out, value, false);
+    let inside = out;
+    shape.forEach((_, i) => (inside = part(inside, i, low[i] as number, x.shape[i] as number)));
+    if (x.numel() > 0) copyInto(inside, x);
+    return out;
+  },
+  backward(ctx, grad) {
+    const { low, shape } = ctx.state;
+    return [() => low.reduce((g, start, i) => narrow(g, i, start, shape[i] as number), grad)];
+  },
+});
+
+/** Source positions along one dim for the modes that repeat the input. */
+function sourceIndices(mode: PadMode, size: number, low: number, high: number): number[] {
+  return Array.from({ length: size + low + high }, (_, i) => {
+    const at = i - low;
+    if (mode === 'replicate') return Math.min(size - 1, Math.max(0, at));
+    if (mode === 'circular') return ((at % size) + size) % size;
+    const period = 2 * (size - 1);
+    const folded = period === 0 ? 0 : ((at % period) + period) % period;
+    return folded < size ? folded : period - folded;
+  });
+}
+
+/**
+ * `torch.nn.functional.pad`: `amounts` are pairs (before, after) for the last dim, then the one before it, and so on; negative amounts crop.
+ */
+export const pad: (x: Tensor, amounts: readonly number[], options?: PadOptions) => Tensor = defineComposite(
+  'pad',
+  (x: Tensor, amounts: readonly number[], { mode = 'constant', value = 0 }: PadOptions = {}): Tensor => {
+    if (amounts.length % 2 !== 0 || amounts.length / 2 > x.ndim || !amounts.every(Number.isInteger)) {
+      throw new Error(`pad: expected pairs of integers for at most ${x.ndim} dims of shape ${showShape(x.shape)}, got [${amounts.join(', ')}]`);
+    }
+    const low = x.shape.map(() => 0);
+    const high = x.shape.map(() => 0);
+    for (let i = 0; i < amounts.length / 2; i++) {
+      low[x.ndim - 1 - i] = amounts[2 * i] as number;
+      high[x.ndim - 1 - i] = amounts[2 * i + 1] as number;
+    }
+    x.shape.forEach((size, i) => {
+      const [a, b] = [low[i] as number, high[i] as number];
+      if (size + a + b < 0) throw new Error(`pad: [${amounts.join(', ')}] crops more than shape ${showShape(x.shape)} has`);
+      const most = mode === 'reflect' ? size - 1 : mode === 'circular' ? size : Infinity;
+      if (mode !== 'constant' && (Math.max(a, b) > most || size === 0)) throw new Error(`pad: mode '${mode}' cannot pad dim ${i} of shape ${showShape(x.shape)} by ${a} and ${b}`);
+    });
+    // Negative amounts crop first.
+    let out = x;
+    x.shape.forEach((size, i) => {
+      const [a, b] = [Math.min(0, low[i] as number), Math.min(0, high[i] as number)];
+      if (a < 0 || b < 0) out = narrow(out, i, -a, size + a + b);
+    });
+    const before = low.map((a) => Math.max(0, a));
+    const after = high.map((b) => Math.max(0, b));
+    if (mode === 'constant') return padOp(out, before, after, value);
+    if (!['reflect', 'replicate', 'circular'].includes(mode)) throw new Error(`pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got '${String(mode)}'`);
+    before.forEach((a, i) => {
+      const b = after[i] as number;
+      if (a > 0 || b > 0) out = indexSelect(out, i, indices(sourceIndices(mode, out.shape[i] as number, a, b)));
+    });
+    return out === x ? clone(x) : out;
+  },
+);
+
+const indices = (list: readonly number[]): Tensor => Tensor.fromHost(list, [list.length], 'int32');
+
+/** `torch.flip`: reverses the order along `dims` (a copy). */
+export const flip: (x: Tensor, dims: number | readonly number[]) => Tensor = defineComposite('flip', (x: Tensor, dims: number | readonly number[]): Tensor => {
+  const list = (typeof dims === 'number' ? [dims] : dims).map((d) => normalizeDim('flip', d, x.ndim));
+  if (new Set(list).size !== list.length) throw new Error(`flip: a dim appears twice in ${showShape(list)}`);
+  let out = x;
+  for (const d of list) {
+    const size = out.shape[d];
+    if (size !== undefined && size > 0) out = indexSelect(out, d, indices(Array.from({ length: size }, (_, i) => size - 1 - i)));
+  }
+  return out === x ? clone(x) : out;
+});
+
+/** `torch.roll`: shifts along `dims`, what falls off one end coming in at the other; without dims over the flattened tensor. */
+export const roll: (x: Tensor, shifts: number | readonly number[], dims?: number | readonly number[]) => Tensor = defineComposite(
+  'roll',
+  (x: Tensor, shifts: number | readonly number[], dims?: number | readonly number[]): Tensor => {
+    const by = typeof shifts === 'number' ? [shifts] : shifts;
+    if (dims === undefined) {
+      if (by.length !== 1) throw new Error('roll: several shifts need as many dims');
+      return reshape(roll(reshape(x, [-1]), by, [0]), x.shape);
+    }
+    const list = typeof dims === 'number' ? [dims] : dims;
+    if (list.length !== by.length) throw new Error(`roll: ${by.length} shifts for ${list.length} dims`);
+    let out = x;
+    list.forEach((dim, i) => {
+      const d = normalizeDim('roll', dim, x.ndim);
+      const size = out.shape[d] as number;
+      if (size === 0) return;
+      const shift = (((by[i] as number) % size) + size) % size;
+      if (shift !== 0) out = cat([narrow(out, d, size - shift, shift), narrow(out, d, 0, size - shift)], d);
+    });
+    return out === x ? clone(x) : out;
+  },
+);
+
+/** `torch.Tensor.repeat`: tiles the tensor; counts for new leading dims come first. */
+export const repeat: (x: Tensor, ...counts: number[] | [readonly number[]]) => Tensor = defineComposite(
+  'repeat',
+  (x: Tensor, ...args: number[] | [readonly number[]]): Tensor => {
+    const counts = (Array.isArray(args[0]) ? args[0] : args) as readonly number[];
+    const lead = counts.length - x.ndim;
+    if (lead < 0 || !counts.every((n) => Number.isInteger(n) && n >= 0)) {
+      throw new Error(`repeat: expected at least ${x.ndim} counts of 0 or more for shape ${showShape(x.shape)}, got [${counts.join(', ')}]`);
+    }
+    const shape = [...new Array<number>(lead).fill(1), ...x.shape];
+    const apart = shape.flatMap((size) => [1, size]);
+    const wide = shape.flatMap((size, i) => [counts[i] as number, size]);
+    const out = reshape(expand(reshape(x, apart), wide), shape.map((size, i) => size * (counts[i] as number)));
+    return out.storage === x.storage ? clone(out) : out;
+  },
+);
+
+/** `torch.tile`: {@link repeat} with missing counts taken as 1. */
+export function tile(x: Tensor, counts: readonly number[]): Tensor {
+  return repeat(x, [...new Array<number>(Math.max(0, x.ndim - counts.length)).fill(1), ...counts]);
+}
+
+/** `torch.repeat_interleave`: each element `repeats` times in a row along `dim` (or over the flattened tensor). */
+export const repeatInterleave: (x: Tensor, repeats: number, dim?: number | null) => Tensor = defineComposite(
+  'repeatInterleave',
+  (x: Tensor, repeats: number, dim: number | null = null): Tensor => {
+    if (!Number.isInteger(repeats) || repeats < 0) throw new Error(`repeatInterleave: repeats must be an integer of 0 or more, got ${repeats}`);
+    const source = dim === null ? reshape(x, [-1]) : x;
+    const d = normalizeDim('repeatInterleave', dim ?? 0, source.ndim);
+    const wide = [...source.shape.slice(0, d + 1), repeats, ...source.shape.slice(d + 1)];
+    const shape = source.shape.map((size, i) => (i === d ? size * repeats : size));
+    const out = reshape(expand(unsqueeze(source, d + 1), wide), shape);
+    return out.storage === x.storage ? clone(out) : out;
+  },
+);
+
+const triangle = (op: string, lower: boolean): ((x: Tensor, diagonal?: number) => Tensor) =>
+  defineComposite(op, (x: Tensor, diagonal = 0): Tensor => {
+    if (x.ndim < 2) throw new Error(`${op}: expected a matrix or a batch of them, got shape ${showShape(x.shape)}`);
+    const rows = unsqueeze(add(arange(x.shape[x.ndim - 2] as number), diagonal), 1);
+    const columns = arange(x.shape[x.ndim - 1] as number);
+    return where(lower ? le(columns, rows) : ge(columns, rows), x, 0);
+  });
+
+/** `torch.tril`: the lower triangle, zeros above `diagonal`. */
+export const tril: (x: Tensor, diagonal?: number) => Tensor = triangle('tril', true);
+/** `torch.triu`: the upper triangle, zeros below `diagonal`. */
+export const triu: (x: Tensor, diagonal?: number) => Tensor = triangle('triu', false);
