@@ -13,8 +13,6 @@ export interface Case {
   readonly raises?: boolean;
   readonly tolerance?: readonly [rtol: number, atol: number];
   readonly layouts?: readonly LayoutName[];
-  /** False where finite differences do not apply. */
-  readonly gradcheck?: boolean;
 }
 
 export type Numbers = Float32Array | Int32Array;

@@ -14,20 +14,22 @@ const isConvention = (row: Case): boolean =>
 const cost = ({ row, golden }: { row: Case; golden: Golden }): number =>
   (row.grad ?? []).reduce((sum, name) => sum + golden.inputs.get(name)!.data.length, 0);
 
+/** The largest case of an op that is small enough; undefined where there is nothing to differentiate. */
+function choose(cases: readonly { row: Case; golden: Golden }[]): { row: Case; golden: Golden } | undefined {
+  const candidates = cases
+    .filter(
+      ({ row, golden }) =>
+        row.grad !== undefined && !isConvention(row) && golden.cotangents.some((c) => c !== null),
+    )
+    .sort((a, b) => cost(b) - cost(a));
+  return candidates.find((candidate) => cost(candidate) <= elementLimit) ?? candidates[candidates.length - 1];
+}
+
 for (const family of loadFamilies()) {
+  const chosenCases = [...family.ops].map(([op, cases]) => ({ op, chosen: choose(cases) }));
+  if (chosenCases.every(({ chosen }) => chosen === undefined)) continue;
   describe(`${family.name}: tape against finite differences`, () => {
-    for (const [op, cases] of family.ops) {
-      const candidates = cases
-        .filter(
-          ({ row, golden }) =>
-            row.grad !== undefined &&
-            !isConvention(row) &&
-            row.gradcheck !== false &&
-            golden.cotangents.some((c) => c !== null),
-        )
-        .sort((a, b) => cost(b) - cost(a));
-      const chosen =
-        candidates.find((candidate) => cost(candidate) <= elementLimit) ?? candidates[candidates.length - 1];
+    for (const { op, chosen } of chosenCases) {
       if (chosen === undefined) continue;
       it(`${op} | ${chosen.row.name}`, async () => {
         const { row, golden } = chosen;
