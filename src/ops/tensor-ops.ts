@@ -17,5 +17,6 @@ export * from './pool.js';
 export * from './random-fill.js';
 export * from './reduce.js';
 export { crossEntropy, logSoftmax, nllLoss, softmax } from './softmax.js';
+export * from './scan.js';
 export * from './view.js';
 export { maskedFill, maskedFill_ } from './where.js';
