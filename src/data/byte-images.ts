@@ -1,4 +1,5 @@
-import { type Batched, checkIndex, type Dataset } from './dataset.js';
+import type { HostBatch } from './collate.js';
+import { checkIndex, type Dataset } from './dataset.js';
 import { type HostArray, planesToImage, type RGBImage } from './host.js';
 import { Random } from './random.js';
 import type { TransformFunction } from './transforms.js';
@@ -20,7 +21,9 @@ export interface ByteImageOptions<Sample> {
  * Labelled colour images of one size, held as bytes in planes (channel, row, column). A sample is `[image, label]`; the image is
  * float32 [3, height, width] unless a `transform` says otherwise.
  */
-export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> implements Dataset<[Sample, number]> {
+export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> implements Dataset<
+  [Sample, number]
+> {
   /** Class names, indexed by label. */
   abstract readonly classes: readonly string[];
   /** Number of images. */
@@ -28,7 +31,7 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
   readonly getBatch?: (
     indices: readonly number[],
     random: (index: number) => Random,
-  ) => Batched<[Sample, number]>;
+  ) => HostBatch<[Sample, number]>;
   private readonly transform: TransformFunction<RGBImage, Sample> | undefined;
   private readonly table: Float32Array;
   private readonly flip: boolean;
@@ -56,7 +59,7 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
     }
     if (transform === undefined) {
       this.getBatch = (indices, random) =>
-        this.buildBatch(indices, random) as unknown as Batched<[Sample, number]>;
+        this.buildBatch(indices, random) as unknown as HostBatch<[Sample, number]>;
     }
   }
 
@@ -129,8 +132,7 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
         const row = (channel * height + sourceY) * width;
         let sourceX = (mirrored ? width - 1 : 0) + right;
         for (let x = 0; x < width; x++, sourceX += step) {
-          out[to++] =
-            sourceX < 0 || sourceX >= width ? black : table[entries + source[row + sourceX]!]!;
+          out[to++] = sourceX < 0 || sourceX >= width ? black : table[entries + source[row + sourceX]!]!;
         }
       }
     }

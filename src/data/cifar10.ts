@@ -84,7 +84,9 @@ function checkFile({ name, bytes }: CIFAR10File): void {
     fail(
       `${bytes.length} bytes is not a multiple of ${recordBytes}: ${whole} whole records end at offset ${whole * recordBytes}, ` +
         `then ${bytes.length % recordBytes} bytes are left over. The download was probably cut off: download it again` +
-        (bytes.length % (recordBytes + 1) === 0 ? ' (the size fits CIFAR-100, which has two label bytes)' : ''),
+        (bytes.length % (recordBytes + 1) === 0
+          ? ' (the size fits CIFAR-100, which has two label bytes)'
+          : ''),
     );
   }
   for (let offset = 0; offset < bytes.length; offset += recordBytes) {

@@ -1,4 +1,4 @@
-import type { HostArray } from './host.js';
+import type { HostBatch } from './collate.js';
 import { Random } from './random.js';
 
 /**
@@ -12,21 +12,11 @@ export interface Dataset<T> {
    * Builds a whole batch at once (PyTorch's `__getitems__`), already stacked along a new first dimension.
    * `DataLoader` prefers it to `get` and `collate` where it is defined and no `collate` was given.
    */
-  readonly getBatch?: (indices: readonly number[], random: (index: number) => Random) => Batched<T>;
+  readonly getBatch?: (
+    indices: readonly number[],
+    random: (index: number) => Random,
+  ) => HostBatch<T> | Promise<HostBatch<T>>;
 }
-
-/** What stacking a list of `T` along a new first dimension gives, on the host. */
-export type Batched<T> = T extends number
-  ? HostArray
-  : T extends { readonly width: number; readonly height: number }
-    ? HostArray
-    : T extends HostArray<infer D>
-      ? HostArray<D>
-      : T extends readonly unknown[]
-        ? { [K in keyof T]: Batched<T[K]> }
-        : T extends object
-          ? { [K in keyof T]: Batched<T[K]> }
-          : T;
 
 /** Throws a RangeError that names the dataset unless `index` is an integer in 0 ... length - 1. */
 export function checkIndex(what: string, index: number, length: number): void {

@@ -23,7 +23,10 @@ let fallback: Random | undefined;
 export abstract class Transform<In, Out> {
   constructor() {
     const call = (input: In, random?: Random): Out =>
-      (call as unknown as Transform<In, Out>).forward(input, random ?? (fallback ??= new Random(entropySeed())));
+      (call as unknown as Transform<In, Out>).forward(
+        input,
+        random ?? (fallback ??= new Random(entropySeed())),
+      );
     return Object.setPrototypeOf(call, new.target.prototype) as Transform<In, Out>;
   }
 
@@ -274,7 +277,10 @@ export class Normalize extends Transform<HostArray<Float32Array>, HostArray<Floa
 }
 
 type AnyTransform = (input: never, random: Random) => unknown;
-type First<T extends readonly AnyTransform[]> = T extends readonly [infer F extends AnyTransform, ...unknown[]]
+type First<T extends readonly AnyTransform[]> = T extends readonly [
+  infer F extends AnyTransform,
+  ...unknown[],
+]
   ? Parameters<F>[0]
   : never;
 type Last<T extends readonly AnyTransform[]> = T extends readonly [...unknown[], infer L extends AnyTransform]

@@ -167,10 +167,12 @@ export const novelOutlines = {
   ),
   flower: union(
     circle(0, 0, 0.45),
-    ...tenths.filter((_, i) => i % 2 === 0).map((direction) => {
-      const [x, y] = scaled(direction, 0.62);
-      return circle(x, y, 0.38);
-    }),
+    ...tenths
+      .filter((_, i) => i % 2 === 0)
+      .map((direction) => {
+        const [x, y] = scaled(direction, 0.62);
+        return circle(x, y, 0.38);
+      }),
   ),
   house: polygon([
     [0, -1],

@@ -27,12 +27,20 @@ function direction(random: Random): readonly [cos: number, sin: number] {
   }
 }
 
+/** A random direction within about 40 degrees of upright. */
+function tilt(random: Random): readonly [cos: number, sin: number] {
+  for (;;) {
+    const [cos, sin] = direction(random);
+    if (cos > 0.77) return [cos, sin];
+  }
+}
+
 function randomColour(random: Random): Colour {
   return [random.float(), random.float(), random.float()];
 }
 
 /** Squared distance of two colours that the eye and the network can tell apart at a glance. */
-const contrast = 0.22;
+const contrast = 0.4;
 
 function squaredDistance(a: Colour, b: Colour): number {
   const red = a[0] - b[0];
@@ -99,7 +107,8 @@ const textures: Record<string, (random: Random) => Field> = {
     const frequency = random.uniform(1.6, 3.4);
     const phase = random.float();
     // A clipped triangle wave: stripes with edges about a pixel soft.
-    return (x, y) => clamp01(0.5 + 3 * (Math.abs(fraction((x * cos + y * sin) * frequency + phase) - 0.5) - 0.25) * 2);
+    return (x, y) =>
+      clamp01(0.5 + 3 * (Math.abs(fraction((x * cos + y * sin) * frequency + phase) - 0.5) - 0.25) * 2);
   },
   checker(random) {
     const [cos, sin] = direction(random);
@@ -154,7 +163,12 @@ function scrap(random: Random, pixel: number): Scrap {
   };
 }
 
-function scrapCoverage({ ax, ay, dx, dy, inverse, radius }: Scrap, x: number, y: number, pixel: number): number {
+function scrapCoverage(
+  { ax, ay, dx, dy, inverse, radius }: Scrap,
+  x: number,
+  y: number,
+  pixel: number,
+): number {
   const px = x - ax;
   const py = y - ay;
   const t = clamp01((px * dx + py * dy) * inverse);
@@ -177,21 +191,21 @@ export function renderShape(outline: Outline, random: Random, size: number, out:
   const pixel = 2 / size;
 
   const backFirst = randomColour(random);
-  const backSecond = nearbyColour(random, backFirst, 0.3);
+  const backSecond = nearbyColour(random, backFirst, 0.2);
   const backField = textures[random.pick(textureNames)]!(random);
   const fillFirst = contrastingColour(random, [backFirst, backSecond]);
   const fillName = random.pick(textureNames);
-  const fillSecond = contrastingColour(random, [backFirst, backSecond]);
+  const fillSecond = nearbyColour(random, fillFirst, 0.4);
   const fillField = textures[fillName]!(random);
 
-  const scale = random.uniform(0.42, 0.7);
+  const scale = random.uniform(0.5, 0.8);
   const stretch = random.uniform(0.88, 1.14);
-  const [cos, sin] = direction(random);
+  const [cos, sin] = tilt(random);
   const room = Math.max(1.02 - scale, 0.1);
   const centreX = random.uniform(-room, room);
   const centreY = random.uniform(-room, room);
 
-  const behind = Array.from({ length: random.integer(5) }, () => scrap(random, pixel));
+  const behind = Array.from({ length: random.integer(4) }, () => scrap(random, pixel));
   const before = Array.from({ length: random.chance(0.3) ? 1 : 0 }, () => scrap(random, pixel));
 
   const [lightX, lightY] = direction(random);

@@ -1,0 +1,12 @@
+/** Datasets, host-side transforms and the DataLoader. Files are read by `node/`, which only Node loads. */
+export { ByteImageDataset, type ByteImageOptions } from './byte-images.js';
+export { CIFAR10, type CIFAR10File, cifar10Classes, cifar10Statistics } from './cifar10.js';
+export { type Batch, defaultCollate, type HostBatch, stackSamples, toTensors } from './collate.js';
+export { ConcatDataset, type Dataset, randomSplit, Subset } from './dataset.js';
+export type { HostArray, HostData, RGBImage } from './host.js';
+export { DataLoader, type DataLoaderOptions, type Sampler } from './loader.js';
+export { Random } from './random.js';
+export { ShapesDataset, type ShapesOptions, shapesStatistics } from './shapes.js';
+export { TensorDataset } from './tensor-dataset.js';
+export * as transforms from './transforms.js';
+export type { Size, TransformFunction } from './transforms.js';

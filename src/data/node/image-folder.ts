@@ -1,0 +1,153 @@
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { checkIndex, type Dataset } from '../dataset.js';
+import type { RGBImage } from '../host.js';
+import { Random } from '../random.js';
+import type { TransformFunction } from '../transforms.js';
+import { readImage } from './image.js';
+
+/** File name endings that count as images, torchvision's `IMG_EXTENSIONS`; upper and lower case are alike. */
+export const imageExtensions: readonly string[] = [
+  '.jpg',
+  '.jpeg',
+  '.png',
+  '.ppm',
+  '.bmp',
+  '.pgm',
+  '.tif',
+  '.tiff',
+  '.webp',
+];
+
+export interface ImageFolderOptions<Sample> {
+  /** Makes a sample of an image, e.g. `new Compose([new Resize(256), new CenterCrop(224), new ToTensor()])`. Default: the image itself. */
+  readonly transform?: TransformFunction<RGBImage, Sample>;
+  /**
+   * What a file that cannot be decoded does: `throw` (default), or `skip`: the sample is `null`, `DataLoader` leaves it out of its
+   * batch, and `skipped` says why.
+   */
+  readonly onError?: 'throw' | 'skip';
+}
+
+/** Python's string order (by code point), which JavaScript's differs from outside the basic plane. */
+function byCodePoint(a: string, b: string): number {
+  const left = Array.from(a, (character) => character.codePointAt(0)!);
+  const right = Array.from(b, (character) => character.codePointAt(0)!);
+  for (let i = 0; i < Math.min(left.length, right.length); i++) {
+    if (left[i] !== right[i]) return left[i]! - right[i]!;
+  }
+  return left.length - right.length;
+}
+
+const isImageName = (name: string): boolean =>
+  imageExtensions.some((extension) => name.toLowerCase().endsWith(extension));
+
+interface Listing {
+  readonly folders: readonly string[];
+  readonly files: readonly string[];
+}
+
+/** Names in a folder, sorted, links followed. Entries that vanish or are broken links are left out. */
+function list(folder: string): Listing {
+  const folders: string[] = [];
+  const files: string[] = [];
+  for (const name of readdirSync(folder).sort(byCodePoint)) {
+    const entry = statSync(join(folder, name), { throwIfNoEntry: false });
+    if (entry?.isDirectory()) folders.push(name);
+    else if (entry?.isFile()) files.push(name);
+  }
+  return { folders, files };
+}
+
+/** All folders below and including `root`; `depth` ends a loop of links. */
+function foldersBelow(root: string, depth = 0): string[] {
+  if (depth > 32) throw new Error(`ImageFolder: ${root}: folders are nested too deep (a link to itself?)`);
+  return [root, ...list(root).folders.flatMap((name) => foldersBelow(join(root, name), depth + 1))];
+}
+
+/**
+ * Images in one folder per class (torchvision's `ImageFolder`): `root/ants/1.jpg`, `root/bees/2.png`, .... Classes are the sorted folder
+ * names; images are found at any depth, in torchvision's order. A sample is `[transform(image), label]`.
+ *
+ * @throws Error when the folder is missing, holds fewer than two classes, or a class holds no images
+ */
+export class ImageFolder<Sample = RGBImage> implements Dataset<[Sample, number] | null> {
+  /** Class names, sorted; the label is the position. */
+  readonly classes: readonly string[];
+  /** Path and label of every image. */
+  readonly samples: readonly (readonly [path: string, label: number])[];
+  /** Files that could not be decoded so far, with the reason (only with `onError: 'skip'`). */
+  readonly skipped = new Map<string, string>();
+  private readonly transform: TransformFunction<RGBImage, Sample> | undefined;
+  private readonly skip: boolean;
+
+  constructor(
+    readonly root: string,
+    options: ImageFolderOptions<Sample> = {},
+  ) {
+    this.transform = options.transform;
+    this.skip = options.onError === 'skip';
+    this.classes = findClasses(root);
+    this.samples = this.classes.flatMap((name, label) =>
+      foldersBelow(join(root, name))
+        .sort(byCodePoint)
+        .flatMap((folder) => list(folder).files.map((file) => join(folder, file)))
+        .filter(isImageName)
+        .map((path) => [path, label] as const),
+    );
+    const found = new Set(this.samples.map(([, label]) => label));
+    const empty = this.classes.filter((_, label) => !found.has(label));
+    if (empty.length > 0) {
+      throw new Error(
+        `ImageFolder: ${root}: no images for ${empty.length === 1 ? 'class' : 'classes'} ${empty.join(', ')}; ` +
+          `put images there (${imageExtensions.join(' ')}) or remove the folder`,
+      );
+    }
+  }
+
+  get length(): number {
+    return this.samples.length;
+  }
+
+  async get(index: number, random: Random = new Random(0, index)): Promise<[Sample, number] | null> {
+    checkIndex('ImageFolder', index, this.length);
+    const [path, label] = this.samples[index]!;
+    let image: RGBImage;
+    try {
+      image = await readImage(path);
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      // A missing decoder is no fault of the image.
+      if (reason.includes('npm install sharp')) throw cause;
+      if (!this.skip) {
+        throw new Error(`ImageFolder: ${reason}; replace or delete it, or pass { onError: 'skip' }`, {
+          cause,
+        });
+      }
+      this.skipped.set(path, reason);
+      return null;
+    }
+    // Without a transform, Sample is RGBImage.
+    const sample = this.transform === undefined ? (image as Sample) : this.transform(image, random);
+    return [sample, label];
+  }
+}
+
+function findClasses(root: string): readonly string[] {
+  const entry = statSync(root, { throwIfNoEntry: false });
+  if (entry === undefined) throw new Error(`ImageFolder: ${root}: no such folder`);
+  if (!entry.isDirectory())
+    throw new Error(`ImageFolder: ${root} is a file; give the folder of class folders`);
+  const { folders, files } = list(root);
+  const images = files.filter(isImageName).length;
+  const loose = images > 0 ? ` (${images} images lie directly in it; sort them into class folders)` : '';
+  const layout = `expected one folder per class, such as ${join(root, 'cats')} and ${join(root, 'dogs')}`;
+  if (folders.length === 0) throw new Error(`ImageFolder: ${root} has no class folders${loose}; ${layout}`);
+  if (folders.length === 1) {
+    throw new Error(
+      `ImageFolder: ${root} has only one class folder, ${folders[0]}${loose}; a classifier needs at least two: ${layout}` +
+        `. If ${folders[0]} holds the class folders, give that folder`,
+    );
+  }
+  return folders;
+}
