@@ -1,0 +1,78 @@
+import { runtime } from '../device/index.js';
+import { defineOp } from '../autograd/define.js';
+import { planScan } from '../kernels/scan.js';
+import { isFloatingPoint, type DType } from '../tensor/dtype.js';
+import { normalizeDim } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { eq, logicalAnd } from './compare.js';
+import { to } from './copy.js';
+import { div, mul } from './pointwise.js';
+import { planLimits, runPlan } from './run-plan.js';
+import { maskedFill, where } from './where.js';
+
+interface ScanState {
+  readonly dim: number;
+  readonly reverse: boolean;
+}
+
+type Scan = (x: Tensor, dim: number, reverse: boolean) => Tensor;
+
+function runScan(name: string, op: 'sum' | 'prod', x: Tensor, dim: number, reverse: boolean): Tensor {
+  const out = Tensor.empty(x.shape, isFloatingPoint(x.dtype) ? x.dtype : 'int32', name, x.isDense() ? x.strides : undefined);
+  if (out.numel() > 0) runPlan(name, planScan(runtime().target, { name, op, x, out, dim, reverse, ...planLimits() }), { x, out });
+  return out;
+}
+
+const cumsumOp: Scan = defineOp<[Tensor, number, boolean], Tensor, ScanState>({
+  name: 'cumsum',
+  forward(ctx, x, dim, reverse) {
+    ctx.state = { dim, reverse };
+    return runScan('cumsum', 'sum', x, dim, reverse);
+  },
+  backward: (ctx, grad) => [() => cumsumOp(grad, ctx.state.dim, !ctx.state.reverse)],
+});
+
+const cumprodOp: (x: Tensor, dim: number) => Tensor = defineOp<[Tensor, number], Tensor, number>({
+  name: 'cumprod',
+  forward(ctx, x, dim) {
+    ctx.state = dim;
+    const out = runScan('cumprod', 'prod', x, dim, false);
+    ctx.save(x, out);
+    return out;
+  },
+  backward(ctx, grad) {
+    const [x, out] = ctx.saved as [Tensor, Tensor];
+    const dim = ctx.state;
+    return [
+      () => {
+        // Before the first zero the sum of g * out behind each element, over the element; at it, the same with the zero taken out;
+        // behind it nothing, since every product there is zero.
+        const isZero = eq(x, 0);
+        const zerosSoFar = cumsumOp(to(isZero, 'int32'), dim, false);
+        const first = logicalAnd(isZero, eq(zerosSoFar, 1));
+        const without = cumprodOp(maskedFill(x, first, 1), dim);
+        const plain = div(cumsumOp(mul(grad, out), dim, true), maskedFill(x, isZero, 1));
+        const atFirst = cumsumOp(mul(grad, without), dim, true);
+        return where(eq(zerosSoFar, 0), plain, where(first, atFirst, 0));
+      },
+    ];
+  },
+});
+
+interface ScanOptions {
+  dtype?: DType;
+}
+
+/** `torch.cumsum`: running sums along `dim`; bool and integers give int32. */
+export function cumsum(x: Tensor, dim: number, { dtype }: ScanOptions = {}): Tensor {
+  const source = dtype === undefined ? x : to(x, dtype);
+  const d = normalizeDim('cumsum', dim, x.ndim);
+  return x.ndim === 0 ? to(source, { copy: true }) : cumsumOp(source, d, false);
+}
+
+/** `torch.cumprod`: running products along `dim`; bool and integers give int32. */
+export function cumprod(x: Tensor, dim: number, { dtype }: ScanOptions = {}): Tensor {
+  const source = dtype === undefined ? x : to(x, dtype);
+  const d = normalizeDim('cumprod', dim, x.ndim);
+  return x.ndim === 0 ? to(source, { copy: true }) : cumprodOp(source, d);
+}
