@@ -24,4 +24,6 @@ export * as nn from './nn/index.js';
 export * as optim from './optim/index.js';
 export * as formats from './formats/index.js';
 export * as models from './models/index.js';
+export { loadCheckpoint } from './formats/index.js';
 export { loadWeights, saveWeights } from './models/index.js';
+export * as data from './data/index.js';

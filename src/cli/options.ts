@@ -1,0 +1,52 @@
+import { InvalidArgumentError } from 'commander';
+
+/** Readers of option values: they return the value or throw commander's error, which becomes a usage error. */
+
+export function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text.trim()) || !Number.isSafeInteger(value) || value < 1) {
+    throw new InvalidArgumentError('It must be a whole number of 1 or more.');
+  }
+  return value;
+}
+
+export function seedNumber(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text.trim()) || !Number.isSafeInteger(value)) {
+    throw new InvalidArgumentError('It must be a whole number of 0 or more.');
+  }
+  return value;
+}
+
+export function nonNegative(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value) || value < 0) {
+    throw new InvalidArgumentError('It must be a number of 0 or more.');
+  }
+  return value;
+}
+
+export function positive(text: string): number {
+  const value = nonNegative(text);
+  if (value === 0) throw new InvalidArgumentError('It must be a number above 0.');
+  return value;
+}
+
+/** Three numbers, one for each of red, green and blue: `0.485,0.456,0.406`. */
+export function perChannel(text: string): number[] {
+  const values = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
+  if (values.length !== 3 || !values.every(Number.isFinite)) {
+    throw new InvalidArgumentError('It must be three numbers with commas between them, such as 0.485,0.456,0.406.');
+  }
+  return values;
+}
+
+/** Output numbers of a model: `310,309`. */
+export function indexList(text: string): number[] {
+  return text.split(',').map((part) => seedNumber(part.trim()));
+}
+
+/** Collects the values of an option that may be given again. */
+export function collect(value: string, previous: readonly string[] | undefined): string[] {
+  return [...(previous ?? []), value];
+}

@@ -1,0 +1,106 @@
+import { Command, CommanderError, Option } from 'commander';
+import { evaluateCommand, type EvalOptions } from './commands/eval.js';
+import { info, packageVersion } from './commands/info.js';
+import { inspect, type InspectOptions } from './commands/inspect.js';
+import type { Context } from './context.js';
+import { exitCodes, Interrupted, UsageError } from './errors.js';
+import * as read from './options.js';
+import { Output, type Streams } from './output.js';
+
+export interface RunOptions {
+  /** Default: the process's own. */
+  readonly streams?: Streams;
+  /** Aborting it is what Ctrl-C does. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Runs one command line, without the program's name: `run(['info', '--json'])`. Nothing here ends the process.
+ *
+ * @returns the exit status: 0, 1 for a failure, 2 for a wrong command line, 130 after an interruption
+ */
+export async function run(args: readonly string[], options: RunOptions = {}): Promise<number> {
+  const streams = options.streams ?? process;
+  const signal = options.signal ?? new AbortController().signal;
+  const outputs: Output[] = [];
+  const context = (json: boolean | undefined): Context => {
+    const output = new Output(streams, json ?? false);
+    outputs.push(output);
+    return { output, signal };
+  };
+  try {
+    await program(streams, context).parseAsync([...args], { from: 'user' });
+    return exitCodes.ok;
+  } catch (error) {
+    for (const output of outputs) output.end();
+    return report(error, streams);
+  }
+}
+
+function report(error: unknown, { stderr }: Streams): number {
+  // Commander has printed its message, or the help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  const message = error instanceof Error ? error.message : String(error);
+  stderr.write(`kindling: ${message}\n`);
+  if (process.env['KINDLING_DEBUG'] === '1' && error instanceof Error) {
+    for (let at: unknown = error; at instanceof Error; at = at.cause) stderr.write(`${at.stack ?? String(at)}\n`);
+  }
+  if (error instanceof Interrupted) return exitCodes.interrupted;
+  return error instanceof UsageError ? exitCodes.usage : exitCodes.failure;
+}
+
+type MakeContext = (json: boolean | undefined) => Context;
+interface Json {
+  readonly json?: boolean;
+}
+
+function program({ stdout, stderr }: Streams, context: MakeContext): Command {
+  const kindling = new Command('kindling')
+    .description('Train, fine-tune and run neural networks on WebGPU, without a GPU too.')
+    .version(packageVersion())
+    .showSuggestionAfterError()
+    .showHelpAfterError('(kindling --help lists the commands, kindling COMMAND --help its options)')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void stdout.write(text),
+      writeErr: (text) => void stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'kindling: ')),
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    });
+  const json = (): Option => new Option('--json', 'print one JSON document instead of text');
+
+  kindling
+    .command('info')
+    .description('show the adapter, its features and limits')
+    .addOption(json())
+    .action((options: Json) => info(context(options.json)));
+
+  kindling
+    .command('inspect')
+    .description('list what is in a weight file (.pth, .pt, .th, .safetensors)')
+    .argument('<file>')
+    .option('--key <key>', 'entry that holds the state dict; give it again for each level', read.collect)
+    .addOption(json())
+    .action((file: string, options: Json & InspectOptions) => inspect(context(options.json), file, options));
+
+  kindling
+    .command('eval')
+    .description('measure the accuracy of a model on labelled images')
+    .option('--model <name>', 'e.g. resnet50, cifar_resnet20; needed unless the weight file says it')
+    .requiredOption('--weights <file>', 'weight file')
+    .requiredOption('--data <path>', 'a .bin file of CIFAR-10, or a folder with one folder of images per class')
+    .option('--batch-size <n>', 'images at once', read.positiveInteger, 128)
+    .option('--num-classes <n>', 'outputs of the model; the weight file is asked otherwise', read.positiveInteger)
+    .option('--mean <r,g,b>', "what is subtracted from each channel (0 to 1); default: the model's", read.perChannel)
+    .option('--std <r,g,b>', 'what each channel is divided by then', read.perChannel)
+    .option('--classes <a,b,c>', 'use only these classes of the data, as outputs 0, 1, 2')
+    .option('--map <new=a,b;...>', 'make new classes of several of the data')
+    .option('--outputs <i,j,...>', "the model's output number for each class of the data", read.indexList)
+    .option('--predictions <file>', 'write the predicted class of each image, as a JSON array')
+    .option('--limit <n>', 'only the first n images', read.positiveInteger)
+    .addOption(json())
+    .action((options: Json & EvalOptions) => evaluateCommand(context(options.json), options));
+
+  return kindling;
+}
