@@ -211,7 +211,7 @@ function recordInto(op: Pointwise, inputs: readonly Tensor[], params: readonly n
     const whole = cloneTo(grad, place);
     const window = whole.alias(slice.shape, slice.strides, slice.offset - place.offset);
     const [own, ...others] = inner.backward([window], needs);
-    launchPointwise(copyOf(grad.dtype), [own ?? primitives().zeros(slice.shape, grad.dtype)], [], window, true);
+    if (own !== window) launchPointwise(copyOf(grad.dtype), [own ?? primitives().zeros(slice.shape, grad.dtype)], [], window, true);
     return [whole, ...others];
   });
   node.addOutput(base);

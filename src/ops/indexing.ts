@@ -7,7 +7,7 @@ import { ne } from './compare.js';
 import { clone, copyInto, fillInto, to } from './copy.js';
 import { mul } from './pointwise.js';
 import { planLimits, runPlan } from './run-plan.js';
-import { unsqueeze } from './view.js';
+import { reshape, unsqueeze } from './view.js';
 
 /*
  * Reading and writing by int32 indices. Sums go through their sources in order, so results are the same from run to run. Indices that were
@@ -208,7 +208,7 @@ const addRowsOp: (x: Tensor, index: Tensor, src: Tensor, dim: number, alpha: num
       const picked = mul(lookupOp(grad, index, dim, 'indexSelect', -1), alpha);
       if (skip < 0) return picked;
       const counted = to(ne(index, skip), 'float32');
-      return mul(picked, counted.reshape([...index.shape, ...grad.shape.slice(dim + 1).map(() => 1)]));
+      return mul(picked, reshape(counted, [...index.shape, ...grad.shape.slice(dim + index.ndim).map(() => 1)]));
     };
     return [() => grad, null, rows];
   },
@@ -220,7 +220,7 @@ export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
   if (index.ndim > 1) throw new Error(`indexSelect: index must have one dim, got shape ${showShape(index.shape)}`);
   const source = lift(x);
   const out = lookupOp(source, checkIndex('indexSelect', lift(index), source.shape[d] as number), d, 'indexSelect', -1);
-  return x.ndim === 0 ? out.reshape([]) : out;
+  return x.ndim === 0 ? reshape(out, []) : out;
 }
 
 /** `torch.index_add`: `x` with `alpha * src[i]` added at entry `index[i]` of `dim`. */
