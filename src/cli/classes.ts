@@ -20,7 +20,10 @@ export type ClassMap = ReadonlyMap<string, readonly string[]>;
 
 /** `bird,cat,dog`: keeps these classes, in this order. */
 export function parseClasses(spec: string): ClassMap {
-  return checked('--classes', names(spec, '--classes').map((name) => [name, [name]] as const));
+  return checked(
+    '--classes',
+    names(spec, '--classes').map((name) => [name, [name]] as const),
+  );
 }
 
 /** `animal=bird,cat;vehicle=ship,truck`: new classes and what they are made of. */
@@ -43,13 +46,16 @@ export function parseMap(spec: string): ClassMap {
 function names(list: string, option: string): string[] {
   const items = list.split(',').map((name) => name.trim());
   if (items.some((name) => name === '')) {
-    throw new UsageError(`${option}: '${list}' has an empty class name; write class names with commas between them`);
+    throw new UsageError(
+      `${option}: '${list}' has an empty class name; write class names with commas between them`,
+    );
   }
   return items;
 }
 
 function checked(option: string, entries: readonly (readonly [string, readonly string[]])[]): ClassMap {
-  if (entries.length < 2) throw new UsageError(`${option}: give at least two classes, there is nothing to tell apart in one`);
+  if (entries.length < 2)
+    throw new UsageError(`${option}: give at least two classes, there is nothing to tell apart in one`);
   const seen = new Set<string>();
   for (const member of entries.flatMap(([, members]) => members)) {
     if (seen.has(member)) throw new UsageError(`${option}: class '${member}' is named twice`);
@@ -74,7 +80,9 @@ export function applyClassMap(images: LabelledImages, map: ClassMap): LabelledIm
       if (old < 0) {
         const close = closeNames(member, images.classes).map((name) => `'${name}'`);
         const hint = close.length > 0 ? ` (did you mean ${close.join(' or ')}?)` : '';
-        throw new CliError(`${images.name}: there is no class '${member}'${hint}; there is ${shortList(images.classes)}`);
+        throw new CliError(
+          `${images.name}: there is no class '${member}'${hint}; there is ${shortList(images.classes)}`,
+        );
       }
       newLabel[old] = label;
     }

@@ -5,8 +5,16 @@ import type { ImageSample, LabelledImages } from './classes.js';
 import { CliError } from './errors.js';
 import type { InputRecipe } from './model.js';
 
-const { CenterCrop, Compose, Normalize, RandomCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, ToTensor } =
-  transforms;
+const {
+  CenterCrop,
+  Compose,
+  Normalize,
+  RandomCrop,
+  RandomHorizontalFlip,
+  RandomResizedCrop,
+  Resize,
+  ToTensor,
+} = transforms;
 
 export interface ImageOptions {
   /** Random crops and mirror images, other ones in each epoch. */
@@ -23,7 +31,9 @@ export async function openImages(
   options: ImageOptions = {},
 ): Promise<LabelledImages> {
   const entry = await stat(path).catch((cause: NodeJS.ErrnoException) => {
-    throw new CliError(`${path}: ${cause.code === 'ENOENT' ? 'no such file or folder' : cause.message}`, { cause });
+    throw new CliError(`${path}: ${cause.code === 'ENOENT' ? 'no such file or folder' : cause.message}`, {
+      cause,
+    });
   });
   const augment = options.augment ?? false;
   if (entry.isDirectory()) return openFolder(path, recipe, augment);
@@ -40,7 +50,10 @@ async function openCifar(path: string, recipe: InputRecipe, augment: boolean): P
   const { mean, std } = recipe;
   const data =
     recipe.size === 32
-      ? await loadCIFAR10(path, { normalize: { mean, std }, ...(augment ? { augment: { flip: true, padding: 4 } } : {}) })
+      ? await loadCIFAR10(path, {
+          normalize: { mean, std },
+          ...(augment ? { augment: { flip: true, padding: 4 } } : {}),
+        })
       : await loadCIFAR10(path, { transform: pipeline(recipe, augment) });
   const labels = Int32Array.from({ length: data.length }, (_, i) => data.label(i));
   return { name: path, dataset: data, classes: data.classes, labels };

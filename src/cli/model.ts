@@ -29,7 +29,10 @@ export function builderOf(modelName: string): ModelBuilder {
   const models = list();
   if (models.includes(modelName)) return get(modelName);
   const close = closeNames(modelName, models);
-  const hint = close.length > 0 ? `did you mean ${close.map((name) => `'${name}'`).join(' or ')}?` : 'there is no such model;';
+  const hint =
+    close.length > 0
+      ? `did you mean ${close.map((name) => `'${name}'`).join(' or ')}?`
+      : 'there is no such model;';
   throw new CliError(`--model '${modelName}': ${hint} Models: ${models.join(', ')}`);
 }
 

@@ -36,7 +36,9 @@ export function positive(text: string): number {
 export function perChannel(text: string): number[] {
   const values = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
   if (values.length !== 3 || !values.every(Number.isFinite)) {
-    throw new InvalidArgumentError('It must be three numbers with commas between them, such as 0.485,0.456,0.406.');
+    throw new InvalidArgumentError(
+      'It must be three numbers with commas between them, such as 0.485,0.456,0.406.',
+    );
   }
   return values;
 }

@@ -16,7 +16,8 @@ export function findHead(model: Module): Head {
   const layers = model.namedModules().filter(([, module]) => module.parameters(false).length > 0);
   const [path, layer] = layers.at(-1) ?? ['', null];
   if (layer instanceof Linear) return { path, layer };
-  const found = layer === null ? 'it has no weights' : `its last layer '${path}' is a ${layer.constructor.name}`;
+  const found =
+    layer === null ? 'it has no weights' : `its last layer '${path}' is a ${layer.constructor.name}`;
   const hint = layer instanceof Conv2d ? '; assign a new Conv2d yourself' : '';
   throw new Error(`findHead: ${model.constructor.name} does not end in a Linear layer: ${found}${hint}`);
 }

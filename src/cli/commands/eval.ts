@@ -34,7 +34,8 @@ export async function evaluateCommand(context: Context, options: EvalOptions): P
   const checkpoint = await loadCheckpoint(options.weights);
   const card = readCard(checkpoint);
   const modelName = options.model ?? card.model;
-  if (modelName === undefined) throw new UsageError(`--model is missing, and ${options.weights} does not say which it is for`);
+  if (modelName === undefined)
+    throw new UsageError(`--model is missing, and ${options.weights} does not say which it is for`);
   const input = inputRecipe(modelName, options, card);
 
   await init();
@@ -80,7 +81,8 @@ export async function evaluateCommand(context: Context, options: EvalOptions): P
 /** The new classes that the options ask for. */
 export function classMapOf(options: { readonly classes?: string; readonly map?: string }): ClassMap | null {
   const { classes, map } = options;
-  if (classes !== undefined && map !== undefined) throw new UsageError('--classes and --map exclude each other');
+  if (classes !== undefined && map !== undefined)
+    throw new UsageError('--classes and --map exclude each other');
   if (classes !== undefined) return parseClasses(classes);
   return map === undefined ? null : parseMap(map);
 }
@@ -100,8 +102,10 @@ export function inputRecipe(
   card: ModelCard,
 ): InputRecipe {
   const { mean, std } = options;
-  if ((mean === undefined) !== (std === undefined)) throw new UsageError('--mean and --std go together: give both or neither');
-  if (std?.some((value) => value <= 0)) throw new UsageError(`--std: every value must be above 0, got ${std.join(',')}`);
+  if ((mean === undefined) !== (std === undefined))
+    throw new UsageError('--mean and --std go together: give both or neither');
+  if (std?.some((value) => value <= 0))
+    throw new UsageError(`--std: every value must be above 0, got ${std.join(',')}`);
   const recipe = (card.model === modelName ? card.input : undefined) ?? recipeOf(modelName);
   return mean === undefined || std === undefined ? recipe : { ...recipe, mean, std };
 }
@@ -122,7 +126,8 @@ function labelledFor(
       );
     }
     const high = options.outputs.find((output) => output >= outputs);
-    if (high !== undefined) throw new UsageError(`--outputs: ${high} is out of range; the model has outputs 0 to ${outputs - 1}`);
+    if (high !== undefined)
+      throw new UsageError(`--outputs: ${high} is out of range; the model has outputs 0 to ${outputs - 1}`);
     return relabelled(images, Int32Array.from(options.outputs), classes);
   }
   if (classes.length !== outputs) {

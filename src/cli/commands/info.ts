@@ -16,7 +16,11 @@ const shownLimits = [
   'maxComputeWorkgroupsPerDimension',
 ];
 
-const byteLimits = new Set(['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComputeWorkgroupStorageSize']);
+const byteLimits = new Set([
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxComputeWorkgroupStorageSize',
+]);
 
 /** `kindling info`: the adapter that is used, and what it can do. */
 export async function info({ output }: Context): Promise<void> {
@@ -60,9 +64,15 @@ export async function info({ output }: Context): Promise<void> {
     ['subgroup size', report.subgroupSize === 0 ? 'unknown' : String(report.subgroupSize)],
     ['features', report.features.join(' ')],
     ...shownLimits.filter((name) => name in limits).map((name) => [name, limit(name)]),
-    ['memory', `${byteSize(memory.liveBytes)} live, ${byteSize(memory.pooledBytes)} pooled, ${byteSize(memory.peakBytes)} at peak`],
+    [
+      'memory',
+      `${byteSize(memory.liveBytes)} live, ${byteSize(memory.pooledBytes)} pooled, ${byteSize(memory.peakBytes)} at peak`,
+    ],
     ['start-up', `${seconds.toFixed(2)} s`],
-    ['versions', `kindling ${versions.kindling}, webgpu ${versions.webgpu ?? '(from the system)'}, Node ${versions.node}`],
+    [
+      'versions',
+      `kindling ${versions.kindling}, webgpu ${versions.webgpu ?? '(from the system)'}, Node ${versions.node}`,
+    ],
     ['system', versions.platform],
   ];
   if (!output.json) for (const line of table(rows.filter(([, value]) => value !== ''))) output.line(line);

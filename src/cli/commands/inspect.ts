@@ -47,7 +47,12 @@ export async function inspect({ output }: Context, file: string, options: Inspec
   if (report.key.length > 0) output.line(`state dict at '${report.key.join('.')}'`);
   if (report.strippedPrefix !== null) output.line(`prefix '${report.strippedPrefix}' taken off every key`);
   output.line();
-  const rows = tensors.map(({ name, dtype, shape, count }) => [name, dtype, `[${shape.join(', ')}]`, grouped(count)]);
+  const rows = tensors.map(({ name, dtype, shape, count }) => [
+    name,
+    dtype,
+    `[${shape.join(', ')}]`,
+    grouped(count),
+  ]);
   for (const line of table([['tensor', 'dtype', 'shape', 'values'], ...rows], [3])) output.line(line);
   output.line();
   const { totals } = report;
