@@ -66,7 +66,7 @@ export function convParams(s: Pick<ConvSpec, 'scatter' | 'epilogue'>): ParamFiel
 /** Declares the position and image base of left load `i`. */
 function positionSetup(s: ConvSpec, i: number): string {
   const lines = [
-    `  let m${i} = ${leftRow(s.tile, i)};`,
+    `  let m${i} = ${leftRow(s.tile, 'k', i)};`,
     `  let mc${i} = min(m${i}, p.rows - 1u);`,
     `  let q${i} = mc${i} / p.outW;`,
     `  let j${i} = mc${i} - q${i} * p.outW;`,

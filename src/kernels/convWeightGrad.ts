@@ -57,11 +57,12 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
     const sub = t.style === 'subgroup';
     const run = s.input === 'run';
     const vec = s.input === 'vec';
-    const step = stepK(t, 'row');
+    const step = stepK;
     const n = leftLoads(t, 'row');
-    // Subgroup lanes hold neighbouring positions; a register tile walks through the positions one by one.
+    const linesPerLoad = sub ? 8 : 4;
+    // Four subgroup lanes hold neighbouring positions; a register tile walks through the positions one by one.
     const positions = sub ? [''] : range(step).map((q) => `_${q}`);
-    const kOf = (suffix: string): string => (sub ? 'k + lane' : `k + ${suffix.slice(1)}u`);
+    const kOf = (suffix: string): string => (sub ? 'k + (lane & 3u)' : `k + ${suffix.slice(1)}u`);
     const advance = `
       ow += ${sub ? 'p.stepW' : '1u'};
       let carryW = select(0u, 1u, ow >= p.outW);
@@ -80,26 +81,27 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
         lines.push(
           `      let ok${suffix} = (u32(h${suffix}) < p.inH)${inRange};`,
           `      let at${suffix} = select(0, i32(p.xOff + (img * p.inH + u32(h${suffix})) * p.inW * p.ci), ok${suffix});`,
-          `      let begin${suffix} = (i32(ow) * ${lowHalf('stride')} + ${lowHalf('base')}) * i32(p.ci) + i32(line0);`,
+          `      let begin${suffix} = (i32(ow) * ${lowHalf('stride')} + ${lowHalf('base')}) * i32(p.ci) + i32(line0${sub ? ' + (lane >> 2u) * 4u' : ''});`,
         );
         for (const i of range(n)) {
           const parts = range(4).map((j) => {
-            const pos = `begin${suffix} + ${4 * i + j}`;
+            const pos = `begin${suffix} + ${linesPerLoad * i + j}`;
             return `select(0.0, f32(x[at${suffix} + clamp(${pos}, 0, rowEnd - 1)]), ok${suffix} & (${pos} >= 0) & (${pos} < rowEnd))`;
           });
           lines.push(`      let a${i}${suffix} = vec4<f32>(${parts.join(', ')});`);
         }
       } else {
         lines.push(
+          `      let line${suffix} = line0${sub ? ' + (lane >> 2u) * 4u' : ''};`,
           `      let w${suffix} = i32(ow) * ${lowHalf('stride')} + ${lowHalf('base')} + tw * ${lowHalf('dilation')};`,
           `      let ok${suffix} = (u32(h${suffix}) < p.inH) & (u32(w${suffix}) < p.inW)${inRange};`,
           `      let at${suffix} = p.xOff + group * p.ci + select(0u, ((img * p.inH + u32(h${suffix})) * p.inW + u32(w${suffix})) * inPitch, ok${suffix});`,
         );
         for (const i of range(n)) {
-          const line = (j: number): string => `min(line0 + ${4 * i + j}u, p.ci - 1u)`;
+          const line = (j: number): string => `min(line${suffix} + ${linesPerLoad * i + j}u, p.ci - 1u)`;
           lines.push(
             vec
-              ? `      let a${i}${suffix} = select(${zero}, ${widen(4, s.elem, `x[(at${suffix} + min(line0 + ${4 * i}u, p.ci - 4u)) >> 2u]`)}, ok${suffix});`
+              ? `      let a${i}${suffix} = select(${zero}, ${widen(4, s.elem, `x[(at${suffix} + min(line${suffix} + ${linesPerLoad * i}u, p.ci - 4u)) >> 2u]`)}, ok${suffix});`
               : `      let a${i}${suffix} = select(${zero}, vec4<f32>(${range(4)
                   .map((j) => `f32(x[at${suffix} + ${line(j)}])`)
                   .join(', ')}), ok${suffix});`,
@@ -140,7 +142,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_id) lid
   let colC = min(col * ${V}u, ${s.vecDy ? `p.co - ${V}u` : 'p.co - 1u'});
   let kStart = split * p.chunk;
   let kEnd = min(p.positions, kStart + p.chunk);
-  let k0 = kStart${sub ? ' + lane' : ''};
+  let k0 = kStart${sub ? ' + (lane & 3u)' : ''};
   var ow = k0 % p.outW;
   var oh = (k0 / p.outW) % p.outH;
   var img = k0 / (p.outW * p.outH);
@@ -262,7 +264,6 @@ export function planConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv
   const lines = run ? p.kernelW * ci : ci;
   const tapRows = run ? p.kernelH : p.kernelH * p.kernelW;
   const tile = chooseTile(target, lines, co, 'row');
-  const step = stepK(tile, 'row');
   const lineBlocks = ceilDiv(lines, tile.rows * tile.lanesY);
   const colBlocks = ceilDiv(co, tileCols(tile));
   const inImage = p.h * p.w * p.cIn;
@@ -303,14 +304,14 @@ export function planConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv
     ];
     if (tile.style === 'subgroup') {
       const image = p.outW * p.outH;
-      params.push(8 % p.outW, Math.floor(8 / p.outW) % p.outH, Math.floor(8 / image));
+      params.push(stepK % p.outW, Math.floor(stepK / p.outW) % p.outH, Math.floor(stepK / image));
     }
     launches.push({
       kernel: weightGradKernel({
         tile,
         input: run ? 'run' : ci % 4 === 0 && x.offset % 4 === 0 ? 'vec' : 'scalar',
         vecDy: co % tile.cols === 0 && dy.offset % tile.cols === 0,
-        tail: positions % step !== 0,
+        tail: positions % stepK !== 0,
         elem,
       }),
       buffers: [x.ref, dy.ref, 'partials'],

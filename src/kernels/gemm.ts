@@ -130,7 +130,7 @@ export function gemmKernel(s: GemmSpec): Kernel {
   return memoKernel(key, () => {
     const major: Major = s.transA ? 'row' : 'k';
     const V = t.cols;
-    const step = stepK(t, major);
+    const step = stepK;
     const n = leftLoads(t, major);
     const body: string[] = [];
 
@@ -142,32 +142,29 @@ export function gemmKernel(s: GemmSpec): Kernel {
       for (const j of range(V)) body.push(`  let bRow${j} = bBase + min(colC + ${j}u, p.N - 1u) * p.ldb;`);
     if (s.transA) {
       for (const i of range(n)) {
-        body.push(`  let aRow${i} = ${s.vecA ? `min(row0 + ${4 * i}u, p.M - 4u)` : `row0 + ${4 * i}u`};`);
+        body.push(
+          `  let aRow${i} = ${s.vecA ? `min(${leftRow(t, major, i)}, p.M - 4u)` : leftRow(t, major, i)};`,
+        );
       }
     } else {
       for (const i of range(n))
-        body.push(`  let aRow${i} = aBase + min(${leftRow(t, i)}, p.M - 1u) * p.lda;`);
+        body.push(`  let aRow${i} = aBase + min(${leftRow(t, major, i)}, p.M - 1u) * p.lda;`);
     }
     body.push(declareAccumulators(t));
     body.push(`  for (var k = kStart; k < kEnd; k += ${step}u) {`);
     for (const i of range(n)) {
       if (!s.transA) body.push(loadAlongK(s, 'a', `a${i}`, `aRow${i}`, 'k'));
       else if (t.style === 'subgroup')
-        body.push(loadAlongLines(s, 'a', `a${i}`, 4, '(k + lane)', `aRow${i}`, 'p.M - 1u'));
+        body.push(loadAlongLines(s, 'a', `a${i}`, 4, '(k + (lane & 3u))', `aRow${i}`, 'p.M - 1u'));
       else
         for (const q of range(step))
           body.push(loadAlongLines(s, 'a', `a${i}_${q}`, 4, `(k + ${q}u)`, `aRow${i}`, 'p.M - 1u'));
     }
     if (s.transB) {
-      for (let h = 0; h < step / 4; h++) {
-        for (const j of range(V)) body.push(loadAlongK(s, 'b', `t${j}_${h}`, `bRow${j}`, `(k + ${4 * h}u)`));
-      }
+      for (const j of range(V)) body.push(loadAlongK(s, 'b', `t${j}`, `bRow${j}`, 'k'));
       for (const q of range(step)) {
-        body.push(
-          `      let b${q} = ${vecType(V)}(${range(V)
-            .map((j) => component(`t${j}_${q >> 2}`, q & 3, 4))
-            .join(', ')});`,
-        );
+        const parts = range(V).map((j) => component(`t${j}`, q, 4));
+        body.push(`      let b${q} = ${vecType(V)}(${parts.join(', ')});`);
       }
     } else {
       for (const q of range(step))

@@ -62,16 +62,19 @@ export const component = (expr: string, i: number, n: number): string =>
 
 /** How many left-operand vectors one invocation loads per step. */
 export function leftLoads(t: Tile, major: Major): number {
-  if (major === 'row') return t.rows / 4;
-  return t.style === 'subgroup' ? t.rows / 8 : t.rows;
+  if (t.style === 'subgroup') return t.rows / 8;
+  return major === 'row' ? t.rows / 4 : t.rows;
 }
 
 /** Number of k that one step covers. */
-export const stepK = (t: Tile, major: Major): number => (major === 'row' && t.style === 'subgroup' ? 8 : 4);
+export const stepK = 4;
 
-/** WGSL for the row (from the tile's first) that left load `i` of this invocation belongs to (`k`-major). */
-export const leftRow = (t: Tile, i: number): string =>
-  t.style === 'subgroup' ? `row0 + ${8 * i}u + lane` : `row0 + ${i}u`;
+/** WGSL for the row (from the tile's first) that left load `i` of this invocation starts at. */
+export function leftRow(t: Tile, major: Major, i: number): string {
+  if (t.style === 'register') return `row0 + ${(major === 'row' ? 4 : 1) * i}u`;
+  // Along rows, the lower four lanes hold one vector of four rows at four k, the upper four lanes the next vector.
+  return major === 'row' ? `row0 + ${8 * i}u + (lane >> 2u) * 4u` : `row0 + ${8 * i}u + lane`;
+}
 
 /** Entry point head: declares `row0`, `lane`, `col` (in vectors). `block` and `colBlock` are u32 expressions. */
 export function tileHead(t: Tile): string {
@@ -106,20 +109,20 @@ export function declareAccumulators(t: Tile): string {
 }
 
 /**
- * The arithmetic of one step. Expects left vectors `a0..` ({@link leftLoads}) and right vectors `b0..` ({@link stepK}
- * of them, each this invocation's columns at one k). A `register` tile with a `row`-major left operand expects the left
- * vectors of all four k, named `a{i}_{k}`.
+ * The arithmetic of one step. Expects left vectors `a0..` ({@link leftLoads}) and right vectors `b0..b3`, each this
+ * invocation's columns at one k. A `register` tile with a `row`-major left operand expects the left vectors of all four
+ * k, named `a{i}_{k}`; a `subgroup` tile expects that of k number `lane & 3`.
  */
 export function multiplyAdd(t: Tile, major: Major): string {
   const lines: string[] = [];
   const sub = t.style === 'subgroup';
-  for (let k = 0; k < stepK(t, major); k++) {
+  for (let k = 0; k < stepK; k++) {
     for (let r = 0; r < t.rows; r++) {
       let left: string;
       if (major === 'k')
         left = sub ? `subgroupBroadcast(a${r >> 3}.${xyzw[k]}, ${r & 7}u)` : `a${r}.${xyzw[k]}`;
-      else
-        left = sub ? `subgroupBroadcast(a${r >> 2}.${xyzw[r & 3]}, ${k}u)` : `a${r >> 2}_${k}.${xyzw[r & 3]}`;
+      else if (sub) left = `subgroupBroadcast(a${r >> 3}.${xyzw[r & 3]}, ${(r & 4) + k}u)`;
+      else left = `a${r >> 2}_${k}.${xyzw[r & 3]}`;
       lines.push(`      c${r} += ${left} * b${k};`);
     }
   }

@@ -5,7 +5,7 @@
  *
  * A transform is two passes of a one-dimensional one. Each pass is a loop whose values move through a window of named
  * registers: unrolled, its loads and stores take software adapters seconds to compile; an array indexed by the loop counter
- * would leave the registers.
+ * would leave the registers. The loops' bounds hang on a zero that compilers cannot foresee, or they would unroll them.
  */
 import { foldGrid, linearWorkgroup, memoKernel, type Grid, type Kernel, type ParamField } from './kernel.js';
 import { ceilDiv, epilogueBuffers, epilogueKey, type Elem, type Epilogue } from './plan.js';
@@ -116,13 +116,14 @@ function twoPasses(o: {
   const moveColumns = range(n - 1).flatMap((c) => range(m).map((r) => `    t${c}_${r} = t${c + 1}_${r};`));
   const moveRows = range(n).flatMap((c) => range(m - 1).map((r) => `    t${c}_${r} = t${c}_${r + 1};`));
   return `${window.join('\n')}
-  for (var j = 0u; j < ${n}u; j++) {
+  let opaque = nwg.x >> 31u;
+  for (var j = opaque; j < ${n}u + opaque; j++) {
 ${o.load}
     ${first.lets.join('\n    ')}
 ${moveColumns.join('\n')}
 ${first.out.map((e, r) => `    t${n - 1}_${r} = ${e};`).join('\n')}
   }
-  for (var i = 0u; i < ${m}u; i++) {
+  for (var i = opaque; i < ${m}u + opaque; i++) {
     ${second.lets.join('\n    ')}
 ${second.out.map((e, c) => `    let f${c} = ${e};`).join('\n')}
 ${o.store(range(m).map((c) => `f${c}`))}
