@@ -307,7 +307,7 @@ export const std: (x: Tensor, ...args: DimArgs<VarOptions>) => Tensor = defineCo
   return where(flat, 0, sqrt(maskedFill(v, flat, 1)));
 });
 
-export interface NormOptions extends KeepdimOptions {
+export interface VectorNormOptions extends KeepdimOptions {
   /** Order: 2 by default; 0, 1, `Infinity`, `-Infinity` or any other number. */
   p?: number;
   dim?: Dims;
@@ -358,7 +358,7 @@ function normRecipe(p: number): Reduction {
 }
 
 /** `torch.norm` / `torch.linalg.vector_norm`: `sum(|x|^p)^(1/p)` over `dim` (all dims by default). */
-export function norm(x: Tensor, options: NormOptions = {}): Tensor {
+export function norm(x: Tensor, options: VectorNormOptions = {}): Tensor {
   if (!isFloatingPoint(x.dtype)) throw new Error(`norm: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
   return normOp(x, options.p ?? 2, normalizeDims('norm', options.dim, x.ndim), options.keepdim ?? false);
 }
