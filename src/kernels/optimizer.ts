@@ -21,9 +21,8 @@ export interface UpdateRule {
 }
 
 const workgroup = 64;
-/** vec4s per thread; more work per thread hides the cost of finding the parameter. */
-const perThread = 4;
-const blockElements = workgroup * perThread * 4;
+/** One vec4 per thread: on the software adapter a loop over several is no faster and compiles a quarter longer. */
+const blockElements = workgroup * 4;
 
 /** Parameters of one launch, of `elements` elements each, in the order of the kernel's launch parameters. */
 export function optimizerLaunch(
@@ -61,9 +60,8 @@ export function optimizerKernel(rule: UpdateRule, count: number): Kernel {
       const load = rule.state.map((name) => `var ${name} = ${name}${i}[at];`).join(' ');
       const store = ['w', ...rule.state].map((name) => `${name}${i}[at] = ${name};`).join(' ');
       branches.push(`if (block < p.end${i}) {
-    let first = (block - ${i === 0 ? '0u' : `p.end${i - 1}`}) * ${workgroup * perThread}u + lane;
-    let past = min(p.size${i}, first + ${workgroup * perThread}u);
-    for (var at = first; at < past; at += ${workgroup}u) {
+    let at = (block - ${i === 0 ? '0u' : `p.end${i - 1}`}) * ${workgroup}u + lane;
+    if (at < p.size${i}) {
       var w = w${i}[at]; var g = g${i}[at]; ${load}
       ${rule.body}
       ${store}
