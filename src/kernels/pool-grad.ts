@@ -5,13 +5,13 @@
  * For small strided windows a thread owns a block of stride x stride pixels. All of them are covered by the same few windows, and
  * which tap of which window each pixel is becomes a compile-time constant; 3x3 with stride 2 reads 4 gradients for 4 pixels.
  */
+import { inputItem, operand, outputItem, threadText } from './images.js';
 import {
   divisorText,
   laneWidth,
-  operand,
-  planImages,
+  planPool,
   tapPosition,
-  threadText,
+  tapsOperand,
   unrolledTaps,
   windowKey,
   type Divisor,
@@ -70,7 +70,7 @@ function blockText(window: StridedWindow, { fetch, share }: Gather): string {
     let wy = by - ${qy}u; let wx = bx - ${qx}u;
     let inside = wy < p.outH && wx < p.outW;
     let oy = min(wy, p.outH - 1u); let ox = min(wx, p.outW - 1u);
-    let at = ((gid.z * p.outH + oy) * p.outW + ox) * p.lanes + lane;
+    let at = ${outputItem};
     ${fetch}
     ${shares.join('\n    ')}
   }`);
@@ -84,7 +84,7 @@ function blockText(window: StridedWindow, { fetch, share }: Gather): string {
     .map(
       ([ry, rx]) => `{
     let iy = by * ${strideH}u + ${ry}u - ${padTop}u; let ix = bx * ${strideW}u + ${rx}u - ${padLeft}u;
-    if (iy < p.h && ix < p.w) { dx[p.dxAt + ((gid.z * p.h + iy) * p.w + ix) * p.lanes + lane] = S(sum${ry}_${rx}); }
+    if (iy < p.h && ix < p.w) { dx[p.dxAt + ${inputItem}] = S(sum${ry}_${rx}); }
   }`,
     )
     .join('\n  ')}`;
@@ -116,12 +116,12 @@ function pixelText(window: PoolProblem['window'], { fetch, share }: Gather): str
     ${tap('y')}
     for (var ox = lowx; ox < highx; ox++) {
       ${tap('x')}
-      let at = ((gid.z * p.outH + oy) * p.outW + ox) * p.lanes + lane;
+      let at = ${outputItem};
       ${fetch}
       ${share('sum', '(ky * p.tapsAcross + kx)')}
     }
   }
-  dx[p.dxAt + ((gid.z * p.h + iy) * p.w + ix) * p.lanes + lane] = S(sum);`;
+  dx[p.dxAt + ${inputItem}] = S(sum);`;
 }
 
 function gatherGrid({ window, h, w, c }: PoolProblem, width: number): { across: number; down: number } {
@@ -141,12 +141,12 @@ export function planMaxPoolGrad(limits: PlanLimits, problem: PoolProblem): Plan 
     fetch: 'let g = select(T(), T(dy[p.dyAt + at]), inside); let winner = unpack(taps[p.tapsAt + at]);',
     share: (into, tap) => `${into} += select(T(), g, winner == U(${tap}));`,
   };
-  return planImages(problem, limits, width, {
+  return planPool(problem, limits, width, {
     key: windowKey(problem),
     name: 'maxPool2dBackward',
     operands: [
       operand(problem, 'dy', 'out', width),
-      operand(problem, 'taps', 'taps', width),
+      tapsOperand(problem, width, false),
       operand(problem, 'dx', 'in', width, true),
     ],
     ...gatherGrid(problem, width),
@@ -159,19 +159,19 @@ export function planMaxPoolGather(limits: PlanLimits, problem: PoolProblem): Pla
   const width = laneWidth(problem, true);
   const each = (i: number): string =>
     `x[p.xAt + (gid.z * p.h * p.w + pixelOf(oy, ox, winner${width === 4 ? `[${i}]` : ''})) * p.lanes + lane]${width === 4 ? `[${i}]` : ''}`;
-  return planImages(problem, limits, width, {
+  return planPool(problem, limits, width, {
     key: windowKey(problem),
     name: 'maxPool2dGather',
     operands: [
       operand(problem, 'x', 'in', width),
-      operand(problem, 'taps', 'taps', width),
+      tapsOperand(problem, width, false),
       operand(problem, 'y', 'out', width, true),
     ],
     across: problem.outW * (problem.c / width),
     down: problem.outH,
     text: () => `${tapPosition(problem.window)}
 ${threadText('p.outW', 'o')}
-  let at = ((gid.z * p.outH + oy) * p.outW + ox) * p.lanes + lane;
+  let at = ${outputItem};
   let winner = unpack(taps[p.tapsAt + at]);
   y[p.yAt + at] = S(${Array.from({ length: width }, (_, i) => each(i)).join(', ')});`,
   });
@@ -185,7 +185,7 @@ export function planAvgPoolGrad(limits: PlanLimits, problem: PoolProblem, diviso
     fetch: 'let g = select(T(), T(dy[p.dyAt + at]), inside) / divisorOf(oy, ox);',
     share: (into) => `${into} += g;`,
   };
-  return planImages(
+  return planPool(
     problem,
     limits,
     width,
@@ -196,6 +196,6 @@ export function planAvgPoolGrad(limits: PlanLimits, problem: PoolProblem, diviso
       ...gatherGrid(problem, width),
       text: () => `${divisorText(problem, divisor)}\n${inBlocks(window) ? blockText(window, gather) : pixelText(window, gather)}`,
     },
-    typeof divisor === 'number' ? divisor : 1,
+    divisor,
   );
 }

@@ -6,8 +6,8 @@
  * A max pool can leave its winners as `taps`: per output the number of the winning tap within its window, row by row. With
  * vec4 lanes four taps share one u32, a quarter of the memory that indices into the image would take.
  */
-import { memoKernel, type Kernel } from './kernel.js';
-import { bindElements, bytesOf, ceilDiv, type BufferRef, type Elem, type Launch, type Plan, type PlanLimits } from './plan.js';
+import { operand, outputItem, planImages, threadText, type ImageKernel, type ImageProblem, type Operand } from './images.js';
+import { ceilDiv, type Plan, type PlanLimits } from './plan.js';
 
 export interface StridedWindow {
   readonly kernelH: number;
@@ -20,15 +20,7 @@ export interface StridedWindow {
   readonly dilationW: number;
 }
 
-/** x [n, c, h, w] -> y [n, c, outH, outW], both stored [n][row][column][c]. */
-export interface PoolProblem {
-  readonly elem: Elem;
-  readonly n: number;
-  readonly c: number;
-  readonly h: number;
-  readonly w: number;
-  readonly outH: number;
-  readonly outW: number;
+export interface PoolProblem extends ImageProblem {
   readonly window: StridedWindow | 'adaptive';
 }
 
@@ -55,108 +47,24 @@ export function laneWidth(problem: PoolProblem, keepTaps: boolean): 1 | 4 {
 export const tapWords = (problem: PoolProblem): number =>
   (problem.n * problem.outH * problem.outW * problem.c) / laneWidth(problem, true);
 
-/** @internal Types and helpers of a kernel over lanes of one width. */
-export function laneText(width: 1 | 4, elem: Elem): string {
-  const wide = (t: string): string => (width === 4 ? `vec4<${t}>` : t);
-  return `
-alias T = ${wide('f32')};
-alias U = ${wide('u32')};
-alias B = ${wide('bool')};
-alias S = ${wide(elem)};
-fn isNan(x: T) -> B { return (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u); }
-${
-  width === 4
-    ? `fn pack(t: U) -> u32 { return t.x | (t.y << 8u) | (t.z << 16u) | (t.w << 24u); }
-fn unpack(t: u32) -> U { return (U(t) >> U(0u, 8u, 16u, 24u)) & U(255u); }`
-    : `fn pack(t: U) -> u32 { return t; }
-fn unpack(t: u32) -> U { return t; }`
-}`;
-}
+/** @internal */
+export const tapsOperand = (problem: PoolProblem, width: 1 | 4, write: boolean): Operand => ({
+  name: 'taps',
+  items: (problem.outH * problem.outW * problem.c) / width,
+  width: 1,
+  stored: 'u32',
+  write,
+});
 
-const group = 64;
-
-/** @internal Thread = (lane and column, row, image); `columns` and `rows` are of what it writes. */
-export const threadText = (columns: string, name: 'o' | 'i' | 'b'): string => `
-@compute @workgroup_size(${group})
-fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
-  if (gid.x >= ${columns} * p.lanes) { return; }
-  let ${name}x = gid.x / p.lanes;
-  let lane = gid.x - ${name}x * p.lanes;
-  let ${name}y = gid.y;`;
-
-/** @internal A buffer of a pool kernel: the items of one image, of `size` elements each. */
-export interface Operand {
-  readonly name: string;
-  readonly items: number;
-  readonly width: 1 | 4;
-  readonly elem: Elem;
-  readonly write?: boolean;
-}
-
-/** @internal The buffers `x`, `y` or `taps` of a problem. */
-export function operand(problem: PoolProblem, name: string, side: 'in' | 'out' | 'taps', width: 1 | 4, write = false): Operand {
-  const pixels = side === 'in' ? problem.h * problem.w : problem.outH * problem.outW;
-  const items = (pixels * problem.c) / width;
-  return side === 'taps' ? { name, items, width: 1, elem: 'f32', write } : { name, items, width, elem: problem.elem, write };
-}
-
-interface PoolKernel {
-  readonly key: string;
-  readonly name: string;
-  readonly operands: readonly Operand[];
-  /** Functions and the body up to the closing brace; sees `lane`, `gid`, the operands and their first items as `p.<name>At`. */
-  readonly text: () => string;
-  /** Threads per image: along the lanes and columns, and along rows. */
-  readonly across: number;
-  readonly down: number;
-}
-
-/** @internal Dispatches over all images, in as many launches as the binding limit asks for. */
-export function planImages(problem: PoolProblem, limits: PlanLimits, width: 1 | 4, spec: PoolKernel, divisor = 1): Plan {
-  const { n, c, h, w, outH, outW, elem } = problem;
-  const { operands } = spec;
-  const kernel: Kernel = memoKernel(`${spec.name}:${elem}:${width}:${spec.key}`, () => ({
-    name: spec.name,
-    bindings: operands.map(({ write }) => (write ? 'write' : 'read')),
+/** @internal As {@link planImages}, with the parameters that all pools have. */
+export const planPool = (problem: PoolProblem, limits: PlanLimits, width: 1 | 4, spec: ImageKernel, divisor: Divisor = 1): Plan =>
+  planImages(problem, limits, width, {
+    ...spec,
     params: [
-      ...(['lanes', 'h', 'w', 'outH', 'outW', 'tapsAcross'] as const).map((field) => [field, 'u32'] as const),
-      ['divisor', 'f32'],
-      ...operands.map(({ name }) => [`${name}At`, 'u32'] as const),
+      ['tapsAcross', 'u32', tapsAcross(problem)],
+      ['divisor', 'f32', typeof divisor === 'number' ? divisor : 1],
     ],
-    ...(elem === 'f16' && { enables: ['f16'] as const }),
-    wgsl: `${laneText(width, elem)}
-${operands
-  .map(({ name, items: _, width: lanes, elem: stored, write }, i) => {
-    const type = name === 'taps' ? 'u32' : name === 'indices' ? 'i32' : lanes === 4 ? `vec4<${stored}>` : stored;
-    return `@group(0) @binding(${i}) var<storage, ${write ? 'read_write' : 'read'}> ${name}: array<${type}>;`;
-  })
-  .join('\n')}
-${spec.text()}
-}`,
-  }));
-  const bytes = (o: Operand): number => o.items * o.width * bytesOf(o.elem);
-  const fit = operands.map((o) => Math.floor((limits.maxBinding - limits.offsetAlignment) / bytes(o)));
-  const most = Math.min(65535, ...fit);
-  if (most < 1) {
-    throw new RangeError(`${spec.name}: one image of ${c}x${h}x${w} is larger than a binding of this adapter (${limits.maxBinding} bytes)`);
-  }
-  const launches: Launch[] = [];
-  for (let first = 0; first < n; first += most) {
-    const images = Math.min(most, n - first);
-    const bound = operands.map((o) => {
-      const perImage = o.items * o.width;
-      const { ref, offset } = bindElements(o.name, first * perImage, images * perImage, o.elem, limits);
-      return { ref, at: offset / o.width };
-    });
-    launches.push({
-      kernel,
-      buffers: bound.map(({ ref }): BufferRef => ref),
-      params: [c / width, h, w, outH, outW, tapsAcross(problem), divisor, ...bound.map(({ at }) => at)],
-      grid: [ceilDiv(spec.across, group), spec.down, images],
-    });
-  }
-  return { launches, workspaces: {} };
-}
+  });
 
 /** @internal Key of everything that is compiled in. */
 export const windowKey = ({ window }: PoolProblem): string => (window === 'adaptive' ? window : Object.values(window).join(','));
@@ -250,9 +158,6 @@ const eachTap = ({ kernelH, kernelW }: StridedWindow, line: (i: number, j: numbe
 const isUnrolled = (window: PoolProblem['window']): window is StridedWindow =>
   window !== 'adaptive' && window.kernelH * window.kernelW <= unrolledTaps;
 
-/** Item of the output pixel that a thread writes. */
-const outputItem = '((gid.z * p.outH + oy) * p.outW + ox) * p.lanes + lane';
-
 /** `y = max` over each window, NaN first; buffers `x y`, and `taps` when the winners are kept. Ties go to the first tap. */
 export function planMaxPool(limits: PlanLimits, problem: PoolProblem, keepTaps: boolean): Plan {
   const { window } = problem;
@@ -280,13 +185,13 @@ export function planMaxPool(limits: PlanLimits, problem: PoolProblem, keepTaps: 
   best = T(bitcast<f32>(lowest));
   ${loops(window, compete('ky * i32(p.tapsAcross) + kx'))}`;
   };
-  return planImages(problem, limits, width, {
+  return planPool(problem, limits, width, {
     key: `${windowKey(problem)}:${clamped}:${keepTaps}`,
     name: 'maxPool2d',
     operands: [
       operand(problem, 'x', 'in', width),
       operand(problem, 'y', 'out', width, true),
-      ...(keepTaps ? [operand(problem, 'taps', 'taps', width, true)] : []),
+      ...(keepTaps ? [tapsOperand(problem, width, true)] : []),
     ],
     across: problem.outW * (problem.c / width),
     down: problem.outH,
@@ -317,11 +222,11 @@ fn pixelOf(oy: u32, ox: u32, tap: u32) -> u32 {
 /** PyTorch's indices: row * w + column of each winner, int32, stored channels-last. Buffers `taps indices`. */
 export function planMaxPoolIndices(limits: PlanLimits, problem: PoolProblem): Plan {
   const width = laneWidth(problem, true);
-  const indices: Operand = { ...operand(problem, 'indices', 'out', 1, true), elem: 'f32' };
-  return planImages(problem, limits, width, {
+  const indices: Operand = { ...operand(problem, 'indices', 'out', 1, true), stored: 'i32' };
+  return planPool(problem, limits, width, {
     key: windowKey(problem),
     name: 'maxPool2dIndices',
-    operands: [operand(problem, 'taps', 'taps', width), indices],
+    operands: [tapsOperand(problem, width, false), indices],
     across: problem.outW * (problem.c / width),
     down: problem.outH,
     text: () => `${tapPosition(problem.window)}
@@ -365,7 +270,7 @@ ${threadText('p.outW', 'o')}
   var sum = T();
   ${body()}
   y[p.yAt + ${outputItem}] = S(sum / divisorOf(oy, ox));`;
-  return planImages(
+  return planPool(
     problem,
     limits,
     width,
@@ -377,6 +282,6 @@ ${threadText('p.outW', 'o')}
       down: problem.outH,
       text,
     },
-    typeof divisor === 'number' ? divisor : 1,
+    divisor,
   );
 }
