@@ -3,7 +3,7 @@
  * (`planPointwise`, pointwise.ts) has chosen; layouts and sizes come in as launch parameters.
  */
 import { dtypeInfo, loadCode, storeCode, wgslType, type DType } from './dtype.js';
-import type { Expr } from './expr.js';
+import { inputsOf, type Expr } from './expr.js';
 import { emit, WgslFunctions, type Width } from './expr-wgsl.js';
 import { linearWorkgroup, memoKernel, type Kernel, type ParamField, type Target } from './kernel.js';
 
@@ -25,11 +25,15 @@ export interface PointwiseSpec {
   /** Values of the outputs; types are those the output dtypes compute in. */
   readonly exprs: readonly Expr[];
   readonly outputs: readonly { readonly dtype: DType; readonly access: OperandAccess }[];
-  /** `alias`: index of the output whose buffer this input is; it then has no binding of its own. */
   readonly inputs: readonly {
     readonly dtype: DType;
     readonly access: OperandAccess;
+    /** Index of the output whose buffer this input is; it then has no binding of its own. */
     readonly alias?: number;
+    /** The value is the element's position itself (i32); there is no buffer. */
+    readonly iota?: boolean;
+    /** Indices (i32, of other inputs) that each add `index * stride` to the position. */
+    readonly indirect?: readonly Expr[];
   }[];
   /** Dimensions of the iteration space; 1 when nothing is strided. */
   readonly rank: number;
@@ -53,12 +57,25 @@ const accessKey = (a: OperandAccess): string =>
 
 function specKey(s: PointwiseSpec, target: Target): string {
   const outs = s.exprs.map((x, i) => `${x.id}${s.outputs[i]!.dtype}${accessKey(s.outputs[i]!.access)}`);
-  const ins = s.inputs.map((x) => `${x.dtype}${accessKey(x.access)}${x.alias ?? ''}`);
+  const ins = s.inputs.map((x) => {
+    const from = x.iota ? '#' : (x.indirect?.map((i) => `@${i.id}`).join('') ?? '');
+    return `${x.dtype}${accessKey(x.access)}${x.alias ?? ''}${from}`;
+  });
   const params = s.params.map(([n, t]) => n + t);
   return `pointwise|${s.name}|${target.kind}|${s.rank}|${s.width}|${outs}|${ins}|${params}`;
 }
 
-/** Names of the launch parameters that hold an operand's offset and strides, in order. */
+/** Names and types of the launch parameters that hold an operand's offset, strides and index dimensions, in order. */
+function operandFields(tag: string, access: OperandAccess, indirect: readonly Expr[] = []): ParamField[] {
+  return [
+    ...operandParams(tag, access).map((n): ParamField => [n, 'u32']),
+    ...indirect.flatMap((_, m): ParamField[] => [
+      [`${tag}g${m}`, 'u32'],
+      [`${tag}n${m}`, 'i32'],
+    ]),
+  ];
+}
+
 function operandParams(tag: string, access: OperandAccess): string[] {
   if (access.kind === 'flat') return [];
   if (access.kind !== 'strided') return [`${tag}o`];
@@ -91,30 +108,109 @@ export const isVector = (access: OperandAccess, width: Width): boolean =>
     access.kind === 'shifted' ||
     (access.kind === 'strided' && access.inner === 'vec'));
 
-/** Statements that load input `k` into `x{k}`, and the width of that variable. */
-function loadInput(
-  k: number,
-  buffer: string,
-  dtype: DType,
-  access: OperandAccess,
-  width: Width,
-): { code: string; width: Width } {
-  const name = `x${k}`;
+interface Loaded {
+  /** Statements that declare `x{k}`. */
+  readonly code: string;
+  readonly width: Width;
+}
+
+/** Element where the first lane of an operand's vec4 lies, and how far its lanes are apart (undefined: not at all). */
+function lanesOf(k: number, access: OperandAccess): { start: string; step?: string } {
   const at = indexCode(`i${k}`, access);
-  if (access.kind === 'strided' && access.inner === 'lanes' && width === 4) {
-    const s = `p.i${k}s${access.moves.length - 1}`;
-    const type = wgslType(dtypeInfo[dtype].storage, 4);
-    const lanes = ['a', `a + ${s}`, `a + 2u * ${s}`, `a + 3u * ${s}`].map((lane) => `${buffer}[${lane}]`);
-    // The coordinate counts vec4s, the stride elements.
-    const start = at.replace(`c${access.moves.length - 1} *`, `4u * c${access.moves.length - 1} *`);
-    const value = loadCode(dtype, 4, `${type}(${lanes.join(', ')})`);
-    return {
-      code: `var ${name}: ${wgslType(dtypeInfo[dtype].compute, 4)};\n{ let a = ${start}; ${name} = ${value}; }`,
-      width: 4,
-    };
+  if (access.kind !== 'strided' || access.inner !== 'lanes') return { start: at };
+  const last = access.moves.length - 1;
+  // The coordinate counts vec4s, the stride elements.
+  return { start: at.replace(`c${last} *`, `4u * c${last} *`), step: `p.i${k}s${last}` };
+}
+
+function loadInput(k: number, spec: PointwiseSpec): Loaded {
+  const { dtype, access, alias, iota } = spec.inputs[k]!;
+  const { start, step } = lanesOf(k, access);
+  const wide = spec.width === 4 && step !== undefined;
+  if (iota) {
+    const lane = wide
+      ? `vec4<u32>(${start}) + vec4<u32>(0u, 1u, 2u, 3u) * ${step}`
+      : indexCode(`i${k}`, access);
+    return { code: `let x${k} = bitcast<${wgslType('i32', wide ? 4 : 1)}>(${lane});`, width: wide ? 4 : 1 };
   }
-  const w: Width = isVector(access, width) ? 4 : 1;
-  return { code: `let ${name} = ${loadCode(dtype, w, `${buffer}[${at}]`)};`, width: w };
+  const buffer = alias === undefined ? `i${k}` : `o${alias}`;
+  if (wide) {
+    const lanes = ['', ` + ${step}`, ` + 2u * ${step}`, ` + 3u * ${step}`].map((l) => `${buffer}[a${k}${l}]`);
+    const value = loadCode(dtype, 4, `${wgslType(dtypeInfo[dtype].storage, 4)}(${lanes.join(', ')})`);
+    return { code: `let a${k} = ${start};\nlet x${k} = ${value};`, width: 4 };
+  }
+  const width: Width = isVector(access, spec.width) ? 4 : 1;
+  return {
+    code: `let x${k} = ${loadCode(dtype, width, `${buffer}[${indexCode(`i${k}`, access)}]`)};`,
+    width,
+  };
+}
+
+/** An input whose position depends on values of other inputs. Indices from the end are negative; others give NaN or 0. */
+function loadIndirect(
+  k: number,
+  spec: PointwiseSpec,
+  loads: readonly (Loaded | undefined)[],
+  fns: WgslFunctions,
+): Loaded {
+  const { dtype, access, alias, indirect = [] } = spec.inputs[k]!;
+  const buffer = alias === undefined ? `i${k}` : `o${alias}`;
+  const indexWidth: Width = indirect.some((x) => inputsOf(x).some((i) => loads[i]!.width === 4)) ? 4 : 1;
+  const indices = emit(indirect, {
+    width: indexWidth,
+    functions: fns,
+    prefix: `j${k}v`,
+    input: (x) => ({ code: `x${x.index}`, width: loads[x.index]!.width }),
+  });
+  const int = wgslType('i32', indexWidth);
+  const lines = [indices.code];
+  const offsets: string[] = [];
+  const outside: string[] = [];
+  indirect.forEach((_, m) => {
+    const j = `j${k}_${m}`;
+    lines.push(`let ${j}n = ${int}(p.i${k}n${m});`);
+    lines.push(
+      `let ${j} = ${indices.results[m]} + select(${int}(0), ${j}n, ${indices.results[m]} < ${int}(0));`,
+    );
+    offsets.push(`bitcast<${wgslType('u32', indexWidth)}>(clamp(${j}, ${int}(0), ${j}n - 1)) * p.i${k}g${m}`);
+    outside.push(`(${j} < ${int}(0)) | (${j} >= ${j}n)`);
+  });
+  lines.push(`let f${k} = ${offsets.join(' + ')};`, `let b${k} = ${outside.join(' | ')};`);
+  const { start, step } = lanesOf(k, access);
+  const vector = isVector(access, spec.width);
+  const apart = spec.width === 4 && !vector && (step !== undefined || indexWidth === 4);
+  const width: Width = vector || apart ? 4 : 1;
+  let stored = `${buffer}[${indexCode(`i${k}`, access)} + f${k}]`;
+  if (apart) {
+    lines.push(`let a${k} = ${start};`);
+    const lanes = ['x', 'y', 'z', 'w'].map(
+      (l, n) =>
+        `${buffer}[a${k}${step ? ` + ${n}u * ${step}` : ''} + f${k}${indexWidth === 4 ? `.${l}` : ''}]`,
+    );
+    stored = `${wgslType(dtypeInfo[dtype].storage, 4)}(${lanes.join(', ')})`;
+  }
+  const compute = dtypeInfo[dtype].compute;
+  const type = wgslType(compute, width);
+  const missing =
+    compute === 'f32' ? `${fns.use('kNan', width)}()` : `${type}(${compute === 'bool' ? 'false' : '0'})`;
+  const bad = width === indexWidth ? `b${k}` : `${wgslType('bool', width)}(b${k})`;
+  lines.push(`let x${k} = select(${loadCode(dtype, width, stored)}, ${missing}, ${bad});`);
+  return { code: lines.join('\n'), width };
+}
+
+/** Loads of all inputs; those that depend on others come last. */
+function loadAll(spec: PointwiseSpec, fns: WgslFunctions): { code: string; widths: readonly Width[] } {
+  const loads: (Loaded | undefined)[] = spec.inputs.map((x, k) =>
+    x.indirect ? undefined : loadInput(k, spec),
+  );
+  const lines = loads.flatMap((l) => (l ? [l.code] : []));
+  spec.inputs.forEach((x, k) => {
+    if (!x.indirect) return;
+    const loaded = loadIndirect(k, spec, loads, fns);
+    lines.push(loaded.code);
+    loads[k] = loaded;
+  });
+  return { code: lines.join('\n'), widths: loads.map((l) => l!.width) };
 }
 
 export function pointwiseKernel(target: Target, spec: PointwiseSpec): Kernel {
@@ -122,7 +218,9 @@ export function pointwiseKernel(target: Target, spec: PointwiseSpec): Kernel {
     const { width, rank } = spec;
     const { group, perThread } = threadShape(target);
     const functions = new WgslFunctions();
-    const bound = spec.inputs.map((_, k) => k).filter((k) => spec.inputs[k]!.alias === undefined);
+    const bound = spec.inputs
+      .map((_, k) => k)
+      .filter((k) => spec.inputs[k]!.alias === undefined && !spec.inputs[k]!.iota);
     const operands = [
       ...bound.map((k) => ({
         ...spec.inputs[k]!,
@@ -138,19 +236,17 @@ export function pointwiseKernel(target: Target, spec: PointwiseSpec): Kernel {
       return `@group(0) @binding(${binding}) var<${kind}> ${tag}: array<${type}>;`;
     });
 
-    const loads = spec.inputs.map(({ dtype, access, alias }, k) =>
-      loadInput(k, alias === undefined ? `i${k}` : `o${alias}`, dtype, access, width),
-    );
+    const loads = loadAll(spec, functions);
     const values = emit(spec.exprs, {
       width,
       functions,
-      input: (x) => ({ code: `x${x.index}`, width: loads[x.index]!.width }),
+      input: (x) => ({ code: `x${x.index}`, width: loads.widths[x.index]! }),
     });
     const stores = spec.outputs.map(
       ({ dtype, access }, j) =>
         `o${j}[${indexCode(`o${j}`, access)}] = ${storeCode(dtype, width, values.results[j]!)};`,
     );
-    const body = [...loads.map((l) => l.code), values.code, ...stores].join('\n');
+    const body = [loads.code, values.code, ...stores].join('\n');
 
     const strided =
       rank > 1 ||
@@ -160,7 +256,7 @@ export function pointwiseKernel(target: Target, spec: PointwiseSpec): Kernel {
     const main =
       target.kind === 'software'
         ? `let begin = thread * ${perThread}u;
-  let end = min(p.n, begin + ${perThread}u);
+  let end = min(p.nAll, begin + ${perThread}u);
   ${strided ? `var i = begin;\n  ${decode}` : ''}
   for (${strided ? '' : 'var i = begin'}; i < end; i++) {
     ${body}
@@ -168,7 +264,7 @@ export function pointwiseKernel(target: Target, spec: PointwiseSpec): Kernel {
   }`
         : `for (var k = 0u; k < ${perThread}u; k++) {
     let i = (group * ${perThread}u + k) * ${group}u + lid;
-    if (i < p.n) {
+    if (i < p.nAll) {
       ${decode}
       ${body}
     }
@@ -188,12 +284,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       bindings: operands.map((o) => o.mode),
       params: [
         ...spec.params,
-        ['n', 'u32'],
+        ['nAll', 'u32'],
         ...(strided ? Array.from({ length: rank - 1 }, (_, d): ParamField => [`n${d + 1}`, 'u32']) : []),
-        ...spec.inputs.flatMap((x, k) => operandParams(`i${k}`, x.access).map((n): ParamField => [n, 'u32'])),
-        ...spec.outputs.flatMap((x, j) =>
-          operandParams(`o${j}`, x.access).map((n): ParamField => [n, 'u32']),
-        ),
+        ...spec.inputs.flatMap((x, k) => operandFields(`i${k}`, x.access, x.indirect)),
+        ...spec.outputs.flatMap((x, j) => operandFields(`o${j}`, x.access)),
       ],
       ...(f16 ? { enables: ['f16'] as const } : {}),
     };

@@ -14,7 +14,7 @@
  */
 import { dtypeInfo, type DType } from './dtype.js';
 import { broadcastStrides, collapseDims, extent, numelOf, type OperandLayout } from './collapse.js';
-import { e, type Expr } from './expr.js';
+import { e, inputsOf, type Expr } from './expr.js';
 import type { Width } from './expr-wgsl.js';
 import { limitsKey, operandKey, PlanCache, withParams } from './plan-cache.js';
 import { foldGrid, type Grid, type Kernel, type ParamField, type Target } from './kernel.js';
@@ -31,12 +31,30 @@ export interface PointwiseOperand extends OperandLayout {
   readonly dtype: DType;
 }
 
+/** One dimension along which an input is looked up: its position moves by `index * stride`. */
+export interface Indirect {
+  /** i32, over inputs that are not looked up themselves. Negative values count from the end; NaN (or 0) is read outside. */
+  readonly index: Expr;
+  readonly stride: number;
+  readonly size: number;
+}
+
+export interface PointwiseInput extends PointwiseOperand {
+  /**
+   * No buffer: the value is `offset` + the sum of coordinate * stride, an int32. With strides [0, 1] it is the column
+   * number, say; `arange` and `tril` are made of it.
+   */
+  readonly iota?: boolean;
+  /** Dimensions that are looked up; `strides` are 0 there. `gather` is made of it. */
+  readonly indirect?: readonly Indirect[];
+}
+
 export interface PointwiseProblem {
   /** Name of the op, for the profiler and for errors. */
   readonly name: string;
   /** One per output, reading inputs by index; cast to the output's type as needed. */
   readonly exprs: readonly Expr[];
-  readonly inputs: readonly PointwiseOperand[];
+  readonly inputs: readonly PointwiseInput[];
   /** All of one shape, to which every input broadcasts. None may overlap itself. */
   readonly outputs: readonly PointwiseOperand[];
   readonly paramNames?: readonly string[];
@@ -65,7 +83,12 @@ interface Placed {
   readonly dtype: DType;
   readonly strides: readonly number[];
   readonly offset: number;
+  readonly iota?: boolean;
+  readonly indirect?: readonly Indirect[];
 }
+
+const inputKey = (x: PointwiseInput): string =>
+  `|${operandKey(x)}${x.iota ? '#' : ''}${x.indirect?.map((i) => `@${i.index.id},${i.stride},${i.size}`).join('') ?? ''}`;
 
 const plans = new PlanCache<readonly PointwiseLaunch[]>();
 
@@ -74,7 +97,7 @@ export function planPointwise(target: Target, problem: PointwiseProblem): readon
   let key = `${problem.name};${limitsKey(target, problem)};${String(problem.alias)};${problem.exact === true}`;
   for (const x of problem.exprs) key += `;${x.id}`;
   for (const n of problem.paramNames ?? []) key += `;${n}`;
-  for (const t of problem.inputs) key += `|${operandKey(t)}`;
+  for (const t of problem.inputs) key += inputKey(t);
   for (const t of problem.outputs) key += `>${operandKey(t)}`;
   return withParams(
     plans.get(key, () => makePlan(target, problem)),
@@ -96,11 +119,22 @@ function makePlan(target: Target, problem: PointwiseProblem): PointwiseLaunch[] 
     ...inputs.map((x) => (x.shape === shape ? x.strides : broadcastStrides(name, x, shape))),
   ];
   const collapsed = collapseDims(shape, rows);
-  const place = (o: PointwiseOperand, k: number): Placed => ({
+  const place = (o: PointwiseInput, k: number): Placed => ({
     dtype: o.dtype,
+    ...(o.iota && { iota: true }),
+    ...(o.indirect && { indirect: o.indirect }),
     strides: collapsed.strides[k]!,
     offset: o.offset,
   });
+  for (const { indirect = [], dtype } of inputs) {
+    const reach =
+      indirect.reduce((sum, i) => sum + Math.abs(i.stride) * (i.size - 1), 0) * dtypeInfo[dtype].bytes;
+    if (reach >= (problem.maxBinding ?? Infinity)) {
+      throw new Error(
+        `${name}: the table that indices look up takes ${reach} bytes, the adapter binds at most ${problem.maxBinding}; split it`,
+      );
+    }
+  }
   const placed = [...inputs.map((x, k) => place(x, outputs.length + k)), ...outputs.map(place)];
   const launches: PointwiseLaunch[] = [];
   split(collapsed.sizes, placed, problem, (sizes, operands, windows) =>
@@ -130,7 +164,13 @@ function split(
   const windows: (Window | undefined)[] = [];
   const moved = operands.map((o, k) => {
     const bytes = dtypeInfo[o.dtype].bytes;
-    const [low, high] = extent(sizes, o.strides, o.offset);
+    if (o.iota) return o;
+    const reach = o.indirect ?? [];
+    const [low, high] = extent(
+      [...sizes, ...reach.map((i) => i.size)],
+      [...o.strides, ...reach.map((i) => i.stride)],
+      o.offset,
+    );
     // Room for a whole vec4 at the end: buffers are allocated in multiples of 16 bytes.
     if ((high + 4) * bytes <= limit) return o;
     const start = Math.floor((low * bytes) / align) * align;
@@ -164,16 +204,32 @@ const dense = (sizes: readonly number[], strides: readonly number[]): boolean =>
   return true;
 };
 
-/** The cheapest access to an operand, for items of `width` elements. */
-function accessOf(o: Placed, sizes: readonly number[], width: Width): OperandAccess {
+/** The cheapest access to operand `k`, for items of `width` elements. */
+function accessOf(
+  operands: readonly Placed[],
+  k: number,
+  sizes: readonly number[],
+  width: Width,
+): OperandAccess {
+  const o = operands[k]!;
   const aligned = width === 1 || o.offset % 4 === 0;
-  if (aligned && dense(sizes, o.strides)) return { kind: o.offset === 0 ? 'flat' : 'shifted' };
+  const plain = !o.iota && !o.indirect;
+  if (plain && aligned && dense(sizes, o.strides)) return { kind: o.offset === 0 ? 'flat' : 'shifted' };
   if (o.strides.every((s) => s === 0)) return { kind: 'scalar' };
   const last = sizes.length - 1;
   const moves = o.strides.map((s) => s !== 0);
   if (!moves[last]) return { kind: 'strided', moves, inner: 'splat' };
+  // A looked-up vec4 has one position only if the indices are the same for its four lanes.
+  const together = (o.indirect ?? []).every(
+    (i) => i.stride % 4 === 0 && inputsOf(i.index).every((j) => operands[j]!.strides[last] === 0),
+  );
   const vec =
-    width === 4 && aligned && o.strides[last] === 1 && o.strides.every((s, d) => d === last || s % 4 === 0);
+    width === 4 &&
+    aligned &&
+    together &&
+    !o.iota &&
+    o.strides[last] === 1 &&
+    o.strides.every((s, d) => d === last || s % 4 === 0);
   return { kind: 'strided', moves, inner: vec ? 'vec' : 'lanes' };
 }
 
@@ -193,24 +249,29 @@ function launch(
   let width: Width = 1;
   let access: OperandAccess[] = [];
   if (inner % 4 === 0 || (rank === 1 && !problem.exact)) {
-    access = operands.map((o) => accessOf(o, sizes, 4));
+    access = operands.map((_, k) => accessOf(operands, k, sizes, 4));
     // Outputs must be written as vec4; what shares an output's buffer must see it as the same array.
     const writable = access.every((a, k) => (k < count && aliasOf(k) < 0) || isVector(a, 4));
     if (writable) width = 4;
   }
-  if (width === 1) access = operands.map((o) => accessOf(o, sizes, 1));
+  if (width === 1) access = operands.map((_, k) => accessOf(operands, k, sizes, 1));
 
-  const types = paramTypes(problem.exprs);
+  const types = paramTypes([
+    ...problem.exprs,
+    ...problem.inputs.flatMap((x) => (x.indirect ?? []).map((i) => i.index)),
+  ]);
   const names = problem.paramNames ?? [];
   const spec: PointwiseSpec = {
     name: problem.name,
     exprs: problem.exprs.map((x, j) => e.cast(x, dtypeInfo[problem.outputs[j]!.dtype].compute)),
     outputs: problem.outputs.map((o, j) => ({ dtype: o.dtype, access: access[count + j]! })),
-    inputs: problem.inputs.map((x, k) =>
-      aliasOf(k) < 0
-        ? { dtype: x.dtype, access: access[k]! }
-        : { dtype: x.dtype, access: access[k]!, alias: aliasOf(k) },
-    ),
+    inputs: problem.inputs.map((x, k) => ({
+      dtype: x.dtype,
+      access: access[k]!,
+      ...(aliasOf(k) >= 0 && { alias: aliasOf(k) }),
+      ...(x.iota && { iota: true }),
+      ...(x.indirect && { indirect: x.indirect.map((i) => i.index) }),
+    })),
     rank,
     width,
     params: names.map((n): ParamField => [n, types.get(n) ?? 'f32']),
@@ -225,7 +286,9 @@ function launch(
   if (strided) params.push(...counts.slice(1));
   operands.forEach((o, k) => pushOperandParams(params, o, access[k]!, width));
   const { group, perThread } = threadShape(target);
-  const bound = operands.map((_, k) => k).filter((k) => k >= count || aliasOf(k) < 0);
+  const bound = operands
+    .map((_, k) => k)
+    .filter((k) => k >= count || (aliasOf(k) < 0 && !problem.inputs[k]!.iota));
   return {
     kernel,
     buffers: bound.map((index) => ({ index, ...windows[index] })),
@@ -238,13 +301,15 @@ function launch(
 function pushOperandParams(params: number[], o: Placed, access: OperandAccess, width: Width): void {
   if (access.kind === 'flat') return;
   const unit = isVector(access, width) ? 4 : 1;
-  params.push(o.offset / unit);
-  if (access.kind !== 'strided') return;
-  const last = access.moves.length - 1;
-  access.moves.forEach((moves, d) => {
-    if (!moves || (d === last && access.inner === 'vec')) return;
-    params.push((o.strides[d]! / unit) >>> 0);
-  });
+  params.push((o.offset / unit) >>> 0);
+  if (access.kind === 'strided') {
+    const last = access.moves.length - 1;
+    access.moves.forEach((moves, d) => {
+      if (!moves || (d === last && access.inner === 'vec')) return;
+      params.push((o.strides[d]! / unit) >>> 0);
+    });
+  }
+  for (const { stride, size } of o.indirect ?? []) params.push((stride / unit) >>> 0, size);
 }
 
 const paramTypesOf = new WeakMap<Expr, ReadonlyMap<string, 'f32' | 'i32' | 'u32'>>();
