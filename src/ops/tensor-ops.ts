@@ -10,6 +10,7 @@ export { bool, clone, contiguous, copy_, fill_, float, half, int, to, typeAs, ze
 export * from './dropout.js';
 export * from './indexing.js';
 export { flip, pad, repeat, repeatInterleave, roll, tile, tril, triu } from './join.js';
+export * from './interpolate.js';
 export * from './loss.js';
 export * from './matmul.js';
 export * from './norm.js';
