@@ -4,8 +4,6 @@ import { isTensor } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type HostArray, type HostData, isHostArray, isRGBImage, type RGBImage } from './host.js';
 
-type Fields<T> = { [K in keyof T]: T[K] };
-
 /** Samples of type `T` stacked along a new first dimension, numbers still on the host. */
 export type HostBatch<T> = T extends null | undefined
   ? never
@@ -18,7 +16,7 @@ export type HostBatch<T> = T extends null | undefined
         : T extends RGBImage
           ? never
           : T extends object
-            ? Fields<{ [K in keyof T]: HostBatch<T[K]> }>
+            ? { [K in keyof T]: HostBatch<T[K]> }
             : never;
 
 /** What `DataLoader` yields for samples of type `T`: numbers and arrays become Tensors, tuples and objects keep their form. */
@@ -31,7 +29,7 @@ export type Batch<T> = T extends null | undefined
       : T extends RGBImage
         ? never
         : T extends object
-          ? Fields<{ [K in keyof T]: Batch<T[K]> }>
+          ? { [K in keyof T]: Batch<T[K]> }
           : never;
 
 const kind = (value: unknown): string => {
