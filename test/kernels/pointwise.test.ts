@@ -283,7 +283,8 @@ describe('layouts', () => {
     const touched = new Set<number>();
     eachIndex(shape, (index) => {
       touched.add(out.offset + index.reduce((s, v, d) => s + v * out.strides[d]!, 0));
-      expect(at(result, index), `at [${index}]`).toBe(Math.fround(2 * at(a, index) + at(b, index)));
+      const want = Math.fround(2 * at(a, index) + at(b, index));
+      if (at(result, index) !== want) expect.fail(`${at(result, index)}, not ${want}, at [${index}]`);
     });
     if (exact)
       for (let i = 0; i < out.data.length; i++) if (!touched.has(i)) expect(outputs[0]![i]).toBe(out.data[i]);
