@@ -1,6 +1,7 @@
 import { e, type Expr } from '../kernels/expr.js';
 import { isTensor } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { clone } from './copy.js';
 import { inPlaceFunction, rowFunction, type Operand, type Row } from './row.js';
 
 /*
@@ -106,6 +107,48 @@ export const xlogy: Binary = rowFunction(
 /** `torch.atan2`. */
 export const atan2: Binary = rowFunction(binary('atan2', 'float', (x, y) => e.atan2(x, y))) as Binary;
 
+/** `torch.logaddexp`: `log(exp(x) + exp(y))` without overflow. */
+export const logaddexp: Binary = rowFunction(
+  binary(
+    'logaddexp',
+    'float',
+    // Equal operands apart: the difference of two infinities is NaN.
+    (x, y) => e.select(e.eq(x, y), e.add(x, Math.LN2), e.add(e.maximum(x, y), e.log1p(e.exp(e.neg(e.abs(e.sub(x, y))))))),
+    { grad: (g, _, x, y) => [e.mul(g, e.sigmoid(e.sub(x, y))), e.mul(g, e.sigmoid(e.sub(y, x)))] },
+  ),
+) as Binary;
+
+/** `torch.hypot`: `sqrt(x^2 + y^2)`. */
+export const hypot: Binary = rowFunction(
+  binary('hypot', 'promote', (x, y) => e.sqrt(e.add(e.mul(x, x), e.mul(y, y))), {
+    grad: (g, r, x, y) => [e.mul(g, e.div(x, r)), e.mul(g, e.div(y, r))],
+  }),
+) as Binary;
+
+/** `torch.logaddexp`: `log(exp(x) + exp(y))` without overflow. */
+export const logaddexp: Binary = rowFunction(
+  binary('logaddexp', 'promote', (x, y) => e.add(e.maximum(x, y), e.log1p(e.exp(e.neg(e.abs(e.sub(x, y)))))), {
+    grad: (g, z, x, y) => [e.mul(g, e.exp(e.sub(x, z))), e.mul(g, e.exp(e.sub(y, z)))],
+  }),
+) as Binary;
+
+export interface NanToNumOptions {
+  nan?: number;
+  posinf?: number;
+  neginf?: number;
+}
+
+const nanToNumFn = rowFunction({
+  name: 'nanToNum',
+  kind: 'promote',
+  expr: (x: Expr, nan: Expr, high: Expr, low: Expr) => e.select(e.isNan(x), nan, e.select(e.isInf(x), e.select(e.gt(x, 0), high, low), x)),
+});
+
+/** `torch.nan_to_num`: NaN becomes `nan` (0), infinities the largest and lowest float32. */
+export function nanToNum(x: Tensor, { nan = 0, posinf = 3.4028234663852886e38, neginf = -3.4028234663852886e38 }: NanToNumOptions = {}): Tensor {
+  return x.dtype === 'float32' || x.dtype === 'float16' ? nanToNumFn(x, nan, posinf, neginf) : x;
+}
+
 const lerpRow: Row = { name: 'lerp', kind: 'promote', expr: (x: Expr, y: Expr, w: Expr) => e.add(x, e.mul(w, e.sub(y, x))) };
 const lerpFn = rowFunction(lerpRow);
 
@@ -153,6 +196,10 @@ export const sign: Unary = sameUnary('sign', (x) => (x.type === 'bool' ? x : e.s
 export const square: Unary = sameUnary('square', (x) => e.mul(x, x));
 /** `torch.exp`. */
 export const exp: Unary = floatUnary('exp', (x) => e.exp(x), (g, y) => [e.mul(g, y)]);
+/** `torch.exp2`: `2 ** x`. */
+export const exp2: Unary = floatUnary('exp2', (x) => e.exp(e.mul(x, Math.LN2)), (g, y) => [e.mul(e.mul(g, y), Math.LN2)]);
+/** `torch.exp2`: 2 to the power of x. */
+export const exp2: Unary = floatUnary('exp2', (x) => e.exp(e.mul(x, Math.LN2)), (g, y) => [e.mul(g, e.mul(y, Math.LN2))]);
 /** `torch.expm1`. */
 export const expm1: Unary = floatUnary('expm1', (x) => e.expm1(x), (g, y) => [e.mul(g, e.add(y, 1))]);
 /** `torch.log`. */
@@ -193,6 +240,10 @@ export const acosh: Unary = floatUnary('acosh', (x) => e.acosh(x));
 export const atanh: Unary = floatUnary('atanh', (x) => e.atanh(x));
 /** `torch.erf`. */
 export const erf: Unary = floatUnary('erf', (x) => e.erf(x));
+/** `torch.erfc`: `1 - erf(x)`. */
+export const erfc: Unary = floatUnary('erfc', (x) => e.sub(1, e.erf(x)));
+/** `torch.logit`: `log(x / (1 - x))`. */
+export const logit: Unary = floatUnary('logit', (x) => e.sub(e.log(x), e.log1p(e.neg(x))));
 /** `torch.erfinv`. */
 export const erfinv: Unary = floatUnary('erfinv', (x) => e.erfinv(x));
 /** `torch.tanh`. */
@@ -210,6 +261,43 @@ export const trunc: Unary = stepUnary('trunc', (x) => e.trunc(x));
 /** `torch.frac`: `x - trunc(x)`. */
 export const frac: Unary = floatUnary('frac', (x) => e.sub(x, e.trunc(x)), (g) => [g]);
 
+export interface LogitOptions {
+  /** Where given, x is clamped to `[eps, 1 - eps]` first. */
+  eps?: number | null;
+}
+
+const logitFn = floatUnary('logit', (x) => e.log(e.div(x, e.sub(1, x))));
+
+/** `torch.logit`: `log(x / (1 - x))`, the inverse of sigmoid. */
+export function logit(x: Tensor, { eps = null }: LogitOptions = {}): Tensor {
+  return logitFn(eps === null ? x : clamp(x, eps, 1 - eps));
+}
+
+const largestFloat = 3.4028234663852886e38;
+
+export interface NanToNumOptions {
+  nan?: number;
+  /** Default: the largest float32. */
+  posinf?: number;
+  /** Default: the most negative float32. */
+  neginf?: number;
+}
+
+const nanToNumFn = rowFunction({
+  name: 'nanToNum',
+  kind: 'float',
+  expr: (x: Expr, nan: Expr, posinf: Expr, neginf: Expr) =>
+    e.select(e.isNan(x), nan, e.select(e.gt(x, largestFloat), posinf, e.select(e.lt(x, -largestFloat), neginf, x))),
+  grad: (g, _, x) => [e.select(e.le(e.abs(x), largestFloat), g, 0)],
+});
+
+/** `torch.nan_to_num`: numbers in place of NaN and the infinities; integers are their own result. */
+export function nanToNum(x: Tensor, options: NanToNumOptions = {}): Tensor {
+  if (!x.isFloatingPoint()) return clone(x);
+  const { nan = 0, posinf = largestFloat, neginf = -largestFloat } = options;
+  return nanToNumFn(x, nan, posinf, neginf);
+}
+
 export interface ClampOptions {
   min?: Operand | null;
   max?: Operand | null;
@@ -218,7 +306,17 @@ export interface ClampOptions {
 /** `clamp(x, min, max)` or `clamp(x, { min, max })`. */
 export type Clamp = (x: Tensor, min?: Operand | ClampOptions | null, max?: Operand | null) => Tensor;
 
-const clampBothRow: Row = { name: 'clamp', kind: 'promote', expr: (x: Expr, lo: Expr, hi: Expr) => e.clamp(x, lo, hi) };
+const clampBothRow: Row = {
+  name: 'clamp',
+  kind: 'promote',
+  expr: (x: Expr, lo: Expr, hi: Expr) => e.clamp(x, lo, hi),
+  // No gradient for NaN, and all of it to `hi` where the bounds are crossed, as in PyTorch.
+  grad: (g, _, x, lo, hi) => [
+    e.select(e.and(e.ge(x, lo), e.le(x, hi)), g, 0),
+    e.select(e.and(e.lt(lo, hi), e.lt(x, lo)), g, 0),
+    e.select(e.or(e.gt(x, hi), e.lt(hi, lo)), g, 0),
+  ],
+};
 const clampLowRow: Row = {
   name: 'clamp',
   kind: 'promote',
@@ -277,10 +375,19 @@ export const pow_: Binary = inPlaceFunction(powRow) as Binary;
 export const neg_: Unary = inPlaceFunction(unary('neg', 'promote', (x) => e.neg(x))) as Unary;
 /** `torch.Tensor.exp_`. */
 export const exp_: Unary = inPlaceFunction(unary('exp', 'float', (x) => e.exp(x), { grad: (g, y) => [e.mul(g, y)] })) as Unary;
+/** `torch.Tensor.sigmoid_`. */
+export const sigmoid_: Unary = inPlaceFunction(unary('sigmoid', 'float', (x) => e.sigmoid(x), { grad: (g, y) => [e.mul(g, e.mul(y, e.sub(1, y)))] })) as Unary;
+/** `torch.Tensor.tanh_`. */
+export const tanh_: Unary = inPlaceFunction(unary('tanh', 'float', (x) => e.tanh(x), { grad: (g, y) => [e.mul(g, e.sub(1, e.mul(y, y)))] })) as Unary;
 /** `torch.Tensor.sqrt_`. */
 export const sqrt_: Unary = inPlaceFunction(unary('sqrt', 'float', (x) => e.sqrt(x), { grad: (g, y) => [e.div(g, e.mul(y, 2))] })) as Unary;
 /** `torch.Tensor.relu_`. */
 export const relu_: Unary = inPlaceFunction(unary('relu', 'promote', (x) => e.relu(x), { grad: (g, y) => [e.select(e.gt(y, 0), g, 0)] })) as Unary;
+
+/** `torch.Tensor.sigmoid_`. */
+export const sigmoid_: Unary = inPlaceFunction(unary('sigmoid', 'float', (x) => e.sigmoid(x), { grad: (g, y) => [e.mul(g, e.mul(y, e.sub(1, y)))] })) as Unary;
+/** `torch.Tensor.tanh_`. */
+export const tanh_: Unary = inPlaceFunction(unary('tanh', 'float', (x) => e.tanh(x), { grad: (g, y) => [e.mul(g, e.sub(1, e.mul(y, y)))] })) as Unary;
 
 const addcmulInto = inPlaceFunction(addcmulRow);
 const addcdivInto = inPlaceFunction(addcdivRow);

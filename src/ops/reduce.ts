@@ -384,3 +384,8 @@ function emptyTruth(name: 'any' | 'all', x: Tensor, dims: readonly number[], kee
 export const any: (x: Tensor, ...args: DimArgs<KeepdimOptions>) => Tensor = defineComposite('any', truth('any'));
 /** `torch.all`. */
 export const all: (x: Tensor, ...args: DimArgs<KeepdimOptions>) => Tensor = defineComposite('all', truth('all'));
+
+/** `torch.count_nonzero`, int32. */
+export const countNonzero: (x: Tensor, dim?: Dims) => Tensor = defineComposite('countNonzero', (x: Tensor, dim: Dims = null): Tensor =>
+  sumOp(to(x, 'bool'), normalizeDims('countNonzero', dim, x.ndim), false),
+);

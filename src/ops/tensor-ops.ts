@@ -9,7 +9,7 @@ export { conv1d, conv2d, convTranspose2d } from './conv.js';
 export { bool, clone, contiguous, copy_, fill_, float, half, int, to, typeAs, zero_ } from './copy.js';
 export * from './dropout.js';
 export * from './indexing.js';
-export { flip, pad, repeat, repeatInterleave, roll, tile, tril, triu } from './join.js';
+export { flip, pad, repeat, repeatInterleave, roll, tile, tril, triu, unfold } from './join.js';
 export * from './interpolate.js';
 export * from './loss.js';
 export * from './matmul.js';
