@@ -125,30 +125,6 @@ export const hypot: Binary = rowFunction(
   }),
 ) as Binary;
 
-/** `torch.logaddexp`: `log(exp(x) + exp(y))` without overflow. */
-export const logaddexp: Binary = rowFunction(
-  binary('logaddexp', 'promote', (x, y) => e.add(e.maximum(x, y), e.log1p(e.exp(e.neg(e.abs(e.sub(x, y)))))), {
-    grad: (g, z, x, y) => [e.mul(g, e.exp(e.sub(x, z))), e.mul(g, e.exp(e.sub(y, z)))],
-  }),
-) as Binary;
-
-export interface NanToNumOptions {
-  nan?: number;
-  posinf?: number;
-  neginf?: number;
-}
-
-const nanToNumFn = rowFunction({
-  name: 'nanToNum',
-  kind: 'promote',
-  expr: (x: Expr, nan: Expr, high: Expr, low: Expr) => e.select(e.isNan(x), nan, e.select(e.isInf(x), e.select(e.gt(x, 0), high, low), x)),
-});
-
-/** `torch.nan_to_num`: NaN becomes `nan` (0), infinities the largest and lowest float32. */
-export function nanToNum(x: Tensor, { nan = 0, posinf = 3.4028234663852886e38, neginf = -3.4028234663852886e38 }: NanToNumOptions = {}): Tensor {
-  return x.dtype === 'float32' || x.dtype === 'float16' ? nanToNumFn(x, nan, posinf, neginf) : x;
-}
-
 const lerpRow: Row = { name: 'lerp', kind: 'promote', expr: (x: Expr, y: Expr, w: Expr) => e.add(x, e.mul(w, e.sub(y, x))) };
 const lerpFn = rowFunction(lerpRow);
 
@@ -198,8 +174,6 @@ export const square: Unary = sameUnary('square', (x) => e.mul(x, x));
 export const exp: Unary = floatUnary('exp', (x) => e.exp(x), (g, y) => [e.mul(g, y)]);
 /** `torch.exp2`: `2 ** x`. */
 export const exp2: Unary = floatUnary('exp2', (x) => e.exp(e.mul(x, Math.LN2)), (g, y) => [e.mul(e.mul(g, y), Math.LN2)]);
-/** `torch.exp2`: 2 to the power of x. */
-export const exp2: Unary = floatUnary('exp2', (x) => e.exp(e.mul(x, Math.LN2)), (g, y) => [e.mul(g, e.mul(y, Math.LN2))]);
 /** `torch.expm1`. */
 export const expm1: Unary = floatUnary('expm1', (x) => e.expm1(x), (g, y) => [e.mul(g, e.add(y, 1))]);
 /** `torch.log`. */
@@ -242,8 +216,6 @@ export const atanh: Unary = floatUnary('atanh', (x) => e.atanh(x));
 export const erf: Unary = floatUnary('erf', (x) => e.erf(x));
 /** `torch.erfc`: `1 - erf(x)`. */
 export const erfc: Unary = floatUnary('erfc', (x) => e.sub(1, e.erf(x)));
-/** `torch.logit`: `log(x / (1 - x))`. */
-export const logit: Unary = floatUnary('logit', (x) => e.sub(e.log(x), e.log1p(e.neg(x))));
 /** `torch.erfinv`. */
 export const erfinv: Unary = floatUnary('erfinv', (x) => e.erfinv(x));
 /** `torch.tanh`. */
@@ -384,10 +356,6 @@ export const sqrt_: Unary = inPlaceFunction(unary('sqrt', 'float', (x) => e.sqrt
 /** `torch.Tensor.relu_`. */
 export const relu_: Unary = inPlaceFunction(unary('relu', 'promote', (x) => e.relu(x), { grad: (g, y) => [e.select(e.gt(y, 0), g, 0)] })) as Unary;
 
-/** `torch.Tensor.sigmoid_`. */
-export const sigmoid_: Unary = inPlaceFunction(unary('sigmoid', 'float', (x) => e.sigmoid(x), { grad: (g, y) => [e.mul(g, e.mul(y, e.sub(1, y)))] })) as Unary;
-/** `torch.Tensor.tanh_`. */
-export const tanh_: Unary = inPlaceFunction(unary('tanh', 'float', (x) => e.tanh(x), { grad: (g, y) => [e.mul(g, e.sub(1, e.mul(y, y)))] })) as Unary;
 
 const addcmulInto = inPlaceFunction(addcmulRow);
 const addcdivInto = inPlaceFunction(addcdivRow);
