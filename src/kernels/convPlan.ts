@@ -9,6 +9,7 @@ import {
   type PackShape,
   type TapSet,
 } from './convPack.js';
+import { isDepthwise, planDepthwise, planDepthwiseInputGrad } from './depthwisePlan.js';
 import { planGemm } from './gemmPlan.js';
 import { planWinograd, useWinograd } from './winogradPlan.js';
 import { chooseTile, tileColBlocks, tileGrid } from './tile.js';
@@ -230,6 +231,7 @@ function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io: Io): L
 export function planConv2d(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
   validate('conv2d', p);
   if (isPointwise(p)) return pointwise(target, limits, p, 'forward');
+  if (isDepthwise(p)) return planDepthwise(target, limits, p);
   if (useWinograd(p)) return planWinograd(target, limits, p, 'forward');
   const shape = packShape(p);
   const elem = p.elem ?? 'f32';
@@ -308,6 +310,7 @@ function parityAxis(parity: number, kernel: number, stride: number, pad: number,
 export function planConv2dInputGrad(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
   validate('conv2d input gradient', p);
   if (isPointwise(p)) return pointwise(target, limits, p, 'inputGrad');
+  if (isDepthwise(p)) return planDepthwiseInputGrad(target, limits, p);
   if (useWinograd(p)) return planWinograd(target, limits, p, 'inputGrad');
   const shape = packShape(p);
   const elem = p.elem ?? 'f32';

@@ -2,11 +2,13 @@
  * Weight gradient of a convolution: for every tap a matrix product of the shifted input, transposed, with the output
  * gradient, summed over output positions. The positions are split into parts whose results are added in a fixed order.
  */
-import { foldGrid, linearWorkgroup, memoKernel, type Kernel, type Target } from './kernel.js';
+import { memoKernel, type Kernel, type Target } from './kernel.js';
+import { isDepthwise, planDepthwiseWeightGrad } from './depthwisePlan.js';
+import { weightGradSumLaunch } from './weightGradSum.js';
 import { isPointwise, type Conv2dProblem } from './convPlan.js';
 import { chooseSplits, planGemm } from './gemmPlan.js';
 import type { ConvInput } from './conv.js';
-import { planWinogradWeightGrad, useWinograd } from './winogradPlan.js';
+import { planWinogradWeightGrad, useWinogradWeightGrad } from './winogradPlan.js';
 import {
   bindElements,
   bytesOf,
@@ -193,50 +195,6 @@ ${range(t.rows)
   });
 }
 
-const sumSize = 64;
-
-/** Adds the parts and writes OIHW. Partial rows are [tap][channel] or, for runs, [tap row][tap column][channel]: the same. */
-function weightGradSumKernel(elem: Elem): Kernel {
-  return memoKernel(`convWeightGradSum.${elem}`, () => ({
-    name: 'convWeightGradSum',
-    bindings: ['read', 'write'],
-    params: [
-      ['groups', 'u32'],
-      ['taps', 'u32'],
-      ['ci', 'u32'],
-      ['co', 'u32'],
-      ['splits', 'u32'],
-      ['first', 'u32'], // 1: overwrite; 0: add to what an earlier range of images left
-    ],
-    enables: elem === 'f16' ? ['f16'] : [],
-    wgsl: `@group(0) @binding(0) var<storage, read> partials: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> dw: array<${elem}>;
-@compute @workgroup_size(${sumSize})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let i = ${linearWorkgroup} * ${sumSize}u + lane;
-  let pitch = (p.co + 3u) / 4u;
-  let part = p.taps * p.ci * pitch;
-  if (i >= p.groups * part) { return; }
-  let group = i / part;
-  let inPart = i - group * part;
-  var at = group * p.splits * part + inPart;
-  var sum = partials[at];
-  for (var s = 1u; s < p.splits; s++) {
-    at += part;
-    sum += partials[at];
-  }
-  let row = inPart / pitch;
-  let o = (inPart - row * pitch) * 4u;
-  let tap = row / p.ci;
-  let c = row - tap * p.ci;
-  for (var j = 0u; j < min(4u, p.co - o); j++) {
-    let to = ((group * p.co + o + j) * p.ci + c) * p.taps + tap;
-    if (p.first == 1u) { dw[to] = ${elem}(sum[j]); } else { dw[to] = ${elem}(f32(dw[to]) + sum[j]); }
-  }
-}`,
-  }));
-}
-
 /**
  * Plans the gradient of the weight: buffers `x` [n, h, w, cIn], `dy` [n, outH, outW, cOut], `dw` (OIHW, contiguous). In the
  * problem `inputOffset` is that of `x` and `outputOffset` that of `dy`; the epilogue is ignored.
@@ -257,7 +215,8 @@ export function planConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv
     });
     return { launches: renamed(plan.launches, { a: 'dy', b: 'x', c: 'dw' }), workspaces: plan.workspaces };
   }
-  if (useWinograd(p)) return planWinogradWeightGrad(target, limits, p);
+  if (isDepthwise(p)) return planDepthwiseWeightGrad(target, limits, p);
+  if (useWinogradWeightGrad(p)) return planWinogradWeightGrad(target, limits, p);
   const ci = p.cIn / p.groups;
   const co = p.cOut / p.groups;
   const run = p.groups === 1 && p.cIn % 4 !== 0 && p.dilationW === 1;
@@ -318,12 +277,8 @@ export function planConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv
       params,
       grid: [tapRows * lineBlocks, colBlocks, p.groups * splits],
     });
-    launches.push({
-      kernel: weightGradSumKernel(elem),
-      buffers: ['partials', 'dw'],
-      params: [p.groups, p.kernelH * p.kernelW, ci, co, splits, first === 0 ? 1 : 0],
-      grid: foldGrid(ceilDiv(perPart / 16, sumSize)),
-    });
+    const taps = p.kernelH * p.kernelW;
+    launches.push(weightGradSumLaunch({ groups: p.groups, taps, ci, co, splits, first: first === 0, elem }));
   }
   return { launches, workspaces: { partials } };
 }

@@ -55,6 +55,10 @@ export function useWinograd(p: Conv2dProblem): boolean {
   );
 }
 
+/** As {@link useWinograd}; with few tiles the sums are too short to pay for 36 instead of 9 products per weight. */
+export const useWinogradWeightGrad = (p: Conv2dProblem): boolean =>
+  useWinograd(p) && tilesOf(p.n, p.outH, p.outW).count >= 24;
+
 interface Tiles {
   readonly h: number;
   readonly w: number;
