@@ -6,7 +6,7 @@ import { contiguous, copyInto } from './copy.js';
 import { sumTo } from './sum-to.js';
 
 /** Sizes as separate arguments or as one array, as PyTorch takes them. */
-export type Sizes = readonly number[] | readonly [readonly number[]];
+export type Sizes = number[] | [sizes: readonly number[]];
 
 const sizesOf = (sizes: Sizes): readonly number[] =>
   (Array.isArray(sizes[0]) ? sizes[0] : sizes) as readonly number[];
