@@ -3,7 +3,15 @@
  * Parameter `i` of a launch has the buffers `w<i>` (the weight), `g<i>` (its gradient) and one per state tensor, all of one
  * dense layout. Hyper-parameters are launch parameters: a new learning rate compiles nothing.
  */
-import { foldGrid, linearWorkgroup, memoKernel, type Access, type Grid, type Kernel, type ParamField } from './kernel.js';
+import {
+  foldGrid,
+  linearWorkgroup,
+  memoKernel,
+  type Access,
+  type Grid,
+  type Kernel,
+  type ParamField,
+} from './kernel.js';
 
 /** How one kind of step changes a weight and its state. */
 export interface UpdateRule {
@@ -48,7 +56,9 @@ export function optimizerKernel(rule: UpdateRule, count: number): Kernel {
     params.push(['fresh', 'u32']);
     const declare = (name: string, access: Access): void => {
       const mode = access === 'write' ? 'read_write' : 'read';
-      declarations.push(`@group(0) @binding(${bindings.length}) var<storage, ${mode}> ${name}: array<vec4f>;`);
+      declarations.push(
+        `@group(0) @binding(${bindings.length}) var<storage, ${mode}> ${name}: array<vec4f>;`,
+      );
       bindings.push(access);
     };
     const branches: string[] = [];

@@ -1,4 +1,14 @@
-import { AdaptiveAvgPool2d, BatchNorm2d, Conv2d, init, Linear, MaxPool2d, Module, ReLU, Sequential } from '../nn/index.js';
+import {
+  AdaptiveAvgPool2d,
+  BatchNorm2d,
+  Conv2d,
+  init,
+  Linear,
+  MaxPool2d,
+  Module,
+  ReLU,
+  Sequential,
+} from '../nn/index.js';
 import { add, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 
@@ -17,7 +27,8 @@ export interface ResNetOptions {
 
 const conv3x3 = (into: number, out: number, stride = 1, groups = 1): Conv2d =>
   new Conv2d(into, out, 3, { stride, padding: 1, groups, bias: false });
-const conv1x1 = (into: number, out: number, stride = 1): Conv2d => new Conv2d(into, out, 1, { stride, bias: false });
+const conv1x1 = (into: number, out: number, stride = 1): Conv2d =>
+  new Conv2d(into, out, 1, { stride, bias: false });
 
 interface BlockArguments {
   readonly inplanes: number;
@@ -40,7 +51,8 @@ export class BasicBlock extends Module {
 
   constructor({ inplanes, planes, stride, downsample, groups, baseWidth }: BlockArguments) {
     super();
-    if (groups !== 1 || baseWidth !== 64) throw new Error('BasicBlock: only groups 1 and widthPerGroup 64 are supported');
+    if (groups !== 1 || baseWidth !== 64)
+      throw new Error('BasicBlock: only groups 1 and widthPerGroup 64 are supported');
     this.conv1 = conv3x3(inplanes, planes, stride);
     this.bn1 = new BatchNorm2d(planes);
     this.relu = new ReLU({ inplace: true });
@@ -117,8 +129,12 @@ export class ResNet extends Module {
       for (let i = 0; i < blocks; i++) {
         const step = i === 0 ? stride : 1;
         const reshapes = step !== 1 || inplanes !== out;
-        const downsample = reshapes ? new Sequential(conv1x1(inplanes, out, step), new BatchNorm2d(out)) : null;
-        modules.push(new block({ inplanes, planes, stride: step, downsample, groups, baseWidth: widthPerGroup }));
+        const downsample = reshapes
+          ? new Sequential(conv1x1(inplanes, out, step), new BatchNorm2d(out))
+          : null;
+        modules.push(
+          new block({ inplanes, planes, stride: step, downsample, groups, baseWidth: widthPerGroup }),
+        );
         inplanes = out;
       }
       return new Sequential(...modules);
@@ -135,9 +151,12 @@ export class ResNet extends Module {
     this.fc = new Linear(512 * block.expansion, numClasses);
 
     for (const module of this.modules()) {
-      if (module instanceof Conv2d) init.kaimingNormal_(module.weight, { mode: 'fan_out', nonlinearity: 'relu' });
-      else if (zeroInitResidual && module instanceof Bottleneck && module.bn3.weight) init.zeros_(module.bn3.weight);
-      else if (zeroInitResidual && module instanceof BasicBlock && module.bn2.weight) init.zeros_(module.bn2.weight);
+      if (module instanceof Conv2d)
+        init.kaimingNormal_(module.weight, { mode: 'fan_out', nonlinearity: 'relu' });
+      else if (zeroInitResidual && module instanceof Bottleneck && module.bn3.weight)
+        init.zeros_(module.bn3.weight);
+      else if (zeroInitResidual && module instanceof BasicBlock && module.bn2.weight)
+        init.zeros_(module.bn2.weight);
     }
   }
 

@@ -216,5 +216,6 @@ export class LogSoftmax extends Module {
 }
 
 function requireDim(layer: string, dim: number): void {
-  if (!Number.isInteger(dim)) throw new Error(`${layer}: give the dim to normalise over, e.g. new ${layer}(1)`);
+  if (!Number.isInteger(dim))
+    throw new Error(`${layer}: give the dim to normalise over, e.g. new ${layer}(1)`);
 }

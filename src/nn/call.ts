@@ -72,7 +72,9 @@ function run(module: Module, name: string, args: readonly unknown[]): unknown {
 }
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  );
 }
 
 function isModule(value: unknown): value is Module {

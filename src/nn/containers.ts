@@ -44,7 +44,9 @@ abstract class ModuleArray extends Module implements Iterable<TensorModule> {
   insert(index: number, module: Module): this {
     const all: Module[] = [...this];
     if (!Number.isInteger(index) || Math.abs(index) > all.length) {
-      throw new Error(`${this.constructor.name}.insert: index ${index} is out of range for ${all.length} modules`);
+      throw new Error(
+        `${this.constructor.name}.insert: index ${index} is out of range for ${all.length} modules`,
+      );
     }
     all.splice(index, 0, module);
     all.forEach((child, i) => {
@@ -103,10 +105,14 @@ function dropTemporary(tensor: unknown): void {
 
 function addNamed(container: Module, name: string, module: unknown): void {
   if (name === '' || name.includes('.')) {
-    throw new Error(`${container.constructor.name}: '${name}' cannot name a module; names are not empty and hold no '.'`);
+    throw new Error(
+      `${container.constructor.name}: '${name}' cannot name a module; names are not empty and hold no '.'`,
+    );
   }
   if (name in container && !Object.hasOwn(container, name)) {
-    throw new Error(`${container.constructor.name}: '${name}' cannot name a module, because it is a method; choose another name`);
+    throw new Error(
+      `${container.constructor.name}: '${name}' cannot name a module, because it is a method; choose another name`,
+    );
   }
   (container as unknown as Record<string, unknown>)[name] = module;
 }
@@ -127,7 +133,8 @@ export class ModuleList extends ModuleArray {
 export class ModuleDict<M extends Module = TensorModule> extends Module {
   constructor(modules: Readonly<Record<string, M>> | Iterable<readonly [string, M]> = {}) {
     super();
-    for (const [name, module] of Symbol.iterator in modules ? modules : Object.entries(modules)) this.set(name, module);
+    for (const [name, module] of Symbol.iterator in modules ? modules : Object.entries(modules))
+      this.set(name, module);
   }
 
   protected override stateKey(property: string): string {
@@ -139,7 +146,8 @@ export class ModuleDict<M extends Module = TensorModule> extends Module {
   }
 
   set(name: string, module: M): this {
-    if (!(module instanceof Module)) throw new Error(`ModuleDict: '${name}' is not a module (got ${typeof module})`);
+    if (!(module instanceof Module))
+      throw new Error(`ModuleDict: '${name}' is not a module (got ${typeof module})`);
     addNamed(this, name, module);
     return this;
   }
@@ -147,7 +155,8 @@ export class ModuleDict<M extends Module = TensorModule> extends Module {
   /** @throws Error listing the names there are when `name` is not one of them */
   get(name: string): M {
     const found = ownChildren(this).find(([key]) => key === name)?.[1];
-    if (found === undefined) throw new Error(`ModuleDict: there is no '${name}' (there is: ${this.keys().join(', ')})`);
+    if (found === undefined)
+      throw new Error(`ModuleDict: there is no '${name}' (there is: ${this.keys().join(', ')})`);
     return found as M;
   }
 

@@ -27,7 +27,9 @@ export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, 'padding'> {
 function pair(layer: string, name: string, value: Size2d, least: number): Pair {
   const [h, w] = typeof value === 'number' ? [value, value] : value;
   if (!Number.isInteger(h) || !Number.isInteger(w) || h < least || w < least) {
-    throw new Error(`${layer}: ${name} must be an integer of at least ${least}, or [height, width] of such, got ${String(value)}`);
+    throw new Error(
+      `${layer}: ${name} must be an integer of at least ${least}, or [height, width] of such, got ${String(value)}`,
+    );
   }
   return [h, w];
 }
@@ -62,7 +64,9 @@ abstract class ConvNd extends Module {
     requireCount(layer, 'outChannels', outChannels);
     requireCount(layer, 'groups', groups);
     if (inChannels % groups !== 0 || outChannels % groups !== 0) {
-      throw new Error(`${layer}: ${inChannels} input and ${outChannels} output channels do not divide into ${groups} groups`);
+      throw new Error(
+        `${layer}: ${inChannels} input and ${outChannels} output channels do not divide into ${groups} groups`,
+      );
     }
     this.kernelSize = pair(layer, 'kernelSize', kernelSize, 1);
     this.stride = pair(layer, 'stride', stride, 1);
@@ -77,7 +81,8 @@ abstract class ConvNd extends Module {
 
   protected repr({ stride, padding, dilation, outputPadding, groups }: Layout): string {
     let text = `${this.inChannels}, ${this.outChannels}, kernel_size=${py(this.kernelSize)}, stride=${py(stride)}`;
-    if (typeof padding === 'string' || padding[0] !== 0 || padding[1] !== 0) text += `, padding=${py(padding)}`;
+    if (typeof padding === 'string' || padding[0] !== 0 || padding[1] !== 0)
+      text += `, padding=${py(padding)}`;
     if (dilation[0] !== 1 || dilation[1] !== 1) text += `, dilation=${py(dilation)}`;
     if (outputPadding[0] !== 0 || outputPadding[1] !== 0) text += `, output_padding=${py(outputPadding)}`;
     if (groups !== 1) text += `, groups=${groups}`;
@@ -93,13 +98,18 @@ export class Conv2d extends ConvNd {
     const { padding = 0, bias = true, ...rest } = options;
     super('Conv2d', inChannels, outChannels, kernelSize, rest);
     if (typeof padding === 'string' && padding !== 'same' && padding !== 'valid') {
-      throw new Error(`Conv2d: padding must be a number, a pair, 'same' or 'valid', got '${String(padding)}'`);
+      throw new Error(
+        `Conv2d: padding must be a number, a pair, 'same' or 'valid', got '${String(padding)}'`,
+      );
     }
     if (padding === 'same' && (this.stride[0] !== 1 || this.stride[1] !== 1)) {
       throw new Error("Conv2d: padding 'same' needs stride 1; give the padding as numbers");
     }
     this.padding = typeof padding === 'string' ? padding : pair('Conv2d', 'padding', padding, 0);
-    this.weight = Parameter.blank([outChannels, inChannels / this.groups, ...this.kernelSize], 'Conv2d.weight');
+    this.weight = Parameter.blank(
+      [outChannels, inChannels / this.groups, ...this.kernelSize],
+      'Conv2d.weight',
+    );
     this.bias = bias ? Parameter.blank([outChannels], 'Conv2d.bias') : null;
     this.resetParameters();
   }
@@ -118,11 +128,19 @@ export class Conv2d extends ConvNd {
 export class ConvTranspose2d extends ConvNd {
   readonly padding: Pair;
 
-  constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: ConvTranspose2dOptions = {}) {
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: Size2d,
+    options: ConvTranspose2dOptions = {},
+  ) {
     const { padding = 0, bias = true } = options;
     super('ConvTranspose2d', inChannels, outChannels, kernelSize, options);
     this.padding = pair('ConvTranspose2d', 'padding', padding, 0);
-    this.weight = Parameter.blank([inChannels, outChannels / this.groups, ...this.kernelSize], 'ConvTranspose2d.weight');
+    this.weight = Parameter.blank(
+      [inChannels, outChannels / this.groups, ...this.kernelSize],
+      'ConvTranspose2d.weight',
+    );
     this.bias = bias ? Parameter.blank([outChannels], 'ConvTranspose2d.bias') : null;
     this.resetParameters();
   }

@@ -2,13 +2,14 @@
 export * from './activation.js';
 export { ModuleDict, ModuleList, ParameterList, Sequential } from './containers.js';
 export * from './conv.js';
+export { deepcopy } from './deepcopy.js';
 export * as functional from './functional.js';
 export type { HookGrads } from './hooks.js';
 export * as init from './init.js';
 export { Embedding, Identity, Linear } from './linear.js';
 export * from './loss.js';
 export * from './misc.js';
-export { deepcopy, Module, type Inputs, type Output, type TensorModule } from './module.js';
+export { Module, type Inputs, type Output, type TensorModule } from './module.js';
 export * from './norm.js';
 export { Parameter } from './parameter.js';
 export * from './pooling.js';

@@ -1,7 +1,14 @@
 import { noGrad } from '../autograd/mode.js';
-import { clamp_, copy_, erfinv, fill_, normal_ as normalFill, uniform_ as uniformFill } from '../ops/index.js';
+import {
+  clamp_,
+  copy_,
+  erfinv,
+  fill_,
+  normal_ as normalFill,
+  uniform_ as uniformFill,
+} from '../ops/index.js';
 import { showShape } from '../tensor/shape.js';
-import { Tensor } from '../tensor/tensor.js';
+import { type Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 
 /** `torch.nn.init`: every function fills its tensor in place, outside the tape, and returns it. */
@@ -43,7 +50,9 @@ export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number 
 export function fans(tensor: Tensor): { fanIn: number; fanOut: number } {
   const [out, into, ...kernel] = tensor.shape;
   if (out === undefined || into === undefined) {
-    throw new Error(`init: fan in and fan out need a tensor of at least 2 dims, got shape ${showShape(tensor.shape)}`);
+    throw new Error(
+      `init: fan in and fan out need a tensor of at least 2 dims, got shape ${showShape(tensor.shape)}`,
+    );
   }
   const field = kernel.reduce((product, size) => product * size, 1);
   return { fanIn: into * field, fanOut: out * field };
@@ -83,7 +92,9 @@ export function truncNormal_(tensor: Tensor, mean = 0, std = 1, low = -2, high =
   return fill(tensor, () =>
     scoped('truncNormal_', () => {
       uniformFill(tensor, from, to);
-      const values = erfinv(tensor).mul_(std * Math.SQRT2).add_(mean);
+      const values = erfinv(tensor)
+        .mul_(std * Math.SQRT2)
+        .add_(mean);
       copy_(tensor, clamp_(values, { min: low, max: high }));
     }),
   );
@@ -101,7 +112,10 @@ function erfNumber(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * sum;
 }
 
-function kaimingStd(tensor: Tensor, { a = 0, mode = 'fan_in', nonlinearity = 'leaky_relu' }: KaimingOptions): number {
+function kaimingStd(
+  tensor: Tensor,
+  { a = 0, mode = 'fan_in', nonlinearity = 'leaky_relu' }: KaimingOptions,
+): number {
   if (mode !== 'fan_in' && mode !== 'fan_out') {
     throw new Error(`init: mode must be 'fan_in' or 'fan_out', got '${String(mode)}'`);
   }

@@ -1,6 +1,6 @@
 import { embedding, linear, narrow, zero_ } from '../ops/index.js';
 import { noGrad } from '../autograd/mode.js';
-import { Tensor } from '../tensor/tensor.js';
+import { type Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 import { fans, kaimingUniform_, normal_, uniform_ } from './init.js';
 import { Module } from './module.js';
@@ -68,7 +68,10 @@ export class Embedding extends Module {
     super();
     requireCount('Embedding', 'numEmbeddings', numEmbeddings);
     requireCount('Embedding', 'embeddingDim', embeddingDim);
-    if (paddingIdx !== null && !(Number.isInteger(paddingIdx) && paddingIdx >= -numEmbeddings && paddingIdx < numEmbeddings)) {
+    if (
+      paddingIdx !== null &&
+      !(Number.isInteger(paddingIdx) && paddingIdx >= -numEmbeddings && paddingIdx < numEmbeddings)
+    ) {
       throw new Error(`Embedding: paddingIdx ${paddingIdx} is not a row of a table of ${numEmbeddings}`);
     }
     this.paddingIdx = paddingIdx !== null && paddingIdx < 0 ? paddingIdx + numEmbeddings : paddingIdx;

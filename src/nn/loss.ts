@@ -15,7 +15,9 @@ abstract class Loss<R extends string = Reduction> extends Module {
   constructor(reduction: R, allowed: readonly string[] = ['mean', 'sum', 'none']) {
     super();
     if (!allowed.includes(reduction)) {
-      throw new Error(`${this.constructor.name}: reduction must be one of ${allowed.join(', ')}, got '${String(reduction)}'`);
+      throw new Error(
+        `${this.constructor.name}: reduction must be one of ${allowed.join(', ')}, got '${String(reduction)}'`,
+      );
     }
     this.reduction = reduction;
   }

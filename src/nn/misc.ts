@@ -10,7 +10,8 @@ abstract class DropoutNd extends Module {
   /** @param p probability that a value (or channel) is dropped, 0 to 1 */
   constructor(p = 0.5, { inplace = false }: { inplace?: boolean } = {}) {
     super();
-    if (!(p >= 0 && p <= 1)) throw new Error(`${this.constructor.name}: p must be between 0 and 1, got ${String(p)}`);
+    if (!(p >= 0 && p <= 1))
+      throw new Error(`${this.constructor.name}: p must be between 0 and 1, got ${String(p)}`);
     this.p = p;
     this.inplace = inplace;
   }

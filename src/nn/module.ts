@@ -1,14 +1,26 @@
 import { noGrad } from '../autograd/mode.js';
-import { clone, to } from '../ops/index.js';
+import { to } from '../ops/index.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import { isTensor } from '../tensor/scope.js';
-import { Tensor, type HookHandle } from '../tensor/tensor.js';
-import { callModule, internals, type ForwardHook, type ForwardPreHook, type ModuleInternals } from './call.js';
+import { type Tensor, type HookHandle } from '../tensor/tensor.js';
+import {
+  callModule,
+  internals,
+  type ForwardHook,
+  type ForwardPreHook,
+  type ModuleInternals,
+} from './call.js';
 import { HookList, type HookGrads } from './hooks.js';
 import { snakeCase } from './naming.js';
 import { clearGrad, Parameter } from './parameter.js';
 import { layout } from './repr.js';
-import { loadStateDict, type IncompatibleKeys, type LoadOptions, type StateDict, type TensorLike } from './state-dict.js';
+import {
+  loadStateDict,
+  type IncompatibleKeys,
+  type LoadOptions,
+  type StateDict,
+  type TensorLike,
+} from './state-dict.js';
 
 /** The arguments of a module's forward. */
 export type Inputs<M extends Module> = Parameters<M['forward']>;
@@ -25,11 +37,12 @@ export interface Module {
   (...args: Parameters<this['forward']>): ReturnType<this['forward']>;
 }
 
-type Fields = Record<string, unknown>;
-const fieldsOf = (module: Module): Fields => module as unknown as Fields;
+export type Fields = Record<string, unknown>;
+/** @internal */
+export const fieldsOf = (module: Module): Fields => module as unknown as Fields;
 
-/** The function that a module is. Nothing of Function shows, so that fields may have any name. */
-function makeCallable(prototype: object): Module {
+/** @internal The function that a module is. Nothing of Function shows, so that fields may have any name. */
+export function makeCallable(prototype: object): Module {
   const self = ((...args: unknown[]) => callModule(self, args)) as unknown as Module;
   Reflect.deleteProperty(self, 'name');
   Reflect.deleteProperty(self, 'length');
@@ -93,7 +106,8 @@ export abstract class Module {
     if (property in this && !this[internals].buffers.has(property) && fields[property] !== undefined) {
       throw new Error(`registerBuffer: ${this.constructor.name} already has a property '${property}'`);
     }
-    if (tensor instanceof Parameter) throw new Error(`registerBuffer: '${property}' is a Parameter; assign it as a property instead`);
+    if (tensor instanceof Parameter)
+      throw new Error(`registerBuffer: '${property}' is a Parameter; assign it as a property instead`);
     this[internals].buffers.set(property, persistent);
     fields[property] = tensor?.keep() ?? null;
   }
@@ -141,7 +155,9 @@ export abstract class Module {
   }
 
   namedBuffers(prefix = '', recurse = true): [name: string, buffer: Tensor][] {
-    return collect(this, prefix, recurse, (module) => ownBuffers(module).map(([name, buffer]) => [name, buffer] as const));
+    return collect(this, prefix, recurse, (module) =>
+      ownBuffers(module).map(([name, buffer]) => [name, buffer] as const),
+    );
   }
 
   /**
@@ -153,21 +169,14 @@ export abstract class Module {
   getSubmodule(path: string): TensorModule;
   getSubmodule<M extends Module>(path: string, type: abstract new (...args: never[]) => M): M;
   getSubmodule(path: string, type?: abstract new (...args: never[]) => Module): Module {
-    let at: Module = this;
-    if (path !== '') {
-      for (const name of path.split('.')) {
-        const next = ownChildren(at).find(([key]) => key === name)?.[1] ?? fieldsOf(at)[name];
-        if (!(next instanceof Module)) {
-          const names = ownChildren(at).map(([key]) => key).join(', ');
-          throw new Error(`getSubmodule: '${path}' does not exist: ${at.constructor.name} has no child '${name}' (it has: ${names || 'none'})`);
-        }
-        at = next;
-      }
+    const found = (path === '' ? [] : path.split('.')).reduce(
+      (at, name): Module => childNamed(at, name, path),
+      this as Module,
+    );
+    if (type !== undefined && !(found instanceof type)) {
+      throw new Error(`getSubmodule: '${path}' is a ${(found as Module).constructor.name}, not a ${type.name}`);
     }
-    if (type !== undefined && !(at instanceof type)) {
-      throw new Error(`getSubmodule: '${path}' is a ${(at as Module).constructor.name}, not a ${type.name}`);
-    }
-    return at;
+    return found;
   }
 
   /** The parameter at a dotted path such as `layer1.0.conv1.weight`. */
@@ -176,7 +185,8 @@ export abstract class Module {
     const owner = this.getSubmodule(path.slice(0, Math.max(0, dot)));
     const name = path.slice(dot + 1);
     const found = ownParameters(owner).find(([key]) => key === name)?.[1];
-    if (found === undefined) throw new Error(`getParameter: ${owner.constructor.name} has no parameter '${name}' ('${path}')`);
+    if (found === undefined)
+      throw new Error(`getParameter: ${owner.constructor.name} has no parameter '${name}' ('${path}')`);
     return found;
   }
 
@@ -215,21 +225,24 @@ export abstract class Module {
    * the optimizer afterwards.
    */
   to(dtype: DType): this {
-    if (!isFloatingPoint(dtype)) throw new Error(`to: a module is converted to float32 or float16, not to ${dtype}`);
+    if (!isFloatingPoint(dtype))
+      throw new Error(`to: a module is converted to float32 or float16, not to ${dtype}`);
     const done = new Map<Tensor, Tensor>();
     const convert = (tensor: Tensor): Tensor => {
       if (!isFloatingPoint(tensor.dtype) || tensor.dtype === dtype) return tensor;
       let converted = done.get(tensor);
       if (converted === undefined) {
         converted = noGrad(() => to(tensor, dtype));
-        if (tensor instanceof Parameter) converted = new Parameter(converted, { requiresGrad: tensor.requiresGrad });
+        if (tensor instanceof Parameter)
+          converted = new Parameter(converted, { requiresGrad: tensor.requiresGrad });
         done.set(tensor, converted.keep());
       }
       return converted;
     };
     for (const module of this.modules()) {
       const fields = fieldsOf(module);
-      for (const [, tensor, property] of [...ownParameters(module), ...ownBuffers(module)]) fields[property] = convert(tensor);
+      for (const [, tensor, property] of [...ownParameters(module), ...ownBuffers(module)])
+        fields[property] = convert(tensor);
     }
     for (const tensor of done.keys()) tensor.dispose();
     return this;
@@ -278,7 +291,10 @@ export abstract class Module {
    */
   loadStateDict(state: StateDict<Tensor>, options?: LoadOptions): IncompatibleKeys;
   loadStateDict(state: StateDict<TensorLike>, options?: LoadOptions): Promise<IncompatibleKeys>;
-  loadStateDict(state: StateDict<TensorLike>, options: LoadOptions = {}): IncompatibleKeys | Promise<IncompatibleKeys> {
+  loadStateDict(
+    state: StateDict<TensorLike>,
+    options: LoadOptions = {},
+  ): IncompatibleKeys | Promise<IncompatibleKeys> {
     return loadStateDict(this.constructor.name, stateEntries(this, ''), state, options);
   }
 
@@ -352,6 +368,16 @@ function ownBuffers(module: Module): Entry<Tensor>[] {
   return own(module, (value, property): value is Tensor => buffers.has(property) && isTensor(value));
 }
 
+function childNamed(parent: Module, name: string, path: string): Module {
+  const children = ownChildren(parent);
+  const child = children.find(([key]) => key === name)?.[1] ?? fieldsOf(parent)[name];
+  if (child instanceof Module) return child;
+  throw new Error(
+    `getSubmodule: '${path}' does not exist: ${parent.constructor.name} has no child '${name}' ` +
+      `(it has: ${children.map(([key]) => key).join(', ') || 'none'})`,
+  );
+}
+
 const join = (prefix: string, name: string): string => (prefix === '' ? name : `${prefix}.${name}`);
 
 function walk(module: Module, prefix: string, seen: Set<Module>, found: [string, Module][]): void {
@@ -394,58 +420,4 @@ function stateEntries(module: Module, prefix: string): StateEntry[] {
   }
   for (const [key, child] of ownChildren(module)) entries.push(...stateEntries(child, `${prefix}${key}.`));
   return entries;
-}
-
-/**
- * `copy.deepcopy(model)`: a model of its own with the same values, modes, hooks and sharing within itself. Private `#fields`
- * of a subclass cannot be seen from outside and are not copied.
- */
-export function deepcopy<M extends Module>(model: M): M {
-  const memo = new Map<object, object>();
-  return noGrad(() => copyValue(model, memo)) as M;
-}
-
-function copyValue(value: unknown, memo: Map<object, object>): unknown {
-  if (!(value instanceof Module) && (typeof value !== 'object' || value === null)) return value;
-  const known = memo.get(value);
-  if (known !== undefined) return known;
-  const remember = <T extends object>(copy: T): T => {
-    memo.set(value, copy);
-    return copy;
-  };
-  if (value instanceof Module) return copyModule(value, memo, remember(makeCallable(Object.getPrototypeOf(value) as object)));
-  if (isTensor(value)) {
-    const copy = clone(value);
-    if (!(value instanceof Parameter)) return remember(copy.keep());
-    const parameter = new Parameter(copy, { requiresGrad: value.requiresGrad });
-    parameter.name = value.name;
-    copy.dispose();
-    return remember(parameter);
-  }
-  if (Array.isArray(value)) {
-    const copy = remember([] as unknown[]);
-    for (const item of value) copy.push(copyValue(item, memo));
-    return copy;
-  }
-  if (value instanceof Map) {
-    const copy = remember(new Map<unknown, unknown>());
-    for (const [key, item] of value) copy.set(key, copyValue(item, memo));
-    return copy;
-  }
-  if (Object.getPrototypeOf(value) === Object.prototype) {
-    const copy = remember({} as Fields);
-    for (const [key, item] of Object.entries(value)) copy[key] = copyValue(item, memo);
-    return copy;
-  }
-  return value;
-}
-
-function copyModule(from: Module, memo: Map<object, object>, copy: Module): Module {
-  const [old, fresh] = [from[internals], copy[internals]];
-  for (const [property, persistent] of old.buffers) fresh.buffers.set(property, persistent);
-  fresh.preHooks.list.push(...old.preHooks.list);
-  fresh.forwardHooks.list.push(...old.forwardHooks.list);
-  fresh.backwardHooks.list.push(...old.backwardHooks.list);
-  for (const [property, value] of Object.entries(from)) fieldsOf(copy)[property] = copyValue(value, memo);
-  return copy;
 }

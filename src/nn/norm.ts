@@ -74,12 +74,23 @@ abstract class BatchNorm extends Module {
     if (!this.training || !tracked || !this.trackRunningStats) {
       const training = this.training || !tracked;
       const useRunning = tracked && !this.training;
-      return batchNorm(x, useRunning ? runningMean : null, useRunning ? runningVar : null, { weight, bias, training, eps });
+      return batchNorm(x, useRunning ? runningMean : null, useRunning ? runningVar : null, {
+        weight,
+        bias,
+        training,
+        eps,
+      });
     }
     const count = this.numBatchesTracked;
     if (count !== null) noGrad(() => add_(count, 1));
     if (momentum !== null || count === null) {
-      return batchNorm(x, runningMean, runningVar, { weight, bias, training: true, momentum: momentum ?? 0, eps });
+      return batchNorm(x, runningMean, runningVar, {
+        weight,
+        bias,
+        training: true,
+        momentum: momentum ?? 0,
+        eps,
+      });
     }
     // The plain average's factor is 1 / count, and the count is on the GPU: take the batch's own statistics and blend.
     const mean = Tensor.empty(runningMean.shape, 'float32', 'BatchNorm');
@@ -108,7 +119,8 @@ abstract class BatchNorm extends Module {
 /** `torch.nn.BatchNorm2d` for `[N, C, H, W]`. */
 export class BatchNorm2d extends BatchNorm {
   protected checkInput(x: Tensor): void {
-    if (x.ndim !== 4) throw new Error(`BatchNorm2d: expected a 4-D input [N, C, H, W], got shape ${showShape(x.shape)}`);
+    if (x.ndim !== 4)
+      throw new Error(`BatchNorm2d: expected a 4-D input [N, C, H, W], got shape ${showShape(x.shape)}`);
   }
 }
 
@@ -116,7 +128,9 @@ export class BatchNorm2d extends BatchNorm {
 export class BatchNorm1d extends BatchNorm {
   protected checkInput(x: Tensor): void {
     if (x.ndim !== 2 && x.ndim !== 3) {
-      throw new Error(`BatchNorm1d: expected a 2-D or 3-D input [N, C] or [N, C, L], got shape ${showShape(x.shape)}`);
+      throw new Error(
+        `BatchNorm1d: expected a 2-D or 3-D input [N, C] or [N, C, L], got shape ${showShape(x.shape)}`,
+      );
     }
   }
 }
@@ -135,7 +149,8 @@ export class LayerNorm extends Module {
   ) {
     super();
     this.normalizedShape = typeof normalizedShape === 'number' ? [normalizedShape] : [...normalizedShape];
-    if (this.normalizedShape.length === 0) throw new Error('LayerNorm: normalizedShape needs at least one size');
+    if (this.normalizedShape.length === 0)
+      throw new Error('LayerNorm: normalizedShape needs at least one size');
     for (const size of this.normalizedShape) requireCount('LayerNorm', 'each size of normalizedShape', size);
     this.eps = eps;
     this.elementwiseAffine = elementwiseAffine;

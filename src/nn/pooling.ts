@@ -140,7 +140,10 @@ export class Upsample extends Module {
   forward(x: Tensor): Tensor {
     const { size, scaleFactor, mode } = this;
     const target = size !== null ? { size } : { scaleFactor: scaleFactor as Size2d };
-    return interpolate(x, mode === 'nearest' ? { ...target, mode } : { ...target, mode, alignCorners: this.alignCorners });
+    return interpolate(
+      x,
+      mode === 'nearest' ? { ...target, mode } : { ...target, mode, alignCorners: this.alignCorners },
+    );
   }
 
   override extraRepr(): string {

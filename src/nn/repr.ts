@@ -25,7 +25,11 @@ export function py(value: number | boolean | string | null | readonly (number | 
 }
 
 /** `torch.nn.Module.__repr__`'s layout. */
-export function layout(name: string, extra: string, children: readonly (readonly [key: string, text: string])[]): string {
+export function layout(
+  name: string,
+  extra: string,
+  children: readonly (readonly [key: string, text: string])[],
+): string {
   const lines = extra === '' ? [] : extra.split('\n');
   if (children.length === 0 && lines.length <= 1) return `${name}(${extra})`;
   for (const [key, text] of children) lines.push(`(${key}): ${text.replaceAll('\n', '\n  ')}`);

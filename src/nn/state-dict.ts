@@ -38,7 +38,8 @@ export interface IncompatibleKeys {
 }
 
 /** Files from before PyTorch 0.4.1 have no counter, and PyTorch does not ask for one either. */
-const mayBeMissing = (key: string): boolean => key === 'num_batches_tracked' || key.endsWith('.num_batches_tracked');
+const mayBeMissing = (key: string): boolean =>
+  key === 'num_batches_tracked' || key.endsWith('.num_batches_tracked');
 
 /** @internal Checks everything first, then copies; a promise when some values have to be read. */
 export function loadStateDict(
@@ -47,7 +48,8 @@ export function loadStateDict(
   state: StateDict<TensorLike>,
   { strict = true }: LoadOptions,
 ): IncompatibleKeys | Promise<IncompatibleKeys> {
-  const given: ReadonlyMap<string, TensorLike> = state instanceof Map ? state : new Map(Object.entries(state));
+  const given: ReadonlyMap<string, TensorLike> =
+    state instanceof Map ? state : new Map(Object.entries(state));
   const keys = new Set(entries.map(({ key }) => key));
   const missingKeys = [...keys].filter((key) => !given.has(key) && !mayBeMissing(key));
   const unexpectedKeys = [...given.keys()].filter((key) => !keys.has(key));
@@ -57,16 +59,24 @@ export function loadStateDict(
     const source = given.get(key);
     if (source === undefined) continue;
     if (!fits(tensor.shape, source.shape)) {
-      misshapen.push(`${key} is ${showShape(source.shape)} in the state dict and ${showShape(tensor.shape)} in the model`);
+      misshapen.push(
+        `${key} is ${showShape(source.shape)} in the state dict and ${showShape(tensor.shape)} in the model`,
+      );
     } else copies.push([tensor, source]);
   }
   const problems = [
-    ...(strict ? [list('missing in the state dict', missingKeys), list('unexpected in the state dict', unexpectedKeys)] : []),
+    ...(strict
+      ? [list('missing in the state dict', missingKeys), list('unexpected in the state dict', unexpectedKeys)]
+      : []),
     list('of another shape', misshapen),
   ].filter((line) => line !== '');
   if (problems.length > 0) {
     throw new Error(
-      [`loadStateDict: the state dict does not fit ${model}; nothing was loaded.`, ...problems, hint(keys, unexpectedKeys)]
+      [
+        `loadStateDict: the state dict does not fit ${model}; nothing was loaded.`,
+        ...problems,
+        hint(keys, unexpectedKeys),
+      ]
         .filter((line) => line !== '')
         .join('\n'),
     );
@@ -86,8 +96,12 @@ const list = (what: string, items: readonly string[]): string =>
   items.length === 0 ? '' : `  ${items.length} ${what}: ${items.join(', ')}`;
 
 function hint(keys: ReadonlySet<string>, unexpected: readonly string[]): string {
-  const parallel = unexpected.some((key) => key.startsWith('module.') && keys.has(key.slice('module.'.length)));
-  return parallel ? "  The keys start with 'module.', as DataParallel writes them: drop that prefix from every key." : '';
+  const parallel = unexpected.some(
+    (key) => key.startsWith('module.') && keys.has(key.slice('module.'.length)),
+  );
+  return parallel
+    ? "  The keys start with 'module.', as DataParallel writes them: drop that prefix from every key."
+    : '';
 }
 
 async function readAndCopy(copies: readonly (readonly [Tensor, TensorLike])[]): Promise<void> {
@@ -101,10 +115,15 @@ async function read(source: TensorLike, dtype: DType): Promise<Tensor | { shape:
 }
 
 /** @internal Overwrites `target` with a tensor or with host numbers of its shape. */
-export function assign(target: Tensor, source: Tensor | { readonly shape: Shape; readonly data: Numbers }): void {
+export function assign(
+  target: Tensor,
+  source: Tensor | { readonly shape: Shape; readonly data: Numbers },
+): void {
   if (!isTensor(source)) {
     if (source.data.length !== target.numel()) {
-      throw new Error(`loadStateDict: ${source.data.length} values given for a tensor of shape ${showShape(target.shape)}`);
+      throw new Error(
+        `loadStateDict: ${source.data.length} values given for a tensor of shape ${showShape(target.shape)}`,
+      );
     }
     if (target.isContiguous() && target.dtype !== 'float16') {
       if (source.data.length === 0) return;

@@ -1,5 +1,19 @@
 import { noGrad } from '../autograd/mode.js';
-import { abs, cat, clamp_, copy_, mul_, narrow, reshape, stack, sum, amax, square, sqrt, pow } from '../ops/index.js';
+import {
+  abs,
+  cat,
+  clamp_,
+  copy_,
+  mul_,
+  narrow,
+  reshape,
+  stack,
+  sum,
+  amax,
+  square,
+  sqrt,
+  pow,
+} from '../ops/index.js';
 import { numel } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
@@ -53,7 +67,9 @@ export function vectorToParameters(vector: Tensor, parameters: Iterable<Tensor>)
   const list = [...parameters];
   const total = list.reduce((count, parameter) => count + parameter.numel(), 0);
   if (vector.ndim !== 1 || vector.numel() !== total) {
-    throw new Error(`vectorToParameters: expected a vector of ${total} values, got shape [${vector.shape.join(', ')}]`);
+    throw new Error(
+      `vectorToParameters: expected a vector of ${total} values, got shape [${vector.shape.join(', ')}]`,
+    );
   }
   noGrad(() =>
     tidy(() => {

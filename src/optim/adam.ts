@@ -24,7 +24,14 @@ abstract class AdamBase extends Optimizer<AdamOptions> {
   protected abstract readonly decoupled: boolean;
 
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions>, decay: number) {
-    const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = decay, amsgrad = false, maximize = false } = options;
+    const {
+      lr = 1e-3,
+      betas = [0.9, 0.999],
+      eps = 1e-8,
+      weightDecay = decay,
+      amsgrad = false,
+      maximize = false,
+    } = options;
     super(params, { lr, betas, eps, weightDecay, amsgrad, maximize });
   }
 
@@ -34,7 +41,8 @@ abstract class AdamBase extends Optimizer<AdamOptions> {
     requireAtLeast(name, 'eps', eps, 0);
     requireAtLeast(name, 'weightDecay', weightDecay, 0);
     for (const beta of betas) {
-      if (!(beta >= 0 && beta < 1)) throw new Error(`${name}: betas must be from 0 to below 1, got ${betas.join(' and ')}`);
+      if (!(beta >= 0 && beta < 1))
+        throw new Error(`${name}: betas must be from 0 to below 1, got ${betas.join(' and ')}`);
     }
   }
 

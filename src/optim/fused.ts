@@ -73,7 +73,8 @@ export function applyRule(
     ready.push({ weight, grad: direct ? grad : copyAs(grad, strides, op), state });
   }
   dispatch(rule, hyper, fresh, ready);
-  for (const { weight, state } of ready) for (const tensor of [weight, ...state]) tensor.storage.bumpVersion(op);
+  for (const { weight, state } of ready)
+    for (const tensor of [weight, ...state]) tensor.storage.bumpVersion(op);
   for (const [parameter, weight] of writeBack) {
     copy_(parameter, weight);
     parameter.storage.bumpVersion(op);
@@ -107,13 +108,25 @@ function dispatch(rule: UpdateRule, hyper: readonly number[], fresh: boolean, re
 }
 
 function launch(rule: UpdateRule, hyper: readonly number[], fresh: boolean, batch: readonly Ready[]): void {
-  const { params, grid } = optimizerLaunch(hyper, fresh, batch.map(({ weight }) => weight.numel()));
-  const buffers = batch.flatMap(({ weight, grad, state }) => [weight, grad, ...state].map((tensor) => tensor.deviceBuffer));
+  const { params, grid } = optimizerLaunch(
+    hyper,
+    fresh,
+    batch.map(({ weight }) => weight.numel()),
+  );
+  const buffers = batch.flatMap(({ weight, grad, state }) =>
+    [weight, grad, ...state].map((tensor) => tensor.deviceBuffer),
+  );
   runtime().dispatch(optimizerKernel(rule, batch.length), buffers, params, grid);
 }
 
 /** A parameter larger than one binding, range by range. */
-function launchRanges(rule: UpdateRule, hyper: readonly number[], fresh: boolean, one: Ready, maxBinding: number): void {
+function launchRanges(
+  rule: UpdateRule,
+  hyper: readonly number[],
+  fresh: boolean,
+  one: Ready,
+  maxBinding: number,
+): void {
   const { minStorageBufferOffsetAlignment: alignment } = runtime().limits;
   const step = Math.floor(maxBinding / Math.max(16, alignment)) * Math.max(16, alignment);
   const total = one.weight.numel() * bytesPerElement;
@@ -121,6 +134,11 @@ function launchRanges(rule: UpdateRule, hyper: readonly number[], fresh: boolean
     const size = Math.min(step, Math.ceil((total - offset) / 16) * 16);
     const range = (tensor: Tensor): BufferArg => ({ buffer: tensor.deviceBuffer, offset, size });
     const { params, grid } = optimizerLaunch(hyper, fresh, [size / bytesPerElement]);
-    runtime().dispatch(optimizerKernel(rule, 1), [one.weight, one.grad, ...one.state].map(range), params, grid);
+    runtime().dispatch(
+      optimizerKernel(rule, 1),
+      [one.weight, one.grad, ...one.state].map(range),
+      params,
+      grid,
+    );
   }
 }

@@ -1,35 +1,7 @@
-import { snakeCase } from '../nn/naming.js';
 import type { Optimizer } from './optimizer.js';
+import { loadFields, saveFields, type SchedulerState } from './scheduler-state.js';
 
 /** `torch.optim.lr_scheduler`: what sets the learning rate of an optimizer's groups from epoch to epoch. */
-
-/** Values under PyTorch's names; plain numbers, strings and arrays of them. */
-export type SchedulerState = Record<string, unknown>;
-
-type Fields = Record<string, unknown>;
-
-const special: Readonly<Record<string, string>> = { stepCount: '_step_count', lastLr: '_last_lr', tMax: 'T_max' };
-const isPlain = (value: unknown): boolean =>
-  ['number', 'string', 'boolean'].includes(typeof value) || (Array.isArray(value) && value.every(isPlain));
-
-function saveFields(scheduler: object): SchedulerState {
-  const entries = Object.entries(scheduler).filter(([, value]) => isPlain(value));
-  return Object.fromEntries(
-    entries.map(([name, value]) => [
-      special[name] ?? snakeCase(name),
-      Array.isArray(value) ? [...(value as unknown[])] : (value as unknown),
-    ]),
-  );
-}
-
-function loadFields(scheduler: object, state: SchedulerState | ReadonlyMap<string, unknown>): void {
-  const values: SchedulerState = state instanceof Map ? Object.fromEntries(state as Map<string, unknown>) : (state as SchedulerState);
-  for (const name of Object.keys(saveFields(scheduler))) {
-    const field = Object.keys(scheduler).find((key) => (special[key] ?? snakeCase(key)) === name) as string;
-    const value = values[name];
-    if (isPlain(value) && Array.isArray(value) === Array.isArray((scheduler as Fields)[field])) (scheduler as Fields)[field] = value;
-  }
-}
 
 /**
  * `torch.optim.lr_scheduler.LRScheduler`. Subclasses say in `getLr` what the rates of epoch `lastEpoch` are, and call `start()`
@@ -48,7 +20,9 @@ export abstract class LRScheduler {
     optimizer.paramGroups.forEach((group, i) => {
       if (lastEpoch === -1) group.initialLr ??= group.lr;
       else if (group.initialLr === undefined) {
-        throw new Error(`${this.constructor.name}: group ${i} has no initialLr to resume from; load the optimizer's state first`);
+        throw new Error(
+          `${this.constructor.name}: group ${i} has no initialLr to resume from; load the optimizer's state first`,
+        );
       }
     });
     this.baseLrs = optimizer.paramGroups.map((group) => group.initialLr as number);
@@ -121,9 +95,12 @@ export class LambdaLR extends LRScheduler {
   ) {
     super(optimizer, lastEpoch);
     const groups = optimizer.paramGroups.length;
-    this.lambdas = typeof lrLambda === 'function' ? new Array<typeof lrLambda>(groups).fill(lrLambda) : [...lrLambda];
+    this.lambdas =
+      typeof lrLambda === 'function' ? new Array<typeof lrLambda>(groups).fill(lrLambda) : [...lrLambda];
     if (this.lambdas.length !== groups) {
-      throw new Error(`LambdaLR: ${this.lambdas.length} functions for ${groups} parameter groups; give one, or one for each`);
+      throw new Error(
+        `LambdaLR: ${this.lambdas.length} functions for ${groups} parameter groups; give one, or one for each`,
+      );
     }
     this.start();
   }
@@ -248,8 +225,10 @@ export class LinearLR extends LRScheduler {
   ) {
     const { startFactor = 1 / 3, endFactor = 1, totalIters = 5, lastEpoch = -1 } = options;
     super(optimizer, lastEpoch);
-    if (!(startFactor > 0 && startFactor <= 1)) throw new Error(`LinearLR: startFactor must be above 0 and at most 1, got ${startFactor}`);
-    if (!(endFactor >= 0 && endFactor <= 1)) throw new Error(`LinearLR: endFactor must be between 0 and 1, got ${endFactor}`);
+    if (!(startFactor > 0 && startFactor <= 1))
+      throw new Error(`LinearLR: startFactor must be above 0 and at most 1, got ${startFactor}`);
+    if (!(endFactor >= 0 && endFactor <= 1))
+      throw new Error(`LinearLR: endFactor must be between 0 and 1, got ${endFactor}`);
     this.startFactor = startFactor;
     this.endFactor = endFactor;
     this.totalIters = totalIters;
@@ -266,7 +245,9 @@ export class LinearLR extends LRScheduler {
 
   protected override closedForm(): number[] {
     const { lastEpoch: t, startFactor, endFactor, totalIters } = this;
-    return this.each((_, base) => base * (startFactor + ((endFactor - startFactor) * Math.min(totalIters, t)) / totalIters));
+    return this.each(
+      (_, base) => base * (startFactor + ((endFactor - startFactor) * Math.min(totalIters, t)) / totalIters),
+    );
   }
 }
 
@@ -277,10 +258,15 @@ export class ConstantLR extends LRScheduler {
 
   constructor(
     optimizer: Optimizer,
-    { factor = 1 / 3, totalIters = 5, lastEpoch = -1 }: { factor?: number; totalIters?: number; lastEpoch?: number } = {},
+    {
+      factor = 1 / 3,
+      totalIters = 5,
+      lastEpoch = -1,
+    }: { factor?: number; totalIters?: number; lastEpoch?: number } = {},
   ) {
     super(optimizer, lastEpoch);
-    if (!(factor > 0 && factor <= 1)) throw new Error(`ConstantLR: factor must be above 0 and at most 1, got ${factor}`);
+    if (!(factor > 0 && factor <= 1))
+      throw new Error(`ConstantLR: factor must be above 0 and at most 1, got ${factor}`);
     this.factor = factor;
     this.totalIters = totalIters;
     this.start();
@@ -305,7 +291,11 @@ export class PolynomialLR extends LRScheduler {
 
   constructor(
     optimizer: Optimizer,
-    { totalIters = 5, power = 1, lastEpoch = -1 }: { totalIters?: number; power?: number; lastEpoch?: number } = {},
+    {
+      totalIters = 5,
+      power = 1,
+      lastEpoch = -1,
+    }: { totalIters?: number; power?: number; lastEpoch?: number } = {},
   ) {
     super(optimizer, lastEpoch);
     this.totalIters = totalIters;
@@ -336,7 +326,9 @@ export class SequentialLR {
     private readonly milestones: readonly number[],
   ) {
     if (schedulers.length === 0 || milestones.length !== schedulers.length - 1) {
-      throw new Error(`SequentialLR: ${schedulers.length} schedulers need ${schedulers.length - 1} milestones, got ${milestones.length}`);
+      throw new Error(
+        `SequentialLR: ${schedulers.length} schedulers need ${schedulers.length - 1} milestones, got ${milestones.length}`,
+      );
     }
     if (schedulers.some((scheduler) => scheduler.optimizer !== optimizer)) {
       throw new Error('SequentialLR: every scheduler must belong to the optimizer that is passed in');
@@ -362,107 +354,19 @@ export class SequentialLR {
   }
 
   stateDict(): SchedulerState {
-    return { last_epoch: this.lastEpoch, _schedulers: this.schedulers.map((scheduler) => scheduler.stateDict()) };
+    return {
+      last_epoch: this.lastEpoch,
+      _schedulers: this.schedulers.map((scheduler) => scheduler.stateDict()),
+    };
   }
 
   loadStateDict(state: SchedulerState): void {
     if (typeof state['last_epoch'] === 'number') this.lastEpoch = state['last_epoch'];
     const saved = state['_schedulers'];
-    if (Array.isArray(saved)) this.schedulers.forEach((scheduler, i) => scheduler.loadStateDict(saved[i] as SchedulerState));
+    if (Array.isArray(saved))
+      this.schedulers.forEach((scheduler, i) => scheduler.loadStateDict(saved[i] as SchedulerState));
   }
 }
 
-export interface PlateauOptions {
-  /** Is a lower (`min`) or a higher (`max`) metric better? */
-  mode?: 'min' | 'max';
-  factor?: number;
-  /** Epochs without an improvement that are let pass. */
-  patience?: number;
-  threshold?: number;
-  thresholdMode?: 'rel' | 'abs';
-  /** Epochs after a reduction that do not count. */
-  cooldown?: number;
-  /** Lower bound, one for all groups or one each. */
-  minLr?: number | readonly number[];
-  /** Smaller changes are not made. */
-  eps?: number;
-}
-
-/** Times `factor` when a metric has stopped improving: `scheduler.step(validationLoss)`. */
-export class ReduceLROnPlateau {
-  readonly mode: 'min' | 'max';
-  readonly factor: number;
-  readonly patience: number;
-  readonly threshold: number;
-  readonly thresholdMode: 'rel' | 'abs';
-  readonly cooldown: number;
-  readonly minLrs: readonly number[];
-  readonly eps: number;
-  lastEpoch = 0;
-  best: number;
-  numBadEpochs = 0;
-  cooldownCounter = 0;
-  protected lastLr: number[];
-
-  constructor(
-    readonly optimizer: Optimizer,
-    options: PlateauOptions = {},
-  ) {
-    const { mode = 'min', factor = 0.1, patience = 10, threshold = 1e-4, thresholdMode = 'rel' } = options;
-    const { cooldown = 0, minLr = 0, eps = 1e-8 } = options;
-    if (!(factor < 1)) throw new Error(`ReduceLROnPlateau: factor must be below 1, got ${factor}`);
-    if (mode !== 'min' && mode !== 'max') throw new Error(`ReduceLROnPlateau: mode must be 'min' or 'max', got '${String(mode)}'`);
-    const groups = optimizer.paramGroups.length;
-    this.minLrs = typeof minLr === 'number' ? new Array<number>(groups).fill(minLr) : [...minLr];
-    if (this.minLrs.length !== groups) throw new Error(`ReduceLROnPlateau: ${this.minLrs.length} minLr values for ${groups} groups`);
-    this.mode = mode;
-    this.factor = factor;
-    this.patience = patience;
-    this.threshold = threshold;
-    this.thresholdMode = thresholdMode;
-    this.cooldown = cooldown;
-    this.eps = eps;
-    this.best = mode === 'min' ? Infinity : -Infinity;
-    this.lastLr = optimizer.paramGroups.map((group) => group.lr);
-  }
-
-  private isBetter(metric: number): boolean {
-    const { mode, thresholdMode, threshold, best } = this;
-    if (mode === 'min') return metric < (thresholdMode === 'rel' ? best * (1 - threshold) : best - threshold);
-    return metric > (thresholdMode === 'rel' ? best * (threshold + 1) : best + threshold);
-  }
-
-  /** @param metric a number: `await loss.item()` */
-  step(metric: number): void {
-    this.lastEpoch++;
-    if (this.isBetter(metric)) {
-      this.best = metric;
-      this.numBadEpochs = 0;
-    } else this.numBadEpochs++;
-    if (this.cooldownCounter > 0) {
-      this.cooldownCounter--;
-      this.numBadEpochs = 0;
-    }
-    if (this.numBadEpochs > this.patience) {
-      this.optimizer.paramGroups.forEach((group, i) => {
-        const lr = Math.max(group.lr * this.factor, this.minLrs[i] as number);
-        if (group.lr - lr > this.eps) group.lr = lr;
-      });
-      this.cooldownCounter = this.cooldown;
-      this.numBadEpochs = 0;
-    }
-    this.lastLr = this.optimizer.paramGroups.map((group) => group.lr);
-  }
-
-  getLastLr(): readonly number[] {
-    return this.lastLr;
-  }
-
-  stateDict(): SchedulerState {
-    return saveFields(this);
-  }
-
-  loadStateDict(state: SchedulerState | ReadonlyMap<string, unknown>): void {
-    loadFields(this, state);
-  }
-}
+export { ReduceLROnPlateau, type PlateauOptions } from './plateau.js';
+export type { SchedulerState } from './scheduler-state.js';

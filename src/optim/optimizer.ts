@@ -5,7 +5,7 @@ import { clearGrad } from '../nn/parameter.js';
 import { zero_ } from '../ops/index.js';
 import { isTensor } from '../tensor/scope.js';
 import { showShape } from '../tensor/shape.js';
-import { Tensor } from '../tensor/tensor.js';
+import { type Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 import { applyRule, stateLike } from './fused.js';
 import { readState, type LoadedState } from './state.js';
@@ -59,13 +59,17 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   ) {
     const list = [...(params as Iterable<Tensor | ({ params: Tensor | Iterable<Tensor> } & Partial<O>)>)];
     if (list.length === 0) {
-      throw new Error(`${this.constructor.name}: the list of parameters is empty; does the model have any that require grad?`);
+      throw new Error(
+        `${this.constructor.name}: the list of parameters is empty; does the model have any that require grad?`,
+      );
     }
     if (list.every(isTensor)) this.addParamGroup({ params: list } as { params: Tensor[] } & Partial<O>);
     else {
       for (const group of list) {
         if (isTensor(group) || typeof group !== 'object') {
-          throw new Error(`${this.constructor.name}: give either parameters or groups { params, ... }, not both`);
+          throw new Error(
+            `${this.constructor.name}: give either parameters or groups { params, ... }, not both`,
+          );
         }
         this.addParamGroup(group);
       }
@@ -84,9 +88,13 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     if (params.length === 0) throw new Error(`${name}: a group of parameters is empty`);
     const known = new Set(this.paramGroups.flatMap((other) => other.params));
     params.forEach((parameter, i) => {
-      if (!isTensor(parameter)) throw new Error(`${name}: item ${i} is not a tensor; pass model.parameters()`);
+      if (!isTensor(parameter))
+        throw new Error(`${name}: item ${i} is not a tensor; pass model.parameters()`);
       const what = `parameter ${i}${parameter.name ? ` '${parameter.name}'` : ''} of shape ${showShape(parameter.shape)}`;
-      if (!parameter.isLeaf) throw new Error(`${name}: ${what} is the result of ${parameter.gradFn?.name}; only leaves can be optimised`);
+      if (!parameter.isLeaf)
+        throw new Error(
+          `${name}: ${what} is the result of ${parameter.gradFn?.name}; only leaves can be optimised`,
+        );
       if (known.has(parameter)) throw new Error(`${name}: ${what} is given twice`);
       known.add(parameter);
     });
@@ -98,7 +106,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 
   /** Drops all gradients; with `setToNone: false` they become zeros. */
   zeroGrad({ setToNone = true }: { setToNone?: boolean } = {}): void {
-    for (const group of this.paramGroups) for (const parameter of group.params) clearGrad(parameter, setToNone);
+    for (const group of this.paramGroups)
+      for (const parameter of group.params) clearGrad(parameter, setToNone);
   }
 
   /**
@@ -146,13 +155,15 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       if (batch === undefined) batches.set(key, (batch = { step, fresh, updates: [] }));
       batch.updates.push({ parameter, grad, state: tensors });
     }
-    for (const { step, fresh, updates } of batches.values()) applyRule(op, step.rule, step.hyper, fresh, updates);
+    for (const { step, fresh, updates } of batches.values())
+      applyRule(op, step.rule, step.hyper, fresh, updates);
   }
 
   /** State and hyper-parameters in PyTorch's structure and names; tensors share the optimizer's memory. */
   stateDict(): OptimizerStateDict {
     const numbers = new Map<Tensor, number>();
-    for (const group of this.paramGroups) for (const parameter of group.params) numbers.set(parameter, numbers.size);
+    for (const group of this.paramGroups)
+      for (const parameter of group.params) numbers.set(parameter, numbers.size);
     const state: Record<number, ParamState> = {};
     for (const [parameter, values] of this.state) {
       const number = numbers.get(parameter);
@@ -174,8 +185,11 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
    * PyTorch file. Nothing changes when it does not fit.
    */
   async loadStateDict(stateDict: unknown): Promise<void> {
-    const loaded: LoadedState = await readState(this.constructor.name, stateDict, this.paramGroups, (parameter) =>
-      stateLike(parameter, `${this.constructor.name}.loadStateDict`),
+    const loaded: LoadedState = await readState(
+      this.constructor.name,
+      stateDict,
+      this.paramGroups,
+      (parameter) => stateLike(parameter, `${this.constructor.name}.loadStateDict`),
     );
     const groups = this.paramGroups.map((group, i) => {
       const options: Record<string, unknown> = {};
@@ -189,7 +203,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     });
     for (const group of groups) this.check(group);
     groups.forEach((group, i) => Object.assign(this.paramGroups[i] as ParamGroup<O>, group));
-    for (const state of this.state.values()) for (const value of Object.values(state)) if (isTensor(value)) value.dispose();
+    for (const state of this.state.values())
+      for (const value of Object.values(state)) if (isTensor(value)) value.dispose();
     this.state.clear();
     for (const [parameter, state] of loaded.state) this.state.set(parameter, state);
   }
@@ -209,5 +224,6 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 
 /** @internal Shared checks of hyper-parameters. */
 export function requireAtLeast(optimizer: string, name: string, value: number, least: number): void {
-  if (!(value >= least)) throw new Error(`${optimizer}: ${name} must be at least ${least}, got ${String(value)}`);
+  if (!(value >= least))
+    throw new Error(`${optimizer}: ${name} must be at least ${least}, got ${String(value)}`);
 }

@@ -1,5 +1,13 @@
 import { rmspropRule } from '../kernels/optimizer.js';
-import { Optimizer, requireAtLeast, type BaseOptions, type ParamGroup, type Params, type ParamState, type Step } from './optimizer.js';
+import {
+  Optimizer,
+  requireAtLeast,
+  type BaseOptions,
+  type ParamGroup,
+  type Params,
+  type ParamState,
+  type Step,
+} from './optimizer.js';
 
 export interface RMSpropOptions extends BaseOptions {
   /** Decay of the running average of the squared gradient. */

@@ -1,5 +1,12 @@
 import { sgdRule } from '../kernels/optimizer.js';
-import { Optimizer, requireAtLeast, type BaseOptions, type ParamGroup, type Params, type Step } from './optimizer.js';
+import {
+  Optimizer,
+  requireAtLeast,
+  type BaseOptions,
+  type ParamGroup,
+  type Params,
+  type Step,
+} from './optimizer.js';
 
 export interface SGDOptions extends BaseOptions {
   momentum: number;

@@ -13,7 +13,8 @@ export interface LoadedState {
 /** Python dicts come as Maps or as objects. */
 function asMap(what: string, value: unknown): ReadonlyMap<string, unknown> {
   if (value instanceof Map) return new Map([...value].map(([key, item]) => [String(key), item as unknown]));
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return new Map(Object.entries(value));
+  if (typeof value === 'object' && value !== null && !Array.isArray(value))
+    return new Map(Object.entries(value));
   throw new Error(`${what} is not a dict`);
 }
 
@@ -40,16 +41,22 @@ export async function readState(
   const at = `${optimizer}.loadStateDict: `;
   const top = asMap(`${at}the state dict`, dict);
   const saved = asMap(`${at}'state'`, top.get('state'));
-  const savedGroups = asList(`${at}'param_groups'`, top.get('param_groups')).map((group) => asMap(`${at}a group`, group));
+  const savedGroups = asList(`${at}'param_groups'`, top.get('param_groups')).map((group) =>
+    asMap(`${at}a group`, group),
+  );
   if (savedGroups.length !== groups.length) {
-    throw new Error(`${at}the state dict has ${savedGroups.length} parameter groups, this optimizer has ${groups.length}`);
+    throw new Error(
+      `${at}the state dict has ${savedGroups.length} parameter groups, this optimizer has ${groups.length}`,
+    );
   }
   const jobs: { parameter: Tensor; name: string; value: Tensor | HostTensorLike | number }[] = [];
   const problems: string[] = [];
   groups.forEach(({ params }, i) => {
     const numbers = asList(`${at}'params' of group ${i}`, savedGroups[i]?.get('params'));
     if (numbers.length !== params.length) {
-      throw new Error(`${at}group ${i} has ${numbers.length} parameters in the state dict and ${params.length} here`);
+      throw new Error(
+        `${at}group ${i} has ${numbers.length} parameters in the state dict and ${params.length} here`,
+      );
     }
     params.forEach((parameter, k) => {
       const entry = saved.get(String(numbers[k]));
@@ -57,9 +64,12 @@ export async function readState(
       for (const [name, value] of asMap(`${at}the state of parameter ${k}`, entry)) {
         if (value === null || value === undefined) continue;
         const shape: Shape | null = isTensor(value) || isHostTensor(value) ? value.shape : null;
-        if (shape === null && typeof value !== 'number') problems.push(`${name} of parameter ${k} is no tensor or number`);
+        if (shape === null && typeof value !== 'number')
+          problems.push(`${name} of parameter ${k} is no tensor or number`);
         else if (name !== 'step' && shape !== null && !sameShape(shape, parameter.shape)) {
-          problems.push(`${name} of parameter ${k} is ${showShape(shape)}, the parameter ${showShape(parameter.shape)}`);
+          problems.push(
+            `${name} of parameter ${k} is ${showShape(shape)}, the parameter ${showShape(parameter.shape)}`,
+          );
         } else jobs.push({ parameter, name, value: value as Tensor | HostTensorLike | number });
       }
     });

@@ -84,7 +84,9 @@ describe('the memory of a call', () => {
     const y = new Probe()(ones(2));
     expect(y.isDisposed).toBe(false);
     expect(probe?.isDisposed).toBe(true);
-    expect(() => probe?.storage).toThrow(/was freed by the end of Probe.forward\(\).*return it, store it on the module/);
+    expect(() => probe?.storage).toThrow(
+      /was freed by the end of Probe.forward\(\).*return it, store it on the module/,
+    );
   });
 
   it('keeps what forward stored on the module or its child', async () => {

@@ -50,7 +50,9 @@ describe('BatchNorm', () => {
   });
 
   it('says which shape it wants', () => {
-    expect(() => new nn.BatchNorm2d(3)(zeros(2, 3))).toThrow('BatchNorm2d: expected a 4-D input [N, C, H, W], got shape [2, 3]');
+    expect(() => new nn.BatchNorm2d(3)(zeros(2, 3))).toThrow(
+      'BatchNorm2d: expected a 4-D input [N, C, H, W], got shape [2, 3]',
+    );
   });
 });
 
@@ -71,7 +73,7 @@ describe('Embedding', () => {
   it('has a padding row of zeros without a gradient', async () => {
     const embedding = new nn.Embedding(3, 2, { paddingIdx: 1 });
     const rows = embedding(tensor([1, 2], { dtype: 'int32' }));
-    expect((await rows.toArray() as number[][])[0]).toEqual([0, 0]);
+    expect(((await rows.toArray()) as number[][])[0]).toEqual([0, 0]);
     rows.sum().backward();
     expect(await embedding.weight.grad?.toArray()).toEqual([
       [0, 0],
@@ -84,13 +86,21 @@ describe('Embedding', () => {
 describe('constructors', () => {
   it.each([
     ['new Linear(0, 3)', () => new nn.Linear(0, 3), 'Linear: inFeatures must be a positive integer, got 0'],
-    ['groups', () => new nn.Conv2d(4, 6, 3, { groups: 4 }), '4 input and 6 output channels do not divide into 4 groups'],
+    [
+      'groups',
+      () => new nn.Conv2d(4, 6, 3, { groups: 4 }),
+      '4 input and 6 output channels do not divide into 4 groups',
+    ],
     ['kernel', () => new nn.Conv2d(4, 6, 1.5), 'kernelSize must be an integer of at least 1'],
     ['same', () => new nn.Conv2d(4, 6, 3, { padding: 'same', stride: 2 }), "padding 'same' needs stride 1"],
     ['dropout', () => new nn.Dropout(2), 'p must be between 0 and 1, got 2'],
     ['group norm', () => new nn.GroupNorm(3, 4), '4 channels do not divide into 3 groups'],
     ['softmax', () => new nn.Softmax(undefined as never), 'give the dim'],
-    ['loss', () => new nn.MSELoss({ reduction: 'average' as never }), 'reduction must be one of mean, sum, none'],
+    [
+      'loss',
+      () => new nn.MSELoss({ reduction: 'average' as never }),
+      'reduction must be one of mean, sum, none',
+    ],
     ['upsample', () => new nn.Upsample({}), 'give either size or scaleFactor'],
   ])('say what is wrong: %s', (_, make, message) => {
     expect(make).toThrow(message);
@@ -107,7 +117,7 @@ it('losses are their functions', async () => {
 
 describe('initialisation', () => {
   async function moments(x: Tensor): Promise<{ mean: number; std: number; max: number }> {
-    const values = await x.data();
+    const values = Array.from(await x.data());
     const mean = values.reduce((a, b) => a + b, 0) / values.length;
     const std = Math.sqrt(values.reduce((a, b) => a + (b - mean) ** 2, 0) / values.length);
     return { mean, std, max: values.reduce((a, b) => Math.max(a, Math.abs(b)), 0) };
@@ -128,8 +138,16 @@ describe('initialisation', () => {
   });
 
   it.each([
-    ['kaimingNormal_ fan out', (w: Tensor) => nn.init.kaimingNormal_(w, { mode: 'fan_out', nonlinearity: 'relu' }), Math.sqrt(2 / (64 * 9))],
-    ['kaimingUniform_', (w: Tensor) => nn.init.kaimingUniform_(w, { nonlinearity: 'relu' }), Math.sqrt(2 / (32 * 9))],
+    [
+      'kaimingNormal_ fan out',
+      (w: Tensor) => nn.init.kaimingNormal_(w, { mode: 'fan_out', nonlinearity: 'relu' }),
+      Math.sqrt(2 / (64 * 9)),
+    ],
+    [
+      'kaimingUniform_',
+      (w: Tensor) => nn.init.kaimingUniform_(w, { nonlinearity: 'relu' }),
+      Math.sqrt(2 / (32 * 9)),
+    ],
     ['xavierNormal_', (w: Tensor) => nn.init.xavierNormal_(w), Math.sqrt(2 / (96 * 9))],
     ['xavierUniform_', (w: Tensor) => nn.init.xavierUniform_(w, 2), 2 * Math.sqrt(2 / (96 * 9))],
     ['normal_', (w: Tensor) => nn.init.normal_(w, 0, 0.3), 0.3],

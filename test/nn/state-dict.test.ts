@@ -89,7 +89,9 @@ describe('loadStateDict', () => {
   });
 
   it('recognises the prefix of DataParallel', () => {
-    const state = new Map([...new Linear(1, 1).stateDict()].map(([key, value]) => [`module.${key}`, value] as const));
-    expect(() => new Linear(1, 1).loadStateDict(state)).toThrow("drop that prefix from every key");
+    const state = new Map(
+      [...new Linear(1, 1).stateDict()].map(([key, value]) => [`module.${key}`, value] as const),
+    );
+    expect(() => new Linear(1, 1).loadStateDict(state)).toThrow('drop that prefix from every key');
   });
 });

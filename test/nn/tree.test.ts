@@ -69,7 +69,12 @@ describe('the tree', () => {
   it('is the own properties in order', () => {
     const net = new Net();
     expect(net.namedChildren().map(([name]) => name)).toEqual(['fc1', 'fc2']);
-    expect(net.namedParameters().map(([name]) => name)).toEqual(['scale', 'fc1.weight', 'fc1.bias', 'fc2.weight']);
+    expect(net.namedParameters().map(([name]) => name)).toEqual([
+      'scale',
+      'fc1.weight',
+      'fc1.bias',
+      'fc2.weight',
+    ]);
     expect(net.namedModules().map(([name, module]) => `${name}:${module.constructor.name}`)).toEqual([
       ':Net',
       'fc1:Linear',
@@ -126,7 +131,9 @@ describe('the tree', () => {
     const model = new Sequential(new Linear(1, 2), new Sequential(new ReLU(), new Linear(2, 3)));
     expect(model.getSubmodule('1.1', Linear).outFeatures).toBe(3);
     expect(model.getParameter('1.1.bias').shape).toEqual([3]);
-    expect(() => model.getSubmodule('1.7')).toThrow("'1.7' does not exist: Sequential has no child '7' (it has: 0, 1)");
+    expect(() => model.getSubmodule('1.7')).toThrow(
+      "'1.7' does not exist: Sequential has no child '7' (it has: 0, 1)",
+    );
     expect(() => model.getSubmodule('0', ReLU)).toThrow("'0' is a Linear, not a ReLU");
     expect(() => model.getParameter('0.gain')).toThrow("Linear has no parameter 'gain'");
   });

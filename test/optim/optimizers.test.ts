@@ -17,7 +17,10 @@ beforeAll(() => init());
 /** The values of scripts/goldens/make_nn_goldens.py. */
 function values(shape: readonly number[], seed: number, scale: number): Tensor {
   const count = shape.reduce((a, b) => a * b, 1);
-  return tensor(Float64Array.from({ length: count }, (_, i) => scale * Math.sin(0.7 * i + seed)), { shape });
+  return tensor(
+    Float64Array.from({ length: count }, (_, i) => scale * Math.sin(0.7 * i + seed)),
+    { shape },
+  );
 }
 
 const make = ({ name, options }: Run, params: Tensor[]): optim.Optimizer =>
@@ -34,20 +37,25 @@ function setGrads(params: readonly Tensor[], step: number): void {
 async function expectClose(params: readonly Tensor[], want: readonly (readonly number[])[]): Promise<void> {
   for (const [k, p] of params.entries()) {
     const got = Array.from(await p.data());
-    got.forEach((value, i) => expect(value, `parameter ${k}, element ${i}`).toBeCloseTo(want[k]?.[i] as number, 5));
+    got.forEach((value, i) =>
+      expect(value, `parameter ${k}, element ${i}`).toBeCloseTo(want[k]?.[i] as number, 5),
+    );
   }
 }
 
 describe('every optimizer computes what PyTorch does', () => {
-  it.each(runs.map((run) => [`${run.name} ${JSON.stringify(run.options)}`, run] as const))('%s', async (_, run) => {
-    const params = start();
-    const optimizer = make(run, params);
-    for (let step = 0; step < steps; step++) {
-      setGrads(params, step);
-      optimizer.step();
-    }
-    await expectClose(params, run.values);
-  });
+  it.each(runs.map((run) => [`${run.name} ${JSON.stringify(run.options)}`, run] as const))(
+    '%s',
+    async (_, run) => {
+      const params = start();
+      const optimizer = make(run, params);
+      for (let step = 0; step < steps; step++) {
+        setGrads(params, step);
+        optimizer.step();
+      }
+      await expectClose(params, run.values);
+    },
+  );
 });
 
 describe('a step', () => {
@@ -61,7 +69,9 @@ describe('a step', () => {
     inside.copy_(noGrad(() => two.detach()));
     const turned = three.detach().t().contiguous().t();
     const last = conv.detach().contiguous({ memoryFormat: 'channelsLast' });
-    const odd = params.map((p, k) => (k === 1 ? inside : k === 5 ? turned : k === 2 ? last : p).requiresGrad_());
+    const odd = params.map((p, k) =>
+      (k === 1 ? inside : k === 5 ? turned : k === 2 ? last : p).requiresGrad_(),
+    );
     const optimizer = make(momentum, odd);
     for (let step = 0; step < steps; step++) {
       setGrads(odd, step);
@@ -130,16 +140,22 @@ describe('parameter groups', () => {
     optimizer.addParamGroup({ params: c, lr: 0.01 });
     for (const p of [a, b, c]) p.grad = ones(1);
     optimizer.step();
-    expect([await a.item(), await b.item(), await c.item()].map((v) => Number(v.toFixed(6)))).toEqual([0, 0.9, 0.99]);
+    expect([await a.item(), await b.item(), await c.item()].map((v) => Number(v.toFixed(6)))).toEqual([
+      0, 0.9, 0.99,
+    ]);
   });
 
   it('are checked', () => {
     const layer = new nn.Linear(1, 1);
     expect(() => new optim.SGD([], { lr: 1 })).toThrow('SGD: the list of parameters is empty');
     expect(() => new optim.SGD([layer.weight, layer.weight], { lr: 1 })).toThrow(/parameter 1 .*given twice/);
-    expect(() => new optim.SGD([layer.weight.mul(2)], { lr: 1 })).toThrow('is the result of mul; only leaves can be optimised');
+    expect(() => new optim.SGD([layer.weight.mul(2)], { lr: 1 })).toThrow(
+      'is the result of mul; only leaves can be optimised',
+    );
     expect(() => new optim.SGD(layer.parameters(), { lr: -1 })).toThrow('SGD: lr must be at least 0, got -1');
-    expect(() => new optim.SGD(layer.parameters(), { lr: 1, nesterov: true })).toThrow('nesterov needs a momentum');
+    expect(() => new optim.SGD(layer.parameters(), { lr: 1, nesterov: true })).toThrow(
+      'nesterov needs a momentum',
+    );
     expect(() => new optim.Adam(layer.parameters(), { betas: [1, 0.9] })).toThrow('betas must be');
   });
 });
@@ -161,7 +177,10 @@ describe('zeroGrad', () => {
 describe('state dicts', () => {
   it('have the structure and names of PyTorch', () => {
     const params = start();
-    const optimizer = new optim.AdamW([{ params: params.slice(0, 2) }, { params: params.slice(2), lr: 0.5 }], { amsgrad: true });
+    const optimizer = new optim.AdamW(
+      [{ params: params.slice(0, 2) }, { params: params.slice(2), lr: 0.5 }],
+      { amsgrad: true },
+    );
     setGrads(params, 3);
     optimizer.step();
     const { state, param_groups: groups } = optimizer.stateDict();
@@ -198,9 +217,13 @@ describe('state dicts', () => {
   it('that do not fit are refused', async () => {
     const a = new optim.SGD([ones(2).requiresGrad_()], { lr: 1, momentum: 0.9 });
     const b = new optim.SGD([ones(2).requiresGrad_(), ones(3).requiresGrad_()], { lr: 1 });
-    await expect(a.loadStateDict(b.stateDict())).rejects.toThrow('group 0 has 2 parameters in the state dict and 1 here');
+    await expect(a.loadStateDict(b.stateDict())).rejects.toThrow(
+      'group 0 has 2 parameters in the state dict and 1 here',
+    );
     const wrong = { state: { 0: { momentum_buffer: ones(3) } }, param_groups: [{ lr: 1, params: [0] }] };
-    await expect(a.loadStateDict(wrong)).rejects.toThrow('momentum_buffer of parameter 0 is [3], the parameter [2]');
+    await expect(a.loadStateDict(wrong)).rejects.toThrow(
+      'momentum_buffer of parameter 0 is [3], the parameter [2]',
+    );
   });
 });
 
@@ -213,7 +236,10 @@ describe('clipping', () => {
     });
     const norm = nn.utils.clipGradNorm_(params, 1, { normType: normType === 'inf' ? Infinity : normType });
     expect(await norm.item()).toBeCloseTo(total, 5);
-    await expectClose(params.map((p) => p.grad as Tensor), grads);
+    await expectClose(
+      params.map((p) => p.grad as Tensor),
+      grads,
+    );
   });
 
   it('by value', async () => {

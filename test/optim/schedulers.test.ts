@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, optim, zeros } from '../../src/index.js';
 
-const { schedulers } = JSON.parse(readFileSync(new URL('../goldens/optim.json', import.meta.url), 'utf8')) as {
+const { schedulers } = JSON.parse(
+  readFileSync(new URL('../goldens/optim.json', import.meta.url), 'utf8'),
+) as {
   schedulers: {
     runs: { name: string; ts: string; rates: number[][] }[];
     plateau: { metrics: number[]; rates: number[][] };
@@ -25,7 +27,9 @@ const make = (source: string, optimizer: optim.SGD): Scheduler =>
 const rates = (optimizer: optim.SGD): number[] => optimizer.paramGroups.map((group) => group.lr);
 
 function expectRates(got: readonly number[], want: readonly number[], epoch: number): void {
-  got.forEach((rate, i) => expect(Math.abs(rate - (want[i] as number)), `epoch ${epoch}, group ${i}`).toBeLessThan(1e-15));
+  got.forEach((rate, i) =>
+    expect(Math.abs(rate - (want[i] as number)), `epoch ${epoch}, group ${i}`).toBeLessThan(1e-15),
+  );
 }
 
 describe.each(schedulers.runs)('$name', ({ ts, rates: want }) => {

@@ -1,0 +1,99 @@
+import type { Optimizer } from './optimizer.js';
+import { loadFields, saveFields, type SchedulerState } from './scheduler-state.js';
+
+export interface PlateauOptions {
+  /** Is a lower (`min`) or a higher (`max`) metric better? */
+  mode?: 'min' | 'max';
+  factor?: number;
+  /** Epochs without an improvement that are let pass. */
+  patience?: number;
+  threshold?: number;
+  thresholdMode?: 'rel' | 'abs';
+  /** Epochs after a reduction that do not count. */
+  cooldown?: number;
+  /** Lower bound, one for all groups or one each. */
+  minLr?: number | readonly number[];
+  /** Smaller changes are not made. */
+  eps?: number;
+}
+
+/** Times `factor` when a metric has stopped improving: `scheduler.step(validationLoss)`. */
+export class ReduceLROnPlateau {
+  readonly mode: 'min' | 'max';
+  readonly factor: number;
+  readonly patience: number;
+  readonly threshold: number;
+  readonly thresholdMode: 'rel' | 'abs';
+  readonly cooldown: number;
+  readonly minLrs: readonly number[];
+  readonly eps: number;
+  lastEpoch = 0;
+  best: number;
+  numBadEpochs = 0;
+  cooldownCounter = 0;
+  protected lastLr: number[];
+
+  constructor(
+    readonly optimizer: Optimizer,
+    options: PlateauOptions = {},
+  ) {
+    const { mode = 'min', factor = 0.1, patience = 10, threshold = 1e-4, thresholdMode = 'rel' } = options;
+    const { cooldown = 0, minLr = 0, eps = 1e-8 } = options;
+    if (!(factor < 1)) throw new Error(`ReduceLROnPlateau: factor must be below 1, got ${factor}`);
+    if (mode !== 'min' && mode !== 'max')
+      throw new Error(`ReduceLROnPlateau: mode must be 'min' or 'max', got '${String(mode)}'`);
+    const groups = optimizer.paramGroups.length;
+    this.minLrs = typeof minLr === 'number' ? new Array<number>(groups).fill(minLr) : [...minLr];
+    if (this.minLrs.length !== groups)
+      throw new Error(`ReduceLROnPlateau: ${this.minLrs.length} minLr values for ${groups} groups`);
+    this.mode = mode;
+    this.factor = factor;
+    this.patience = patience;
+    this.threshold = threshold;
+    this.thresholdMode = thresholdMode;
+    this.cooldown = cooldown;
+    this.eps = eps;
+    this.best = mode === 'min' ? Infinity : -Infinity;
+    this.lastLr = optimizer.paramGroups.map((group) => group.lr);
+  }
+
+  private isBetter(metric: number): boolean {
+    const { mode, thresholdMode, threshold, best } = this;
+    if (mode === 'min') return metric < (thresholdMode === 'rel' ? best * (1 - threshold) : best - threshold);
+    return metric > (thresholdMode === 'rel' ? best * (threshold + 1) : best + threshold);
+  }
+
+  /** @param metric a number: `await loss.item()` */
+  step(metric: number): void {
+    this.lastEpoch++;
+    if (this.isBetter(metric)) {
+      this.best = metric;
+      this.numBadEpochs = 0;
+    } else this.numBadEpochs++;
+    if (this.cooldownCounter > 0) {
+      this.cooldownCounter--;
+      this.numBadEpochs = 0;
+    }
+    if (this.numBadEpochs > this.patience) {
+      this.optimizer.paramGroups.forEach((group, i) => {
+        const lr = Math.max(group.lr * this.factor, this.minLrs[i] as number);
+        if (group.lr - lr > this.eps) group.lr = lr;
+      });
+      this.cooldownCounter = this.cooldown;
+      this.numBadEpochs = 0;
+    }
+    this.lastLr = this.optimizer.paramGroups.map((group) => group.lr);
+  }
+
+  getLastLr(): readonly number[] {
+    return this.lastLr;
+  }
+
+  stateDict(): SchedulerState {
+    return saveFields(this);
+  }
+
+  loadStateDict(state: SchedulerState | ReadonlyMap<string, unknown>): void {
+    loadFields(this, state);
+  }
+}
