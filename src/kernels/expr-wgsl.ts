@@ -83,11 +83,13 @@ export function literal(expr: Pick<Expr, 'type' | 'value'>, functions: WgslFunct
   }
 }
 
-/** The shortest decimal that rounds to the float32 `v`. */
+const largestFloat = 3.4028234663852886e38;
+
+/** The shortest decimal that rounds to the float32 `v`; WGSL rejects one past the largest float32 even if it rounds to it. */
 function shortest(v: number): string {
   for (let digits = 6; digits < 10; digits++) {
     const text = String(Number(v.toPrecision(digits)));
-    if (Math.fround(Number(text)) === v) return text;
+    if (Math.fround(Number(text)) === v && Number(text) <= largestFloat) return text;
   }
   return String(v);
 }
