@@ -7,7 +7,7 @@
  */
 import { dtypeInfo, type DType } from './dtype.js';
 import { contiguousStridesOf } from './collapse.js';
-import { constant, e, input, param, type Expr, type ExprLike } from './expr.js';
+import { e, input, param, type Expr, type ExprLike } from './expr.js';
 import type { Target } from './kernel.js';
 import type { Plan } from './plan.js';
 import {
@@ -220,30 +220,41 @@ export function planPad(
 ): Plan {
   const compute = dtypeInfo[x.dtype].compute;
   const dims = x.shape.map((_, d) => d).filter((d) => before[d] !== 0 || out.shape[d] !== x.shape[d]);
-  const remaps = dims.map((dim): Remap => {
-    const n = x.shape[dim]!;
-    return {
-      dim,
-      index: (c) => {
-        const i = e.sub(c, before[dim]!);
-        if (mode === 'constant') return i;
-        if (mode === 'replicate') return e.clamp(i, 0, n - 1);
-        if (mode === 'circular') return e.remainder(i, n);
-        const folded = e.abs(i);
-        return e.select(e.ge(folded, n), e.sub(2 * n - 2, folded), folded);
-      },
-    };
-  });
+  // Sizes are params, so that one kernel serves all shapes.
+  const size = (m: number): Expr => param(`size${m}`, 'i32');
+  const shifted = (c: Expr, m: number): Expr => e.sub(c, param(`before${m}`, 'i32'));
+  const remaps = dims.map((dim, m): Remap => ({
+    dim,
+    index: (c) => {
+      const i = shifted(c, m);
+      if (mode === 'constant') return i;
+      if (mode === 'replicate') return e.clamp(i, 0, e.sub(size(m), 1));
+      if (mode === 'circular') return e.remainder(i, size(m));
+      const folded = e.abs(i);
+      return e.select(e.ge(folded, size(m)), e.sub(e.mul(size(m), 2), e.add(folded, 2)), folded);
+    },
+  }));
   const read = input(dims.length, compute);
+  const paramNames = dims.flatMap((_, m) => [`before${m}`, `size${m}`]);
+  const params = dims.flatMap((d) => [before[d]!, x.shape[d]!]);
   let result: Expr = read;
   if (mode === 'constant') {
-    const inside = remaps
-      .map((r, m) => r.index(input(m, 'i32')))
-      .map((i, m) => e.and(e.ge(i, 0), e.lt(i, x.shape[dims[m]!]!)))
+    const inside = dims
+      .map((_, m) => shifted(input(m, 'i32'), m))
+      .map((i, m) => e.and(e.ge(i, 0), e.lt(i, size(m))))
       .reduce<ExprLike>((a, b) => e.and(a, b), true);
-    result = e.select(inside, read, constant(value, compute));
+    result = e.select(inside, read, e.cast(valueParam('value', x.dtype), compute));
+    paramNames.push('value');
+    params.push(value);
   }
-  const problem = { name: 'pad', exprs: [result], inputs: remapped(x, out, remaps), outputs: [out] };
+  const problem = {
+    name: 'pad',
+    exprs: [result],
+    inputs: remapped(x, out, remaps),
+    outputs: [out],
+    paramNames,
+    params,
+  };
   return namedPlan(target, { ...problem, ...rest }, [...dims.map(() => undefined), 'x', 'out']);
 }
 
@@ -268,15 +279,15 @@ export function planRoll(
   const moved = total.map((_, d) => d).filter((d) => total[d] !== 0);
   const remaps = moved.map((dim, m): Remap => ({
     dim,
-    index: (c) => e.remainder(e.sub(c, param(`shift${m}`, 'i32')), x.shape[dim]!),
+    index: (c) => e.remainder(e.sub(c, param(`shift${m}`, 'i32')), param(`size${m}`, 'i32')),
   }));
   const problem = {
     name: 'roll',
     exprs: [input(moved.length, dtypeInfo[x.dtype].compute)],
     inputs: remapped(x, out, remaps),
     outputs: [out],
-    paramNames: moved.map((_, m) => `shift${m}`),
-    params: moved.map((d) => total[d]!),
+    paramNames: moved.flatMap((_, m) => [`shift${m}`, `size${m}`]),
+    params: moved.flatMap((d) => [total[d]!, x.shape[d]!]),
   };
   return namedPlan(target, { ...problem, ...rest }, [...moved.map(() => undefined), 'x', 'out']);
 }

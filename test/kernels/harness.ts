@@ -2,6 +2,7 @@
 import { runtime } from '../../src/device/index.js';
 import type { DeviceBuffer } from '../../src/device/index.js';
 import { planPointwise, type PointwiseProblem } from '../../src/kernels/pointwise.js';
+import type { Target } from '../../src/kernels/kernel.js';
 import type { Plan } from '../../src/kernels/plan.js';
 import { bytesPerElement, decode, encode, type DType, type TypedArray } from '../../src/tensor/dtype.js';
 
@@ -79,9 +80,10 @@ export interface Ran {
 /** Runs a pointwise plan; outputs start with what `data` holds. */
 export async function runPointwise(
   problem: Omit<PointwiseProblem, 'inputs' | 'outputs'> & { inputs: HostTensor[]; outputs: HostTensor[] },
+  target: Target = runtime().target,
 ): Promise<Ran> {
   const rt = runtime();
-  const launches = planPointwise(rt.target, { maxBinding: rt.maxBinding, ...problem });
+  const launches = planPointwise(target, { maxBinding: rt.maxBinding, ...problem });
   const operands = [...problem.inputs, ...problem.outputs];
   const buffers = operands.map((o) => upload(o.data, o.dtype));
   for (const l of launches) {
