@@ -109,19 +109,21 @@ export interface MomentsFinish extends ChannelsProblem {
   readonly affine: boolean;
   /** Running statistics are bound and updated. */
   readonly running: boolean;
+  /** The count of batches (i32) is bound and raised. */
+  readonly counted: boolean;
 }
 
 /**
  * Second launch: combines the blocks (Chan, Golub & LeVeque 1979) and writes mean, 1/std and the affine map of the
- * normalisation. Buffers: partials, stats, [gamma, beta], [runningMean, runningVar]. `stats` holds four rows of `channels`:
+ * normalisation. Buffers: partials, stats, [gamma, beta], [runningMean, runningVar], [count]. `stats` holds four rows of `channels`:
  * mean, invstd, scale, shift. Running variance takes the unbiased estimate. Params: eps, momentum.
  */
 export function channelMomentsFinish(target: Target, problem: MomentsFinish, eps: number, momentum: number): ChannelsLaunch {
-  const { affine, running } = problem;
+  const { affine, running, counted } = problem;
   const { width } = lane(problem.channels);
-  const kernel = memoKernel(`channelMomentsFinish:${width}:${affine}:${running}`, () => {
-    const names = ['stats', ...(affine ? ['gamma', 'beta'] : []), ...(running ? ['runningMean', 'runningVar'] : [])];
-    const written = new Set(['stats', 'runningMean', 'runningVar']);
+  const kernel = memoKernel(`channelMomentsFinish:${width}:${affine}:${running}:${counted}`, () => {
+    const names = ['stats', ...(affine ? ['gamma', 'beta'] : []), ...(running ? ['runningMean', 'runningVar'] : []), ...(counted ? ['batches'] : [])];
+    const written = new Set(['stats', 'runningMean', 'runningVar', 'batches']);
     return {
       name: 'batchNormFinish',
       bindings: ['read', ...names.map((name) => (written.has(name) ? ('write' as const) : ('read' as const)))],
@@ -135,7 +137,7 @@ export function channelMomentsFinish(target: Target, problem: MomentsFinish, eps
       ],
       wgsl: `
 @group(0) @binding(0) var<storage, read> partials: array<f32>;
-${names.map((name, i) => `@group(0) @binding(${i + 1}) var<storage, ${written.has(name) ? 'read_write' : 'read'}> ${name}: array<f32>;`).join('\n')}
+${names.map((name, i) => `@group(0) @binding(${i + 1}) var<storage, ${written.has(name) ? 'read_write' : 'read'}> ${name}: array<${name === 'batches' ? 'i32' : 'f32'}>;`).join('\n')}
 @compute @workgroup_size(${group})
 fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
   let c = gid.x;
@@ -165,6 +167,7 @@ ${
   runningVar[c] = (1.0 - p.momentum) * runningVar[c] + p.momentum * (m2 / max(count - 1.0, 1.0));`
     : ''
 }
+${counted ? '  if (c == 0u) { batches[0] += 1; }' : ''}
 }`,
     };
   });

@@ -82,7 +82,6 @@ abstract class BatchNorm extends Module {
       });
     }
     const count = this.numBatchesTracked;
-    if (count !== null) noGrad(() => add_(count, 1));
     if (momentum !== null || count === null) {
       return batchNorm(x, runningMean, runningVar, {
         weight,
@@ -90,8 +89,10 @@ abstract class BatchNorm extends Module {
         training: true,
         momentum: momentum ?? 0,
         eps,
+        numBatchesTracked: count,
       });
     }
+    noGrad(() => add_(count, 1));
     // The plain average's factor is 1 / count, and the count is on the GPU: take the batch's own statistics and blend.
     const mean = Tensor.empty(runningMean.shape, 'float32', 'BatchNorm');
     const variance = Tensor.empty(runningVar.shape, 'float32', 'BatchNorm');

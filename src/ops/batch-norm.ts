@@ -31,6 +31,8 @@ export interface BatchNormOptions {
   momentum?: number;
   /** Default 1e-5. */
   eps?: number;
+  /** Count of training batches seen (int32, zero-dim), raised by one in training. */
+  numBatchesTracked?: Tensor | null;
 }
 
 interface State {
@@ -72,10 +74,10 @@ function dispatch({ kernel, params, grid }: ChannelsLaunch, buffers: readonly Te
 const row = (table: Tensor, i: number, channels: number): Tensor => table.alias([channels], [1], i * channels);
 
 /** `x` must be stored with channels innermost from element 0 on. */
-const trainingOp: (x: Tensor, weight: Tensor | null, bias: Tensor | null, runningMean: Tensor | null, runningVar: Tensor | null, options: { eps: number; momentum: number }) => Tensor =
-  defineOp<[Tensor, Tensor | null, Tensor | null, Tensor | null, Tensor | null, { eps: number; momentum: number }], Tensor, State & { affine: boolean; inputs: number }>({
+const trainingOp: (x: Tensor, weight: Tensor | null, bias: Tensor | null, runningMean: Tensor | null, runningVar: Tensor | null, batches: Tensor | null, options: { eps: number; momentum: number }) => Tensor =
+  defineOp<[Tensor, Tensor | null, Tensor | null, Tensor | null, Tensor | null, Tensor | null, { eps: number; momentum: number }], Tensor, State & { affine: boolean; inputs: number }>({
     name: 'batchNorm',
-    forward(ctx, x, weight, bias, runningMean, runningVar, { eps, momentum }) {
+    forward(ctx, x, weight, bias, runningMean, runningVar, batches, { eps, momentum }) {
       const channels = x.shape[1] as number;
       const state = { rows: x.numel() / channels, channels, eps };
       ctx.state = { ...state, affine: weight !== null, inputs: ctx.needs.length };
@@ -86,8 +88,9 @@ const trainingOp: (x: Tensor, weight: Tensor | null, bias: Tensor | null, runnin
       const affine = weight !== null && bias !== null ? [rowMajor(weight), rowMajor(bias)] : [];
       const targets = runningMean !== null && runningVar !== null ? [runningMean, runningVar] : [];
       const running = targets.map(rowMajor);
-      const finish = { ...state, affine: affine.length > 0, running: running.length > 0 };
-      dispatch(channelMomentsFinish(target, finish, eps, momentum), [partials, stats, ...affine, ...running]);
+      const finish = { ...state, affine: affine.length > 0, running: running.length > 0, counted: batches !== null };
+      dispatch(channelMomentsFinish(target, finish, eps, momentum), [partials, stats, ...affine, ...running, ...(batches ? [batches] : [])]);
+      batches?.storage.bumpVersion('batchNorm');
       targets.forEach((tensor, i) => {
         if (running[i] !== tensor) copyInto(tensor, running[i] as Tensor);
         tensor.storage.bumpVersion('batchNorm');
@@ -159,7 +162,7 @@ const evalFn = rowFunction({
  * `running = (1 - momentum) * running + momentum * batch` takes the unbiased one; otherwise the running statistics normalise.
  */
 export function batchNorm(x: Tensor, runningMean: Tensor | null, runningVar: Tensor | null, options: BatchNormOptions = {}): Tensor {
-  const { weight = null, bias = null, training = false, momentum = 0.1, eps = 1e-5 } = options;
+  const { weight = null, bias = null, training = false, momentum = 0.1, eps = 1e-5, numBatchesTracked = null } = options;
   if (x.ndim < 2) throw new Error(`batchNorm: expected an input of shape [N, C, ...], got ${showShape(x.shape)}`);
   if (x.dtype !== 'float32') throw new Error(`batchNorm: expected a float32 input, got ${x.dtype}`);
   const channels = x.shape[1] as number;
@@ -180,7 +183,7 @@ export function batchNorm(x: Tensor, runningMean: Tensor | null, runningVar: Ten
   const affine = weight !== null || bias !== null;
   const gamma = weight ?? (affine ? onesOf(channels) : null);
   const beta = bias ?? (affine ? add(onesOf(channels), -1) : null);
-  return trainingOp(channelsInnermost(x), gamma, beta, runningMean, runningVar, { eps, momentum });
+  return trainingOp(channelsInnermost(x), gamma, beta, runningMean, runningVar, numBatchesTracked, { eps, momentum });
 }
 
 const onesOf = (channels: number): Tensor => Tensor.fromHost(new Float32Array(channels).fill(1), [channels], 'float32');

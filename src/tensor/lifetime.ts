@@ -20,7 +20,7 @@ let lastNudge = 0;
 let collect: (() => void) | null | undefined;
 
 /** At most this share of wall time goes into nudged collections. */
-const nudgeShare = 0.1;
+const nudgeShare = 0.25;
 /** Garbage below this many bytes is not worth a collection. */
 const nudgeBytes = 64 * 1024;
 
