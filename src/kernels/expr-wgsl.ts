@@ -10,7 +10,7 @@
  */
 import { wgslType } from './dtype.js';
 import type { Expr } from './expr.js';
-import { WgslFunctions } from './wgsl-math.js';
+import { type WgslFunctions } from './wgsl-math.js';
 
 export { WgslFunctions } from './wgsl-math.js';
 

@@ -17,12 +17,12 @@
 import type { ExprType } from './dtype.js';
 import {
   applyOp,
-  binaryNumber,
-  bitwise,
-  classifiers,
-  comparisons,
+  type binaryNumber,
+  type bitwise,
+  type classifiers,
+  type comparisons,
   shifts,
-  unaryFloat,
+  type unaryFloat,
   unaryNumber,
   type Op,
 } from './expr-eval.js';
