@@ -81,5 +81,8 @@ function problemOf(x: Tensor, options: InterpolateOptions): InterpolateProblem {
  */
 export const interpolate: (x: Tensor, options: InterpolateOptions) => Tensor = defineComposite(
   'interpolate',
-  (x: Tensor, options: InterpolateOptions): Tensor => interpolateOp(channelsLast(x), problemOf(x, options)),
+  (x: Tensor, options: InterpolateOptions): Tensor => {
+    const problem = problemOf(x, options);
+    return interpolateOp(channelsLast(x), problem);
+  },
 );
