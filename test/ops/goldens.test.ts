@@ -100,6 +100,7 @@ async function run(row: Case, golden: Golden, layout: LayoutName): Promise<strin
 }
 
 for (const family of loadFamilies()) {
+  if (onlyOps && !onlyOps.some((op) => family.ops.has(op))) continue;
   describe(`${family.name} against PyTorch`, () => {
     for (const [op, cases] of family.ops) {
       if (onlyOps && !onlyOps.includes(op)) continue;
