@@ -1,7 +1,6 @@
 import { Tensor } from '../tensor/tensor.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { grad } from './engine.js';
-import { noGrad } from './mode.js';
 
 export interface GradcheckOptions {
   /** Step of the central difference. float32 differences lose half their digits, so it is far larger than in float64. */
@@ -52,9 +51,10 @@ export async function gradcheck(
       if (i !== which) return input;
       const data = Float32Array.from(values[i] as ArrayLike<number>);
       data[element] = (data[element] as number) + delta;
-      return Tensor.fromHost(data, input.shape, input.dtype);
+      return Tensor.fromHost(data, input.shape, input.dtype).requiresGrad_();
     });
-    const results = noGrad(() => floats(fn(...moved)));
+    // Grad mode stays on: `fn` may itself take gradients.
+    const results = floats(fn(...moved));
     const read = await Promise.all(results.map(async (result) => ({ data: await result.data() })));
     (moved[which] as Tensor).dispose();
     return project(read);

@@ -64,10 +64,17 @@ function alongDim(op: string, x: Tensor, dim: number, fn: (rows: Tensor) => Tens
   if (!isFloatingPoint(x.dtype)) throw new Error(`${op}: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
   const d = normalizeDim(op, dim, x.ndim);
   if (x.ndim === 0) return reshape(fn(reshape(x, [1, 1])), []);
-  const moved = movedim(to(x, 'float32'), d, -1);
-  const classes = moved.shape[moved.ndim - 1] as number;
-  const rows = reshape(contiguous(moved), [numel(moved.shape.slice(0, -1)), classes]);
-  return to(movedim(reshape(fn(rows), moved.shape), -1, d), x.dtype);
+  const y = fn(matrixAlong(to(x, 'float32'), d));
+  if (x.ndim === 2 && d === 1) return to(y, x.dtype);
+  const moved = [...x.shape.filter((_, i) => i !== d), x.shape[d] as number];
+  return to(movedim(reshape(y, moved), -1, d), x.dtype);
+}
+
+/** `x` as a row-major matrix whose rows run along `dim`. */
+function matrixAlong(x: Tensor, dim: number): Tensor {
+  if (x.ndim === 2 && dim === 1) return contiguous(x);
+  const moved = contiguous(movedim(x, dim, -1));
+  return reshape(moved, [numel(moved.shape.slice(0, -1)), x.shape[dim] as number]);
 }
 
 /** `torch.softmax`: `exp(x) / sum(exp(x))` along `dim`. */
@@ -184,7 +191,7 @@ function asRows(op: string, x: Tensor, target: Tensor): { rows: Tensor; labels: 
   if (target.ndim !== shape.length || shape.some((size, i) => target.shape[i] !== size)) {
     throw new Error(`${op}: scores of shape ${showShape(x.shape)} need labels of shape ${showShape(shape)}, got ${showShape(target.shape)}`);
   }
-  const rows = reshape(contiguous(movedim(x, classDim, -1)), [numel(shape), classes]);
+  const rows = matrixAlong(x, classDim);
   return { rows, labels: rowMajor(reshape(to(target, 'int32'), [numel(shape)])), shape, classes };
 }
 
