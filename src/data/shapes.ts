@@ -19,7 +19,7 @@ export interface ShapesOptions<Sample> extends ByteImageOptions<Sample> {
 const worldNumber = { base: 0, novel: 1 } as const;
 
 /** Per-channel mean and standard deviation of the base world in 0 ... 1. */
-export const shapesStatistics = { mean: [0.474, 0.473, 0.473], std: [0.282, 0.283, 0.283] } as const;
+export const shapesStatistics = { mean: [0.473, 0.473, 0.473], std: [0.283, 0.283, 0.283] } as const;
 
 /**
  * A world of small synthetic photographs: one textured shape per image, whose class is its outline. Place, size, rotation, colours,

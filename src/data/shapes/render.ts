@@ -40,7 +40,7 @@ function randomColour(random: Random): Colour {
 }
 
 /** Squared distance of two colours that the eye and the network can tell apart at a glance. */
-const contrast = 0.4;
+const contrast = 0.5;
 
 function squaredDistance(a: Colour, b: Colour): number {
   const red = a[0] - b[0];
@@ -180,6 +180,12 @@ function scrapCoverage(
   return clamp01(0.5 + (radius - Math.sqrt(square)) / pixel);
 }
 
+/** Lays `colour` over `ink` with the given cover, 0 to 1. */
+function paint(ink: Float64Array, colour: ArrayLike<number>, cover: number): void {
+  if (cover === 0) return;
+  for (let channel = 0; channel < 3; channel++) ink[channel]! += (colour[channel]! - ink[channel]!) * cover;
+}
+
 /**
  * Draws one image.
  * @param outline the shape
@@ -191,12 +197,12 @@ export function renderShape(outline: Outline, random: Random, size: number, out:
   const pixel = 2 / size;
 
   const backFirst = randomColour(random);
-  const backSecond = nearbyColour(random, backFirst, 0.2);
+  const backSecond = nearbyColour(random, backFirst, 0.18);
   const backField = textures[random.pick(textureNames)]!(random);
   const fillFirst = contrastingColour(random, [backFirst, backSecond]);
-  const fillName = random.pick(textureNames);
-  const fillSecond = nearbyColour(random, fillFirst, 0.4);
-  const fillField = textures[fillName]!(random);
+  const fillTexture = textures[random.pick(textureNames)]!;
+  const fillSecond = nearbyColour(random, fillFirst, 0.35);
+  const fillField = fillTexture(random);
 
   const scale = random.uniform(0.5, 0.8);
   const stretch = random.uniform(0.88, 1.14);
@@ -211,57 +217,43 @@ export function renderShape(outline: Outline, random: Random, size: number, out:
   const [lightX, lightY] = direction(random);
   const lightSlope = random.uniform(0, 0.3);
   const lightLevel = random.uniform(0.8, 1.1);
-  const grain = random.uniform(0, 0.06);
+  const grain = random.uniform(0, 0.05);
 
   const toLocalX = 1 / (scale * stretch);
   const toLocalY = stretch / scale;
   const localPixels = scale / pixel;
   const area = size * size;
 
+  const ink = new Float64Array(3);
+  const fill = new Float64Array(3);
   for (let row = 0, at = 0; row < size; row++) {
     const y = (row + 0.5) * pixel - 1;
     for (let column = 0; column < size; column++, at++) {
       const x = (column + 0.5) * pixel - 1;
-      const share = backField(x, y);
-      let red = backFirst[0] + (backSecond[0] - backFirst[0]) * share;
-      let green = backFirst[1] + (backSecond[1] - backFirst[1]) * share;
-      let blue = backFirst[2] + (backSecond[2] - backFirst[2]) * share;
-
-      for (const piece of behind) {
-        const cover = scrapCoverage(piece, x, y, pixel);
-        if (cover === 0) continue;
-        red += (piece.colour[0] - red) * cover;
-        green += (piece.colour[1] - green) * cover;
-        blue += (piece.colour[2] - blue) * cover;
-      }
+      ink.set(backFirst);
+      paint(ink, backSecond, backField(x, y));
+      for (const piece of behind) paint(ink, piece.colour, scrapCoverage(piece, x, y, pixel));
 
       const offX = x - centreX;
       const offY = y - centreY;
       const localX = (offX * cos + offY * sin) * toLocalX;
       const localY = (offY * cos - offX * sin) * toLocalY;
+      // No outline reaches past the square root of two.
       if (localX * localX + localY * localY < 2) {
         const cover = clamp01(0.5 - outline(localX, localY) * localPixels);
         if (cover > 0) {
-          const mix = fillField(localX, localY);
-          red += (fillFirst[0] + (fillSecond[0] - fillFirst[0]) * mix - red) * cover;
-          green += (fillFirst[1] + (fillSecond[1] - fillFirst[1]) * mix - green) * cover;
-          blue += (fillFirst[2] + (fillSecond[2] - fillFirst[2]) * mix - blue) * cover;
+          fill.set(fillFirst);
+          paint(fill, fillSecond, fillField(localX, localY));
+          paint(ink, fill, cover);
         }
       }
-
-      for (const piece of before) {
-        const cover = scrapCoverage(piece, x, y, pixel);
-        if (cover === 0) continue;
-        red += (piece.colour[0] - red) * cover;
-        green += (piece.colour[1] - green) * cover;
-        blue += (piece.colour[2] - blue) * cover;
-      }
+      for (const piece of before) paint(ink, piece.colour, scrapCoverage(piece, x, y, pixel));
 
       const light = lightLevel + lightSlope * (x * lightX + y * lightY);
       const speckle = (random.float() - 0.5) * 2 * grain;
-      out[at] = Math.round(clamp01(red * light + speckle) * 255);
-      out[area + at] = Math.round(clamp01(green * light + speckle) * 255);
-      out[2 * area + at] = Math.round(clamp01(blue * light + speckle) * 255);
+      for (let channel = 0; channel < 3; channel++) {
+        out[channel * area + at] = Math.round(clamp01(ink[channel]! * light + speckle) * 255);
+      }
     }
   }
 }
