@@ -1,5 +1,5 @@
 import { runtime } from '../device/index.js';
-import type { Storage } from './storage.js';
+import { Storage } from './storage.js';
 import type { Tensor } from './tensor.js';
 
 /**
@@ -19,10 +19,12 @@ let nudgeCostMs = 1;
 let lastNudge = 0;
 let collect: (() => void) | null | undefined;
 
-/** At most this share of wall time goes into nudged collections. */
-const nudgeShare = 0.25;
-/** Garbage below this many bytes is not worth a collection. */
-const nudgeBytes = 64 * 1024;
+/** Handles that escaped since the last collection may hold this share of the live bytes before the next one is due. */
+const garbageShare = 0.1;
+/** Less than this is never worth a collection. */
+const garbageBytes = 128 * 1024;
+/** At most this share of wall time goes into collections; the GPU works on meanwhile. */
+const timeShare = 0.5;
 
 function settle(escape: Escape): void {
   escape.storage.release();
@@ -63,9 +65,9 @@ async function findCollector(): Promise<(() => void) | null> {
 
 /** Called while the script waits for the GPU: collects when enough handles have escaped since the last time. */
 export function nudge(): void {
-  if (escapedSinceNudge < nudgeBytes || !collect) return;
+  if (!collect || escapedSinceNudge < Math.max(garbageBytes, garbageShare * Storage.liveBytes)) return;
   const now = performance.now();
-  if (now - lastNudge < nudgeCostMs / nudgeShare) return;
+  if (now - lastNudge < nudgeCostMs / timeShare) return;
   collect();
   lastNudge = performance.now();
   nudgeCostMs = Math.max(0.5, lastNudge - now);

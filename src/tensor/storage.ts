@@ -5,6 +5,8 @@ import { runtime, type DeviceBuffer, type Runtime } from '../device/index.js';
  * When the last holder lets go the buffer returns to the pool; reuse is safe because the queue runs in order.
  */
 export class Storage {
+  /** Bytes in all storages that are alive. */
+  static liveBytes = 0;
   private holders = 0;
   private buffer: DeviceBuffer | null;
   private readonly owner: Runtime;
@@ -24,6 +26,7 @@ export class Storage {
     this.writer = op;
     this.owner = runtime();
     this.buffer = this.owner.alloc(Math.max(16, bytes), op);
+    Storage.liveBytes += bytes;
   }
 
   get deviceBuffer(): DeviceBuffer {
@@ -49,6 +52,7 @@ export class Storage {
   release(): void {
     if (--this.holders > 0 || this.buffer === null) return;
     this.dropDerived();
+    Storage.liveBytes -= this.bytes;
     const buffer = this.buffer;
     this.buffer = null;
     this.owner.free(buffer);
