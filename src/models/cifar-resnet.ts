@@ -90,6 +90,8 @@ const build =
   (options) =>
     new CifarResNet(blocks, options);
 
+/** One block to a stage, smaller than any in the paper: what the demo fine-tunes. */
+export const cifarResnet8: Build = build(1);
 export const cifarResnet20: Build = build(3);
 export const cifarResnet32: Build = build(5);
 export const cifarResnet44: Build = build(7);

@@ -6,6 +6,7 @@ export {
   cifarResnet32,
   cifarResnet44,
   cifarResnet56,
+  cifarResnet8,
   type CifarResNetOptions,
 } from './cifar-resnet.js';
 export { findHead, replaceHead, type Head } from './head.js';

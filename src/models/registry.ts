@@ -17,6 +17,7 @@ const builders: ReadonlyMap<string, ModelBuilder> = new Map<string, ModelBuilder
   ['resnext101_64x4d', resnet.resnext101_64x4d],
   ['wide_resnet50_2', resnet.wideResnet50_2],
   ['wide_resnet101_2', resnet.wideResnet101_2],
+  ['cifar_resnet8', cifar.cifarResnet8],
   ['cifar_resnet20', cifar.cifarResnet20],
   ['cifar_resnet32', cifar.cifarResnet32],
   ['cifar_resnet44', cifar.cifarResnet44],
