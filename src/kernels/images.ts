@@ -3,7 +3,16 @@
  * lane, and launches that cover a batch in as many ranges as the binding limit asks for.
  */
 import { memoKernel, type Kernel, type ParamField } from './kernel.js';
-import { bindElements, bytesOf, ceilDiv, type BufferRef, type Elem, type Launch, type Plan, type PlanLimits } from './plan.js';
+import {
+  bindElements,
+  bytesOf,
+  ceilDiv,
+  type BufferRef,
+  type Elem,
+  type Launch,
+  type Plan,
+  type PlanLimits,
+} from './plan.js';
 
 /** x [n, c, h, w] -> y [n, c, outH, outW], both stored [n][row][column][c]. */
 export interface ImageProblem {
@@ -59,7 +68,13 @@ export interface Operand {
 }
 
 /** The input-sized or output-sized buffer of a problem. */
-export function operand(problem: ImageProblem, name: string, side: 'in' | 'out', width: 1 | 4, write = false): Operand {
+export function operand(
+  problem: ImageProblem,
+  name: string,
+  side: 'in' | 'out',
+  width: 1 | 4,
+  write = false,
+): Operand {
   const pixels = side === 'in' ? problem.h * problem.w : problem.outH * problem.outW;
   return { name, items: (pixels * problem.c) / width, width, stored: problem.elem, write };
 }
@@ -105,7 +120,9 @@ ${spec.text()}
   const fit = operands.map((o) => Math.floor((limits.maxBinding - limits.offsetAlignment) / bytes(o)));
   const most = Math.min(65535, ...fit);
   if (most < 1) {
-    throw new RangeError(`${spec.name}: one image of ${c}x${h}x${w} is larger than a binding of this adapter (${limits.maxBinding} bytes)`);
+    throw new RangeError(
+      `${spec.name}: one image of ${c}x${h}x${w} is larger than a binding of this adapter (${limits.maxBinding} bytes)`,
+    );
   }
   const launches: Launch[] = [];
   for (let first = 0; first < n; first += most) {
@@ -118,10 +135,17 @@ ${spec.text()}
     launches.push({
       kernel,
       buffers: bound.map(({ ref }): BufferRef => ref),
-      params: [c / width, h, w, outH, outW, ...params.map(([, , value]) => value), ...bound.map(({ at }) => at)],
+      params: [
+        c / width,
+        h,
+        w,
+        outH,
+        outW,
+        ...params.map(([, , value]) => value),
+        ...bound.map(({ at }) => at),
+      ],
       grid: [ceilDiv(spec.across, group), spec.down, images],
     });
   }
   return { launches, workspaces: {} };
 }
-

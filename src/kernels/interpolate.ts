@@ -2,7 +2,15 @@
  * Resampling of channels-last images by PyTorch's coordinate rules (ATen/native/UpSample.h), and its transpose in gather form:
  * an input pixel looks at the few output pixels that may have read it, and takes the weight that the forward rule gives.
  */
-import { inputItem, operand, outputItem, planImages, threadText, type ImageKernel, type ImageProblem } from './images.js';
+import {
+  inputItem,
+  operand,
+  outputItem,
+  planImages,
+  threadText,
+  type ImageKernel,
+  type ImageProblem,
+} from './images.js';
 import type { Plan, PlanLimits } from './plan.js';
 
 export interface InterpolateProblem extends ImageProblem {
@@ -52,7 +60,8 @@ function kernelOf(problem: InterpolateProblem, rest: Omit<ImageKernel, 'key' | '
 /** Buffers `x y`. */
 export function planInterpolate(limits: PlanLimits, problem: InterpolateProblem): Plan {
   const width = laneOf(problem);
-  const load = (iy: string, ix: string): string => `T(x[p.xAt + ((gid.z * p.h + ${iy}) * p.w + ${ix}) * p.lanes + lane])`;
+  const load = (iy: string, ix: string): string =>
+    `T(x[p.xAt + ((gid.z * p.h + ${iy}) * p.w + ${ix}) * p.lanes + lane])`;
   const value =
     problem.mode === 'nearest'
       ? load('sy.low', 'sx.low')

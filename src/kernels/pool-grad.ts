@@ -31,7 +31,14 @@ const inBlocks = (window: PoolProblem['window']): window is StridedWindow => {
 };
 
 /** How many windows, down and across, cover a block. */
-const spanBlocks = ({ kernelH, kernelW, strideH, strideW, dilationH, dilationW }: StridedWindow): [number, number] => [
+const spanBlocks = ({
+  kernelH,
+  kernelW,
+  strideH,
+  strideW,
+  dilationH,
+  dilationW,
+}: StridedWindow): [number, number] => [
   ceilDiv((kernelH - 1) * dilationH + 1, strideH),
   ceilDiv((kernelW - 1) * dilationW + 1, strideW),
 ];
@@ -77,7 +84,10 @@ function blockText(window: StridedWindow, { fetch, share }: Gather): string {
   }`);
     }
   }
-  const pixels = Array.from({ length: strideH * strideW }, (_, i) => [Math.floor(i / strideW), i % strideW] as const);
+  const pixels = Array.from(
+    { length: strideH * strideW },
+    (_, i) => [Math.floor(i / strideW), i % strideW] as const,
+  );
   return `${threadText(`((p.w - 1u + ${padLeft}u) / ${strideW}u + 1u)`, 'b')}
   ${pixels.map(([ry, rx]) => `var sum${ry}_${rx} = T();`).join('\n  ')}
   ${lines.join('\n  ')}
@@ -95,7 +105,8 @@ function blockText(window: StridedWindow, { fetch, share }: Gather): string {
 function pixelText(window: PoolProblem['window'], { fetch, share }: Gather): string {
   const range = (v: 'y' | 'x'): string => {
     const [size, out] = v === 'y' ? ['p.h', 'p.outH'] : ['p.w', 'p.outW'];
-    if (window === 'adaptive') return `let low${v} = i${v} * ${out} / ${size}; let high${v} = ((i${v} + 1u) * ${out} + ${size} - 1u) / ${size};`;
+    if (window === 'adaptive')
+      return `let low${v} = i${v} * ${out} / ${size}; let high${v} = ((i${v} + 1u) * ${out} + ${size} - 1u) / ${size};`;
     const [k, s, pad, d] =
       v === 'y'
         ? [window.kernelH, window.strideH, window.padTop, window.dilationH]
@@ -103,10 +114,16 @@ function pixelText(window: PoolProblem['window'], { fetch, share }: Gather): str
     return `let low${v} = u32(max(0, i32(i${v}) + ${pad - (k - 1) * d + s - 1})) / ${s}u; let high${v} = min(${out}, (i${v} + ${pad}u) / ${s}u + 1u);`;
   };
   const tap = (v: 'y' | 'x'): string => {
-    if (window === 'adaptive') return `let k${v} = i${v} - (o${v} * ${v === 'y' ? 'p.h' : 'p.w'}) / ${v === 'y' ? 'p.outH' : 'p.outW'};`;
-    const [s, pad, d] = v === 'y' ? [window.strideH, window.padTop, window.dilationH] : [window.strideW, window.padLeft, window.dilationW];
+    if (window === 'adaptive')
+      return `let k${v} = i${v} - (o${v} * ${v === 'y' ? 'p.h' : 'p.w'}) / ${v === 'y' ? 'p.outH' : 'p.outW'};`;
+    const [s, pad, d] =
+      v === 'y'
+        ? [window.strideH, window.padTop, window.dilationH]
+        : [window.strideW, window.padLeft, window.dilationW];
     const distance = `i${v} + ${pad}u - o${v} * ${s}u`;
-    return d === 1 ? `let k${v} = ${distance};` : `let far${v} = ${distance}; if (far${v} % ${d}u != 0u) { continue; } let k${v} = far${v} / ${d}u;`;
+    return d === 1
+      ? `let k${v} = ${distance};`
+      : `let far${v} = ${distance}; if (far${v} % ${d}u != 0u) { continue; } let k${v} = far${v} / ${d}u;`;
   };
   return `${threadText('p.w', 'i')}
   var sum = T();
@@ -195,7 +212,8 @@ export function planAvgPoolGrad(limits: PlanLimits, problem: PoolProblem, diviso
       name: 'avgPool2dBackward',
       operands: [operand(problem, 'dy', 'out', width), operand(problem, 'dx', 'in', width, true)],
       ...gatherGrid(problem, width),
-      text: () => `${divisorText(problem, divisor)}\n${inBlocks(window) ? blockText(window, gather) : pixelText(window, gather)}`,
+      text: () =>
+        `${divisorText(problem, divisor)}\n${inBlocks(window) ? blockText(window, gather) : pixelText(window, gather)}`,
     },
     divisor,
   );

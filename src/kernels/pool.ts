@@ -6,7 +6,15 @@
  * A max pool can leave its winners as `taps`: per output the number of the winning tap within its window, row by row. With
  * vec4 lanes four taps share one u32, a quarter of the memory that indices into the image would take.
  */
-import { operand, outputItem, planImages, threadText, type ImageKernel, type ImageProblem, type Operand } from './images.js';
+import {
+  operand,
+  outputItem,
+  planImages,
+  threadText,
+  type ImageKernel,
+  type ImageProblem,
+  type Operand,
+} from './images.js';
 import { ceilDiv, type Plan, type PlanLimits } from './plan.js';
 
 export interface StridedWindow {
@@ -35,7 +43,8 @@ export function tapsAcross({ w, outW, window }: PoolProblem): number {
 }
 
 const tapCount = (problem: PoolProblem): number =>
-  tapsAcross(problem) * (problem.window === 'adaptive' ? ceilDiv(problem.h, problem.outH) + 1 : problem.window.kernelH);
+  tapsAcross(problem) *
+  (problem.window === 'adaptive' ? ceilDiv(problem.h, problem.outH) + 1 : problem.window.kernelH);
 
 /** Channels per thread. A max pool's winners must fit eight bits to go four to a word. */
 export function laneWidth(problem: PoolProblem, keepTaps: boolean): 1 | 4 {
@@ -56,7 +65,13 @@ export const tapsOperand = (problem: PoolProblem, width: 1 | 4, write: boolean):
 });
 
 /** @internal As {@link planImages}, with the parameters that all pools have. */
-export const planPool = (problem: PoolProblem, limits: PlanLimits, width: 1 | 4, spec: ImageKernel, divisor: Divisor = 1): Plan =>
+export const planPool = (
+  problem: PoolProblem,
+  limits: PlanLimits,
+  width: 1 | 4,
+  spec: ImageKernel,
+  divisor: Divisor = 1,
+): Plan =>
   planImages(problem, limits, width, {
     ...spec,
     params: [
@@ -66,7 +81,8 @@ export const planPool = (problem: PoolProblem, limits: PlanLimits, width: 1 | 4,
   });
 
 /** @internal Key of everything that is compiled in. */
-export const windowKey = ({ window }: PoolProblem): string => (window === 'adaptive' ? window : Object.values(window).join(','));
+export const windowKey = ({ window }: PoolProblem): string =>
+  window === 'adaptive' ? window : Object.values(window).join(',');
 
 /** Whether some window leaves the image. */
 function leavesImage({ h, w, outH, outW, window }: PoolProblem): boolean {
@@ -82,7 +98,15 @@ function leavesImage({ h, w, outH, outW, window }: PoolProblem): boolean {
  * the first; the same for columns.
  */
 function windowRange(window: PoolProblem['window']): string {
-  const axis = (v: 'y' | 'x', size: string, out: string, k: number, s: number, pad: number, d: number): string =>
+  const axis = (
+    v: 'y' | 'x',
+    size: string,
+    out: string,
+    k: number,
+    s: number,
+    pad: number,
+    d: number,
+  ): string =>
     window === 'adaptive'
       ? `
   let ${v}s = i32((o${v} * ${size}) / ${out});
@@ -93,7 +117,8 @@ function windowRange(window: PoolProblem['window']): string {
   let k${v}0 = (max(0, -first${v}) + ${d - 1}) / ${d};
   let ${v}s = first${v} + k${v}0 * ${d};
   let ${v}e = min(i32(${size}), first${v} + ${(k - 1) * d + 1});`;
-  if (window === 'adaptive') return axis('y', 'p.h', 'p.outH', 0, 0, 0, 0) + axis('x', 'p.w', 'p.outW', 0, 0, 0, 0);
+  if (window === 'adaptive')
+    return axis('y', 'p.h', 'p.outH', 0, 0, 0, 0) + axis('x', 'p.w', 'p.outW', 0, 0, 0, 0);
   return (
     axis('y', 'p.h', 'p.outH', window.kernelH, window.strideH, window.padTop, window.dilationH) +
     axis('x', 'p.w', 'p.outW', window.kernelW, window.strideW, window.padLeft, window.dilationW)
@@ -122,14 +147,20 @@ const loops = (window: PoolProblem['window'], body: string): string => {
  * written out takes it seconds to compile.
  */
 const isUnrolled = (problem: PoolProblem): boolean =>
-  problem.window !== 'adaptive' && problem.window.kernelH * problem.window.kernelW <= unrolledTaps && !leavesImage(problem);
+  problem.window !== 'adaptive' &&
+  problem.window.kernelH * problem.window.kernelW <= unrolledTaps &&
+  !leavesImage(problem);
 
 function eachTap(window: StridedWindow, line: (load: string, tap: number) => string): string {
   const { kernelH, kernelW, strideH, strideW, dilationH, dilationW } = window;
-  const lines = [`let first = p.xAt + ((gid.z * p.h + oy * ${strideH}u) * p.w + ox * ${strideW}u) * p.lanes + lane;`];
+  const lines = [
+    `let first = p.xAt + ((gid.z * p.h + oy * ${strideH}u) * p.w + ox * ${strideW}u) * p.lanes + lane;`,
+  ];
   for (let i = 0; i < kernelH; i++) {
     for (let j = 0; j < kernelW; j++) {
-      lines.push(line(`T(x[first + (${i * dilationH}u * p.w + ${j * dilationW}u) * p.lanes])`, i * kernelW + j));
+      lines.push(
+        line(`T(x[first + (${i * dilationH}u * p.w + ${j * dilationW}u) * p.lanes])`, i * kernelW + j),
+      );
     }
   }
   return lines.join('\n  ');
@@ -143,7 +174,8 @@ export function planMaxPool(limits: PlanLimits, problem: PoolProblem, keepTaps: 
   // A NaN takes over from whatever came before it, and nothing is greater than a NaN.
   const compete = (tap: string): string =>
     `let won = (v > best) | isNan(v); best = select(best, v, won);${keepTaps ? ` tap = select(tap, U(${tap}), won);` : ''}`;
-  const begin = (tap: string): string => `var best = T(bitcast<f32>(lowest));${keepTaps ? ` var tap = U(${tap});` : ''}`;
+  const begin = (tap: string): string =>
+    `var best = T(bitcast<f32>(lowest));${keepTaps ? ` var tap = U(${tap});` : ''}`;
   const body = (): string =>
     unrolled
       ? `${begin('0u')}
@@ -174,7 +206,9 @@ export function planMaxPool(limits: PlanLimits, problem: PoolProblem, keepTaps: 
 export const tapPosition = (window: PoolProblem['window']): string => {
   const first = (v: 'y' | 'x', size: string, out: string): string => {
     if (window === 'adaptive') return `i32((o${v} * ${size}) / ${out})`;
-    return v === 'y' ? `i32(oy) * ${window.strideH} - ${window.padTop}` : `i32(ox) * ${window.strideW} - ${window.padLeft}`;
+    return v === 'y'
+      ? `i32(oy) * ${window.strideH} - ${window.padTop}`
+      : `i32(ox) * ${window.strideW} - ${window.padLeft}`;
   };
   const [dy, dx] = window === 'adaptive' ? [1, 1] : [window.dilationH, window.dilationW];
   return `
@@ -208,14 +242,21 @@ ${threadText('p.outW', 'o')}
 export function divisorText(problem: PoolProblem, divisor: Divisor): string {
   const { window } = problem;
   const size = (v: 'y' | 'x', length: string, out: string): string => {
-    if (window === 'adaptive') return `i32(((o${v} + 1u) * ${length} + ${out} - 1u) / ${out}) - i32((o${v} * ${length}) / ${out})`;
+    if (window === 'adaptive')
+      return `i32(((o${v} + 1u) * ${length} + ${out} - 1u) / ${out}) - i32((o${v} * ${length}) / ${out})`;
     const [k, s, pad] =
-      v === 'y' ? [window.kernelH, window.strideH, window.padTop] : [window.kernelW, window.strideW, window.padLeft];
+      v === 'y'
+        ? [window.kernelH, window.strideH, window.padTop]
+        : [window.kernelW, window.strideW, window.padLeft];
     const first = `(i32(o${v}) * ${s} - ${pad})`;
-    return divisor === 'padded' ? `min(${k}, i32(${length}) + ${pad} - ${first})` : `min(${first} + ${k}, i32(${length})) - max(${first}, 0)`;
+    return divisor === 'padded'
+      ? `min(${k}, i32(${length}) + ${pad} - ${first})`
+      : `min(${first} + ${k}, i32(${length})) - max(${first}, 0)`;
   };
   const value =
-    typeof divisor === 'number' ? 'p.divisor' : `f32((${size('y', 'p.h', 'p.outH')}) * (${size('x', 'p.w', 'p.outW')}))`;
+    typeof divisor === 'number'
+      ? 'p.divisor'
+      : `f32((${size('y', 'p.h', 'p.outH')}) * (${size('x', 'p.w', 'p.outW')}))`;
   return `fn divisorOf(oy: u32, ox: u32) -> f32 { return ${value}; }`;
 }
 
@@ -225,7 +266,9 @@ export function planAvgPool(limits: PlanLimits, problem: PoolProblem, divisor: D
   const width = laneWidth(problem, false);
   const unrolled = isUnrolled(problem);
   const body = (): string =>
-    unrolled ? eachTap(window as StridedWindow, (load) => `sum += ${load};`) : `${windowRange(window)}\n  ${loops(window, 'sum += v;')}`;
+    unrolled
+      ? eachTap(window as StridedWindow, (load) => `sum += ${load};`)
+      : `${windowRange(window)}\n  ${loops(window, 'sum += v;')}`;
   const text = (): string => `${divisorText(problem, divisor)}
 ${threadText('p.outW', 'o')}
   var sum = T();

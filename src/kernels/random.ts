@@ -4,7 +4,15 @@
  * word j of counter (i, 0, offset); the same call gives the same numbers on every adapter, up to rounding in log and cos.
  */
 import { foldGrid, linearWorkgroup, memoKernel, type Kernel } from './kernel.js';
-import { bytesOf, ceilDiv, type BufferRef, type Elem, type Launch, type Plan, type PlanLimits } from './plan.js';
+import {
+  bytesOf,
+  ceilDiv,
+  type BufferRef,
+  type Elem,
+  type Launch,
+  type Plan,
+  type PlanLimits,
+} from './plan.js';
 import { WgslFunctions } from './wgsl-math.js';
 
 /** Seed and offset as two u32 each. */
@@ -14,7 +22,10 @@ export interface RandomKey {
 }
 
 /** The low and the high word of an integer below 2^53. */
-export const words = (value: number): readonly [low: number, high: number] => [value % 2 ** 32, Math.floor(value / 2 ** 32)];
+export const words = (value: number): readonly [low: number, high: number] => [
+  value % 2 ** 32,
+  Math.floor(value / 2 ** 32),
+];
 
 function mulhi(a: number, b: number): number {
   const [al, ah, bl, bh] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
@@ -27,7 +38,12 @@ export function philox(counter: readonly number[], key: readonly number[]): [num
   let [x, y, z, w] = counter as [number, number, number, number];
   let [k0, k1] = key as [number, number];
   for (let round = 0; round < 10; round++) {
-    [x, y, z, w] = [mulhi(0xcd9e8d57, z) ^ y ^ k0, Math.imul(0xcd9e8d57, z), mulhi(0xd2511f53, x) ^ w ^ k1, Math.imul(0xd2511f53, x)];
+    [x, y, z, w] = [
+      mulhi(0xcd9e8d57, z) ^ y ^ k0,
+      Math.imul(0xcd9e8d57, z),
+      mulhi(0xd2511f53, x) ^ w ^ k1,
+      Math.imul(0xd2511f53, x),
+    ];
     [k0, k1] = [(k0 + 0x9e3779b9) | 0, (k1 + 0xbb67ae85) | 0];
   }
   return [x >>> 0, y >>> 0, z >>> 0, w >>> 0];
@@ -136,7 +152,15 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let bits = random4(p.first + i);`;
 
 /** Launches over vec4s of `count` elements of every buffer, in ranges that the adapter can bind. */
-function launchRanges(kernel: Kernel, names: readonly string[], elem: Elem, count: number, limits: PlanLimits, key: RandomKey, rest: readonly number[]): Plan {
+function launchRanges(
+  kernel: Kernel,
+  names: readonly string[],
+  elem: Elem,
+  count: number,
+  limits: PlanLimits,
+  key: RandomKey,
+  rest: readonly number[],
+): Plan {
   const most = Math.floor((limits.maxBinding - limits.offsetAlignment) / bytesOf(elem) / 256) * 256;
   const launches: Launch[] = [];
   for (let first = 0; first < count; first += most) {
@@ -144,7 +168,9 @@ function launchRanges(kernel: Kernel, names: readonly string[], elem: Elem, coun
     const lanes = ceilDiv(part, 4);
     const size = bytesOf(elem);
     // Ranges start at multiples of 256 elements, which every adapter's alignment divides.
-    const buffers = names.map((name): BufferRef => (count <= most ? name : { name, offset: first * size, size: lanes * 4 * size }));
+    const buffers = names.map((name): BufferRef =>
+      count <= most ? name : { name, offset: first * size, size: lanes * 4 * size },
+    );
     launches.push({
       kernel,
       buffers,
@@ -156,7 +182,13 @@ function launchRanges(kernel: Kernel, names: readonly string[], elem: Elem, coun
 }
 
 /** Fills `count` elements of buffer `y` (from its start, up to the vec4 that holds the last). */
-export function planRandom(limits: PlanLimits, elem: RandomElem, count: number, key: RandomKey, distribution: Distribution): Plan {
+export function planRandom(
+  limits: PlanLimits,
+  elem: RandomElem,
+  count: number,
+  key: RandomKey,
+  distribution: Distribution,
+): Plan {
   const { kind } = distribution;
   const kernel = memoKernel(`random:${kind}:${elem}`, () => {
     const functions = new WgslFunctions();
@@ -176,7 +208,15 @@ ${mainText}
 }`,
     };
   });
-  return launchRanges(kernel, ['y'], elem === 'f16' ? 'f16' : 'f32', count, limits, key, distributionParams(distribution));
+  return launchRanges(
+    kernel,
+    ['y'],
+    elem === 'f16' ? 'f16' : 'f32',
+    count,
+    limits,
+    key,
+    distributionParams(distribution),
+  );
 }
 
 /**

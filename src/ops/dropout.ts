@@ -30,7 +30,11 @@ const dropoutOp: (x: Tensor, draw: Draw) => Tensor = defineOp<[Tensor, Draw], Te
     const same = x.offset === 0 && sameShape(x.strides, strides);
     const source = same ? x : copyAs(x, strides);
     const y = Tensor.empty(x.shape, x.dtype, 'dropout', strides);
-    if (y.numel() > 0) runPlan('dropout', planDropout(planLimits(), elemOf('dropout', x.dtype), y.numel(), key, p), { x: source, y });
+    if (y.numel() > 0)
+      runPlan('dropout', planDropout(planLimits(), elemOf('dropout', x.dtype), y.numel(), key, p), {
+        x: source,
+        y,
+      });
     return y;
   },
   backward: (ctx, grad) => [() => dropoutOp(grad, ctx.state)],
@@ -64,7 +68,8 @@ type Dropout = (x: Tensor, p?: number, options?: DropoutOptions) => Tensor;
 /** `torch.nn.functional.feature_dropout`: in training, drops whole channels of `x` [N, C, ...] with probability `p`. */
 export const featureDropout: Dropout = defineComposite(
   'featureDropout',
-  (x: Tensor, p = 0.5, options: DropoutOptions = {}): Tensor => channelDropout('featureDropout', x, p, options),
+  (x: Tensor, p = 0.5, options: DropoutOptions = {}): Tensor =>
+    channelDropout('featureDropout', x, p, options),
 );
 
 /** `torch.nn.functional.dropout2d` (Tompson et al. 2015): drops whole channels of `x` [N, C, H, W] (or [N, C, L]) in training. */

@@ -11,7 +11,8 @@ let state: RngState = { seed: Math.floor(Math.random() * 2 ** 48), offset: 0 };
 
 function checkState({ seed, offset }: RngState, op: string): void {
   for (const [name, value] of Object.entries({ seed, offset })) {
-    if (!Number.isSafeInteger(value) || value < 0) throw new Error(`${op}: ${name} must be an integer from 0 to 2^53 - 1, got ${String(value)}`);
+    if (!Number.isSafeInteger(value) || value < 0)
+      throw new Error(`${op}: ${name} must be an integer from 0 to 2^53 - 1, got ${String(value)}`);
   }
 }
 
@@ -44,4 +45,3 @@ export function nextKey(): RandomKey {
   state = { seed, offset: offset + 1 };
   return { seed, offset };
 }
-

@@ -18,7 +18,11 @@ export interface InterpolateOptions {
 }
 
 /** Linear in `x`; {@link transposedOp} is its transpose. `x` is channels-last. */
-const interpolateOp: (x: Tensor, problem: InterpolateProblem) => Tensor = defineOp<[Tensor, InterpolateProblem], Tensor, InterpolateProblem>({
+const interpolateOp: (x: Tensor, problem: InterpolateProblem) => Tensor = defineOp<
+  [Tensor, InterpolateProblem],
+  Tensor,
+  InterpolateProblem
+>({
   name: 'interpolate',
   forward(ctx, x, problem) {
     ctx.state = problem;
@@ -30,7 +34,11 @@ const interpolateOp: (x: Tensor, problem: InterpolateProblem) => Tensor = define
   backward: (ctx, grad) => [() => transposedOp(channelsLast(grad), ctx.state)],
 });
 
-const transposedOp: (dy: Tensor, problem: InterpolateProblem) => Tensor = defineOp<[Tensor, InterpolateProblem], Tensor, InterpolateProblem>({
+const transposedOp: (dy: Tensor, problem: InterpolateProblem) => Tensor = defineOp<
+  [Tensor, InterpolateProblem],
+  Tensor,
+  InterpolateProblem
+>({
   name: 'interpolateBackward',
   forward(ctx, dy, problem) {
     ctx.state = problem;
@@ -46,9 +54,12 @@ const transposedOp: (dy: Tensor, problem: InterpolateProblem) => Tensor = define
 function problemOf(x: Tensor, options: InterpolateOptions): InterpolateProblem {
   const op = 'interpolate';
   const { size = null, scaleFactor = null, mode = 'nearest', alignCorners = null } = options;
-  if (x.ndim !== 4 || numel(x.shape.slice(1)) === 0) throw new Error(`${op}: expected a non-empty input of shape [N, C, H, W], got ${showShape(x.shape)}`);
-  if (mode !== 'nearest' && mode !== 'bilinear') throw new Error(`${op}: mode must be 'nearest' or 'bilinear', got '${String(mode)}'`);
-  if (mode === 'nearest' && alignCorners !== null) throw new Error(`${op}: alignCorners goes with mode 'bilinear' only`);
+  if (x.ndim !== 4 || numel(x.shape.slice(1)) === 0)
+    throw new Error(`${op}: expected a non-empty input of shape [N, C, H, W], got ${showShape(x.shape)}`);
+  if (mode !== 'nearest' && mode !== 'bilinear')
+    throw new Error(`${op}: mode must be 'nearest' or 'bilinear', got '${String(mode)}'`);
+  if (mode === 'nearest' && alignCorners !== null)
+    throw new Error(`${op}: alignCorners goes with mode 'bilinear' only`);
   if ((size === null) === (scaleFactor === null)) throw new Error(`${op}: give either size or scaleFactor`);
   const [n, c, h, w] = x.shape as [number, number, number, number];
   let out: readonly [number, number];
@@ -56,10 +67,13 @@ function problemOf(x: Tensor, options: InterpolateOptions): InterpolateProblem {
   if (scaleFactor !== null) {
     factors = typeof scaleFactor === 'number' ? [scaleFactor, scaleFactor] : scaleFactor;
     if (factors.length !== 2 || !factors.every((f) => f > 0 && Number.isFinite(f))) {
-      throw new Error(`${op}: scaleFactor must be a positive number or a pair of them, got ${JSON.stringify(scaleFactor)}`);
+      throw new Error(
+        `${op}: scaleFactor must be a positive number or a pair of them, got ${JSON.stringify(scaleFactor)}`,
+      );
     }
     out = [Math.floor(h * factors[0]), Math.floor(w * factors[1])];
-    if (out[0] < 1 || out[1] < 1) throw new Error(`${op}: scaleFactor ${JSON.stringify(scaleFactor)} makes ${showShape(x.shape)} empty`);
+    if (out[0] < 1 || out[1] < 1)
+      throw new Error(`${op}: scaleFactor ${JSON.stringify(scaleFactor)} makes ${showShape(x.shape)} empty`);
   } else {
     out = pairOf(op, 'size', size as Pair, 1);
   }

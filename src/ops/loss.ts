@@ -17,7 +17,8 @@ export interface LossOptions {
   reduction?: Reduction;
 }
 
-const lossRow = (name: string, expr: Row['expr'], grad?: Row['grad']): PointwiseFn => rowFunction({ name, kind: 'float', expr, ...(grad && { grad }) });
+const lossRow = (name: string, expr: Row['expr'], grad?: Row['grad']): PointwiseFn =>
+  rowFunction({ name, kind: 'float', expr, ...(grad && { grad }) });
 
 function reduced(op: string, losses: () => Tensor, reduction: Reduction): Tensor {
   checkReduction(op, reduction);
@@ -29,24 +30,35 @@ function reduced(op: string, losses: () => Tensor, reduction: Reduction): Tensor
 type Loss<O> = (x: Tensor, target: Tensor, options?: O) => Tensor;
 
 /** A loss of input and target, and perhaps of further operands that the options give. */
-function pairLoss<O extends LossOptions>(name: string, fn: PointwiseFn, rest: (options: O) => readonly Operand[] = () => []): Loss<O> {
+function pairLoss<O extends LossOptions>(
+  name: string,
+  fn: PointwiseFn,
+  rest: (options: O) => readonly Operand[] = () => [],
+): Loss<O> {
   return defineComposite(name, (x: Tensor, target: Tensor, options: O = {} as O): Tensor =>
     reduced(name, () => fn(x, target, ...rest(options)), options.reduction ?? 'mean'),
   );
 }
 
 const needPositive = (op: string, name: string, value: number, orZero: boolean): number => {
-  if (!(value > 0 || (orZero && value === 0))) throw new Error(`${op}: ${name} must be ${orZero ? 'at least 0' : 'positive'}, got ${value}`);
+  if (!(value > 0 || (orZero && value === 0)))
+    throw new Error(`${op}: ${name} must be ${orZero ? 'at least 0' : 'positive'}, got ${value}`);
   return value;
 };
 
 const squared = (d: Expr): Expr => e.mul(d, d);
 
 /** `torch.nn.functional.mse_loss`: `(x - target)^2`; the two broadcast. */
-export const mseLoss: Loss<LossOptions> = pairLoss('mseLoss', lossRow('mseLoss', (x, y) => squared(e.sub(x, y))));
+export const mseLoss: Loss<LossOptions> = pairLoss(
+  'mseLoss',
+  lossRow('mseLoss', (x, y) => squared(e.sub(x, y))),
+);
 
 /** `torch.nn.functional.l1_loss`: `|x - target|`; the gradient at equality is 0. */
-export const l1Loss: Loss<LossOptions> = pairLoss('l1Loss', lossRow('l1Loss', (x, y) => e.abs(e.sub(x, y))));
+export const l1Loss: Loss<LossOptions> = pairLoss(
+  'l1Loss',
+  lossRow('l1Loss', (x, y) => e.abs(e.sub(x, y))),
+);
 
 export interface SmoothL1LossOptions extends LossOptions {
   /** Where the square turns into a line. Default 1; 0 is the L1 loss. */
@@ -79,11 +91,16 @@ export const huberLoss: Loss<HuberLossOptions> = pairLoss(
 );
 
 /** `torch.nn.functional.soft_margin_loss`: `log(1 + exp(-target x))` for targets of 1 and -1. */
-export const softMarginLoss: Loss<LossOptions> = pairLoss('softMarginLoss', lossRow('softMarginLoss', (x, y) => e.softplus(e.neg(e.mul(y, x)))));
+export const softMarginLoss: Loss<LossOptions> = pairLoss(
+  'softMarginLoss',
+  lossRow('softMarginLoss', (x, y) => e.softplus(e.neg(e.mul(y, x)))),
+);
 
 function checkSameShape(op: string, x: Tensor, target: Tensor): void {
   if (!sameShape(x.shape, target.shape)) {
-    throw new Error(`${op}: input ${showShape(x.shape)} and target ${showShape(target.shape)} must have the same shape`);
+    throw new Error(
+      `${op}: input ${showShape(x.shape)} and target ${showShape(target.shape)} must have the same shape`,
+    );
   }
 }
 
@@ -97,7 +114,8 @@ const boundedLog = (log: Expr): Expr => e.maximum(log, -100);
 
 const binaryCrossEntropyFn = lossRow(
   'binaryCrossEntropy',
-  (x, y, w) => e.mul(e.neg(e.add(e.mul(y, boundedLog(e.log(x))), e.mul(e.sub(1, y), boundedLog(e.log1p(e.neg(x)))))), w),
+  (x, y, w) =>
+    e.mul(e.neg(e.add(e.mul(y, boundedLog(e.log(x))), e.mul(e.sub(1, y), boundedLog(e.log1p(e.neg(x)))))), w),
   (g, _, x, y, w) => [
     e.mul(e.mul(g, w), e.div(e.sub(x, y), e.maximum(e.mul(e.sub(1, x), x), 1e-12))),
     e.mul(e.mul(g, w), e.sub(boundedLog(e.log1p(e.neg(x))), boundedLog(e.log(x)))),
@@ -111,7 +129,11 @@ const binaryCrossEntropyFn = lossRow(
  */
 export const binaryCrossEntropy: Loss<BinaryCrossEntropyOptions> = defineComposite(
   'binaryCrossEntropy',
-  (x: Tensor, target: Tensor, { weight = null, reduction = 'mean' }: BinaryCrossEntropyOptions = {}): Tensor => {
+  (
+    x: Tensor,
+    target: Tensor,
+    { weight = null, reduction = 'mean' }: BinaryCrossEntropyOptions = {},
+  ): Tensor => {
     checkSameShape('binaryCrossEntropy', x, target);
     return reduced('binaryCrossEntropy', () => binaryCrossEntropyFn(x, target, weight ?? 1), reduction);
   },
@@ -136,7 +158,11 @@ export const binaryCrossEntropyWithLogits: Loss<BinaryCrossEntropyWithLogitsOpti
   (x: Tensor, target: Tensor, options: BinaryCrossEntropyWithLogitsOptions = {}): Tensor => {
     const { weight = null, posWeight = null, reduction = 'mean' } = options;
     checkSameShape('binaryCrossEntropyWithLogits', x, target);
-    return reduced('binaryCrossEntropyWithLogits', () => logitsFn(x, target, weight ?? 1, posWeight ?? 1), reduction);
+    return reduced(
+      'binaryCrossEntropyWithLogits',
+      () => logitsFn(x, target, weight ?? 1, posWeight ?? 1),
+      reduction,
+    );
   },
 );
 

@@ -47,7 +47,11 @@ const outputShape = (g: PoolProblem): number[] => [g.n, g.c, g.outH, g.outW];
 // ---- max
 
 /** The maxima, and with `indices` where they were. `x` is channels-last. */
-const maxOp: (x: Tensor, g: PoolProblem, indices: boolean) => readonly Tensor[] = defineOp<[Tensor, PoolProblem, boolean], readonly Tensor[], PoolProblem>({
+const maxOp: (x: Tensor, g: PoolProblem, indices: boolean) => readonly Tensor[] = defineOp<
+  [Tensor, PoolProblem, boolean],
+  readonly Tensor[],
+  PoolProblem
+>({
   name: 'maxPool2d',
   forward(ctx, x, g, indices) {
     ctx.state = g;
@@ -56,7 +60,8 @@ const maxOp: (x: Tensor, g: PoolProblem, indices: boolean) => readonly Tensor[] 
     if (y.numel() > 0) {
       const taps = ctx.needs[0] || indices ? Tensor.empty([tapWords(g)], 'int32', 'maxPool2d (taps)') : null;
       runPlan('maxPool2d', planMaxPool(planLimits(), g, taps !== null), { x, y, ...(taps && { taps }) });
-      if (taps && places) runPlan('maxPool2d', planMaxPoolIndices(planLimits(), g), { taps, indices: places });
+      if (taps && places)
+        runPlan('maxPool2d', planMaxPoolIndices(planLimits(), g), { taps, indices: places });
       ctx.save(taps);
     }
     return places === null ? [y] : [y, places];
@@ -65,7 +70,11 @@ const maxOp: (x: Tensor, g: PoolProblem, indices: boolean) => readonly Tensor[] 
 });
 
 /** Linear in `dy`, and its own transpose is {@link maxGatherOp}. */
-const maxBackwardOp: (dy: Tensor, taps: Tensor | null, g: PoolProblem) => Tensor = defineOp<[Tensor, Tensor | null, PoolProblem], Tensor, PoolProblem>({
+const maxBackwardOp: (dy: Tensor, taps: Tensor | null, g: PoolProblem) => Tensor = defineOp<
+  [Tensor, Tensor | null, PoolProblem],
+  Tensor,
+  PoolProblem
+>({
   name: 'maxPool2dBackward',
   forward(ctx, dy, taps, g) {
     ctx.state = g;
@@ -78,7 +87,11 @@ const maxBackwardOp: (dy: Tensor, taps: Tensor | null, g: PoolProblem) => Tensor
   backward: (ctx, grad) => [() => maxGatherOp(channelsLast(grad), ctx.saved[0] ?? null, ctx.state), null],
 });
 
-const maxGatherOp: (x: Tensor, taps: Tensor | null, g: PoolProblem) => Tensor = defineOp<[Tensor, Tensor | null, PoolProblem], Tensor, PoolProblem>({
+const maxGatherOp: (x: Tensor, taps: Tensor | null, g: PoolProblem) => Tensor = defineOp<
+  [Tensor, Tensor | null, PoolProblem],
+  Tensor,
+  PoolProblem
+>({
   name: 'maxPool2dGather',
   forward(ctx, x, taps, g) {
     ctx.state = g;
@@ -109,17 +122,19 @@ const avgOp: (x: Tensor, state: AvgState) => Tensor = defineOp<[Tensor, AvgState
 });
 
 /** The transpose of {@link avgOp}. */
-const avgBackwardOp: (dy: Tensor, state: AvgState) => Tensor = defineOp<[Tensor, AvgState], Tensor, AvgState>({
-  name: 'avgPool2dBackward',
-  forward(ctx, dy, state) {
-    ctx.state = state;
-    const dx = emptyResult('avgPool2dBackward', inputShape(state.g), dy.dtype);
-    if (dy.numel() === 0) fillInto(dx, 0);
-    else runPlan('avgPool2dBackward', planAvgPoolGrad(planLimits(), state.g, state.divisor), { dy, dx });
-    return dx;
+const avgBackwardOp: (dy: Tensor, state: AvgState) => Tensor = defineOp<[Tensor, AvgState], Tensor, AvgState>(
+  {
+    name: 'avgPool2dBackward',
+    forward(ctx, dy, state) {
+      ctx.state = state;
+      const dx = emptyResult('avgPool2dBackward', inputShape(state.g), dy.dtype);
+      if (dy.numel() === 0) fillInto(dx, 0);
+      else runPlan('avgPool2dBackward', planAvgPoolGrad(planLimits(), state.g, state.divisor), { dy, dx });
+      return dx;
+    },
+    backward: (ctx, grad) => [() => avgOp(channelsLast(grad), ctx.state)],
   },
-  backward: (ctx, grad) => [() => avgOp(channelsLast(grad), ctx.state)],
-});
+);
 
 // ---- shapes
 
@@ -127,7 +142,8 @@ const avgBackwardOp: (dy: Tensor, state: AvgState) => Tensor = defineOp<[Tensor,
 function images(op: string, x: Tensor, run: (x: Tensor) => readonly Tensor[]): readonly Tensor[] {
   elemOf(op, x.dtype);
   if (x.ndim === 4) return run(channelsLast(x));
-  if (x.ndim !== 3) throw new Error(`${op}: expected an input of shape [N, C, H, W] or [C, H, W], got ${showShape(x.shape)}`);
+  if (x.ndim !== 3)
+    throw new Error(`${op}: expected an input of shape [N, C, H, W] or [C, H, W], got ${showShape(x.shape)}`);
   return run(channelsLast(reshape(x, [1, ...x.shape]))).map((y) => reshape(y, y.shape.slice(1)));
 }
 
@@ -138,7 +154,13 @@ function outputSize(size: number, span: number, stride: number, pad: number, cei
   return ceilMode && (count - 1) * stride >= size + pad ? count - 1 : count;
 }
 
-function stridedProblem(op: string, x: Tensor, kernel: Pair, options: PoolOptions, dilation: Pair): PoolProblem & { window: StridedWindow } {
+function stridedProblem(
+  op: string,
+  x: Tensor,
+  kernel: Pair,
+  options: PoolOptions,
+  dilation: Pair,
+): PoolProblem & { window: StridedWindow } {
   const { stride, padding = 0, ceilMode = false } = options;
   const [kernelH, kernelW] = pairOf(op, 'the kernel size', kernel, 1);
   const [strideH, strideW] = pairOf(op, 'stride', stride ?? kernel, 1);
@@ -147,12 +169,16 @@ function stridedProblem(op: string, x: Tensor, kernel: Pair, options: PoolOption
   const [n, c, h, w] = x.shape as [number, number, number, number];
   const [spanH, spanW] = [(kernelH - 1) * dilationH + 1, (kernelW - 1) * dilationW + 1];
   if (2 * padTop > spanH || 2 * padLeft > spanW) {
-    throw new Error(`${op}: padding [${padTop}, ${padLeft}] is more than half of the window ${spanH}x${spanW}`);
+    throw new Error(
+      `${op}: padding [${padTop}, ${padLeft}] is more than half of the window ${spanH}x${spanW}`,
+    );
   }
   const outH = outputSize(h, spanH, strideH, padTop, ceilMode);
   const outW = outputSize(w, spanW, strideW, padLeft, ceilMode);
   if (numel([c, h, w]) === 0 || outH < 1 || outW < 1) {
-    throw new Error(`${op}: the result for input ${showShape(x.shape)} and a window of ${spanH}x${spanW} would have size ${outH}x${outW}`);
+    throw new Error(
+      `${op}: the result for input ${showShape(x.shape)} and a window of ${spanH}x${spanW} would have size ${outH}x${outW}`,
+    );
   }
   const window = { kernelH, kernelW, strideH, strideW, padTop, padLeft, dilationH, dilationW };
   return { elem: elemOf(op, x.dtype), n, c, h, w, outH, outW, window };
@@ -164,22 +190,40 @@ function adaptiveProblem(op: string, x: Tensor, size: AdaptiveSize): PoolProblem
   const wanted = typeof size === 'number' ? [size, size] : size;
   const [outH = h, outW = w] = wanted.map((value) => value ?? undefined);
   if (wanted.length !== 2 || ![outH, outW].every((value) => Number.isInteger(value) && value >= 0)) {
-    throw new Error(`${op}: the output size must be a number or a pair of numbers (or null), got ${JSON.stringify(size)}`);
+    throw new Error(
+      `${op}: the output size must be a number or a pair of numbers (or null), got ${JSON.stringify(size)}`,
+    );
   }
-  if (numel([c, h, w]) === 0) throw new Error(`${op}: the input of shape ${showShape(x.shape)} has an empty dim besides the batch`);
+  if (numel([c, h, w]) === 0)
+    throw new Error(`${op}: the input of shape ${showShape(x.shape)} has an empty dim besides the batch`);
   const even = outH > 0 && outW > 0 && h % outH === 0 && w % outW === 0;
   const [kernelH, kernelW] = [h / outH, w / outW];
-  const window = { kernelH, kernelW, strideH: kernelH, strideW: kernelW, padTop: 0, padLeft: 0, dilationH: 1, dilationW: 1 };
+  const window = {
+    kernelH,
+    kernelW,
+    strideH: kernelH,
+    strideW: kernelW,
+    padTop: 0,
+    padLeft: 0,
+    dilationH: 1,
+    dilationW: 1,
+  };
   return { elem: elemOf(op, x.dtype), n, c, h, w, outH, outW, window: even ? window : 'adaptive' };
 }
 
-function divisorOf(op: string, g: PoolProblem & { window: StridedWindow }, { countIncludePad = true, divisorOverride }: AvgPool2dOptions): Divisor {
+function divisorOf(
+  op: string,
+  g: PoolProblem & { window: StridedWindow },
+  { countIncludePad = true, divisorOverride }: AvgPool2dOptions,
+): Divisor {
   if (typeof divisorOverride === 'number') {
     if (divisorOverride === 0) throw new Error(`${op}: divisorOverride must not be 0`);
     return divisorOverride;
   }
   const { kernelH, kernelW, strideH, strideW, padTop, padLeft } = g.window;
-  const past = (g.outH - 1) * strideH + kernelH > g.h + 2 * padTop || (g.outW - 1) * strideW + kernelW > g.w + 2 * padLeft;
+  const past =
+    (g.outH - 1) * strideH + kernelH > g.h + 2 * padTop ||
+    (g.outW - 1) * strideW + kernelW > g.w + 2 * padLeft;
   if (!past && (countIncludePad || (padTop === 0 && padLeft === 0))) return kernelH * kernelW;
   return countIncludePad ? 'padded' : 'inside';
 }
@@ -192,13 +236,25 @@ function divisorOf(op: string, g: PoolProblem & { window: StridedWindow }, { cou
  * `returnIndices` the result is `[values, indices]`.
  */
 export interface MaxPool2d {
-  (x: Tensor, k: Pair, options: MaxPool2dOptions & { returnIndices: true }): [values: Tensor, indices: Tensor];
+  (
+    x: Tensor,
+    k: Pair,
+    options: MaxPool2dOptions & { returnIndices: true },
+  ): [values: Tensor, indices: Tensor];
   (x: Tensor, k: Pair, options?: MaxPool2dOptions): Tensor;
 }
 
-export const maxPool2d: MaxPool2d = defineComposite('maxPool2d', ((x: Tensor, k: Pair, options: MaxPool2dOptions = {}) => {
+export const maxPool2d: MaxPool2d = defineComposite('maxPool2d', ((
+  x: Tensor,
+  k: Pair,
+  options: MaxPool2dOptions = {},
+) => {
   const results = images('maxPool2d', x, (input) =>
-    maxOp(input, stridedProblem('maxPool2d', input, k, options, options.dilation ?? 1), options.returnIndices ?? false),
+    maxOp(
+      input,
+      stridedProblem('maxPool2d', input, k, options, options.dilation ?? 1),
+      options.returnIndices ?? false,
+    ),
   );
   return options.returnIndices ? results : results[0];
 }) as MaxPool2d);
@@ -226,7 +282,12 @@ export const adaptiveAvgPool2d: (x: Tensor, size: AdaptiveSize) => Tensor = defi
   (x: Tensor, size: AdaptiveSize): Tensor => {
     const pool = (input: Tensor): readonly Tensor[] => {
       const g = adaptiveProblem('adaptiveAvgPool2d', input, size);
-      return [avgOp(input, { g, divisor: g.window === 'adaptive' ? 'inside' : g.window.kernelH * g.window.kernelW })];
+      return [
+        avgOp(input, {
+          g,
+          divisor: g.window === 'adaptive' ? 'inside' : g.window.kernelH * g.window.kernelW,
+        }),
+      ];
     };
     return images('adaptiveAvgPool2d', x, pool)[0] as Tensor;
   },

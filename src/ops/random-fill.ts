@@ -80,7 +80,13 @@ function like(op: string, distribution: Distribution): Like {
   };
 }
 
-function drawLike(op: string, x: Tensor, dtype: DType, distribution: Distribution, options: CreationOptions): Tensor {
+function drawLike(
+  op: string,
+  x: Tensor,
+  dtype: DType,
+  distribution: Distribution,
+  options: CreationOptions,
+): Tensor {
   const out = drawInto(Tensor.empty(x.shape, dtype, op, x.isDense() ? x.strides : undefined), distribution);
   if (options.requiresGrad) out.requiresGrad = true;
   return out;
@@ -95,5 +101,11 @@ export const randnLike: Like = like('randnLike', { kind: 'normal', mean: 0, std:
 export function randintLike(x: Tensor, low: number, high: number, options: CreationOptions = {}): Tensor {
   const dtype = options.dtype ?? x.dtype;
   if (dtype === 'bool') throw new Error('randintLike: integers do not fit bool; use bernoulli_()');
-  return drawLike('randintLike', x, dtype, integerRange(`randintLike of shape ${showShape(x.shape)}`, low, high), options);
+  return drawLike(
+    'randintLike',
+    x,
+    dtype,
+    integerRange(`randintLike of shape ${showShape(x.shape)}`, low, high),
+    options,
+  );
 }

@@ -10,7 +10,8 @@ export { getRngState, initialSeed, manualSeed, setRngState, type RngState } from
 
 function draw(op: string, shape: Shape, options: CreationOptions, distribution: Distribution): Tensor {
   const dtype = options.dtype ?? 'float32';
-  if (!isFloatingPoint(dtype)) throw new Error(`${op}: dtype must be float32 or float16, got ${dtype}; use randint() for integers`);
+  if (!isFloatingPoint(dtype))
+    throw new Error(`${op}: dtype must be float32 or float16, got ${dtype}; use randint() for integers`);
   const out = drawInto(Tensor.empty(shape, dtype, op), distribution);
   if (options.requiresGrad) out.requiresGrad = true;
   return out;
@@ -36,18 +37,29 @@ export function normal(mean: number, std: number, size: Shape, options: Creation
 }
 
 /** `torch.randint(low, high, size)`: integers from [low, high), int32 unless a dtype is given. `randint(high, size)` starts at 0. */
-export function randint(...args: [high: number, size: Shape, options?: CreationOptions] | [low: number, high: number, size: Shape, options?: CreationOptions]): Tensor {
-  const [low, high, size, given] = typeof args[1] === 'number' ? (args as [number, number, Shape, CreationOptions?]) : ([0, ...args] as [number, number, Shape, CreationOptions?]);
+export function randint(
+  ...args:
+    | [high: number, size: Shape, options?: CreationOptions]
+    | [low: number, high: number, size: Shape, options?: CreationOptions]
+): Tensor {
+  const [low, high, size, given] =
+    typeof args[1] === 'number'
+      ? (args as [number, number, Shape, CreationOptions?])
+      : ([0, ...args] as [number, number, Shape, CreationOptions?]);
   const { shape, options } = parseShape('randint', [size, given ?? {}]);
   if (options.dtype === 'bool') throw new Error('randint: integers do not fit bool; use bernoulli_()');
-  const out = drawInto(Tensor.empty(shape, options.dtype ?? 'int32', 'randint'), integerRange('randint', low, high));
+  const out = drawInto(
+    Tensor.empty(shape, options.dtype ?? 'int32', 'randint'),
+    integerRange('randint', low, high),
+  );
   if (options.requiresGrad) out.requiresGrad = true;
   return out;
 }
 
 /** `torch.randperm`: 0 .. n - 1 in random order (Fisher & Yates), int32; shuffled on the host. */
 export function randperm(n: number): Tensor {
-  if (!Number.isInteger(n) || n < 0 || n > 2 ** 31) throw new Error(`randperm: n must be an integer from 0 to 2^31, got ${n}`);
+  if (!Number.isInteger(n) || n < 0 || n > 2 ** 31)
+    throw new Error(`randperm: n must be an integer from 0 to 2^31, got ${n}`);
   const order = Int32Array.from({ length: n }, (_, i) => i);
   const draws = hostWords(nextKey(), Math.max(0, n - 1));
   for (let i = n - 1; i > 0; i--) {
