@@ -44,8 +44,8 @@ function fileDtype(key: string, tensor: Tensor, wanted: HostDtype | undefined): 
  * the middle leaves what was there before.
  */
 export async function saveWeights(
-  path: string,
   model: Module,
+  path: string,
   options: SaveWeightsOptions = {},
 ): Promise<void> {
   const { metadata, ...rest } = options;

@@ -191,7 +191,7 @@ async function save(
   };
   const { seed, optimizer, batchSize, schedule } = options;
   const training = { seed, optimizer, batchSize, schedule, epochs: result.epochs };
-  await saveWeights(path, model, { metadata: { ...cardMetadata(card), training: JSON.stringify(training) } });
+  await saveWeights(model, path, { metadata: { ...cardMetadata(card), training: JSON.stringify(training) } });
 }
 
 function summary(
