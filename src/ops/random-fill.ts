@@ -4,8 +4,7 @@ import { bytesPerElement, isFloatingPoint, type DType } from '../tensor/dtype.js
 import { showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { checkInPlace } from './apply.js';
-import { copy_, to } from './copy.js';
-import { lt } from './compare.js';
+import { copy_ } from './copy.js';
 import type { CreationOptions } from './creation.js';
 import { drawInto, integerRange, uniformRange } from './draw.js';
 
@@ -57,17 +56,6 @@ export function exponential_(x: Tensor, rate = 1): Tensor {
 /** `torch.Tensor.bernoulli_`: 1 with probability `p`, else 0, in any dtype. */
 export function bernoulli_(x: Tensor, p = 0.5): Tensor {
   return drawOver('bernoulli_', x, probability('bernoulli_', p));
-}
-
-/** `torch.bernoulli`: per element 1 with the probability that `x` holds there, else 0; in the dtype of `x`. No gradient. */
-export function bernoulli(x: Tensor): Tensor {
-  requireFloat('bernoulli', x.dtype);
-  const draws = drawInto(Tensor.empty(x.shape, 'float32', 'bernoulli'), uniformRange('bernoulli', 0, 1));
-  const hits = lt(draws, x);
-  const result = to(hits, x.dtype);
-  draws.dispose();
-  hits.dispose();
-  return result;
 }
 
 type Like = (x: Tensor, options?: CreationOptions) => Tensor;

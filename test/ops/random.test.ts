@@ -112,6 +112,26 @@ describe('distributions', () => {
     expect(await k.bernoulli(k.tensor([0, 1, 0, 1])).toArray()).toEqual([0, 1, 0, 1]);
   });
 
+  it('multinomial', async () => {
+    const weights = k.tensor([
+      [0, 1, 3, 0, 4, 0],
+      [2, 0, 0, 0, 0, 0],
+    ]);
+    const drawn = (await k.multinomial(weights, 20_000, { replacement: true }).toArray()) as number[][];
+    const share = (row: number, category: number): number =>
+      drawn[row]!.filter((v) => v === category).length / 20_000;
+    [0, 0.125, 0.375, 0, 0.5, 0].forEach((want, category) => expect(share(0, category)).toBeCloseTo(want, 1));
+    expect([share(0, 0), share(0, 3), share(0, 5), share(1, 0)]).toEqual([0, 0, 0, 1]);
+    const order = await k.multinomial(k.tensor([1, 0, 5, 2]), 3).data();
+    expect([...order].sort()).toEqual([0, 2, 3]);
+    let first = 0;
+    const rows = k.expand(k.tensor([1, 3]), 4000, 2);
+    for (const row of (await k.multinomial(rows, 1).toArray()) as number[][])
+      first += row[0] === 0 ? 1 / 4000 : 0;
+    expect(first).toBeCloseTo(0.25, 1);
+    expect(() => k.multinomial(weights, 7)).toThrow(/at most 6/);
+  });
+
   it('randperm', async () => {
     const order = await k.randperm(1000).data();
     expect([...order].sort((a, b) => a - b)).toEqual(Array.from({ length: 1000 }, (_, i) => i));

@@ -1,0 +1,99 @@
+import { defineOp } from '../autograd/define.js';
+import { e, input } from '../kernels/expr.js';
+import { isFloatingPoint } from '../tensor/dtype.js';
+import { showShape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { lt } from './compare.js';
+import { to } from './copy.js';
+import { drawInto, uniformRange } from './draw.js';
+import { div, mul } from './pointwise.js';
+import { runReduce } from './reduce-core.js';
+import { cumsum } from './scan.js';
+import { topk } from './sort.js';
+import { expand, narrow, reshape, unsqueeze } from './view.js';
+
+/* Draws from distributions that a tensor describes. None of them has a gradient. */
+
+function requireFloat(op: string, x: Tensor): void {
+  if (!isFloatingPoint(x.dtype))
+    throw new Error(`${op}: expected a float32 or float16 tensor, got ${x.dtype}`);
+}
+
+/** `torch.bernoulli`: per element 1 with the probability that `x` holds there, else 0; in the dtype of `x`. */
+export const bernoulli: (x: Tensor) => Tensor = defineOp<[Tensor], Tensor>({
+  name: 'bernoulli',
+  forward(_, x) {
+    requireFloat('bernoulli', x);
+    return to(
+      lt(drawInto(Tensor.empty(x.shape, 'float32', 'bernoulli'), uniformRange('bernoulli', 0, 1)), x),
+      x.dtype,
+    );
+  },
+});
+
+export interface MultinomialOptions {
+  /** Let the same category come up again. Default false. */
+  replacement?: boolean;
+}
+
+/** Category of a draw u: how many cumulated weights do not exceed it. The second test keeps rounding off categories of weight 0. */
+const passed = e.cast(e.and(e.le(input(1), input(0)), e.lt(input(1), input(2))), 'i32');
+
+/** Row by row, the first category whose cumulated weight exceeds a uniform share of the total. */
+function withReplacement(weights: Tensor, samples: number): Tensor {
+  const [rows, categories] = weights.shape as [number, number];
+  const cumulated = cumsum(weights, 1);
+  const total = narrow(cumulated, 1, categories - 1, 1);
+  const draws = drawInto(
+    Tensor.empty([rows, samples], 'float32', 'multinomial'),
+    uniformRange('multinomial', 0, 1),
+  );
+  const all = [rows, samples, categories];
+  const inputs = [
+    expand(unsqueeze(mul(draws, total), 2), all),
+    expand(unsqueeze(cumulated, 1), all),
+    expand(unsqueeze(total, 2), all),
+  ];
+  return runReduce({
+    name: 'multinomial',
+    recipe: { op: 'sum', map: passed },
+    inputs,
+    dims: [2],
+    keepdim: false,
+    dtypes: ['int32'],
+  })[0] as Tensor;
+}
+
+/** The largest of `weight / exponential draw`: the order in which exponential clocks of these rates would ring. */
+function withoutReplacement(weights: Tensor, samples: number): Tensor {
+  const clocks = drawInto(Tensor.empty(weights.shape, 'float32', 'multinomial'), {
+    kind: 'exponential',
+    rate: 1,
+  });
+  return topk(div(weights, clocks), samples, { dim: 1 })[1];
+}
+
+/**
+ * `torch.multinomial`: `numSamples` categories (int32) per row of weights `x`, [C] or [rows, C]; rows need not add up to 1. Without
+ * replacement each row must have at least `numSamples` positive weights, which is not checked here.
+ */
+export const multinomial: (x: Tensor, numSamples: number, options?: MultinomialOptions) => Tensor = defineOp<
+  [Tensor, number, MultinomialOptions?],
+  Tensor
+>({
+  name: 'multinomial',
+  forward(_, x, numSamples, { replacement = false } = {}) {
+    requireFloat('multinomial', x);
+    const categories = x.shape[x.ndim - 1] ?? 0;
+    if ((x.ndim !== 1 && x.ndim !== 2) || categories === 0) {
+      throw new Error(`multinomial: expected weights of shape [C] or [rows, C], got ${showShape(x.shape)}`);
+    }
+    if (!Number.isInteger(numSamples) || numSamples < 1 || (!replacement && numSamples > categories)) {
+      const most = replacement ? '' : ` and at most ${categories} (or pass { replacement: true })`;
+      throw new Error(`multinomial: numSamples must be a positive integer${most}, got ${numSamples}`);
+    }
+    const weights = reshape(to(x, 'float32'), [-1, categories]);
+    const drawn = (replacement ? withReplacement : withoutReplacement)(weights, numSamples);
+    return x.ndim === 1 ? reshape(drawn, [numSamples]) : drawn;
+  },
+});
