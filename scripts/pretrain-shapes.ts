@@ -64,7 +64,7 @@ for (let epoch = 1; epoch <= epochs && !interrupt.signal.aborted; epoch++) {
   const recipe =
     `SGD nesterov, peak learning rate ${peakLr} (${warmup} epochs of warm-up, then a cosine), momentum 0.9, weight decay 5e-4, ` +
     `batch ${batchSize}, ${epoch} of ${epochs} epochs of ${10 * perClass} new images`;
-  await saveWeights(file, model, {
+  await saveWeights(model, file, {
     metadata: {
       ...cardMetadata(card),
       recipe,
