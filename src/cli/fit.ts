@@ -69,8 +69,10 @@ export interface FitOptions extends ScheduleChoice {
   readonly epochs: number;
   readonly batchSize: number;
   readonly seed: number;
-  /** Whether to print a line for each epoch. */
-  readonly quiet?: boolean;
+  /** Prints a line after every so many epochs and after the last. Default 1. */
+  readonly lineEvery?: number;
+  /** What stands before such a line. */
+  readonly indent?: string;
 }
 
 export interface EpochReport {
@@ -91,7 +93,17 @@ export interface FitResult {
 
 /** Trains for some epochs, with a line for each. */
 export async function fit(context: Context, options: FitOptions): Promise<FitResult> {
-  const { model, optimizer, train, validation, epochs, batchSize, seed } = options;
+  const {
+    model,
+    optimizer,
+    train,
+    validation,
+    epochs,
+    batchSize,
+    seed,
+    lineEvery = 1,
+    indent = '',
+  } = options;
   const { output } = context;
   const scheduler = makeScheduler(optimizer, epochs, options);
   const loader = new DataLoader(train, { batchSize, shuffle: true, seed });
@@ -99,12 +111,11 @@ export async function fit(context: Context, options: FitOptions): Promise<FitRes
   const digits = String(epochs).length;
   try {
     for (let epoch = 1; epoch <= epochs; epoch++) {
-      const name = `epoch ${String(epoch).padStart(digits)}/${epochs}`;
-      const label = options.quiet ? undefined : name;
+      const label = `${indent}epoch ${String(epoch).padStart(digits)}/${epochs}`;
       const started = performance.now();
       const lr = optimizer.paramGroups[0]?.lr ?? 0;
       options.trainMode();
-      const result = await trainEpoch(context, { model, optimizer, loader, epoch, ...(label && { label }) });
+      const result = await trainEpoch(context, { model, optimizer, loader, epoch, label });
       if (result.interrupted) return { epochs: reports, interrupted: true };
       scheduler?.step();
       let checked = null;
@@ -112,7 +123,7 @@ export async function fit(context: Context, options: FitOptions): Promise<FitRes
         model.eval();
         checked = await evaluate(context, model, validation.data, validation.labels, {
           batchSize: Math.max(batchSize, 64),
-          ...(label && { label: `${name}, validation` }),
+          label: `${label}, validation`,
         });
       }
       const report: EpochReport = {
@@ -125,10 +136,10 @@ export async function fit(context: Context, options: FitOptions): Promise<FitRes
         seconds: (performance.now() - started) / 1000,
       };
       reports.push(report);
-      if (!options.quiet) {
+      if (epoch % lineEvery === 0 || epoch === epochs) {
         const val = checked === null ? '' : `val ${percent(checked.correct, checked.count)}  `;
         output.line(
-          `${name}  loss ${result.loss.toFixed(4)}  train ${percent(result.correct, result.count)}  ${val}` +
+          `${label}  loss ${result.loss.toFixed(4)}  train ${percent(result.correct, result.count)}  ${val}` +
             `lr ${Number(lr.toPrecision(3))}  ${report.seconds.toFixed(1)} s`,
         );
       }

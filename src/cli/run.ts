@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from 'commander';
+import { demo, type DemoOptions } from './commands/demo.js';
 import { evaluateCommand, type EvalOptions } from './commands/eval.js';
 import { finetune, type FinetuneOptions } from './commands/finetune.js';
 import { info, packageVersion } from './commands/info.js';
@@ -72,6 +73,15 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
       getErrHasColors: () => false,
     });
   const json = (): Option => new Option('--json', 'print one JSON document instead of text');
+
+  kindling
+    .command('demo')
+    .description('learn new classes from a few pictures, in under a minute and without any file')
+    .option('--per-class <n>', 'pictures of each class to learn from', read.positiveInteger, 20)
+    .option('--epochs <n>', 'passes over them', read.positiveInteger, 25)
+    .option('--seed <n>', 'of the pictures and the new weights', read.seedNumber, 1)
+    .addOption(json())
+    .action((options: Json & DemoOptions) => demo(context(options.json), options));
 
   kindling
     .command('info')

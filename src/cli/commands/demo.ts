@@ -1,0 +1,204 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { init, manualSeed, runtime } from '../../index.js';
+import { ShapesDataset } from '../../data/index.js';
+import { loadCheckpoint, type HostTensor } from '../../formats/index.js';
+import { hostStateDict, replaceHead, type Head } from '../../models/index.js';
+import type { TensorModule } from '../../nn/index.js';
+import type { LabelledImages } from '../classes.js';
+import { checkInterrupted, type Context } from '../context.js';
+import { CliError, Interrupted } from '../errors.js';
+import { trunkFeatures } from '../features.js';
+import { fit, makeOptimizer, type FitOptions, type FitResult } from '../fit.js';
+import { builderOf, modelWithWeights, readCard, recipeOf, type InputRecipe } from '../model.js';
+import { grouped, percent } from '../output.js';
+import { evaluate } from '../training.js';
+import { packageVersion } from './info.js';
+
+export interface DemoOptions {
+  readonly perClass: number;
+  readonly epochs: number;
+  readonly seed: number;
+}
+
+/** Made by `npm run pretrain`. */
+const weights = fileURLToPath(new URL('../../../weights/shapes-cifar_resnet8.safetensors', import.meta.url));
+const testPerClass = 60;
+/** Far from the training images' seeds. */
+const testSeed = 2_000_000;
+const batchSize = 20;
+
+/**
+ * `kindling demo`: transfer learning in miniature, with nothing from outside. A small network knows ten shapes; with its
+ * trunk frozen it learns five others from a few pictures each, and a fresh network tries the same.
+ */
+export async function demo(context: Context, options: DemoOptions): Promise<void> {
+  const { output } = context;
+  const { perClass, epochs, seed } = options;
+  const started = performance.now();
+  const since = (from: number): number => (performance.now() - from) / 1000;
+  if (!existsSync(weights))
+    throw new CliError(`${weights}: the demo's weight file is missing; make it with npm run pretrain`);
+  const checkpoint = await loadCheckpoint(weights);
+  const card = readCard(checkpoint);
+  const modelName = card.model ?? '';
+  const input = card.input ?? recipeOf(modelName);
+
+  await init();
+  const { info, target } = runtime();
+  output.line(
+    `kindling ${packageVersion()} on ${info.description || info.device}${target.kind === 'software' ? ' (no GPU)' : ''}`,
+  );
+  output.line();
+  manualSeed(seed);
+  const model = await modelWithWeights(modelName, checkpoint);
+  const train = novelShapes(perClass, seed, input);
+  const test = novelShapes(testPerClass, testSeed, input);
+  const steps = { ...options, batchSize, lineEvery: Math.max(1, Math.ceil(epochs / 5)), indent: '   ' };
+
+  output.line(
+    `${modelName}, ${grouped(parameterCount(model))} parameters, was trained by kindling on pictures of ${(card.classes ?? []).join(', ')}.`,
+  );
+  output.line(`It has never seen these: ${train.classes.join(', ')}.`);
+  output.line(
+    `It gets ${perClass} pictures of each to learn from; ${test.dataset.length} others are the test.`,
+  );
+  output.line();
+
+  const transferStarted = performance.now();
+  const trained = await hostStateDict(model);
+  const head = replaceHead(model, train.classes.length);
+  const transfer = await trainHead(context, model, head, train, test, steps);
+  const transferSeconds = since(transferStarted);
+  const unchanged = await sameTrunk(trained, await hostStateDict(model), head.path);
+  if (!unchanged) throw new CliError('demo: the frozen trunk has changed, which must not happen');
+  output.line(
+    `   accuracy ${percent(transfer.before, 1)} before, ${percent(transfer.after, 1)} after, in ${transferSeconds.toFixed(1)} s;`,
+  );
+  output.line('   the frozen layers have the bytes that they had.');
+  output.line();
+
+  checkInterrupted(context);
+  const scratchStarted = performance.now();
+  output.line('2. The same from scratch, for comparison: random weights, all layers trained.');
+  const scratch = await trainAll(context, modelName, train, test, steps);
+  const scratchSeconds = since(scratchStarted);
+  output.line(`   accuracy ${percent(scratch, 1)}, in ${scratchSeconds.toFixed(1)} s`);
+  output.line();
+  output.line(
+    `What the network had learnt about other shapes was worth ${percent(transfer.after, 1)} against ${percent(scratch, 1)}. ` +
+      `${since(started).toFixed(0)} s in all.`,
+  );
+  output.line(
+    'Next, your own pictures: kindling finetune FOLDER --model resnet18 --weights FILE (kindling finetune --help)',
+  );
+  output.document({
+    model: modelName,
+    classes: train.classes,
+    trainImages: train.dataset.length,
+    testImages: test.dataset.length,
+    epochs,
+    transfer: {
+      accuracyBefore: transfer.before,
+      accuracyAfter: transfer.after,
+      seconds: transferSeconds,
+      trunkUnchanged: unchanged,
+    },
+    scratch: { accuracy: scratch, seconds: scratchSeconds },
+    seconds: since(started),
+  });
+}
+
+type Steps = Pick<FitOptions, 'epochs' | 'seed' | 'batchSize' | 'lineEvery' | 'indent'>;
+
+async function trainHead(
+  context: Context,
+  model: TensorModule,
+  head: Head,
+  train: LabelledImages,
+  test: LabelledImages,
+  steps: Steps,
+): Promise<{ before: number; after: number }> {
+  const { output } = context;
+  model.requiresGrad_(false);
+  head.layer.requiresGrad_(true);
+  model.eval();
+  const layer = head.layer as TensorModule;
+  output.line(
+    `1. A new last layer for ${train.classes.length} classes, the rest frozen: ${grouped(parameterCount(layer))} parameters to train.`,
+  );
+  const run = async (images: LabelledImages): Promise<Awaited<ReturnType<typeof trunkFeatures>>> =>
+    trunkFeatures(context, model, head, images, { batchSize, label: '   frozen layers' });
+  const [features, testFeatures] = [await run(train), await run(test)];
+  if (features === null || testFeatures === null)
+    throw new CliError('demo: the model does not end in its head');
+  const untrained = await evaluate(context, layer, testFeatures, test.labels, { batchSize });
+  const result = await fit(context, {
+    ...steps,
+    schedule: 'cosine',
+    stepSize: 1,
+    gamma: 1,
+    model: layer,
+    trainMode: () => void head.layer.train(),
+    optimizer: makeOptimizer(head.layer.parameters(), { optimizer: 'adamw', lr: 0.02 }),
+    train: features,
+    validation: { data: testFeatures, labels: test.labels },
+  });
+  return { before: untrained.correct / untrained.count, after: finalAccuracy(result) };
+}
+
+async function trainAll(
+  context: Context,
+  modelName: string,
+  train: LabelledImages,
+  test: LabelledImages,
+  steps: Steps,
+): Promise<number> {
+  const model = builderOf(modelName)({ numClasses: train.classes.length });
+  const result = await fit(context, {
+    ...steps,
+    schedule: 'cosine',
+    stepSize: 1,
+    gamma: 1,
+    model,
+    trainMode: () => void model.train(),
+    optimizer: makeOptimizer(model.parameters(), { optimizer: 'adamw', lr: 0.005 }),
+    train: train.dataset,
+  });
+  if (result.interrupted) throw new Interrupted();
+  model.eval();
+  const { correct, count } = await evaluate(context, model, test.dataset, test.labels, {
+    batchSize,
+    label: '   test',
+  });
+  return correct / count;
+}
+
+function finalAccuracy({ epochs, interrupted }: FitResult): number {
+  if (interrupted) throw new Interrupted();
+  return epochs.at(-1)?.validationAccuracy ?? 0;
+}
+
+function novelShapes(perClass: number, seed: number, { mean, std }: InputRecipe): LabelledImages {
+  const shapes = new ShapesDataset({ classes: 'novel', perClass, seed, normalize: { mean, std } });
+  const labels = Int32Array.from({ length: shapes.length }, (_, i) => shapes.label(i));
+  return { name: 'new shapes', dataset: shapes, classes: shapes.classes, labels };
+}
+
+function parameterCount(model: TensorModule): number {
+  return model.parameters().reduce((count, parameter) => count + parameter.numel(), 0);
+}
+
+/** Whether all but the head has the same bytes in two state dicts, running statistics included. */
+async function sameTrunk(
+  one: ReadonlyMap<string, HostTensor>,
+  other: ReadonlyMap<string, HostTensor>,
+  headPath: string,
+): Promise<boolean> {
+  for (const [key, tensor] of one) {
+    if (key.startsWith(`${headPath}.`)) continue;
+    const bytes = await other.get(key)?.bytes();
+    if (bytes === undefined || Buffer.compare(await tensor.bytes(), bytes) !== 0) return false;
+  }
+  return true;
+}
