@@ -1,5 +1,11 @@
 /** The core of kindling: runs in Node and in browsers. */
-import { init as initDevice, runtime, type InitOptions, type MemoryStats, type ProfileRow } from './device/index.js';
+import {
+  init as initDevice,
+  runtime,
+  type InitOptions,
+  type MemoryStats,
+  type ProfileRow,
+} from './device/index.js';
 import { installLifetime } from './tensor/lifetime.js';
 
 /**
@@ -19,7 +25,8 @@ export const memoryStats = (): MemoryStats => runtime().memoryStats();
 export const synchronize = (): Promise<void> => runtime().synchronize();
 
 /** Runs `fn` and tells the GPU time per kernel. */
-export const profile = <T>(fn: () => Promise<T>): Promise<{ result: T; rows: ProfileRow[] }> => runtime().profile(fn);
+export const profile = <T>(fn: () => Promise<T>): Promise<{ result: T; rows: ProfileRow[] }> =>
+  runtime().profile(fn);
 
 export { close, runtime, DeviceError, OutOfMemoryError, ShaderError } from './device/index.js';
 export type { InitOptions, MemoryStats, ProfileRow } from './device/index.js';
@@ -28,7 +35,14 @@ export type { DType, TypedArray } from './tensor/dtype.js';
 export { format, type PrintOptions } from './tensor/format.js';
 export { tidy } from './tensor/tidy.js';
 export * as autograd from './autograd/index.js';
-export { enableGrad, gradcheck, inferenceMode, isGradEnabled, noGrad, setGradEnabled } from './autograd/index.js';
+export {
+  enableGrad,
+  gradcheck,
+  inferenceMode,
+  isGradEnabled,
+  noGrad,
+  setGradEnabled,
+} from './autograd/index.js';
 export * from './ops/index.js';
 export * as nn from './nn/index.js';
 export * as optim from './optim/index.js';

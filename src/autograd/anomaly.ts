@@ -34,7 +34,9 @@ export async function detectAnomaly<R>(fn: () => R | Promise<R>): Promise<R> {
     const bad = flags.findIndex((flag) => flag !== 0);
     if (bad >= 0) {
       const { op, trace } = findings[bad] as Finding;
-      throw new Error(`detectAnomaly: the backward of ${op} produced NaN. Its forward was called at:\n${trace ?? '(unknown)'}`);
+      throw new Error(
+        `detectAnomaly: the backward of ${op} produced NaN. Its forward was called at:\n${trace ?? '(unknown)'}`,
+      );
     }
     return result;
   } finally {

@@ -61,7 +61,9 @@ function collectTensors(args: readonly unknown[]): Tensor[] {
   return tensors;
 }
 
-const falses: readonly (readonly boolean[])[] = Array.from({ length: 9 }, (_, n) => new Array<boolean>(n).fill(false));
+const falses: readonly (readonly boolean[])[] = Array.from({ length: 9 }, (_, n) =>
+  new Array<boolean>(n).fill(false),
+);
 const noNeeds = (n: number): readonly boolean[] => falses[n] ?? new Array<boolean>(n).fill(false);
 
 /**
@@ -82,7 +84,11 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
     const before = setGradMode(false);
     let result: R;
     try {
-      result = scoped(name, () => definition.forward(ctx, ...args), () => (record ? (ctx as Recording<S>).kept : undefined));
+      result = scoped(
+        name,
+        () => definition.forward(ctx, ...args),
+        () => (record ? (ctx as Recording<S>).kept : undefined),
+      );
     } finally {
       setGradMode(before);
     }
@@ -115,7 +121,13 @@ function attach<A extends readonly unknown[], R extends Tensor | readonly Tensor
   for (const tensor of ctx.kept) saved.save(tensor, tensor ? outputs.indexOf(tensor) : -1);
   // Handles that were kept only to be saved have done their work.
   for (const tensor of ctx.kept) {
-    if (tensor && !outputs.includes(tensor) && !inputs.includes(tensor) && !tensor.isDisposed && !tensor.isKept) {
+    if (
+      tensor &&
+      !outputs.includes(tensor) &&
+      !inputs.includes(tensor) &&
+      !tensor.isDisposed &&
+      !tensor.isKept
+    ) {
       tensor.disposeBy(name);
     }
   }

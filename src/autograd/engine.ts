@@ -44,7 +44,8 @@ class Ready {
       for (;;) {
         let child = 2 * i + 1;
         if (child >= n) break;
-        if (child + 1 < n && (heap[child + 1] as GradNode).sequence > (heap[child] as GradNode).sequence) child++;
+        if (child + 1 < n && (heap[child + 1] as GradNode).sequence > (heap[child] as GradNode).sequence)
+          child++;
         if ((heap[child] as GradNode).sequence <= last.sequence) break;
         heap[i] = heap[child] as GradNode;
         i = child;
@@ -114,17 +115,24 @@ function accumulate(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
     return;
   }
   // A gradient that nobody else holds is taken as it is; a view or a shared one is copied.
-  const own = !createGraph && grad.storage.exclusive && !grad.isKept && grad.isDense() && grad.dtype === leaf.dtype;
+  const own =
+    !createGraph && grad.storage.exclusive && !grad.isKept && grad.isDense() && grad.dtype === leaf.dtype;
   leaf.leafGrad = (own || createGraph ? grad : primitives().cloneLike(grad, leaf)).keep();
   leaf.gradSeen = createGraph;
 }
 
 /** Runs the tape from `roots`. With `captures`, gradients at those edges are returned and no leaf is touched. */
-function run(roots: readonly Edge[], seeds: readonly Tensor[], options: BackwardOptions, captures: Capture[] | null): void {
+function run(
+  roots: readonly Edge[],
+  seeds: readonly Tensor[],
+  options: BackwardOptions,
+  captures: Capture[] | null,
+): void {
   const createGraph = options.createGraph ?? false;
   const retainGraph = options.retainGraph ?? createGraph;
   const counts = countDependencies(roots);
-  const useful = captures === null ? null : leadingTo(counts, new Set(captures.map((capture) => capture.edge.node)));
+  const useful =
+    captures === null ? null : leadingTo(counts, new Set(captures.map((capture) => capture.edge.node)));
   const buffers = new Map<GradNode, (Tensor | null)[]>();
   const ready = new Ready();
 
@@ -174,7 +182,8 @@ function run(roots: readonly Edge[], seeds: readonly Tensor[], options: Backward
       const inputs = grads;
       results = scoped(`backward of ${node.name}`, () => node.backward(inputs, needs));
       if (isAnomalyEnabled()) {
-        for (const result of results) if (result) noteGradient(node.name, node.trace, primitives().hasNaN(result));
+        for (const result of results)
+          if (result) noteGradient(node.name, node.trace, primitives().hasNaN(result));
       }
     }
     // Each delivered gradient gets a handle of its own, so that each can be freed as soon as its node has run.
@@ -193,7 +202,9 @@ function run(roots: readonly Edge[], seeds: readonly Tensor[], options: Backward
     });
     if (!retainGraph) node.saved?.release();
     if (grads !== null && !createGraph) {
-      for (const grad of grads) if (grad && !grad.isDisposed && !grad.isKept && !captured(grad, captures)) grad.disposeBy('backward()');
+      for (const grad of grads)
+        if (grad && !grad.isDisposed && !grad.isKept && !captured(grad, captures))
+          grad.disposeBy('backward()');
     }
   }
 }
@@ -213,7 +224,9 @@ function seedFor(op: string, root: Tensor, given: Tensor | null | undefined): Te
     return primitives().onesLike(root);
   }
   if (!sameShape(given.shape, root.shape)) {
-    throw new Error(`${op}: a gradient of shape ${showShape(given.shape)} does not fit a tensor of shape ${showShape(root.shape)}`);
+    throw new Error(
+      `${op}: a gradient of shape ${showShape(given.shape)} does not fit a tensor of shape ${showShape(root.shape)}`,
+    );
   }
   // The engine frees gradients as it goes; the caller's stays the caller's.
   return given.alias();
@@ -264,8 +277,16 @@ export interface GradOptions extends BackwardOptions {
 }
 
 /** `torch.autograd.grad`: the gradients of `outputs` with respect to `inputs`, returned; no `.grad` changes. */
-export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor | readonly Tensor[], options?: GradOptions & { allowUnused?: false }): Tensor[];
-export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor | readonly Tensor[], options: GradOptions): (Tensor | null)[];
+export function grad(
+  outputs: Tensor | readonly Tensor[],
+  inputs: Tensor | readonly Tensor[],
+  options?: GradOptions & { allowUnused?: false },
+): Tensor[];
+export function grad(
+  outputs: Tensor | readonly Tensor[],
+  inputs: Tensor | readonly Tensor[],
+  options: GradOptions,
+): (Tensor | null)[];
 export function grad(
   outputs: Tensor | readonly Tensor[],
   inputs: Tensor | readonly Tensor[],
@@ -274,11 +295,17 @@ export function grad(
   const roots = outputs instanceof Tensor ? [outputs] : outputs;
   const wanted = inputs instanceof Tensor ? [inputs] : inputs;
   const gradOutputs = options.gradOutputs;
-  const given = gradOutputs === null || gradOutputs === undefined ? [] : gradOutputs instanceof Tensor ? [gradOutputs] : gradOutputs;
+  const given =
+    gradOutputs === null || gradOutputs === undefined
+      ? []
+      : gradOutputs instanceof Tensor
+        ? [gradOutputs]
+        : gradOutputs;
   const edges = roots.map((root) => rootEdge('grad', root));
   const captures: Capture[] = wanted.map((input, i) => {
     const edge = edgeOf(input);
-    if (edge === null) throw new Error(`grad: input ${i} (shape ${showShape(input.shape)}) does not require grad`);
+    if (edge === null)
+      throw new Error(`grad: input ${i} (shape ${showShape(input.shape)}) does not require grad`);
     return { edge, grad: null };
   });
   const results = inMode(options.createGraph ?? false, () => {
@@ -289,7 +316,9 @@ export function grad(
   if (options.allowUnused !== true) {
     const unused = results.indexOf(null);
     if (unused >= 0) {
-      throw new Error(`grad: input ${unused} was not used to compute the outputs; pass { allowUnused: true } to get null for it`);
+      throw new Error(
+        `grad: input ${unused} was not used to compute the outputs; pass { allowUnused: true } to get null for it`,
+      );
     }
   }
   return results;

@@ -59,7 +59,9 @@ export abstract class Function {
         const result = this.backward(ctx, ...grads);
         const list = result === null || result === undefined || isTensor(result) ? [result] : result;
         if (list.length !== args.length && list.length !== 1) {
-          throw new Error(`${name}.backward returned ${list.length} gradients for ${args.length} arguments of forward`);
+          throw new Error(
+            `${name}.backward returned ${list.length} gradients for ${args.length} arguments of forward`,
+          );
         }
         const thunks: GradThunk[] = [];
         isTensorArg.forEach((tensor, i) => {

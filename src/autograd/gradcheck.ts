@@ -17,7 +17,8 @@ const cotangent = (i: number): number => Math.cos(1.7 * i + 0.3) + 0.2;
 function project(outputs: readonly { data: ArrayLike<number> }[]): number {
   let sum = 0;
   let at = 0;
-  for (const { data } of outputs) for (let i = 0; i < data.length; i++) sum += (data[i] as number) * cotangent(at++);
+  for (const { data } of outputs)
+    for (let i = 0; i < data.length; i++) sum += (data[i] as number) * cotangent(at++);
   return sum;
 }
 
@@ -39,10 +40,16 @@ export async function gradcheck(
   const outputs = floats(fn(...inputs));
   let at = 0;
   const cotangents = outputs.map((output) =>
-    Tensor.fromHost(Float32Array.from({ length: output.numel() }, () => cotangent(at++)), output.shape, output.dtype),
+    Tensor.fromHost(
+      Float32Array.from({ length: output.numel() }, () => cotangent(at++)),
+      output.shape,
+      output.dtype,
+    ),
   );
   const analytic = await Promise.all(
-    grad(outputs, wanted, { gradOutputs: cotangents, allowUnused: true }).map(async (g) => (g === null ? null : g.data())),
+    grad(outputs, wanted, { gradOutputs: cotangents, allowUnused: true }).map(async (g) =>
+      g === null ? null : g.data(),
+    ),
   );
 
   const values = await Promise.all(inputs.map((input) => input.data()));

@@ -111,7 +111,9 @@ export function refreshView(view: Tensor): void {
   }
   const place = geometryOf(base);
   const slice = geometryOf(view);
-  new GradNode('view', [edge], null, ([grad]) => [grad ? primitives().placeSlice(grad, place, slice) : null]).addOutput(view);
+  new GradNode('view', [edge], null, ([grad]) => [
+    grad ? primitives().placeSlice(grad, place, slice) : null,
+  ]).addOutput(view);
 }
 
 /** @internal */
@@ -172,7 +174,9 @@ export class SavedTensors {
       return;
     }
     if (tensor.isInference) {
-      throw new Error('a tensor made in inferenceMode cannot be saved for backward; clone() it outside first');
+      throw new Error(
+        'a tensor made in inferenceMode cannot be saved for backward; clone() it outside first',
+      );
     }
     const own = ownOutput >= 0;
     this.entries.push({
@@ -207,7 +211,10 @@ export class SavedTensors {
         );
       }
       if (entry.leaf !== null && !entry.leaf.isDisposed) return entry.leaf;
-      const tensor = new Tensor(storage, entry.shape, entry.dtype, { strides: entry.strides, offset: entry.offset });
+      const tensor = new Tensor(storage, entry.shape, entry.dtype, {
+        strides: entry.strides,
+        offset: entry.offset,
+      });
       if (entry.leaf !== null) {
         tensor.wantsGrad = true;
         tensor.accumulator = entry.leaf.accumulator;

@@ -118,15 +118,28 @@ export interface MomentsFinish extends ChannelsProblem {
  * normalisation. Buffers: partials, stats, [gamma, beta], [runningMean, runningVar], [count]. `stats` holds four rows of `channels`:
  * mean, invstd, scale, shift. Running variance takes the unbiased estimate. Params: eps, momentum.
  */
-export function channelMomentsFinish(target: Target, problem: MomentsFinish, eps: number, momentum: number): ChannelsLaunch {
+export function channelMomentsFinish(
+  target: Target,
+  problem: MomentsFinish,
+  eps: number,
+  momentum: number,
+): ChannelsLaunch {
   const { affine, running, counted } = problem;
   const { width } = lane(problem.channels);
   const kernel = memoKernel(`channelMomentsFinish:${width}:${affine}:${running}:${counted}`, () => {
-    const names = ['stats', ...(affine ? ['gamma', 'beta'] : []), ...(running ? ['runningMean', 'runningVar'] : []), ...(counted ? ['batches'] : [])];
+    const names = [
+      'stats',
+      ...(affine ? ['gamma', 'beta'] : []),
+      ...(running ? ['runningMean', 'runningVar'] : []),
+      ...(counted ? ['batches'] : []),
+    ];
     const written = new Set(['stats', 'runningMean', 'runningVar', 'batches']);
     return {
       name: 'batchNormFinish',
-      bindings: ['read', ...names.map((name) => (written.has(name) ? ('write' as const) : ('read' as const)))],
+      bindings: [
+        'read',
+        ...names.map((name) => (written.has(name) ? ('write' as const) : ('read' as const))),
+      ],
       params: [
         ['channels', 'u32'],
         ['blocks', 'u32'],

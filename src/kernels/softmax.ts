@@ -2,7 +2,16 @@
  * Softmax and cross-entropy over rows of a dense [rows, classes] matrix. On a software adapter one thread walks a row
  * (barriers are dear there); on a GPU a workgroup shares one, reducing through workgroup memory.
  */
-import { foldGrid, linearWorkgroup, memoKernel, type Access, type Grid, type Kernel, type ParamField, type Target } from './kernel.js';
+import {
+  foldGrid,
+  linearWorkgroup,
+  memoKernel,
+  type Access,
+  type Grid,
+  type Kernel,
+  type ParamField,
+  type Target,
+} from './kernel.js';
 
 export interface RowProblem {
   readonly rows: number;
@@ -46,7 +55,10 @@ function rowKernel(
 ): Kernel {
   const T = width === 4 ? 'vec4<f32>' : 'f32';
   const declarations = bindings
-    .map(([n, access, type], i) => `@group(0) @binding(${i}) var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${n}: array<${type === 'T' ? T : type}>;`)
+    .map(
+      ([n, access, type], i) =>
+        `@group(0) @binding(${i}) var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${n}: array<${type === 'T' ? T : type}>;`,
+    )
     .join('\n');
   const single = share === 1;
   const reduce = single
@@ -65,7 +77,10 @@ fn largest(v: f32, t: u32) -> f32 {
   let r = shared_[0]; workgroupBarrier();
   return r;
 }`;
-  const sum = width === 4 ? 'fn across(v: vec4<f32>) -> f32 { return (v.x + v.y) + (v.z + v.w); }\nfn top(v: vec4<f32>) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }' : 'fn across(v: f32) -> f32 { return v; }\nfn top(v: f32) -> f32 { return v; }';
+  const sum =
+    width === 4
+      ? 'fn across(v: vec4<f32>) -> f32 { return (v.x + v.y) + (v.z + v.w); }\nfn top(v: vec4<f32>) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }'
+      : 'fn across(v: f32) -> f32 { return v; }\nfn top(v: f32) -> f32 { return v; }';
   return {
     name,
     bindings: bindings.map(([, access]) => access),
@@ -88,7 +103,12 @@ ${body
   };
 }
 
-function launch(kernel: Kernel, { share, width }: RowShape, { rows, classes }: RowProblem, params: readonly number[] = []): RowLaunch {
+function launch(
+  kernel: Kernel,
+  { share, width }: RowShape,
+  { rows, classes }: RowProblem,
+  params: readonly number[] = [],
+): RowLaunch {
   return {
     kernel,
     params: [rows, classes / width, ...params],
@@ -112,7 +132,10 @@ export function softmaxForward(target: Target, problem: RowProblem, log: boolean
     rowKernel(
       log ? 'logSoftmax' : 'softmax',
       shape,
-      [['x', 'read', 'T'], ['y', 'write', 'T']],
+      [
+        ['x', 'read', 'T'],
+        ['y', 'write', 'T'],
+      ],
       [],
       `${normaliser}
   ${log ? 'let shift = m + log(z);\n  LOOP { y[base + i] = x[base + i] - T(shift); }' : 'LOOP { y[base + i] = exp(x[base + i] - T(m)) / z; }'}`,
@@ -128,7 +151,11 @@ export function softmaxBackward(target: Target, problem: RowProblem, log: boolea
     rowKernel(
       log ? 'logSoftmaxBackward' : 'softmaxBackward',
       shape,
-      [['y', 'read', 'T'], ['dy', 'read', 'T'], ['dx', 'write', 'T']],
+      [
+        ['y', 'read', 'T'],
+        ['dy', 'read', 'T'],
+        ['dx', 'write', 'T'],
+      ],
       [],
       `
   var acc = T(0.0);
@@ -147,7 +174,10 @@ export interface CrossEntropyProblem extends RowProblem {
   readonly ignoreIndex: number;
 }
 
-const entropyParams: readonly ParamField[] = [['smoothing', 'f32'], ['ignored', 'i32']];
+const entropyParams: readonly ParamField[] = [
+  ['smoothing', 'f32'],
+  ['ignored', 'i32'],
+];
 
 const readLabel = `
   let label = labels[row];
@@ -166,7 +196,12 @@ export function crossEntropyForward(target: Target, problem: CrossEntropyProblem
     rowKernel(
       'crossEntropy',
       shape,
-      [['x', 'read', 'T'], ['labels', 'read', 'i32'], ...(weighted ? ([['weights', 'read', 'T']] as const) : []), ['rowsOut', 'write', 'f32']],
+      [
+        ['x', 'read', 'T'],
+        ['labels', 'read', 'i32'],
+        ...(weighted ? ([['weights', 'read', 'T']] as const) : []),
+        ['rowsOut', 'write', 'f32'],
+      ],
       entropyParams,
       `${readLabel.replace('WIDTH', `${shape.width}u`)}
 ${normaliser}
@@ -205,24 +240,30 @@ const element = (array: string, base: string, c: string, width: 1 | 4): string =
  * Buffers: x, labels, [weights], rowsOut (of the forward), scale, dx. `scale` holds the gradient of each row's loss, or one value for all
  * rows when `perRow` is false: `dx = scale (W softmax(x) - target)` with the smoothed, weighted target and W its sum.
  */
-export function crossEntropyBackward(target: Target, problem: CrossEntropyProblem, perRow: boolean): RowLaunch {
+export function crossEntropyBackward(
+  target: Target,
+  problem: CrossEntropyProblem,
+  perRow: boolean,
+): RowLaunch {
   const shape = rowShape(target, problem);
   const { weighted } = problem;
   const smooth = problem.smoothing !== 0;
-  const kernel = memoKernel(`crossEntropyBackward:${weighted}:${smooth}:${perRow}:${shape.share}:${shape.width}`, () =>
-    rowKernel(
-      'crossEntropyBackward',
-      shape,
-      [
-        ['x', 'read', 'T'],
-        ['labels', 'read', 'i32'],
-        ...(weighted ? ([['weights', 'read', 'T']] as const) : []),
-        ['rowsOut', 'read', 'f32'],
-        ['scale', 'read', 'f32'],
-        ['dx', 'write', 'T'],
-      ],
-      entropyParams,
-      `${readLabel.replace('WIDTH', `${shape.width}u`)}
+  const kernel = memoKernel(
+    `crossEntropyBackward:${weighted}:${smooth}:${perRow}:${shape.share}:${shape.width}`,
+    () =>
+      rowKernel(
+        'crossEntropyBackward',
+        shape,
+        [
+          ['x', 'read', 'T'],
+          ['labels', 'read', 'i32'],
+          ...(weighted ? ([['weights', 'read', 'T']] as const) : []),
+          ['rowsOut', 'read', 'f32'],
+          ['scale', 'read', 'f32'],
+          ['dx', 'write', 'T'],
+        ],
+        entropyParams,
+        `${readLabel.replace('WIDTH', `${shape.width}u`)}
   let g = select(scale[${perRow ? 'row' : '0'}], 0.0, skip);
   let lse = rowsOut[2u * p.rows + row];
   let w = rowsOut[p.rows + row];
@@ -240,7 +281,7 @@ ${
     ${shape.width === 4 ? 'if (u32(label) / 4u == i) { want[u32(label) % 4u] += ' : 'if (u32(label) == i) { want += '}${smooth ? '(1.0 - p.smoothing) * w' : 'w'}; }
     dx[base + i] = select(g * (soft - want), T(0.0), skip);
   }`,
-    ),
+      ),
   );
   return launch(kernel, shape, problem, [problem.smoothing, problem.ignoreIndex]);
 }

@@ -26,14 +26,21 @@ export const relu6: Unary = activation(
 );
 
 /** `torch.nn.functional.hardtanh`: `x` between `minVal` and `maxVal`. */
-export function hardtanh(x: Tensor, { minVal = -1, maxVal = 1 }: { minVal?: number; maxVal?: number } = {}): Tensor {
+export function hardtanh(
+  x: Tensor,
+  { minVal = -1, maxVal = 1 }: { minVal?: number; maxVal?: number } = {},
+): Tensor {
   return hardtanhFn(x, minVal, maxVal);
 }
 const hardtanhFn = rowFunction({
   name: 'hardtanh',
   kind: 'float',
   expr: (x: Expr, lo: Expr, hi: Expr) => e.clamp(x, lo, hi),
-  grad: (g: Expr, _y: Expr, x: Expr, lo: Expr, hi: Expr) => [e.select(e.and(e.gt(x, lo), e.lt(x, hi)), g, 0), null, null],
+  grad: (g: Expr, _y: Expr, x: Expr, lo: Expr, hi: Expr) => [
+    e.select(e.and(e.gt(x, lo), e.lt(x, hi)), g, 0),
+    null,
+    null,
+  ],
 });
 
 /** `x` where positive, `negativeSlope * x` elsewhere. */
@@ -54,7 +61,8 @@ const geluTanh = activation('gelu', (x) => {
 
 /** `x * Phi(x)` (Hendrycks & Gimpel 2016), exact or with the tanh approximation. */
 export function gelu(x: Tensor, { approximate = 'none' }: { approximate?: 'none' | 'tanh' } = {}): Tensor {
-  if (approximate !== 'none' && approximate !== 'tanh') throw new Error(`gelu: approximate must be 'none' or 'tanh', got '${String(approximate)}'`);
+  if (approximate !== 'none' && approximate !== 'tanh')
+    throw new Error(`gelu: approximate must be 'none' or 'tanh', got '${String(approximate)}'`);
   return approximate === 'tanh' ? geluTanh(x) : geluErf(x);
 }
 
@@ -76,9 +84,7 @@ export const hardsigmoid: Unary = activation(
 export const hardswish: Unary = activation(
   'hardswish',
   (x) => e.div(e.mul(x, e.clamp(e.add(x, 3), 0, 6)), 6),
-  (g, _y, x) => [
-    e.select(e.lt(x, -3), 0, e.select(e.lt(x, 3), e.mul(g, e.add(e.div(x, 3), 0.5)), g)),
-  ],
+  (g, _y, x) => [e.select(e.lt(x, -3), 0, e.select(e.lt(x, 3), e.mul(g, e.add(e.div(x, 3), 0.5)), g))],
 );
 const seluAlpha = 1.6732632423543772;
 const seluScale = 1.0507009873554805;
@@ -130,7 +136,8 @@ export function softshrink(x: Tensor, { lambd = 0.5 }: { lambd?: number } = {}):
 const softshrinkFn = rowFunction({
   name: 'softshrink',
   kind: 'float',
-  expr: (x: Expr, lambd: Expr) => e.select(e.gt(x, lambd), e.sub(x, lambd), e.select(e.lt(x, e.neg(lambd)), e.add(x, lambd), e.mul(x, 0))),
+  expr: (x: Expr, lambd: Expr) =>
+    e.select(e.gt(x, lambd), e.sub(x, lambd), e.select(e.lt(x, e.neg(lambd)), e.add(x, lambd), e.mul(x, 0))),
 });
 
 const preluFn = rowFunction({
@@ -143,7 +150,9 @@ const preluFn = rowFunction({
 export function prelu(x: Tensor, weight: Tensor): Tensor {
   const n = weight.numel();
   if (weight.ndim > 1 || (n !== 1 && n !== x.shape[1])) {
-    throw new Error(`prelu: weight must hold 1 value or one per channel of ${showShape(x.shape)}, got shape ${showShape(weight.shape)}`);
+    throw new Error(
+      `prelu: weight must hold 1 value or one per channel of ${showShape(x.shape)}, got shape ${showShape(weight.shape)}`,
+    );
   }
   return preluFn(x, reshape(weight, n === 1 ? [] : [n, ...x.shape.slice(2).map(() => 1)]));
 }
@@ -151,14 +160,18 @@ export function prelu(x: Tensor, weight: Tensor): Tensor {
 /** Gated linear unit (Dauphin et al. 2016): halves along `dim`, the first times the sigmoid of the second. */
 export function glu(x: Tensor, dim = -1): Tensor {
   const d = normalizeDim('glu', dim, x.ndim);
-  if (x.ndim === 0 || (x.shape[d] as number) % 2 !== 0) throw new Error(`glu: dim ${dim} of shape ${showShape(x.shape)} must be even`);
+  if (x.ndim === 0 || (x.shape[d] as number) % 2 !== 0)
+    throw new Error(`glu: dim ${dim} of shape ${showShape(x.shape)} must be even`);
   const [a, b] = chunk(x, 2, d) as [Tensor, Tensor];
   return gluFn(a, b);
 }
 const gluFn = rowFunction({ name: 'glu', kind: 'float', expr: (a: Expr, b: Expr) => e.mul(a, e.sigmoid(b)) });
 
 /** `log(1 + exp(beta x)) / beta`, and `x` where `beta x > threshold`. */
-export function softplus(x: Tensor, { beta = 1, threshold = 20 }: { beta?: number; threshold?: number } = {}): Tensor {
+export function softplus(
+  x: Tensor,
+  { beta = 1, threshold = 20 }: { beta?: number; threshold?: number } = {},
+): Tensor {
   return softplusFn(x, beta, threshold);
 }
 const softplusFn = rowFunction({

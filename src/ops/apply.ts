@@ -57,16 +57,33 @@ function makeGradient(op: Pointwise, i: number): Gradient | null {
   const dtypes = reads.map((read) => (read < n ? (op.inputs[read] as DType) : op.dtype));
   const compact = substitute(expr, (index, type) => input(reads.indexOf(index), type));
   return {
-    pointwise: { name: `${op.name}Backward`, expr: compact, inputs: dtypes, dtype: op.inputs[i] as DType, params: op.params },
+    pointwise: {
+      name: `${op.name}Backward`,
+      expr: compact,
+      inputs: dtypes,
+      dtype: op.inputs[i] as DType,
+      params: op.params,
+    },
     reads,
-    kind: expr.op === 'const' && expr.value === 0 ? 'zero' : expr === g && op.inputs[i] === op.dtype ? 'pass' : 'computed',
+    kind:
+      expr.op === 'const' && expr.value === 0
+        ? 'zero'
+        : expr === g && op.inputs[i] === op.dtype
+          ? 'pass'
+          : 'computed',
   };
 }
 
 /** Runs `op` on `inputs` and records it. `params` follow `op.params`. */
-export function applyPointwise(op: Pointwise, inputs: readonly Tensor[], params: readonly number[] = []): Tensor {
+export function applyPointwise(
+  op: Pointwise,
+  inputs: readonly Tensor[],
+  params: readonly number[] = [],
+): Tensor {
   const shape =
-    inputs.length === 1 ? (inputs[0] as Tensor).shape : broadcastShapes(op.name, ...inputs.map((x) => x.shape));
+    inputs.length === 1
+      ? (inputs[0] as Tensor).shape
+      : broadcastShapes(op.name, ...inputs.map((x) => x.shape));
   const out = Tensor.empty(shape, op.dtype, op.name, layoutFor(shape, inputs));
   run(op, inputs, params, out, -1);
   if (isInferenceMode()) out.isInference = true;
@@ -77,16 +94,24 @@ export function applyPointwise(op: Pointwise, inputs: readonly Tensor[], params:
 /**
  * Runs `op` and writes the result over input 0, which must already have the result's shape and dtype (`add_` and its kin).
  */
-export function applyInPlace(op: Pointwise, inputs: readonly Tensor[], params: readonly number[] = []): Tensor {
+export function applyInPlace(
+  op: Pointwise,
+  inputs: readonly Tensor[],
+  params: readonly number[] = [],
+): Tensor {
   const self = inputs[0] as Tensor;
   const shape = broadcastShapes(op.name, ...inputs.map((x) => x.shape));
   if (!sameShape(shape, self.shape)) {
-    throw new Error(`${op.name}: the result of shape ${showShape(shape)} does not fit the tensor of shape ${showShape(self.shape)} it is written to`);
+    throw new Error(
+      `${op.name}: the result of shape ${showShape(shape)} does not fit the tensor of shape ${showShape(self.shape)} it is written to`,
+    );
   }
   const recording = isGradEnabled() && isFloatingPoint(self.dtype) && inputs.some((x) => x.requiresGrad);
   if (isGradEnabled()) checkInPlace(op.name, self);
   if (self.isInference && !isInferenceMode()) {
-    throw new Error(`${op.name}: a tensor made in inferenceMode cannot be changed outside it; clone() it first`);
+    throw new Error(
+      `${op.name}: a tensor made in inferenceMode cannot be changed outside it; clone() it first`,
+    );
   }
   const edges = recording ? inputs.map(edgeOf) : [];
   const saved = recording ? saveFor(op, inputs, edges, undefined, true) : null;
@@ -106,7 +131,9 @@ export function checkInPlace(name: string, self: Tensor): void {
   const owner = self.viewBase ?? self;
   if (owner.wantsGrad && owner.isLeaf) {
     const what = owner === self ? 'a leaf that requires grad' : 'a view of a leaf that requires grad';
-    throw new Error(`${name}: ${what} cannot be changed in place while grad mode is on; wrap the change in noGrad()`);
+    throw new Error(
+      `${name}: ${what} cannot be changed in place while grad mode is on; wrap the change in noGrad()`,
+    );
   }
 }
 
@@ -138,11 +165,24 @@ function layoutFor(shape: readonly number[], inputs: readonly Tensor[]): number[
 }
 
 /** @internal Runs `op` into `out` with no record; `exact` where `out` does not own everything up to the end of its buffer. */
-export function launchPointwise(op: Pointwise, inputs: readonly Tensor[], params: readonly number[], out: Tensor, exact: boolean): void {
+export function launchPointwise(
+  op: Pointwise,
+  inputs: readonly Tensor[],
+  params: readonly number[],
+  out: Tensor,
+  exact: boolean,
+): void {
   run(op, inputs, params, out, -1, exact);
 }
 
-function run(op: Pointwise, inputs: readonly Tensor[], params: readonly number[], out: Tensor, alias: number, exact = alias >= 0): void {
+function run(
+  op: Pointwise,
+  inputs: readonly Tensor[],
+  params: readonly number[],
+  out: Tensor,
+  alias: number,
+  exact = alias >= 0,
+): void {
   if (out.numel() === 0) return;
   const rt = runtime();
   const plan = planPointwise(rt.target, {
@@ -158,14 +198,27 @@ function run(op: Pointwise, inputs: readonly Tensor[], params: readonly number[]
     offsetAlignment: rt.limits.minStorageBufferOffsetAlignment,
   });
   for (const launch of plan) {
-    rt.dispatch(launch.kernel, launch.buffers.map((ref) => {
-      const tensor = ref.index < inputs.length ? (inputs[ref.index] as Tensor) : out;
-      return ref.size === undefined ? tensor.deviceBuffer : { buffer: tensor.deviceBuffer, offset: ref.offset as number, size: ref.size };
-    }), launch.params, launch.grid);
+    rt.dispatch(
+      launch.kernel,
+      launch.buffers.map((ref) => {
+        const tensor = ref.index < inputs.length ? (inputs[ref.index] as Tensor) : out;
+        return ref.size === undefined
+          ? tensor.deviceBuffer
+          : { buffer: tensor.deviceBuffer, offset: ref.offset as number, size: ref.size };
+      }),
+      launch.params,
+      launch.grid,
+    );
   }
 }
 
-function saveFor(op: Pointwise, inputs: readonly Tensor[], edges: readonly unknown[], out?: Tensor, overwritten = false): SavedTensors {
+function saveFor(
+  op: Pointwise,
+  inputs: readonly Tensor[],
+  edges: readonly unknown[],
+  out?: Tensor,
+  overwritten = false,
+): SavedTensors {
   const n = inputs.length;
   const wanted = new Set<number>();
   edges.forEach((edge, i) => {
@@ -175,7 +228,10 @@ function saveFor(op: Pointwise, inputs: readonly Tensor[], edges: readonly unkno
   for (let i = 0; i < n; i++) {
     const source = wanted.has(i) ? (inputs[i] as Tensor) : null;
     // What an in-place op reads of its own target is gone afterwards: the tape keeps a copy.
-    const copy = source !== null && overwritten && source.storage === (inputs[0] as Tensor).storage ? detachedCopy(source) : null;
+    const copy =
+      source !== null && overwritten && source.storage === (inputs[0] as Tensor).storage
+        ? detachedCopy(source)
+        : null;
     saved.save(copy ?? source);
     copy?.dispose();
   }
@@ -185,13 +241,26 @@ function saveFor(op: Pointwise, inputs: readonly Tensor[], edges: readonly unkno
 
 type Edges = readonly ReturnType<typeof edgeOf>[];
 
-function record(op: Pointwise, inputs: readonly Tensor[], params: readonly number[], out: Tensor, edges: Edges): void {
+function record(
+  op: Pointwise,
+  inputs: readonly Tensor[],
+  params: readonly number[],
+  out: Tensor,
+  edges: Edges,
+): void {
   if (edges.every((edge) => edge === null)) return;
   const saved = saveFor(op, inputs, edges, out);
   attach(op, inputs, params, edges, saved).addOutput(out);
 }
 
-function recordInto(op: Pointwise, inputs: readonly Tensor[], params: readonly number[], self: Tensor, edges: Edges, saved: SavedTensors): void {
+function recordInto(
+  op: Pointwise,
+  inputs: readonly Tensor[],
+  params: readonly number[],
+  self: Tensor,
+  edges: Edges,
+  saved: SavedTensors,
+): void {
   const n = inputs.length;
   const usesOut = edges.some((edge, i) => edge !== null && gradientOf(op, i)?.reads.includes(n + 1));
   const { viewBase: base } = self;
@@ -204,14 +273,27 @@ function recordInto(op: Pointwise, inputs: readonly Tensor[], params: readonly n
   }
   // The write changed part of the base: the base's new history passes the rest of its gradient on as it is.
   saved.save(usesOut ? detachedCopy(self) : null);
-  const inner = attach(op, inputs, params, [edges[0] ?? { node: nowhere, index: 0 }, ...edges.slice(1)], saved);
+  const inner = attach(
+    op,
+    inputs,
+    params,
+    [edges[0] ?? { node: nowhere, index: 0 }, ...edges.slice(1)],
+    saved,
+  );
   const [place, slice] = [geometryOf(base), geometryOf(self)];
   const node = new GradNode(op.name, [edgeOf(base), ...edges.slice(1)], saved, ([grad], needs) => {
     if (!grad) return [];
     const whole = cloneTo(grad, place);
     const window = whole.alias(slice.shape, slice.strides, slice.offset - place.offset);
     const [own, ...others] = inner.backward([window], needs);
-    if (own !== window) launchPointwise(copyOf(grad.dtype), [own ?? primitives().zeros(slice.shape, grad.dtype)], [], window, true);
+    if (own !== window)
+      launchPointwise(
+        copyOf(grad.dtype),
+        [own ?? primitives().zeros(slice.shape, grad.dtype)],
+        [],
+        window,
+        true,
+      );
     return [whole, ...others];
   });
   node.addOutput(base);
@@ -228,7 +310,13 @@ function cloneTo(grad: Tensor, place: Geometry): Tensor {
   return out;
 }
 
-function attach(op: Pointwise, inputs: readonly Tensor[], params: readonly number[], edges: Edges, saved: SavedTensors): GradNode {
+function attach(
+  op: Pointwise,
+  inputs: readonly Tensor[],
+  params: readonly number[],
+  edges: Edges,
+  saved: SavedTensors,
+): GradNode {
   const n = inputs.length;
   const shapes = inputs.map((x) => x.shape);
   const node: GradNode = new GradNode(op.name, edges, saved, ([grad], needs) => {
@@ -242,7 +330,11 @@ function attach(op: Pointwise, inputs: readonly Tensor[], params: readonly numbe
       const shape = shapes[i] as readonly number[];
       if (gradient.kind === 'pass') return sumTo(grad, shape);
       if (gradient.kind === 'zero') return primitives().zeros(shape, op.inputs[i] as DType);
-      const full = applyPointwise(gradient.pointwise, gradient.reads.map((read) => sources[read] as Tensor), params);
+      const full = applyPointwise(
+        gradient.pointwise,
+        gradient.reads.map((read) => sources[read] as Tensor),
+        params,
+      );
       return sameShape(full.shape, shape) ? full : scoped(op.name, () => sumTo(full, shape));
     });
   });

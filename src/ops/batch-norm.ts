@@ -15,7 +15,8 @@ import { Tensor } from '../tensor/tensor.js';
 import { launchPointwise, type Pointwise } from './apply.js';
 import { copyAs, copyInto } from './copy.js';
 import { add, mul, neg, rsqrt, sub } from './pointwise.js';
-import { mean, sumDims } from './reduce.js';
+import { mean } from './reduce.js';
+import { sumDims } from './sum-to.js';
 import { rowFunction } from './row.js';
 import { rowMajor } from './run-plan.js';
 import { reshape } from './view.js';
@@ -71,56 +72,106 @@ function dispatch({ kernel, params, grid }: ChannelsLaunch, buffers: readonly Te
 }
 
 /** One row of a [n, channels] table as an operand that broadcasts over rows. */
-const row = (table: Tensor, i: number, channels: number): Tensor => table.alias([channels], [1], i * channels);
+const row = (table: Tensor, i: number, channels: number): Tensor =>
+  table.alias([channels], [1], i * channels);
 
 /** `x` must be stored with channels innermost from element 0 on. */
-const trainingOp: (x: Tensor, weight: Tensor | null, bias: Tensor | null, runningMean: Tensor | null, runningVar: Tensor | null, batches: Tensor | null, options: { eps: number; momentum: number }) => Tensor =
-  defineOp<[Tensor, Tensor | null, Tensor | null, Tensor | null, Tensor | null, Tensor | null, { eps: number; momentum: number }], Tensor, State & { affine: boolean; inputs: number }>({
-    name: 'batchNorm',
-    forward(ctx, x, weight, bias, runningMean, runningVar, batches, { eps, momentum }) {
-      const channels = x.shape[1] as number;
-      const state = { rows: x.numel() / channels, channels, eps };
-      ctx.state = { ...state, affine: weight !== null, inputs: ctx.needs.length };
-      const { target } = runtime();
-      const partials = Tensor.empty([channelPartials(target, state)], 'float32', 'batchNorm (partials)');
-      dispatch(channelMomentsPartial(target, state), [x, partials]);
-      const stats = Tensor.empty([4, channels], 'float32', 'batchNorm (statistics)');
-      const affine = weight !== null && bias !== null ? [rowMajor(weight), rowMajor(bias)] : [];
-      const targets = runningMean !== null && runningVar !== null ? [runningMean, runningVar] : [];
-      const running = targets.map(rowMajor);
-      const finish = { ...state, affine: affine.length > 0, running: running.length > 0, counted: batches !== null };
-      dispatch(channelMomentsFinish(target, finish, eps, momentum), [partials, stats, ...affine, ...running, ...(batches ? [batches] : [])]);
-      batches?.storage.bumpVersion('batchNorm');
-      targets.forEach((tensor, i) => {
-        if (running[i] !== tensor) copyInto(tensor, running[i] as Tensor);
-        tensor.storage.bumpVersion('batchNorm');
-      });
-      const y = Tensor.empty(x.shape, 'float32', 'batchNorm', x.strides);
-      launchPointwise(normalised, [asRows(x, state), row(stats, 2, channels), row(stats, 3, channels)], [], asRows(y, state), false);
-      ctx.save(x, stats, ctx.needs[0] ? weight : null);
-      return y;
-    },
-    backward(ctx, grad) {
-      const { state } = ctx;
-      const [x, stats, weight] = ctx.saved as [Tensor, Tensor, Tensor | null];
-      if (isGradEnabled()) return differentiable(x, weight, grad, state);
-      const { target } = runtime();
-      const dy = channelsInnermost(grad);
-      const { channels } = state;
-      const partials = Tensor.empty([channelPartials(target, state)], 'float32', 'batchNormBackward (partials)');
-      dispatch(channelGradPartial(target, state), [x, dy, stats, partials]);
-      const [dgamma, dbeta] = [Tensor.empty([channels], 'float32', 'batchNormBackward'), Tensor.empty([channels], 'float32', 'batchNormBackward')];
-      const coefficients = Tensor.empty([3, channels], 'float32', 'batchNormBackward (coefficients)');
-      dispatch(channelGradFinish(target, state), [partials, stats, dgamma, dbeta, coefficients]);
-      const dx = (): Tensor => {
-        const out = Tensor.empty(x.shape, 'float32', 'batchNormBackward', x.strides);
-        const at = (i: number): Tensor => row(coefficients, i, channels);
-        launchPointwise(inputGradient, [asRows(x, state), asRows(dy, state), at(0), at(1), row(stats, 0, channels), at(2)], [], asRows(out, state), false);
-        return out;
-      };
-      return [dx, () => dgamma, () => dbeta].slice(0, state.affine ? 3 : 1);
-    },
-  });
+const trainingOp: (
+  x: Tensor,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  runningMean: Tensor | null,
+  runningVar: Tensor | null,
+  batches: Tensor | null,
+  options: { eps: number; momentum: number },
+) => Tensor = defineOp<
+  [
+    Tensor,
+    Tensor | null,
+    Tensor | null,
+    Tensor | null,
+    Tensor | null,
+    Tensor | null,
+    { eps: number; momentum: number },
+  ],
+  Tensor,
+  State & { affine: boolean; inputs: number }
+>({
+  name: 'batchNorm',
+  forward(ctx, x, weight, bias, runningMean, runningVar, batches, { eps, momentum }) {
+    const channels = x.shape[1] as number;
+    const state = { rows: x.numel() / channels, channels, eps };
+    ctx.state = { ...state, affine: weight !== null, inputs: ctx.needs.length };
+    const { target } = runtime();
+    const partials = Tensor.empty([channelPartials(target, state)], 'float32', 'batchNorm (partials)');
+    dispatch(channelMomentsPartial(target, state), [x, partials]);
+    const stats = Tensor.empty([4, channels], 'float32', 'batchNorm (statistics)');
+    const affine = weight !== null && bias !== null ? [rowMajor(weight), rowMajor(bias)] : [];
+    const targets = runningMean !== null && runningVar !== null ? [runningMean, runningVar] : [];
+    const running = targets.map(rowMajor);
+    const finish = {
+      ...state,
+      affine: affine.length > 0,
+      running: running.length > 0,
+      counted: batches !== null,
+    };
+    dispatch(channelMomentsFinish(target, finish, eps, momentum), [
+      partials,
+      stats,
+      ...affine,
+      ...running,
+      ...(batches ? [batches] : []),
+    ]);
+    batches?.storage.bumpVersion('batchNorm');
+    targets.forEach((tensor, i) => {
+      if (running[i] !== tensor) copyInto(tensor, running[i] as Tensor);
+      tensor.storage.bumpVersion('batchNorm');
+    });
+    const y = Tensor.empty(x.shape, 'float32', 'batchNorm', x.strides);
+    launchPointwise(
+      normalised,
+      [asRows(x, state), row(stats, 2, channels), row(stats, 3, channels)],
+      [],
+      asRows(y, state),
+      false,
+    );
+    ctx.save(x, stats, ctx.needs[0] ? weight : null);
+    return y;
+  },
+  backward(ctx, grad) {
+    const { state } = ctx;
+    const [x, stats, weight] = ctx.saved as [Tensor, Tensor, Tensor | null];
+    if (isGradEnabled()) return differentiable(x, weight, grad, state);
+    const { target } = runtime();
+    const dy = channelsInnermost(grad);
+    const { channels } = state;
+    const partials = Tensor.empty(
+      [channelPartials(target, state)],
+      'float32',
+      'batchNormBackward (partials)',
+    );
+    dispatch(channelGradPartial(target, state), [x, dy, stats, partials]);
+    const [dgamma, dbeta] = [
+      Tensor.empty([channels], 'float32', 'batchNormBackward'),
+      Tensor.empty([channels], 'float32', 'batchNormBackward'),
+    ];
+    const coefficients = Tensor.empty([3, channels], 'float32', 'batchNormBackward (coefficients)');
+    dispatch(channelGradFinish(target, state), [partials, stats, dgamma, dbeta, coefficients]);
+    const dx = (): Tensor => {
+      const out = Tensor.empty(x.shape, 'float32', 'batchNormBackward', x.strides);
+      const at = (i: number): Tensor => row(coefficients, i, channels);
+      launchPointwise(
+        inputGradient,
+        [asRows(x, state), asRows(dy, state), at(0), at(1), row(stats, 0, channels), at(2)],
+        [],
+        asRows(out, state),
+        false,
+      );
+      return out;
+    };
+    return [dx, () => dgamma, () => dbeta].slice(0, state.affine ? 3 : 1);
+  },
+});
 
 /** The same gradient made of ordinary ops, for `createGraph`. */
 function differentiable(x: Tensor, weight: Tensor | null, grad: Tensor, { eps }: State): (() => Tensor)[] {
@@ -131,7 +182,10 @@ function differentiable(x: Tensor, weight: Tensor | null, grad: Tensor, { eps }:
   const xhat = mul(centred, invstd);
   const dx = (): Tensor => {
     const scale = weight === null ? invstd : mul(invstd, channel(weight));
-    const pulled = add(mean(grad, dims, { keepdim: true }), mul(xhat, mean(mul(grad, xhat), dims, { keepdim: true })));
+    const pulled = add(
+      mean(grad, dims, { keepdim: true }),
+      mul(xhat, mean(mul(grad, xhat), dims, { keepdim: true })),
+    );
     return mul(scale, add(grad, neg(pulled)));
   };
   const all = [dx, () => sumDims(mul(grad, xhat), dims, false), () => sumDims(grad, dims, false)];
@@ -161,29 +215,58 @@ const evalFn = rowFunction({
  * `(x - mean) / sqrt(var + eps) * weight + bias`. In training the batch's biased variance normalises, and
  * `running = (1 - momentum) * running + momentum * batch` takes the unbiased one; otherwise the running statistics normalise.
  */
-export function batchNorm(x: Tensor, runningMean: Tensor | null, runningVar: Tensor | null, options: BatchNormOptions = {}): Tensor {
-  const { weight = null, bias = null, training = false, momentum = 0.1, eps = 1e-5, numBatchesTracked = null } = options;
-  if (x.ndim < 2) throw new Error(`batchNorm: expected an input of shape [N, C, ...], got ${showShape(x.shape)}`);
+export function batchNorm(
+  x: Tensor,
+  runningMean: Tensor | null,
+  runningVar: Tensor | null,
+  options: BatchNormOptions = {},
+): Tensor {
+  const {
+    weight = null,
+    bias = null,
+    training = false,
+    momentum = 0.1,
+    eps = 1e-5,
+    numBatchesTracked = null,
+  } = options;
+  if (x.ndim < 2)
+    throw new Error(`batchNorm: expected an input of shape [N, C, ...], got ${showShape(x.shape)}`);
   if (x.dtype !== 'float32') throw new Error(`batchNorm: expected a float32 input, got ${x.dtype}`);
   const channels = x.shape[1] as number;
   for (const [name, t] of Object.entries({ runningMean, runningVar, weight, bias })) {
     if (t !== null && (t.ndim !== 1 || t.shape[0] !== channels)) {
-      throw new Error(`batchNorm: input ${showShape(x.shape)} has ${channels} channels, but ${name} has shape ${showShape(t.shape)}`);
+      throw new Error(
+        `batchNorm: input ${showShape(x.shape)} has ${channels} channels, but ${name} has shape ${showShape(t.shape)}`,
+      );
     }
   }
   if (!training) {
-    if (runningMean === null || runningVar === null) throw new Error('batchNorm: without training it needs runningMean and runningVar');
+    if (runningMean === null || runningVar === null)
+      throw new Error('batchNorm: without training it needs runningMean and runningVar');
     const channel = (t: Tensor): Tensor => reshape(t, [channels, ...x.shape.slice(2).map(() => 1)]);
-    return evalFn(x, channel(runningMean), channel(runningVar), weight === null ? 1 : channel(weight), bias === null ? 0 : channel(bias), eps);
+    return evalFn(
+      x,
+      channel(runningMean),
+      channel(runningVar),
+      weight === null ? 1 : channel(weight),
+      bias === null ? 0 : channel(bias),
+      eps,
+    );
   }
   const perChannel = numel(x.shape) / Math.max(1, channels);
   if (perChannel <= 1) {
-    throw new Error(`batchNorm: training needs more than one value per channel, got input ${showShape(x.shape)}; use a larger batch, or eval()`);
+    throw new Error(
+      `batchNorm: training needs more than one value per channel, got input ${showShape(x.shape)}; use a larger batch, or eval()`,
+    );
   }
   const affine = weight !== null || bias !== null;
   const gamma = weight ?? (affine ? onesOf(channels) : null);
   const beta = bias ?? (affine ? add(onesOf(channels), -1) : null);
-  return trainingOp(channelsInnermost(x), gamma, beta, runningMean, runningVar, numBatchesTracked, { eps, momentum });
+  return trainingOp(channelsInnermost(x), gamma, beta, runningMean, runningVar, numBatchesTracked, {
+    eps,
+    momentum,
+  });
 }
 
-const onesOf = (channels: number): Tensor => Tensor.fromHost(new Float32Array(channels).fill(1), [channels], 'float32');
+const onesOf = (channels: number): Tensor =>
+  Tensor.fromHost(new Float32Array(channels).fill(1), [channels], 'float32');

@@ -9,7 +9,11 @@ import type { Binary, Unary } from './pointwise.js';
 const asNumber = (x: Expr): Expr => (x.type === 'bool' ? e.cast(x, 'i32') : x);
 
 const comparison = (name: string, expr: (x: Expr, y: Expr) => Expr): Binary =>
-  rowFunction({ name, kind: 'compare', expr: (x: Expr, y: Expr) => expr(asNumber(x), asNumber(y)) } as Row) as Binary;
+  rowFunction({
+    name,
+    kind: 'compare',
+    expr: (x: Expr, y: Expr) => expr(asNumber(x), asNumber(y)),
+  } as Row) as Binary;
 
 /** `torch.eq`. */
 export const eq: Binary = comparison('eq', (x, y) => e.eq(x, y));
@@ -24,7 +28,8 @@ export const gt: Binary = comparison('gt', (x, y) => e.gt(x, y));
 /** `torch.ge`. */
 export const ge: Binary = comparison('ge', (x, y) => e.ge(x, y));
 
-const test = (name: string, expr: (x: Expr) => Expr): Unary => rowFunction({ name, kind: 'compare', expr } as Row) as Unary;
+const test = (name: string, expr: (x: Expr) => Expr): Unary =>
+  rowFunction({ name, kind: 'compare', expr } as Row) as Unary;
 
 /** `torch.isnan`. */
 export const isnan: Unary = test('isnan', (x) => e.isNan(x));
@@ -33,7 +38,8 @@ export const isinf: Unary = test('isinf', (x) => e.isInf(x));
 /** `torch.isfinite`. */
 export const isfinite: Unary = test('isfinite', (x) => e.isFinite(x));
 
-const logical = (name: string, expr: (x: Expr, y: Expr) => Expr): Binary => rowFunction({ name, kind: 'logical', expr } as Row) as Binary;
+const logical = (name: string, expr: (x: Expr, y: Expr) => Expr): Binary =>
+  rowFunction({ name, kind: 'logical', expr } as Row) as Binary;
 
 /** `torch.logical_and`. */
 export const logicalAnd: Binary = logical('logicalAnd', (x, y) => e.and(x, y));
@@ -42,10 +48,16 @@ export const logicalOr: Binary = logical('logicalOr', (x, y) => e.or(x, y));
 /** `torch.logical_xor`. */
 export const logicalXor: Binary = logical('logicalXor', (x, y) => e.xor(x, y));
 /** `torch.logical_not`. */
-export const logicalNot: Unary = rowFunction({ name: 'logicalNot', kind: 'logical', expr: (x: Expr) => e.not(x) }) as Unary;
+export const logicalNot: Unary = rowFunction({
+  name: 'logicalNot',
+  kind: 'logical',
+  expr: (x: Expr) => e.not(x),
+}) as Unary;
 
-const integersOnly = (name: string) => (dtype: string): string | null =>
-  dtype === 'float32' || dtype === 'float16' ? `${name} works on integers and bool, not on ${dtype}` : null;
+const integersOnly =
+  (name: string) =>
+  (dtype: string): string | null =>
+    dtype === 'float32' || dtype === 'float16' ? `${name} works on integers and bool, not on ${dtype}` : null;
 
 const bitwise = (name: string, expr: (x: Expr, y: Expr) => Expr): Binary =>
   rowFunction({ name, kind: 'promote', expr, refuse: integersOnly(name) } as Row) as Binary;
@@ -83,6 +95,10 @@ const close = rowFunction(closeRow(false));
 const closeNan = rowFunction(closeRow(true));
 
 /** `torch.isclose`: `|x - y| <= atol + rtol * |y|`, element by element. */
-export function isclose(x: Tensor, other: Operand, { rtol = 1e-5, atol = 1e-8, equalNan = false }: CloseOptions = {}): Tensor {
+export function isclose(
+  x: Tensor,
+  other: Operand,
+  { rtol = 1e-5, atol = 1e-8, equalNan = false }: CloseOptions = {},
+): Tensor {
   return (equalNan ? closeNan : close)(x, other, rtol, atol);
 }

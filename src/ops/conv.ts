@@ -7,7 +7,7 @@ import { Tensor } from '../tensor/tensor.js';
 import { zeros } from './creation.js';
 import { fillInto } from './copy.js';
 import { add } from './pointwise.js';
-import { sumDims } from './reduce.js';
+import { sumDims } from './sum-to.js';
 import { channelsLast, elemOf, emptyResult, planLimits, rowMajor, runPlan } from './run-plan.js';
 import { reshape, squeeze, unsqueeze } from './view.js';
 
@@ -26,7 +26,9 @@ export interface Conv2dOptions {
 export function pairOf(op: string, what: string, value: Pair, least: number): readonly [number, number] {
   const pair = typeof value === 'number' ? ([value, value] as const) : value;
   if (pair.length !== 2 || !pair.every((v) => Number.isInteger(v) && v >= least)) {
-    throw new Error(`${op}: ${what} must be an integer of at least ${least} or a pair of them, got ${JSON.stringify(value)}`);
+    throw new Error(
+      `${op}: ${what} must be an integer of at least ${least} or a pair of them, got ${JSON.stringify(value)}`,
+    );
   }
   return pair;
 }
@@ -39,14 +41,22 @@ const outputShape = (g: Geometry): number[] => [g.n, g.cOut, g.outH, g.outW];
 const weightShape = (g: Geometry): number[] => [g.cOut, g.cIn / g.groups, g.kernelH, g.kernelW];
 const isEmpty = (g: Geometry): boolean => numel(inputShape(g)) === 0 || numel(outputShape(g)) === 0;
 
-const forwardOp: (x: Tensor, w: Tensor, b: Tensor | null, g: Geometry) => Tensor = defineOp<[Tensor, Tensor, Tensor | null, Geometry], Tensor, Geometry>({
+const forwardOp: (x: Tensor, w: Tensor, b: Tensor | null, g: Geometry) => Tensor = defineOp<
+  [Tensor, Tensor, Tensor | null, Geometry],
+  Tensor,
+  Geometry
+>({
   name: 'conv2d',
   forward(ctx, x, w, b, g) {
     ctx.state = g;
     ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? w : null);
     const y = emptyResult('conv2d', outputShape(g), x.dtype);
     if (y.numel() === 0) return y;
-    const plan = planConv2d(runtime().target, planLimits(), { ...g, elem: elemOf('conv2d', x.dtype), epilogue: { bias: b !== null } });
+    const plan = planConv2d(runtime().target, planLimits(), {
+      ...g,
+      elem: elemOf('conv2d', x.dtype),
+      epilogue: { bias: b !== null },
+    });
     runPlan('conv2d', plan, { x, y, ...(b && { bias: rowMajor(b) }) }, w);
     return y;
   },
@@ -58,7 +68,11 @@ const forwardOp: (x: Tensor, w: Tensor, b: Tensor | null, g: Geometry) => Tensor
   },
 });
 
-const inputGradOp: (dy: Tensor, w: Tensor, g: Geometry) => Tensor = defineOp<[Tensor, Tensor, Geometry], Tensor, Geometry>({
+const inputGradOp: (dy: Tensor, w: Tensor, g: Geometry) => Tensor = defineOp<
+  [Tensor, Tensor, Geometry],
+  Tensor,
+  Geometry
+>({
   name: 'conv2dInputGrad',
   forward(ctx, dy, w, g) {
     ctx.state = g;
@@ -68,7 +82,10 @@ const inputGradOp: (dy: Tensor, w: Tensor, g: Geometry) => Tensor = defineOp<[Te
       fillInto(dx, 0);
       return dx;
     }
-    const plan = planConv2dInputGrad(runtime().target, planLimits(), { ...g, elem: elemOf('conv2d', dy.dtype) });
+    const plan = planConv2dInputGrad(runtime().target, planLimits(), {
+      ...g,
+      elem: elemOf('conv2d', dy.dtype),
+    });
     runPlan('conv2dInputGrad', plan, { dy, dx }, w);
     return dx;
   },
@@ -80,14 +97,21 @@ const inputGradOp: (dy: Tensor, w: Tensor, g: Geometry) => Tensor = defineOp<[Te
   },
 });
 
-const weightGradOp: (x: Tensor, dy: Tensor, g: Geometry) => Tensor = defineOp<[Tensor, Tensor, Geometry], Tensor, Geometry>({
+const weightGradOp: (x: Tensor, dy: Tensor, g: Geometry) => Tensor = defineOp<
+  [Tensor, Tensor, Geometry],
+  Tensor,
+  Geometry
+>({
   name: 'conv2dWeightGrad',
   forward(ctx, x, dy, g) {
     ctx.state = g;
     ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? dy : null);
     if (isEmpty(g)) return zeros(weightShape(g), { dtype: x.dtype });
     const dw = Tensor.empty(weightShape(g), x.dtype, 'conv2dWeightGrad');
-    const plan = planConv2dWeightGrad(runtime().target, planLimits(), { ...g, elem: elemOf('conv2d', x.dtype) });
+    const plan = planConv2dWeightGrad(runtime().target, planLimits(), {
+      ...g,
+      elem: elemOf('conv2d', x.dtype),
+    });
     runPlan('conv2dWeightGrad', plan, { x, dy, dw });
     return dw;
   },
@@ -101,14 +125,20 @@ const weightGradOp: (x: Tensor, dy: Tensor, g: Geometry) => Tensor = defineOp<[T
 
 function checkOperands(op: string, x: Tensor, w: Tensor, b: Tensor | null): void {
   elemOf(op, x.dtype);
-  if (x.ndim !== 4) throw new Error(`${op}: expected an input of shape [N, C, H, W] (or [C, H, W]), got ${showShape(x.shape)}`);
+  if (x.ndim !== 4)
+    throw new Error(
+      `${op}: expected an input of shape [N, C, H, W] (or [C, H, W]), got ${showShape(x.shape)}`,
+    );
   if (w.ndim !== 4) throw new Error(`${op}: expected a weight of 4 dims, got ${showShape(w.shape)}`);
-  if (w.dtype !== x.dtype) throw new Error(`${op}: the input is ${x.dtype} but the weight is ${w.dtype}; convert one with .to()`);
-  if (b !== null && b.dtype !== x.dtype) throw new Error(`${op}: the input is ${x.dtype} but the bias is ${b.dtype}; convert one with .to()`);
+  if (w.dtype !== x.dtype)
+    throw new Error(`${op}: the input is ${x.dtype} but the weight is ${w.dtype}; convert one with .to()`);
+  if (b !== null && b.dtype !== x.dtype)
+    throw new Error(`${op}: the input is ${x.dtype} but the bias is ${b.dtype}; convert one with .to()`);
 }
 
 function checkGroups(op: string, groups: number): void {
-  if (!Number.isInteger(groups) || groups < 1) throw new Error(`${op}: groups must be a positive integer, got ${groups}`);
+  if (!Number.isInteger(groups) || groups < 1)
+    throw new Error(`${op}: groups must be a positive integer, got ${groups}`);
 }
 
 /** Adds and removes the batch dim of an unbatched [C, H, W] input. */
@@ -122,18 +152,21 @@ function batched(x: Tensor, run: (x: Tensor) => Tensor): Tensor {
  * `torch.nn.functional.conv2d`: `x` [N, Cin, H, W] (or unbatched) with `w` [Cout, Cin / groups, kH, kW] and `b` [Cout] gives
  * [N, Cout, Hout, Wout], `Hout = floor((H + 2 pad - dilation (kH - 1) - 1) / stride + 1)`. The result is stored channels-last.
  */
-export const conv2d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: Conv2dOptions) => Tensor = defineComposite(
-  'conv2d',
-  (x: Tensor, w: Tensor, b: Tensor | null = null, options: Conv2dOptions = {}): Tensor =>
-    batched(x, (input) => {
-      checkOperands('conv2d', input, w, b);
-      const g = geometry(input.shape, w.shape, options);
-      if (b !== null && (b.ndim !== 1 || b.shape[0] !== g.cOut)) {
-        throw new Error(`conv2d: the weight ${showShape(w.shape)} makes ${g.cOut} channels, the bias has shape ${showShape(b.shape)}`);
-      }
-      return forwardOp(channelsLast(input), rowMajor(w), b, g);
-    }),
-);
+export const conv2d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: Conv2dOptions) => Tensor =
+  defineComposite(
+    'conv2d',
+    (x: Tensor, w: Tensor, b: Tensor | null = null, options: Conv2dOptions = {}): Tensor =>
+      batched(x, (input) => {
+        checkOperands('conv2d', input, w, b);
+        const g = geometry(input.shape, w.shape, options);
+        if (b !== null && (b.ndim !== 1 || b.shape[0] !== g.cOut)) {
+          throw new Error(
+            `conv2d: the weight ${showShape(w.shape)} makes ${g.cOut} channels, the bias has shape ${showShape(b.shape)}`,
+          );
+        }
+        return forwardOp(channelsLast(input), rowMajor(w), b, g);
+      }),
+  );
 
 function geometry(x: readonly number[], w: readonly number[], options: Conv2dOptions): Geometry {
   const [n, cIn, h, width] = x as [number, number, number, number];
@@ -156,16 +189,38 @@ function geometry(x: readonly number[], w: readonly number[], options: Conv2dOpt
     [top, left] = [Math.floor(spanH / 2), Math.floor(spanW / 2)];
     [bottom, right] = [spanH - top, spanW - left];
   } else {
-    if (typeof padding === 'string' && padding !== 'valid') throw new Error(`conv2d: padding must be a number, a pair, 'same' or 'valid', got '${String(padding)}'`);
+    if (typeof padding === 'string' && padding !== 'valid')
+      throw new Error(
+        `conv2d: padding must be a number, a pair, 'same' or 'valid', got '${String(padding)}'`,
+      );
     [top, left] = padding === 'valid' ? [0, 0] : pairOf('conv2d', 'padding', padding, 0);
     [bottom, right] = [top, left];
   }
   const outH = Math.floor((h + top + bottom - spanH - 1) / strideH) + 1;
   const outW = Math.floor((width + left + right - spanW - 1) / strideW) + 1;
   if (outH < 1 || outW < 1) {
-    throw new Error(`conv2d: a kernel of ${spanH + 1}x${spanW + 1} (with dilation) is larger than the padded input of shape ${showShape(x)}`);
+    throw new Error(
+      `conv2d: a kernel of ${spanH + 1}x${spanW + 1} (with dilation) is larger than the padded input of shape ${showShape(x)}`,
+    );
   }
-  return { n, h, w: width, cIn, cOut, kernelH, kernelW, outH, outW, strideH, strideW, padTop: top, padLeft: left, dilationH, dilationW, groups };
+  return {
+    n,
+    h,
+    w: width,
+    cIn,
+    cOut,
+    kernelH,
+    kernelW,
+    outH,
+    outW,
+    strideH,
+    strideW,
+    padTop: top,
+    padLeft: left,
+    dilationH,
+    dilationW,
+    groups,
+  };
 }
 
 export interface ConvTranspose2dOptions {
@@ -181,7 +236,12 @@ export interface ConvTranspose2dOptions {
  * `torch.nn.functional.conv_transpose2d`: the input gradient of a convolution as an op of its own. `x` [N, Cin, H, W] with `w`
  * [Cin, Cout / groups, kH, kW] gives `Hout = (H - 1) stride - 2 pad + dilation (kH - 1) + outputPadding + 1`.
  */
-export const convTranspose2d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: ConvTranspose2dOptions) => Tensor = defineComposite(
+export const convTranspose2d: (
+  x: Tensor,
+  w: Tensor,
+  b?: Tensor | null,
+  options?: ConvTranspose2dOptions,
+) => Tensor = defineComposite(
   'convTranspose2d',
   (x: Tensor, w: Tensor, b: Tensor | null = null, options: ConvTranspose2dOptions = {}): Tensor =>
     batched(x, (input) => {
@@ -196,7 +256,9 @@ export const convTranspose2d: (x: Tensor, w: Tensor, b?: Tensor | null, options?
       const [n, channels, outH, outW] = input.shape as [number, number, number, number];
       const [cOut, perGroup, kernelH, kernelW] = w.shape as [number, number, number, number];
       if (channels !== cOut || channels % groups !== 0) {
-        throw new Error(`${op}: input ${showShape(input.shape)} does not fit weight ${showShape(w.shape)} with groups ${groups}: ${channels} and ${cOut} input channels`);
+        throw new Error(
+          `${op}: input ${showShape(input.shape)} does not fit weight ${showShape(w.shape)} with groups ${groups}: ${channels} and ${cOut} input channels`,
+        );
       }
       if ((extraH >= strideH && extraH >= dilationH) || (extraW >= strideW && extraW >= dilationW)) {
         throw new Error(`${op}: outputPadding must be smaller than stride or dilation`);
@@ -204,11 +266,32 @@ export const convTranspose2d: (x: Tensor, w: Tensor, b?: Tensor | null, options?
       const cIn = perGroup * groups;
       const h = (outH - 1) * strideH - 2 * padTop + dilationH * (kernelH - 1) + extraH + 1;
       const width = (outW - 1) * strideW - 2 * padLeft + dilationW * (kernelW - 1) + extraW + 1;
-      if (h < 1 || width < 1) throw new Error(`${op}: the result for input ${showShape(input.shape)} would have size ${h}x${width}`);
-      const g: Geometry = { n, h, w: width, cIn, cOut, kernelH, kernelW, outH, outW, strideH, strideW, padTop, padLeft, dilationH, dilationW, groups };
+      if (h < 1 || width < 1)
+        throw new Error(
+          `${op}: the result for input ${showShape(input.shape)} would have size ${h}x${width}`,
+        );
+      const g: Geometry = {
+        n,
+        h,
+        w: width,
+        cIn,
+        cOut,
+        kernelH,
+        kernelW,
+        outH,
+        outW,
+        strideH,
+        strideW,
+        padTop,
+        padLeft,
+        dilationH,
+        dilationW,
+        groups,
+      };
       const y = inputGradOp(channelsLast(input), rowMajor(w), g);
       if (b === null) return y;
-      if (b.ndim !== 1 || b.shape[0] !== cIn) throw new Error(`${op}: the result has ${cIn} channels, the bias has shape ${showShape(b.shape)}`);
+      if (b.ndim !== 1 || b.shape[0] !== cIn)
+        throw new Error(`${op}: the result has ${cIn} channels, the bias has shape ${showShape(b.shape)}`);
       return add(y, reshape(b, [1, cIn, 1, 1]));
     }),
 );
@@ -221,20 +304,23 @@ export interface Conv1dOptions {
 }
 
 /** `torch.nn.functional.conv1d`: `x` [N, Cin, L] (or [Cin, L]) with `w` [Cout, Cin / groups, k], as a convolution of height 1. */
-export const conv1d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: Conv1dOptions) => Tensor = defineComposite(
-  'conv1d',
-  (x: Tensor, w: Tensor, b: Tensor | null = null, options: Conv1dOptions = {}): Tensor => {
-    if (x.ndim < 2 || x.ndim > 3 || w.ndim !== 3) {
-      throw new Error(`conv1d: expected an input of shape [N, C, L] (or [C, L]) and a weight of 3 dims, got ${showShape(x.shape)} and ${showShape(w.shape)}`);
-    }
-    const { stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
-    const flat = (size: number): readonly [number, number] => [1, size];
-    const y = conv2d(unsqueeze(x, -2), unsqueeze(w, -2), b, {
-      stride: flat(stride),
-      padding: typeof padding === 'number' ? [0, padding] : padding,
-      dilation: flat(dilation),
-      groups,
-    });
-    return squeeze(y, -2);
-  },
-);
+export const conv1d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: Conv1dOptions) => Tensor =
+  defineComposite(
+    'conv1d',
+    (x: Tensor, w: Tensor, b: Tensor | null = null, options: Conv1dOptions = {}): Tensor => {
+      if (x.ndim < 2 || x.ndim > 3 || w.ndim !== 3) {
+        throw new Error(
+          `conv1d: expected an input of shape [N, C, L] (or [C, L]) and a weight of 3 dims, got ${showShape(x.shape)} and ${showShape(w.shape)}`,
+        );
+      }
+      const { stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
+      const flat = (size: number): readonly [number, number] => [1, size];
+      const y = conv2d(unsqueeze(x, -2), unsqueeze(w, -2), b, {
+        stride: flat(stride),
+        padding: typeof padding === 'number' ? [0, padding] : padding,
+        dilation: flat(dilation),
+        groups,
+      });
+      return squeeze(y, -2);
+    },
+  );

@@ -28,7 +28,13 @@ function castOp(from: DType, to: DType): Pointwise {
   let op = casts.get(key);
   if (op === undefined) {
     const x = input(0, dtypeInfo[from].compute);
-    op = { name: from === to ? 'copy' : 'to', expr: e.cast(x, dtypeInfo[to].compute), inputs: [from], dtype: to, params: [] };
+    op = {
+      name: from === to ? 'copy' : 'to',
+      expr: e.cast(x, dtypeInfo[to].compute),
+      inputs: [from],
+      dtype: to,
+      params: [],
+    };
     casts.set(key, op);
   }
   return op;
@@ -56,21 +62,31 @@ export const copyAs = (x: Tensor, strides: readonly number[]): Tensor => copyOp(
 function formatStrides(op: string, x: Tensor, format: MemoryFormat): readonly number[] {
   if (format === 'contiguous') return contiguousStrides(x.shape);
   if (format === 'channelsLast') {
-    if (x.ndim !== 4) throw new Error(`${op}: channelsLast needs a 4-dimensional tensor, got shape ${showShape(x.shape)}`);
+    if (x.ndim !== 4)
+      throw new Error(`${op}: channelsLast needs a 4-dimensional tensor, got shape ${showShape(x.shape)}`);
     return channelsLastStrides(x.shape);
   }
-  if (format !== 'preserve') throw new Error(`${op}: memory format must be 'contiguous', 'channelsLast' or 'preserve', got '${String(format)}'`);
+  if (format !== 'preserve')
+    throw new Error(
+      `${op}: memory format must be 'contiguous', 'channelsLast' or 'preserve', got '${String(format)}'`,
+    );
   return x.isDense() ? stridesLike(x.shape, x.shape, x.strides) : contiguousStrides(x.shape);
 }
 
 /** `torch.Tensor.contiguous`: the tensor itself when its memory already has the format, else a copy that has. */
-export function contiguous(x: Tensor, { memoryFormat = 'contiguous' }: { memoryFormat?: MemoryFormat } = {}): Tensor {
+export function contiguous(
+  x: Tensor,
+  { memoryFormat = 'contiguous' }: { memoryFormat?: MemoryFormat } = {},
+): Tensor {
   if (memoryFormat === 'channelsLast' ? isChannelsLast(x.shape, x.strides) : x.isContiguous()) return x;
   return copyOp(x, x.dtype, formatStrides('contiguous', x, memoryFormat));
 }
 
 /** `torch.clone`: a copy; dense tensors keep their memory order unless a format is given. */
-export function clone(x: Tensor, { memoryFormat = 'preserve' }: { memoryFormat?: MemoryFormat } = {}): Tensor {
+export function clone(
+  x: Tensor,
+  { memoryFormat = 'preserve' }: { memoryFormat?: MemoryFormat } = {},
+): Tensor {
   return copyOp(x, x.dtype, formatStrides('clone', x, memoryFormat));
 }
 
@@ -82,10 +98,17 @@ export interface ToOptions {
 
 /** `torch.Tensor.to`: another dtype and/or memory format; the tensor itself when nothing changes. */
 export function to(x: Tensor, target: DType | ToOptions): Tensor {
-  const { dtype = x.dtype, memoryFormat = 'preserve', copy = false } = typeof target === 'string' ? { dtype: target } : target;
-  if (!isDType(dtype)) throw new Error(`to: '${String(dtype)}' is not a dtype (float32, float16, int32, uint8, bool)`);
+  const {
+    dtype = x.dtype,
+    memoryFormat = 'preserve',
+    copy = false,
+  } = typeof target === 'string' ? { dtype: target } : target;
+  if (!isDType(dtype))
+    throw new Error(`to: '${String(dtype)}' is not a dtype (float32, float16, int32, uint8, bool)`);
   const strides = formatStrides('to', x, memoryFormat);
-  const same = dtype === x.dtype && (memoryFormat === 'preserve' || x.shape.every((size, i) => size === 1 || strides[i] === x.strides[i]));
+  const same =
+    dtype === x.dtype &&
+    (memoryFormat === 'preserve' || x.shape.every((size, i) => size === 1 || strides[i] === x.strides[i]));
   return same && !copy ? x : copyOp(x, dtype, strides);
 }
 
@@ -116,7 +139,9 @@ const copyInPlace = new Map<string, Pointwise>();
 export function copy_(self: Tensor, source: Tensor): Tensor {
   const shape = broadcastShapes('copy_', self.shape, source.shape);
   if (!sameShape(shape, self.shape)) {
-    throw new Error(`copy_: a source of shape ${showShape(source.shape)} does not fit a tensor of shape ${showShape(self.shape)}`);
+    throw new Error(
+      `copy_: a source of shape ${showShape(source.shape)} does not fit a tensor of shape ${showShape(self.shape)}`,
+    );
   }
   if (!isGradEnabled() || !(self.requiresGrad || source.requiresGrad)) {
     if (isGradEnabled()) checkInPlace('copy_', self);
@@ -158,7 +183,13 @@ function fillOp(dtype: DType): Pointwise {
 
 /** @internal Fills fresh or exclusively written memory, outside the tape. */
 export function fillInto(target: Tensor, value: number, exact = true): void {
-  launchPointwise(fillOp(target.dtype), [], [target.dtype === 'bool' ? Number(value !== 0) : value], target, exact);
+  launchPointwise(
+    fillOp(target.dtype),
+    [],
+    [target.dtype === 'bool' ? Number(value !== 0) : value],
+    target,
+    exact,
+  );
 }
 
 const fillInPlace = new Map<DType, Pointwise>();
@@ -168,7 +199,11 @@ export function fill_(self: Tensor, value: number | boolean): Tensor {
   if (isGradEnabled() && self.requiresGrad) {
     checkInPlace('fill_', self);
     let op = fillInPlace.get(self.dtype);
-    if (op === undefined) fillInPlace.set(self.dtype, (op = { ...fillOp(self.dtype), name: 'fill_', inputs: [self.dtype], grads: [e.const(0)] }));
+    if (op === undefined)
+      fillInPlace.set(
+        self.dtype,
+        (op = { ...fillOp(self.dtype), name: 'fill_', inputs: [self.dtype], grads: [e.const(0)] }),
+      );
     return applyInPlace(op, [self], [Number(value)]);
   }
   fillInto(self, Number(value));

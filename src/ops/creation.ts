@@ -12,7 +12,10 @@ export interface CreationOptions {
 }
 
 /** A shape as one array or as separate sizes, with options last: `zeros(2, 3)`, `zeros([2, 3], { dtype: 'int32' })`. */
-export type ShapeArgs = [shape: Shape, options?: CreationOptions] | [...sizes: number[]] | [...sizes: number[], options: CreationOptions];
+export type ShapeArgs =
+  | [shape: Shape, options?: CreationOptions]
+  | [...sizes: number[]]
+  | [...sizes: number[], options: CreationOptions];
 
 /** @internal */
 export function parseShape(op: string, args: readonly unknown[]): { shape: Shape; options: CreationOptions } {
@@ -22,7 +25,9 @@ export function parseShape(op: string, args: readonly unknown[]): { shape: Shape
   const shape = (Array.isArray(sizes[0]) ? sizes[0] : sizes) as readonly unknown[];
   for (const size of shape) {
     if (typeof size !== 'number' || !Number.isInteger(size) || size < 0) {
-      throw new Error(`${op}: [${shape.map(String).join(', ')}] is not a shape; sizes are integers of 0 or more`);
+      throw new Error(
+        `${op}: [${shape.map(String).join(', ')}] is not a shape; sizes are integers of 0 or more`,
+      );
     }
   }
   const options = (hasOptions ? last : {}) as CreationOptions;
@@ -47,7 +52,17 @@ export interface TensorOptions extends CreationOptions {
 }
 
 /** Anything `tensor()` takes: a number, nested arrays, or a flat typed array. */
-export type TensorData = NestedArray | Float32Array | Float64Array | Int32Array | Uint8Array | Uint8ClampedArray | Uint16Array | Uint32Array | Int8Array | Int16Array;
+export type TensorData =
+  | NestedArray
+  | Float32Array
+  | Float64Array
+  | Int32Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | Uint16Array
+  | Uint32Array
+  | Int8Array
+  | Int16Array;
 
 /**
  * `torch.tensor`: uploads host values. Nested arrays give the shape; a flat typed array takes `shape`. Without a dtype,
@@ -72,7 +87,9 @@ export function tensor(data: TensorData, options: TensorOptions = {}): Tensor {
     if (firstLeaf(data as NestedArray) === 'boolean') natural = 'bool';
   }
   if (numel(shape) !== values.length) {
-    throw new Error(`tensor: ${values.length} values do not fill shape ${showShape(shape)} (${numel(shape)} elements)`);
+    throw new Error(
+      `tensor: ${values.length} values do not fill shape ${showShape(shape)} (${numel(shape)} elements)`,
+    );
   }
   const dtype = options.dtype ?? natural;
   if (dtype === 'int32' || dtype === 'uint8') checkRange(values, dtype);
@@ -83,7 +100,8 @@ function checkRange(values: ArrayLike<number>, dtype: DType): void {
   const [low, high] = dtype === 'uint8' ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];
   for (let i = 0; i < values.length; i++) {
     const value = values[i] as number;
-    if (!(value >= low && value <= high)) throw new Error(`tensor: value ${value} at position ${i} does not fit ${dtype} (${low} to ${high})`);
+    if (!(value >= low && value <= high))
+      throw new Error(`tensor: value ${value} at position ${i} does not fit ${dtype} (${low} to ${high})`);
   }
 }
 
@@ -98,12 +116,17 @@ function flattenNested(data: NestedArray, out: number[]): number[] {
     out.push(Number(data));
     return [];
   }
-  if (!Array.isArray(data)) throw new Error(`tensor: expected numbers, booleans or nested arrays of them, found ${data === null ? 'null' : typeof data}`);
+  if (!Array.isArray(data))
+    throw new Error(
+      `tensor: expected numbers, booleans or nested arrays of them, found ${data === null ? 'null' : typeof data}`,
+    );
   let inner: number[] | null = null;
   for (const item of data as readonly NestedArray[]) {
     const shape = flattenNested(item, out);
     if (inner !== null && showShape(inner) !== showShape(shape)) {
-      throw new Error(`tensor: rows of different shapes (${showShape(inner)} and ${showShape(shape)}); nested arrays must be rectangular`);
+      throw new Error(
+        `tensor: rows of different shapes (${showShape(inner)} and ${showShape(shape)}); nested arrays must be rectangular`,
+      );
     }
     inner = shape;
   }
@@ -137,7 +160,12 @@ export function empty(...args: ShapeArgs): Tensor {
 /** `torch.full`. Without a dtype: bool for booleans, int32 for integers, float32 otherwise. */
 export function full(shape: Shape, value: number | boolean, options: CreationOptions = {}): Tensor {
   const parsed = parseShape('full', [shape, options]);
-  const natural: DType = typeof value === 'boolean' ? 'bool' : Number.isInteger(value) && !options.requiresGrad ? 'int32' : 'float32';
+  const natural: DType =
+    typeof value === 'boolean'
+      ? 'bool'
+      : Number.isInteger(value) && !options.requiresGrad
+        ? 'int32'
+        : 'float32';
   return finish(filled(parsed.shape, options.dtype ?? natural, Number(value), 'full'), options);
 }
 
@@ -162,26 +190,44 @@ export function fullLike(x: Tensor, value: number | boolean, options: CreationOp
 }
 
 /** `torch.arange(end)`, `arange(start, end, step?)`: int32 when all arguments are integers. */
-export function arange(...args: [end: number, options?: CreationOptions] | [start: number, end: number, options?: CreationOptions] | [start: number, end: number, step: number, options?: CreationOptions]): Tensor {
+export function arange(
+  ...args:
+    | [end: number, options?: CreationOptions]
+    | [start: number, end: number, options?: CreationOptions]
+    | [start: number, end: number, step: number, options?: CreationOptions]
+): Tensor {
   const last = args[args.length - 1];
   const options = (typeof last === 'object' ? last : {}) as CreationOptions;
   const numbers = args.filter((arg) => typeof arg === 'number');
-  const [start, end, step] = numbers.length === 1 ? [0, numbers[0] as number, 1] : [numbers[0] as number, numbers[1] as number, numbers[2] ?? 1];
+  const [start, end, step] =
+    numbers.length === 1
+      ? [0, numbers[0] as number, 1]
+      : [numbers[0] as number, numbers[1] as number, numbers[2] ?? 1];
   if (!(step !== 0 && Number.isFinite(start) && Number.isFinite(end) && (end - start) / step >= 0)) {
     throw new Error(`arange: cannot count from ${start} to ${end} by ${step}`);
   }
   checkDType('arange', options.dtype);
   const count = Math.ceil((end - start) / step);
   const dtype = options.dtype ?? ([start, end, step].every(Number.isInteger) ? 'int32' : 'float32');
-  return finish(Tensor.fromHost(Float64Array.from({ length: count }, (_, i) => start + i * step), [count], dtype), options);
+  return finish(
+    Tensor.fromHost(
+      Float64Array.from({ length: count }, (_, i) => start + i * step),
+      [count],
+      dtype,
+    ),
+    options,
+  );
 }
 
 /** `torch.linspace`: `steps` values from `start` to `end`, both included. */
 export function linspace(start: number, end: number, steps: number, options: CreationOptions = {}): Tensor {
-  if (!Number.isInteger(steps) || steps < 0) throw new Error(`linspace: steps must be an integer of 0 or more, got ${steps}`);
+  if (!Number.isInteger(steps) || steps < 0)
+    throw new Error(`linspace: steps must be an integer of 0 or more, got ${steps}`);
   const gap = steps > 1 ? (end - start) / (steps - 1) : 0;
   const middle = Math.floor(steps / 2);
-  const values = Float64Array.from({ length: steps }, (_, i) => (i < middle || steps === 1 ? start + i * gap : end - (steps - 1 - i) * gap));
+  const values = Float64Array.from({ length: steps }, (_, i) =>
+    i < middle || steps === 1 ? start + i * gap : end - (steps - 1 - i) * gap,
+  );
   return finish(Tensor.fromHost(values, [steps], options.dtype ?? 'float32'), options);
 }
 
@@ -196,6 +242,15 @@ export function eye(n: number, m: number | CreationOptions = n, options: Creatio
 }
 
 /** @internal Wires creation into the tape, which is below this room. */
-export function installPrimitives(ops: { add(a: Tensor, b: Tensor): Tensor; hasNaN(x: Tensor): Tensor }): void {
-  registerPrimitives({ ...ops, cloneLike, placeSlice, onesLike: (x) => onesLike(x), zeros: (shape, dtype) => filled(shape, dtype, 0, 'zeros') });
+export function installPrimitives(ops: {
+  add(a: Tensor, b: Tensor): Tensor;
+  hasNaN(x: Tensor): Tensor;
+}): void {
+  registerPrimitives({
+    ...ops,
+    cloneLike,
+    placeSlice,
+    onesLike: (x) => onesLike(x),
+    zeros: (shape, dtype) => filled(shape, dtype, 0, 'zeros'),
+  });
 }

@@ -1,6 +1,12 @@
 import { runtime } from '../device/index.js';
 import { defineOp } from '../autograd/define.js';
-import { planGather, planIndexWrite, planLookup, planScatter, type ScatterReduce } from '../kernels/gather.js';
+import {
+  planGather,
+  planIndexWrite,
+  planLookup,
+  planScatter,
+  type ScatterReduce,
+} from '../kernels/gather.js';
 import { normalizeDim, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { ne } from './compare.js';
@@ -15,11 +21,13 @@ import { reshape, unsqueeze } from './view.js';
  */
 
 function checkIndex(op: string, index: Tensor, size: number): Tensor {
-  if (index.dtype !== 'int32' && index.dtype !== 'uint8') throw new Error(`${op}: indices must be int32, got ${index.dtype}; convert them with .to('int32')`);
+  if (index.dtype !== 'int32' && index.dtype !== 'uint8')
+    throw new Error(`${op}: indices must be int32, got ${index.dtype}; convert them with .to('int32')`);
   const values = index.hostValues();
   if (values !== null) {
     for (const value of values) {
-      if (value < 0 || value >= size) throw new Error(`${op}: index ${value} is out of range for a dim of size ${size}`);
+      if (value < 0 || value >= size)
+        throw new Error(`${op}: index ${value} is out of range for a dim of size ${size}`);
     }
   }
   return to(index, 'int32');
@@ -30,13 +38,22 @@ interface Along {
   readonly dim: number;
 }
 
-const gatherOp: (x: Tensor, index: Tensor, dim: number) => Tensor = defineOp<[Tensor, Tensor, number], Tensor, Along>({
+const gatherOp: (x: Tensor, index: Tensor, dim: number) => Tensor = defineOp<
+  [Tensor, Tensor, number],
+  Tensor,
+  Along
+>({
   name: 'gather',
   forward(ctx, x, index, dim) {
     ctx.state = { shape: x.shape, dim };
     ctx.save(index);
     const out = Tensor.empty(index.shape, x.dtype, 'gather');
-    if (out.numel() > 0) runPlan('gather', planGather(runtime().target, { x, index, out, dim, ...planLimits() }), { x, index, out });
+    if (out.numel() > 0)
+      runPlan('gather', planGather(runtime().target, { x, index, out, dim, ...planLimits() }), {
+        x,
+        index,
+        out,
+      });
     return out;
   },
   backward(ctx, grad) {
@@ -54,11 +71,15 @@ function zerosOf(shape: readonly number[], like: Tensor): Tensor {
 
 function checkAlong(op: string, x: Tensor, dim: number, index: Tensor, src?: Tensor): number {
   const d = normalizeDim(op, dim, x.ndim);
-  const fits = (other: Tensor): boolean => other.ndim === index.ndim && index.shape.every((size, i) => size <= (other.shape[i] as number));
-  const skip = (other: Tensor): boolean => index.ndim === x.ndim && index.shape.every((size, i) => i === d || size <= (other.shape[i] as number));
+  const fits = (other: Tensor): boolean =>
+    other.ndim === index.ndim && index.shape.every((size, i) => size <= (other.shape[i] as number));
+  const skip = (other: Tensor): boolean =>
+    index.ndim === x.ndim && index.shape.every((size, i) => i === d || size <= (other.shape[i] as number));
   if (!skip(x) || (src !== undefined && !fits(src))) {
     const sources = src === undefined ? '' : ` and source ${showShape(src.shape)}`;
-    throw new Error(`${op}: index of shape ${showShape(index.shape)} does not fit tensor ${showShape(x.shape)}${sources} along dim ${dim}: the ranks must agree and no other size may be larger`);
+    throw new Error(
+      `${op}: index of shape ${showShape(index.shape)} does not fit tensor ${showShape(x.shape)}${sources} along dim ${dim}: the ranks must agree and no other size may be larger`,
+    );
   }
   return d;
 }
@@ -78,15 +99,30 @@ export function takeAlongDim(x: Tensor, index: Tensor, dim: number): Tensor {
   return gather(x, dim, index);
 }
 
-function scatterInto(op: string, x: Tensor, index: Tensor, src: Tensor, dim: number, reduce: ScatterReduce): Tensor {
+function scatterInto(
+  op: string,
+  x: Tensor,
+  index: Tensor,
+  src: Tensor,
+  dim: number,
+  reduce: ScatterReduce,
+): Tensor {
   const out = clone(x, { memoryFormat: 'contiguous' });
   if (index.numel() > 0) {
-    runPlan(op, planScatter(runtime().target, { name: op, out, index, src, dim, reduce, ...planLimits() }), { out, index, src });
+    runPlan(op, planScatter(runtime().target, { name: op, out, index, src, dim, reduce, ...planLimits() }), {
+      out,
+      index,
+      src,
+    });
   }
   return out;
 }
 
-const scatterAddOp: (x: Tensor, index: Tensor, src: Tensor, dim: number) => Tensor = defineOp<[Tensor, Tensor, Tensor, number], Tensor, Along>({
+const scatterAddOp: (x: Tensor, index: Tensor, src: Tensor, dim: number) => Tensor = defineOp<
+  [Tensor, Tensor, Tensor, number],
+  Tensor,
+  Along
+>({
   name: 'scatterAdd',
   forward(ctx, x, index, src, dim) {
     ctx.state = { shape: src.shape, dim };
@@ -105,7 +141,11 @@ function padTo(x: Tensor, shape: readonly number[]): Tensor {
   return sameShape(x.shape, shape) ? x : padOp(x, shape);
 }
 
-const padOp: (x: Tensor, shape: readonly number[]) => Tensor = defineOp<[Tensor, readonly number[]], Tensor, readonly number[]>({
+const padOp: (x: Tensor, shape: readonly number[]) => Tensor = defineOp<
+  [Tensor, readonly number[]],
+  Tensor,
+  readonly number[]
+>({
   name: 'pad',
   forward(ctx, x, shape) {
     ctx.state = x.shape;
@@ -117,7 +157,11 @@ const padOp: (x: Tensor, shape: readonly number[]) => Tensor = defineOp<[Tensor,
   backward: (ctx, grad) => [() => cropOp(grad, ctx.state)],
 });
 
-const cropOp: (x: Tensor, shape: readonly number[]) => Tensor = defineOp<[Tensor, readonly number[]], Tensor, readonly number[]>({
+const cropOp: (x: Tensor, shape: readonly number[]) => Tensor = defineOp<
+  [Tensor, readonly number[]],
+  Tensor,
+  readonly number[]
+>({
   name: 'crop',
   forward(ctx, x, shape) {
     ctx.state = x.shape;
@@ -133,7 +177,11 @@ export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): 
   return scatterAddOp(x, checkIndex('scatterAdd', index, x.shape[d] ?? 1), src, d);
 }
 
-const scatterOp: (x: Tensor, index: Tensor, src: Tensor, dim: number) => Tensor = defineOp<[Tensor, Tensor, Tensor, number], Tensor, Along>({
+const scatterOp: (x: Tensor, index: Tensor, src: Tensor, dim: number) => Tensor = defineOp<
+  [Tensor, Tensor, Tensor, number],
+  Tensor,
+  Along
+>({
   name: 'scatter',
   forward(ctx, x, index, src, dim) {
     ctx.state = { shape: src.shape, dim };
@@ -161,16 +209,30 @@ export function scatter(x: Tensor, dim: number, index: Tensor, src: Tensor | num
 }
 
 function checkSameDtype(op: string, x: Tensor, src: Tensor): void {
-  if (x.dtype !== src.dtype) throw new Error(`${op}: the tensor is ${x.dtype} but the source is ${src.dtype}; convert one with .to()`);
+  if (x.dtype !== src.dtype)
+    throw new Error(`${op}: the tensor is ${x.dtype} but the source is ${src.dtype}; convert one with .to()`);
 }
 
-const lookupOp: (x: Tensor, index: Tensor, dim: number, name: string, skip: number) => Tensor = defineOp<[Tensor, Tensor, number, string, number], Tensor, Along & { skip: number }>({
+const lookupOp: (x: Tensor, index: Tensor, dim: number, name: string, skip: number) => Tensor = defineOp<
+  [Tensor, Tensor, number, string, number],
+  Tensor,
+  Along & { skip: number }
+>({
   name: 'indexSelect',
   forward(ctx, x, index, dim, name, skip) {
     ctx.state = { shape: x.shape, dim, skip };
     ctx.save(index);
-    const out = Tensor.empty([...x.shape.slice(0, dim), ...index.shape, ...x.shape.slice(dim + 1)], x.dtype, name);
-    if (out.numel() > 0) runPlan(name, planLookup(runtime().target, { name, x, index, out, dim, ...planLimits() }), { x, index, out });
+    const out = Tensor.empty(
+      [...x.shape.slice(0, dim), ...index.shape, ...x.shape.slice(dim + 1)],
+      x.dtype,
+      name,
+    );
+    if (out.numel() > 0)
+      runPlan(name, planLookup(runtime().target, { name, x, index, out, dim, ...planLimits() }), {
+        x,
+        index,
+        out,
+      });
     return out;
   },
   backward(ctx, grad) {
@@ -180,56 +242,79 @@ const lookupOp: (x: Tensor, index: Tensor, dim: number, name: string, skip: numb
 });
 
 /** Adds rows of `src` at `index` of `dim`; rows whose index is `skip` (-1: none) are left out. */
-const addRowsOp: (x: Tensor, index: Tensor, src: Tensor, dim: number, alpha: number, skip: number) => Tensor = defineOp<[Tensor, Tensor, Tensor, number, number, number], Tensor, { dim: number; alpha: number; skip: number }>({
-  name: 'indexAdd',
-  forward(ctx, x, index, src, dim, alpha, skip) {
-    ctx.state = { dim, alpha, skip };
-    ctx.save(index);
-    const out = clone(x, { memoryFormat: 'contiguous' });
-    if (src.numel() > 0) {
-      const plan = planIndexWrite(runtime().target, {
-        out,
-        indices: [index],
-        src,
-        dim,
-        reduce: 'add',
-        ...(alpha !== 1 && { alpha }),
-        ...(skip >= 0 && { skip }),
-        ...planLimits(),
-      });
-      runPlan('indexAdd', plan, { out, index, src });
-    }
-    return out;
-  },
-  backward(ctx, grad) {
-    const { dim, alpha, skip } = ctx.state;
-    const index = ctx.saved[0] as Tensor;
-    const rows = (): Tensor => {
-      const picked = mul(lookupOp(grad, index, dim, 'indexSelect', -1), alpha);
-      if (skip < 0) return picked;
-      const counted = to(ne(index, skip), 'float32');
-      return mul(picked, reshape(counted, [...index.shape, ...grad.shape.slice(dim + index.ndim).map(() => 1)]));
-    };
-    return [() => grad, null, rows];
-  },
-});
+const addRowsOp: (x: Tensor, index: Tensor, src: Tensor, dim: number, alpha: number, skip: number) => Tensor =
+  defineOp<
+    [Tensor, Tensor, Tensor, number, number, number],
+    Tensor,
+    { dim: number; alpha: number; skip: number }
+  >({
+    name: 'indexAdd',
+    forward(ctx, x, index, src, dim, alpha, skip) {
+      ctx.state = { dim, alpha, skip };
+      ctx.save(index);
+      const out = clone(x, { memoryFormat: 'contiguous' });
+      if (src.numel() > 0) {
+        const plan = planIndexWrite(runtime().target, {
+          out,
+          indices: [index],
+          src,
+          dim,
+          reduce: 'add',
+          ...(alpha !== 1 && { alpha }),
+          ...(skip >= 0 && { skip }),
+          ...planLimits(),
+        });
+        runPlan('indexAdd', plan, { out, index, src });
+      }
+      return out;
+    },
+    backward(ctx, grad) {
+      const { dim, alpha, skip } = ctx.state;
+      const index = ctx.saved[0] as Tensor;
+      const rows = (): Tensor => {
+        const picked = mul(lookupOp(grad, index, dim, 'indexSelect', -1), alpha);
+        if (skip < 0) return picked;
+        const counted = to(ne(index, skip), 'float32');
+        return mul(
+          picked,
+          reshape(counted, [...index.shape, ...grad.shape.slice(dim + index.ndim).map(() => 1)]),
+        );
+      };
+      return [() => grad, null, rows];
+    },
+  });
 
 /** `torch.index_select`: the entries `index` (one dim) of `dim`. */
 export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
   const d = normalizeDim('indexSelect', dim, x.ndim);
-  if (index.ndim > 1) throw new Error(`indexSelect: index must have one dim, got shape ${showShape(index.shape)}`);
+  if (index.ndim > 1)
+    throw new Error(`indexSelect: index must have one dim, got shape ${showShape(index.shape)}`);
   const source = lift(x);
-  const out = lookupOp(source, checkIndex('indexSelect', lift(index), source.shape[d] as number), d, 'indexSelect', -1);
+  const out = lookupOp(
+    source,
+    checkIndex('indexSelect', lift(index), source.shape[d] as number),
+    d,
+    'indexSelect',
+    -1,
+  );
   return x.ndim === 0 ? reshape(out, []) : out;
 }
 
 /** `torch.index_add`: `x` with `alpha * src[i]` added at entry `index[i]` of `dim`. */
-export function indexAdd(x: Tensor, dim: number, index: Tensor, src: Tensor, { alpha = 1 }: { alpha?: number } = {}): Tensor {
+export function indexAdd(
+  x: Tensor,
+  dim: number,
+  index: Tensor,
+  src: Tensor,
+  { alpha = 1 }: { alpha?: number } = {},
+): Tensor {
   const d = normalizeDim('indexAdd', dim, x.ndim);
   checkSameDtype('indexAdd', x, src);
   const expected = x.shape.map((size, i) => (i === d ? index.numel() : size));
   if (index.ndim > 1 || !sameShape(src.shape, expected)) {
-    throw new Error(`indexAdd: with ${showShape(index.shape)} indices along dim ${dim} of ${showShape(x.shape)} the source must have shape ${showShape(expected)}, got ${showShape(src.shape)}`);
+    throw new Error(
+      `indexAdd: with ${showShape(index.shape)} indices along dim ${dim} of ${showShape(x.shape)} the source must have shape ${showShape(expected)}, got ${showShape(src.shape)}`,
+    );
   }
   return addRowsOp(x, checkIndex('indexAdd', lift(index), x.shape[d] as number), src, d, alpha, -1);
 }
@@ -241,7 +326,8 @@ export interface EmbeddingOptions {
 
 /** `torch.nn.functional.embedding`: rows of `weight` [V, D] at integer `ids` [...], giving [..., D]. */
 export function embedding(ids: Tensor, weight: Tensor, { paddingIdx = null }: EmbeddingOptions = {}): Tensor {
-  if (weight.ndim !== 2) throw new Error(`embedding: weight must have shape [V, D], got ${showShape(weight.shape)}`);
+  if (weight.ndim !== 2)
+    throw new Error(`embedding: weight must have shape [V, D], got ${showShape(weight.shape)}`);
   const rows = weight.shape[0] as number;
   const skip = paddingIdx === null ? -1 : paddingIdx < 0 ? paddingIdx + rows : paddingIdx;
   return lookupOp(weight, checkIndex('embedding', ids, rows), 0, 'embedding', skip);
@@ -252,7 +338,10 @@ export function oneHot(ids: Tensor, numClasses = -1): Tensor {
   let classes = numClasses;
   if (classes < 0) {
     const values = ids.hostValues();
-    if (values === null) throw new Error('oneHot: give numClasses; these ids were made on the GPU, and their largest value is not known here');
+    if (values === null)
+      throw new Error(
+        'oneHot: give numClasses; these ids were made on the GPU, and their largest value is not known here',
+      );
     classes = values.reduce((most, value) => Math.max(most, value + 1), 0);
   }
   const index = unsqueeze(checkIndex('oneHot', ids, classes), -1);

@@ -20,7 +20,11 @@ const part = (out: Tensor, dim: number, start: number, length: number): Tensor =
     out.offset + start * (out.strides[dim] as number),
   );
 
-const catOp: (tensors: readonly Tensor[], dim: number) => Tensor = defineOp<[readonly Tensor[], number], Tensor, { dim: number; sizes: readonly number[] }>({
+const catOp: (tensors: readonly Tensor[], dim: number) => Tensor = defineOp<
+  [readonly Tensor[], number],
+  Tensor,
+  { dim: number; sizes: readonly number[] }
+>({
   name: 'cat',
   forward(ctx, tensors, dim) {
     const first = tensors[0] as Tensor;
@@ -49,30 +53,46 @@ const catOp: (tensors: readonly Tensor[], dim: number) => Tensor = defineOp<[rea
 
 /** `torch.cat`: tensors one after the other along `dim`; their other sizes must agree. dtypes are promoted. */
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
-  const given = tensors.filter((x) => !(x.ndim === 1 && x.shape[0] === 0 && tensors.some((y) => y.ndim !== 1)));
+  const given = tensors.filter(
+    (x) => !(x.ndim === 1 && x.shape[0] === 0 && tensors.some((y) => y.ndim !== 1)),
+  );
   const first = given[0];
   if (first === undefined) throw new Error('cat: expected at least one tensor');
   if (first.ndim === 0) throw new Error('cat: zero-dim tensors cannot be joined; use stack');
   const d = normalizeDim('cat', dim, first.ndim);
   for (const x of given) {
     if (x.ndim !== first.ndim || x.shape.some((size, i) => i !== d && size !== first.shape[i])) {
-      throw new Error(`cat: shapes ${given.map((t) => showShape(t.shape)).join(', ')} differ outside dim ${dim}`);
+      throw new Error(
+        `cat: shapes ${given.map((t) => showShape(t.shape)).join(', ')} differ outside dim ${dim}`,
+      );
     }
   }
   const dtype = given.map((x) => x.dtype).reduce(promoteTypes);
-  return catOp(given.map((x) => to(x, dtype)), d);
+  return catOp(
+    given.map((x) => to(x, dtype)),
+    d,
+  );
 }
 
 /** `torch.stack`: tensors of one shape along a new dim. */
-export const stack: (tensors: readonly Tensor[], dim?: number) => Tensor = defineComposite('stack', (tensors: readonly Tensor[], dim = 0): Tensor => {
-  const first = tensors[0];
-  if (first === undefined) throw new Error('stack: expected at least one tensor');
-  for (const x of tensors) {
-    if (showShape(x.shape) !== showShape(first.shape)) throw new Error(`stack: shapes ${tensors.map((t) => showShape(t.shape)).join(', ')} must all be equal`);
-  }
-  const d = normalizeDim('stack', dim, first.ndim + 1);
-  return cat(tensors.map((x) => unsqueeze(x, d)), d);
-});
+export const stack: (tensors: readonly Tensor[], dim?: number) => Tensor = defineComposite(
+  'stack',
+  (tensors: readonly Tensor[], dim = 0): Tensor => {
+    const first = tensors[0];
+    if (first === undefined) throw new Error('stack: expected at least one tensor');
+    for (const x of tensors) {
+      if (showShape(x.shape) !== showShape(first.shape))
+        throw new Error(
+          `stack: shapes ${tensors.map((t) => showShape(t.shape)).join(', ')} must all be equal`,
+        );
+    }
+    const d = normalizeDim('stack', dim, first.ndim + 1);
+    return cat(
+      tensors.map((x) => unsqueeze(x, d)),
+      d,
+    );
+  },
+);
 
 export type PadMode = 'constant' | 'reflect' | 'replicate' | 'circular';
 
@@ -96,7 +116,12 @@ const padOp: (x: Tensor, low: readonly number[], high: readonly number[], value:
   forward(ctx, x, low, high, value) {
     ctx.state = { low, shape: x.shape };
     const shape = x.shape.map((size, i) => size + (low[i] as number) + (high[i] as number));
-    const out = Tensor.empty(shape, x.dtype, 'pad', isChannelsLast(x.shape, x.strides) ? channelsLastStrides(shape) : undefined);
+    const out = Tensor.empty(
+      shape,
+      x.dtype,
+      'pad',
+      isChannelsLast(x.shape, x.strides) ? channelsLastStrides(shape) : undefined,
+    );
     if (out.numel() > 0) fillInto(out, value, false);
     let inside = out;
     shape.forEach((_, i) => (inside = part(inside, i, low[i] as number, x.shape[i] as number)));
@@ -128,7 +153,9 @@ export const pad: (x: Tensor, amounts: readonly number[], options?: PadOptions) 
   'pad',
   (x: Tensor, amounts: readonly number[], { mode = 'constant', value = 0 }: PadOptions = {}): Tensor => {
     if (amounts.length % 2 !== 0 || amounts.length / 2 > x.ndim || !amounts.every(Number.isInteger)) {
-      throw new Error(`pad: expected pairs of integers for at most ${x.ndim} dims of shape ${showShape(x.shape)}, got [${amounts.join(', ')}]`);
+      throw new Error(
+        `pad: expected pairs of integers for at most ${x.ndim} dims of shape ${showShape(x.shape)}, got [${amounts.join(', ')}]`,
+      );
     }
     const low = x.shape.map(() => 0);
     const high = x.shape.map(() => 0);
@@ -138,9 +165,13 @@ export const pad: (x: Tensor, amounts: readonly number[], options?: PadOptions) 
     }
     x.shape.forEach((size, i) => {
       const [a, b] = [low[i] as number, high[i] as number];
-      if (size + a + b < 0) throw new Error(`pad: [${amounts.join(', ')}] crops more than shape ${showShape(x.shape)} has`);
+      if (size + a + b < 0)
+        throw new Error(`pad: [${amounts.join(', ')}] crops more than shape ${showShape(x.shape)} has`);
       const most = mode === 'reflect' ? size - 1 : mode === 'circular' ? size : Infinity;
-      if (mode !== 'constant' && (Math.max(a, b) > most || size === 0)) throw new Error(`pad: mode '${mode}' cannot pad dim ${i} of shape ${showShape(x.shape)} by ${a} and ${b}`);
+      if (mode !== 'constant' && (Math.max(a, b) > most || size === 0))
+        throw new Error(
+          `pad: mode '${mode}' cannot pad dim ${i} of shape ${showShape(x.shape)} by ${a} and ${b}`,
+        );
     });
     // Negative amounts crop first.
     let out = x;
@@ -151,10 +182,14 @@ export const pad: (x: Tensor, amounts: readonly number[], options?: PadOptions) 
     const before = low.map((a) => Math.max(0, a));
     const after = high.map((b) => Math.max(0, b));
     if (mode === 'constant') return padOp(out, before, after, value);
-    if (!['reflect', 'replicate', 'circular'].includes(mode)) throw new Error(`pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got '${String(mode)}'`);
+    if (!['reflect', 'replicate', 'circular'].includes(mode))
+      throw new Error(
+        `pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got '${String(mode)}'`,
+      );
     before.forEach((a, i) => {
       const b = after[i] as number;
-      if (a > 0 || b > 0) out = indexSelect(out, i, indices(sourceIndices(mode, out.shape[i] as number, a, b)));
+      if (a > 0 || b > 0)
+        out = indexSelect(out, i, indices(sourceIndices(mode, out.shape[i] as number, a, b)));
     });
     return out === x ? clone(x) : out;
   },
@@ -163,19 +198,28 @@ export const pad: (x: Tensor, amounts: readonly number[], options?: PadOptions) 
 const indices = (list: readonly number[]): Tensor => Tensor.fromHost(list, [list.length], 'int32');
 
 /** `torch.flip`: reverses the order along `dims` (a copy). */
-export const flip: (x: Tensor, dims: number | readonly number[]) => Tensor = defineComposite('flip', (x: Tensor, dims: number | readonly number[]): Tensor => {
-  const list = (typeof dims === 'number' ? [dims] : dims).map((d) => normalizeDim('flip', d, x.ndim));
-  if (new Set(list).size !== list.length) throw new Error(`flip: a dim appears twice in ${showShape(list)}`);
-  let out = x;
-  for (const d of list) {
-    const size = out.shape[d];
-    if (size !== undefined && size > 0) out = indexSelect(out, d, indices(Array.from({ length: size }, (_, i) => size - 1 - i)));
-  }
-  return out === x ? clone(x) : out;
-});
+export const flip: (x: Tensor, dims: number | readonly number[]) => Tensor = defineComposite(
+  'flip',
+  (x: Tensor, dims: number | readonly number[]): Tensor => {
+    const list = (typeof dims === 'number' ? [dims] : dims).map((d) => normalizeDim('flip', d, x.ndim));
+    if (new Set(list).size !== list.length)
+      throw new Error(`flip: a dim appears twice in ${showShape(list)}`);
+    let out = x;
+    for (const d of list) {
+      const size = out.shape[d];
+      if (size !== undefined && size > 0)
+        out = indexSelect(out, d, indices(Array.from({ length: size }, (_, i) => size - 1 - i)));
+    }
+    return out === x ? clone(x) : out;
+  },
+);
 
 /** `torch.roll`: shifts along `dims`, what falls off one end coming in at the other; without dims over the flattened tensor. */
-export const roll: (x: Tensor, shifts: number | readonly number[], dims?: number | readonly number[]) => Tensor = defineComposite(
+export const roll: (
+  x: Tensor,
+  shifts: number | readonly number[],
+  dims?: number | readonly number[],
+) => Tensor = defineComposite(
   'roll',
   (x: Tensor, shifts: number | readonly number[], dims?: number | readonly number[]): Tensor => {
     const by = typeof shifts === 'number' ? [shifts] : shifts;
@@ -204,12 +248,17 @@ export const repeat: (x: Tensor, ...counts: number[] | [readonly number[]]) => T
     const counts = (Array.isArray(args[0]) ? args[0] : args) as readonly number[];
     const lead = counts.length - x.ndim;
     if (lead < 0 || !counts.every((n) => Number.isInteger(n) && n >= 0)) {
-      throw new Error(`repeat: expected at least ${x.ndim} counts of 0 or more for shape ${showShape(x.shape)}, got [${counts.join(', ')}]`);
+      throw new Error(
+        `repeat: expected at least ${x.ndim} counts of 0 or more for shape ${showShape(x.shape)}, got [${counts.join(', ')}]`,
+      );
     }
     const shape = [...new Array<number>(lead).fill(1), ...x.shape];
     const apart = shape.flatMap((size) => [1, size]);
     const wide = shape.flatMap((size, i) => [counts[i] as number, size]);
-    const out = reshape(expand(reshape(x, apart), wide), shape.map((size, i) => size * (counts[i] as number)));
+    const out = reshape(
+      expand(reshape(x, apart), wide),
+      shape.map((size, i) => size * (counts[i] as number)),
+    );
     return out.storage === x.storage ? clone(out) : out;
   },
 );
@@ -223,7 +272,8 @@ export function tile(x: Tensor, counts: readonly number[]): Tensor {
 export const repeatInterleave: (x: Tensor, repeats: number, dim?: number | null) => Tensor = defineComposite(
   'repeatInterleave',
   (x: Tensor, repeats: number, dim: number | null = null): Tensor => {
-    if (!Number.isInteger(repeats) || repeats < 0) throw new Error(`repeatInterleave: repeats must be an integer of 0 or more, got ${repeats}`);
+    if (!Number.isInteger(repeats) || repeats < 0)
+      throw new Error(`repeatInterleave: repeats must be an integer of 0 or more, got ${repeats}`);
     const source = dim === null ? reshape(x, [-1]) : x;
     const d = normalizeDim('repeatInterleave', dim ?? 0, source.ndim);
     const wide = [...source.shape.slice(0, d + 1), repeats, ...source.shape.slice(d + 1)];
@@ -235,7 +285,8 @@ export const repeatInterleave: (x: Tensor, repeats: number, dim?: number | null)
 
 const triangle = (op: string, lower: boolean): ((x: Tensor, diagonal?: number) => Tensor) =>
   defineComposite(op, (x: Tensor, diagonal = 0): Tensor => {
-    if (x.ndim < 2) throw new Error(`${op}: expected a matrix or a batch of them, got shape ${showShape(x.shape)}`);
+    if (x.ndim < 2)
+      throw new Error(`${op}: expected a matrix or a batch of them, got shape ${showShape(x.shape)}`);
     const rows = unsqueeze(add(arange(x.shape[x.ndim - 2] as number), diagonal), 1);
     const columns = arange(x.shape[x.ndim - 1] as number);
     return where(lower ? le(columns, rows) : ge(columns, rows), x, 0);
@@ -253,11 +304,20 @@ export const unfold: (x: Tensor, dim: number, size: number, step: number) => Ten
     const d = normalizeDim('unfold', dim, x.ndim);
     const length = x.shape[d] ?? 1;
     if (!(Number.isInteger(size) && size >= 0 && size <= length && Number.isInteger(step) && step > 0)) {
-      throw new Error(`unfold: windows of ${size} with step ${step} do not fit dim ${dim} of shape ${showShape(x.shape)}`);
+      throw new Error(
+        `unfold: windows of ${size} with step ${step} do not fit dim ${dim} of shape ${showShape(x.shape)}`,
+      );
     }
     const count = Math.floor((length - size) / step) + 1;
-    const windows = indices(Array.from({ length: count * size }, (_, i) => Math.floor(i / size) * step + (i % size)));
-    const picked = reshape(indexSelect(x, d, windows), [...x.shape.slice(0, d), count, size, ...x.shape.slice(d + 1)]);
+    const windows = indices(
+      Array.from({ length: count * size }, (_, i) => Math.floor(i / size) * step + (i % size)),
+    );
+    const picked = reshape(indexSelect(x, d, windows), [
+      ...x.shape.slice(0, d),
+      count,
+      size,
+      ...x.shape.slice(d + 1),
+    ]);
     return movedim(picked, d + 1, -1);
   },
 );

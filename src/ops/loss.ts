@@ -3,7 +3,8 @@ import { e, type Expr } from '../kernels/expr.js';
 import { sameShape, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { clamp, div, mul, sub, add } from './pointwise.js';
-import { mean, norm, sum } from './reduce.js';
+import { mean, sum } from './reduce.js';
+import { norm } from './statistics.js';
 import { rowFunction, type Operand, type PointwiseFn, type Row } from './row.js';
 import { checkReduction, type Reduction } from './softmax.js';
 

@@ -6,7 +6,7 @@ import { broadcastShapes, numel, sameShape, showShape } from '../tensor/shape.js
 import { Tensor } from '../tensor/tensor.js';
 import { clone, fillInto } from './copy.js';
 import { add, mul } from './pointwise.js';
-import { sumDims } from './reduce.js';
+import { sumDims } from './sum-to.js';
 import { elemOf, planLimits, rowMajor, runPlan } from './run-plan.js';
 import { expand, reshape, squeeze, transpose, unsqueeze } from './view.js';
 
@@ -22,8 +22,10 @@ function layoutOf(x: Tensor): MatrixLayout {
   const [b, r, c] = x.shape as [number, number, number];
   const [sb, sr, sc] = x.strides as [number, number, number];
   const batch = b === 1 ? 0 : sb;
-  if ((sc === 1 || c === 1) && (sr >= c || r === 1)) return { tensor: x, transposed: false, ld: r === 1 ? Math.max(c, 1) : sr, batch };
-  if ((sr === 1 || r === 1) && (sc >= r || c === 1)) return { tensor: x, transposed: true, ld: c === 1 ? Math.max(r, 1) : sc, batch };
+  if ((sc === 1 || c === 1) && (sr >= c || r === 1))
+    return { tensor: x, transposed: false, ld: r === 1 ? Math.max(c, 1) : sr, batch };
+  if ((sr === 1 || r === 1) && (sc >= r || c === 1))
+    return { tensor: x, transposed: true, ld: c === 1 ? Math.max(r, 1) : sc, batch };
   const dense = clone(x, { memoryFormat: 'contiguous' });
   return { tensor: dense, transposed: false, ld: c, batch: b === 1 ? 0 : r * c };
 }
@@ -82,36 +84,56 @@ function matrixProduct(a: Tensor, b: Tensor): Tensor {
   const spread = (x: Tensor, rows: number, columns: number): Tensor => {
     const shared = x.ndim === 2 || numel(x.shape.slice(0, -2)) === 1;
     if (shared) return expand(reshape(x, [1, rows, columns]), [size, rows, columns]);
-    return reshape(sameShape(x.shape.slice(0, -2), batch) ? x : expand(x, [...batch, rows, columns]), [size, rows, columns]);
+    return reshape(sameShape(x.shape.slice(0, -2), batch) ? x : expand(x, [...batch, rows, columns]), [
+      size,
+      rows,
+      columns,
+    ]);
   };
   return reshape(bmmOp(spread(a, m, k), spread(b, k, n)), [...batch, m, n]);
 }
 
 function clash(op: string, a: Tensor, b: Tensor, why: string): Error {
-  return new Error(`${op}: shapes ${showShape(a.shape)} and ${showShape(b.shape)} cannot be multiplied: ${why}`);
+  return new Error(
+    `${op}: shapes ${showShape(a.shape)} and ${showShape(b.shape)} cannot be multiplied: ${why}`,
+  );
 }
 
 /** `torch.matmul` in all its forms: dot product, matrix-vector, matrix-matrix, and batches that broadcast. */
-export const matmul: (a: Tensor, b: Tensor) => Tensor = defineComposite('matmul', (a: Tensor, b: Tensor): Tensor => {
-  if (a.ndim === 0 || b.ndim === 0) throw clash('matmul', a, b, 'both need at least one dim; use mul for scalars');
-  if (a.dtype !== b.dtype) throw new Error(`matmul: dtypes ${a.dtype} and ${b.dtype} differ (both would fit ${promoteTypes(a.dtype, b.dtype)}); convert one with .to()`);
-  const inner = b.ndim === 1 ? 0 : b.ndim - 2;
-  if (a.shape[a.ndim - 1] !== b.shape[inner]) {
-    throw clash('matmul', a, b, `the last dim of the first (${a.shape[a.ndim - 1]}) must equal dim ${inner} of the second (${b.shape[inner]})`);
-  }
-  const left = a.ndim === 1 ? unsqueeze(a, 0) : a;
-  const right = b.ndim === 1 ? unsqueeze(b, 1) : b;
-  let out = matrixProduct(left, right);
-  if (b.ndim === 1) out = squeeze(out, -1);
-  if (a.ndim === 1) out = squeeze(out, b.ndim === 1 ? -1 : -2);
-  return out;
-});
+export const matmul: (a: Tensor, b: Tensor) => Tensor = defineComposite(
+  'matmul',
+  (a: Tensor, b: Tensor): Tensor => {
+    if (a.ndim === 0 || b.ndim === 0)
+      throw clash('matmul', a, b, 'both need at least one dim; use mul for scalars');
+    if (a.dtype !== b.dtype)
+      throw new Error(
+        `matmul: dtypes ${a.dtype} and ${b.dtype} differ (both would fit ${promoteTypes(a.dtype, b.dtype)}); convert one with .to()`,
+      );
+    const inner = b.ndim === 1 ? 0 : b.ndim - 2;
+    if (a.shape[a.ndim - 1] !== b.shape[inner]) {
+      throw clash(
+        'matmul',
+        a,
+        b,
+        `the last dim of the first (${a.shape[a.ndim - 1]}) must equal dim ${inner} of the second (${b.shape[inner]})`,
+      );
+    }
+    const left = a.ndim === 1 ? unsqueeze(a, 0) : a;
+    const right = b.ndim === 1 ? unsqueeze(b, 1) : b;
+    let out = matrixProduct(left, right);
+    if (b.ndim === 1) out = squeeze(out, -1);
+    if (a.ndim === 1) out = squeeze(out, b.ndim === 1 ? -1 : -2);
+    return out;
+  },
+);
 
-const fixedRank = (op: string, rank: number) => (a: Tensor, b: Tensor): Tensor => {
-  if (a.ndim !== rank || b.ndim !== rank) throw clash(op, a, b, `both must have ${rank} dims; use matmul`);
-  if (rank === 3 && a.shape[0] !== b.shape[0]) throw clash(op, a, b, 'the batch sizes differ');
-  return matmul(a, b);
-};
+const fixedRank =
+  (op: string, rank: number) =>
+  (a: Tensor, b: Tensor): Tensor => {
+    if (a.ndim !== rank || b.ndim !== rank) throw clash(op, a, b, `both must have ${rank} dims; use matmul`);
+    if (rank === 3 && a.shape[0] !== b.shape[0]) throw clash(op, a, b, 'the batch sizes differ');
+    return matmul(a, b);
+  };
 
 /** `torch.mm`: [M, K] x [K, N]. */
 export const mm: (a: Tensor, b: Tensor) => Tensor = fixedRank('mm', 2);
@@ -152,7 +174,10 @@ export const addmm: (x: Tensor, a: Tensor, b: Tensor, options?: AddmmOptions) =>
 );
 
 /** [M, K] with W [N, K] and b [N]. */
-const linearOp: (x: Tensor, w: Tensor, b: Tensor | null) => Tensor = defineOp<[Tensor, Tensor, Tensor | null], Tensor>({
+const linearOp: (x: Tensor, w: Tensor, b: Tensor | null) => Tensor = defineOp<
+  [Tensor, Tensor, Tensor | null],
+  Tensor
+>({
   name: 'linear',
   forward(ctx, x, w, b) {
     ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? w : null);
@@ -200,11 +225,15 @@ export const linear: (x: Tensor, w: Tensor, b?: Tensor | null) => Tensor = defin
       );
     }
     if (b !== null && !(b.ndim === 1 && b.shape[0] === w.shape[0])) {
-      throw new Error(`linear: bias ${showShape(b.shape)} does not fit the ${w.shape[0]} outputs of weight ${showShape(w.shape)}`);
+      throw new Error(
+        `linear: bias ${showShape(b.shape)} does not fit the ${w.shape[0]} outputs of weight ${showShape(w.shape)}`,
+      );
     }
     elemOf('linear', x.dtype);
     if (w.dtype !== x.dtype || (b !== null && b.dtype !== x.dtype)) {
-      throw new Error(`linear: input is ${x.dtype}, weight ${w.dtype}${b ? `, bias ${b.dtype}` : ''}; convert with .to()`);
+      throw new Error(
+        `linear: input is ${x.dtype}, weight ${w.dtype}${b ? `, bias ${b.dtype}` : ''}; convert with .to()`,
+      );
     }
     const lead = x.shape.slice(0, -1);
     if (x.ndim === 2) return linearOp(x, w, b);

@@ -8,7 +8,8 @@ import { launchPointwise, type Pointwise } from './apply.js';
 import { to } from './copy.js';
 import { add, clamp, div, mul, rsqrt, sub } from './pointwise.js';
 import { runReduce } from './reduce-core.js';
-import { mean, norm } from './reduce.js';
+import { mean } from './reduce.js';
+import { norm } from './statistics.js';
 import { sumTo } from './sum-to.js';
 import { reshape } from './view.js';
 

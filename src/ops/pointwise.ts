@@ -14,11 +14,25 @@ export type Binary = (x: Tensor, other: Operand) => Tensor;
 
 type Options = Pick<Row, 'grad' | 'bakes' | 'refuse'>;
 
-const unary = (name: string, kind: Row['kind'], expr: (x: Expr) => Expr, options: Options = {}): Row => ({ name, kind, expr, ...options });
-const binary = (name: string, kind: Row['kind'], expr: (x: Expr, y: Expr) => Expr, options: Options = {}): Row => ({ name, kind, expr, ...options });
+const unary = (name: string, kind: Row['kind'], expr: (x: Expr) => Expr, options: Options = {}): Row => ({
+  name,
+  kind,
+  expr,
+  ...options,
+});
+const binary = (
+  name: string,
+  kind: Row['kind'],
+  expr: (x: Expr, y: Expr) => Expr,
+  options: Options = {},
+): Row => ({ name, kind, expr, ...options });
 
-const notBool = (name: string) => (dtype: string): string | null =>
-  dtype === 'bool' ? `bool is not supported for ${name}; use logicalNot/logicalXor, or convert with .to('int32')` : null;
+const notBool =
+  (name: string) =>
+  (dtype: string): string | null =>
+    dtype === 'bool'
+      ? `bool is not supported for ${name}; use logicalNot/logicalXor, or convert with .to('int32')`
+      : null;
 
 /** 0, ±0.5, ±1, ±2, 3, 4: the exponents that people write and that need no logarithm. */
 const commonExponents = new Set([0, 0.5, -0.5, 1, -1, 2, -2, 3, 4]);
@@ -32,11 +46,17 @@ const divRow = binary('div', 'float', (x, y) => e.div(x, y), {
   grad: (g, y, _, b) => [e.div(g, b), e.neg(e.div(e.mul(g, y), b))],
 });
 const floorDivRow = binary('div', 'promote', (x, y) => e.floorDiv(x, y));
-const truncDivRow = binary('div', 'promote', (x, y) => (x.type === 'f32' ? e.trunc(e.div(x, y)) : e.div(x, y)));
+const truncDivRow = binary('div', 'promote', (x, y) =>
+  x.type === 'f32' ? e.trunc(e.div(x, y)) : e.div(x, y),
+);
 const powRow = binary('pow', 'promote', (x, y) => e.pow(x, y), {
   bakes: (position, value) => position === 1 && commonExponents.has(value),
 });
-const alphaRow: Row = { name: 'add', kind: 'promote', expr: (x: Expr, y: Expr, alpha: Expr) => e.add(x, e.mul(y, alpha)) };
+const alphaRow: Row = {
+  name: 'add',
+  kind: 'promote',
+  expr: (x: Expr, y: Expr, alpha: Expr) => e.add(x, e.mul(y, alpha)),
+};
 
 export interface AlphaOptions {
   /** Multiplier of `other`. */
@@ -59,7 +79,11 @@ export function sub(x: Tensor, other: Operand, { alpha = 1 }: AlphaOptions = {})
 }
 
 /** `torch.rsub`: `other - x`. */
-export const rsub: Binary = rowFunction({ ...subRow, name: 'rsub', expr: (x: Expr, y: Expr) => e.sub(y, x) }) as Binary;
+export const rsub: Binary = rowFunction({
+  ...subRow,
+  name: 'rsub',
+  expr: (x: Expr, y: Expr) => e.sub(y, x),
+}) as Binary;
 
 /** `torch.mul`. */
 export const mul: Binary = rowFunction(mulRow) as Binary;
@@ -91,13 +115,19 @@ export const pow: Binary = rowFunction(powRow) as Binary;
 export const fmod: Binary = rowFunction(binary('fmod', 'promote', (x, y) => e.fmod(x, y))) as Binary;
 
 /** `torch.remainder`: the remainder with the sign of the divisor. */
-export const remainder: Binary = rowFunction(binary('remainder', 'promote', (x, y) => e.remainder(x, y))) as Binary;
+export const remainder: Binary = rowFunction(
+  binary('remainder', 'promote', (x, y) => e.remainder(x, y)),
+) as Binary;
 
 /** `torch.maximum`; NaN wins, ties share the gradient. */
-export const maximum: Binary = rowFunction(binary('maximum', 'promote', (x, y) => (x.type === 'bool' ? e.or(x, y) : e.maximum(x, y)))) as Binary;
+export const maximum: Binary = rowFunction(
+  binary('maximum', 'promote', (x, y) => (x.type === 'bool' ? e.or(x, y) : e.maximum(x, y))),
+) as Binary;
 
 /** `torch.minimum`; NaN wins, ties share the gradient. */
-export const minimum: Binary = rowFunction(binary('minimum', 'promote', (x, y) => (x.type === 'bool' ? e.and(x, y) : e.minimum(x, y)))) as Binary;
+export const minimum: Binary = rowFunction(
+  binary('minimum', 'promote', (x, y) => (x.type === 'bool' ? e.and(x, y) : e.minimum(x, y))),
+) as Binary;
 
 /** `torch.xlogy`: `x * log(y)`, and 0 where x is 0 (unless y is NaN). */
 export const xlogy: Binary = rowFunction(
@@ -113,7 +143,12 @@ export const logaddexp: Binary = rowFunction(
     'logaddexp',
     'float',
     // Equal operands apart: the difference of two infinities is NaN.
-    (x, y) => e.select(e.eq(x, y), e.add(x, Math.LN2), e.add(e.maximum(x, y), e.log1p(e.exp(e.neg(e.abs(e.sub(x, y))))))),
+    (x, y) =>
+      e.select(
+        e.eq(x, y),
+        e.add(x, Math.LN2),
+        e.add(e.maximum(x, y), e.log1p(e.exp(e.neg(e.abs(e.sub(x, y)))))),
+      ),
     { grad: (g, _, x, y) => [e.mul(g, e.sigmoid(e.sub(x, y))), e.mul(g, e.sigmoid(e.sub(y, x)))] },
   ),
 ) as Binary;
@@ -125,7 +160,11 @@ export const hypot: Binary = rowFunction(
   }),
 ) as Binary;
 
-const lerpRow: Row = { name: 'lerp', kind: 'promote', expr: (x: Expr, y: Expr, w: Expr) => e.add(x, e.mul(w, e.sub(y, x))) };
+const lerpRow: Row = {
+  name: 'lerp',
+  kind: 'promote',
+  expr: (x: Expr, y: Expr, w: Expr) => e.add(x, e.mul(w, e.sub(y, x))),
+};
 const lerpFn = rowFunction(lerpRow);
 
 /** `torch.lerp`: `x + weight * (end - x)`. */
@@ -137,8 +176,16 @@ export interface ValueOptions {
   value?: number;
 }
 
-const addcmulRow: Row = { name: 'addcmul', kind: 'promote', expr: (x: Expr, a: Expr, b: Expr, v: Expr) => e.add(x, e.mul(v, e.mul(a, b))) };
-const addcdivRow: Row = { name: 'addcdiv', kind: 'promote', expr: (x: Expr, a: Expr, b: Expr, v: Expr) => e.add(x, e.mul(v, e.div(a, b))) };
+const addcmulRow: Row = {
+  name: 'addcmul',
+  kind: 'promote',
+  expr: (x: Expr, a: Expr, b: Expr, v: Expr) => e.add(x, e.mul(v, e.mul(a, b))),
+};
+const addcdivRow: Row = {
+  name: 'addcdiv',
+  kind: 'promote',
+  expr: (x: Expr, a: Expr, b: Expr, v: Expr) => e.add(x, e.mul(v, e.div(a, b))),
+};
 const addcmulFn = rowFunction(addcmulRow);
 const addcdivFn = rowFunction(addcdivRow);
 
@@ -171,11 +218,23 @@ export const sign: Unary = sameUnary('sign', (x) => (x.type === 'bool' ? x : e.s
 /** `torch.square`. */
 export const square: Unary = sameUnary('square', (x) => e.mul(x, x));
 /** `torch.exp`. */
-export const exp: Unary = floatUnary('exp', (x) => e.exp(x), (g, y) => [e.mul(g, y)]);
+export const exp: Unary = floatUnary(
+  'exp',
+  (x) => e.exp(x),
+  (g, y) => [e.mul(g, y)],
+);
 /** `torch.exp2`: `2 ** x`. */
-export const exp2: Unary = floatUnary('exp2', (x) => e.exp(e.mul(x, Math.LN2)), (g, y) => [e.mul(e.mul(g, y), Math.LN2)]);
+export const exp2: Unary = floatUnary(
+  'exp2',
+  (x) => e.exp(e.mul(x, Math.LN2)),
+  (g, y) => [e.mul(e.mul(g, y), Math.LN2)],
+);
 /** `torch.expm1`. */
-export const expm1: Unary = floatUnary('expm1', (x) => e.expm1(x), (g, y) => [e.mul(g, e.add(y, 1))]);
+export const expm1: Unary = floatUnary(
+  'expm1',
+  (x) => e.expm1(x),
+  (g, y) => [e.mul(g, e.add(y, 1))],
+);
 /** `torch.log`. */
 export const log: Unary = floatUnary('log', (x) => e.log(x));
 /** `torch.log1p`. */
@@ -185,17 +244,33 @@ export const log2: Unary = floatUnary('log2', (x) => e.log2(x));
 /** `torch.log10`. */
 export const log10: Unary = floatUnary('log10', (x) => e.mul(e.log(x), Math.LOG10E));
 /** `torch.sqrt`. */
-export const sqrt: Unary = floatUnary('sqrt', (x) => e.sqrt(x), (g, y) => [e.div(g, e.mul(y, 2))]);
+export const sqrt: Unary = floatUnary(
+  'sqrt',
+  (x) => e.sqrt(x),
+  (g, y) => [e.div(g, e.mul(y, 2))],
+);
 /** `torch.rsqrt`. */
-export const rsqrt: Unary = floatUnary('rsqrt', (x) => e.rsqrt(x), (g, y) => [e.mul(e.mul(g, -0.5), e.mul(y, e.mul(y, y)))]);
+export const rsqrt: Unary = floatUnary(
+  'rsqrt',
+  (x) => e.rsqrt(x),
+  (g, y) => [e.mul(e.mul(g, -0.5), e.mul(y, e.mul(y, y)))],
+);
 /** `torch.reciprocal`. */
-export const reciprocal: Unary = floatUnary('reciprocal', (x) => e.reciprocal(x), (g, y) => [e.neg(e.mul(g, e.mul(y, y)))]);
+export const reciprocal: Unary = floatUnary(
+  'reciprocal',
+  (x) => e.reciprocal(x),
+  (g, y) => [e.neg(e.mul(g, e.mul(y, y)))],
+);
 /** `torch.sin`. */
 export const sin: Unary = floatUnary('sin', (x) => e.sin(x));
 /** `torch.cos`. */
 export const cos: Unary = floatUnary('cos', (x) => e.cos(x));
 /** `torch.tan`. */
-export const tan: Unary = floatUnary('tan', (x) => e.tan(x), (g, y) => [e.mul(g, e.add(e.mul(y, y), 1))]);
+export const tan: Unary = floatUnary(
+  'tan',
+  (x) => e.tan(x),
+  (g, y) => [e.mul(g, e.add(e.mul(y, y), 1))],
+);
 /** `torch.asin`. */
 export const asin: Unary = floatUnary('asin', (x) => e.asin(x));
 /** `torch.acos`. */
@@ -219,9 +294,17 @@ export const erfc: Unary = floatUnary('erfc', (x) => e.sub(1, e.erf(x)));
 /** `torch.erfinv`. */
 export const erfinv: Unary = floatUnary('erfinv', (x) => e.erfinv(x));
 /** `torch.tanh`. */
-export const tanh: Unary = floatUnary('tanh', (x) => e.tanh(x), (g, y) => [e.mul(g, e.sub(1, e.mul(y, y)))]);
+export const tanh: Unary = floatUnary(
+  'tanh',
+  (x) => e.tanh(x),
+  (g, y) => [e.mul(g, e.sub(1, e.mul(y, y)))],
+);
 /** `torch.sigmoid`. */
-export const sigmoid: Unary = floatUnary('sigmoid', (x) => e.sigmoid(x), (g, y) => [e.mul(g, e.mul(y, e.sub(1, y)))]);
+export const sigmoid: Unary = floatUnary(
+  'sigmoid',
+  (x) => e.sigmoid(x),
+  (g, y) => [e.mul(g, e.mul(y, e.sub(1, y)))],
+);
 /** `torch.floor`. */
 export const floor: Unary = stepUnary('floor', (x) => e.floor(x));
 /** `torch.ceil`. */
@@ -231,7 +314,11 @@ export const round: Unary = stepUnary('round', (x) => e.round(x));
 /** `torch.trunc`. */
 export const trunc: Unary = stepUnary('trunc', (x) => e.trunc(x));
 /** `torch.frac`: `x - trunc(x)`. */
-export const frac: Unary = floatUnary('frac', (x) => e.sub(x, e.trunc(x)), (g) => [g]);
+export const frac: Unary = floatUnary(
+  'frac',
+  (x) => e.sub(x, e.trunc(x)),
+  (g) => [g],
+);
 
 export interface LogitOptions {
   /** Where given, x is clamped to `[eps, 1 - eps]` first. */
@@ -259,7 +346,11 @@ const nanToNumFn = rowFunction({
   name: 'nanToNum',
   kind: 'float',
   expr: (x: Expr, nan: Expr, posinf: Expr, neginf: Expr) =>
-    e.select(e.isNan(x), nan, e.select(e.gt(x, largestFloat), posinf, e.select(e.lt(x, -largestFloat), neginf, x))),
+    e.select(
+      e.isNan(x),
+      nan,
+      e.select(e.gt(x, largestFloat), posinf, e.select(e.lt(x, -largestFloat), neginf, x)),
+    ),
   grad: (g, _, x) => [e.select(e.le(e.abs(x), largestFloat), g, 0)],
 });
 
@@ -346,16 +437,25 @@ export const pow_: Binary = inPlaceFunction(powRow) as Binary;
 /** `torch.Tensor.neg_`. */
 export const neg_: Unary = inPlaceFunction(unary('neg', 'promote', (x) => e.neg(x))) as Unary;
 /** `torch.Tensor.exp_`. */
-export const exp_: Unary = inPlaceFunction(unary('exp', 'float', (x) => e.exp(x), { grad: (g, y) => [e.mul(g, y)] })) as Unary;
+export const exp_: Unary = inPlaceFunction(
+  unary('exp', 'float', (x) => e.exp(x), { grad: (g, y) => [e.mul(g, y)] }),
+) as Unary;
 /** `torch.Tensor.sigmoid_`. */
-export const sigmoid_: Unary = inPlaceFunction(unary('sigmoid', 'float', (x) => e.sigmoid(x), { grad: (g, y) => [e.mul(g, e.mul(y, e.sub(1, y)))] })) as Unary;
+export const sigmoid_: Unary = inPlaceFunction(
+  unary('sigmoid', 'float', (x) => e.sigmoid(x), { grad: (g, y) => [e.mul(g, e.mul(y, e.sub(1, y)))] }),
+) as Unary;
 /** `torch.Tensor.tanh_`. */
-export const tanh_: Unary = inPlaceFunction(unary('tanh', 'float', (x) => e.tanh(x), { grad: (g, y) => [e.mul(g, e.sub(1, e.mul(y, y)))] })) as Unary;
+export const tanh_: Unary = inPlaceFunction(
+  unary('tanh', 'float', (x) => e.tanh(x), { grad: (g, y) => [e.mul(g, e.sub(1, e.mul(y, y)))] }),
+) as Unary;
 /** `torch.Tensor.sqrt_`. */
-export const sqrt_: Unary = inPlaceFunction(unary('sqrt', 'float', (x) => e.sqrt(x), { grad: (g, y) => [e.div(g, e.mul(y, 2))] })) as Unary;
+export const sqrt_: Unary = inPlaceFunction(
+  unary('sqrt', 'float', (x) => e.sqrt(x), { grad: (g, y) => [e.div(g, e.mul(y, 2))] }),
+) as Unary;
 /** `torch.Tensor.relu_`. */
-export const relu_: Unary = inPlaceFunction(unary('relu', 'promote', (x) => e.relu(x), { grad: (g, y) => [e.select(e.gt(y, 0), g, 0)] })) as Unary;
-
+export const relu_: Unary = inPlaceFunction(
+  unary('relu', 'promote', (x) => e.relu(x), { grad: (g, y) => [e.select(e.gt(y, 0), g, 0)] }),
+) as Unary;
 
 const addcmulInto = inPlaceFunction(addcmulRow);
 const addcdivInto = inPlaceFunction(addcdivRow);

@@ -6,10 +6,13 @@ import type { DType } from '../tensor/dtype.js';
 import { isDense, isChannelsLast, stridesLike } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { runPlan } from './run-plan.js';
+import { expand, reshape } from './view.js';
 
 /** @internal Shape of a reduction's result. */
 export function reducedShape(shape: readonly number[], dims: readonly number[], keepdim: boolean): number[] {
-  return keepdim ? shape.map((size, i) => (dims.includes(i) ? 1 : size)) : shape.filter((_, i) => !dims.includes(i));
+  return keepdim
+    ? shape.map((size, i) => (dims.includes(i) ? 1 : size))
+    : shape.filter((_, i) => !dims.includes(i));
 }
 
 export interface ReduceCall {
@@ -30,7 +33,10 @@ export function runReduce(call: ReduceCall): Tensor[] {
   const x = inputs[0] as Tensor;
   const shape = reducedShape(x.shape, dims, keepdim);
   // A kept batch and channel dim stay where they were in memory.
-  const strides = keepdim && isChannelsLast(x.shape, x.strides) && isDense(x.shape, x.strides) ? stridesLike(shape, x.shape, x.strides) : undefined;
+  const strides =
+    keepdim && isChannelsLast(x.shape, x.strides) && isDense(x.shape, x.strides)
+      ? stridesLike(shape, x.shape, x.strides)
+      : undefined;
   const outputs = dtypes.map((dtype) => Tensor.empty(shape, dtype, name, strides));
   if ((outputs[0] as Tensor).numel() === 0) return outputs;
   const rt = runtime();
@@ -61,3 +67,40 @@ export function loaded(dtype: DType): Expr {
   const x = input(0, dtypeInfo[dtype].compute);
   return dtype === 'bool' || dtype === 'uint8' ? e.cast(x, 'i32') : x;
 }
+
+export type Dims = number | readonly number[] | null;
+
+export interface KeepdimOptions {
+  /** Leave reduced dims in place with size 1. */
+  keepdim?: boolean;
+}
+
+export interface DtypeOptions extends KeepdimOptions {
+  /** Convert to this dtype before reducing. */
+  dtype?: DType;
+}
+
+/** `(x)`, `(x, dim)`, `(x, dim, options)` or `(x, { dim, ...options })`. */
+export type DimArgs<O> = [dim?: Dims, options?: O] | [options: O & { dim?: Dims }];
+
+/** @internal */
+export function parseDims<O extends object>(args: readonly unknown[]): { dim: Dims | undefined; options: O } {
+  const [first, second] = args;
+  if (typeof first === 'object' && first !== null && !Array.isArray(first)) {
+    const { dim, ...options } = first as O & { dim?: Dims };
+    return { dim, options: options as O };
+  }
+  return { dim: first as Dims | undefined, options: (second ?? {}) as O };
+}
+
+/** @internal What a reduction went over. */
+export interface Span {
+  readonly shape: readonly number[];
+  readonly dims: readonly number[];
+}
+
+/** @internal Spreads a reduction's result or gradient over the reduced dims again, without a copy. */
+export const spread = (t: Tensor, { shape, dims }: Span): Tensor =>
+  expand(reshape(t, reducedShape(shape, dims, true)), shape);
+/** @internal */
+export const countOf = ({ shape, dims }: Span): number => dims.reduce((n, d) => n * (shape[d] as number), 1);

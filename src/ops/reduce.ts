@@ -1,106 +1,92 @@
 import { defineComposite, defineOp } from '../autograd/define.js';
 import { dtypeInfo } from '../kernels/dtype.js';
-import { e, input } from '../kernels/expr.js';
-import { normP, reductions, type Reduction } from '../kernels/reduce.js';
+import { input } from '../kernels/expr.js';
+import { reductions, type Reduction } from '../kernels/reduce.js';
 import { isFloatingPoint, toFloatType, type DType } from '../tensor/dtype.js';
 import { normalizeDim, normalizeDims, numel, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { eq } from './compare.js';
 import { to } from './copy.js';
 import { arange } from './creation.js';
-import { abs, div, exp, maximum, minimum, mul, pow, sign, sqrt, sub } from './pointwise.js';
-import { loaded, reducedShape, runReduce } from './reduce-core.js';
-import { expand, reshape } from './view.js';
+import { div, exp, maximum, minimum, mul, sub } from './pointwise.js';
+import {
+  countOf,
+  loaded,
+  parseDims,
+  reducedShape,
+  runReduce,
+  spread,
+  type DimArgs,
+  type Dims,
+  type DtypeOptions,
+  type KeepdimOptions,
+  type Span,
+} from './reduce-core.js';
+import { reshape } from './view.js';
+import { sumDims } from './sum-to.js';
 import { maskedFill, where } from './where.js';
 
 /* Reductions (https://pytorch.org/docs/stable/torch.html#reduction-ops). */
 
-export type Dims = number | readonly number[] | null;
-
-export interface KeepdimOptions {
-  /** Leave reduced dims in place with size 1. */
-  keepdim?: boolean;
-}
-
-export interface DtypeOptions extends KeepdimOptions {
-  /** Convert to this dtype before reducing. */
-  dtype?: DType;
-}
-
-/** `(x)`, `(x, dim)`, `(x, dim, options)` or `(x, { dim, ...options })`. */
-export type DimArgs<O> = [dim?: Dims, options?: O] | [options: O & { dim?: Dims }];
-
-function parse<O extends object>(args: readonly unknown[]): { dim: Dims | undefined; options: O } {
-  const [first, second] = args;
-  if (typeof first === 'object' && first !== null && !Array.isArray(first)) {
-    const { dim, ...options } = first as O & { dim?: Dims };
-    return { dim, options: options as O };
-  }
-  return { dim: first as Dims | undefined, options: (second ?? {}) as O };
-}
-
-interface Span {
-  readonly shape: readonly number[];
-  readonly dims: readonly number[];
-}
-
-/** Spreads a reduction's result or gradient over the reduced dims again, without a copy. */
-const spread = (t: Tensor, { shape, dims }: Span): Tensor => expand(reshape(t, reducedShape(shape, dims, true)), shape);
-const countOf = ({ shape, dims }: Span): number => dims.reduce((n, d) => n * (shape[d] as number), 1);
-
-const sumOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<[Tensor, readonly number[], boolean], Tensor, Span>({
-  name: 'sum',
-  forward(ctx, x, dims, keepdim) {
-    ctx.state = { shape: x.shape, dims };
-    const dtype = isFloatingPoint(x.dtype) ? x.dtype : 'int32';
-    const recipe: Reduction = { op: 'sum', map: loaded(x.dtype) };
-    return runReduce({ name: 'sum', recipe, inputs: [x], dims, keepdim, dtypes: [dtype] })[0] as Tensor;
-  },
-  backward: (ctx, grad) => [() => spread(grad, ctx.state)],
-});
-
-/** @internal `sum` with everything settled. */
-export function sumDims(x: Tensor, dims: readonly number[], keepdim: boolean): Tensor {
-  return sumOp(x, normalizeDims('sum', dims, x.ndim), keepdim);
-}
-
 /** `torch.sum`; bool and integers give int32. */
 export function sum(x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor {
-  const { dim, options } = parse<DtypeOptions>(args);
+  const { dim, options } = parseDims<DtypeOptions>(args);
   const source = options.dtype === undefined ? x : to(x, options.dtype);
-  return sumOp(source, normalizeDims('sum', dim, x.ndim), options.keepdim ?? false);
+  return sumDims(source, normalizeDims('sum', dim, x.ndim), options.keepdim ?? false);
 }
 
-const meanOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<[Tensor, readonly number[], boolean], Tensor, Span>({
+const meanOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<
+  [Tensor, readonly number[], boolean],
+  Tensor,
+  Span
+>({
   name: 'mean',
   forward(ctx, x, dims, keepdim) {
     ctx.state = { shape: x.shape, dims };
-    return runReduce({ name: 'mean', recipe: reductions.mean, inputs: [x], dims, keepdim, dtypes: [x.dtype] })[0] as Tensor;
+    return runReduce({
+      name: 'mean',
+      recipe: reductions.mean,
+      inputs: [x],
+      dims,
+      keepdim,
+      dtypes: [x.dtype],
+    })[0] as Tensor;
   },
   backward: (ctx, grad) => [() => spread(mul(grad, 1 / countOf(ctx.state)), ctx.state)],
 });
 
 /** `torch.mean` of a float tensor. */
 export function mean(x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor {
-  const { dim, options } = parse<DtypeOptions>(args);
+  const { dim, options } = parseDims<DtypeOptions>(args);
   const source = options.dtype === undefined ? x : to(x, options.dtype);
-  if (!isFloatingPoint(source.dtype)) throw new Error(`mean: expected a float tensor, got ${source.dtype}; convert it with .to('float32') or pass { dtype: 'float32' }`);
+  if (!isFloatingPoint(source.dtype))
+    throw new Error(
+      `mean: expected a float tensor, got ${source.dtype}; convert it with .to('float32') or pass { dtype: 'float32' }`,
+    );
   return meanOp(source, normalizeDims('mean', dim, x.ndim), options.keepdim ?? false);
 }
 
 function checkNotEmpty(op: string, x: Tensor, dims: readonly number[]): void {
   if (dims.some((d) => x.shape[d] === 0) || (dims.length === x.ndim && x.numel() === 0)) {
-    throw new Error(`${op}: cannot reduce the empty dim of shape ${showShape(x.shape)}: there is no element to choose`);
+    throw new Error(
+      `${op}: cannot reduce the empty dim of shape ${showShape(x.shape)}: there is no element to choose`,
+    );
   }
 }
 
-const extremeOp = (name: 'amax' | 'amin'): ((x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor) =>
+const extremeOp = (
+  name: 'amax' | 'amin',
+): ((x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor) =>
   defineOp<[Tensor, readonly number[], boolean], Tensor, Span>({
     name,
     forward(ctx, x, dims, keepdim) {
       checkNotEmpty(name, x, dims);
       ctx.state = { shape: x.shape, dims };
-      const recipe: Reduction = { op: name === 'amax' ? 'max' : 'min', map: loaded(x.dtype), finish: [loadedResult(x.dtype)] };
+      const recipe: Reduction = {
+        op: name === 'amax' ? 'max' : 'min',
+        map: loaded(x.dtype),
+        finish: [loadedResult(x.dtype)],
+      };
       const out = runReduce({ name, recipe, inputs: [x], dims, keepdim, dtypes: [x.dtype] })[0] as Tensor;
       ctx.save(x, out);
       return out;
@@ -112,27 +98,34 @@ const extremeOp = (name: 'amax' | 'amin'): ((x: Tensor, dims: readonly number[],
         () => {
           // Ties share the gradient.
           const hit = to(eq(x, spread(out, state)), 'float32');
-          return mul(hit, spread(div(reshape(grad, reducedShape(state.shape, state.dims, true)), sumDims(hit, state.dims, true)), state));
+          return mul(
+            hit,
+            spread(
+              div(reshape(grad, reducedShape(state.shape, state.dims, true)), sumDims(hit, state.dims, true)),
+              state,
+            ),
+          );
         },
       ];
     },
   });
 
 /** What a reduction of `dtype` hands to its finish. */
-const loadedResult = (dtype: DType) => (dtype === 'bool' || dtype === 'uint8' ? input(0, 'i32') : input(0, dtypeInfo[dtype].compute));
+const loadedResult = (dtype: DType) =>
+  dtype === 'bool' || dtype === 'uint8' ? input(0, 'i32') : input(0, dtypeInfo[dtype].compute);
 
 const amaxOp = extremeOp('amax');
 const aminOp = extremeOp('amin');
 
 /** `torch.amax`: the largest value; ties share the gradient evenly. */
 export function amax(x: Tensor, ...args: DimArgs<KeepdimOptions>): Tensor {
-  const { dim, options } = parse<KeepdimOptions>(args);
+  const { dim, options } = parseDims<KeepdimOptions>(args);
   return amaxOp(x, normalizeDims('amax', dim, x.ndim), options.keepdim ?? false);
 }
 
 /** `torch.amin`: the smallest value; ties share the gradient evenly. */
 export function amin(x: Tensor, ...args: DimArgs<KeepdimOptions>): Tensor {
-  const { dim, options } = parse<KeepdimOptions>(args);
+  const { dim, options } = parseDims<KeepdimOptions>(args);
   return aminOp(x, normalizeDims('amin', dim, x.ndim), options.keepdim ?? false);
 }
 
@@ -148,7 +141,14 @@ const chooseOp = (name: 'max' | 'min'): ((x: Tensor, dim: number, keepdim: boole
         map: loaded(x.dtype),
         finish: [loadedResult(x.dtype), input(1, 'i32')],
       };
-      const [values, indices] = runReduce({ name, recipe, inputs: [x], dims, keepdim, dtypes: [x.dtype, 'int32'] }) as [Tensor, Tensor];
+      const [values, indices] = runReduce({
+        name,
+        recipe,
+        inputs: [x],
+        dims,
+        keepdim,
+        dtypes: [x.dtype, 'int32'],
+      }) as [Tensor, Tensor];
       ctx.save(indices);
       return [values, indices];
     },
@@ -162,7 +162,10 @@ const chooseOp = (name: 'max' | 'min'): ((x: Tensor, dim: number, keepdim: boole
 function placeAt(grad: Tensor, indices: Tensor, shape: readonly number[], dim: number): Tensor {
   if (shape.length === 0) return grad;
   const one = reducedShape(shape, [dim], true);
-  const positions = reshape(arange(shape[dim] as number), one.map((_, i) => (i === dim ? (shape[dim] as number) : 1)));
+  const positions = reshape(
+    arange(shape[dim] as number),
+    one.map((_, i) => (i === dim ? (shape[dim] as number) : 1)),
+  );
   return where(eq(reshape(indices, one), positions), reshape(grad, one), 0);
 }
 
@@ -195,28 +198,55 @@ export const max: Extreme = extreme('max');
 /** `torch.min`. NaN wins; along a dim the first index of the smallest value. */
 export const min: Extreme = extreme('min');
 
-function argExtreme(name: 'argmax' | 'argmin'): (x: Tensor, dim?: number | null, options?: KeepdimOptions) => Tensor {
+function argExtreme(
+  name: 'argmax' | 'argmin',
+): (x: Tensor, dim?: number | null, options?: KeepdimOptions) => Tensor {
   return (x, dim = null, options = {}) => {
-    const dims = dim === null ? normalizeDims(name, null, x.ndim) : x.ndim === 0 ? [] : [normalizeDim(name, dim, x.ndim)];
+    const dims =
+      dim === null
+        ? normalizeDims(name, null, x.ndim)
+        : x.ndim === 0
+          ? []
+          : [normalizeDim(name, dim, x.ndim)];
     checkNotEmpty(name, x, dims);
     const recipe: Reduction = { op: name, map: loaded(x.dtype) };
-    const [index] = runReduce({ name, recipe, inputs: [x], dims, keepdim: options.keepdim ?? false, dtypes: ['int32'] });
+    const [index] = runReduce({
+      name,
+      recipe,
+      inputs: [x],
+      dims,
+      keepdim: options.keepdim ?? false,
+      dtypes: ['int32'],
+    });
     return index as Tensor;
   };
 }
 
 /** `torch.argmax`: int32 index of the first largest element, along `dim` or in the flattened tensor. */
-export const argmax: (x: Tensor, dim?: number | null, options?: KeepdimOptions) => Tensor = argExtreme('argmax');
+export const argmax: (x: Tensor, dim?: number | null, options?: KeepdimOptions) => Tensor =
+  argExtreme('argmax');
 /** `torch.argmin`: int32 index of the first smallest element, along `dim` or in the flattened tensor. */
-export const argmin: (x: Tensor, dim?: number | null, options?: KeepdimOptions) => Tensor = argExtreme('argmin');
+export const argmin: (x: Tensor, dim?: number | null, options?: KeepdimOptions) => Tensor =
+  argExtreme('argmin');
 
-const prodOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<[Tensor, readonly number[], boolean], Tensor, Span>({
+const prodOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<
+  [Tensor, readonly number[], boolean],
+  Tensor,
+  Span
+>({
   name: 'prod',
   forward(ctx, x, dims, keepdim) {
     ctx.state = { shape: x.shape, dims };
     ctx.save(x);
     const dtype = isFloatingPoint(x.dtype) ? x.dtype : 'int32';
-    return runReduce({ name: 'prod', recipe: { op: 'prod', map: loaded(x.dtype) }, inputs: [x], dims, keepdim, dtypes: [dtype] })[0] as Tensor;
+    return runReduce({
+      name: 'prod',
+      recipe: { op: 'prod', map: loaded(x.dtype) },
+      inputs: [x],
+      dims,
+      keepdim,
+      dtypes: [dtype],
+    })[0] as Tensor;
   },
   backward(ctx, grad) {
     const x = ctx.saved[0] as Tensor;
@@ -227,7 +257,11 @@ const prodOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor =
         const isZero = eq(x, 0);
         const zeros = spread(sumDims(isZero, span.dims, true), span);
         const rest = spread(prodOp(maskedFill(x, isZero, 1), span.dims, true), span);
-        const others = where(isZero, where(eq(zeros, 1), rest, 0), where(eq(zeros, 0), div(rest, maskedFill(x, isZero, 1)), 0));
+        const others = where(
+          isZero,
+          where(eq(zeros, 1), rest, 0),
+          where(eq(zeros, 0), div(rest, maskedFill(x, isZero, 1)), 0),
+        );
         return mul(spread(grad, span), others);
       },
     ];
@@ -236,16 +270,27 @@ const prodOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor =
 
 /** `torch.prod`; its gradient is right with zeros among the factors. */
 export function prod(x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor {
-  const { dim, options } = parse<DtypeOptions>(args);
+  const { dim, options } = parseDims<DtypeOptions>(args);
   const source = options.dtype === undefined ? x : to(x, options.dtype);
   return prodOp(source, normalizeDims('prod', dim, x.ndim), options.keepdim ?? false);
 }
 
-const logsumexpOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<[Tensor, readonly number[], boolean], Tensor, Span>({
+const logsumexpOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<
+  [Tensor, readonly number[], boolean],
+  Tensor,
+  Span
+>({
   name: 'logsumexp',
   forward(ctx, x, dims, keepdim) {
     ctx.state = { shape: x.shape, dims };
-    const out = runReduce({ name: 'logsumexp', recipe: reductions.logsumexp, inputs: [x], dims, keepdim, dtypes: [x.dtype] })[0] as Tensor;
+    const out = runReduce({
+      name: 'logsumexp',
+      recipe: reductions.logsumexp,
+      inputs: [x],
+      dims,
+      keepdim,
+      dtypes: [x.dtype],
+    })[0] as Tensor;
     ctx.save(x, out);
     return out;
   },
@@ -257,120 +302,28 @@ const logsumexpOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Ten
 
 /** `torch.logsumexp`: `log(sum(exp(x)))` without overflow. */
 export function logsumexp(x: Tensor, dim: Dims, options: KeepdimOptions = {}): Tensor {
-  return logsumexpOp(to(x, toFloatType(x.dtype)), normalizeDims('logsumexp', dim, x.ndim), options.keepdim ?? false);
-}
-
-export interface VarOptions extends KeepdimOptions {
-  /** Subtracted from the count in the divisor. Default 1 (Bessel). */
-  correction?: number;
-  /** PyTorch's older name: true is correction 1, false is 0. */
-  unbiased?: boolean;
-}
-
-interface VarState extends Span {
-  readonly correction: number;
-}
-
-const varOp: (x: Tensor, dims: readonly number[], keepdim: boolean, correction: number) => Tensor = defineOp<[Tensor, readonly number[], boolean, number], Tensor, VarState>({
-  name: 'var',
-  forward(ctx, x, dims, keepdim, correction) {
-    ctx.state = { shape: x.shape, dims, correction };
-    ctx.save(x);
-    const recipe = { ...reductions.varMean, finish: [reductions.varMean.finish[0]] };
-    return runReduce({ name: 'var', recipe, inputs: [x], dims, keepdim, dtypes: [x.dtype], params: { correction } })[0] as Tensor;
-  },
-  backward(ctx, grad) {
-    const x = ctx.saved[0] as Tensor;
-    const { state } = ctx;
-    const scale = 2 / (countOf(state) - state.correction);
-    return [() => mul(spread(mul(grad, scale), state), sub(x, meanOp(x, state.dims, true)))];
-  },
-});
-
-function variance(op: string, x: Tensor, args: DimArgs<VarOptions>): Tensor {
-  const { dim, options } = parse<VarOptions>(args);
-  if (!isFloatingPoint(x.dtype)) throw new Error(`${op}: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
-  const correction = options.correction ?? (options.unbiased === false ? 0 : 1);
-  return varOp(x, normalizeDims(op, dim, x.ndim), options.keepdim ?? false, correction);
-}
-
-/** `torch.var` (a reserved word in JavaScript as a function's name; `x.var(...)` works). */
-function var_(x: Tensor, ...args: DimArgs<VarOptions>): Tensor {
-  return variance('var', x, args);
-}
-export { var_ as var };
-
-/** `torch.std`; its gradient at 0 is 0. */
-export const std: (x: Tensor, ...args: DimArgs<VarOptions>) => Tensor = defineComposite('std', (x: Tensor, ...args: DimArgs<VarOptions>): Tensor => {
-  const v = variance('std', x, args);
-  const flat = eq(v, 0);
-  return where(flat, 0, sqrt(maskedFill(v, flat, 1)));
-});
-
-export interface VectorNormOptions extends KeepdimOptions {
-  /** Order: 2 by default; 0, 1, `Infinity`, `-Infinity` or any other number. */
-  p?: number;
-  dim?: Dims;
-}
-
-interface NormState extends Span {
-  readonly p: number;
-}
-
-const normOp: (x: Tensor, p: number, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<[Tensor, number, readonly number[], boolean], Tensor, NormState>({
-  name: 'norm',
-  forward(ctx, x, p, dims, keepdim) {
-    ctx.state = { shape: x.shape, dims, p };
-    const out = runReduce({ name: 'norm', recipe: normRecipe(p), inputs: [x], dims, keepdim, dtypes: [x.dtype] })[0] as Tensor;
-    ctx.save(x, out);
-    return out;
-  },
-  backward(ctx, grad) {
-    const [x, out] = ctx.saved as [Tensor, Tensor];
-    const { state } = ctx;
-    const { p } = state;
-    return [
-      () => {
-        const g = spread(grad, state);
-        const n = spread(out, state);
-        if (p === 0) return mul(x, 0);
-        if (p === 1) return mul(g, sign(x));
-        if (Math.abs(p) === Infinity) {
-          const hit = to(eq(abs(x), n), 'float32');
-          return mul(mul(g, sign(x)), div(hit, sumDims(hit, state.dims, true)));
-        }
-        const flat = eq(n, 0);
-        const safe = maskedFill(n, flat, 1);
-        const direction = p === 2 ? div(x, safe) : mul(mul(sign(x), pow(abs(x), p - 1)), pow(safe, 1 - p));
-        return mul(g, maskedFill(direction, flat, 0));
-      },
-    ];
-  },
-});
-
-function normRecipe(p: number): Reduction {
-  if (p === 0) return reductions.norm0;
-  if (p === 1) return reductions.norm1;
-  if (p === 2) return reductions.norm2;
-  if (p === Infinity) return reductions.normInf;
-  if (p === -Infinity) return { op: 'min', map: e.abs(input(0)) };
-  return normP(p);
-}
-
-/** `torch.norm` / `torch.linalg.vector_norm`: `sum(|x|^p)^(1/p)` over `dim` (all dims by default). */
-export function norm(x: Tensor, options: VectorNormOptions = {}): Tensor {
-  if (!isFloatingPoint(x.dtype)) throw new Error(`norm: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
-  return normOp(x, options.p ?? 2, normalizeDims('norm', options.dim, x.ndim), options.keepdim ?? false);
+  return logsumexpOp(
+    to(x, toFloatType(x.dtype)),
+    normalizeDims('logsumexp', dim, x.ndim),
+    options.keepdim ?? false,
+  );
 }
 
 function truth(name: 'any' | 'all'): (x: Tensor, ...args: DimArgs<KeepdimOptions>) => Tensor {
   return (x, ...args) => {
-    const { dim, options } = parse<KeepdimOptions>(args);
+    const { dim, options } = parseDims<KeepdimOptions>(args);
     const bools = to(x, 'bool');
     const recipe: Reduction = { ...reductions[name], finish: [input(0, 'u32')] };
     const dims = normalizeDims(name, dim, x.ndim);
     if (numel(bools.shape) === 0) return emptyTruth(name, x, dims, options.keepdim ?? false);
-    return runReduce({ name, recipe, inputs: [bools], dims, keepdim: options.keepdim ?? false, dtypes: ['bool'] })[0] as Tensor;
+    return runReduce({
+      name,
+      recipe,
+      inputs: [bools],
+      dims,
+      keepdim: options.keepdim ?? false,
+      dtypes: ['bool'],
+    })[0] as Tensor;
   };
 }
 
@@ -381,11 +334,19 @@ function emptyTruth(name: 'any' | 'all', x: Tensor, dims: readonly number[], kee
 }
 
 /** `torch.any`. */
-export const any: (x: Tensor, ...args: DimArgs<KeepdimOptions>) => Tensor = defineComposite('any', truth('any'));
+export const any: (x: Tensor, ...args: DimArgs<KeepdimOptions>) => Tensor = defineComposite(
+  'any',
+  truth('any'),
+);
 /** `torch.all`. */
-export const all: (x: Tensor, ...args: DimArgs<KeepdimOptions>) => Tensor = defineComposite('all', truth('all'));
+export const all: (x: Tensor, ...args: DimArgs<KeepdimOptions>) => Tensor = defineComposite(
+  'all',
+  truth('all'),
+);
 
 /** `torch.count_nonzero`, int32. */
-export const countNonzero: (x: Tensor, dim?: Dims) => Tensor = defineComposite('countNonzero', (x: Tensor, dim: Dims = null): Tensor =>
-  sumOp(to(x, 'bool'), normalizeDims('countNonzero', dim, x.ndim), false),
+export const countNonzero: (x: Tensor, dim?: Dims) => Tensor = defineComposite(
+  'countNonzero',
+  (x: Tensor, dim: Dims = null): Tensor =>
+    sumDims(to(x, 'bool'), normalizeDims('countNonzero', dim, x.ndim), false),
 );

@@ -69,9 +69,21 @@ function compile(row: Row, operands: readonly Operand[], common: DType): Compile
   let grads: (Expr | null)[] | undefined;
   if (row.grad !== undefined && isFloatingPoint(dtype)) {
     const all = row.grad(input(n), input(n + 1), ...loads);
-    grads = tensorAt.map((position, i) => (isFloatingPoint(inputs[i] as DType) ? (all[position] ?? null) : null));
+    grads = tensorAt.map((position, i) =>
+      isFloatingPoint(inputs[i] as DType) ? (all[position] ?? null) : null,
+    );
   }
-  return { pointwise: { name: row.name, expr: cast(value, dtypeInfo[dtype].compute), inputs, dtype, params, ...(grads && { grads }) }, paramAt };
+  return {
+    pointwise: {
+      name: row.name,
+      expr: cast(value, dtypeInfo[dtype].compute),
+      inputs,
+      dtype,
+      params,
+      ...(grads && { grads }),
+    },
+    paramAt,
+  };
 }
 
 /** A bool is 0 or 1 as a number, and a number is true unless it is zero. */
@@ -115,8 +127,12 @@ function lookUp(row: Row, cache: Map<string, Compiled>, operands: readonly Opera
     else if (typeof operand === 'number') {
       if (row.bakes?.(i, operand)) key += `=${operand},`;
       else key += Number.isInteger(operand) ? 'n,' : 'r,';
-    } else if (typeof operand === 'boolean') key += row.kind === 'logical' || row.bakes?.(i, Number(operand)) ? `=${operand},` : 'b,';
-    else throw new Error(`${row.name}: operand ${i} is ${operand === null ? 'null' : typeof operand}, expected a tensor or a number`);
+    } else if (typeof operand === 'boolean')
+      key += row.kind === 'logical' || row.bakes?.(i, Number(operand)) ? `=${operand},` : 'b,';
+    else
+      throw new Error(
+        `${row.name}: operand ${i} is ${operand === null ? 'null' : typeof operand}, expected a tensor or a number`,
+      );
   }
   let compiled = cache.get(key);
   if (compiled === undefined) {
@@ -138,7 +154,9 @@ function storedAs(row: Row, compiled: Compiled, into: DType): Compiled {
   const { pointwise } = compiled;
   const level = (dtype: DType): number => (dtype === 'bool' ? 0 : isFloatingPoint(dtype) ? 2 : 1);
   if (level(pointwise.dtype) > level(into) && pointwise.dtype !== 'bool') {
-    throw new Error(`${row.name}: the result is ${pointwise.dtype}, which cannot be stored in a ${into} tensor; use the out-of-place form`);
+    throw new Error(
+      `${row.name}: the result is ${pointwise.dtype}, which cannot be stored in a ${into} tensor; use the out-of-place form`,
+    );
   }
   return {
     ...compiled,

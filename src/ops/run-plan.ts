@@ -16,7 +16,9 @@ export function planLimits(): PlanLimits {
 export function elemOf(op: string, dtype: DType): Elem {
   if (dtype === 'float32') return 'f32';
   if (dtype === 'float16') return 'f16';
-  throw new Error(`${op}: expected a float32 or float16 tensor, got ${dtype}; convert it with .to('float32')`);
+  throw new Error(
+    `${op}: expected a float32 or float16 tensor, got ${dtype}; convert it with .to('float32')`,
+  );
 }
 
 /**
@@ -25,7 +27,12 @@ export function elemOf(op: string, dtype: DType): Elem {
  *
  * @internal
  */
-export function runPlan(op: string, plan: Plan, buffers: Readonly<Record<string, Tensor>>, weight?: Tensor): void {
+export function runPlan(
+  op: string,
+  plan: Plan,
+  buffers: Readonly<Record<string, Tensor>>,
+  weight?: Tensor,
+): void {
   const rt = runtime();
   const named = new Map<string, DeviceBuffer>();
   for (const [name, tensor] of Object.entries(buffers)) named.set(name, tensor.deviceBuffer);
@@ -33,7 +40,8 @@ export function runPlan(op: string, plan: Plan, buffers: Readonly<Record<string,
     for (const launch of launches) {
       const args = launch.buffers.map((ref): BufferArg => {
         const buffer = named.get(typeof ref === 'string' ? ref : ref.name);
-        if (buffer === undefined) throw new Error(`internal: ${op} has no buffer '${typeof ref === 'string' ? ref : ref.name}'`);
+        if (buffer === undefined)
+          throw new Error(`internal: ${op} has no buffer '${typeof ref === 'string' ? ref : ref.name}'`);
         return typeof ref === 'string' ? buffer : { buffer, offset: ref.offset, size: ref.size };
       });
       rt.dispatch(launch.kernel, args, launch.params, launch.grid);
@@ -70,10 +78,17 @@ export function rowMajor(x: Tensor): Tensor {
 
 /** @internal `x` itself, or a copy that is channels-last from element 0 of its buffer on. */
 export function channelsLast(x: Tensor): Tensor {
-  return isChannelsLast(x.shape, x.strides) && x.offset === 0 ? x : clone(x, { memoryFormat: 'channelsLast' });
+  return isChannelsLast(x.shape, x.strides) && x.offset === 0
+    ? x
+    : clone(x, { memoryFormat: 'channelsLast' });
 }
 
 /** @internal A fresh result, channels-last when it has four dims. */
 export function emptyResult(op: string, shape: readonly number[], dtype: DType): Tensor {
-  return Tensor.empty(shape, dtype, op, shape.length === 4 ? channelsLastStrides(shape) : contiguousStrides(shape));
+  return Tensor.empty(
+    shape,
+    dtype,
+    op,
+    shape.length === 4 ? channelsLastStrides(shape) : contiguousStrides(shape),
+  );
 }

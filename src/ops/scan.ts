@@ -18,8 +18,17 @@ interface ScanState {
 type Scan = (x: Tensor, dim: number, reverse: boolean) => Tensor;
 
 function runScan(name: string, op: 'sum' | 'prod', x: Tensor, dim: number, reverse: boolean): Tensor {
-  const out = Tensor.empty(x.shape, isFloatingPoint(x.dtype) ? x.dtype : 'int32', name, x.isDense() ? x.strides : undefined);
-  if (out.numel() > 0) runPlan(name, planScan(runtime().target, { name, op, x, out, dim, reverse, ...planLimits() }), { x, out });
+  const out = Tensor.empty(
+    x.shape,
+    isFloatingPoint(x.dtype) ? x.dtype : 'int32',
+    name,
+    x.isDense() ? x.strides : undefined,
+  );
+  if (out.numel() > 0)
+    runPlan(name, planScan(runtime().target, { name, op, x, out, dim, reverse, ...planLimits() }), {
+      x,
+      out,
+    });
   return out;
 }
 

@@ -16,7 +16,8 @@ import { eq, logicalAnd, ne } from './compare.js';
 import { clone, contiguous, to } from './copy.js';
 import { arange } from './creation.js';
 import { add, div, exp, mul, neg, sub } from './pointwise.js';
-import { mean, sum, sumDims } from './reduce.js';
+import { mean, sum } from './reduce.js';
+import { sumDims } from './sum-to.js';
 import { rowMajor } from './run-plan.js';
 import { movedim, narrow, reshape, unsqueeze } from './view.js';
 import { where } from './where.js';
@@ -30,7 +31,10 @@ function dispatch({ kernel, params, grid }: RowLaunch, buffers: readonly Tensor[
   );
 }
 
-const problemOf = (x: Tensor): { rows: number; classes: number } => ({ rows: x.shape[0] as number, classes: x.shape[1] as number });
+const problemOf = (x: Tensor): { rows: number; classes: number } => ({
+  rows: x.shape[0] as number,
+  classes: x.shape[1] as number,
+});
 
 /** Over the rows of a row-major [rows, classes] matrix. */
 const rowsOp: (x: Tensor, log: boolean) => Tensor = defineOp<[Tensor, boolean], Tensor, boolean>({
@@ -47,12 +51,18 @@ const rowsOp: (x: Tensor, log: boolean) => Tensor = defineOp<[Tensor, boolean], 
     const log = ctx.state;
     const y = ctx.saved[0] as Tensor;
     if (isGradEnabled()) {
-      return [() => (log ? sub(grad, mul(exp(y), sumDims(grad, [1], true))) : mul(y, sub(grad, sumDims(mul(grad, y), [1], true))))];
+      return [
+        () =>
+          log
+            ? sub(grad, mul(exp(y), sumDims(grad, [1], true)))
+            : mul(y, sub(grad, sumDims(mul(grad, y), [1], true))),
+      ];
     }
     return [
       () => {
         const dx = Tensor.empty(y.shape, 'float32', 'softmaxBackward');
-        if (dx.numel() > 0) dispatch(softmaxBackward(runtime().target, problemOf(y), log), [y, rowMajor(grad), dx]);
+        if (dx.numel() > 0)
+          dispatch(softmaxBackward(runtime().target, problemOf(y), log), [y, rowMajor(grad), dx]);
         return dx;
       },
     ];
@@ -61,7 +71,8 @@ const rowsOp: (x: Tensor, log: boolean) => Tensor = defineOp<[Tensor, boolean], 
 
 /** Runs `fn` on `x` as a matrix whose rows run along `dim`, and restores the shape. */
 function alongDim(op: string, x: Tensor, dim: number, fn: (rows: Tensor) => Tensor): Tensor {
-  if (!isFloatingPoint(x.dtype)) throw new Error(`${op}: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
+  if (!isFloatingPoint(x.dtype))
+    throw new Error(`${op}: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
   const d = normalizeDim(op, dim, x.ndim);
   if (x.ndim === 0) return reshape(fn(reshape(x, [1, 1])), []);
   const y = fn(matrixAlong(to(x, 'float32'), d));
@@ -78,13 +89,15 @@ function matrixAlong(x: Tensor, dim: number): Tensor {
 }
 
 /** `torch.softmax`: `exp(x) / sum(exp(x))` along `dim`. */
-export const softmax: (x: Tensor, dim: number) => Tensor = defineComposite('softmax', (x: Tensor, dim: number): Tensor =>
-  alongDim('softmax', x, dim, (rows) => rowsOp(rows, false)),
+export const softmax: (x: Tensor, dim: number) => Tensor = defineComposite(
+  'softmax',
+  (x: Tensor, dim: number): Tensor => alongDim('softmax', x, dim, (rows) => rowsOp(rows, false)),
 );
 
 /** `torch.log_softmax`: `log(softmax(x))` along `dim`, without overflow. */
-export const logSoftmax: (x: Tensor, dim: number) => Tensor = defineComposite('logSoftmax', (x: Tensor, dim: number): Tensor =>
-  alongDim('logSoftmax', x, dim, (rows) => rowsOp(rows, true)),
+export const logSoftmax: (x: Tensor, dim: number) => Tensor = defineComposite(
+  'logSoftmax',
+  (x: Tensor, dim: number): Tensor => alongDim('logSoftmax', x, dim, (rows) => rowsOp(rows, true)),
 );
 
 export type Reduction = 'none' | 'mean' | 'sum';
@@ -92,7 +105,9 @@ export type Reduction = 'none' | 'mean' | 'sum';
 /** @internal */
 export function checkReduction(op: string, reduction: string, extra: readonly string[] = []): void {
   if (!['none', 'mean', 'sum', ...extra].includes(reduction)) {
-    throw new Error(`${op}: reduction must be 'none', 'mean' or 'sum'${extra.map((e) => ` or '${e}'`).join('')}, got '${reduction}'`);
+    throw new Error(
+      `${op}: reduction must be 'none', 'mean' or 'sum'${extra.map((e) => ` or '${e}'`).join('')}, got '${reduction}'`,
+    );
   }
 }
 
@@ -106,7 +121,9 @@ export interface CrossEntropyOptions {
   reduction?: Reduction;
 }
 
-type FusedOptions = Omit<CrossEntropyProblem, 'rows' | 'classes' | 'weighted'> & { readonly reduction: Reduction };
+type FusedOptions = Omit<CrossEntropyProblem, 'rows' | 'classes' | 'weighted'> & {
+  readonly reduction: Reduction;
+};
 
 /** Logits [M, C] and labels [M], both row-major. */
 const fusedOp: (x: Tensor, labels: Tensor, weight: Tensor | null, options: FusedOptions) => Tensor = defineOp<
@@ -129,7 +146,13 @@ const fusedOp: (x: Tensor, labels: Tensor, weight: Tensor | null, options: Fused
   },
   backward(ctx, grad) {
     const options = ctx.state;
-    const [x, labels, weight, rows, mass] = ctx.saved as [Tensor, Tensor, Tensor | null, Tensor, Tensor | null];
+    const [x, labels, weight, rows, mass] = ctx.saved as [
+      Tensor,
+      Tensor,
+      Tensor | null,
+      Tensor,
+      Tensor | null,
+    ];
     const scale = mass === null ? grad : div(grad, mass);
     if (isGradEnabled()) {
       return [
@@ -145,7 +168,14 @@ const fusedOp: (x: Tensor, labels: Tensor, weight: Tensor | null, options: Fused
         const dx = Tensor.empty(x.shape, 'float32', 'crossEntropyBackward');
         const problem = { ...problemOf(x), ...options, weighted: weight !== null };
         const perRow = options.reduction === 'none';
-        dispatch(crossEntropyBackward(runtime().target, problem, perRow), [x, labels, ...(weight ? [weight] : []), rows, rowMajor(scale), dx]);
+        dispatch(crossEntropyBackward(runtime().target, problem, perRow), [
+          x,
+          labels,
+          ...(weight ? [weight] : []),
+          rows,
+          rowMajor(scale),
+          dx,
+        ]);
         return dx;
       },
     ];
@@ -156,7 +186,12 @@ const fusedOp: (x: Tensor, labels: Tensor, weight: Tensor | null, options: Fused
 const oneHotMask = (labels: Tensor, classes: number): Tensor => eq(unsqueeze(labels, 1), arange(classes));
 
 /** The smoothed, weighted target distribution [M, C] that the fused kernel works with. */
-function targetOf(x: Tensor, labels: Tensor, weight: Tensor | null, { smoothing, ignoreIndex }: FusedOptions): Tensor {
+function targetOf(
+  x: Tensor,
+  labels: Tensor,
+  weight: Tensor | null,
+  { smoothing, ignoreIndex }: FusedOptions,
+): Tensor {
   const classes = x.shape[1] as number;
   const hot = to(oneHotMask(labels, classes), 'float32');
   let target = smoothing === 0 ? hot : add(mul(hot, 1 - smoothing), smoothing / classes);
@@ -171,25 +206,36 @@ function checkLabels(op: string, labels: Tensor, classes: number, ignoreIndex: n
   for (let i = 0; i < values.length; i++) {
     const label = values[i] as number;
     if (label !== ignoreIndex && !(label >= 0 && label < classes)) {
-      throw new Error(`${op}: label ${label} at position ${i} is out of range for ${classes} classes (0 to ${classes - 1}, or ignoreIndex ${ignoreIndex})`);
+      throw new Error(
+        `${op}: label ${label} at position ${i} is out of range for ${classes} classes (0 to ${classes - 1}, or ignoreIndex ${ignoreIndex})`,
+      );
     }
   }
 }
 
 function checkWeight(op: string, weight: Tensor | null, classes: number): void {
   if (weight !== null && (weight.ndim !== 1 || weight.shape[0] !== classes)) {
-    throw new Error(`${op}: weight must have shape [${classes}], one per class, got ${showShape(weight.shape)}`);
+    throw new Error(
+      `${op}: weight must have shape [${classes}], one per class, got ${showShape(weight.shape)}`,
+    );
   }
 }
 
 /** [N, C, d...] with labels [N, d...] as a matrix [M, C] and a vector [M]. */
-function asRows(op: string, x: Tensor, target: Tensor): { rows: Tensor; labels: Tensor; shape: readonly number[]; classes: number } {
+function asRows(
+  op: string,
+  x: Tensor,
+  target: Tensor,
+): { rows: Tensor; labels: Tensor; shape: readonly number[]; classes: number } {
   const classDim = x.ndim === 1 ? 0 : 1;
-  if (x.ndim === 0) throw new Error(`${op}: expected scores of shape [N, C, ...] or [C], got a zero-dim tensor`);
+  if (x.ndim === 0)
+    throw new Error(`${op}: expected scores of shape [N, C, ...] or [C], got a zero-dim tensor`);
   const classes = x.shape[classDim] as number;
   const shape = x.shape.filter((_, i) => i !== classDim);
   if (target.ndim !== shape.length || shape.some((size, i) => target.shape[i] !== size)) {
-    throw new Error(`${op}: scores of shape ${showShape(x.shape)} need labels of shape ${showShape(shape)}, got ${showShape(target.shape)}`);
+    throw new Error(
+      `${op}: scores of shape ${showShape(x.shape)} need labels of shape ${showShape(shape)}, got ${showShape(target.shape)}`,
+    );
   }
   const rows = matrixAlong(x, classDim);
   return { rows, labels: rowMajor(reshape(to(target, 'int32'), [numel(shape)])), shape, classes };
@@ -199,26 +245,38 @@ function asRows(op: string, x: Tensor, target: Tensor): { rows: Tensor; labels: 
  * `torch.nn.functional.cross_entropy` of scores `x` [N, C, ...] (or [C]) with integer labels [N, ...] or with probabilities of `x`'s shape.
  * `mean` divides by the sum of the labels' weights (labels), or by the number of samples (probabilities).
  */
-export const crossEntropy: (x: Tensor, target: Tensor, options?: CrossEntropyOptions) => Tensor = defineComposite(
-  'crossEntropy',
-  (x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor => {
+export const crossEntropy: (x: Tensor, target: Tensor, options?: CrossEntropyOptions) => Tensor =
+  defineComposite('crossEntropy', (x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor => {
     const { weight = null, ignoreIndex = -100, labelSmoothing = 0, reduction = 'mean' } = options;
     checkReduction('crossEntropy', reduction);
-    if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) throw new Error(`crossEntropy: labelSmoothing must be between 0 and 1, got ${labelSmoothing}`);
+    if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
+      throw new Error(`crossEntropy: labelSmoothing must be between 0 and 1, got ${labelSmoothing}`);
     if (!isFloatingPoint(x.dtype)) throw new Error(`crossEntropy: scores must be floats, got ${x.dtype}`);
     const scores = to(x, 'float32');
-    if (isFloatingPoint(target.dtype)) return probabilityLoss(scores, target, weight, labelSmoothing, reduction);
+    if (isFloatingPoint(target.dtype))
+      return probabilityLoss(scores, target, weight, labelSmoothing, reduction);
     const { rows, labels, shape, classes } = asRows('crossEntropy', scores, target);
     checkWeight('crossEntropy', weight, classes);
     checkLabels('crossEntropy', target, classes, ignoreIndex);
-    const loss = fusedOp(rows, labels, weight === null ? null : rowMajor(weight), { smoothing: labelSmoothing, ignoreIndex, reduction });
+    const loss = fusedOp(rows, labels, weight === null ? null : rowMajor(weight), {
+      smoothing: labelSmoothing,
+      ignoreIndex,
+      reduction,
+    });
     return reduction === 'none' ? reshape(loss, shape) : loss;
-  },
-);
+  });
 
-function probabilityLoss(x: Tensor, target: Tensor, weight: Tensor | null, smoothing: number, reduction: Reduction): Tensor {
+function probabilityLoss(
+  x: Tensor,
+  target: Tensor,
+  weight: Tensor | null,
+  smoothing: number,
+  reduction: Reduction,
+): Tensor {
   if (showShape(target.shape) !== showShape(x.shape)) {
-    throw new Error(`crossEntropy: probabilities must have the scores' shape ${showShape(x.shape)}, got ${showShape(target.shape)}`);
+    throw new Error(
+      `crossEntropy: probabilities must have the scores' shape ${showShape(x.shape)}, got ${showShape(target.shape)}`,
+    );
   }
   const dim = x.ndim === 1 ? 0 : 1;
   const classes = x.shape[dim] as number;

@@ -16,7 +16,13 @@ interface SortState {
 }
 
 /** The first `k` of `dim` in order, with their positions. */
-const orderOp: (x: Tensor, k: number, dim: number, descending: boolean, name: 'sort' | 'topk') => [Tensor, Tensor] = defineOp<
+const orderOp: (
+  x: Tensor,
+  k: number,
+  dim: number,
+  descending: boolean,
+  name: 'sort' | 'topk',
+) => [Tensor, Tensor] = defineOp<
   [Tensor, number, number, boolean, 'sort' | 'topk'],
   [Tensor, Tensor],
   SortState
@@ -28,7 +34,15 @@ const orderOp: (x: Tensor, k: number, dim: number, descending: boolean, name: 's
     const values = Tensor.empty(shape, x.dtype, name);
     const indices = Tensor.empty(shape, 'int32', name);
     if (values.numel() > 0) {
-      const plan = (name === 'sort' ? planSort : planTopk)(runtime().target, { name, x, dim, descending, values, indices, ...planLimits() });
+      const plan = (name === 'sort' ? planSort : planTopk)(runtime().target, {
+        name,
+        x,
+        dim,
+        descending,
+        values,
+        indices,
+        ...planLimits(),
+      });
       runPlan(name, plan, { x, values, indices });
     }
     ctx.save(indices);
@@ -51,7 +65,9 @@ export interface SortOptions {
 type SortArgs = [dim?: number | SortOptions, descending?: boolean];
 
 function parse([first = -1, second = false]: SortArgs): { dim: number; descending: boolean } {
-  return typeof first === 'number' ? { dim: first, descending: second } : { dim: first.dim ?? -1, descending: first.descending ?? false };
+  return typeof first === 'number'
+    ? { dim: first, descending: second }
+    : { dim: first.dim ?? -1, descending: first.descending ?? false };
 }
 
 /** `torch.sort`: values in order along a dim (the last by default) and their int32 indices. */
@@ -76,12 +92,20 @@ export interface TopkOptions {
 }
 
 /** `torch.topk`: the `k` largest (or smallest) of a dim, in order, and their int32 indices. */
-export function topk(x: Tensor, k: number, { dim = -1, largest = true }: TopkOptions = {}): [values: Tensor, indices: Tensor] {
+export function topk(
+  x: Tensor,
+  k: number,
+  { dim = -1, largest = true }: TopkOptions = {},
+): [values: Tensor, indices: Tensor] {
   const d = normalizeDim('topk', dim, x.ndim);
   const size = x.shape[d] ?? 1;
-  if (!Number.isInteger(k) || k < 0 || k > size) throw new Error(`topk: k = ${k} is out of range for dim ${dim} of shape ${showShape(x.shape)}`);
+  if (!Number.isInteger(k) || k < 0 || k > size)
+    throw new Error(`topk: k = ${k} is out of range for dim ${dim} of shape ${showShape(x.shape)}`);
   if (x.ndim === 0) return unlift(topk(reshape(x, [1]), k, { dim: 0, largest }));
   return orderOp(x, k, d, largest, 'topk');
 }
 
-const unlift = ([values, indices]: [Tensor, Tensor]): [Tensor, Tensor] => [reshape(values, []), reshape(indices, [])];
+const unlift = ([values, indices]: [Tensor, Tensor]): [Tensor, Tensor] => [
+  reshape(values, []),
+  reshape(indices, []),
+];

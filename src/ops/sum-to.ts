@@ -1,7 +1,30 @@
-import { numel, sameShape, type Shape } from '../tensor/shape.js';
+import { defineOp } from '../autograd/define.js';
+import type { Reduction } from '../kernels/reduce.js';
+import { isFloatingPoint } from '../tensor/dtype.js';
+import { normalizeDims, numel, sameShape, type Shape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { sumDims } from './reduce.js';
+import { loaded, runReduce, spread, type Span } from './reduce-core.js';
 import { reshape } from './view.js';
+
+const sumOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<
+  [Tensor, readonly number[], boolean],
+  Tensor,
+  Span
+>({
+  name: 'sum',
+  forward(ctx, x, dims, keepdim) {
+    ctx.state = { shape: x.shape, dims };
+    const dtype = isFloatingPoint(x.dtype) ? x.dtype : 'int32';
+    const recipe: Reduction = { op: 'sum', map: loaded(x.dtype) };
+    return runReduce({ name: 'sum', recipe, inputs: [x], dims, keepdim, dtypes: [dtype] })[0] as Tensor;
+  },
+  backward: (ctx, grad) => [() => spread(grad, ctx.state)],
+});
+
+/** @internal `sum` with everything settled. */
+export function sumDims(x: Tensor, dims: readonly number[], keepdim: boolean): Tensor {
+  return sumOp(x, normalizeDims('sum', dims, x.ndim), keepdim);
+}
 
 /** The gradient of broadcasting: sums `x` over the dims along which `shape` was repeated. */
 export function sumTo(x: Tensor, shape: Shape): Tensor {

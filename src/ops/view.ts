@@ -48,7 +48,11 @@ export function flatten(x: Tensor, startDim = 0, endDim = -1): Tensor {
   const end = normalizeDim('flatten', endDim, x.ndim);
   if (start > end) throw new Error(`flatten: startDim ${startDim} comes after endDim ${endDim}`);
   if (start === end) return alias(x);
-  return reshape(x, [...x.shape.slice(0, start), numel(x.shape.slice(start, end + 1)), ...x.shape.slice(end + 1)]);
+  return reshape(x, [
+    ...x.shape.slice(0, start),
+    numel(x.shape.slice(start, end + 1)),
+    ...x.shape.slice(end + 1),
+  ]);
 }
 
 /** `torch.unflatten`: splits one dim into `sizes` (one may be -1). */
@@ -58,7 +62,11 @@ export function unflatten(x: Tensor, dim: number, sizes: readonly number[]): Ten
   return reshape(x, [...x.shape.slice(0, d), ...split, ...x.shape.slice(d + 1)]);
 }
 
-const permuteOp: (x: Tensor, dims: readonly number[]) => Tensor = defineOp<[Tensor, readonly number[]], Tensor, readonly number[]>({
+const permuteOp: (x: Tensor, dims: readonly number[]) => Tensor = defineOp<
+  [Tensor, readonly number[]],
+  Tensor,
+  readonly number[]
+>({
   name: 'permute',
   forward(ctx, x, dims) {
     ctx.state = dims;
@@ -79,7 +87,9 @@ export function permute(x: Tensor, ...dims: Sizes): Tensor {
   const list = sizesOf(dims);
   const order = list.map((d) => normalizeDim('permute', d, x.ndim));
   if (order.length !== x.ndim || new Set(order).size !== order.length) {
-    throw new Error(`permute: ${showShape(list)} is not an order of the ${x.ndim} dims of shape ${showShape(x.shape)}`);
+    throw new Error(
+      `permute: ${showShape(list)} is not an order of the ${x.ndim} dims of shape ${showShape(x.shape)}`,
+    );
   }
   return permuteOp(x, order);
 }
@@ -94,7 +104,8 @@ export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
 
 /** `torch.t`: transposes a tensor of at most two dims. */
 export function t(x: Tensor): Tensor {
-  if (x.ndim > 2) throw new Error(`t: expected at most 2 dims, got shape ${showShape(x.shape)}; use transpose(dim0, dim1)`);
+  if (x.ndim > 2)
+    throw new Error(`t: expected at most 2 dims, got shape ${showShape(x.shape)}; use transpose(dim0, dim1)`);
   return x.ndim < 2 ? alias(x) : transpose(x, 0, 1);
 }
 
@@ -127,7 +138,9 @@ export function expand(x: Tensor, ...sizes: Sizes): Tensor {
     const have = i < lead ? 1 : (x.shape[i - lead] as number);
     const want = size === -1 && i >= lead ? have : size;
     if (have !== want && have !== 1) {
-      throw new Error(`expand: shape ${showShape(x.shape)} does not expand to ${showShape(to)} (dim ${i}: ${have} to ${want})`);
+      throw new Error(
+        `expand: shape ${showShape(x.shape)} does not expand to ${showShape(to)} (dim ${i}: ${have} to ${want})`,
+      );
     }
     if (want < 0) throw new Error(`expand: -1 is not allowed for the new leading dim ${i}`);
     shape.push(want);
@@ -153,7 +166,11 @@ export function squeeze(x: Tensor, dim?: number | readonly number[]): Tensor {
       ? x.shape.map((_, i) => i)
       : (typeof dim === 'number' ? [dim] : dim).map((d) => normalizeDim('squeeze', d, x.ndim));
   const keep = x.shape.map((_, i) => i).filter((i) => x.shape[i] !== 1 || !drop.includes(i));
-  return viewOp(x, keep.map((i) => x.shape[i] as number), keep.map((i) => x.strides[i] as number));
+  return viewOp(
+    x,
+    keep.map((i) => x.shape[i] as number),
+    keep.map((i) => x.strides[i] as number),
+  );
 }
 
 /** `torch.unsqueeze`: inserts a dim of size 1 at `dim`. */
@@ -173,7 +190,11 @@ interface SliceState {
   readonly step: number;
 }
 
-const sliceOp: (x: Tensor, dim: number, start: number, length: number, step: number) => Tensor = defineOp<[Tensor, number, number, number, number], Tensor, SliceState>({
+const sliceOp: (x: Tensor, dim: number, start: number, length: number, step: number) => Tensor = defineOp<
+  [Tensor, number, number, number, number],
+  Tensor,
+  SliceState
+>({
   name: 'slice',
   forward(ctx, x, dim, start, length, step) {
     ctx.state = { shape: x.shape, dim, start, step };
@@ -188,7 +209,11 @@ const sliceOp: (x: Tensor, dim: number, start: number, length: number, step: num
 });
 
 /** Zeros of the sliced shape with `grad` laid where the slice was. */
-const sliceBackward: (grad: Tensor, state: SliceState) => Tensor = defineOp<[Tensor, SliceState], Tensor, SliceState & { length: number }>({
+const sliceBackward: (grad: Tensor, state: SliceState) => Tensor = defineOp<
+  [Tensor, SliceState],
+  Tensor,
+  SliceState & { length: number }
+>({
   name: 'sliceBackward',
   forward(ctx, grad, state) {
     const length = grad.shape[state.dim] as number;
@@ -197,7 +222,9 @@ const sliceBackward: (grad: Tensor, state: SliceState) => Tensor = defineOp<[Ten
     copyInto(sliceOp(out, state.dim, state.start, length, state.step), grad);
     return out;
   },
-  backward: (ctx, grad) => [() => sliceOp(grad, ctx.state.dim, ctx.state.start, ctx.state.length, ctx.state.step)],
+  backward: (ctx, grad) => [
+    () => sliceOp(grad, ctx.state.dim, ctx.state.start, ctx.state.length, ctx.state.step),
+  ],
 });
 
 /** `torch.narrow`: `length` elements of `dim` from `start` on, a view. */
@@ -205,8 +232,16 @@ export function narrow(x: Tensor, dim: number, start: number, length: number): T
   const d = normalizeDim('narrow', dim, x.ndim);
   const size = x.shape[d] as number;
   const from = start < 0 ? start + size : start;
-  if (!Number.isInteger(from) || !Number.isInteger(length) || from < 0 || length < 0 || from + length > size) {
-    throw new Error(`narrow: ${start}..${start + length} is outside dim ${dim} of shape ${showShape(x.shape)}`);
+  if (
+    !Number.isInteger(from) ||
+    !Number.isInteger(length) ||
+    from < 0 ||
+    length < 0 ||
+    from + length > size
+  ) {
+    throw new Error(
+      `narrow: ${start}..${start + length} is outside dim ${dim} of shape ${showShape(x.shape)}`,
+    );
   }
   return sliceOp(x, d, from, length, 1);
 }
@@ -227,7 +262,8 @@ export function slice(x: Tensor, dim = 0, start?: number | null, end?: number | 
   const d = normalizeDim('slice', dim, x.ndim);
   const size = x.shape[d];
   if (size === undefined) throw new Error('slice: a zero-dim tensor cannot be sliced');
-  if (!Number.isInteger(step) || step < 1) throw new Error(`slice: step must be a positive integer, got ${step}; use flip() to reverse`);
+  if (!Number.isInteger(step) || step < 1)
+    throw new Error(`slice: step must be a positive integer, got ${step}; use flip() to reverse`);
   const clamp = (i: number): number => Math.min(size, Math.max(0, i < 0 ? i + size : i));
   const from = clamp(start ?? 0);
   const to = clamp(end ?? size);
@@ -256,13 +292,18 @@ export function index(x: Tensor, ...parts: readonly Index[]): Tensor {
 export function split(x: Tensor, size: number | readonly number[], dim = 0): Tensor[] {
   const d = normalizeDim('split', dim, x.ndim);
   const total = x.shape[d] as number;
-  if (typeof size === 'number' && !(Number.isInteger(size) && size > 0)) throw new Error(`split: size must be a positive integer, got ${size}`);
+  if (typeof size === 'number' && !(Number.isInteger(size) && size > 0))
+    throw new Error(`split: size must be a positive integer, got ${size}`);
   const sizes =
     typeof size === 'number'
-      ? Array.from({ length: Math.max(1, Math.ceil(total / size)) }, (_, i) => Math.min(size, total - i * size))
+      ? Array.from({ length: Math.max(1, Math.ceil(total / size)) }, (_, i) =>
+          Math.min(size, total - i * size),
+        )
       : size;
   if (sizes.reduce((a, b) => a + b, 0) !== total) {
-    throw new Error(`split: sizes ${showShape(sizes)} do not add up to ${total}, dim ${dim} of shape ${showShape(x.shape)}`);
+    throw new Error(
+      `split: sizes ${showShape(sizes)} do not add up to ${total}, dim ${dim} of shape ${showShape(x.shape)}`,
+    );
   }
   let at = 0;
   return sizes.map((length) => sliceOp(x, d, (at += length) - length, length, 1));
@@ -270,7 +311,8 @@ export function split(x: Tensor, size: number | readonly number[], dim = 0): Ten
 
 /** `torch.chunk`: at most `chunks` pieces of equal size along `dim`; views. */
 export function chunk(x: Tensor, chunks: number, dim = 0): Tensor[] {
-  if (!Number.isInteger(chunks) || chunks < 1) throw new Error(`chunk: chunks must be a positive integer, got ${chunks}`);
+  if (!Number.isInteger(chunks) || chunks < 1)
+    throw new Error(`chunk: chunks must be a positive integer, got ${chunks}`);
   const d = normalizeDim('chunk', dim, x.ndim);
   return split(x, Math.max(1, Math.ceil((x.shape[d] as number) / chunks)), d);
 }
@@ -304,13 +346,20 @@ export function detach_(x: Tensor): Tensor {
   return x;
 }
 
-const diagonalOp: (x: Tensor, offset: number, a: number, b: number) => Tensor = defineOp<[Tensor, number, number, number], Tensor, { shape: readonly number[]; at: [number, number, number] }>({
+const diagonalOp: (x: Tensor, offset: number, a: number, b: number) => Tensor = defineOp<
+  [Tensor, number, number, number],
+  Tensor,
+  { shape: readonly number[]; at: [number, number, number] }
+>({
   name: 'diagonal',
   forward(ctx, x, offset, a, b) {
     ctx.state = { shape: x.shape, at: [offset, a, b] };
     const rows = x.shape[a] as number;
     const columns = x.shape[b] as number;
-    const length = Math.max(0, offset >= 0 ? Math.min(rows, columns - offset) : Math.min(rows + offset, columns));
+    const length = Math.max(
+      0,
+      offset >= 0 ? Math.min(rows, columns - offset) : Math.min(rows + offset, columns),
+    );
     const start = offset >= 0 ? offset * (x.strides[b] as number) : -offset * (x.strides[a] as number);
     const rest = x.shape.map((_, i) => i).filter((i) => i !== a && i !== b);
     return x.alias(
@@ -322,7 +371,15 @@ const diagonalOp: (x: Tensor, offset: number, a: number, b: number) => Tensor = 
   backward: (ctx, grad) => [() => diagonalBackward(grad, ctx.state.shape, ctx.state.at)],
 });
 
-const diagonalBackward: (grad: Tensor, shape: readonly number[], at: readonly [number, number, number]) => Tensor = defineOp<[Tensor, readonly number[], readonly [number, number, number]], Tensor, readonly [number, number, number]>({
+const diagonalBackward: (
+  grad: Tensor,
+  shape: readonly number[],
+  at: readonly [number, number, number],
+) => Tensor = defineOp<
+  [Tensor, readonly number[], readonly [number, number, number]],
+  Tensor,
+  readonly [number, number, number]
+>({
   name: 'diagonalBackward',
   forward(ctx, grad, shape, at) {
     ctx.state = at;
@@ -337,7 +394,8 @@ const diagonalBackward: (grad: Tensor, shape: readonly number[], at: readonly [n
 export function diagonal(x: Tensor, options: { offset?: number; dim1?: number; dim2?: number } = {}): Tensor {
   const a = normalizeDim('diagonal', options.dim1 ?? 0, x.ndim);
   const b = normalizeDim('diagonal', options.dim2 ?? 1, x.ndim);
-  if (a === b || x.ndim < 2) throw new Error(`diagonal: needs two different dims of shape ${showShape(x.shape)}`);
+  if (a === b || x.ndim < 2)
+    throw new Error(`diagonal: needs two different dims of shape ${showShape(x.shape)}`);
   return diagonalOp(x, options.offset ?? 0, a, b);
 }
 
@@ -345,4 +403,3 @@ export function diagonal(x: Tensor, options: { offset?: number; dim1?: number; d
 export function viewAs(x: Tensor, other: Tensor): Tensor {
   return sameShape(x.shape, other.shape) ? alias(x) : view(x, other.shape);
 }
-

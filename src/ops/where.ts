@@ -30,9 +30,25 @@ function choose(name: string, condition: Tensor, a: Operand, b: Operand, common:
     const [left, right] = [load(a, 0), load(b, 1)];
     const n = inputs.length;
     const g = input(n);
-    const flows = [null, ...(isTensor(a) ? [e.select(test, g, 0)] : []), ...(isTensor(b) ? [e.select(test, 0, g)] : [])];
-    const grads = isFloatingPoint(common) ? flows.map((flow, i) => (i > 0 && isFloatingPoint(inputs[i] as DType) ? flow : null)) : undefined;
-    entry = { op: { name, expr: e.select(test, left, right), inputs, dtype: common, params: names, ...(grads && { grads }) }, params };
+    const flows = [
+      null,
+      ...(isTensor(a) ? [e.select(test, g, 0)] : []),
+      ...(isTensor(b) ? [e.select(test, 0, g)] : []),
+    ];
+    const grads = isFloatingPoint(common)
+      ? flows.map((flow, i) => (i > 0 && isFloatingPoint(inputs[i] as DType) ? flow : null))
+      : undefined;
+    entry = {
+      op: {
+        name,
+        expr: e.select(test, left, right),
+        inputs,
+        dtype: common,
+        params: names,
+        ...(grads && { grads }),
+      },
+      params,
+    };
     compiled.set(key, entry);
   }
   const tensors = [condition, ...[a, b].filter(isTensor)];
@@ -40,7 +56,8 @@ function choose(name: string, condition: Tensor, a: Operand, b: Operand, common:
 }
 
 function checkCondition(op: string, condition: Tensor): void {
-  if (condition.dtype !== 'bool' && condition.dtype !== 'uint8') throw new Error(`${op}: the condition must be bool, got ${condition.dtype}`);
+  if (condition.dtype !== 'bool' && condition.dtype !== 'uint8')
+    throw new Error(`${op}: the condition must be bool, got ${condition.dtype}`);
 }
 
 /** `torch.where`: `a` where `condition` is true, `b` elsewhere; all three broadcast. */

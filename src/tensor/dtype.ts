@@ -24,7 +24,13 @@ export const isFloatingPoint = (dtype: DType): boolean => dtype === 'float32' ||
 
 /** bool < integer < floating point. */
 const category: Readonly<Record<DType, number>> = { bool: 0, uint8: 1, int32: 1, float16: 2, float32: 2 };
-const rankInCategory: Readonly<Record<DType, number>> = { bool: 0, uint8: 0, int32: 1, float16: 0, float32: 1 };
+const rankInCategory: Readonly<Record<DType, number>> = {
+  bool: 0,
+  uint8: 0,
+  int32: 1,
+  float16: 0,
+  float32: 1,
+};
 
 /** `torch.promote_types`: the smallest dtype both fit in by PyTorch's lattice. */
 export function promoteTypes(a: DType, b: DType): DType {
@@ -87,11 +93,11 @@ export function toHalf(value: number): number {
     const half = mantissa >>> shift;
     const rest = mantissa & ((1 << shift) - 1);
     const middle = 1 << (shift - 1);
-    return sign | (half + (rest > middle || (rest === middle && (half & 1)) ? 1 : 0));
+    return sign | (half + (rest > middle || (rest === middle && half & 1) ? 1 : 0));
   }
   const half = (e << 10) | (mantissa >>> 13);
   const rest = mantissa & 0x1fff;
-  return sign | (half + (rest > 0x1000 || (rest === 0x1000 && (half & 1)) ? 1 : 0));
+  return sign | (half + (rest > 0x1000 || (rest === 0x1000 && half & 1) ? 1 : 0));
 }
 
 export function fromHalf(bits: number): number {

@@ -26,7 +26,12 @@ const scientific = (value: number, precision: number): string =>
 
 const special = (value: number): string => (Number.isNaN(value) ? 'nan' : value > 0 ? 'inf' : '-inf');
 
-function notationFor(values: readonly number[], floating: boolean, bool: boolean, precision: number): Notation {
+function notationFor(
+  values: readonly number[],
+  floating: boolean,
+  bool: boolean,
+  precision: number,
+): Notation {
   if (bool || !floating) {
     const show = (value: number): string => (bool ? (value ? 'true' : 'false') : String(value));
     return { width: Math.max(1, ...values.map((value) => show(value).length)), show };
@@ -96,7 +101,8 @@ function visible(data: TypedArray, shape: readonly number[], edge: number): numb
     }
     const size = shape[dim] as number;
     const step = numel(shape.slice(dim + 1));
-    for (let i = 0; i < size; i++) if (size <= 2 * edge || i < edge || i >= size - edge) walk(dim + 1, offset + i * step);
+    for (let i = 0; i < size; i++)
+      if (size <= 2 * edge || i < edge || i >= size - edge) walk(dim + 1, offset + i * step);
   };
   walk(0, 0);
   return out;
@@ -105,6 +111,7 @@ function visible(data: TypedArray, shape: readonly number[], edge: number): numb
 /** float32, int32 and bool go without saying, as PyTorch's default dtypes do. */
 function suffixOf(x: Tensor): string {
   const dtype = x.dtype === 'float16' || x.dtype === 'uint8' ? `, dtype=${x.dtype}` : '';
-  const grad = x.gradFn !== null ? `, gradFn=<${x.gradFn.name}>` : x.requiresGrad ? ', requiresGrad=true' : '';
+  const grad =
+    x.gradFn !== null ? `, gradFn=<${x.gradFn.name}>` : x.requiresGrad ? ', requiresGrad=true' : '';
   return dtype + grad;
 }

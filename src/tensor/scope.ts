@@ -27,7 +27,12 @@ export function beginScope(name: string): Scope {
  * Ends `scope`: what `result` holds (tensors in nested arrays, plain objects, Maps and Sets) and kept tensors move
  * to the enclosing scope, everything else made in it is disposed.
  */
-export function endScope(scope: Scope, result: unknown, adopt: (tensor: Tensor) => void, also?: unknown): void {
+export function endScope(
+  scope: Scope,
+  result: unknown,
+  adopt: (tensor: Tensor) => void,
+  also?: unknown,
+): void {
   current = scope.parent;
   if (scope.made.length === 0) return;
   const mark = ++marks;

@@ -75,7 +75,8 @@ export function isDense(shape: Shape, strides: readonly number[]): boolean {
 
 /** Dense strides for `shape` that keep the dim order of `like` (PyTorch's `preserve_format`). */
 export function stridesLike(shape: Shape, likeShape: Shape, likeStrides: readonly number[]): number[] {
-  if (isContiguous(likeShape, likeStrides) || likeShape.length !== shape.length) return contiguousStrides(shape);
+  if (isContiguous(likeShape, likeStrides) || likeShape.length !== shape.length)
+    return contiguousStrides(shape);
   if (isChannelsLast(likeShape, likeStrides)) return channelsLastStrides(shape);
   const order = memoryOrder(likeShape, likeStrides);
   const strides = new Array<number>(shape.length);
@@ -123,13 +124,19 @@ export function broadcastStrides(shape: Shape, strides: readonly number[], to: S
 export function normalizeDim(op: string, dim: number, rank: number): number {
   const n = Math.max(rank, 1);
   if (!Number.isInteger(dim) || dim < -n || dim >= n) {
-    throw new Error(`${op}: dim ${dim} is out of range for a ${rank}-dimensional tensor (expected ${-n} to ${n - 1})`);
+    throw new Error(
+      `${op}: dim ${dim} is out of range for a ${rank}-dimensional tensor (expected ${-n} to ${n - 1})`,
+    );
   }
   return dim < 0 ? dim + n : dim;
 }
 
 /** Normalised, unique dims in ascending order; undefined, null or an empty list means all of them. */
-export function normalizeDims(op: string, dims: number | readonly number[] | null | undefined, rank: number): number[] {
+export function normalizeDims(
+  op: string,
+  dims: number | readonly number[] | null | undefined,
+  rank: number,
+): number[] {
   if (dims === undefined || dims === null || (typeof dims !== 'number' && dims.length === 0)) {
     return Array.from({ length: rank }, (_, i) => i);
   }
@@ -146,14 +153,16 @@ export function inferShape(op: string, count: number, shape: Shape): number[] {
     if (!Number.isInteger(s) || s < -1) throw new Error(`${op}: ${showShape(shape)} is not a shape`);
   }
   if (hole >= 0) {
-    if (out.indexOf(-1, hole + 1) >= 0) throw new Error(`${op}: only one dimension of ${showShape(shape)} can be -1`);
+    if (out.indexOf(-1, hole + 1) >= 0)
+      throw new Error(`${op}: only one dimension of ${showShape(shape)} can be -1`);
     const known = -numel(out);
     if (known === 0 || count % known !== 0) {
       throw new Error(`${op}: cannot fit ${count} elements into shape ${showShape(shape)}`);
     }
     out[hole] = count / known;
   }
-  if (numel(out) !== count) throw new Error(`${op}: shape ${showShape(shape)} is invalid for a tensor of ${count} elements`);
+  if (numel(out) !== count)
+    throw new Error(`${op}: shape ${showShape(shape)} is invalid for a tensor of ${count} elements`);
   return out;
 }
 

@@ -30,8 +30,12 @@ export class Storage {
   }
 
   get deviceBuffer(): DeviceBuffer {
-    if (this.buffer === null) throw new Error(`internal: the storage made by ${this.writer} was already released`);
-    if (this.owner !== runtime()) throw new Error(`a tensor made by ${this.writer} belongs to a device that was closed; make it anew after init()`);
+    if (this.buffer === null)
+      throw new Error(`internal: the storage made by ${this.writer} was already released`);
+    if (this.owner !== runtime())
+      throw new Error(
+        `a tensor made by ${this.writer} belongs to a device that was closed; make it anew after init()`,
+      );
     return this.buffer;
   }
 

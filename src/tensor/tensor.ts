@@ -87,7 +87,9 @@ export class Tensor {
 
   /** @internal The values as uploaded, in row-major order, if they are known and still true. */
   hostValues(): Int32Array | null {
-    return this.uploaded !== null && this.uploaded.version === this.storage.version ? this.uploaded.values : null;
+    return this.uploaded !== null && this.uploaded.version === this.storage.version
+      ? this.uploaded.values
+      : null;
   }
 
   /** @internal Another handle on the same memory. */
@@ -131,7 +133,8 @@ export class Tensor {
   size(dim?: number): Shape | number {
     if (dim === undefined) return this.shape;
     const size = this.shape[dim < 0 ? dim + this.shape.length : dim];
-    if (size === undefined) throw new Error(`size: dim ${dim} is out of range for shape ${showShape(this.shape)}`);
+    if (size === undefined)
+      throw new Error(`size: dim ${dim} is out of range for shape ${showShape(this.shape)}`);
     return size;
   }
 
@@ -163,7 +166,9 @@ export class Tensor {
 
   set requiresGrad(value: boolean) {
     if (value && !isFloatingPoint(this.dtype)) {
-      throw new Error(`requiresGrad: only floating point tensors can require gradients, this one is ${this.dtype}`);
+      throw new Error(
+        `requiresGrad: only floating point tensors can require gradients, this one is ${this.dtype}`,
+      );
     }
     if (this.node !== null) {
       if (value) return;
@@ -302,7 +307,9 @@ export class Tensor {
   /** The value of a tensor of one element. */
   async item(): Promise<number> {
     if (this.numel() !== 1) {
-      throw new Error(`item: a tensor of shape ${showShape(this.shape)} has ${this.numel()} elements, expected one`);
+      throw new Error(
+        `item: a tensor of shape ${showShape(this.shape)} has ${this.numel()} elements, expected one`,
+      );
     }
     return (await this.data())[0] as number;
   }
@@ -323,7 +330,8 @@ export class Tensor {
 
   /** What is known without a read; `await format(t)` shows the values. */
   toString(): string {
-    const grad = this.node !== null ? `, gradFn=<${this.node.name}>` : this.wantsGrad ? ', requiresGrad=true' : '';
+    const grad =
+      this.node !== null ? `, gradFn=<${this.node.name}>` : this.wantsGrad ? ', requiresGrad=true' : '';
     return `tensor(shape=${showShape(this.shape)}, dtype=${this.dtype}${grad}${this.isDisposed ? ', freed' : ''})`;
   }
 

@@ -30,7 +30,9 @@ export function tidy<R>(fn: () => R): R {
   return scoped('tidy()', () => {
     const result = fn();
     if (result instanceof Promise) {
-      throw new Error('tidy: the callback must not be async; read values after tidy returns, or use `using` and dispose()');
+      throw new Error(
+        'tidy: the callback must not be async; read values after tidy returns, or use `using` and dispose()',
+      );
     }
     return result;
   });

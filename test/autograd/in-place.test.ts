@@ -29,7 +29,13 @@ describe('in-place ops', () => {
   });
 
   it('through a view reach the base and its other views', async () => {
-    const x = k.tensor([[1, 2], [3, 4]], { requiresGrad: true });
+    const x = k.tensor(
+      [
+        [1, 2],
+        [3, 4],
+      ],
+      { requiresGrad: true },
+    );
     const base = x.mul(1);
     const row = base.select(0, 1);
     const column = base.select(1, 1);

@@ -1,7 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 
-const values = async (x: k.Tensor | null | undefined): Promise<number[]> => Array.from(await (x as k.Tensor).data());
+const values = async (x: k.Tensor | null | undefined): Promise<number[]> =>
+  Array.from(await (x as k.Tensor).data());
 
 beforeAll(() => k.init());
 
@@ -26,7 +27,9 @@ describe('recording', () => {
   });
 
   it('only floats can require grad', () => {
-    expect(() => k.tensor([1, 2], { dtype: 'int32', requiresGrad: true })).toThrow(/only floating point.*int32/);
+    expect(() => k.tensor([1, 2], { dtype: 'int32', requiresGrad: true })).toThrow(
+      /only floating point.*int32/,
+    );
   });
 });
 
@@ -172,15 +175,31 @@ describe('higher derivatives', () => {
   });
 
   it('go through matmul, softmax cross-entropy, batch norm and convolution', async () => {
-    const image = k.tensor(Float32Array.from({ length: 32 }, (_, i) => Math.sin(i * 1.3)), { shape: [2, 1, 4, 4] });
-    const w = k.tensor(Float32Array.from({ length: 18 }, (_, i) => 0.4 * Math.cos(i)), { shape: [2, 1, 3, 3], requiresGrad: true });
-    const head = k.tensor([[0.5, -0.3], [0.2, 0.7], [-0.6, 0.1]], { requiresGrad: true });
+    const image = k.tensor(
+      Float32Array.from({ length: 32 }, (_, i) => Math.sin(i * 1.3)),
+      { shape: [2, 1, 4, 4] },
+    );
+    const w = k.tensor(
+      Float32Array.from({ length: 18 }, (_, i) => 0.4 * Math.cos(i)),
+      { shape: [2, 1, 3, 3], requiresGrad: true },
+    );
+    const head = k.tensor(
+      [
+        [0.5, -0.3],
+        [0.2, 0.7],
+        [-0.6, 0.1],
+      ],
+      { requiresGrad: true },
+    );
     const labels = k.tensor([0, 2], { dtype: 'int32' });
     const loss = (weight: k.Tensor): k.Tensor => {
-      const y = k.batchNorm(k.conv2d(image, weight, null, { padding: 1 }), null, null, { training: true }).tanh();
+      const y = k
+        .batchNorm(k.conv2d(image, weight, null, { padding: 1 }), null, null, { training: true })
+        .tanh();
       return k.crossEntropy(y.mean([2, 3]).matmul(head.t()), labels);
     };
-    const gradient = (weight: k.Tensor): k.Tensor => k.autograd.grad(loss(weight), weight, { createGraph: true })[0] as k.Tensor;
+    const gradient = (weight: k.Tensor): k.Tensor =>
+      k.autograd.grad(loss(weight), weight, { createGraph: true })[0] as k.Tensor;
     await expect(k.gradcheck(gradient, [w], { atol: 5e-3 })).resolves.toBe(true);
   });
 });

@@ -14,15 +14,23 @@ interface Report {
 }
 
 describe(`a plain training loop of ${steps} steps that never disposes anything`, () => {
-  it('holds its GPU memory flat, learns, and lets the process exit by itself', { timeout: 900_000 }, async () => {
-    const { stdout } = await run(process.execPath, ['--import', 'tsx', script, String(steps)], { timeout: 880_000, maxBuffer: 1 << 26 });
-    const { live, reserved, losses } = JSON.parse(stdout) as Report;
-    const peak = (list: readonly number[], from: number, to: number): number => Math.max(...list.slice(from, to));
-    const half = Math.floor(steps / 2);
-    // Batches and outputs that the loop dropped wait for the collector, a bounded number of steps.
-    expect(peak(live, half, steps)).toBeLessThanOrEqual(peak(live, 3, half) * 1.25);
-    expect(peak(reserved, half, steps)).toBeLessThanOrEqual(peak(reserved, 3, half) * 1.25);
-    const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
-    expect(mean(losses.slice(-20))).toBeLessThan(mean(losses.slice(0, 20)));
-  });
+  it(
+    'holds its GPU memory flat, learns, and lets the process exit by itself',
+    { timeout: 900_000 },
+    async () => {
+      const { stdout } = await run(process.execPath, ['--import', 'tsx', script, String(steps)], {
+        timeout: 880_000,
+        maxBuffer: 1 << 26,
+      });
+      const { live, reserved, losses } = JSON.parse(stdout) as Report;
+      const peak = (list: readonly number[], from: number, to: number): number =>
+        Math.max(...list.slice(from, to));
+      const half = Math.floor(steps / 2);
+      // Batches and outputs that the loop dropped wait for the collector, a bounded number of steps.
+      expect(peak(live, half, steps)).toBeLessThanOrEqual(peak(live, 3, half) * 1.25);
+      expect(peak(reserved, half, steps)).toBeLessThanOrEqual(peak(reserved, 3, half) * 1.25);
+      const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
+      expect(mean(losses.slice(-20))).toBeLessThan(mean(losses.slice(0, 20)));
+    },
+  );
 });

@@ -16,12 +16,16 @@ function frozen() {
   return { model, optimizer };
 }
 
-const batch = (): [k.Tensor, k.Tensor] => [k.randn(8, 3, 32, 32), k.tensor([0, 1, 0, 1, 0, 1, 0, 1], { dtype: 'int32' })];
+const batch = (): [k.Tensor, k.Tensor] => [
+  k.randn(8, 3, 32, 32),
+  k.tensor([0, 1, 0, 1, 0, 1, 0, 1], { dtype: 'int32' }),
+];
 
 async function trunkBytes(model: InstanceType<typeof nn.Module>): Promise<Map<string, string>> {
   const bytes = new Map<string, string>();
   for (const [key, tensor] of model.stateDict()) {
-    if (!key.startsWith('linear.')) bytes.set(key, Buffer.from((await tensor.data()).slice().buffer).toString('base64'));
+    if (!key.startsWith('linear.'))
+      bytes.set(key, Buffer.from((await tensor.data()).slice().buffer).toString('base64'));
   }
   return bytes;
 }
@@ -61,7 +65,9 @@ describe('training the head on a frozen trunk', () => {
     k.crossEntropy(model(x), y).backward();
     optimizer.step();
     const ran = [...k.runtime().opCounts()].filter(([, count]) => count > 0).map(([name]) => name);
-    expect(ran.filter((name) => /weightGrad|inputGrad|Backward|GradSums/i.test(name))).toEqual(['crossEntropyBackward']);
+    expect(ran.filter((name) => /weightGrad|inputGrad|Backward|GradSums/i.test(name))).toEqual([
+      'crossEntropyBackward',
+    ]);
   });
 
   it('saves no activation: after the forward only the features and the logits are held', () => {

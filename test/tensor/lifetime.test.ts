@@ -42,7 +42,10 @@ describe('a freed tensor', () => {
     const x = k.tensor([1, 2, 3, 4]);
     const view = x.reshape(2, 2);
     x.dispose();
-    expect(await view.toArray()).toEqual([[1, 2], [3, 4]]);
+    expect(await view.toArray()).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
   });
 
   it('may still be needed by the tape, which holds the memory itself', async () => {
