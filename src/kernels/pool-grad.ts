@@ -101,6 +101,27 @@ function blockText(window: StridedWindow, { fetch, share }: Gather): string {
     .join('\n  ')}`;
 }
 
+/** Windows that tile the image: each pixel is in one of them at most. */
+const isTiling = (window: PoolProblem['window']): window is StridedWindow =>
+  window !== 'adaptive' &&
+  window.padTop + window.padLeft === 0 &&
+  window.kernelH === window.strideH &&
+  window.kernelW === window.strideW &&
+  window.dilationH * window.dilationW === 1;
+
+/** One pixel per thread and one window per pixel; global pooling above all. */
+function tileText({ strideH, strideW }: StridedWindow, { fetch, share }: Gather): string {
+  return `${threadText('p.w', 'i')}
+  let wy = iy / ${strideH}u; let wx = ix / ${strideW}u;
+  let inside = wy < p.outH && wx < p.outW;
+  let oy = min(wy, p.outH - 1u); let ox = min(wx, p.outW - 1u);
+  let at = ${outputItem};
+  ${fetch}
+  var sum = T();
+  ${share('sum', `((iy - wy * ${strideH}u) * p.tapsAcross + ix - wx * ${strideW}u)`)}
+  dx[p.dxAt + ${inputItem}] = S(sum);`;
+}
+
 /** One pixel per thread, any window. */
 function pixelText(window: PoolProblem['window'], { fetch, share }: Gather): string {
   const range = (v: 'y' | 'x'): string => {
@@ -142,6 +163,11 @@ function pixelText(window: PoolProblem['window'], { fetch, share }: Gather): str
   dx[p.dxAt + ${inputItem}] = S(sum);`;
 }
 
+function gatherText(window: PoolProblem['window'], gather: Gather): string {
+  if (inBlocks(window)) return blockText(window, gather);
+  return isTiling(window) ? tileText(window, gather) : pixelText(window, gather);
+}
+
 function gatherGrid({ window, h, w, c }: PoolProblem, width: number): { across: number; down: number } {
   const lanes = c / width;
   if (!inBlocks(window)) return { across: w * lanes, down: h };
@@ -168,15 +194,16 @@ export function planMaxPoolGrad(limits: PlanLimits, problem: PoolProblem): Plan 
       operand(problem, 'dx', 'in', width, true),
     ],
     ...gatherGrid(problem, width),
-    text: () => (inBlocks(window) ? blockText(window, gather) : pixelText(window, gather)),
+    text: () => gatherText(window, gather),
   });
 }
 
 /** The transpose of {@link planMaxPoolGrad}: `y` = the winners' pixels of `x`; buffers `x taps y`. */
 export function planMaxPoolGather(limits: PlanLimits, problem: PoolProblem): Plan {
   const width = laneWidth(problem, true);
+  const component = (i: number): string => (width === 4 ? `[${i}]` : '');
   const each = (i: number): string =>
-    `x[p.xAt + (gid.z * p.h * p.w + pixelOf(oy, ox, winner${width === 4 ? `[${i}]` : ''})) * p.lanes + lane]${width === 4 ? `[${i}]` : ''}`;
+    `picked(pixelOf(oy, ox, winner${component(i)}), lane, gid.z)${component(i)}`;
   return planPool(problem, limits, width, {
     key: windowKey(problem),
     name: 'maxPool2dGather',
@@ -188,6 +215,11 @@ export function planMaxPoolGather(limits: PlanLimits, problem: PoolProblem): Pla
     across: problem.outW * (problem.c / width),
     down: problem.outH,
     text: () => `${tapPosition(problem.window)}
+fn picked(pixel: u32, lane: u32, image: u32) -> T {
+  let inside = pixel < p.h * p.w;
+  let value = T(x[p.xAt + (image * p.h * p.w + select(0u, pixel, inside)) * p.lanes + lane]);
+  return select(T(), value, inside);
+}
 ${threadText('p.outW', 'o')}
   let at = ${outputItem};
   let winner = unpack(taps[p.tapsAt + at]);
@@ -212,8 +244,7 @@ export function planAvgPoolGrad(limits: PlanLimits, problem: PoolProblem, diviso
       name: 'avgPool2dBackward',
       operands: [operand(problem, 'dy', 'out', width), operand(problem, 'dx', 'in', width, true)],
       ...gatherGrid(problem, width),
-      text: () =>
-        `${divisorText(problem, divisor)}\n${inBlocks(window) ? blockText(window, gather) : pixelText(window, gather)}`,
+      text: () => `${divisorText(problem, divisor)}\n${gatherText(window, gather)}`,
     },
     divisor,
   );

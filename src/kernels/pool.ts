@@ -202,7 +202,7 @@ export function planMaxPool(limits: PlanLimits, problem: PoolProblem, keepTaps: 
   });
 }
 
-/** @internal Row and column in the image of tap `t` of window (oy, ox), for one lane element. */
+/** @internal WGSL `pixelOf(oy, ox, tap)`: row * w + column, or h * w for the winner of a dilated window that has no tap inside. */
 export const tapPosition = (window: PoolProblem['window']): string => {
   const first = (v: 'y' | 'x', size: string, out: string): string => {
     if (window === 'adaptive') return `i32((o${v} * ${size}) / ${out})`;
@@ -216,7 +216,7 @@ fn pixelOf(oy: u32, ox: u32, tap: u32) -> u32 {
   let ky = tap / p.tapsAcross;
   let iy = u32(${first('y', 'p.h', 'p.outH')} + i32(ky) * ${dy});
   let ix = u32(${first('x', 'p.w', 'p.outW')} + i32(tap - ky * p.tapsAcross) * ${dx});
-  return iy * p.w + ix;
+  return select(p.h * p.w, iy * p.w + ix, iy < p.h && ix < p.w);
 }`;
 };
 
