@@ -51,13 +51,13 @@ export function isChannelsLast(shape: Shape, strides: readonly number[]): boolea
   return true;
 }
 
-/** Dims from the outermost in memory to the innermost; ties and size-1 dims keep their logical order. */
+/** Dims from the outermost in memory to the innermost; dims of size 1 have no place of their own and come first. */
 export function memoryOrder(shape: Shape, strides: readonly number[]): number[] {
-  const order = shape.map((_, i) => i);
-  return order.sort((a, b) => {
-    if (shape[a] === 1 || shape[b] === 1) return a - b;
-    return (strides[b] as number) - (strides[a] as number) || a - b;
-  });
+  const dims = shape.map((_, i) => i);
+  const placed = dims
+    .filter((i) => shape[i] !== 1)
+    .sort((a, b) => (strides[b] as number) - (strides[a] as number) || a - b);
+  return [...dims.filter((i) => shape[i] === 1), ...placed];
 }
 
 /** True when the elements fill a gap-free range, each address once, in some order of the dims. */
