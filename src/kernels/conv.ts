@@ -10,13 +10,19 @@ import { epilogueBuffers, epilogueKey, highHalf, lowHalf, type Elem, type Epilog
 import {
   declareAccumulators,
   epilogueBindings,
+  leftK,
   leftLoads,
   leftRow,
   multiplyAdd,
   range,
+  rightCol,
+  rightK,
+  rightLoads,
+  stepK,
   storeRow,
   tileHead,
   tileKey,
+  tileMemory,
   vecType,
   widen,
   type Tile,
@@ -85,6 +91,15 @@ function positionSetup(s: ConvSpec, i: number): string {
   return lines.join('\n');
 }
 
+/** Declares `s{r}`, where output position `m` lies in the map it is scattered over. */
+function outputPosition(m: string, r: number): string {
+  return `  let sq${r} = ${m} / p.outW;
+  let sn${r} = sq${r} / p.outH;
+  let sh${r} = (sq${r} - sn${r} * p.outH) * u32(${highHalf('outStride')}) + u32(${highHalf('outBase')});
+  let sw${r} = (${m} - sq${r} * p.outW) * u32(${lowHalf('outStride')}) + u32(${lowHalf('outBase')});
+  let s${r} = (sn${r} * p.fullH + sh${r}) * p.fullW + sw${r};`;
+}
+
 function inputLoops(s: ConvSpec): { open: string; load: string; close: string } {
   const n = leftLoads(s.tile, 'k');
   const zero = 'vec4<f32>(0.0)';
@@ -104,7 +119,8 @@ function inputLoops(s: ConvSpec): { open: string; load: string; close: string } 
     let from${i} = x${i} * i32(p.ci);
     let to${i} = select(0, min(i32(p.inW * p.ci), from${i} + i32(run)), okh${i});`,
       ),
-      `    for (var e = 0; e < i32(run); e += 4) {`,
+      `    for (var step = 0u; step < kPad; step += ${stepK(s.tile)}u) {`,
+      `      let e = i32(step + ${leftK(s.tile, 'k')});`,
     ];
     const load = range(n).map((i) => {
       const at = (q: number): string => `from${i} + e + ${q}`;
@@ -112,9 +128,10 @@ function inputLoops(s: ConvSpec): { open: string; load: string; close: string } 
         `select(0.0, f32(x[at${i} + clamp(${at(q)}, 0, i32(p.inW * p.ci) - 1)]), (${at(q)} >= 0) & (${at(q)} < to${i}))`;
       return `      let a${i} = ${four(element)};`;
     });
-    return { open: open.join('\n'), load: load.join('\n'), close: '    }\n  }' };
+    return { open: open.join('\n'), load: load.join('\n'), close: '  }' };
   }
   const vec = s.input === 'vec';
+  const shared = s.tile.style === 'shared';
   const unit = vec ? 4 : 1;
   const open = [
     `  for (var th = 0; th < ${highHalf('taps')}; th++) {`,
@@ -125,15 +142,21 @@ function inputLoops(s: ConvSpec): { open: string; load: string; close: string } 
     let ok${i} = okh${i} & (u32(w_${i}) < p.inW);
     let at${i} = select(0u, (((n${i} * p.inH + u32(h_${i})) * p.inW + u32(w_${i})) * inPitch) / ${unit}u, ok${i}) + xBase;`,
     ),
-    vec ? `    for (var c = 0u; c < p.ci / 4u; c++) {` : `    for (var c = 0u; c < p.ci; c += 4u) {`,
+    `    for (var step = 0u; step < kPad; step += ${stepK(s.tile)}u) {`,
+    `      let c = step + ${leftK(s.tile, 'k')};`,
   ];
   const load = range(n).map((i) => {
-    if (vec) return `      let a${i} = select(${zero}, ${widen(4, s.elem, `x[at${i} + c]`)}, ok${i});`;
+    // A step of a shared tile may pass the last channel.
+    if (vec && shared) {
+      const index = `at${i} + min(c, p.ci - 4u) / 4u`;
+      return `      let a${i} = select(${zero}, ${widen(4, s.elem, `x[${index}]`)}, ok${i} & (c < p.ci));`;
+    }
+    if (vec) return `      let a${i} = select(${zero}, ${widen(4, s.elem, `x[at${i} + c / 4u]`)}, ok${i});`;
     const element = (q: number): string =>
       `select(0.0, f32(x[at${i} + min(c + ${q}u, p.ci - 1u)]), ok${i} & (c + ${q}u < p.ci))`;
     return `      let a${i} = ${four(element)};`;
   });
-  return { open: open.join('\n'), load: load.join('\n'), close: '    }\n  }\n  }' };
+  return { open: open.join('\n'), load: load.join('\n'), close: '  }\n  }' };
 }
 
 export function convKernel(s: ConvSpec): Kernel {
@@ -144,32 +167,43 @@ export function convKernel(s: ConvSpec): Kernel {
     const sub = t.style === 'subgroup';
     const n = leftLoads(t, 'k');
     const loops = inputLoops(s);
-    const kCount = s.input === 'run' ? 'taps * run' : 'taps * ((p.ci + 3u) & ~3u)';
-    const taps =
-      s.input === 'run' ? `u32(${highHalf('taps')})` : `u32(${highHalf('taps')} * ${lowHalf('taps')})`;
+    const kCount = 'taps * kPad';
+    const run = s.input === 'run';
+    const shared = t.style === 'shared';
+    const taps = run ? `u32(${highHalf('taps')})` : `u32(${highHalf('taps')} * ${lowHalf('taps')})`;
+    const right = (q: number): string => {
+      if (!shared) return `      let b${q} = ${widen(V, s.elem, `w[wAt + ${q}u * wPitch]`)};`;
+      const at = `wAt + min(step + ${rightK(t, q)}, kPad - 1u) * wPitch`;
+      return `      let b${q} = select(vec4<f32>(0.0), ${widen(V, s.elem, `w[${at}]`)}, step + ${rightK(t, q)} < kPad);`;
+    };
     const body = [
       `  let group = wid.z;`,
       `  let inPitch = p.ci * nwg.z;`,
       `  let outPitch = p.co * nwg.z;`,
       `  let taps = ${taps};`,
-      s.input === 'run' ? `  let run = (u32(${lowHalf('taps')}) * p.ci + 3u) & ~3u;` : '',
-      s.input === 'run' ? '' : `  let xBase = (p.xOff + group * p.ci) / ${s.input === 'vec' ? 4 : 1}u;`,
+      // The summed index runs over taps (or rows of taps) of this length.
+      run ? `  let run = u32(${lowHalf('taps')}) * p.ci;` : '',
+      `  let kPad = (${run ? 'run' : 'p.ci'} + 3u) & ~3u;`,
+      run ? '' : `  let xBase = (p.xOff + group * p.ci) / ${s.input === 'vec' ? 4 : 1}u;`,
       `  let wPitch = ((p.co + 3u) & ~3u) / ${V}u;`,
       // Columns past the end repeat the last ones, and their sums are not stored.
-      `  var wAt = p.wOff / ${V}u + group * ${kCount} * wPitch + min(col, wPitch - 1u);`,
+      `  var wAt = p.wOff / ${V}u + group * ${kCount} * wPitch + min(${rightCol(t)}, wPitch - 1u);`,
       ...range(n).map((i) => positionSetup(s, i)),
       declareAccumulators(t),
       loops.open,
       loops.load,
-      ...range(4).map((q) => `      let b${q} = ${widen(V, s.elem, `w[wAt + ${q}u * wPitch]`)};`),
-      `      wAt += 4u * wPitch;`,
+      ...range(rightLoads(t)).map(right),
+      shared ? '' : `      wAt += 4u * wPitch;`,
       multiplyAdd(t, 'k'),
+      '    }',
+      shared ? `    wAt += kPad * wPitch;` : '',
       loops.close,
     ];
     const at = (r: number): string => (s.scatter ? `s${r}` : `(row0 + ${r}u)`);
     if (s.scatter) {
       for (const r of range(t.rows)) {
-        body.push(`  let s${r} = ${sub ? `subgroupBroadcast(o${r >> 3}, ${r & 7}u)` : `o${r}`};`);
+        if (sub) body.push(`  let s${r} = subgroupBroadcast(o${r >> 3}, ${r & 7}u);`);
+        else body.push(shared ? outputPosition(`(row0 + ${r}u)`, r) : `  let s${r} = o${r};`);
       }
     }
     body.push(`  if (col * ${V}u >= p.co) { return; }`);
@@ -200,6 +234,7 @@ export function convKernel(s: ConvSpec): Kernel {
 @group(0) @binding(1) var<storage, read> w: array<${vecType(V, s.elem)}>;
 @group(0) @binding(2) var<storage, read_write> y: array<${vecType(s.vecOut ? V : 1, s.elem)}>;
 ${epilogueBindings(e, 3, V, s.vecOut, s.elem)}
+${tileMemory(t)}
 ${tileHead(t)}
 ${body.filter((line) => line !== '').join('\n')}
 }`,

@@ -26,12 +26,19 @@ import {
 import {
   chooseTile,
   declareAccumulators,
+  leftK,
   leftLoads,
+  leftRow,
   multiplyAdd,
   range,
+  rightCol,
+  rightK,
+  rightLoads,
+  sharedHead,
   stepK,
   tileCols,
   tileKey,
+  tileMemory,
   vecType,
   widen,
   type Tile,
@@ -59,106 +66,112 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
     const sub = t.style === 'subgroup';
     const run = s.input === 'run';
     const vec = s.input === 'vec';
-    const step = stepK;
+    const step = stepK(t);
+    const walk = t.style === 'register';
     const n = leftLoads(t, 'row');
-    const linesPerLoad = sub ? 8 : 4;
-    // Four subgroup lanes hold neighbouring positions; a register tile walks through the positions one by one.
-    const positions = sub ? [''] : range(step).map((q) => `_${q}`);
-    const kOf = (suffix: string): string => (sub ? 'k + (lane & 3u)' : `k + ${suffix.slice(1)}u`);
+    // Invocations hold neighbouring positions; those of a register tile walk through the positions one by one.
+    const positions = walk ? range(step).map((q) => `_${q}`) : [''];
+    const kOf = (suffix: string): string => (walk ? `k + ${suffix.slice(1)}u` : `k + ${leftK(t, 'row')}`);
     const advance = `
-      ow += ${sub ? 'p.stepW' : '1u'};
+      ow += ${walk ? '1u' : 'p.stepW'};
       let carryW = select(0u, 1u, ow >= p.outW);
       ow -= carryW * p.outW;
-      oh += ${sub ? 'p.stepH + ' : ''}carryW;
+      oh += ${walk ? '' : 'p.stepH + '}carryW;
       let carryH = select(0u, 1u, oh >= p.outH);
       oh -= carryH * p.outH;
-      img += ${sub ? 'p.stepN + ' : ''}carryH;`;
+      img += ${walk ? '' : 'p.stepN + '}carryH;`;
+    const zero = 'vec4<f32>(0.0)';
     const load = (suffix: string): string => {
       const inRange = s.tail ? ` & (${kOf(suffix)} < kEnd)` : '';
+      const h = `h${suffix}`;
+      const w = `w${suffix}`;
+      const ok = `ok${suffix}`;
+      const at = `at${suffix}`;
+      const begin = `begin${suffix}`;
       const lines = [
-        `      let h${suffix} = i32(oh) * ${highHalf('stride')} + ${highHalf('base')} + th * ${highHalf('dilation')};`,
+        `      let ${h} = i32(oh) * ${highHalf('stride')} + ${highHalf('base')} + th * ${highHalf('dilation')};`,
       ];
-      const zero = 'vec4<f32>(0.0)';
       if (run) {
         lines.push(
-          `      let ok${suffix} = (u32(h${suffix}) < p.inH)${inRange};`,
-          `      let at${suffix} = select(0, i32(p.xOff + (img * p.inH + u32(h${suffix})) * p.inW * p.ci), ok${suffix});`,
-          `      let begin${suffix} = (i32(ow) * ${lowHalf('stride')} + ${lowHalf('base')}) * i32(p.ci) + i32(line0${sub ? ' + (lane >> 2u) * 4u' : ''});`,
+          `      let ${ok} = (u32(${h}) < p.inH)${inRange};`,
+          `      let ${at} = select(0, i32(p.xOff + (img * p.inH + u32(${h})) * p.inW * p.ci), ${ok});`,
+          `      let ${begin} = (i32(ow) * ${lowHalf('stride')} + ${lowHalf('base')}) * i32(p.ci);`,
         );
         for (const i of range(n)) {
           const parts = range(4).map((j) => {
-            const pos = `begin${suffix} + ${linesPerLoad * i + j}`;
-            return `select(0.0, f32(x[at${suffix} + clamp(${pos}, 0, rowEnd - 1)]), ok${suffix} & (${pos} >= 0) & (${pos} < rowEnd))`;
+            const pos = `${begin} + i32(line${i}) + ${j}`;
+            return `select(0.0, f32(x[${at} + clamp(${pos}, 0, rowEnd - 1)]), ${ok} & (${pos} >= 0) & (${pos} < rowEnd))`;
           });
           lines.push(`      let a${i}${suffix} = vec4<f32>(${parts.join(', ')});`);
         }
       } else {
         lines.push(
-          `      let line${suffix} = line0${sub ? ' + (lane >> 2u) * 4u' : ''};`,
-          `      let w${suffix} = i32(ow) * ${lowHalf('stride')} + ${lowHalf('base')} + tw * ${lowHalf('dilation')};`,
-          `      let ok${suffix} = (u32(h${suffix}) < p.inH) & (u32(w${suffix}) < p.inW)${inRange};`,
-          `      let at${suffix} = p.xOff + group * p.ci + select(0u, ((img * p.inH + u32(h${suffix})) * p.inW + u32(w${suffix})) * inPitch, ok${suffix});`,
+          `      let ${w} = i32(ow) * ${lowHalf('stride')} + ${lowHalf('base')} + tw * ${lowHalf('dilation')};`,
+          `      let ${ok} = (u32(${h}) < p.inH) & (u32(${w}) < p.inW)${inRange};`,
+          `      let ${at} = p.xOff + group * p.ci + select(0u, ((img * p.inH + u32(${h})) * p.inW + u32(${w})) * inPitch, ${ok});`,
         );
         for (const i of range(n)) {
-          const line = (j: number): string => `min(line${suffix} + ${linesPerLoad * i + j}u, p.ci - 1u)`;
-          lines.push(
-            vec
-              ? `      let a${i}${suffix} = select(${zero}, ${widen(4, s.elem, `x[(at${suffix} + min(line${suffix} + ${linesPerLoad * i}u, p.ci - 4u)) >> 2u]`)}, ok${suffix});`
-              : `      let a${i}${suffix} = select(${zero}, vec4<f32>(${range(4)
-                  .map((j) => `f32(x[at${suffix} + ${line(j)}])`)
-                  .join(', ')}), ok${suffix});`,
-          );
+          const parts = range(4).map((j) => `f32(x[${at} + min(line${i} + ${j}u, p.ci - 1u)])`);
+          const value = vec
+            ? widen(4, s.elem, `x[(${at} + min(line${i}, p.ci - 4u)) >> 2u]`)
+            : `vec4<f32>(${parts.join(', ')})`;
+          lines.push(`      let a${i}${suffix} = select(${zero}, ${value}, ${ok});`);
         }
       }
       return lines.join('\n') + advance.replace(/carry([WH])/g, `carry$1${suffix}`);
     };
     const dyLoad = (q: number): string => {
-      const k = s.tail ? `min(k + ${q}u, kEnd - 1u)` : `k + ${q}u`;
-      const base = `p.dyOff + (${k}) * outPitch + group * p.co`;
+      const k = `k + ${rightK(t, q)}`;
+      const base = `p.dyOff + (${s.tail ? `min(${k}, kEnd - 1u)` : k}) * outPitch + group * p.co`;
+      const parts = range(V).map((j) => `f32(dy[${base} + min(colC + ${j}u, p.co - 1u)])`);
       const value = s.vecDy
         ? widen(V, s.elem, `dy[(${base} + colC) / ${V}u]`)
-        : `${vecType(V)}(${range(V)
-            .map((j) => `f32(dy[${base} + min(colC + ${j}u, p.co - 1u)])`)
-            .join(', ')})`;
-      return `      let b${q} = ${s.tail ? `select(${vecType(V)}(0.0), ${value}, k + ${q}u < kEnd)` : value};`;
+        : `${vecType(V)}(${parts.join(', ')})`;
+      return `      let b${q} = ${s.tail ? `select(${vecType(V)}(0.0), ${value}, ${k} < kEnd)` : value};`;
     };
     const size = t.lanesY === 1 ? `${t.lanes}` : `${t.lanes}, ${t.lanesY}`;
     const wgsl = `@group(0) @binding(0) var<storage, read> x: array<${vecType(vec ? 4 : 1, s.elem)}>;
 @group(0) @binding(1) var<storage, read> dy: array<${vecType(s.vecDy ? V : 1, s.elem)}>;
 @group(0) @binding(2) var<storage, read_write> partials: array<${vecType(V)}>;
+${tileMemory(t)}
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
   let lane = lid.x;
   let lines = ${run ? `u32(${lowHalf('taps')}) * p.ci` : 'p.ci'};
   let lineBlocks = (lines + ${t.rows * t.lanesY - 1}u) / ${t.rows * t.lanesY}u;
   let tap = wid.x / lineBlocks;
-  let line0 = (wid.x - tap * lineBlocks) * ${t.rows * t.lanesY}u${t.lanesY > 1 ? ` + lid.y * ${t.rows}u` : ''};
+  let row0 = (wid.x - tap * lineBlocks) * ${t.rows * t.lanesY}u${t.lanesY > 1 ? ` + lid.y * ${t.rows}u` : ''};
   let th = i32(tap)${run ? '' : ` / ${lowHalf('taps')}`};
   ${run ? `let rowEnd = i32(p.inW * p.ci);` : `let tw = i32(tap) - th * ${lowHalf('taps')};`}
+${sharedHead(t)}
+${range(n)
+  .map((i) => `  let line${i} = ${leftRow(t, 'row', i)};`)
+  .join('\n')}
   let tapCount = u32(${highHalf('taps')}${run ? '' : ` * ${lowHalf('taps')}`});
   let group = wid.z / p.splits;
   let split = wid.z - group * p.splits;
   ${run ? '' : 'let inPitch = p.ci * p.groups;'}
   let outPitch = p.co * p.groups;
-  let col = wid.y * ${t.lanes}u + lane;
-  let colC = min(col * ${V}u, ${s.vecDy ? `p.co - ${V}u` : 'p.co - 1u'});
+  let colBlock = wid.y;
+  let col = colBlock * ${t.lanes}u + lane;
+  let colC = min(${rightCol(t)} * ${V}u, ${s.vecDy ? `p.co - ${V}u` : 'p.co - 1u'});
   let kStart = split * p.chunk;
   let kEnd = min(p.positions, kStart + p.chunk);
-  let k0 = kStart${sub ? ' + (lane & 3u)' : ''};
+  let k0 = kStart${walk ? '' : ` + ${leftK(t, 'row')}`};
   var ow = k0 % p.outW;
   var oh = (k0 / p.outW) % p.outH;
   var img = k0 / (p.outW * p.outH);
 ${declareAccumulators(t)}
   for (var k = kStart; k < kEnd; k += ${step}u) {
 ${positions.map(load).join('\n')}
-${range(step).map(dyLoad).join('\n')}
+${range(rightLoads(t)).map(dyLoad).join('\n')}
 ${multiplyAdd(t, 'row')}
   }
   if (col * ${V}u >= p.co) { return; }
   let pitch = ((p.co + 3u) & ~3u) / ${V}u;
-  let at = ((wid.z * tapCount + tap) * lines + line0) * pitch + col;
+  let at = ((wid.z * tapCount + tap) * lines + row0) * pitch + col;
 ${range(t.rows)
-  .map((r) => `  if (line0 + ${r}u < lines) { partials[at + ${r}u * pitch] = c${r}; }`)
+  .map((r) => `  if (row0 + ${r}u < lines) { partials[at + ${r}u * pitch] = c${r}; }`)
   .join('\n')}
 }`;
     return {
@@ -182,13 +195,13 @@ ${range(t.rows)
         ['dyOff', 'u32'],
         ['chunk', 'u32'],
         ['splits', 'u32'],
-        ...(sub
-          ? ([
+        ...(walk
+          ? []
+          : ([
               ['stepW', 'u32'],
               ['stepH', 'u32'],
               ['stepN', 'u32'],
-            ] as const)
-          : []),
+            ] as const)),
       ],
       enables: [...(sub ? (['subgroups'] as const) : []), ...(s.elem === 'f16' ? (['f16'] as const) : [])],
     };
@@ -240,7 +253,7 @@ export function planConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv
     const perPart = p.groups * tapRows * lines * roundUp(co, 4) * 4;
     const wanted = chooseSplits(blocks, positions, target.kind === 'software' ? 32 : 256);
     const affordable = Math.max(1, Math.floor(limits.maxBinding / perPart));
-    const chunk = roundUp(ceilDiv(positions, Math.min(wanted, affordable)), 8);
+    const chunk = roundUp(ceilDiv(positions, Math.min(wanted, affordable)), 16);
     const splits = ceilDiv(positions, chunk);
     partials = Math.max(partials, perPart * splits);
     const params = [
@@ -261,16 +274,16 @@ export function planConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv
       chunk,
       splits,
     ];
-    if (tile.style === 'subgroup') {
-      const image = p.outW * p.outH;
-      params.push(stepK % p.outW, Math.floor(stepK / p.outW) % p.outH, Math.floor(stepK / image));
+    if (tile.style !== 'register') {
+      const step = stepK(tile);
+      params.push(step % p.outW, Math.floor(step / p.outW) % p.outH, Math.floor(step / (p.outW * p.outH)));
     }
     launches.push({
       kernel: weightGradKernel({
         tile,
         input: run ? 'run' : ci % 4 === 0 && x.offset % 4 === 0 ? 'vec' : 'scalar',
         vecDy: co % tile.cols === 0 && dy.offset % tile.cols === 0,
-        tail: positions % stepK !== 0,
+        tail: positions % stepK(tile) !== 0,
         elem,
       }),
       buffers: [x.ref, dy.ref, 'partials'],

@@ -9,14 +9,19 @@ import {
   component,
   declareAccumulators,
   epilogueBindings,
+  leftK,
   leftLoads,
   leftRow,
   multiplyAdd,
   range,
+  rightCol,
+  rightK,
+  rightLoads,
   stepK,
   storeRow,
   tileHead,
   tileKey,
+  tileMemory,
   vecType,
   widen,
   type Major,
@@ -57,7 +62,7 @@ export const gemmParams = [
   ['aBatch', 'u32'],
   ['bBatch', 'u32'],
   ['cBatch', 'u32'],
-  ['chunk', 'u32'], // k per split; a multiple of 8
+  ['chunk', 'u32'], // k per split; a multiple of 16
   ['splits', 'u32'], // workgroup z = batch * splits + split; with more than one, C is [batch, split, M, ldc]
   ['colBlocks', 'u32'],
   ['residualOff', 'u32'],
@@ -130,47 +135,48 @@ export function gemmKernel(s: GemmSpec): Kernel {
   return memoKernel(key, () => {
     const major: Major = s.transA ? 'row' : 'k';
     const V = t.cols;
-    const step = stepK;
     const n = leftLoads(t, major);
     const body: string[] = [];
+    const shared = t.style === 'shared';
 
     // Columns past the end repeat the last ones, and their sums are not stored.
-    body.push(
-      s.vecB && !s.transB ? `  let colC = min(col, p.N / ${V}u - 1u) * ${V}u;` : `  let colC = col * ${V}u;`,
-    );
-    if (s.transB)
-      for (const j of range(V)) body.push(`  let bRow${j} = bBase + min(colC + ${j}u, p.N - 1u) * p.ldb;`);
-    if (s.transA) {
-      for (const i of range(n)) {
-        body.push(
-          `  let aRow${i} = ${s.vecA ? `min(${leftRow(t, major, i)}, p.M - 4u)` : leftRow(t, major, i)};`,
-        );
-      }
-    } else {
-      for (const i of range(n))
-        body.push(`  let aRow${i} = aBase + min(${leftRow(t, major, i)}, p.M - 1u) * p.lda;`);
+    const columns = s.transB ? (shared ? 1 : V) : 0;
+    const firstColumn = s.transB && shared ? '(colBlock * 64u + (tid >> 2u))' : `${rightCol(t)} * ${V}u`;
+    body.push(`  let colC = ${s.vecB && !s.transB ? `min(${firstColumn}, p.N - ${V}u)` : firstColumn};`);
+    for (const j of range(columns))
+      body.push(`  let bRow${j} = bBase + min(colC + ${j}u, p.N - 1u) * p.ldb;`);
+    for (const i of range(n)) {
+      const row = leftRow(t, major, i);
+      if (s.transA) body.push(`  let aRow${i} = ${s.vecA ? `min(${row}, p.M - 4u)` : row};`);
+      else body.push(`  let aRow${i} = aBase + min(${row}, p.M - 1u) * p.lda;`);
     }
     body.push(declareAccumulators(t));
-    body.push(`  for (var k = kStart; k < kEnd; k += ${step}u) {`);
+    body.push(`  for (var k = kStart; k < kEnd; k += ${stepK(t)}u) {`);
+    const kLeft = `(k + ${leftK(t, major)})`;
     for (const i of range(n)) {
-      if (!s.transA) body.push(loadAlongK(s, 'a', `a${i}`, `aRow${i}`, 'k'));
-      else if (t.style === 'subgroup')
-        body.push(loadAlongLines(s, 'a', `a${i}`, 4, '(k + (lane & 3u))', `aRow${i}`, 'p.M - 1u'));
-      else
-        for (const q of range(step))
+      if (!s.transA) body.push(loadAlongK(s, 'a', `a${i}`, `aRow${i}`, kLeft));
+      else if (t.style !== 'register')
+        body.push(loadAlongLines(s, 'a', `a${i}`, 4, kLeft, `aRow${i}`, 'p.M - 1u'));
+      else {
+        for (const q of range(4)) {
           body.push(loadAlongLines(s, 'a', `a${i}_${q}`, 4, `(k + ${q}u)`, `aRow${i}`, 'p.M - 1u'));
+        }
+      }
     }
-    if (s.transB) {
-      for (const j of range(V)) body.push(loadAlongK(s, 'b', `t${j}`, `bRow${j}`, 'k'));
-      for (const q of range(step)) {
+    for (const j of range(columns)) {
+      body.push(loadAlongK(s, 'b', `t${j}`, `bRow${j}`, shared ? '(k + (tid & 3u) * 4u)' : 'k'));
+    }
+    if (s.transB && !shared) {
+      for (const q of range(4)) {
         const parts = range(V).map((j) => component(`t${j}`, q, 4));
         body.push(`      let b${q} = ${vecType(V)}(${parts.join(', ')});`);
       }
-    } else {
-      for (const q of range(step))
-        body.push(loadAlongLines(s, 'b', `b${q}`, V, `(k + ${q}u)`, 'colC', 'p.N - 1u'));
+    } else if (!s.transB) {
+      for (const q of range(rightLoads(t))) {
+        body.push(loadAlongLines(s, 'b', `b${q}`, V, `(k + ${rightK(t, q)})`, 'colC', 'p.N - 1u'));
+      }
     }
-    body.push(multiplyAdd(t, major), '  }');
+    body.push(multiplyAdd(t, major, s.transB ? 'k' : 'columns'), '  }');
     body.push(`  if (col * ${V}u >= p.N) { return; }`);
     for (const r of range(t.rows)) {
       const element = `cBase + (row0 + ${r}u) * p.ldc + col * ${V}u`;
@@ -196,6 +202,7 @@ export function gemmKernel(s: GemmSpec): Kernel {
 @group(0) @binding(1) var<storage, read> b: array<${b}>;
 @group(0) @binding(2) var<storage, read_write> out: array<${vecType(s.vecC ? V : 1, s.elemC)}>;
 ${epilogueBindings(e, 3, V, s.vecC, s.elemC)}
+${tileMemory(t)}
 ${tileHead(t)}${gemmPrologue}
 ${body.join('\n')}
 }`;

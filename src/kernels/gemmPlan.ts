@@ -186,7 +186,7 @@ function launchesOf(
   const tile = chooseTile(target, p.m, p.n, p.transA ? 'row' : 'k');
   const blocks = ceilDiv(p.m, tileRows(tile)) * ceilDiv(p.n, tileCols(tile)) * p.batch;
   const splits = chooseSplits(blocks, p.k, enoughWorkgroups(target));
-  const chunk = roundUp(ceilDiv(p.k, splits), 8);
+  const chunk = roundUp(ceilDiv(p.k, splits), 16);
   const parts = ceilDiv(p.k, chunk);
   const split = parts > 1;
   const V: Cols = tile.cols;
@@ -200,7 +200,7 @@ function launchesOf(
     vecA: fits(p.transA ? p.m : p.k, p.lda, a.offset, p.aBatch),
     vecB: p.transB ? fits(p.k, p.ldb, b.offset, p.bBatch) : fitsV(p.n, p.ldb, b.offset, p.bBatch),
     vecC: split ? true : fitsV(p.n, p.ldc, c.offset, p.cBatch, residual?.offset ?? 0),
-    tail: p.k % stepK !== 0,
+    tail: p.k % stepK(tile) !== 0,
     accumulate: p.accumulate && !split,
     epilogue: split ? noEpilogue : p.epilogue,
     elem: p.elem,

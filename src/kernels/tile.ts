@@ -6,6 +6,8 @@
  *   `subgroupBroadcast` hands its parts to all lanes, so the left operand costs one load per eight rows. On lavapipe
  *   this is four times as fast as any tile without it, because loads are its limit.
  * - `register`: no subgroups; every invocation loads its own rows.
+ * - `shared`: for real GPUs. 256 invocations stage 64 rows, 64 columns and 16 k in workgroup memory, one vector each per
+ *   operand and step, and read them back as register tiles of 4x4.
  *
  * The left operand is either contiguous along the summed index (`k`: a load gives four k of one row) or along rows
  * (`row`: a load gives four rows at one k).
@@ -17,7 +19,7 @@ export type Cols = 1 | 2 | 4;
 export type Major = 'k' | 'row';
 
 export interface Tile {
-  readonly style: 'subgroup' | 'register';
+  readonly style: 'subgroup' | 'register' | 'shared';
   readonly rows: number;
   readonly cols: Cols;
   /** Invocations along the columns of one workgroup. */
@@ -42,6 +44,10 @@ export function chooseTile(target: Target, rows: number, columns: number, major:
     const cols: Cols = columns <= 8 ? 1 : columns <= 16 ? 2 : 4;
     return { style: 'subgroup', rows: rows <= 8 ? 8 : 16, cols, lanes: 8, lanesY: 1 };
   }
+  const fits = target.maxInvocations >= 256 && target.maxWorkgroupStorage >= 8192;
+  if (target.kind === 'gpu' && fits && rows > 16 && columns > 16) {
+    return { style: 'shared', rows: 4, cols: 4, lanes: 16, lanesY: 16 };
+  }
   const cols: Cols = columns <= 2 ? 1 : 4;
   if (rows <= 4) return { style: 'register', rows: major === 'row' ? 4 : 1, cols, lanes: 32, lanesY: 1 };
   return { style: 'register', rows: 4, cols, lanes: 8, lanesY: 8 };
@@ -62,19 +68,45 @@ export const component = (expr: string, i: number, n: number): string =>
 
 /** How many left-operand vectors one invocation loads per step. */
 export function leftLoads(t: Tile, major: Major): number {
+  if (t.style === 'shared') return 1;
   if (t.style === 'subgroup') return t.rows / 8;
   return major === 'row' ? t.rows / 4 : t.rows;
 }
 
 /** Number of k that one step covers. */
-export const stepK = 4;
+export const stepK = (t: Tile): number => (t.style === 'shared' ? 16 : 4);
 
-/** WGSL for the row (from the tile's first) that left load `i` of this invocation starts at. */
+/** Number of right-operand vectors along the columns that one invocation loads per step. */
+export const rightLoads = (t: Tile): number => (t.style === 'shared' ? 1 : 4);
+
+/** WGSL for the row that left load `i` of this invocation starts at. */
 export function leftRow(t: Tile, major: Major, i: number): string {
+  if (t.style === 'shared') return major === 'row' ? 'blockRow + (tid & 15u) * 4u' : 'blockRow + (tid >> 2u)';
   if (t.style === 'register') return `row0 + ${(major === 'row' ? 4 : 1) * i}u`;
   // Along rows, the lower four lanes hold one vector of four rows at four k, the upper four lanes the next vector.
   return major === 'row' ? `row0 + ${8 * i}u + (lane >> 2u) * 4u` : `row0 + ${8 * i}u + lane`;
 }
+
+/** WGSL for the k, from the step's first, of this invocation's left loads; a `register` tile loads all k along rows. */
+export function leftK(t: Tile, major: Major): string {
+  if (t.style === 'shared') return major === 'row' ? '(tid >> 4u)' : '(tid & 3u) * 4u';
+  return major === 'row' && t.style === 'subgroup' ? '(lane & 3u)' : '0u';
+}
+
+/** WGSL for the k, from the step's first, of right load `q`, and for its column in vectors. */
+export const rightK = (t: Tile, q: number): string => (t.style === 'shared' ? '(tid >> 4u)' : `${q}u`);
+export const rightCol = (t: Tile): string =>
+  t.style === 'shared' ? '(colBlock * 16u + (tid & 15u))' : 'col';
+
+/** Workgroup memory of a tile. */
+export const tileMemory = (t: Tile): string =>
+  t.style === 'shared'
+    ? 'var<workgroup> left: array<vec4<f32>, 256>;\nvar<workgroup> right: array<vec4<f32>, 256>;'
+    : '';
+
+/** WGSL that declares `tid` and `blockRow` for the loads of a `shared` tile; `blockRow` is the tile's first row. */
+export const sharedHead = (t: Tile): string =>
+  t.style === 'shared' ? '  let tid = lid.y * 16u + lid.x;\n  let blockRow = row0 - lid.y * 4u;' : '';
 
 /** Entry point head: declares `row0`, `lane`, `col` (in vectors). `block` and `colBlock` are u32 expressions. */
 export function tileHead(t: Tile): string {
@@ -84,7 +116,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let lane = lid.x;
   let colBlock = wid.y % p.colBlocks;
   let row0 = ((wid.y / p.colBlocks) * nwg.x + wid.x) * ${tileRows(t)}u${t.lanesY > 1 ? ` + lid.y * ${t.rows}u` : ''};
-  let col = colBlock * ${t.lanes}u + lane;`;
+  let col = colBlock * ${t.lanes}u + lane;
+${sharedHead(t)}`;
 }
 
 /** Grid for {@link tileHead}: row blocks fold into y when there are too many. */
@@ -111,12 +144,14 @@ export function declareAccumulators(t: Tile): string {
 /**
  * The arithmetic of one step. Expects left vectors `a0..` ({@link leftLoads}) and right vectors `b0..b3`, each this
  * invocation's columns at one k. A `register` tile with a `row`-major left operand expects the left vectors of all four
- * k, named `a{i}_{k}`; a `subgroup` tile expects that of k number `lane & 3`.
+ * k, named `a{i}_{k}`; a `subgroup` tile expects that of k number `lane & 3`. A `shared` tile expects `a0` and `b0`, or `t0`
+ * when its right operand was loaded along k.
  */
-export function multiplyAdd(t: Tile, major: Major): string {
+export function multiplyAdd(t: Tile, major: Major, right: 'columns' | 'k' = 'columns'): string {
+  if (t.style === 'shared') return sharedStep(t, major, right);
   const lines: string[] = [];
   const sub = t.style === 'subgroup';
-  for (let k = 0; k < stepK; k++) {
+  for (let k = 0; k < 4; k++) {
     for (let r = 0; r < t.rows; r++) {
       let left: string;
       if (major === 'k')
@@ -126,6 +161,37 @@ export function multiplyAdd(t: Tile, major: Major): string {
       lines.push(`      c${r} += ${left} * b${k};`);
     }
   }
+  return lines.join('\n');
+}
+
+/** Stages `a0` and `b0` (along columns) or `t0` (four k of column `tid >> 2`), then multiplies out of workgroup memory. */
+function sharedStep(t: Tile, major: Major, right: 'columns' | 'k'): string {
+  const register: Tile = { ...t, style: 'register' };
+  const four = range(4);
+  const lines = ['      workgroupBarrier();', '      left[tid] = a0;'];
+  // Columns by k are stored so that neighbouring invocations read neighbouring vectors.
+  lines.push(
+    right === 'columns'
+      ? '      right[tid] = b0;'
+      : '      right[(tid & 3u) * 64u + ((tid >> 2u) & 3u) * 16u + (tid >> 4u)] = t0;',
+    '      workgroupBarrier();',
+    '      for (var kk = 0u; kk < 4u; kk++) {',
+  );
+  for (const i of four) {
+    lines.push(
+      major === 'k'
+        ? `      let a${i} = left[(lid.y * 4u + ${i}u) * 4u + kk];`
+        : `      let a0_${i} = left[(kk * 4u + ${i}u) * 16u + lid.y];`,
+    );
+  }
+  if (right === 'columns') {
+    for (const q of four) lines.push(`      let b${q} = right[(kk * 4u + ${q}u) * 16u + lid.x];`);
+  } else {
+    for (const j of four) lines.push(`      let t${j} = right[kk * 64u + ${16 * j}u + lid.x];`);
+    for (const q of four)
+      lines.push(`      let b${q} = vec4<f32>(${four.map((j) => `t${j}.${xyzw[q]}`).join(', ')});`);
+  }
+  lines.push(multiplyAdd(register, major), '      }');
   return lines.join('\n');
 }
 
