@@ -64,8 +64,22 @@ function openFolder(path: string, recipe: InputRecipe, augment: boolean): Labell
   const { classes, samples, length } = folder;
   return {
     name: path,
-    // Without `onError: 'skip'` no sample is null.
-    dataset: { length, get: async (index, random) => (await folder.get(index, random)) as ImageSample },
+    dataset: {
+      length,
+      get: async (index, random) => {
+        try {
+          // Without `onError: 'skip'` no sample is null.
+          return (await folder.get(index, random)) as ImageSample;
+        } catch (error) {
+          // The cause names the file; what is around it speaks to programmers.
+          const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+          throw new CliError(
+            `${cause instanceof Error ? cause.message : String(cause)}; replace or delete it`,
+            { cause },
+          );
+        }
+      },
+    },
     classes,
     labels: Int32Array.from(samples, ([, label]) => label),
   };

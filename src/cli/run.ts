@@ -5,7 +5,7 @@ import { finetune, type FinetuneOptions } from './commands/finetune.js';
 import { info, packageVersion } from './commands/info.js';
 import { inspect, type InspectOptions } from './commands/inspect.js';
 import type { Context } from './context.js';
-import { exitCodes, Interrupted, UsageError } from './errors.js';
+import { CliError, exitCodes, Interrupted, UsageError } from './errors.js';
 import { optimizerNames, scheduleNames } from './fit.js';
 import * as read from './options.js';
 import { Output, type Streams } from './output.js';
@@ -43,7 +43,7 @@ export async function run(args: readonly string[], options: RunOptions = {}): Pr
 function report(error: unknown, { stderr }: Streams): number {
   // Commander has printed its message, or the help that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-  const message = error instanceof Error ? error.message : String(error);
+  const { message } = plainest(error);
   stderr.write(`kindling: ${message}\n`);
   if (process.env['KINDLING_DEBUG'] === '1' && error instanceof Error) {
     for (let at: unknown = error; at instanceof Error; at = at.cause)
@@ -51,6 +51,12 @@ function report(error: unknown, { stderr }: Streams): number {
   }
   if (error instanceof Interrupted) return exitCodes.interrupted;
   return error instanceof UsageError ? exitCodes.usage : exitCodes.failure;
+}
+
+/** The error that was written for the user, which others may have wrapped; else the error itself. */
+function plainest(error: unknown): Error {
+  for (let at = error; at instanceof Error; at = at.cause) if (at instanceof CliError) return at;
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 type MakeContext = (json: boolean | undefined) => Context;

@@ -1,0 +1,58 @@
+/** The command as a process of its own: exit statuses, clean streams, signals. */
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, expect, it } from 'vitest';
+import { init, loadCheckpoint, models, saveWeights } from '../../src/index.js';
+import { root, temporaryFolder, writeShapes, type Outcome } from './support.js';
+
+const folder = temporaryFolder();
+const weights = join(folder, 'resnet8.safetensors');
+const data = writeShapes(join(folder, 'data.bin'), 20, 1);
+
+beforeAll(async () => {
+  await init();
+  await saveWeights(models.cifarResnet8(), weights);
+});
+
+/** @param interruptAt sends Ctrl-C's signal once standard output has this */
+function kindling(args: readonly string[], interruptAt?: string): Promise<Outcome> {
+  const child = spawn(process.execPath, ['--import', 'tsx', join(root, 'src/cli/main.ts'), ...args], {
+    cwd: root,
+  });
+  let [stdout, stderr] = ['', ''];
+  let sent = false;
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+    if (interruptAt !== undefined && !sent && stdout.includes(interruptAt)) sent = child.kill('SIGINT');
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code: code ?? -1, stdout, stderr }));
+  });
+}
+
+it('prints nothing but JSON on standard output, and ends by itself', { timeout: 120_000 }, async () => {
+  const { code, stdout } = await kindling(['info', '--json']);
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toHaveProperty('adapter');
+});
+
+it('ends with status 1 for a path that is not there', { timeout: 120_000 }, async () => {
+  const { code, stdout, stderr } = await kindling(['inspect', join(folder, 'resnet9.safetensors')]);
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+  expect(stderr).toMatch(/^kindling: .*resnet9\.safetensors: no such file\n$/m);
+});
+
+it('stops at Ctrl-C with status 130 and a whole file', { timeout: 240_000 }, async () => {
+  const out = join(folder, 'out.safetensors');
+  const args = ['finetune', data, '--weights', weights, '--model', 'cifar_resnet8', '--freeze', 'none'];
+  const outcome = await kindling([...args, '--epochs', '10000', '--batch-size', '20', '--out', out], 'epoch');
+  expect(outcome.stderr).toContain('kindling: interrupted');
+  expect(outcome.code).toBe(130);
+  expect(outcome.stdout).toContain(`saved ${out}`);
+  expect(existsSync(out)).toBe(true);
+  expect((await loadCheckpoint(out)).tensors.size).toBeGreaterThan(30);
+  expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+});
