@@ -2,28 +2,45 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
-const full = process.env['KINDLING_FULL'] === '1';
+
+/** Test files that open devices of their own, with a memory budget or without a feature. */
+const ownDevice = 'test/device/**/*.test.ts';
+const slow = process.env['KINDLING_FULL'] === '1' ? [] : ['test/full/**'];
+
+const common = {
+  environment: 'node',
+  pool: 'forks' as const,
+  // The software adapter uses all cores already.
+  maxWorkers: 1,
+  execArgv: ['--expose-gc'],
+  testTimeout: 60_000,
+  hookTimeout: 120_000,
+  env: {
+    // Measured on two cores: Mesa's software driver runs kernels 1.5-2x faster with 8 threads than by default.
+    LP_NUM_THREADS: process.env['LP_NUM_THREADS'] ?? '8',
+    MESA_SHADER_CACHE_DIR: process.env['MESA_SHADER_CACHE_DIR'] ?? path('node_modules/.cache/mesa'),
+  },
+};
 
 export default defineConfig({
   // Vite's own caches; the project root holds none.
   cacheDir: path('node_modules/.cache/vite'),
   test: {
-    include: ['test/**/*.test.ts'],
-    exclude: full ? [] : ['test/full/**'],
-    environment: 'node',
     globalSetup: ['test/tooling/adapter-setup.ts'],
-    // One process and one module graph for all files: they share one device and its compiled pipelines, which
-    // cost far more than the tests themselves (the software driver compiles a kernel for 0.1 to 1 s).
-    pool: 'forks',
     maxWorkers: 1,
-    isolate: false,
-    execArgv: ['--expose-gc'],
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
-    env: {
-      // Measured on two cores: Mesa's software driver runs kernels 1.5-2x faster with 8 threads than by default.
-      LP_NUM_THREADS: process.env['LP_NUM_THREADS'] ?? '8',
-      MESA_SHADER_CACHE_DIR: process.env['MESA_SHADER_CACHE_DIR'] ?? path('node_modules/.cache/mesa'),
-    },
+    projects: [
+      {
+        // One process and one module graph for all files: they share one device and its compiled pipelines, which
+        // cost far more than the tests themselves (the software driver compiles a kernel for 0.1 to 1 s).
+        test: {
+          ...common,
+          name: 'shared device',
+          include: ['test/**/*.test.ts'],
+          exclude: [ownDevice, ...slow],
+          isolate: false,
+        },
+      },
+      { test: { ...common, name: 'own device', include: [ownDevice] } },
+    ],
   },
 });

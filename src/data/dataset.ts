@@ -31,7 +31,7 @@ export function checkIndex(what: string, index: number, length: number): void {
  */
 export class Subset<T> implements Dataset<T> {
   readonly indices: readonly number[];
-  readonly getBatch?: Dataset<T>['getBatch'];
+  readonly getBatch?: NonNullable<Dataset<T>['getBatch']>;
 
   constructor(
     readonly dataset: Dataset<T>,
