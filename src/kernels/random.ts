@@ -13,6 +13,7 @@ import {
   type Plan,
   type PlanLimits,
 } from './plan.js';
+import { philox } from './philox.js';
 import { WgslFunctions } from './wgsl-math.js';
 
 /** Seed and offset as two u32 each. */
@@ -27,32 +28,11 @@ export const words = (value: number): readonly [low: number, high: number] => [
   Math.floor(value / 2 ** 32),
 ];
 
-function mulhi(a: number, b: number): number {
-  const [al, ah, bl, bh] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
-  const t = ah * bl + ((al * bl) >>> 16);
-  return (ah * bh + Math.floor(t / 65536) + Math.floor((al * bh + (t % 65536)) / 65536)) >>> 0;
-}
-
-/** The generator itself on the host: four words from a counter of four words and a key of two. */
-export function philox(counter: readonly number[], key: readonly number[]): [number, number, number, number] {
-  let [x, y, z, w] = counter as [number, number, number, number];
-  let [k0, k1] = key as [number, number];
-  for (let round = 0; round < 10; round++) {
-    [x, y, z, w] = [
-      mulhi(0xcd9e8d57, z) ^ y ^ k0,
-      Math.imul(0xcd9e8d57, z),
-      mulhi(0xd2511f53, x) ^ w ^ k1,
-      Math.imul(0xd2511f53, x),
-    ];
-    [k0, k1] = [(k0 + 0x9e3779b9) | 0, (k1 + 0xbb67ae85) | 0];
-  }
-  return [x >>> 0, y >>> 0, z >>> 0, w >>> 0];
-}
-
 /** The u32 at position `i` of a call, on the host. */
 export function hostWords({ seed, offset }: RandomKey, count: number): Uint32Array {
   const out = new Uint32Array(Math.ceil(count / 4) * 4);
-  for (let i = 0; i < out.length; i += 4) out.set(philox([i / 4, 0, ...words(offset)], words(seed)), i);
+  const key = words(seed);
+  for (let i = 0; i < out.length; i += 4) philox([i / 4, 0, ...words(offset)], key, out.subarray(i, i + 4));
   return out.subarray(0, count);
 }
 
