@@ -1,13 +1,12 @@
 /** Random shapes, strides, offsets and binding limits for the pointwise and reduction planners, both kinds of kernels. */
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { close, init, runtime } from '../../src/device/index.js';
+import { beforeAll, expect, it } from 'vitest';
+import { init, runtime } from '../../src/device/index.js';
 import { e, input } from '../../src/kernels/expr.js';
 import type { Target } from '../../src/kernels/kernel.js';
 import { planReduce } from '../../src/kernels/reduce.js';
 import { at, eachIndex, host, runPlan, runPointwise, type HostTensor } from './harness.js';
 
 beforeAll(() => init());
-afterAll(() => close());
 
 const rounds = process.env['KINDLING_FULL'] === '1' ? 100 : 12;
 let seed = Number(process.env['FUZZ_SEED'] ?? 1);

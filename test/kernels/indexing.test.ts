@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { close, init, runtime } from '../../src/device/index.js';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { init, runtime } from '../../src/device/index.js';
 import {
   planArange,
   planEye,
@@ -24,7 +24,6 @@ import type { Plan } from '../../src/kernels/plan.js';
 import { at, contiguousStrides, eachIndex, host, runPlan, type HostTensor } from './harness.js';
 
 beforeAll(() => init());
-afterAll(() => close());
 
 const target = (): Target => runtime().target;
 const iota = (n: number): number[] => Array.from({ length: n }, (_, i) => i);

@@ -1,12 +1,11 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { close, init, runtime } from '../../src/device/index.js';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { init, runtime } from '../../src/device/index.js';
 import type { Target } from '../../src/kernels/kernel.js';
 import { planScan } from '../../src/kernels/scan.js';
 import { planSort, planTopk } from '../../src/kernels/sort.js';
 import { at, eachIndex, host, runPlan, type HostTensor } from './harness.js';
 
 beforeAll(() => init());
-afterAll(() => close());
 
 const gpu = (): Target => ({ ...runtime().target, kind: 'gpu' });
 let seed = 3;

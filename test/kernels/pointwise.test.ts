@@ -1,11 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { close, init } from '../../src/device/index.js';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { init } from '../../src/device/index.js';
 import { e, evaluate, input, type Expr } from '../../src/kernels/expr.js';
 import type { DType } from '../../src/tensor/dtype.js';
 import { at, eachIndex, host, runPointwise, type HostTensor } from './harness.js';
 
 beforeAll(() => init());
-afterAll(() => close());
 
 const x = input(0);
 const y = input(1);

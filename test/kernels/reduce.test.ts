@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { close, init, runtime } from '../../src/device/index.js';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { init, runtime } from '../../src/device/index.js';
 import { e, input } from '../../src/kernels/expr.js';
 import type { Target } from '../../src/kernels/kernel.js';
 import {
@@ -13,7 +13,6 @@ import type { TypedArray } from '../../src/tensor/dtype.js';
 import { at, eachIndex, host, runPlan, type HostTensor } from './harness.js';
 
 beforeAll(() => init());
-afterAll(() => close());
 
 /** Kernels for hardware run on the software adapter too. */
 const gpu = (): Target => ({ ...runtime().target, kind: 'gpu' });
