@@ -71,12 +71,14 @@ function openFolder(path: string, recipe: InputRecipe, augment: boolean): Labell
           // Without `onError: 'skip'` no sample is null.
           return (await folder.get(index, random)) as ImageSample;
         } catch (error) {
+          if (!(
+            error instanceof Error &&
+            error.message.startsWith('ImageFolder:') &&
+            error.cause instanceof Error
+          ))
+            throw error;
           // The cause names the file; what is around it speaks to programmers.
-          const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-          throw new CliError(
-            `${cause instanceof Error ? cause.message : String(cause)}; replace or delete it`,
-            { cause },
-          );
+          throw new CliError(`${error.cause.message}; replace or delete it`, { cause: error });
         }
       },
     },

@@ -84,7 +84,7 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
     .command('demo')
     .description('learn new classes from a few pictures, in under a minute and without any file')
     .option('--per-class <n>', 'pictures of each class to learn from', read.positiveInteger, 20)
-    .option('--epochs <n>', 'passes over them', read.positiveInteger, 25)
+    .option('--epochs <n>', 'passes over them', read.positiveInteger, 15)
     .option('--seed <n>', 'of the pictures and the new weights', read.seedNumber, 1)
     .addOption(json())
     .action((options: Json & DemoOptions) => demo(context(options.json), options));
