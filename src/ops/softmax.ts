@@ -275,7 +275,8 @@ function probabilityLoss(
 ): Tensor {
   if (showShape(target.shape) !== showShape(x.shape)) {
     throw new Error(
-      `crossEntropy: probabilities must have the scores' shape ${showShape(x.shape)}, got ${showShape(target.shape)}`,
+      `crossEntropy: a float target holds probabilities and must have the scores' shape ${showShape(x.shape)}, got ` +
+        `${showShape(target.shape)}. Labels are integers: make them with { dtype: 'int32' } or convert with .to('int32')`,
     );
   }
   const dim = x.ndim === 1 ? 0 : 1;
