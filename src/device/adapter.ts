@@ -34,8 +34,9 @@ export interface OpenedDevice {
 }
 
 const installHint =
-  'Install a Vulkan driver: run `npm run setup`, or on Debian and Ubuntu `apt-get install -y mesa-vulkan-drivers` ' +
-  '(Mesa 23 or later; Debian 12 has it in bookworm-backports).';
+  'Install a Vulkan driver: run `node node_modules/kindling/scripts/driver/install.mjs` (in a checkout of kindling: ' +
+  '`npm run setup`), or on Debian and Ubuntu `apt-get install -y mesa-vulkan-drivers` (Mesa 23 or later; Debian 12 ' +
+  'has it in bookworm-backports).';
 
 const usefulFeatures = ['timestamp-query', 'shader-f16', 'subgroups'] as const;
 
