@@ -11,6 +11,7 @@ import {
   noEpilogue,
   roundUp,
   type Bound,
+  type BufferRef,
   type Elem,
   type Epilogue,
   type Launch,
@@ -47,7 +48,10 @@ export interface GemmProblem {
   readonly elem?: Elem;
 }
 
-type Full = Required<GemmProblem>;
+interface Full extends Required<GemmProblem> {
+  /** First column, for the operands with one value per column. */
+  readonly column: number;
+}
 
 /** About how many workgroups keep the adapter busy. */
 const enoughWorkgroups = (target: Target): number => (target.kind === 'software' ? 24 : 256);
@@ -75,6 +79,7 @@ export function planGemm(target: Target, limits: PlanLimits, problem: GemmProble
     cOffset: 0,
     batch: 1,
     residualOffset: 0,
+    column: 0,
     epilogue: noEpilogue,
     accumulate: false,
     elem: 'f32',
@@ -132,9 +137,19 @@ function cut(p: Full, limits: PlanLimits): Full[] {
     };
     return [...cut({ ...p, m: first }, limits), ...cut(second, limits)];
   }
-  if (p.n > 1 && b > most && p.transB && p.epilogue === noEpilogue) {
-    const [first, rest] = halves(p.n, 64);
-    const second = { ...p, n: rest, bOffset: p.bOffset + first * p.ldb, cOffset: p.cOffset + first };
+  if (b > most && p.transB) {
+    // A cut between columns also cuts bias, scale and shift, whose ranges must start at an aligned byte.
+    const step = limits.offsetAlignment / bytesOf(p.elem);
+    if (p.n <= step) throw tooLarge(p, limits);
+    const first = Math.min(roundUp(ceilDiv(p.n, 2), step), roundUp(p.n, step) - step);
+    const second = {
+      ...p,
+      n: p.n - first,
+      column: p.column + first,
+      bOffset: p.bOffset + first * p.ldb,
+      cOffset: p.cOffset + first,
+      residualOffset: p.residualOffset + first,
+    };
     return [...cut({ ...p, n: first }, limits), ...cut(second, limits)];
   }
   if (p.k < 2 || c > most) throw tooLarge(p, limits);
@@ -179,9 +194,11 @@ function launchesOf(
   const residual = p.epilogue.residual
     ? bind('residual', p.m, p.n, p.ldc, p.cBatch, p.residualOffset)
     : undefined;
-  const refs = epilogueBuffers(p.epilogue).map((name) =>
-    name === 'residual' && residual ? residual.ref : name,
-  );
+  const refs = epilogueBuffers(p.epilogue).map((name): BufferRef => {
+    if (name === 'residual' && residual) return residual.ref;
+    const size = bytesOf(p.elem);
+    return p.column === 0 ? name : { name, offset: p.column * size, size: roundUp(p.n * size, 4) };
+  });
 
   const tile = chooseTile(target, p.m, p.n, p.transA ? 'row' : 'k');
   const blocks = ceilDiv(p.m, tileRows(tile)) * ceilDiv(p.n, tileCols(tile)) * p.batch;

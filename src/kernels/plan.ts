@@ -11,7 +11,7 @@
  * - `planNchwToNhwc`, `planNhwcToNchw` (pack.ts): Buffers `x y`.
  *
  * Epilogue operands, where the problem asks for them, are the buffers `bias`, `scale`, `shift` (one value per output
- * channel or column) and `residual` (laid out like the output). Scratch buffers are the keys of `plan.workspaces`.
+ * channel or column) and `residual` (laid out like the output), all of the output's element type. Scratch buffers are the keys of `plan.workspaces`.
  */
 import type { Grid, Kernel } from './kernel.js';
 

@@ -205,7 +205,7 @@ export function epilogueBindings(
 ): string {
   return epilogueBuffers(e)
     .map((name, i) => {
-      const type = name === 'residual' ? vecType(vectors ? cols : 1, elem) : vecType(vectors ? cols : 1);
+      const type = vecType(vectors ? cols : 1, elem);
       return `@group(0) @binding(${first + i}) var<storage, read> ${name}: array<${type}>;`;
     })
     .join('\n');
@@ -242,9 +242,9 @@ export function storeRow(
 ): string {
   const one = (value: string, n: number, index: string, residualIndex: string, column: string): string => {
     let v = value;
-    if (e.bias) v = `(${v} + bias[${column}])`;
-    if (e.scale) v = `(${v} * scale[${column}])`;
-    if (e.shift) v = `(${v} + shift[${column}])`;
+    if (e.bias) v = `(${v} + ${widen(n, opts.elem, `bias[${column}]`)})`;
+    if (e.scale) v = `(${v} * ${widen(n, opts.elem, `scale[${column}]`)})`;
+    if (e.shift) v = `(${v} + ${widen(n, opts.elem, `shift[${column}]`)})`;
     if (e.residual) v = `(${v} + ${widen(n, opts.elem, `residual[${residualIndex}]`)})`;
     if (opts.accumulate) v = `(${v} + ${widen(n, opts.elem, `${opts.out}[${index}]`)})`;
     return `{ var v = ${v}; ${activate(e, n)}${opts.out}[${index}] = ${narrow(n, opts.elem, 'v')}; }`;
