@@ -42,7 +42,12 @@ const testLabels = Int32Array.from({ length: test.length }, (_, i) => test.label
 const started = performance.now();
 for (let epoch = 1; epoch <= epochs && !interrupt.signal.aborted; epoch++) {
   const images = new data.ShapesDataset({ classes: 'base', perClass, seed: seed + epoch, normalize });
-  const loader = new data.DataLoader(images, { batchSize, shuffle: true, dropLast: true, seed: seed + epoch });
+  const loader = new data.DataLoader(images, {
+    batchSize,
+    shuffle: true,
+    dropLast: true,
+    seed: seed + epoch,
+  });
   model.train();
   const { loss, correct, count, interrupted } = await trainEpoch(context, {
     model,

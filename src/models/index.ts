@@ -28,4 +28,9 @@ export {
   wideResnet50_2,
   type ResNetOptions,
 } from './resnet.js';
-export { hostStateDict, saveWeights, type HostStateDictOptions, type SaveWeightsOptions } from './save-weights.js';
+export {
+  hostStateDict,
+  saveWeights,
+  type HostStateDictOptions,
+  type SaveWeightsOptions,
+} from './save-weights.js';
