@@ -100,63 +100,48 @@ function outputPosition(m: string, r: number): string {
   let s${r} = (sn${r} * p.fullH + sh${r}) * p.fullW + sw${r};`;
 }
 
-function inputLoops(s: ConvSpec): { open: string; load: string; close: string } {
+/** WGSL of one step's left loads: tap (`th`, `tw`), and `step` elements into its channels or, for runs, into its run. */
+function leftStep(s: ConvSpec): string {
   const n = leftLoads(s.tile, 'k');
   const zero = 'vec4<f32>(0.0)';
   const four = (f: (q: number) => string): string => `vec4<f32>(${range(4).map(f).join(', ')})`;
-  const row = range(n).map(
-    (i) => `    let h_${i} = y${i} + th * ${highHalf('dilation')};\n    let okh${i} = u32(h_${i}) < p.inH;`,
-  );
+  const offset = leftK(s.tile, 'k');
   if (s.input === 'run') {
     // One row of taps reads one run of tapsW * ci elements; a position left of the image is a negative index.
-    const open = [
-      `  for (var th = 0; th < ${highHalf('taps')}; th++) {`,
-      ...row,
-      ...range(n).map(
-        (
-          i,
-        ) => `    let at${i} = select(0, i32(p.xOff + (n${i} * p.inH + u32(h_${i})) * p.inW * p.ci), okh${i});
-    let from${i} = x${i} * i32(p.ci);
-    let to${i} = select(0, min(i32(p.inW * p.ci), from${i} + i32(run)), okh${i});`,
-      ),
-      `    for (var step = 0u; step < kPad; step += ${stepK(s.tile)}u) {`,
-      `      let e = i32(step + ${leftK(s.tile, 'k')});`,
-    ];
-    const load = range(n).map((i) => {
-      const at = (q: number): string => `from${i} + e + ${q}`;
+    const loads = range(n).map((i) => {
+      const at = (q: number): string => `from${i} + ${q}`;
       const element = (q: number): string =>
         `select(0.0, f32(x[at${i} + clamp(${at(q)}, 0, i32(p.inW * p.ci) - 1)]), (${at(q)} >= 0) & (${at(q)} < to${i}))`;
-      return `      let a${i} = ${four(element)};`;
+      return `    let h_${i} = y${i} + th * ${highHalf('dilation')};
+    let ok${i} = u32(h_${i}) < p.inH;
+    let at${i} = select(0, i32(p.xOff + (n${i} * p.inH + u32(h_${i})) * p.inW * p.ci), ok${i});
+    let to${i} = select(0, min(i32(p.inW * p.ci), x${i} * i32(p.ci) + i32(run)), ok${i});
+    let from${i} = x${i} * i32(p.ci) + i32(step + ${offset});
+    let a${i} = ${four(element)};`;
     });
-    return { open: open.join('\n'), load: load.join('\n'), close: '  }' };
+    return loads.join('\n');
   }
   const vec = s.input === 'vec';
-  const shared = s.tile.style === 'shared';
-  const unit = vec ? 4 : 1;
-  const open = [
-    `  for (var th = 0; th < ${highHalf('taps')}; th++) {`,
-    ...row,
-    `  for (var tw = 0; tw < ${lowHalf('taps')}; tw++) {`,
-    ...range(n).map(
-      (i) => `    let w_${i} = x${i} + tw * ${lowHalf('dilation')};
-    let ok${i} = okh${i} & (u32(w_${i}) < p.inW);
-    let at${i} = select(0u, (((n${i} * p.inH + u32(h_${i})) * p.inW + u32(w_${i})) * inPitch) / ${unit}u, ok${i}) + xBase;`,
-    ),
-    `    for (var step = 0u; step < kPad; step += ${stepK(s.tile)}u) {`,
-    `      let c = step + ${leftK(s.tile, 'k')};`,
-  ];
-  const load = range(n).map((i) => {
+  const loads = range(n).map((i) => {
+    const lines = [
+      `    let h_${i} = y${i} + th * ${highHalf('dilation')};`,
+      `    let w_${i} = x${i} + tw * ${lowHalf('dilation')};`,
+      `    let ok${i} = (u32(h_${i}) < p.inH) & (u32(w_${i}) < p.inW);`,
+      `    let at${i} = select(0u, ((n${i} * p.inH + u32(h_${i})) * p.inW + u32(w_${i})) * inPitch, ok${i}) + xBase;`,
+    ];
     // A step of a shared tile may pass the last channel.
-    if (vec && shared) {
-      const index = `at${i} + min(c, p.ci - 4u) / 4u`;
-      return `      let a${i} = select(${zero}, ${widen(4, s.elem, `x[${index}]`)}, ok${i} & (c < p.ci));`;
-    }
-    if (vec) return `      let a${i} = select(${zero}, ${widen(4, s.elem, `x[at${i} + c / 4u]`)}, ok${i});`;
+    const inTap = s.tile.style === 'shared' ? ` & (c < p.ci)` : '';
+    const channel = s.tile.style === 'shared' ? 'min(c, p.ci - 4u)' : 'c';
     const element = (q: number): string =>
       `select(0.0, f32(x[at${i} + min(c + ${q}u, p.ci - 1u)]), ok${i} & (c + ${q}u < p.ci))`;
-    return `      let a${i} = ${four(element)};`;
+    lines.push(
+      vec
+        ? `    let a${i} = select(${zero}, ${widen(4, s.elem, `x[(at${i} + ${channel}) / 4u]`)}, ok${i}${inTap});`
+        : `    let a${i} = ${four(element)};`,
+    );
+    return lines.join('\n');
   });
-  return { open: open.join('\n'), load: load.join('\n'), close: '  }\n  }' };
+  return `    let c = step + ${offset};\n${loads.join('\n')}`;
 }
 
 export function convKernel(s: ConvSpec): Kernel {
@@ -166,10 +151,10 @@ export function convKernel(s: ConvSpec): Kernel {
     const V = t.cols;
     const sub = t.style === 'subgroup';
     const n = leftLoads(t, 'k');
-    const loops = inputLoops(s);
     const kCount = 'taps * kPad';
     const run = s.input === 'run';
     const shared = t.style === 'shared';
+    const K = stepK(t);
     const taps = run ? `u32(${highHalf('taps')})` : `u32(${highHalf('taps')} * ${lowHalf('taps')})`;
     const right = (q: number): string => {
       if (!shared) return `      let b${q} = ${widen(V, s.elem, `w[wAt + ${q}u * wPitch]`)};`;
@@ -184,20 +169,31 @@ export function convKernel(s: ConvSpec): Kernel {
       // The summed index runs over taps (or rows of taps) of this length.
       run ? `  let run = u32(${lowHalf('taps')}) * p.ci;` : '',
       `  let kPad = (${run ? 'run' : 'p.ci'} + 3u) & ~3u;`,
-      run ? '' : `  let xBase = (p.xOff + group * p.ci) / ${s.input === 'vec' ? 4 : 1}u;`,
+      run ? '' : `  let xBase = p.xOff + group * p.ci;`,
       `  let wPitch = ((p.co + 3u) & ~3u) / ${V}u;`,
       // Columns past the end repeat the last ones, and their sums are not stored.
       `  var wAt = p.wOff / ${V}u + group * ${kCount} * wPitch + min(${rightCol(t)}, wPitch - 1u);`,
       ...range(n).map((i) => positionSetup(s, i)),
       declareAccumulators(t),
-      loops.open,
-      loops.load,
+      // One loop, not one per tap axis and channels: every level would copy the accumulators on software adapters.
+      `  var th = 0;`,
+      run ? '' : `  var tw = 0;`,
+      `  var step = 0u;`,
+      `  for (var remaining = taps * ((kPad + ${K - 1}u) / ${K}u); remaining > 0u; remaining--) {`,
+      leftStep(s),
       ...range(rightLoads(t)).map(right),
-      shared ? '' : `      wAt += 4u * wPitch;`,
       multiplyAdd(t, 'k'),
-      '    }',
-      shared ? `    wAt += kPad * wPitch;` : '',
-      loops.close,
+      `    step += ${K}u;`,
+      `    let tapDone = step >= kPad;`,
+      `    step = select(step, 0u, tapDone);`,
+      shared ? `    wAt += select(0u, kPad * wPitch, tapDone);` : `    wAt += 4u * wPitch;`,
+      run
+        ? `    th += select(0, 1, tapDone);`
+        : `    tw += select(0, 1, tapDone);
+    let rowDone = tw >= ${lowHalf('taps')};
+    tw = select(tw, 0, rowDone);
+    th += select(0, 1, rowDone);`,
+      '  }',
     ];
     const at = (r: number): string => (s.scatter ? `s${r}` : `(row0 + ${r}u)`);
     if (s.scatter) {

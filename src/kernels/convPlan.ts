@@ -172,7 +172,7 @@ function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io: Io): L
     const rows = n * pass.gridH * pass.gridW;
     const ci = pass.inC / pass.groups;
     const co = pass.outC / pass.groups;
-    const tile = chooseTile(target, rows, co, 'k');
+    const tile = chooseTile(target, rows, co, 'k', pass.layout === 'runs');
     const input: ConvInput =
       pass.layout === 'runs' ? 'run' : ci % 4 === 0 && x.offset % 4 === 0 ? 'vec' : 'scalar';
     const spec: ConvSpec = {

@@ -38,11 +38,15 @@ export const tileCols = (t: Tile): number => t.cols * t.lanes;
 export const hasBroadcast = (target: Target): boolean =>
   target.kind === 'software' && target.subgroupSize === 8;
 
-/** The table of register tiles: by adapter class and by how many rows and columns there are to cover. */
-export function chooseTile(target: Target, rows: number, columns: number, major: Major): Tile {
+/**
+ * The table of tiles: by adapter class and by how many rows and columns there are to cover. `dear` left loads (scalar by
+ * scalar) weigh more than what tall tiles save on the right operand.
+ */
+export function chooseTile(target: Target, rows: number, columns: number, major: Major, dear = false): Tile {
   if (hasBroadcast(target)) {
     const cols: Cols = columns <= 8 ? 1 : columns <= 16 ? 2 : 4;
-    return { style: 'subgroup', rows: rows <= 8 ? 8 : 16, cols, lanes: 8, lanesY: 1 };
+    const tall = rows >= 256 && cols <= 2 && major === 'k' && !dear;
+    return { style: 'subgroup', rows: rows <= 8 ? 8 : tall ? 32 : 16, cols, lanes: 8, lanesY: 1 };
   }
   const fits = target.maxInvocations >= 256 && target.maxWorkgroupStorage >= 8192;
   if (target.kind === 'gpu' && fits && rows > 16 && columns > 16) {
