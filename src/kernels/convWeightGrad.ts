@@ -7,7 +7,6 @@ import { isDepthwise, planDepthwiseWeightGrad } from './depthwisePlan.js';
 import { weightGradSumLaunch } from './weightGradSum.js';
 import { isPointwise, type Conv2dProblem } from './convPlan.js';
 import { chooseSplits, planGemm } from './gemmPlan.js';
-import type { ConvInput } from './conv.js';
 import { planWinogradWeightGrad, useWinogradWeightGrad } from './winogradPlan.js';
 import {
   bindElements,
@@ -46,7 +45,10 @@ import {
 
 interface WeightGradSpec {
   readonly tile: Tile;
-  readonly input: ConvInput;
+  /** Rows are the elements of a run (one group, neighbouring taps adjacent) or the channels of a tap. */
+  readonly run: boolean;
+  /** The input is read by four channels. */
+  readonly vec: boolean;
   /** The output gradient is read by vectors of the tile's width. */
   readonly vecDy: boolean;
   /** The number of positions is not a multiple of the step. */
@@ -60,12 +62,11 @@ interface WeightGradSpec {
  */
 function weightGradKernel(s: WeightGradSpec): Kernel {
   const t = s.tile;
-  const key = ['convWeightGrad', tileKey(t), s.input, +s.vecDy, +s.tail, s.elem].join('.');
+  const key = ['convWeightGrad', tileKey(t), +s.run, +s.vec, +s.vecDy, +s.tail, s.elem].join('.');
   return memoKernel(key, () => {
     const V = t.cols;
     const sub = t.style === 'subgroup';
-    const run = s.input === 'run';
-    const vec = s.input === 'vec';
+    const { run, vec } = s;
     const step = stepK(t);
     const walk = t.style === 'register';
     const n = leftLoads(t, 'row');
@@ -102,7 +103,14 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
             const pos = `${begin} + i32(line${i}) + ${j}`;
             return `select(0.0, f32(x[${at} + clamp(${pos}, 0, rowEnd - 1)]), ${ok} & (${pos} >= 0) & (${pos} < rowEnd))`;
           });
-          lines.push(`      let a${i}${suffix} = vec4<f32>(${parts.join(', ')});`);
+          // Runs of whole vectors start at a multiple of four elements.
+          const pos = `${begin} + i32(line${i})`;
+          const value = widen(4, s.elem, `x[(${at} + clamp(${pos}, 0, rowEnd - 4)) / 4]`);
+          lines.push(
+            vec
+              ? `      let a${i}${suffix} = select(${zero}, ${value}, ${ok} & (${pos} >= 0) & (${pos} < rowEnd));`
+              : `      let a${i}${suffix} = vec4<f32>(${parts.join(', ')});`,
+          );
         }
       } else {
         lines.push(
@@ -232,7 +240,7 @@ export function planConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv
   if (useWinogradWeightGrad(p)) return planWinogradWeightGrad(target, limits, p);
   const ci = p.cIn / p.groups;
   const co = p.cOut / p.groups;
-  const run = p.groups === 1 && p.cIn % 4 !== 0 && p.dilationW === 1;
+  const run = p.groups === 1 && p.dilationW === 1;
   const lines = run ? p.kernelW * ci : ci;
   const tapRows = run ? p.kernelH : p.kernelH * p.kernelW;
   const tile = chooseTile(target, lines, co, 'row');
@@ -281,7 +289,8 @@ export function planConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv
     launches.push({
       kernel: weightGradKernel({
         tile,
-        input: run ? 'run' : ci % 4 === 0 && x.offset % 4 === 0 ? 'vec' : 'scalar',
+        run,
+        vec: ci % 4 === 0 && x.offset % 4 === 0,
         vecDy: co % tile.cols === 0 && dy.offset % tile.cols === 0,
         tail: positions % stepK(tile) !== 0,
         elem,
