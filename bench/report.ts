@@ -1,0 +1,76 @@
+/** What both benchmark commands write: a Markdown table and the same as JSON, in `bench/results`, named by adapter. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
+import { fileURLToPath } from 'node:url';
+
+export const resultsFolder = fileURLToPath(new URL('results/', import.meta.url));
+
+export interface Environment {
+  readonly date: string;
+  readonly adapter: string;
+  readonly node: string;
+  readonly cpu: string;
+  /** Threads of the software adapter; undefined on a GPU or where nobody set it. */
+  readonly LP_NUM_THREADS: string | undefined;
+  /** Runnable processes, averaged over a minute, before the first measurement. */
+  readonly load: number;
+}
+
+export function environment(adapter: string, load: number): Environment {
+  const all = cpus();
+  return {
+    date: new Date().toISOString().slice(0, 16).replace('T', ' ') + ' UTC',
+    adapter,
+    node: process.version,
+    cpu: `${all.length} x ${all[0]?.model.trim() ?? 'unknown'}`,
+    LP_NUM_THREADS: process.env['LP_NUM_THREADS'],
+    load,
+  };
+}
+
+export const currentLoad = (): number => Number((loadavg()[0] ?? 0).toFixed(1));
+
+export const slugOf = (adapter: string): string =>
+  adapter
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '');
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const at = (i: number): number => sorted[i] ?? NaN;
+  return sorted.length % 2 === 1 ? at(Math.floor(middle)) : (at(middle - 1) + at(middle)) / 2;
+}
+
+/** Three significant digits, without an exponent. */
+export const digits = (value: number): string =>
+  value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : value >= 1 ? 2 : 3);
+
+export function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  const rule = header.map((_, i) => (i === 0 ? '---' : '---:'));
+  return [line(header), line(rule), ...rows.map(line)].join('\n');
+}
+
+export function describe(e: Environment): string {
+  const threads = e.LP_NUM_THREADS === undefined ? '' : `, LP_NUM_THREADS=${e.LP_NUM_THREADS}`;
+  return `${e.date}, ${e.adapter} on ${e.cpu}, Node ${e.node}${threads}; load before the run ${e.load}.`;
+}
+
+/** Writes `<name>.json` and `<name>.md` and says where. */
+export function writeResults(name: string, data: object, markdown: string): void {
+  mkdirSync(resultsFolder, { recursive: true });
+  writeFileSync(`${resultsFolder}${name}.json`, JSON.stringify(data, null, 2) + '\n');
+  writeFileSync(`${resultsFolder}${name}.md`, markdown.trimEnd() + '\n');
+  console.log(`\nWritten to bench/results/${name}.md and .json`);
+}
+
+/** What an earlier run wrote, or undefined. */
+export function readResults(name: string): unknown {
+  try {
+    return JSON.parse(readFileSync(`${resultsFolder}${name}.json`, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
