@@ -1,5 +1,5 @@
 /** Copies of convolution weights (OIHW) in the order the implicit-GEMM kernels read them. */
-import { foldGrid, linearWorkgroup, memoKernel, type Kernel } from './kernel.js';
+import { foldGrid, linearWorkgroup, memoKernel, type Kernel, type ParamField } from './kernel.js';
 import { ceilDiv, highHalf, lowHalf, pair, roundUp, type Elem, type Launch } from './plan.js';
 
 const size = 64;
@@ -45,56 +45,84 @@ export function packedElements(s: PackShape, taps: TapSet, layout: PackLayout, t
   return s.groups * taps.countH * taps.countW * roundUp(k, 4) * n;
 }
 
-function packKernel(layout: PackLayout, transposed: boolean, elem: Elem): Kernel {
-  return memoKernel(`convPack.${layout}.${+transposed}.${elem}`, () => ({
+const packParams: readonly ParamField[] = [
+  ['k', 'u32'],
+  ['n', 'u32'],
+  ['taps', 'i32'],
+  ['first', 'i32'],
+  ['step', 'i32'],
+  ['kernel', 'i32'],
+  ['outOff', 'u32'],
+];
+
+/**
+ * An invocation moves all taps of one k and four n, which reads each weight's taps in a row: workgroups cover 8 k by 8 vectors
+ * of n, and z is the group.
+ */
+function packTapsKernel(transposed: boolean, elem: Elem): Kernel {
+  return memoKernel(`convPack.taps.${+transposed}.${elem}`, () => ({
     name: 'convPackWeights',
     bindings: ['read', 'write'],
-    params: [
-      ['count', 'u32'],
-      ['k', 'u32'],
-      ['n', 'u32'],
-      ['taps', 'i32'],
-      ['first', 'i32'],
-      ['step', 'i32'],
-      ['kernel', 'i32'],
-      ['outOff', 'u32'],
-    ],
+    params: packParams,
+    enables: elem === 'f16' ? ['f16'] : [],
+    wgsl: `@group(0) @binding(0) var<storage, read> w: array<${elem}>;
+@group(0) @binding(1) var<storage, read_write> packed: array<vec4<${elem}>>;
+fn base(group: u32, k: u32, n: u32) -> u32 {
+  let kIn = min(k, p.k - 1u);
+  let nIn = min(n, p.n - 1u);
+  let channels = ${transposed ? '(group * p.k + kIn) * p.n + nIn' : '(group * p.n + nIn) * p.k + kIn'};
+  return channels * u32(${highHalf('kernel')} * ${lowHalf('kernel')});
+}
+@compute @workgroup_size(${size})
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let nPitch = (p.n + 3u) / 4u;
+  let kPad = (p.k + 3u) & ~3u;
+  let n = wid.x * 8u + (lane & 7u);
+  let k = wid.y * 8u + (lane >> 3u);
+  if (n >= nPitch || k >= kPad) { return; }
+  let at = vec4<u32>(base(wid.z, k, 4u * n), base(wid.z, k, 4u * n + 1u), base(wid.z, k, 4u * n + 2u), base(wid.z, k, 4u * n + 3u));
+  let inside = (vec4<u32>(4u * n) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.n)) & vec4<bool>(k < p.k);
+  let count = u32(${highHalf('taps')} * ${lowHalf('taps')});
+  var to = p.outOff / 4u + (wid.z * count * kPad + k) * nPitch + n;
+  for (var th = 0; th < ${highHalf('taps')}; th++) {
+    for (var tw = 0; tw < ${lowHalf('taps')}; tw++) {
+      let tap = u32((${highHalf('first')} + th * ${highHalf('step')}) * ${lowHalf('kernel')} + ${lowHalf('first')} + tw * ${lowHalf('step')});
+      let v = vec4<${elem}>(w[at.x + tap], w[at.y + tap], w[at.z + tap], w[at.w + tap]);
+      packed[to] = select(vec4<${elem}>(0.0), v, inside);
+      to += kPad * nPitch;
+    }
+  }
+}`,
+  }));
+}
+
+/** One element per invocation: runs are short, and so is their weight. */
+function packRunsKernel(elem: Elem): Kernel {
+  return memoKernel(`convPack.runs.${elem}`, () => ({
+    name: 'convPackWeights',
+    bindings: ['read', 'write'],
+    params: packParams,
     enables: elem === 'f16' ? ['f16'] : [],
     wgsl: `@group(0) @binding(0) var<storage, read> w: array<${elem}>;
 @group(0) @binding(1) var<storage, read_write> packed: array<${elem}>;
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let i = ${linearWorkgroup} * ${size}u + lane;
-  if (i >= p.count) { return; }
   let nPad = (p.n + 3u) & ~3u;
   let tapsW = u32(${lowHalf('taps')});
+  let run = (tapsW * p.k + 3u) & ~3u;
+  if (i >= u32(${highHalf('taps')}) * run * nPad) { return; }
   let n = i % nPad;
   let rest = i / nPad;
-${
-  layout === 'runs'
-    ? `  let run = (tapsW * p.k + 3u) & ~3u;
-  let e = rest % run;
   let th = rest / run;
+  let e = rest - th * run;
   let tw = e / p.k;
   let k = e - tw * p.k;
-  let group = 0u;
-  let inside = tw < tapsW && n < p.n;`
-    : `  let kPad = (p.k + 3u) & ~3u;
-  let k = rest % kPad;
-  let tap = rest / kPad;
-  let tapCount = u32(${highHalf('taps')}) * tapsW;
-  let group = tap / tapCount;
-  let t = tap - group * tapCount;
-  let th = t / tapsW;
-  let tw = t - th * tapsW;
-  let inside = k < p.k && n < p.n;`
-}
   var v = ${elem}(0.0);
-  if (inside) {
+  if (tw < tapsW && n < p.n) {
     let kh = u32(${highHalf('first')}) + th * u32(${highHalf('step')});
     let kw = u32(${lowHalf('first')}) + tw * u32(${lowHalf('step')});
-    let channels = ${transposed ? '(group * p.k + k) * p.n + n' : '(group * p.n + n) * p.k + k'};
-    v = w[(channels * u32(${highHalf('kernel')}) + kh) * u32(${lowHalf('kernel')}) + kw];
+    v = w[((n * p.k + k) * u32(${highHalf('kernel')}) + kh) * u32(${lowHalf('kernel')}) + kw];
   }
   packed[p.outOff + i] = v;
 }`,
@@ -110,20 +138,23 @@ export function packLaunch(
   elem: Elem,
   outOff: number,
 ): Launch {
-  const count = packedElements(s, taps, layout, transposed);
+  const k = transposed ? s.cOut : s.cIn;
+  const n = transposed ? s.cIn : s.cOut;
+  const runs = layout === 'runs';
   return {
-    kernel: packKernel(layout, transposed, elem),
+    kernel: runs ? packRunsKernel(elem) : packTapsKernel(transposed, elem),
     buffers: ['weight', 'packed'],
     params: [
-      count,
-      transposed ? s.cOut : s.cIn,
-      transposed ? s.cIn : s.cOut,
+      k,
+      n,
       pair(taps.countH, taps.countW),
       pair(taps.firstH, taps.firstW),
       pair(taps.stepH, taps.stepW),
       pair(s.kernelH, s.kernelW),
       outOff,
     ],
-    grid: foldGrid(ceilDiv(count, size)),
+    grid: runs
+      ? foldGrid(ceilDiv(packedElements(s, taps, layout, transposed), size))
+      : [ceilDiv(n, 32), ceilDiv(roundUp(k, 4), 8), s.groups],
   };
 }

@@ -1,17 +1,18 @@
 /** Second half of a weight gradient: adds the parts in a fixed order and writes the weight's own layout. */
-import { foldGrid, linearWorkgroup, memoKernel, type Kernel } from './kernel.js';
+import { memoKernel, type Kernel } from './kernel.js';
 import { ceilDiv, type Elem, type Launch } from './plan.js';
 
-const sumSize = 64;
-
-/** Adds the parts and writes OIHW. Partial rows are [tap][channel] or, for runs, [tap row][tap column][channel]: the same. */
+/**
+ * An invocation sums some taps of one input channel and four output channels, so that the taps of a weight are written in a
+ * row: workgroups cover 8 by 8 of those, and z is the group and block of taps.
+ */
 function weightGradSumKernel(elem: Elem): Kernel {
   return memoKernel(`convWeightGradSum.${elem}`, () => ({
     name: 'convWeightGradSum',
     bindings: ['read', 'write'],
     params: [
-      ['groups', 'u32'],
       ['taps', 'u32'],
+      ['tapBlocks', 'u32'],
       ['ci', 'u32'],
       ['co', 'u32'],
       ['splits', 'u32'],
@@ -20,27 +21,28 @@ function weightGradSumKernel(elem: Elem): Kernel {
     enables: elem === 'f16' ? ['f16'] : [],
     wgsl: `@group(0) @binding(0) var<storage, read> partials: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> dw: array<${elem}>;
-@compute @workgroup_size(${sumSize})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let i = ${linearWorkgroup} * ${sumSize}u + lane;
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let pitch = (p.co + 3u) / 4u;
+  let o = wid.x * 8u + (lane & 7u);
+  let c = wid.y * 8u + (lane >> 3u);
+  if (o >= pitch || c >= p.ci) { return; }
+  let group = wid.z / p.tapBlocks;
+  let block = p.taps / p.tapBlocks;
+  let tap0 = (wid.z - group * p.tapBlocks) * block;
   let part = p.taps * p.ci * pitch;
-  if (i >= p.groups * part) { return; }
-  let group = i / part;
-  let inPart = i - group * part;
-  var at = group * p.splits * part + inPart;
-  var sum = partials[at];
-  for (var s = 1u; s < p.splits; s++) {
-    at += part;
-    sum += partials[at];
-  }
-  let row = inPart / pitch;
-  let o = (inPart - row * pitch) * 4u;
-  let tap = row / p.ci;
-  let c = row - tap * p.ci;
-  for (var j = 0u; j < min(4u, p.co - o); j++) {
-    let to = ((group * p.co + o + j) * p.ci + c) * p.taps + tap;
-    if (p.first == 1u) { dw[to] = ${elem}(sum[j]); } else { dw[to] = ${elem}(f32(dw[to]) + sum[j]); }
+  let weight = ((group * p.co + 4u * o) * p.ci + c) * p.taps;
+  for (var tap = tap0; tap < tap0 + block; tap++) {
+    var at = group * p.splits * part + (tap * p.ci + c) * pitch + o;
+    var sum = partials[at];
+    for (var s = 1u; s < p.splits; s++) {
+      at += part;
+      sum += partials[at];
+    }
+    for (var j = 0u; j < min(4u, p.co - 4u * o); j++) {
+      let to = weight + j * p.ci * p.taps + tap;
+      if (p.first == 1u) { dw[to] = ${elem}(sum[j]); } else { dw[to] = ${elem}(f32(dw[to]) + sum[j]); }
+    }
   }
 }`,
   }));
@@ -56,10 +58,13 @@ export function weightGradSumLaunch(o: {
   first: boolean;
   elem: Elem;
 }): Launch {
+  const x = ceilDiv(o.co, 32);
+  const y = ceilDiv(o.ci, 8);
+  const tapBlocks = x * y * o.groups < 64 ? o.taps : 1;
   return {
     kernel: weightGradSumKernel(o.elem),
     buffers: ['partials', 'dw'],
-    params: [o.groups, o.taps, o.ci, o.co, o.splits, o.first ? 1 : 0],
-    grid: foldGrid(ceilDiv(o.groups * o.taps * o.ci * ceilDiv(o.co, 4), sumSize)),
+    params: [o.taps, tapBlocks, o.ci, o.co, o.splits, o.first ? 1 : 0],
+    grid: [x, y, o.groups * tapBlocks],
   };
 }

@@ -246,24 +246,36 @@ ${body}
   });
 }
 
+/** One input channel `k` and four output channels `n` of a weight per invocation, 8 by 8 of them per workgroup. */
+const weightHead = (k: string, n: string): string => `@compute @workgroup_size(${size})
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let n = wid.x * 8u + (lane & 7u);
+  let k = wid.y * 8u + (lane >> 3u);
+  if (n >= ${n} / 4u || k >= ${k}) { return; }`;
+export const winogradWeightGrid = (k: number, n: number): Grid => [ceilDiv(n, 32), ceilDiv(k, 8), 1];
+
 /**
  * OIHW weights to points [36][k][n]: k input and n output channels, or for the input gradient the reverse with the taps
- * turned around.
+ * turned around. `n` is a multiple of four.
  */
 export function winogradWeightsKernel(transposed: boolean, elem: Elem): Kernel {
   return memoKernel(`winogradWeights.${+transposed}.${elem}`, () => {
     const tap = (r: number): string => (transposed ? `${8 - 3 * r}u - j` : `${3 * r}u + j`);
+    const next = transposed ? '9u' : 'p.k * 9u';
     const body = twoPasses({
       n: 3,
       m: 6,
       transform: weightTransform,
-      type: 'f32',
+      type: 'vec4<f32>',
       load: range(3)
-        .map((r) => `    let d${r} = f32(weight[at + ${tap(r)}]);`)
+        .map((r) => {
+          const parts = range(4).map((c) => `f32(weight[at + ${c}u * ${next} + ${tap(r)}])`);
+          return `    let d${r} = vec4<f32>(${parts.join(', ')});`;
+        })
         .join('\n'),
       store: (f) =>
         f
-          .map((v, k) => `    packed[(i * 6u + ${k}u) * p.k * p.n + index] = ${narrow(1, elem, v)};`)
+          .map((v, c) => `    packed[((i * 6u + ${c}u) * p.k + k) * (p.n / 4u) + n] = ${narrow(4, elem, v)};`)
           .join('\n'),
     });
     return {
@@ -275,12 +287,9 @@ export function winogradWeightsKernel(transposed: boolean, elem: Elem): Kernel {
       ],
       enables: enables(elem),
       wgsl: `@group(0) @binding(0) var<storage, read> weight: array<${elem}>;
-@group(0) @binding(1) var<storage, read_write> packed: array<${elem}>;
-${head}
-  if (index >= p.k * p.n) { return; }
-  let k = index / p.n;
-  let n = index - k * p.n;
-  let at = (${transposed ? 'k * p.n + n' : 'n * p.k + k'}) * 9u;
+@group(0) @binding(1) var<storage, read_write> packed: array<${vecType(4, elem)}>;
+${weightHead('p.k', 'p.n')}
+  let at = (${transposed ? 'k * p.n + 4u * n' : '4u * n * p.k + k'}) * 9u;
 ${body}
 }`,
     };
@@ -294,17 +303,19 @@ export function winogradWeightGradKernel(elem: Elem): Kernel {
       n: 6,
       m: 3,
       transform: weightTransposed,
-      type: 'f32',
+      type: 'vec4<f32>',
       load: range(6)
-        .map((r) => `    let d${r} = points[(${r}u * 6u + j) * p.ci * p.co + index];`)
+        .map((r) => `    let d${r} = points[((${r}u * 6u + j) * p.ci + k) * (p.co / 4u) + n];`)
         .join('\n'),
-      store: (f) =>
-        f
-          .map((v, k) => {
-            const to = `dw[(n * p.ci + k) * 9u + i * 3u + ${k}u]`;
-            return `    if (p.first == 1u) { ${to} = ${narrow(1, elem, v)}; } else { ${to} = ${elem}(f32(${to}) + ${v}); }`;
-          })
-          .join('\n'),
+      store: (f) => `    for (var q = 0u; q < 4u; q++) {
+      let to = ((4u * n + q) * p.ci + k) * 9u + i * 3u;
+${f
+  .map(
+    (v, c) =>
+      `      dw[to + ${c}u] = ${narrow(1, elem, `${v}[q] + select(f32(dw[to + ${c}u]), 0.0, p.first == 1u)`)};`,
+  )
+  .join('\n')}
+    }`,
     });
     return {
       name: 'winogradWeightGrad',
@@ -315,12 +326,9 @@ export function winogradWeightGradKernel(elem: Elem): Kernel {
         ['first', 'u32'],
       ],
       enables: enables(elem),
-      wgsl: `@group(0) @binding(0) var<storage, read> points: array<f32>;
+      wgsl: `@group(0) @binding(0) var<storage, read> points: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> dw: array<${elem}>;
-${head}
-  if (index >= p.ci * p.co) { return; }
-  let k = index / p.co;
-  let n = index - k * p.co;
+${weightHead('p.ci', 'p.co')}
 ${body}
 }`,
     };

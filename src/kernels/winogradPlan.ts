@@ -26,6 +26,7 @@ import {
   tileSize,
   winogradOutputKernel,
   winogradTilesKernel,
+  winogradWeightGrid,
   winogradWeightGradKernel,
   winogradWeightsKernel,
 } from './winograd.js';
@@ -180,7 +181,7 @@ export function planWinograd(
           kernel: winogradWeightsKernel(!forward, elem),
           buffers: ['weight', 'packed'],
           params: [k, m],
-          grid: elementwiseGrid(k * m),
+          grid: winogradWeightGrid(k, m),
         },
       ],
     },
@@ -235,7 +236,7 @@ export function planWinogradWeightGrad(target: Target, limits: PlanLimits, p: Co
       kernel: winogradWeightGradKernel(elem),
       buffers: ['winogradGrad', 'dw'],
       params: [p.cIn, p.cOut, chunk.first === 0 ? 1 : 0],
-      grid: elementwiseGrid(p.cIn * p.cOut),
+      grid: winogradWeightGrid(p.cIn, p.cOut),
     });
   }
   return { launches, workspaces };
