@@ -1,4 +1,5 @@
 /** Routing of the forward convolution and of the input gradient. */
+import { PlanCache } from './plan-cache.js';
 import type { Target } from './kernel.js';
 import { convKernel, type ConvInput, type ConvSpec } from './conv.js';
 import {
@@ -26,6 +27,7 @@ import {
   type Launch,
   type Plan,
   type PlanLimits,
+  problemKey,
 } from './plan.js';
 
 /**
@@ -229,6 +231,12 @@ function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io: Io): L
  * @throws RangeError for sizes that are not positive integers or groups that do not divide the channels.
  */
 export function planConv2d(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
+  return forwardPlans.get(problemKey(target, limits, p), () => routeConv2d(target, limits, p));
+}
+
+const forwardPlans = new PlanCache<Plan>();
+
+function routeConv2d(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
   validate('conv2d', p);
   if (isPointwise(p)) return pointwise(target, limits, p, 'forward');
   if (isDepthwise(p)) return planDepthwise(target, limits, p);
@@ -308,6 +316,12 @@ function parityAxis(parity: number, kernel: number, stride: number, pad: number,
  * positions of each parity are one pass over just the taps that reach them.
  */
 export function planConv2dInputGrad(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
+  return inputGradPlans.get(problemKey(target, limits, p), () => routeConv2dInputGrad(target, limits, p));
+}
+
+const inputGradPlans = new PlanCache<Plan>();
+
+function routeConv2dInputGrad(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
   validate('conv2d input gradient', p);
   if (isPointwise(p)) return pointwise(target, limits, p, 'inputGrad');
   if (isDepthwise(p)) return planDepthwiseInputGrad(target, limits, p);

@@ -2,6 +2,7 @@
  * Weight gradient of a convolution: for every tap a matrix product of the shifted input, transposed, with the output
  * gradient, summed over output positions. The positions are split into parts whose results are added in a fixed order.
  */
+import { PlanCache } from './plan-cache.js';
 import { memoKernel, type Kernel, type Target } from './kernel.js';
 import { isDepthwise, planDepthwiseWeightGrad } from './depthwisePlan.js';
 import { weightGradSumLaunch } from './weightGradSum.js';
@@ -21,6 +22,7 @@ import {
   type Launch,
   type Plan,
   type PlanLimits,
+  problemKey,
 } from './plan.js';
 import {
   chooseTile,
@@ -221,6 +223,12 @@ ${range(t.rows)
  * problem `inputOffset` is that of `x` and `outputOffset` that of `dy`; the epilogue is ignored.
  */
 export function planConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
+  return weightGradPlans.get(problemKey(target, limits, p), () => routeConv2dWeightGrad(target, limits, p));
+}
+
+const weightGradPlans = new PlanCache<Plan>();
+
+function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
   const elem = p.elem ?? 'f32';
   const inputOffset = p.inputOffset ?? 0;
   const outputOffset = p.outputOffset ?? 0;

@@ -1,4 +1,5 @@
 /** Routing of a matrix product to launches: tile, split of the sum, and ranges for operands larger than a binding. */
+import { PlanCache } from './plan-cache.js';
 import type { Target } from './kernel.js';
 import { gemmKernel } from './gemm.js';
 import { partialStride, splitSumLaunch } from './splitSum.js';
@@ -17,6 +18,7 @@ import {
   type Launch,
   type Plan,
   type PlanLimits,
+  problemKey,
 } from './plan.js';
 
 /** All strides and offsets are in elements. */
@@ -63,6 +65,12 @@ const enoughWorkgroups = (target: Target): number => (target.kind === 'software'
  * @throws RangeError when a size is not a positive integer or one row block exceeds a binding.
  */
 export function planGemm(target: Target, limits: PlanLimits, problem: GemmProblem): Plan {
+  return gemmPlans.get(problemKey(target, limits, problem), () => routeGemm(target, limits, problem));
+}
+
+const gemmPlans = new PlanCache<Plan>();
+
+function routeGemm(target: Target, limits: PlanLimits, problem: GemmProblem): Plan {
   const { m, n, k } = problem;
   for (const [name, v] of Object.entries({ m, n, k, batch: problem.batch ?? 1 })) {
     if (!Number.isInteger(v) || v < 1)

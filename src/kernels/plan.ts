@@ -13,7 +13,7 @@
  * Epilogue operands, where the problem asks for them, are the buffers `bias`, `scale`, `shift` (one value per output
  * channel or column) and `residual` (laid out like the output), all of the output's element type. Scratch buffers are the keys of `plan.workspaces`.
  */
-import type { Grid, Kernel } from './kernel.js';
+import type { Grid, Kernel, Target } from './kernel.js';
 
 /** A buffer by name, bound from its start up to its end or the binding limit; or a byte range of it, relative to the start of what the name stands for. */
 export type BufferRef = string | { readonly name: string; readonly offset: number; readonly size: number };
@@ -141,4 +141,18 @@ export function renamed(launches: readonly Launch[], names: Readonly<Record<stri
   const rename = (ref: BufferRef): BufferRef =>
     typeof ref === 'string' ? (names[ref] ?? ref) : { ...ref, name: names[ref.name] ?? ref.name };
   return launches.map((l) => ({ ...l, buffers: l.buffers.map(rename) }));
+}
+
+/** A key for everything a plan depends on; `problem` is flat but for its epilogue. */
+export function problemKey(
+  target: Target,
+  limits: PlanLimits,
+  problem: { readonly epilogue?: Epilogue },
+): string {
+  let key = `${target.kind};${target.subgroupSize};${target.maxInvocations};${target.maxWorkgroupStorage}`;
+  key += `;${limits.maxBinding};${limits.offsetAlignment}`;
+  for (const [name, value] of Object.entries(problem)) {
+    key += `;${name}=${name === 'epilogue' && value !== undefined ? epilogueKey(value as Epilogue) : String(value)}`;
+  }
+  return key;
 }
