@@ -1,7 +1,8 @@
 /** What both benchmark commands write: a Markdown table and the same as JSON, in `bench/results`, named by adapter. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg } from 'node:os';
+import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { cacheDir } from '../scripts/setup.mjs';
 
 export const resultsFolder = fileURLToPath(new URL('results/', import.meta.url));
 
@@ -10,7 +11,7 @@ export interface Environment {
   readonly adapter: string;
   readonly node: string;
   readonly cpu: string;
-  /** Threads of the software adapter; undefined on a GPU or where nobody set it. */
+  /** Threads of Mesa's software adapter; GPUs ignore it. */
   readonly LP_NUM_THREADS: string | undefined;
   /** Runnable processes, averaged over a minute, before the first measurement. */
   readonly load: number;
@@ -26,6 +27,18 @@ export function environment(adapter: string, load: number): Environment {
     LP_NUM_THREADS: process.env['LP_NUM_THREADS'],
     load,
   };
+}
+
+/**
+ * Settings of Mesa's software driver and of PyTorch that every process started from here shall share: more threads than
+ * cores suit the driver, and it must keep what it compiled.
+ */
+export function setDriverDefaults(): void {
+  const { env } = process;
+  env['LP_NUM_THREADS'] ??= String(Math.min(32, Math.max(8, availableParallelism())));
+  env['MESA_SHADER_CACHE_DIR'] ??= `${cacheDir}/mesa`;
+  env['XDG_RUNTIME_DIR'] ??= tmpdir();
+  env['OMP_NUM_THREADS'] ??= String(availableParallelism());
 }
 
 export const currentLoad = (): number => Number((loadavg()[0] ?? 0).toFixed(1));

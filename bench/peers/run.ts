@@ -4,11 +4,10 @@
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { cacheDir, dependenciesInstalled } from '../../scripts/setup.mjs';
+import { dependenciesInstalled } from '../../scripts/setup.mjs';
 import {
   currentLoad,
   describe,
@@ -17,6 +16,7 @@ import {
   markdownTable,
   median,
   readResults,
+  setDriverDefaults,
   slugOf,
   writeResults,
   type Environment,
@@ -28,7 +28,7 @@ const folder = fileURLToPath(new URL('.', import.meta.url));
 const mandatory = 'cifar-resnet20-train-step';
 const reference = 'PyTorch CPU';
 /** Milliseconds of repetitions per library and round, and their number at most. */
-const roundBudget = 4000;
+const roundBudget = 3000;
 const maxReps = 20;
 /** Largest relative difference of losses or sums of squares that still counts as the same computation. */
 const tolerance = 2e-3;
@@ -90,7 +90,7 @@ class Worker {
   }
 
   async round(): Promise<void> {
-    const reps = Math.min(maxReps, Math.max(1, Math.round(roundBudget / (this.ready?.steadyMs ?? 1))));
+    const reps = Math.min(maxReps, Math.max(2, Math.round(roundBudget / (this.ready?.steadyMs ?? 1))));
     this.child.stdin?.write(`${reps}\n`);
     const round = await this.next<Round>();
     if (round === undefined) throw new Error(`${this.name} died during its round`);
@@ -267,11 +267,7 @@ const { values } = parseArgs({
 if (values.help) {
   console.log(help);
 } else {
-  // The same for all: more threads than cores suit Mesa's software driver, and it must keep what it compiled.
-  process.env['LP_NUM_THREADS'] ??= String(Math.min(32, Math.max(8, availableParallelism())));
-  process.env['MESA_SHADER_CACHE_DIR'] ??= `${cacheDir}/mesa`;
-  process.env['XDG_RUNTIME_DIR'] ??= '/tmp';
-  process.env['OMP_NUM_THREADS'] ??= String(availableParallelism());
+  setDriverDefaults();
   installPeers();
   const parts = (values.only ?? mandatory).split(',');
   const chosen = Object.keys(works).filter(
