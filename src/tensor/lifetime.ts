@@ -7,12 +7,7 @@ import type { Tensor } from './tensor.js';
  * finds them and a FinalizationRegistry returns their memory. So that a plain PyTorch-style loop stays flat, the
  * collector is nudged while the script waits for the GPU anyway, and only when there is enough to win.
  */
-const registry = new FinalizationRegistry<Escape>((escape) => settle(escape));
-
-interface Escape {
-  readonly storage: Storage;
-  readonly bytes: number;
-}
+const registry = new FinalizationRegistry<Storage>((storage) => storage.release());
 
 let escapedSinceNudge = 0;
 let nudgeCostMs = 1;
@@ -26,13 +21,9 @@ const garbageBytes = 128 * 1024;
 /** At most this share of wall time goes into collections; the GPU works on meanwhile. */
 const timeShare = 0.5;
 
-function settle(escape: Escape): void {
-  escape.storage.release();
-}
-
 /** Hands a tensor to the garbage collector's care. */
 export function watch(tensor: Tensor, storage: Storage): void {
-  registry.register(tensor, { storage, bytes: storage.bytes }, tensor);
+  registry.register(tensor, storage, tensor);
   escapedSinceNudge += storage.bytes;
 }
 
