@@ -8,7 +8,6 @@
  * - `planConv2d` (conv.ts): forward. Buffers `x w y`; `w` is the packed weight that `plan.weights` describes.
  * - `planConv2dInputGrad` (conv.ts): gradient of the input, also the forward of convTranspose2d. Buffers `dy w dx`.
  * - `planConv2dWeightGrad` (convWeightGrad.ts): Buffers `x dy dw`; `dw` is OIHW contiguous.
- * - `planNchwToNhwc`, `planNhwcToNchw` (pack.ts): Buffers `x y`.
  *
  * Epilogue operands, where the problem asks for them, are the buffers `bias`, `scale`, `shift` (one value per output
  * channel or column) and `residual` (laid out like the output), all of the output's element type. Scratch buffers are the keys of `plan.workspaces`.
