@@ -174,7 +174,9 @@ export abstract class Module {
       this as Module,
     );
     if (type !== undefined && !(found instanceof type)) {
-      throw new Error(`getSubmodule: '${path}' is a ${(found as Module).constructor.name}, not a ${type.name}`);
+      throw new Error(
+        `getSubmodule: '${path}' is a ${(found as Module).constructor.name}, not a ${type.name}`,
+      );
     }
     return found;
   }
