@@ -1,0 +1,99 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { describe, expect, it } from 'vitest';
+import { train } from './browser-entry.js';
+
+const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
+  existsSync,
+);
+if (chromium === undefined) console.log('browser test skipped: no Chromium here (apt-get install chromium)');
+
+const flags = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu-sandbox',
+  '--enable-unsafe-webgpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+/** Serves the page, starts a browser on it, and gives what the page posts back. */
+async function runInBrowser(executable: string, script: string): Promise<unknown> {
+  const profile = mkdtempSync(join(tmpdir(), 'kindling-browser-'));
+  let deliver: (body: string) => void = () => {};
+  const posted = new Promise<string>((resolve) => (deliver = resolve));
+  const server = createServer((request, response) => {
+    if (request.method !== 'POST') {
+      const isScript = request.url === '/main.js';
+      response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html');
+      response.end(isScript ? script : '<!doctype html><script type="module" src="/main.js"></script>');
+      return;
+    }
+    let body = '';
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()));
+    request.on('end', () => {
+      response.end();
+      deliver(body);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const browser = spawn(executable, [...flags, `--user-data-dir=${profile}`, `http://127.0.0.1:${port}/`], {
+    stdio: 'ignore',
+  });
+  const gone = new Promise<never>((_, reject) => {
+    browser.on('error', reject);
+    browser.on('exit', (code) =>
+      reject(new Error(`the browser ended with code ${code} before the page answered`)),
+    );
+  });
+  try {
+    return JSON.parse(await Promise.race([posted, gone]));
+  } finally {
+    gone.catch(() => {});
+    browser.kill('SIGKILL');
+    server.close();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+describe('the same code in a browser', () => {
+  it.skipIf(chromium === undefined)(
+    'trains to the same losses as in Node',
+    { timeout: 180_000 },
+    async () => {
+      const bundle = await build({
+        stdin: {
+          contents: `
+          import { train } from './browser-entry.ts';
+          const post = (result) => fetch('/', { method: 'POST', body: JSON.stringify(result) });
+          train().then(post, (error) => post({ error: String(error.stack ?? error) }));`,
+          resolveDir: fileURLToPath(new URL('.', import.meta.url)),
+        },
+        bundle: true,
+        format: 'esm',
+        platform: 'browser',
+        target: 'es2022',
+        write: false,
+      });
+      const there = (await runInBrowser(chromium as string, bundle.outputFiles[0]?.text as string)) as {
+        error?: string;
+        losses: number[];
+      };
+      expect(there.error).toBeUndefined();
+      const here = await train();
+      expect(there.losses.length).toBe(here.losses.length);
+      there.losses.forEach((loss, i) => expect(loss).toBeCloseTo(here.losses[i] as number, 3));
+    },
+  );
+});
