@@ -45,13 +45,13 @@ const infix: Readonly<Record<string, string>> = {
 /** Float primitives that WGSL computes well enough itself. */
 // prettier-ignore
 const builtins: Readonly<Record<string, string>> = {
-  abs: 'abs', sign: 'sign', sqrt: 'sqrt', rsqrt: 'inverseSqrt', sin: 'sin', cos: 'cos', tan: 'tan',
+  abs: 'abs', sign: 'sign', sqrt: 'sqrt', rsqrt: 'inverseSqrt',
   floor: 'floor', ceil: 'ceil', round: 'round', trunc: 'trunc', maximum: 'max', minimum: 'min', clamp: 'clamp',
 };
 
 // prettier-ignore
 const floatFunctions: Readonly<Record<string, string>> = {
-  exp: 'kExp', expm1: 'kExpm1', log: 'kLog', log1p: 'kLog1p', log2: 'kLog2', asin: 'kAsin', acos: 'kAcos', atan: 'kAtan',
+  exp: 'kExp', expm1: 'kExpm1', log: 'kLog', log1p: 'kLog1p', log2: 'kLog2', sin: 'kSin', cos: 'kCos', tan: 'kTan', asin: 'kAsin', acos: 'kAcos', atan: 'kAtan',
   sinh: 'kSinh', cosh: 'kCosh', tanh: 'kTanh', asinh: 'kAsinh', acosh: 'kAcosh', atanh: 'kAtanh', sigmoid: 'kSigmoid',
   softplus: 'kSoftplus', erf: 'kErf', erfinv: 'kErfinv', relu: 'kRelu', sign: 'kSign', maximum: 'kMax', minimum: 'kMin',
   clamp: 'kClamp', fmod: 'kFmod', remainder: 'kRemainder', pow: 'kPow', atan2: 'kAtan2', ne: 'kNe',

@@ -119,6 +119,30 @@ export const mathFunctions: Readonly<Record<string, string>> = {
   let a = abs(x);
   return 0.5f * kLog1p$s((a + a) / (1.0f - a)) * sign(x);
 }`,
+  // Cephes sinf and cosf: octants of pi / 4 taken off in three parts, then a polynomial. Built-in sines are only good to 2^-11
+  // on some adapters. Past 8192 the three parts run out of digits.
+  kSinCos: `fn kSinCos$s(a: $F, shift: u32) -> $F {
+  let o = ($U(min(a, $F(8192.0f)) * 1.27323954f) + 1u) & $U(0xfffffffeu);
+  let y = $F(o);
+  let z = ((a - y * 0.78515625f) - y * 2.4187564849853515625e-4f) - y * 3.77489497744594108e-8f;
+  let q = z * z;
+  let c = ((q * 2.443315711809948e-5f - 1.388731625493765e-3f) * q + 4.166664568298827e-2f) * q * q - 0.5f * q + 1.0f;
+  let s = ((q * -1.9515295891e-4f + 8.3321608736e-3f) * q - 1.6666654611e-1f) * q * z + z;
+  let p = o + shift;
+  let r = select(s, c, (p & $U(2u)) != $U(0u));
+  return select(r, -r, (p & $U(4u)) != $U(0u));
+}`,
+  kSin: `fn kSin$s(x: $F) -> $F {
+  let a = abs(x);
+  let r = select(kSinCos$s(a, 0u) * sign(x), sin(x), a > $F(8192.0f));
+  return select(select(kNan$s(), r, kIsFinite$s(x)), x, a == $F(0.0f));
+}`,
+  kCos: `fn kCos$s(x: $F) -> $F {
+  let a = abs(x);
+  let r = select(kSinCos$s(a, 2u), cos(x), a > $F(8192.0f));
+  return select(kNan$s(), r, kIsFinite$s(x));
+}`,
+  kTan: `fn kTan$s(x: $F) -> $F { return kSin$s(x) / kCos$s(x); }`,
   kAtan: `fn kAtan$s(x: $F) -> $F {
   let a = abs(x);
   let far = a > $F(2.41421356f);
