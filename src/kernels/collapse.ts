@@ -9,16 +9,6 @@ export interface OperandLayout {
 
 export const numelOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
-export function contiguousStridesOf(shape: readonly number[]): number[] {
-  const strides = new Array<number>(shape.length);
-  let stride = 1;
-  for (let d = shape.length - 1; d >= 0; d--) {
-    strides[d] = stride;
-    stride *= shape[d]!;
-  }
-  return strides;
-}
-
 /** Strides of `operand` over `shape`, 0 where it broadcasts. @throws when it does not broadcast to `shape`. */
 export function broadcastStrides(name: string, operand: OperandLayout, shape: readonly number[]): number[] {
   const lead = shape.length - operand.shape.length;

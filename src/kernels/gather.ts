@@ -9,7 +9,7 @@
  * run, and of several assignments to one element the last wins.
  */
 import { dtypeInfo } from './dtype.js';
-import { namedPlan, type Limits } from './copy.js';
+import { namedPlan, type Limits } from './positions.js';
 import { input } from './expr.js';
 import type { Target } from './kernel.js';
 import type { Plan } from './plan.js';

@@ -5,7 +5,7 @@
  * chunks, their running totals, then every chunk from its start value. Buffers `x`, `out`, workspace `totals`.
  */
 import { broadcastStrides, collapseDims, extent, numelOf } from './collapse.js';
-import type { Limits } from './copy.js';
+import type { Limits } from './positions.js';
 import { dtypeInfo, loadCode, storeCode, type DType } from './dtype.js';
 import {
   foldGrid,

@@ -6,7 +6,7 @@
  * Bindings: `index` (or `index0` ..), `src`, `out` (read and written).
  */
 import { broadcastStrides, collapseDims, extent, numelOf } from './collapse.js';
-import type { Limits } from './copy.js';
+import type { Limits } from './positions.js';
 import { dtypeInfo, loadCode, storeCode, wgslType, type DType } from './dtype.js';
 import { WgslFunctions, type Width } from './expr-wgsl.js';
 import {

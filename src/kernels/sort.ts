@@ -10,7 +10,7 @@
  * Buffers `x`, `values`, `indices` (int32); workspaces `pairs0`, `pairs1`.
  */
 import { broadcastStrides, collapseDims, extent, numelOf } from './collapse.js';
-import type { Limits } from './copy.js';
+import type { Limits } from './positions.js';
 import { dtypeInfo, loadCode, type DType } from './dtype.js';
 import { WgslFunctions } from './expr-wgsl.js';
 import {

@@ -1,9 +1,12 @@
+import { runtime } from '../device/index.js';
 import { registerPrimitives } from '../autograd/primitives.js';
+import { planEye } from '../kernels/positions.js';
 import { isDType, type DType } from '../tensor/dtype.js';
 import { numel, showShape, type Shape } from '../tensor/shape.js';
 import { isTensor } from '../tensor/scope.js';
 import { Tensor, type NestedArray } from '../tensor/tensor.js';
 import { cloneLike, fillInto, placeSlice } from './copy.js';
+import { planLimits, runPlan } from './run-plan.js';
 
 export interface CreationOptions {
   /** Default: float32, or what the values say (`tensor`, `arange`, `full`). */
@@ -236,9 +239,9 @@ export function eye(n: number, m: number | CreationOptions = n, options: Creatio
   const columns = typeof m === 'number' ? m : n;
   const opts = typeof m === 'number' ? options : m;
   parseShape('eye', [[n, columns], opts]);
-  const values = new Float32Array(n * columns);
-  for (let i = 0; i < Math.min(n, columns); i++) values[i * columns + i] = 1;
-  return finish(Tensor.fromHost(values, [n, columns], opts.dtype ?? 'float32'), opts);
+  const out = Tensor.empty([n, columns], opts.dtype ?? 'float32', 'eye');
+  if (out.numel() > 0) runPlan('eye', planEye(runtime().target, { out, ...planLimits() }), { out });
+  return finish(out, opts);
 }
 
 /** @internal Wires creation into the tape, which is below this room. */

@@ -7,6 +7,7 @@ import {
   planScatter,
   type ScatterReduce,
 } from '../kernels/gather.js';
+import { planOneHot } from '../kernels/positions.js';
 import { normalizeDim, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { ne } from './compare.js';
@@ -344,6 +345,10 @@ export function oneHot(ids: Tensor, numClasses = -1): Tensor {
       );
     classes = values.reduce((most, value) => Math.max(most, value + 1), 0);
   }
-  const index = unsqueeze(checkIndex('oneHot', ids, classes), -1);
-  return scatter(zerosOf([...ids.shape, classes], index), -1, index, 1);
+  const index = checkIndex('oneHot', ids, classes);
+  const out = Tensor.empty([...ids.shape, classes], 'int32', 'oneHot');
+  if (out.numel() > 0) {
+    runPlan('oneHot', planOneHot(runtime().target, { x: index, out, ...planLimits() }), { x: index, out });
+  }
+  return out;
 }

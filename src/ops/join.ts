@@ -1,14 +1,13 @@
+import { runtime } from '../device/index.js';
 import { defineComposite, defineOp } from '../autograd/define.js';
+import { planTriangle } from '../kernels/positions.js';
 import { promoteTypes } from '../tensor/dtype.js';
 import { channelsLastStrides, isChannelsLast, normalizeDim, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { clone, copyInto, fillInto, to } from './copy.js';
-import { arange } from './creation.js';
-import { ge, le } from './compare.js';
 import { indexSelect } from './indexing.js';
-import { add } from './pointwise.js';
+import { planLimits, runPlan } from './run-plan.js';
 import { expand, movedim, narrow, reshape, unsqueeze } from './view.js';
-import { where } from './where.js';
 
 /* Ops that lay tensors beside each other, around themselves, or repeat them. */
 
@@ -283,19 +282,37 @@ export const repeatInterleave: (x: Tensor, repeats: number, dim?: number | null)
   },
 );
 
-const triangle = (op: string, lower: boolean): ((x: Tensor, diagonal?: number) => Tensor) =>
-  defineComposite(op, (x: Tensor, diagonal = 0): Tensor => {
-    if (x.ndim < 2)
+const triangleOp: (x: Tensor, upper: boolean, diagonal: number) => Tensor = defineOp<
+  [Tensor, boolean, number],
+  Tensor,
+  { upper: boolean; diagonal: number }
+>({
+  name: 'triangle',
+  forward(ctx, x, upper, diagonal) {
+    ctx.state = { upper, diagonal };
+    const name = upper ? 'triu' : 'tril';
+    const out = Tensor.empty(x.shape, x.dtype, name, x.isDense() ? x.strides : undefined);
+    if (out.numel() > 0) {
+      runPlan(name, planTriangle(runtime().target, { x, out, upper, diagonal, ...planLimits() }), { x, out });
+    }
+    return out;
+  },
+  backward: (ctx, grad) => [() => triangleOp(grad, ctx.state.upper, ctx.state.diagonal)],
+});
+
+const triangle =
+  (op: string, upper: boolean) =>
+  (x: Tensor, diagonal = 0): Tensor => {
+    if (x.ndim < 2) {
       throw new Error(`${op}: expected a matrix or a batch of them, got shape ${showShape(x.shape)}`);
-    const rows = unsqueeze(add(arange(x.shape[x.ndim - 2] as number), diagonal), 1);
-    const columns = arange(x.shape[x.ndim - 1] as number);
-    return where(lower ? le(columns, rows) : ge(columns, rows), x, 0);
-  });
+    }
+    return triangleOp(x, upper, diagonal);
+  };
 
 /** `torch.tril`: the lower triangle, zeros above `diagonal`. */
-export const tril: (x: Tensor, diagonal?: number) => Tensor = triangle('tril', true);
+export const tril: (x: Tensor, diagonal?: number) => Tensor = triangle('tril', false);
 /** `torch.triu`: the upper triangle, zeros below `diagonal`. */
-export const triu: (x: Tensor, diagonal?: number) => Tensor = triangle('triu', false);
+export const triu: (x: Tensor, diagonal?: number) => Tensor = triangle('triu', true);
 
 /** `torch.Tensor.unfold`: windows of `size` along `dim`, `step` apart, as a new last dim (a copy here). */
 export const unfold: (x: Tensor, dim: number, size: number, step: number) => Tensor = defineComposite(
