@@ -7,6 +7,9 @@ const run = promisify(execFile);
 const script = fileURLToPath(new URL('training-loop.ts', import.meta.url));
 const steps = process.env['KINDLING_FULL'] === '1' ? 2000 : 150;
 
+/** A batch of 16x3x16x16 floats, its labels, outputs and loss. */
+const bytesPerStep = 49_360;
+
 interface Report {
   live: number[];
   reserved: number[];
@@ -23,12 +26,14 @@ describe(`a plain training loop of ${steps} steps that never disposes anything`,
         maxBuffer: 1 << 26,
       });
       const { live, reserved, losses } = JSON.parse(stdout) as Report;
-      const peak = (list: readonly number[], from: number, to: number): number =>
-        Math.max(...list.slice(from, to));
-      const half = Math.floor(steps / 2);
-      // Batches and outputs that the loop dropped wait for the collector, a bounded number of steps.
-      expect(peak(live, half, steps)).toBeLessThanOrEqual(peak(live, 3, half) * 1.25);
-      expect(peak(reserved, half, steps)).toBeLessThanOrEqual(peak(reserved, 3, half) * 1.25);
+      // What the loop dropped (a batch, an output, a loss) waits a few steps for the collector: live memory is a saw. Its floor must not
+      // rise by a byte, and its teeth must stay short; a single tensor kept per step would show in either.
+      const third = Math.floor(steps / 3);
+      const low = (list: readonly number[]): number => Math.min(...list);
+      const high = (list: readonly number[]): number => Math.max(...list);
+      expect(low(live.slice(-third))).toBeLessThanOrEqual(low(live.slice(3, third)) + 512);
+      expect(high(live.slice(3)) - low(live.slice(3))).toBeLessThan(40 * bytesPerStep);
+      expect(high(reserved.slice(-third))).toBeLessThan((reserved[3] as number) + 40 * bytesPerStep);
       const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
       expect(mean(losses.slice(-20))).toBeLessThan(mean(losses.slice(0, 20)));
     },
