@@ -46,7 +46,7 @@ export function workNamed(name) {
 }
 
 /** SGD of every training step. */
-export const sgd = { lr: 0.05, momentum: 0.9 };
+export const sgd = { lr: 0.01, momentum: 0.9 };
 export const batchNormEps = 1e-5;
 
 /** Seeds of what is not a parameter; the n-th parameter of a network has seed n. */

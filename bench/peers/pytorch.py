@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 SEEDS = {"input": 1001, "labels": 1002, "other": 1003, "grad": 1004}
-SGD = {"lr": 0.05, "momentum": 0.9}
+SGD = {"lr": 0.01, "momentum": 0.9}
 
 
 def hashes(seed, count):
