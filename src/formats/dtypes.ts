@@ -1,3 +1,4 @@
+import { toHalf } from '../tensor/dtype.js';
 import { CheckpointError } from './errors.js';
 
 /** Element types that weight files hold, under PyTorch's names. */
@@ -215,27 +216,6 @@ function bfloat16Bits(value: number): number {
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
 
-/** IEEE half bits of a number, rounded once, to nearest even. */
-function float16Bits(value: number): number {
-  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-  const magnitude = Math.abs(value);
-  if (value !== value) return 0x7e00;
-  if (magnitude >= 65520) return sign | 0x7c00;
-  // The grid of halves around the value: 2^-24 for subnormals, else ten bits below the leading one.
-  let exponent = -14;
-  if (magnitude >= 2 ** -14) {
-    exponent = Math.floor(Math.log2(magnitude));
-    if (2 ** exponent > magnitude) exponent--;
-    else if (2 ** (exponent + 1) <= magnitude) exponent++;
-  }
-  const steps = magnitude / 2 ** (exponent - 10);
-  let rounded = Math.floor(steps);
-  const rest = steps - rounded;
-  if (rest > 0.5 || (rest === 0.5 && rounded % 2 === 1)) rounded++;
-  // Adding (rather than or-ing) lets a round-up carry into the exponent.
-  return sign | (magnitude < 2 ** -14 ? rounded : ((exponent + 14) << 10) + rounded);
-}
-
 /**
  * Numbers as little-endian bytes of a dtype. The bytes of a typed array that already has the dtype are a view on it.
  * Integers must be whole and in range; otherwise throws, naming `what` and the index.
@@ -272,7 +252,7 @@ export function encodeNumbers(
       for (let i = 0; i < count; i++) view.setFloat32(4 * i, real(i), true);
       break;
     case 'float16':
-      for (let i = 0; i < count; i++) view.setUint16(2 * i, float16Bits(real(i)), true);
+      for (let i = 0; i < count; i++) view.setUint16(2 * i, toHalf(real(i)), true);
       break;
     case 'bfloat16':
       for (let i = 0; i < count; i++) view.setUint16(2 * i, bfloat16Bits(real(i)), true);

@@ -2,7 +2,6 @@ import { runtime } from '../device/index.js';
 import { isInferenceMode, isGradEnabled } from '../autograd/mode.js';
 import { edgeOf, geometryOf, GradNode, refreshView, SavedTensors } from '../autograd/node.js';
 import { primitives, type Geometry } from '../autograd/primitives.js';
-import { dtypeInfo } from '../kernels/dtype.js';
 import { differentiate } from '../kernels/expr-grad.js';
 import { e, input, inputsOf, substitute, type Expr } from '../kernels/expr.js';
 import { planPointwise } from '../kernels/pointwise.js';
@@ -10,6 +9,7 @@ import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import { broadcastShapes, isContiguous, sameShape, showShape, stridesLike } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
+import { copyInto } from './copy.js';
 import { sumTo } from './sum-to.js';
 
 /**
@@ -137,20 +137,9 @@ export function checkInPlace(name: string, self: Tensor): void {
   }
 }
 
-const copies = new Map<DType, Pointwise>();
-
-function copyOf(dtype: DType): Pointwise {
-  let op = copies.get(dtype);
-  if (op === undefined) {
-    op = { name: 'clone', expr: input(0, dtypeInfo[dtype].compute), inputs: [dtype], dtype, params: [] };
-    copies.set(dtype, op);
-  }
-  return op;
-}
-
 function detachedCopy(x: Tensor): Tensor {
   const out = Tensor.empty(x.shape, x.dtype, 'clone', layoutFor(x.shape, [x]));
-  run(copyOf(x.dtype), [x], [], out, -1);
+  copyInto(out, x);
   return out;
 }
 
@@ -286,14 +275,7 @@ function recordInto(
     const whole = cloneTo(grad, place);
     const window = whole.alias(slice.shape, slice.strides, slice.offset - place.offset);
     const [own, ...others] = inner.backward([window], needs);
-    if (own !== window)
-      launchPointwise(
-        copyOf(grad.dtype),
-        [own ?? primitives().zeros(slice.shape, grad.dtype)],
-        [],
-        window,
-        true,
-      );
+    if (own !== window) copyInto(window, own ?? primitives().zeros(slice.shape, grad.dtype));
     return [whole, ...others];
   });
   node.addOutput(base);
@@ -306,7 +288,7 @@ const nowhere = new GradNode('nowhere', [], null, () => [], -1);
 /** A copy of a gradient laid out as `place`, from element 0 of its storage on. */
 function cloneTo(grad: Tensor, place: Geometry): Tensor {
   const out = Tensor.empty(place.shape, grad.dtype, 'clone', place.strides);
-  launchPointwise(copyOf(grad.dtype), [grad], [], out, false);
+  copyInto(out, grad);
   return out;
 }
 

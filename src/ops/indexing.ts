@@ -11,7 +11,8 @@ import { planOneHot } from '../kernels/positions.js';
 import { normalizeDim, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { ne } from './compare.js';
-import { clone, copyInto, fillInto, to } from './copy.js';
+import { clone, fillInto, to } from './copy.js';
+import { pad } from './join.js';
 import { mul } from './pointwise.js';
 import { planLimits, runPlan } from './run-plan.js';
 import { reshape, unsqueeze } from './view.js';
@@ -139,37 +140,11 @@ const scatterAddOp: (x: Tensor, index: Tensor, src: Tensor, dim: number) => Tens
 
 /** The gradient of a source larger than its index is zero past the index. */
 function padTo(x: Tensor, shape: readonly number[]): Tensor {
-  return sameShape(x.shape, shape) ? x : padOp(x, shape);
+  if (sameShape(x.shape, shape)) return x;
+  // `pad` counts dims from the last.
+  const missing = shape.map((size, i) => [0, size - (x.shape[i] as number)]);
+  return pad(x, missing.reverse().flat());
 }
-
-const padOp: (x: Tensor, shape: readonly number[]) => Tensor = defineOp<
-  [Tensor, readonly number[]],
-  Tensor,
-  readonly number[]
->({
-  name: 'pad',
-  forward(ctx, x, shape) {
-    ctx.state = x.shape;
-    const out = zerosOf(shape, x);
-    const inside = out.alias(x.shape, out.strides, 0);
-    copyInto(inside, x);
-    return out;
-  },
-  backward: (ctx, grad) => [() => cropOp(grad, ctx.state)],
-});
-
-const cropOp: (x: Tensor, shape: readonly number[]) => Tensor = defineOp<
-  [Tensor, readonly number[]],
-  Tensor,
-  readonly number[]
->({
-  name: 'crop',
-  forward(ctx, x, shape) {
-    ctx.state = x.shape;
-    return x.alias(shape, x.strides, x.offset);
-  },
-  backward: (ctx, grad) => [() => padOp(grad, ctx.state)],
-});
 
 /** `torch.scatter_add`: `out = x; out[index[i][j]][j] += src[i][j]` for dim 0, and so on. */
 export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor {

@@ -1,17 +1,19 @@
 /** Element types and PyTorch's promotion rules among them. */
 
-export type DType = 'float32' | 'float16' | 'int32' | 'uint8' | 'bool';
+import { dtypeInfo, type DType } from '../kernels/dtype.js';
+
+export type { DType } from '../kernels/dtype.js';
 
 /** What `await t.data()` gives for a dtype. float16 is widened to Float32Array; bool reads as 0/1 bytes. */
 export type TypedArray = Float32Array | Int32Array | Uint8Array;
 
 /** Bytes one element takes in GPU memory: WGSL has no 8-bit storage, so uint8 and bool take a whole u32. */
 export const bytesPerElement: Readonly<Record<DType, number>> = {
-  float32: 4,
-  float16: 2,
-  int32: 4,
-  uint8: 4,
-  bool: 4,
+  float32: dtypeInfo.float32.bytes,
+  float16: dtypeInfo.float16.bytes,
+  int32: dtypeInfo.int32.bytes,
+  uint8: dtypeInfo.uint8.bytes,
+  bool: dtypeInfo.bool.bytes,
 };
 
 const dtypes = new Set<string>(Object.keys(bytesPerElement));
@@ -76,28 +78,25 @@ export function resultType(...operands: readonly Promotable[]): DType {
 /** float32 for integers and bool, unchanged for floats: the dtype of `exp`, `mean`, true division. */
 export const toFloatType = (dtype: DType): DType => (isFloatingPoint(dtype) ? dtype : 'float32');
 
-/** IEEE half bits of a float32, rounded to nearest even. */
+/** IEEE half bits of a number, rounded once, to nearest even. */
 export function toHalf(value: number): number {
-  scratchFloat[0] = value;
-  const bits = scratchBits[0] as number;
-  const sign = (bits >>> 16) & 0x8000;
-  const exponent = (bits >>> 23) & 0xff;
-  let mantissa = bits & 0x7fffff;
-  if (exponent === 0xff) return sign | 0x7c00 | (mantissa ? 0x200 : 0);
-  const e = exponent - 127 + 15;
-  if (e >= 31) return sign | 0x7c00;
-  if (e <= 0) {
-    if (e < -10) return sign;
-    mantissa |= 0x800000;
-    const shift = 14 - e;
-    const half = mantissa >>> shift;
-    const rest = mantissa & ((1 << shift) - 1);
-    const middle = 1 << (shift - 1);
-    return sign | (half + (rest > middle || (rest === middle && half & 1) ? 1 : 0));
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const magnitude = Math.abs(value);
+  if (value !== value) return 0x7e00;
+  if (magnitude >= 65520) return sign | 0x7c00;
+  // The grid of halves around the value: 2^-24 for subnormals, else ten bits below the leading one.
+  let exponent = -14;
+  if (magnitude >= 2 ** -14) {
+    exponent = Math.floor(Math.log2(magnitude));
+    if (2 ** exponent > magnitude) exponent--;
+    else if (2 ** (exponent + 1) <= magnitude) exponent++;
   }
-  const half = (e << 10) | (mantissa >>> 13);
-  const rest = mantissa & 0x1fff;
-  return sign | (half + (rest > 0x1000 || (rest === 0x1000 && half & 1) ? 1 : 0));
+  const steps = magnitude / 2 ** (exponent - 10);
+  let rounded = Math.floor(steps);
+  const rest = steps - rounded;
+  if (rest > 0.5 || (rest === 0.5 && rounded % 2 === 1)) rounded++;
+  // Adding (rather than or-ing) lets a round-up carry into the exponent.
+  return sign | (magnitude < 2 ** -14 ? rounded : ((exponent + 14) << 10) + rounded);
 }
 
 export function fromHalf(bits: number): number {
@@ -108,9 +107,6 @@ export function fromHalf(bits: number): number {
   if (exponent === 31) return mantissa ? NaN : sign * Infinity;
   return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
 }
-
-const scratchFloat = new Float32Array(1);
-const scratchBits = new Uint32Array(scratchFloat.buffer);
 
 /** Bytes as they are stored on the GPU for `values` of a dtype. */
 export function encode(values: ArrayLike<number>, dtype: DType): ArrayBufferView {

@@ -16,6 +16,13 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return true;
 }
 
+/** Elements from the first to the last one, gaps included. */
+export function spanOf(shape: Shape, strides: readonly number[]): number {
+  let span = 1;
+  for (let i = 0; i < shape.length; i++) span += ((shape[i] as number) - 1) * (strides[i] as number);
+  return numel(shape) === 0 ? 0 : span;
+}
+
 /** Row-major strides. */
 export function contiguousStrides(shape: Shape): number[] {
   const strides = new Array<number>(shape.length);
@@ -109,15 +116,6 @@ export function broadcastShapes(op: string, ...shapes: readonly Shape[]): number
     }
   }
   return out;
-}
-
-/** Strides that read a tensor as if expanded to `to`; broadcast dims get stride 0. */
-export function broadcastStrides(shape: Shape, strides: readonly number[], to: Shape): number[] {
-  const lead = to.length - shape.length;
-  return to.map((size, i) => {
-    const d = i - lead;
-    return d < 0 || (shape[d] === 1 && size !== 1) ? 0 : (strides[d] as number);
-  });
 }
 
 /** A dim in [0, rank), with negative dims counted from the end; a zero-dim tensor accepts 0 and -1 as PyTorch does. */

@@ -44,10 +44,6 @@ export class Storage {
     return this.holders === 1;
   }
 
-  get released(): boolean {
-    return this.buffer === null;
-  }
-
   retain(): this {
     this.holders++;
     return this;

@@ -3,7 +3,7 @@ import { refreshView, type GradNode } from '../autograd/node.js';
 import { bytesPerElement, decode, encode, isFloatingPoint, type DType, type TypedArray } from './dtype.js';
 import { unwatch, watch } from './lifetime.js';
 import { currentScope, tensorBrand } from './scope.js';
-import { contiguousStrides, isContiguous, isDense, numel, showShape, type Shape } from './shape.js';
+import { contiguousStrides, isContiguous, isDense, numel, showShape, spanOf, type Shape } from './shape.js';
 import { Storage } from './storage.js';
 
 /** Nested arrays as `toArray()` gives and `tensor()` takes. */
@@ -69,9 +69,10 @@ export class Tensor {
     else this.watch();
   }
 
-  /** @internal A tensor with fresh, undefined contents; `strides` must be dense. */
+  /** @internal A tensor with fresh, undefined contents; strides with gaps get the memory they span. */
   static empty(shape: Shape, dtype: DType, op: string, strides?: readonly number[]): Tensor {
-    const storage = new Storage(numel(shape) * bytesPerElement[dtype], op);
+    const elements = strides === undefined ? numel(shape) : spanOf(shape, strides);
+    const storage = new Storage(elements * bytesPerElement[dtype], op);
     return new Tensor(storage, shape, dtype, strides === undefined ? undefined : { strides });
   }
 
@@ -276,16 +277,6 @@ export class Tensor {
     memory.release();
   }
 
-  /** @internal Takes over the memory of `other` (same shape and dtype), e.g. for `loadStateDict` with another layout. */
-  adoptMemory(other: Tensor): void {
-    const fresh = other.storage.retain();
-    const old = this.storage;
-    if (this.watched) unwatch(this);
-    this.memory = fresh;
-    if (this.watched) watch(this, fresh);
-    old.release();
-  }
-
   // ---- reading
 
   /** All elements in logical row-major order: Float32Array, Int32Array, or Uint8Array (uint8, bool). */
@@ -294,8 +285,7 @@ export class Tensor {
     const count = this.numel();
     const size = bytesPerElement[dtype];
     if (count === 0) return decode(new ArrayBuffer(0), dtype, 0);
-    let span = 1;
-    for (let i = 0; i < shape.length; i++) span += ((shape[i] as number) - 1) * (strides[i] as number);
+    const span = spanOf(shape, strides);
     const start = Math.floor((this.offset * size) / 4) * 4;
     const skip = (this.offset * size - start) / size;
     const bytes = Math.ceil(((span + skip) * size) / 4) * 4;

@@ -45,6 +45,15 @@ describe('in-place ops', () => {
     expect(await values(x.grad)).toEqual([0, 1, 0, 10]);
   });
 
+  it('through a view of a tensor with gaps in its memory stay inside that memory', async () => {
+    const gappy = k.arange(12, { dtype: 'float32' }).reshape(3, 4).narrow(1, 1, 2).detach();
+    const y = k.tensor([1, 2, 3], { requiresGrad: true });
+    gappy.select(1, 1).mul_(y);
+    gappy.mul(gappy).sum().backward();
+    expect(await values(gappy)).toEqual([1, 2, 5, 12, 9, 30]);
+    expect(await values(y.grad)).toEqual([8, 144, 600]);
+  });
+
   it('must keep the shape', () => {
     expect(() => k.zeros(1, 2).add_(k.ones(3, 2))).toThrow(/add_.*\[3, 2\].*\[1, 2\]/s);
   });
