@@ -1,6 +1,5 @@
 import type { Checkpoint } from '../formats/index.js';
-import { get, list, type ModelBuilder } from '../models/registry.js';
-import { findHead, loadWeights, replaceHead } from '../models/index.js';
+import { findHead, get, list, loadWeights, replaceHead, type ModelBuilder } from '../models/index.js';
 import type { TensorModule } from '../nn/index.js';
 import { CliError, closeNames } from './errors.js';
 

@@ -1,6 +1,7 @@
 import { BatchNorm2d, Conv2d, init, Linear, Module, Sequential } from '../nn/index.js';
 import { add, adaptiveAvgPool2d, flatten, index, pad, relu } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { defineModel, type ModelBuilder } from './define.js';
 
 /**
  * The ResNets for CIFAR-10 of the paper's section 4.2 (https://arxiv.org/abs/1512.03385), as in
@@ -84,16 +85,13 @@ export class CifarResNet extends Module {
   }
 }
 
-type Build = (options?: CifarResNetOptions) => CifarResNet;
-const build =
-  (blocks: number): Build =>
-  (options) =>
-    new CifarResNet(blocks, options);
+const build = (name: string, blocks: number): ModelBuilder<CifarResNet, CifarResNetOptions> =>
+  defineModel<CifarResNet, CifarResNetOptions>(name, (options) => new CifarResNet(blocks, options));
 
 /** One block to a stage, smaller than any in the paper: what the demo fine-tunes. */
-export const cifarResnet8: Build = build(1);
-export const cifarResnet20: Build = build(3);
-export const cifarResnet32: Build = build(5);
-export const cifarResnet44: Build = build(7);
-export const cifarResnet56: Build = build(9);
-export const cifarResnet110: Build = build(18);
+export const cifarResnet8 = build('cifar_resnet8', 1);
+export const cifarResnet20 = build('cifar_resnet20', 3);
+export const cifarResnet32 = build('cifar_resnet32', 5);
+export const cifarResnet44 = build('cifar_resnet44', 7);
+export const cifarResnet56 = build('cifar_resnet56', 9);
+export const cifarResnet110 = build('cifar_resnet110', 18);

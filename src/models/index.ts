@@ -11,7 +11,9 @@ export {
 } from './cifar-resnet.js';
 export { findHead, replaceHead, type Head } from './head.js';
 export { loadWeights, type LoadedWeights, type LoadWeightsOptions } from './load-weights.js';
-export { get, list, type ModelBuilder } from './registry.js';
+export type { ModelBuilder, ModelOptions } from './define.js';
+export type { PretrainedOptions, WeightsSource } from './pretrained.js';
+export { get, list } from './registry.js';
 export {
   BasicBlock,
   Bottleneck,

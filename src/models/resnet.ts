@@ -11,12 +11,11 @@ import {
 } from '../nn/index.js';
 import { add, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
 
 /** torchvision's ResNets (He et al. 2016, https://arxiv.org/abs/1512.03385): names, keys, order and initialisation are theirs. */
 
-export interface ResNetOptions {
-  /** Outputs of the last layer. Default 1000. */
-  numClasses?: number;
+export interface ResNetOptions extends ModelOptions {
   /** Start every block as the identity: zero weight in its last batch norm. */
   zeroInitResidual?: boolean;
   /** Groups of the 3x3 convolutions (ResNeXt, https://arxiv.org/abs/1611.05431). */
@@ -170,20 +169,33 @@ export class ResNet extends Module {
   }
 }
 
-type Build = (options?: ResNetOptions) => ResNet;
+const build = (
+  name: string,
+  block: Block,
+  layers: readonly [number, number, number, number],
+  defaults: ResNetOptions = {},
+): ModelBuilder<ResNet, ResNetOptions> =>
+  defineModel<ResNet, ResNetOptions>(
+    name,
+    (options) => new ResNet(block, layers, { ...defaults, ...options }),
+  );
 
-const build =
-  (block: Block, layers: readonly [number, number, number, number], defaults: ResNetOptions = {}): Build =>
-  (options = {}) =>
-    new ResNet(block, layers, { ...defaults, ...options });
-
-export const resnet18: Build = build(BasicBlock, [2, 2, 2, 2]);
-export const resnet34: Build = build(BasicBlock, [3, 4, 6, 3]);
-export const resnet50: Build = build(Bottleneck, [3, 4, 6, 3]);
-export const resnet101: Build = build(Bottleneck, [3, 4, 23, 3]);
-export const resnet152: Build = build(Bottleneck, [3, 8, 36, 3]);
-export const resnext50_32x4d: Build = build(Bottleneck, [3, 4, 6, 3], { groups: 32, widthPerGroup: 4 });
-export const resnext101_32x8d: Build = build(Bottleneck, [3, 4, 23, 3], { groups: 32, widthPerGroup: 8 });
-export const resnext101_64x4d: Build = build(Bottleneck, [3, 4, 23, 3], { groups: 64, widthPerGroup: 4 });
-export const wideResnet50_2: Build = build(Bottleneck, [3, 4, 6, 3], { widthPerGroup: 128 });
-export const wideResnet101_2: Build = build(Bottleneck, [3, 4, 23, 3], { widthPerGroup: 128 });
+export const resnet18 = build('resnet18', BasicBlock, [2, 2, 2, 2]);
+export const resnet34 = build('resnet34', BasicBlock, [3, 4, 6, 3]);
+export const resnet50 = build('resnet50', Bottleneck, [3, 4, 6, 3]);
+export const resnet101 = build('resnet101', Bottleneck, [3, 4, 23, 3]);
+export const resnet152 = build('resnet152', Bottleneck, [3, 8, 36, 3]);
+export const resnext50_32x4d = build('resnext50_32x4d', Bottleneck, [3, 4, 6, 3], {
+  groups: 32,
+  widthPerGroup: 4,
+});
+export const resnext101_32x8d = build('resnext101_32x8d', Bottleneck, [3, 4, 23, 3], {
+  groups: 32,
+  widthPerGroup: 8,
+});
+export const resnext101_64x4d = build('resnext101_64x4d', Bottleneck, [3, 4, 23, 3], {
+  groups: 64,
+  widthPerGroup: 4,
+});
+export const wideResnet50_2 = build('wide_resnet50_2', Bottleneck, [3, 4, 6, 3], { widthPerGroup: 128 });
+export const wideResnet101_2 = build('wide_resnet101_2', Bottleneck, [3, 4, 23, 3], { widthPerGroup: 128 });
