@@ -7,6 +7,7 @@ export type { HostArray, HostData, RGBImage } from './host.js';
 export { DataLoader, type DataLoaderOptions, type Sampler } from './loader.js';
 export { Random } from './random.js';
 export { ShapesDataset, type ShapesOptions, shapesStatistics } from './shapes.js';
+export { classBalancedWeights, stratifiedSplit } from './splits.js';
 export { TensorDataset } from './tensor-dataset.js';
 export * as transforms from './transforms.js';
 export type { Size, TransformFunction } from './transforms.js';
