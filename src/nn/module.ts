@@ -297,7 +297,15 @@ export abstract class Module {
     state: StateDict<TensorLike>,
     options: LoadOptions = {},
   ): IncompatibleKeys | Promise<IncompatibleKeys> {
-    return loadStateDict(this.constructor.name, stateEntries(this, ''), state, options);
+    return loadStateDict(this.constructor.name, stateEntries(this, ''), renameKeys(this, state), options);
+  }
+
+  /**
+   * Called with each key of a state dict that is loaded: returns the key it has here, or null to leave the entry out. For
+   * models whose older files name things differently.
+   */
+  protected loadKey(key: string): string | null {
+    return key;
   }
 
   // ---- hooks
@@ -378,6 +386,24 @@ function childNamed(parent: Module, name: string, path: string): Module {
     `getSubmodule: '${path}' does not exist: ${parent.constructor.name} has no child '${name}' ` +
       `(it has: ${children.map(([key]) => key).join(', ') || 'none'})`,
   );
+}
+
+/** The state dict under the keys of today: each module's `loadKey` sees the keys below it, without its path. */
+function renameKeys(root: Module, state: StateDict<TensorLike>): ReadonlyMap<string, TensorLike> {
+  let entries: [string, TensorLike][] = [
+    ...((state instanceof Map ? state : Object.entries(state)) as Iterable<[string, TensorLike]>),
+  ];
+  for (const [path, module] of root.namedModules()) {
+    const renamer = module as unknown as { loadKey(key: string): string | null };
+    if (renamer.loadKey === (Module.prototype as unknown as typeof renamer).loadKey) continue;
+    const prefix = path === '' ? '' : `${path}.`;
+    entries = entries.flatMap(([key, value]) => {
+      if (!key.startsWith(prefix)) return [[key, value]];
+      const renamed = renamer.loadKey(key.slice(prefix.length));
+      return renamed === null ? [] : [[prefix + renamed, value]];
+    });
+  }
+  return new Map(entries);
 }
 
 const join = (prefix: string, name: string): string => (prefix === '' ? name : `${prefix}.${name}`);
