@@ -3,6 +3,7 @@ import {
   BatchNorm2d,
   Conv2d,
   Dropout,
+  init,
   Linear,
   Module,
   ReLU,
@@ -164,4 +165,18 @@ export class Permute extends Module {
 export function makeDivisible(value: number, divisor: number, least = divisor): number {
   const rounded = Math.max(least, Math.floor(Math.trunc(value + divisor / 2) / divisor) * divisor);
   return rounded < 0.9 * value ? rounded + divisor : rounded;
+}
+
+/**
+ * The initialisation that VGG and the MobileNets share: Kaiming normal by fan out for convolutions, normal with standard
+ * deviation 0.01 for Linear layers, biases zero. Norm layers start as the identity anyway.
+ */
+export function initByFanOut(model: Module): void {
+  for (const module of model.modules()) {
+    if (module instanceof Conv2d)
+      init.kaimingNormal_(module.weight, { mode: 'fan_out', nonlinearity: 'relu' });
+    else if (module instanceof Linear) init.normal_(module.weight, 0, 0.01);
+    else continue;
+    if (module.bias !== null) init.zeros_(module.bias);
+  }
 }
