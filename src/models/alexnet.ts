@@ -1,0 +1,68 @@
+import {
+  AdaptiveAvgPool2d,
+  Conv2d,
+  Dropout,
+  Linear,
+  MaxPool2d,
+  Module,
+  ReLU,
+  Sequential,
+} from '../nn/index.js';
+import { flatten } from '../ops/index.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+
+export interface AlexNetOptions extends ModelOptions {
+  /** Probability in the classifier's two dropouts. Default 0.5. */
+  dropout?: number;
+}
+
+/**
+ * `torchvision.models.AlexNet`, the network of "One weird trick" (https://arxiv.org/abs/1404.5997): `[N, 3, H, W]` to logits
+ * `[N, numClasses]`; H and W at least 63.
+ */
+export class AlexNet extends Module {
+  features: Sequential;
+  avgpool: AdaptiveAvgPool2d;
+  classifier: Sequential;
+
+  constructor({ numClasses = 1000, dropout = 0.5 }: AlexNetOptions = {}) {
+    super();
+    const relu = (): ReLU => new ReLU({ inplace: true });
+    const pool = (): MaxPool2d => new MaxPool2d(3, { stride: 2 });
+    this.features = new Sequential(
+      new Conv2d(3, 64, 11, { stride: 4, padding: 2 }),
+      relu(),
+      pool(),
+      new Conv2d(64, 192, 5, { padding: 2 }),
+      relu(),
+      pool(),
+      new Conv2d(192, 384, 3, { padding: 1 }),
+      relu(),
+      new Conv2d(384, 256, 3, { padding: 1 }),
+      relu(),
+      new Conv2d(256, 256, 3, { padding: 1 }),
+      relu(),
+      pool(),
+    );
+    this.avgpool = new AdaptiveAvgPool2d([6, 6]);
+    this.classifier = new Sequential(
+      new Dropout(dropout),
+      new Linear(256 * 6 * 6, 4096),
+      relu(),
+      new Dropout(dropout),
+      new Linear(4096, 4096),
+      relu(),
+      new Linear(4096, numClasses),
+    );
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.classifier(flatten(this.avgpool(this.features(x)), 1));
+  }
+}
+
+export const alexnet: ModelBuilder<AlexNet, AlexNetOptions> = defineModel<AlexNet, AlexNetOptions>(
+  'alexnet',
+  (options) => new AlexNet(options),
+);
