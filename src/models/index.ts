@@ -36,3 +36,34 @@ export {
   type HostStateDictOptions,
   type SaveWeightsOptions,
 } from './save-weights.js';
+export { AlexNet, alexnet, type AlexNetOptions } from './alexnet.js';
+export {
+  DenseNet,
+  densenet121,
+  densenet161,
+  densenet169,
+  densenet201,
+  type DenseNetOptions,
+} from './densenet.js';
+export { GoogLeNet, googlenet, type GoogLeNetOptions, type GoogLeNetOutputs } from './googlenet.js';
+export { Inception3, inceptionV3, type Inception3Options, type Inception3Outputs } from './inception-v3.js';
+export {
+  MobileNetV2,
+  mobilenetV2,
+  type InvertedResidualSetting,
+  type MobileNetV2Options,
+} from './mobilenet-v2.js';
+export { MobileNetV3, mobilenetV3Large, mobilenetV3Small, type MobileNetV3Options } from './mobilenet-v3.js';
+export { SqueezeNet, squeezenet1_0, squeezenet1_1, type SqueezeNetOptions } from './squeezenet.js';
+export {
+  VGG,
+  vgg11,
+  vgg11Bn,
+  vgg13,
+  vgg13Bn,
+  vgg16,
+  vgg16Bn,
+  vgg19,
+  vgg19Bn,
+  type VGGOptions,
+} from './vgg.js';

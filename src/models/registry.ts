@@ -1,9 +1,28 @@
+import * as alexnet from './alexnet.js';
+import * as densenet from './densenet.js';
+import * as googlenet from './googlenet.js';
+import * as inception from './inception-v3.js';
+import * as mobilenetV2 from './mobilenet-v2.js';
+import * as mobilenetV3 from './mobilenet-v3.js';
+import * as squeezenet from './squeezenet.js';
+import * as vgg from './vgg.js';
 import * as cifar from './cifar-resnet.js';
 import type { ModelBuilder } from './define.js';
 import * as resnet from './resnet.js';
 
 /** The files of models, in the order of `models.list()`: every builder that they export counts. */
-const families: readonly object[] = [resnet, cifar];
+const families: readonly object[] = [
+  resnet,
+  vgg,
+  mobilenetV2,
+  mobilenetV3,
+  alexnet,
+  squeezenet,
+  densenet,
+  googlenet,
+  inception,
+  cifar,
+];
 
 const isBuilder = (value: unknown): value is ModelBuilder =>
   typeof value === 'function' && 'modelName' in value;
