@@ -51,14 +51,14 @@ export async function modelWithWeights(
   numClasses?: number,
 ): Promise<TensorModule> {
   const model = builderOf(modelName)();
-  const { path, layer } = findHead(model);
-  const rows = headRows(checkpoint, path) ?? numClasses ?? layer.outFeatures;
+  const { path, outFeatures } = findHead(model);
+  const rows = headRows(checkpoint, path) ?? numClasses ?? outFeatures;
   if (numClasses !== undefined && numClasses !== rows) {
     throw new CliError(
       `${checkpoint.name}: its head '${path}' has ${rows} classes, but --num-classes is ${numClasses}`,
     );
   }
-  if (rows !== layer.outFeatures) replaceHead(model, rows);
+  if (rows !== outFeatures) replaceHead(model, rows);
   await loadWeights(model, checkpoint);
   return model;
 }

@@ -14,6 +14,7 @@ import {
 import { adaptiveAvgPool2d, add, cat, flatten, mul, relu, tensor } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { WithAuxiliaryHeads } from './head.js';
 
 /** torchvision's GoogLeNet (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842), with batch norm. */
 
@@ -124,7 +125,7 @@ export class InceptionAux extends Module {
  * mode with auxiliary classifiers (the paper adds 0.3 times each of their losses). Without them a file's weights for them are
  * passed over.
  */
-export class GoogLeNet extends Module {
+export class GoogLeNet extends Module implements WithAuxiliaryHeads {
   conv1: BasicConv2d;
   maxpool1: MaxPool2d;
   conv2: BasicConv2d;
@@ -183,6 +184,10 @@ export class GoogLeNet extends Module {
     if (!initWeights) return;
     for (const module of this.modules())
       if (module instanceof Conv2d || module instanceof Linear) init.truncNormal_(module.weight, 0, 0.01);
+  }
+
+  auxiliaryHeads(): readonly string[] {
+    return this.aux1 !== null && this.aux2 !== null ? ['aux1.fc2', 'aux2.fc2'] : [];
   }
 
   protected override loadKey(key: string): string | null {

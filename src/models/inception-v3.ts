@@ -3,6 +3,7 @@ import { adaptiveAvgPool2d, avgPool2d, cat, flatten, maxPool2d } from '../ops/in
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
 import { BasicConv2d, renormalize } from './googlenet.js';
+import type { WithAuxiliaryHeads } from './head.js';
 
 /** torchvision's Inception v3 (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567). */
 
@@ -208,7 +209,7 @@ export class InceptionAux extends Module {
  * {@link Inception3Outputs} in training mode with the auxiliary classifier (commonly 0.4 times its loss is added). Without
  * it a file's weights for it are passed over.
  */
-export class Inception3 extends Module {
+export class Inception3 extends Module implements WithAuxiliaryHeads {
   Conv2d_1a_3x3: BasicConv2d;
   Conv2d_2a_3x3: BasicConv2d;
   Conv2d_2b_3x3: BasicConv2d;
@@ -273,6 +274,10 @@ export class Inception3 extends Module {
       if (!(module instanceof Conv2d || module instanceof Linear)) continue;
       init.truncNormal_(module.weight, 0, module === this.AuxLogits?.fc ? 0.001 : 0.1);
     }
+  }
+
+  auxiliaryHeads(): readonly string[] {
+    return this.AuxLogits === null ? [] : ['AuxLogits.fc'];
   }
 
   protected override loadKey(key: string): string | null {

@@ -9,7 +9,7 @@ export {
   cifarResnet8,
   type CifarResNetOptions,
 } from './cifar-resnet.js';
-export { findHead, replaceHead, type Head } from './head.js';
+export { findHead, findHeads, replaceHead, type Head } from './head.js';
 export { loadWeights, type LoadedWeights, type LoadWeightsOptions } from './load-weights.js';
 export type { ModelBuilder, ModelOptions } from './define.js';
 export type { PretrainedOptions, WeightsSource } from './pretrained.js';

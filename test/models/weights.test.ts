@@ -61,7 +61,7 @@ describe('heads', () => {
     expect(findHead(model).path).toBe(path);
     model.eval();
     const { layer } = replaceHead(model, 3);
-    expect([layer.inFeatures, layer.outFeatures, layer.training]).toEqual([width, 3, false]);
+    expect(layer).toMatchObject({ inFeatures: width, outFeatures: 3, training: false });
     expect(findHead(model).layer).toBe(layer);
     expect(model.getParameter('conv1.weight')).toBe(trunk);
     expect([...model.stateDict().get(`${path}.weight`)!.shape]).toEqual([3, width]);
@@ -75,10 +75,10 @@ describe('heads', () => {
     expect(model(k.zeros(1, 4)).shape).toEqual([1, 2]);
   });
 
-  it('must be Linear layers', () => {
-    const model = new k.nn.Sequential(new k.nn.Linear(4, 5), new k.nn.Conv2d(3, 4, 1));
-    expect(() => findHead(model)).toThrow(/last layer '1' is a Conv2d; assign a new Conv2d yourself/);
+  it('must be Linear layers or 1x1 convolutions', () => {
+    const model = new k.nn.Sequential(new k.nn.Linear(4, 5), new k.nn.Conv2d(3, 4, 3));
+    expect(() => findHead(model)).toThrow(/last layer '1' is a Conv2d of more than one pixel/);
     expect(() => findHead(new k.nn.Sequential())).toThrow(/it has no weights/);
-    expect(() => replaceHead(new k.nn.Linear(2, 2), 3)).toThrow(/single Linear/);
+    expect(() => replaceHead(new k.nn.Linear(2, 2), 3)).toThrow(/single layer/);
   });
 });

@@ -41,7 +41,7 @@ export async function evaluateCommand(context: Context, options: EvalOptions): P
   await init();
   const model = await modelWithWeights(modelName, checkpoint, options.numClasses);
   model.eval();
-  const { outFeatures } = findHead(model).layer;
+  const { outFeatures } = findHead(model);
   const opened = await openImages(options.data, input);
   const images = labelledFor(opened, outFeatures, options, map ?? mapOfCard(card, opened));
   const chosen = options.limit === undefined ? images : firstImages(images, options.limit);

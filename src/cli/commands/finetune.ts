@@ -138,9 +138,9 @@ function splitPaths(
 function chooseHead(model: TensorModule, classes: number, fresh: boolean): Head {
   if (fresh) return replaceHead(model, classes);
   const head = findHead(model);
-  if (head.layer.outFeatures !== classes) {
+  if (head.outFeatures !== classes) {
     throw new CliError(
-      `--head keep: the head '${head.path}' has ${head.layer.outFeatures} classes, but the data have ${classes}; use --head new`,
+      `--head keep: the head '${head.path}' has ${head.outFeatures} classes, but the data have ${classes}; use --head new`,
     );
   }
   return head;
