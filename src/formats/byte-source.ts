@@ -8,9 +8,9 @@ export interface ByteSource {
   readonly size: number;
   /**
    * Exactly `length` bytes from `offset`, or a {@link CheckpointError}. The array may share memory with the source:
-   * read it, do not write to it.
+   * read it, do not write to it. A source that has to copy may do so to the start of `into`, where that is long enough.
    */
-  read(offset: number, length: number): Promise<Uint8Array>;
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
 }
 
 /** A range of a source, as the home of one tensor storage. */
@@ -73,9 +73,9 @@ export function sliceSource(source: ByteSource, start: number, size: number, wha
   checkRange(source, start, size, what);
   return {
     size,
-    read(offset, length) {
+    read(offset, length, into) {
       checkRange({ name: `${source.name} (${what})`, size }, offset, length, 'a read');
-      return source.read(start + offset, length);
+      return source.read(start + offset, length, into);
     },
   };
 }

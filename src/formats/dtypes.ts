@@ -290,6 +290,58 @@ export function encodeNumbers(
   return bytes;
 }
 
+/** Bits of the float16 nearest to a float32 given as bits, ties to even. */
+function halfOfFloatBits(bits: number): number {
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return 0x7e00;
+  // 65520 and above round to infinity; the addition below would reach NaN from 131072 on.
+  if (magnitude >= 0x47800000) return sign | 0x7c00;
+  // A subnormal's ulp is 2^-24, so the significand moves right by more the smaller its exponent is.
+  const subnormal = magnitude < 0x38800000;
+  const shift = subnormal ? 126 - (magnitude >>> 23) : 13;
+  if (shift > 24) return sign;
+  const significand = subnormal ? (magnitude & 0x7fffff) | 0x800000 : magnitude - 0x38000000;
+  const half = significand >>> shift;
+  const rest = significand & ((1 << shift) - 1);
+  const tie = 1 << (shift - 1);
+  // Rounding up may carry into the exponent, which is right.
+  return sign | (rest > tie || (rest === tie && half & 1) ? half + 1 : half);
+}
+
+function bfloatOfFloatBits(bits: number): number {
+  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40;
+  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+}
+
+/**
+ * Little-endian bytes of one dtype as those of another: to floating point by way of float32, to integers exactly (a value
+ * that is not whole or does not fit throws, naming `what`).
+ */
+export function convertBytes(bytes: Uint8Array, from: HostDtype, to: HostDtype, what: string): Uint8Array {
+  if (from === to) return bytes;
+  if (to === 'float16' || to === 'bfloat16') {
+    const floats = decodeFloat32(bytes, from, what);
+    const bits = new Uint32Array(floats.buffer, floats.byteOffset, floats.length);
+    const out = new Uint16Array(bits.length);
+    const convert = to === 'float16' ? halfOfFloatBits : bfloatOfFloatBits;
+    for (let i = 0; i < out.length; i++) out[i] = convert(bits[i]!);
+    return new Uint8Array(out.buffer);
+  }
+  if (to === 'float32' || to === 'bool' || isSmallFloat(from))
+    return encodeNumbers(decodeFloat32(bytes, from, what), to, what);
+  if (from === 'int64' || from === 'uint64') return encodeNumbers(words64(bytes, from === 'int64'), to, what);
+  const numbers = numberView(bytes, from);
+  if (numbers === undefined) throw new CheckpointError(`${what}: ${from} values cannot become ${to}`);
+  return encodeNumbers(numbers, to, what);
+}
+
+const isSmallFloat = (dtype: HostDtype): boolean =>
+  dtype === 'float16' || dtype === 'bfloat16' || dtype.startsWith('float8') || dtype === 'bool';
+
+/** The dtypes that hold fractions. */
+export const isFloatingDtype = (dtype: HostDtype): boolean => /^b?float/.test(dtype);
+
 const arrayTypes = {
   float64: Float64Array,
   float32: Float32Array,

@@ -1,8 +1,18 @@
 import type { ByteRange } from './byte-source.js';
 import { memorySource } from './byte-source.js';
-import { allocate, CheckpointError, formatBytes } from './errors.js';
-import { decodeFloat32, decodeInt32, encodeNumbers, itemSize, wordSize } from './dtypes.js';
+import { convertBytes, decodeFloat32, decodeInt32, encodeNumbers, itemSize, wordSize } from './dtypes.js';
 import type { HostDtype } from './dtypes.js';
+import { CheckpointError } from './errors.js';
+import { chunkBytes } from './layout.js';
+import {
+  checkLayout,
+  contiguousStrides,
+  extent,
+  gather,
+  isContiguous,
+  spanOfRange,
+  swapWords,
+} from './strided.js';
 
 /** What a {@link HostTensor} is made of. */
 export interface HostTensorInit {
@@ -19,10 +29,6 @@ export interface HostTensorInit {
   readonly bigEndian?: boolean;
   readonly requiresGrad?: boolean;
 }
-
-// A file of a few bytes can claim a huge tensor by stride 0; a real expanded tensor is never this large.
-const maxExpandedBytes = 2 ** 30;
-const maxDimensions = 64;
 
 /**
  * A tensor in a weight file: a typed, strided view over bytes that stay where they are (on disk, in a Blob, in memory)
@@ -104,30 +110,99 @@ export class HostTensor {
     return new HostTensor({ ...this.#init, name });
   }
 
+  /** Where the storage's bytes are. Tensors that share memory in their file have the same object here. */
+  get storage(): ByteRange {
+    return this.#init.storage;
+  }
+
+  /** First element's index in the storage. */
+  get offset(): number {
+    return this.#init.offset ?? 0;
+  }
+
+  /** Whether the storage's words are big-endian; {@link bytes} never are. */
+  get bigEndian(): boolean {
+    return this.#init.bigEndian ?? false;
+  }
+
+  /**
+   * The same tensor as another dtype, converted piece by piece as it is read: floating point as `tensor.to(dtype)` does, by
+   * way of float32; integers exactly, or a {@link CheckpointError} where a value does not fit.
+   */
+  to(dtype: HostDtype): HostTensor {
+    if (dtype === this.dtype) return this;
+    const { name, shape, requiresGrad, size } = this;
+    const item = itemSize[dtype];
+    const storage: ByteRange = {
+      size: size * item,
+      read: async (offset, length) => {
+        const bytes = await this.range(offset / item, length / item);
+        return convertBytes(bytes, this.dtype, dtype, this.#what());
+      },
+    };
+    return new HostTensor({ name, dtype, shape, requiresGrad, storage });
+  }
+
   /**
    * The elements as little-endian bytes in C order. Read on every call and not kept. The array may share memory with
    * the buffer the checkpoint was loaded from: read it, do not write to it.
    */
-  async bytes(): Promise<Uint8Array> {
-    const { storage, bigEndian, offset = 0 } = this.#init;
-    const item = itemSize[this.dtype];
-    if (this.size === 0) return new Uint8Array(0);
-    let bytes: Uint8Array;
-    if (isContiguous(this.shape, this.strides)) {
-      bytes = await storage.read(offset * item, this.byteLength);
-      if (bigEndian) bytes = bytes.slice();
-    } else {
-      const span = extent(this.shape, this.strides) * item;
-      bytes = gather(
-        await storage.read(offset * item, span),
-        this.shape,
-        this.strides,
-        this.dtype,
-        this.#what(),
+  bytes(): Promise<Uint8Array> {
+    return this.range(0, this.size);
+  }
+
+  /** As {@link bytes}, for `count` elements from `start` on, in C order. `into` is memory that may be used for them. */
+  async range(start: number, count: number, into?: Uint8Array): Promise<Uint8Array> {
+    if (!(start >= 0 && count >= 0 && start + count <= this.size)) {
+      throw new CheckpointError(
+        `${this.#what()}: elements ${start} to ${start + count} of ${this.size} were asked for`,
       );
     }
-    if (bigEndian) swapWords(bytes, wordSize(this.dtype));
-    return bytes;
+    if (count === 0) return new Uint8Array(0);
+    const { shape, strides, dtype, storage, offset } = this;
+    const item = itemSize[dtype];
+    if (isContiguous(shape, strides)) {
+      const bytes = await storage.read((offset + start) * item, count * item, into);
+      return this.#little(bytes, bytes.buffer === into?.buffer);
+    }
+    const { first, last } = spanOfRange(shape, strides, start, count);
+    const raw = await storage.read((offset + first) * item, (last - first + 1) * item);
+    const range = { start, count, origin: first };
+    return this.#little(gather(raw, shape, strides, dtype, range, this.#what()), true);
+  }
+
+  /**
+   * As {@link bytes}, in pieces of at most `maxBytes`, so that a tensor of any size needs little memory. A piece is valid
+   * until the next one is asked for. Views whose neighbours in C order lie far apart in memory are read at once.
+   */
+  async *chunks(maxBytes = chunkBytes): AsyncGenerator<Uint8Array, void, undefined> {
+    const { shape, strides, dtype, size, storage, offset } = this;
+    const item = itemSize[dtype];
+    const step = Math.max(1, Math.floor(maxBytes / item));
+    if (size === 0) return;
+    const whole = extent(shape, strides);
+    const { first, last } = spanOfRange(shape, strides, 0, Math.min(step, size));
+    const scattered = size > step && !isContiguous(shape, strides) && last - first >= 2 * step;
+    const raw = scattered ? await storage.read(offset * item, whole * item) : undefined;
+    const into = new Uint8Array(Math.min(step, size) * item);
+    for (let start = 0; start < size; start += step) {
+      const count = Math.min(step, size - start);
+      yield raw === undefined
+        ? await this.range(start, count, into)
+        : this.#little(gather(raw, shape, strides, dtype, { start, count, origin: 0 }, this.#what()), true);
+    }
+  }
+
+  /** {@link toFloat32Array} in pieces of at most `maxElements`, each valid until the next is asked for. */
+  async *float32Chunks(maxElements: number): AsyncGenerator<Float32Array, void, undefined> {
+    for await (const bytes of this.chunks(maxElements * itemSize[this.dtype]))
+      yield decodeFloat32(bytes, this.dtype, this.#what());
+  }
+
+  /** {@link toInt32Array} in pieces of at most `maxElements`, each valid until the next is asked for. */
+  async *int32Chunks(maxElements: number): AsyncGenerator<Int32Array, void, undefined> {
+    for await (const bytes of this.chunks(maxElements * itemSize[this.dtype]))
+      yield decodeInt32(bytes, this.dtype, this.#what());
   }
 
   /** The elements as float32 in C order; every real dtype converts as `tensor.float()` does. Complex throws. */
@@ -147,132 +222,14 @@ export class HostTensor {
     throw new CheckpointError(`${this.#what()}: holds ${this.dtype}, not uint8 or bool`);
   }
 
+  #little(bytes: Uint8Array, own: boolean): Uint8Array {
+    if (!this.bigEndian) return bytes;
+    const swapped = own ? bytes : bytes.slice();
+    swapWords(swapped, wordSize(this.dtype));
+    return swapped;
+  }
+
   #what(): string {
     return this.name === '' ? 'tensor' : `tensor '${this.name}'`;
   }
-}
-
-export function contiguousStrides(shape: readonly number[]): number[] {
-  const strides = new Array<number>(shape.length);
-  let step = 1;
-  for (let d = shape.length - 1; d >= 0; d--) {
-    strides[d] = step;
-    step *= Math.max(1, shape[d]!);
-  }
-  return strides;
-}
-
-/** Strides of dimensions with one element do not matter. */
-function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
-  let step = 1;
-  for (let d = shape.length - 1; d >= 0; d--) {
-    if (shape[d] !== 1 && strides[d] !== step) return false;
-    step *= shape[d]!;
-  }
-  return true;
-}
-
-/** Elements from the first to the last one that a non-empty view touches. */
-function extent(shape: readonly number[], strides: readonly number[]): number {
-  return shape.reduce((sum, dim, d) => sum + (dim - 1) * strides[d]!, 1);
-}
-
-/** Checks a layout against its storage and returns the number of elements. */
-function checkLayout(
-  what: string,
-  shape: readonly number[],
-  strides: readonly number[],
-  offset: number,
-  dtype: HostDtype,
-  storageBytes: number,
-): number {
-  const whole = (value: number) => Number.isSafeInteger(value) && value >= 0;
-  const layout = `shape [${shape.slice(0, 16).join(', ')}], strides [${strides.slice(0, 16).join(', ')}], offset ${offset}`;
-  if (shape.length !== strides.length || shape.length > maxDimensions) {
-    throw new CheckpointError(
-      `${what}: ${shape.length} dimensions but ${strides.length} strides (at most 64)`,
-    );
-  }
-  if (!shape.every(whole) || !strides.every(whole) || !whole(offset)) {
-    throw new CheckpointError(`${what}: sizes, strides and offset must be whole numbers, not ${layout}`);
-  }
-  if (shape.includes(0)) return 0;
-  const size = shape.reduce((product, dim) => product * dim, 1);
-  const last = offset + extent(shape, strides);
-  if (!Number.isSafeInteger(last) || last * itemSize[dtype] > storageBytes) {
-    throw new CheckpointError(
-      `${what}: ${dtype} view reaches past its storage of ${storageBytes} bytes (${layout}); the file is corrupt`,
-    );
-  }
-  const bytes = size * itemSize[dtype];
-  if (!Number.isSafeInteger(size) || (bytes > storageBytes && bytes > maxExpandedBytes)) {
-    throw new CheckpointError(
-      `${what}: expands a storage of ${formatBytes(storageBytes)} to ${formatBytes(bytes)} (${layout}); refused`,
-    );
-  }
-  return size;
-}
-
-/** Copies a strided view to C order. `raw` starts at the view's first element. */
-function gather(
-  raw: Uint8Array,
-  shape: readonly number[],
-  strides: readonly number[],
-  dtype: HostDtype,
-  what: string,
-): Uint8Array {
-  const item = itemSize[dtype];
-  if (item === 16) return gatherWords(raw, [...shape, 2], [...strides.map((s) => 2 * s), 1], 8, what);
-  return gatherWords(raw, shape, strides, item, what);
-}
-
-function gatherWords(
-  raw: Uint8Array,
-  shape: readonly number[],
-  strides: readonly number[],
-  word: number,
-  what: string,
-): Uint8Array {
-  const size = shape.reduce((product, dim) => product * dim, 1);
-  const bytes = allocate(size * word, what);
-  const from = raw.byteOffset % word === 0 ? raw : raw.slice();
-  if (word === 1) gatherInto(from, bytes, shape, strides);
-  else if (word === 2) gatherInto(words(Uint16Array, from), words(Uint16Array, bytes), shape, strides);
-  else if (word === 4) gatherInto(words(Uint32Array, from), words(Uint32Array, bytes), shape, strides);
-  // Moving doubles would be faster, but may change the bits of a NaN.
-  else gatherInto(words(BigUint64Array, from), words(BigUint64Array, bytes), shape, strides);
-  return bytes;
-}
-
-function words<T>(
-  type: { new (buffer: ArrayBufferLike, byteOffset: number, length: number): T; BYTES_PER_ELEMENT: number },
-  bytes: Uint8Array,
-): T {
-  return new type(bytes.buffer, bytes.byteOffset, bytes.byteLength / type.BYTES_PER_ELEMENT);
-}
-
-function gatherInto<T extends number | bigint>(
-  from: { readonly [index: number]: T },
-  to: { [index: number]: T; readonly length: number },
-  shape: readonly number[],
-  strides: readonly number[],
-): void {
-  const inner = shape[shape.length - 1] ?? 1;
-  const step = strides[strides.length - 1] ?? 0;
-  const index = new Array<number>(Math.max(0, shape.length - 1)).fill(0);
-  let start = 0;
-  for (let out = 0; out < to.length;) {
-    for (let i = 0, at = start; i < inner; i++, at += step) to[out++] = from[at]!;
-    for (let d = index.length - 1; d >= 0; d--) {
-      start += strides[d]!;
-      if (++index[d]! < shape[d]!) break;
-      start -= strides[d]! * shape[d]!;
-      index[d] = 0;
-    }
-  }
-}
-
-function swapWords(bytes: Uint8Array, word: number): void {
-  if (word === 1) return;
-  for (let i = 0; i + word <= bytes.length; i += word) bytes.subarray(i, i + word).reverse();
 }

@@ -5,10 +5,15 @@ export type { Checkpoint, CheckpointSource, LoadCheckpointOptions } from './chec
 export { itemSize } from './dtypes.js';
 export type { HostDtype } from './dtypes.js';
 export { CheckpointError } from './errors.js';
+export { readAll } from './device-tensor.js';
+export type { FloatDtype, TensorSource } from './device-tensor.js';
 export { HostTensor } from './host-tensor.js';
 export type { HostTensorInit } from './host-tensor.js';
-export { saveSafetensors, writeFileAtomically } from './node-files.js';
+export type { FileLayout } from './layout.js';
+export { saveSafetensors, saveTorch, writeFileAtomically } from './node-files.js';
 export { encodeSafetensors, layoutSafetensors, readSafetensors } from './safetensors.js';
-export type { SafetensorsContents, SafetensorsLayout, SafetensorsOptions } from './safetensors.js';
+export type { SafetensorsContents, SafetensorsOptions } from './safetensors.js';
 export type { Container } from './sniff.js';
 export type { PlainValue } from './torch-values.js';
+export { encodeTorch, layoutTorch } from './torch-writer.js';
+export type { TorchOptions, TorchValue } from './torch-writer.js';

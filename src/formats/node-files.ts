@@ -10,6 +10,8 @@ import { allocate, CheckpointError } from './errors.js';
 import type { HostTensor } from './host-tensor.js';
 import { layoutSafetensors } from './safetensors.js';
 import type { SafetensorsOptions } from './safetensors.js';
+import { layoutTorch } from './torch-writer.js';
+import type { TorchOptions, TorchValue } from './torch-writer.js';
 
 function node() {
   if (typeof process !== 'object' || typeof process.getBuiltinModule !== 'function') {
@@ -39,9 +41,9 @@ export async function fileSource(path: string): Promise<ByteSource> {
   return {
     name: path,
     size,
-    async read(offset, length) {
+    async read(offset, length, into) {
       checkRange({ name: path, size }, offset, length, 'a read');
-      const bytes = allocate(length, path);
+      const bytes = into && into.length >= length ? into.subarray(0, length) : allocate(length, path);
       const file = await fs.open(path, 'r').catch((cause: Error) => {
         throw new CheckpointError(`${path}: ${cause.message}`, { cause });
       });
@@ -133,4 +135,15 @@ export async function saveSafetensors(
   options: SafetensorsOptions = {},
 ): Promise<void> {
   await writeFileAtomically(path, layoutSafetensors(tensors, options).chunks());
+}
+
+/**
+ * `torch.save(value, path)`: tensors (on the host or the GPU), a state dict, or a whole training checkpoint
+ * `{ model: model.stateDict(), optimizer: optimizer.stateDict(), epoch }`, as a zip `.pth` file that `torch.load` reads. Atomic
+ * (see {@link writeFileAtomically}); tensors are fetched piece by piece and must not change until the promise resolves.
+ *
+ * @throws CheckpointError for a value that cannot be written (naming its place), or when the file cannot be
+ */
+export async function saveTorch(path: string, value: TorchValue, options: TorchOptions = {}): Promise<void> {
+  await writeFileAtomically(path, layoutTorch(value, options).chunks());
 }

@@ -4,10 +4,11 @@ import { memorySource } from './byte-source.js';
 import { CheckpointError } from './errors.js';
 import type { HostDtype } from './dtypes.js';
 import { itemSize } from './dtypes.js';
-import { contiguousStrides, HostTensor } from './host-tensor.js';
+import { HostTensor } from './host-tensor.js';
 import { decodeUtf8, fromBigInt, latin1 } from './pickle-text.js';
 import { PickleObject } from './pickle-types.js';
 import type { PickleValue } from './pickle-types.js';
+import { contiguousStrides } from './strided.js';
 
 const kinds: Readonly<Record<string, HostDtype>> = {
   f8: 'float64',

@@ -2,10 +2,11 @@
 
 import type { ByteSource } from './byte-source.js';
 import { checkRange, readRange, sliceSource } from './byte-source.js';
-import { allocate, CheckpointError, quote } from './errors.js';
+import { CheckpointError, quote } from './errors.js';
 import type { HostDtype } from './dtypes.js';
 import { itemSize } from './dtypes.js';
 import { HostTensor } from './host-tensor.js';
+import { collect, type FileLayout } from './layout.js';
 
 const maxHeaderBytes = 100_000_000;
 
@@ -125,13 +126,6 @@ function isSizes(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && (item as number) >= 0);
 }
 
-/** A file to be written: its size is known before any tensor has been read. */
-export interface SafetensorsLayout {
-  readonly size: number;
-  /** The bytes in order, tensor by tensor; each tensor is read when its turn comes. */
-  chunks(): AsyncGenerator<Uint8Array, void, undefined>;
-}
-
 export interface SafetensorsOptions {
   /** Stored as `__metadata__`. `{ format: 'pt' }` is what Hugging Face's loaders look for. */
   readonly metadata?: Readonly<Record<string, string>>;
@@ -144,7 +138,7 @@ export interface SafetensorsOptions {
 export function layoutSafetensors(
   tensors: ReadonlyMap<string, HostTensor>,
   options: SafetensorsOptions = {},
-): SafetensorsLayout {
+): FileLayout {
   const byWidth = [...tensors].sort(([, a], [, b]) => itemSize[b.dtype] - itemSize[a.dtype]);
   const begins = new Map<string, number>();
   let dataBytes = 0;
@@ -179,15 +173,7 @@ export function layoutSafetensors(
     size: head.length + dataBytes,
     async *chunks() {
       yield head;
-      for (const [name, tensor] of byWidth) {
-        const bytes = await tensor.bytes();
-        if (bytes.length !== tensor.byteLength) {
-          throw new CheckpointError(
-            `safetensors: tensor '${name}' gave ${bytes.length} bytes, not ${tensor.byteLength}`,
-          );
-        }
-        yield bytes;
-      }
+      for (const [, tensor] of byWidth) yield* tensor.chunks();
     },
   };
 }
@@ -197,12 +183,5 @@ export async function encodeSafetensors(
   tensors: ReadonlyMap<string, HostTensor>,
   options: SafetensorsOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const layout = layoutSafetensors(tensors, options);
-  const bytes = allocate(layout.size, 'safetensors');
-  let at = 0;
-  for await (const chunk of layout.chunks()) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
+  return collect(layoutSafetensors(tensors, options), 'safetensors');
 }

@@ -162,11 +162,11 @@ export function zipEntryRange(source: ByteSource, entry: ZipEntry): ByteRange {
   const what = `zip entry ${quote(entry.name)}`;
   return {
     size: entry.size,
-    async read(offset, length) {
+    async read(offset, length, into) {
       checkRange({ name: `${source.name} (${what})`, size: entry.size }, offset, length, 'a read');
       located ??= locate(source, entry, what);
       const data = await located;
-      if (!entry.compressed) return data.read(offset, length);
+      if (!entry.compressed) return data.read(offset, length, into);
       let bytes = inflated?.deref();
       if (bytes === undefined) {
         bytes = await inflate(await data.read(0, data.size), entry.size, `${source.name}: ${what}`);

@@ -1,14 +1,20 @@
-import { HostTensor, saveSafetensors, type HostDtype } from '../formats/index.js';
+import {
+  CheckpointError,
+  HostTensor,
+  readAll,
+  saveSafetensors,
+  saveTorch,
+  type FloatDtype,
+} from '../formats/index.js';
 import type { Module } from '../nn/index.js';
-import type { Tensor } from '../tensor/tensor.js';
 
 export interface HostStateDictOptions {
   /** Floating point values are stored as this. Default: as the model has them. */
-  readonly dtype?: 'float32' | 'float16' | 'bfloat16';
+  readonly dtype?: FloatDtype;
 }
 
 export interface SaveWeightsOptions extends HostStateDictOptions {
-  /** Strings to store beside the tensors. */
+  /** Strings to store beside the tensors. Only safetensors files have a place for them. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
@@ -20,34 +26,50 @@ export async function hostStateDict(
   model: Module,
   options: HostStateDictOptions = {},
 ): Promise<Map<string, HostTensor>> {
-  const entries = [...model.stateDict()];
-  const values = await Promise.all(entries.map(([, tensor]) => tensor.data()));
+  const state = model.stateDict();
+  const lazy = [...readAll(state, options.dtype)];
+  const copies = await Promise.all(lazy.map(([, tensor]) => tensor.bytes()));
+  for (const tensor of state.values()) tensor.dispose();
   return new Map(
-    entries.map(([key, tensor], i) => {
-      const host = HostTensor.from(fileDtype(key, tensor, options.dtype), tensor.shape, values[i] ?? [], {
-        name: key,
-      });
-      tensor.dispose();
-      return [key, host];
-    }),
+    lazy.map(([name, { dtype, shape }], i) => [
+      name,
+      HostTensor.fromBytes(dtype, shape, copies[i]!, { name }),
+    ]),
   );
 }
 
-/** PyTorch counts batches in int64, which the GPU has not. */
-function fileDtype(key: string, tensor: Tensor, wanted: HostDtype | undefined): HostDtype {
-  if (tensor.isFloatingPoint()) return wanted ?? tensor.dtype;
-  return /(^|\.)num_batches_tracked$/.test(key) ? 'int64' : tensor.dtype;
-}
-
 /**
- * Saves a model as a safetensors file that PyTorch reads back (Node). The file is written whole or not at all: a crash in
- * the middle leaves what was there before.
+ * Saves a model's state dict (Node) in the format that the path's ending names: `.safetensors`, or `.pth` and `.pt` for
+ * PyTorch's own (`torch.load(path)`, `weights_only=True` too). PyTorch reads both back bit for bit. The file is written whole
+ * or not at all: a crash in the middle leaves what was there before. Tensors are fetched one piece at a time, so await it
+ * before training on; a tensor that changes meanwhile is an error.
+ *
+ * @throws CheckpointError for another ending, for metadata in a `.pth` file, or when the file cannot be written
  */
 export async function saveWeights(
   model: Module,
   path: string,
   options: SaveWeightsOptions = {},
 ): Promise<void> {
-  const { metadata, ...rest } = options;
-  await saveSafetensors(path, await hostStateDict(model, rest), { metadata: { format: 'pt', ...metadata } });
+  const { metadata, dtype } = options;
+  const ending = /\.(safetensors|pth|pt)$/i.exec(path)?.[1]?.toLowerCase();
+  if (ending === undefined) {
+    throw new CheckpointError(
+      `saveWeights: '${path}' must end in .safetensors, .pth or .pt: the ending says which format to write`,
+    );
+  }
+  if (ending !== 'safetensors' && metadata !== undefined && Object.keys(metadata).length > 0) {
+    throw new CheckpointError(
+      `saveWeights: ${path}: a .pth file has no place for metadata; save a .safetensors file, or use saveTorch()`,
+    );
+  }
+  const state = model.stateDict();
+  try {
+    const tensors = readAll(state, dtype);
+    if (ending === 'safetensors')
+      await saveSafetensors(path, tensors, { metadata: { format: 'pt', ...metadata } });
+    else await saveTorch(path, tensors);
+  } finally {
+    for (const tensor of state.values()) tensor.dispose();
+  }
 }
