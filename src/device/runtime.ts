@@ -36,6 +36,7 @@ export class Runtime {
   private readonly waiter: PoliteWaiter;
   private readonly timestamps: boolean;
   private readonly uniformOffset = [0];
+  private idle = false;
   private profiler: TimestampProfiler | WallClockProfiler | undefined;
 
   constructor(opened: OpenedDevice, options: InitOptions) {
@@ -94,6 +95,25 @@ export class Runtime {
     this.pool.release(buffer);
   }
 
+  /** True within {@link withoutWork}. */
+  get isIdle(): boolean {
+    return this.idle;
+  }
+
+  /**
+   * Runs `fn` (synchronous) without its GPU work: nothing is compiled, dispatched, copied or uploaded. Shapes, strides and
+   * memory come out as always; the contents of all that `fn` makes or writes are undefined.
+   */
+  withoutWork<T>(fn: () => T): T {
+    const before = this.idle;
+    this.idle = true;
+    try {
+      return fn();
+    } finally {
+      this.idle = before;
+    }
+  }
+
   /**
    * Records one dispatch. A grid with a zero dimension does nothing.
    *
@@ -104,6 +124,7 @@ export class Runtime {
    */
   dispatch(kernel: Kernel, buffers: readonly BufferArg[], params: readonly number[], grid: Grid): void {
     if (this.errors.fatal) throw this.errors.fatal;
+    if (this.idle) return;
     const program = this.programs.get(kernel);
     const { name, layout, pipeline } = program;
     if (pipeline.error) throw pipeline.error;
@@ -162,7 +183,7 @@ export class Runtime {
   copy(src: DeviceBuffer, srcOffset: number, dst: DeviceBuffer, dstOffset: number, bytes: number): void {
     this.check('copy', src, srcOffset, bytes, 4);
     this.check('copy', dst, dstOffset, bytes, 4);
-    if (bytes === 0) return;
+    if (bytes === 0 || this.idle) return;
     if (src.block === dst.block) {
       // WebGPU has no copy within one buffer.
       const between = this.alloc(bytes, 'copy');
@@ -179,7 +200,7 @@ export class Runtime {
   /** Sets `bytes` bytes to zero; `offset` and `bytes` are multiples of 4. */
   clear(buffer: DeviceBuffer, offset: number, bytes: number): void {
     this.check('clear', buffer, offset, bytes, 4);
-    if (bytes === 0) return;
+    if (bytes === 0 || this.idle) return;
     this.stream.commands().clearBuffer(buffer.gpu, offset, bytes);
     this.used(buffer);
     if (this.stream.count('clear', bytes)) this.stream.flush();
@@ -199,7 +220,7 @@ export class Runtime {
         buffer.label,
       );
     }
-    if (bytes === 0) return;
+    if (bytes === 0 || this.idle) return;
     // The queue runs a write before the open encoder.
     if (buffer.block.lastUse === this.stream.serial) this.stream.flush();
     let source: ArrayBufferLike = data.buffer;

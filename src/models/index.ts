@@ -67,3 +67,64 @@ export {
   vgg19Bn,
   type VGGOptions,
 } from './vgg.js';
+export {
+  ConvNeXt,
+  convnextBase,
+  convnextLarge,
+  convnextSmall,
+  convnextTiny,
+  type ConvNeXtOptions,
+} from './convnext.js';
+export {
+  EfficientNet,
+  efficientnetB0,
+  efficientnetB1,
+  efficientnetB2,
+  efficientnetB3,
+  efficientnetB4,
+  efficientnetB5,
+  efficientnetB6,
+  efficientnetB7,
+  efficientnetV2L,
+  efficientnetV2M,
+  efficientnetV2S,
+  type EfficientNetOptions,
+} from './efficientnet.js';
+export { MNASNet, mnasnet0_5, mnasnet0_75, mnasnet1_0, mnasnet1_3, type MNASNetOptions } from './mnasnet.js';
+export {
+  RegNet,
+  regnetX16gf,
+  regnetX1_6gf,
+  regnetX32gf,
+  regnetX3_2gf,
+  regnetX400mf,
+  regnetX800mf,
+  regnetX8gf,
+  regnetY128gf,
+  regnetY16gf,
+  regnetY1_6gf,
+  regnetY32gf,
+  regnetY3_2gf,
+  regnetY400mf,
+  regnetY800mf,
+  regnetY8gf,
+  type RegNetOptions,
+} from './regnet.js';
+export {
+  ShuffleNetV2,
+  shufflenetV2X0_5,
+  shufflenetV2X1_0,
+  shufflenetV2X1_5,
+  shufflenetV2X2_0,
+  type ShuffleNetV2Options,
+} from './shufflenet-v2.js';
+export { StochasticDepth } from './stochastic-depth.js';
+export {
+  VisionTransformer,
+  vitB16,
+  vitB32,
+  vitH14,
+  vitL16,
+  vitL32,
+  type VisionTransformerOptions,
+} from './vit.js';

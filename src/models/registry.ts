@@ -1,11 +1,17 @@
 import * as alexnet from './alexnet.js';
+import * as convnext from './convnext.js';
 import * as densenet from './densenet.js';
+import * as efficientnet from './efficientnet.js';
 import * as googlenet from './googlenet.js';
 import * as inception from './inception-v3.js';
+import * as mnasnet from './mnasnet.js';
 import * as mobilenetV2 from './mobilenet-v2.js';
 import * as mobilenetV3 from './mobilenet-v3.js';
+import * as regnet from './regnet.js';
+import * as shufflenet from './shufflenet-v2.js';
 import * as squeezenet from './squeezenet.js';
 import * as vgg from './vgg.js';
+import * as vit from './vit.js';
 import * as cifar from './cifar-resnet.js';
 import type { ModelBuilder } from './define.js';
 import * as resnet from './resnet.js';
@@ -21,6 +27,12 @@ const families: readonly object[] = [
   densenet,
   googlenet,
   inception,
+  efficientnet,
+  shufflenet,
+  mnasnet,
+  regnet,
+  convnext,
+  vit,
   cifar,
 ];
 

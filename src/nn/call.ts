@@ -25,6 +25,25 @@ export interface ModuleInternals {
 
 export const internals: unique symbol = Symbol('kindling.module');
 
+/** @internal Sees every module call, parents before what they call. */
+export interface CallObserver {
+  enter(module: Module, args: readonly unknown[]): void;
+  leave(module: Module, result: unknown): void;
+}
+
+let observer: CallObserver | null = null;
+
+/** @internal Runs `fn` with every module call in it shown to `watch`. Unlike hooks it keeps no tensor alive. */
+export function observeCalls<R>(watch: CallObserver, fn: () => R): R {
+  const before = observer;
+  observer = watch;
+  try {
+    return fn();
+  } finally {
+    observer = before;
+  }
+}
+
 /**
  * @internal What `model(x)` does: hooks and forward in a memory scope. What they made and neither returned, stored on the
  * module or one of its children, nor showed to a user's hook is freed when the call returns.
@@ -32,7 +51,9 @@ export const internals: unique symbol = Symbol('kindling.module');
 export function callModule(module: Module, args: readonly unknown[]): unknown {
   const { name } = module.constructor;
   return scoped(`the end of ${name}.forward()`, () => {
+    observer?.enter(module, args);
     const result = run(module, name, args);
+    observer?.leave(module, result);
     keepStored(module);
     for (const child of Object.values(module)) if (isModule(child)) keepStored(child);
     return result;

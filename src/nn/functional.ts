@@ -43,6 +43,7 @@ export {
   prelu,
   relu,
   relu6,
+  scaledDotProductAttention,
   selu,
   sigmoid,
   silu,

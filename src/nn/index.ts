@@ -1,5 +1,6 @@
 /** `torch.nn`: modules, layers, losses, `functional`, `init` and `utils`. */
 export * from './activation.js';
+export { MultiheadAttention, type AttendOptions, type MultiheadAttentionOptions } from './attention.js';
 export { ModuleDict, ModuleList, ParameterList, Sequential } from './containers.js';
 export * from './conv.js';
 export { deepcopy } from './deepcopy.js';
@@ -14,4 +15,5 @@ export * from './norm.js';
 export { Parameter } from './parameter.js';
 export * from './pooling.js';
 export type { HostTensorLike, IncompatibleKeys, LoadOptions, StateDict, TensorLike } from './state-dict.js';
+export { Summary, type SummaryOptions, type SummaryRow, type SummaryTotals } from './summary.js';
 export * as utils from './utils.js';

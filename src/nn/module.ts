@@ -2,6 +2,7 @@ import { noGrad } from '../autograd/mode.js';
 import { to } from '../ops/index.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import { isTensor } from '../tensor/scope.js';
+import type { Shape } from '../tensor/shape.js';
 import { type Tensor, type HookHandle } from '../tensor/tensor.js';
 import {
   callModule,
@@ -21,6 +22,7 @@ import {
   type StateDict,
   type TensorLike,
 } from './state-dict.js';
+import { summarize, type Summary, type SummaryOptions } from './summary.js';
 
 /** The arguments of a module's forward. */
 export type Inputs<M extends Module> = Parameters<M['forward']>;
@@ -335,6 +337,14 @@ export abstract class Module {
     hook: (module: M, gradInput: HookGrads, gradOutput: HookGrads) => Tensor | HookGrads | null | void,
   ): HookHandle {
     return this[internals].backwardHooks.add(hook as never);
+  }
+
+  /**
+   * A table of the layers for inputs of `inputShape` (batch included; a list of shapes for several inputs): output shapes,
+   * parameters, multiply-adds and memory. One forward pass in evaluation mode, of which the GPU runs nothing.
+   */
+  summary(inputShape: Shape | readonly Shape[], options: SummaryOptions = {}): Summary {
+    return summarize(this, inputShape, options);
   }
 
   /** PyTorch's `print(model)`, line for line. */

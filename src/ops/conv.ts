@@ -10,6 +10,7 @@ import { add } from './pointwise.js';
 import { sumDims } from './sum-to.js';
 import { channelsLast, elemOf, emptyResult, planLimits, rowMajor, runPlan } from './run-plan.js';
 import { reshape, squeeze, unsqueeze } from './view.js';
+import { noteMultiplyAdds } from './work.js';
 
 /** One number for both dims, or [height, width]. */
 export type Pair = number | readonly [number, number];
@@ -39,6 +40,8 @@ type Geometry = Omit<Conv2dProblem, 'epilogue' | 'elem'>;
 const inputShape = (g: Geometry): number[] => [g.n, g.cIn, g.h, g.w];
 const outputShape = (g: Geometry): number[] => [g.n, g.cOut, g.outH, g.outW];
 const weightShape = (g: Geometry): number[] => [g.cOut, g.cIn / g.groups, g.kernelH, g.kernelW];
+/** The same in all three directions. */
+const noteWork = (g: Geometry): void => noteMultiplyAdds(g.n * g.outH * g.outW * numel(weightShape(g)));
 const isEmpty = (g: Geometry): boolean => numel(inputShape(g)) === 0 || numel(outputShape(g)) === 0;
 
 const forwardOp: (x: Tensor, w: Tensor, b: Tensor | null, g: Geometry) => Tensor = defineOp<
@@ -49,6 +52,7 @@ const forwardOp: (x: Tensor, w: Tensor, b: Tensor | null, g: Geometry) => Tensor
   name: 'conv2d',
   forward(ctx, x, w, b, g) {
     ctx.state = g;
+    noteWork(g);
     ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? w : null);
     const y = emptyResult('conv2d', outputShape(g), x.dtype);
     if (y.numel() === 0) return y;
@@ -76,6 +80,7 @@ const inputGradOp: (dy: Tensor, w: Tensor, g: Geometry) => Tensor = defineOp<
   name: 'conv2dInputGrad',
   forward(ctx, dy, w, g) {
     ctx.state = g;
+    noteWork(g);
     ctx.save(ctx.needs[1] ? dy : null, ctx.needs[0] ? w : null);
     const dx = emptyResult('conv2dInputGrad', inputShape(g), dy.dtype);
     if (isEmpty(g)) {
@@ -105,6 +110,7 @@ const weightGradOp: (x: Tensor, dy: Tensor, g: Geometry) => Tensor = defineOp<
   name: 'conv2dWeightGrad',
   forward(ctx, x, dy, g) {
     ctx.state = g;
+    noteWork(g);
     ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? dy : null);
     if (isEmpty(g)) return zeros(weightShape(g), { dtype: x.dtype });
     const dw = Tensor.empty(weightShape(g), x.dtype, 'conv2dWeightGrad');

@@ -32,8 +32,10 @@ installPrimitives({
   hasNaN: (x) => tensorOps.isnan(x).any(),
 });
 
+export { scaledDotProductAttention, type AttentionOptions } from './attention.js';
 export * from './creation.js';
 export { cat, stack } from './join.js';
 export * from './random.js';
 export * from './tensor-ops.js';
 export { where } from './where.js';
+export { countWork, type Work } from './work.js';

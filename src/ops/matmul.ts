@@ -9,6 +9,7 @@ import { add, mul } from './pointwise.js';
 import { sumDims } from './sum-to.js';
 import { elemOf, planLimits, rowMajor, runPlan } from './run-plan.js';
 import { expand, reshape, squeeze, transpose, unsqueeze } from './view.js';
+import { noteMultiplyAdds } from './work.js';
 
 /** How a [B, R, C] operand lies in memory: row-major or transposed, with one stride from matrix to matrix. */
 interface MatrixLayout {
@@ -37,6 +38,7 @@ const bmmOp: (a: Tensor, b: Tensor) => Tensor = defineOp<[Tensor, Tensor], Tenso
     ctx.save(ctx.needs[1] ? a : null, ctx.needs[0] ? b : null);
     const [batch, m, k] = a.shape as [number, number, number];
     const n = b.shape[2] as number;
+    noteMultiplyAdds(batch * m * k * n);
     const out = Tensor.empty([batch, m, n], a.dtype, 'matmul');
     if (out.numel() === 0) return out;
     if (k === 0) {
@@ -183,6 +185,7 @@ const linearOp: (x: Tensor, w: Tensor, b: Tensor | null) => Tensor = defineOp<
     ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? w : null);
     const [m, k] = x.shape as [number, number];
     const n = w.shape[0] as number;
+    noteMultiplyAdds(m * k * n);
     const out = Tensor.empty([m, n], x.dtype, 'linear');
     if (out.numel() === 0) return out;
     if (k === 0) {

@@ -73,7 +73,8 @@ export class Storage {
     if (known !== undefined && known.version === this.version) return known.storage;
     known?.storage.release();
     const storage = make().retain();
-    this.derived.set(key, { version: this.version, storage });
+    // What was made without its work must not be found again.
+    this.derived.set(key, { version: this.owner.isIdle ? -1 : this.version, storage });
     return storage;
   }
 
