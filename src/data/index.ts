@@ -5,6 +5,7 @@ export { type Batch, defaultCollate, type HostBatch, stackSamples, toTensors } f
 export { ConcatDataset, type Dataset, randomSplit, Subset } from './dataset.js';
 export type { HostArray, HostData, RGBImage } from './host.js';
 export { DataLoader, type DataLoaderOptions, type Sampler } from './loader.js';
+export { cutmix, mixup, type MixOptions } from './mixup.js';
 export { Random } from './random.js';
 export { ShapesDataset, type ShapesOptions, shapesStatistics } from './shapes.js';
 export { classBalancedWeights, stratifiedSplit } from './splits.js';

@@ -65,6 +65,12 @@ export class Random {
     return word % bound;
   }
 
+  /** Standard normal (Box and Muller's cosine). Its last bits are those of the platform's `log` and `cos`. */
+  normal(): number {
+    const radius = Math.sqrt(-2 * Math.log((this.uint32() + 1) * 2 ** -32));
+    return radius * Math.cos(2 * Math.PI * this.float());
+  }
+
   /** True with probability `p`. */
   chance(p: number): boolean {
     return this.float() < p;

@@ -3,15 +3,32 @@ import { describe, expect, expectTypeOf, it } from 'vitest';
 import type { HostArray, RGBImage } from '../../src/data/host.js';
 import { Random } from '../../src/data/random.js';
 import {
+  AutoAugment,
   CenterCrop,
+  ColorJitter,
   Compose,
+  GaussianBlur,
+  Grayscale,
   horizontalFlip,
+  Lambda,
   Normalize,
+  Pad,
+  RandAugment,
+  RandomAffine,
+  RandomApply,
+  RandomChoice,
   RandomCrop,
+  RandomErasing,
+  RandomGrayscale,
   RandomHorizontalFlip,
+  RandomOrder,
   RandomResizedCrop,
+  RandomRotation,
+  RandomVerticalFlip,
   Resize,
   ToTensor,
+  type Transform,
+  TrivialAugmentWide,
 } from '../../src/data/transforms.js';
 
 interface Golden {
@@ -111,6 +128,121 @@ describe('random transforms', () => {
     expect(() => new RandomCrop(64)(image)).toThrow(
       'RandomCrop: a crop of 64 x 64 is larger than the 23 x 17 image',
     );
+  });
+});
+
+describe('augmentations', () => {
+  const all = {
+    jitter: new ColorJitter({ brightness: 0.4, contrast: 0.4, saturation: [0.5, 2], hue: 0.1 }),
+    rotation: new RandomRotation(30, { interpolation: 'bilinear', expand: true }),
+    affine: new RandomAffine(20, { translate: [0.1, 0.2], scale: [0.8, 1.2], shear: [-5, 5, -3, 3] }),
+    rand: new RandAugment(),
+    trivial: new TrivialAugmentWide(),
+    auto: new AutoAugment('cifar10'),
+    blur: new GaussianBlur(3),
+    grey: new RandomGrayscale(0.5),
+    vertical: new RandomVerticalFlip(),
+  };
+
+  it.each(Object.entries(all))('%s is set by its stream, and differs between streams', (_, transform) => {
+    const run = (seed: number) => Buffer.from(transform(image, new Random(seed)).data).toString('base64');
+    expect(run(3)).toBe(run(3));
+    expect(new Set([...Array(12).keys()].map(run)).size).toBeGreaterThan(1);
+  });
+
+  it('that ask for nothing change nothing', () => {
+    expect(new ColorJitter()(image)).toBe(image);
+    expect(new ColorJitter({ brightness: 0, hue: [0, 0] })(image)).toBe(image);
+    expect(new RandomRotation(0)(image)).toBe(image);
+    expect(new RandomAffine(0)(image).data).toEqual(image.data);
+    expect(new RandAugment({ numOps: 0 })(image)).toBe(image);
+    expect(new Grayscale()(new Grayscale()(image)).data).toEqual(new Grayscale()(image).data);
+  });
+
+  it('draw ColorJitter factors from their ranges', () => {
+    const grey: RGBImage = { width: 1, height: 1, data: Uint8Array.of(100, 100, 100) };
+    const seen = Array.from({ length: 200 }, (_, i) =>
+      new ColorJitter({ brightness: 0.5 })(grey, new Random(i)),
+    );
+    const levels = seen.map(({ data }) => data[0]!);
+    expect(Math.min(...levels)).toBeGreaterThanOrEqual(50);
+    expect(Math.min(...levels)).toBeLessThan(55);
+    expect(Math.max(...levels)).toBeLessThanOrEqual(150);
+    expect(Math.max(...levels)).toBeGreaterThan(145);
+  });
+
+  it('pad before cropping where an image is too small', () => {
+    const out = new RandomCrop(64, { padIfNeeded: true, paddingMode: 'reflect', padding: [1, 2] })(image);
+    expect([out.width, out.height]).toEqual([64, 64]);
+    expect(new Pad([1, 2])(image).height).toBe(image.height + 4);
+  });
+
+  it('refuse settings that make no sense', () => {
+    expect(() => new ColorJitter({ hue: 0.6 })).toThrow(
+      'ColorJitter: hue must be [low, high] within -0.5 ... 0.5',
+    );
+    expect(() => new ColorJitter({ contrast: -1 })).toThrow('contrast: a single number must not be negative');
+    expect(() => new RandomHorizontalFlip(1.5)).toThrow('the probability must be in 0 ... 1, got 1.5');
+    expect(() => new RandomRotation([5, -5])).toThrow('RandomRotation: degrees must be [low, high]');
+    expect(() => new RandomAffine(0, { translate: [2, 0] })).toThrow('RandomAffine: translate');
+    expect(() => new RandAugment({ magnitude: 31 })).toThrow(
+      'magnitude must be an integer from 0 to 30, got 31',
+    );
+    expect(() => new GaussianBlur(4)).toThrow('the window must be odd');
+    expect(() => new Pad(-1)).toThrow('Pad: padding must be');
+    expect(() => new Pad(1, { fill: [1, 2, 300] })).toThrow('each 0 to 255');
+  });
+});
+
+describe('RandomErasing', () => {
+  const planes = { data: new Float32Array(3 * 20 * 30).fill(7), shape: [3, 20, 30] };
+
+  it('overwrites one box of a share within `scale`', () => {
+    const erase = new RandomErasing({ p: 1, scale: [0.1, 0.2], value: [1, 2, 3] });
+    for (let seed = 0; seed < 50; seed++) {
+      const { data } = erase(planes, new Random(seed));
+      const changed = [...data.keys()].filter((i) => data[i] !== 7);
+      expect(changed.length / 3 / 600).toBeGreaterThan(0.08);
+      expect(changed.length / 3 / 600).toBeLessThan(0.22);
+      expect(new Set(changed.map((i) => data[i]! - Math.floor(i / 600)))).toEqual(new Set([1]));
+      const rows = new Set(changed.map((i) => Math.floor(i / 30) % 20));
+      const columns = new Set(changed.map((i) => i % 30));
+      expect(rows.size * columns.size * 3).toBe(changed.length);
+    }
+    expect(planes.data.every((value) => value === 7)).toBe(true);
+  });
+
+  it('fills with normal noise on request, and leaves the rest alone', () => {
+    const { data } = new RandomErasing({ p: 1, scale: [0.8, 0.8], ratio: [1, 1], value: 'random' })(
+      { data: new Float32Array(3 * 64 * 64).fill(9), shape: [3, 64, 64] },
+      new Random(1),
+    );
+    const noise = data.filter((value) => value !== 9);
+    const mean = noise.reduce((sum, value) => sum + value, 0) / noise.length;
+    const variance = noise.reduce((sum, value) => sum + (value - mean) ** 2, 0) / noise.length;
+    expect(Math.abs(mean)).toBeLessThan(0.05);
+    expect(Math.abs(variance - 1)).toBeLessThan(0.05);
+    expect(new RandomErasing({ p: 0 })(planes)).toBe(planes);
+  });
+
+  it('says what it cannot take', () => {
+    expect(() => new RandomErasing({ value: [1, 2] })(planes)).toThrow('2 values for 3 channels');
+    expect(() => new RandomErasing({ scale: [0, 2] })).toThrow('scale must be [low, high] within 0 ... 1');
+  });
+});
+
+describe('RandomApply, RandomChoice and RandomOrder', () => {
+  const add = (n: number) => (value: string) => value + String(n);
+  const results = (transform: Transform<string, string>) =>
+    new Set(Array.from({ length: 60 }, (_, i) => transform('', new Random(i))));
+
+  it('apply all or none, one, and all in any order', () => {
+    expect(results(new RandomApply([add(1), add(2)]))).toEqual(new Set(['', '12']));
+    expect(results(new RandomChoice([add(1), add(2)]))).toEqual(new Set(['1', '2']));
+    expect(results(new RandomChoice([add(1), add(2), add(3)], [0, 2, 0]))).toEqual(new Set(['2']));
+    expect(results(new RandomOrder([add(1), add(2), add(3)])).size).toBe(6);
+    expect(new Lambda(add(5))('x')).toBe('x5');
+    expect(() => new RandomChoice([add(1)], [0])).toThrow('p must hold 1 weights');
   });
 });
 

@@ -4,7 +4,7 @@
  * The integer arithmetic is Pillow's, so the result is equal to `Image.resize(size, Image.BILINEAR)` bit for bit.
  */
 
-import type { RGBImage } from './host.js';
+import type { RGBImage } from '../host.js';
 
 /** 32 bits less 8 for the pixel and 2 for headroom, as Pillow has it. */
 const precisionBits = 22;

@@ -1,0 +1,73 @@
+import { entropySeed, Random } from '../random.js';
+
+/** Height and width in pixels; one number means both, except in `Resize`. */
+export type Size = number | readonly [height: number, width: number];
+
+/** Anything that can stand in a `Compose`: a {@link Transform} or a plain function. */
+export type TransformFunction<In, Out> = (input: In, random: Random) => Out;
+
+/** Where a worker thread finds something: the export `name` of `module` (a `file:` URL, such as `import.meta.url`). */
+export interface ModuleExport {
+  readonly module: string | URL;
+  readonly name: string;
+}
+
+export interface Transform<In, Out> {
+  (input: In, random?: Random): Out;
+}
+
+let fallback: Random | undefined;
+
+/**
+ * Base of the transforms: calling an instance runs `forward`. A class of your own that is to run in worker threads sets `from` and
+ * defines `settings`.
+ */
+export abstract class Transform<In, Out> {
+  /** The exported class, so that worker threads can import it. Not needed for kindling's own. */
+  readonly from?: ModuleExport;
+
+  constructor() {
+    const call = (input: In, random?: Random): Out =>
+      (call as unknown as Transform<In, Out>).forward(
+        input,
+        random ?? (fallback ??= new Random(entropySeed())),
+      );
+    return Object.setPrototypeOf(call, new.target.prototype) as Transform<In, Out>;
+  }
+
+  /** What calling the transform does. */
+  abstract forward(input: In, random: Random): Out;
+
+  /** Constructor arguments that make an equal transform, in a worker thread for one. None unless told. */
+  settings(): readonly unknown[] {
+    return [];
+  }
+}
+
+export function pair(what: string, size: Size): readonly [height: number, width: number] {
+  const both = typeof size === 'number' ? ([size, size] as const) : size;
+  if (both.length !== 2 || both.some((length) => !Number.isInteger(length) || length < 1)) {
+    throw new RangeError(
+      `${what}: the size must be a positive integer or [height, width], got ${JSON.stringify(size)}`,
+    );
+  }
+  return both;
+}
+
+export function checkProbability(what: string, p: number): number {
+  if (!(p >= 0 && p <= 1)) throw new RangeError(`${what}: the probability must be in 0 ... 1, got ${p}`);
+  return p;
+}
+
+/** Two numbers, the lower first. */
+export type Range = readonly [low: number, high: number];
+
+export function checkRange(what: string, range: Range, least = -Infinity, most = Infinity): Range {
+  const [low, high] = range;
+  if (range.length !== 2 || !(low <= high && low >= least && high <= most)) {
+    const bounds =
+      least === -Infinity && most === Infinity ? '' : ` within ${least} ... ${most === Infinity ? '' : most}`;
+    throw new RangeError(`${what} must be [low, high]${bounds}, got ${JSON.stringify(range)}`);
+  }
+  return range;
+}
