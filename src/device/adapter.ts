@@ -12,6 +12,8 @@ export interface InitOptions {
   readonly adapter?: 'software' | 'hardware' | (string & {});
   /** @internal Pretends that the adapter lacks these, so that tests reach the fallbacks. */
   readonly disable?: readonly Optional[];
+  /** @internal Pretends that a binding ends at so many bytes, so that tests reach the code that binds ranges. */
+  readonly maxBinding?: number;
 }
 
 export type Optional = 'immediates' | 'timestamps' | 'subgroups' | 'f16';

@@ -38,7 +38,10 @@ export class BindGroupCache {
   private oldest: BindGroupEntry | undefined;
   private count = 0;
 
-  constructor(private readonly device: GPUDevice) {}
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly maxBinding: number,
+  ) {}
 
   get size(): number {
     return this.count;
@@ -119,8 +122,8 @@ export class BindGroupCache {
   }
 
   private checkRange(buffer: DeviceBuffer, offset: number, size: number, index: number, op: string): void {
-    const { maxStorageBufferBindingSize: max, minStorageBufferOffsetAlignment: alignment } =
-      this.device.limits;
+    const max = this.maxBinding;
+    const { minStorageBufferOffsetAlignment: alignment } = this.device.limits;
     const name = `${op}: binding ${index} ('${buffer.label}', ${formatBytes(buffer.bytes)})`;
     if (size > max) {
       throw new DeviceError(

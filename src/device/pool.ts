@@ -101,6 +101,7 @@ export class BufferPool {
   constructor(
     private readonly device: GPUDevice,
     readonly budget: number,
+    private readonly maxBinding: number,
     private readonly errors: ErrorLog,
     private readonly stream: { readonly serial: number },
     private readonly staging: { readonly bytes: number; trim(): void },
@@ -143,10 +144,10 @@ export class BufferPool {
   }
 
   private capacityFor(bytes: number, label: string): number {
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
+    const { maxBufferSize } = this.device.limits;
     const capacity = sizeClass(bytes);
     // Rounding up must not push a buffer past a limit that the request itself keeps.
-    for (const limit of [floor16(maxStorageBufferBindingSize), floor16(maxBufferSize)]) {
+    for (const limit of [floor16(this.maxBinding), floor16(maxBufferSize)]) {
       if (capacity > limit && bytes <= limit) return limit;
     }
     if (capacity > maxBufferSize) {

@@ -46,10 +46,10 @@ export class Runtime {
     this.info = opened.info;
     this.limits = device.limits;
     this.features = [...device.features].sort();
-    this.maxBinding = device.limits.maxStorageBufferBindingSize;
+    this.maxBinding = Math.min(options.maxBinding ?? Infinity, device.limits.maxStorageBufferBindingSize);
     this.timestamps = opened.timestamps;
     this.arena = new UniformArena(device);
-    this.groups = new BindGroupCache(device);
+    this.groups = new BindGroupCache(device, this.maxBinding);
     this.staging = new StagingPool(device, (bytes) => this.pool.makeRoom(bytes));
     this.waiter = new PoliteWaiter(target.kind === 'software');
     this.stream = new CommandStream(
@@ -61,6 +61,7 @@ export class Runtime {
     this.pool = new BufferPool(
       device,
       options.memoryBudget ?? defaultMemoryBudget(target),
+      this.maxBinding,
       this.errors,
       this.stream,
       this.staging,

@@ -8,12 +8,19 @@ import { memoKernel, type Grid, type Kernel, type Target } from './kernel.js';
 export interface ChannelsProblem {
   readonly rows: number;
   readonly channels: number;
+  /** Bytes of one binding; a larger matrix is read in parts. */
+  readonly maxBinding?: number;
 }
 
 export interface ChannelsLaunch {
   readonly kernel: Kernel;
   readonly params: readonly number[];
   readonly grid: Grid;
+}
+
+/** Reads some of the rows: bytes `[offset, offset + size)` of the matrices are bound, or all of them where `part` is absent. */
+export interface BlocksLaunch extends ChannelsLaunch {
+  readonly part?: { readonly offset: number; readonly size: number };
 }
 
 /** Number of row blocks: enough threads to fill the adapter, few enough that combining them stays cheap. */
@@ -34,6 +41,7 @@ const blockParams = [
   ['rows', 'u32'],
   ['columns', 'u32'],
   ['rowsPerBlock', 'u32'],
+  ['firstBlock', 'u32'],
 ] as const;
 
 /** Thread = (column of lanes, row block); x runs over columns so that neighbours read neighbouring memory. */
@@ -45,25 +53,49 @@ const blockThread = `
   let last = min(first + p.rowsPerBlock, p.rows);
   let n = last - first;`;
 
-function blockLaunch(kernel: Kernel, target: Target, problem: ChannelsProblem): ChannelsLaunch {
-  const { width } = lane(problem.channels);
-  const columns = problem.channels / width;
-  const blocks = rowBlocks(target, problem);
-  const rowsPerBlock = Math.ceil(problem.rows / blocks);
-  return {
-    kernel,
-    params: [problem.rows, columns, rowsPerBlock],
-    grid: [Math.ceil(columns / workgroupX(columns)), Math.ceil(problem.rows / rowsPerBlock), 1],
-  };
+const rowBytes = ({ channels }: ChannelsProblem): number => 4 * channels;
+
+/** Rows of a block, and blocks in all. */
+function blocking(target: Target, problem: ChannelsProblem): { rowsPerBlock: number; blocks: number } {
+  const { rows, maxBinding = Infinity } = problem;
+  let rowsPerBlock = Math.ceil(rows / rowBlocks(target, problem));
+  // 64 rows are a multiple of 256 bytes, at which a binding may start.
+  if (rows * rowBytes(problem) > maxBinding) rowsPerBlock = Math.ceil(rowsPerBlock / 64) * 64;
+  return { rowsPerBlock, blocks: Math.ceil(rows / rowsPerBlock) };
+}
+
+function blockLaunches(kernel: Kernel, target: Target, problem: ChannelsProblem): BlocksLaunch[] {
+  const { rows, channels, maxBinding = Infinity } = problem;
+  const columns = channels / lane(channels).width;
+  const { rowsPerBlock, blocks } = blocking(target, problem);
+  const blockBytes = rowsPerBlock * rowBytes(problem);
+  const whole = rows * rowBytes(problem) <= maxBinding;
+  const atOnce = whole ? blocks : Math.floor(maxBinding / blockBytes);
+  if (atOnce < 1) {
+    throw new RangeError(
+      `batchNorm: ${blockBytes} bytes of a [${rows}, ${channels}] matrix must be bound at once, the adapter binds at most ${maxBinding}`,
+    );
+  }
+  const launches: BlocksLaunch[] = [];
+  for (let first = 0; first < blocks; first += atOnce) {
+    const count = Math.min(rows - first * rowsPerBlock, atOnce * rowsPerBlock);
+    launches.push({
+      kernel,
+      params: [count, columns, rowsPerBlock, first],
+      grid: [Math.ceil(columns / workgroupX(columns)), Math.ceil(count / rowsPerBlock), 1],
+      ...(!whole && { part: { offset: first * blockBytes, size: count * rowBytes(problem) } }),
+    });
+  }
+  return launches;
 }
 
 const workgroupX = (columns: number): number => (columns >= 16 ? 16 : columns > 4 ? 8 : 4);
 
 /**
- * First launch of the forward statistics. Buffers: x, partials. Per block and channel: the sum of `x - pivot` and of its square,
+ * First launches of the forward statistics, one unless the matrix exceeds a binding. Buffers: x, partials. Per block and channel: the sum of `x - pivot` and of its square,
  * with the block's first row as pivot, so that a large mean costs no digits.
  */
-export function channelMomentsPartial(target: Target, problem: ChannelsProblem): ChannelsLaunch {
+export function channelMomentsPartial(target: Target, problem: ChannelsProblem): BlocksLaunch[] {
   const { width, T } = lane(problem.channels);
   const wx = workgroupX(problem.channels / width);
   const kernel = memoKernel(`channelMomentsPartial:${width}:${wx}`, () => ({
@@ -96,12 +128,12 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {${blockThread}
   let s = s0 + s1;
   let count = f32(n);
   let mean = s / count;
-  let to = (block * p.columns + column) * 2u;
+  let to = ((p.firstBlock + block) * p.columns + column) * 2u;
   partials[to] = pivot + mean;
   partials[to + 1u] = max((q0 + q1) - s * mean, ${T}());
 }`,
   }));
-  return blockLaunch(kernel, target, problem);
+  return blockLaunches(kernel, target, problem);
 }
 
 export interface MomentsFinish extends ChannelsProblem {
@@ -184,17 +216,16 @@ ${counted ? '  if (c == 0u) { batches[0] += 1; }' : ''}
 }`,
     };
   });
-  const partial = blockLaunch(kernel, target, problem);
-  const rowsPerBlock = partial.params[2] as number;
+  const { blocks, rowsPerBlock } = blocking(target, problem);
   return {
     kernel,
-    params: [problem.channels, partial.grid[1], problem.rows, rowsPerBlock, eps, momentum],
+    params: [problem.channels, blocks, problem.rows, rowsPerBlock, eps, momentum],
     grid: [Math.ceil(problem.channels / group), 1, 1],
   };
 }
 
-/** First launch backward. Buffers: x, dy, stats, partials: per block and channel the sums of `dy` and `dy * (x - mean)`. */
-export function channelGradPartial(target: Target, problem: ChannelsProblem): ChannelsLaunch {
+/** First launches backward. Buffers: x, dy, stats, partials: per block and channel the sums of `dy` and `dy * (x - mean)`. */
+export function channelGradPartial(target: Target, problem: ChannelsProblem): BlocksLaunch[] {
   const { width, T } = lane(problem.channels);
   const wx = workgroupX(problem.channels / width);
   const kernel = memoKernel(`channelGradPartial:${width}:${wx}`, () => ({
@@ -227,12 +258,12 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {${blockThread}
     s0 += a; q0 += a * (x[at] - mean);
     at += p.columns;
   }
-  let to = (block * p.columns + column) * 2u;
+  let to = ((p.firstBlock + block) * p.columns + column) * 2u;
   partials[to] = s0 + s1;
   partials[to + 1u] = q0 + q1;
 }`,
   }));
-  return blockLaunch(kernel, target, problem);
+  return blockLaunches(kernel, target, problem);
 }
 
 /**
@@ -275,10 +306,9 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
   coefficients[2u * p.channels + c] = -a * s / p.rows;
 }`,
   }));
-  const partial = blockLaunch(kernel, target, problem);
   return {
     kernel,
-    params: [problem.channels, partial.grid[1], problem.rows],
+    params: [problem.channels, blocking(target, problem).blocks, problem.rows],
     grid: [Math.ceil(problem.channels / group), 1, 1],
   };
 }

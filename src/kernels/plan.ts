@@ -111,8 +111,9 @@ export interface Bound {
 }
 
 /**
- * Binds `count` elements of `name` from element `start` on: the whole buffer while that stays below the binding limit (so that
- * bind groups are shared), else an aligned range.
+ * Binds `count` elements of `name` from element `start` on: from the start of the buffer while that stays below the binding
+ * limit (who runs the plan then binds the whole buffer where it is no larger, so that bind groups are shared), else an
+ * aligned range.
  *
  * @throws RangeError when the range itself is larger than one binding.
  */
@@ -124,9 +125,10 @@ export function bindElements(
   limits: PlanLimits,
 ): Bound {
   const size = bytesOf(elem);
-  if ((start + count) * size <= limits.maxBinding) return { ref: name, offset: start };
-  const offset = Math.floor((start * size) / limits.offsetAlignment) * limits.offsetAlignment;
-  const bytes = roundUp((start + count) * size - offset, 4);
+  const end = (start + count) * size;
+  const fromStart = end <= limits.maxBinding;
+  const offset = fromStart ? 0 : Math.floor((start * size) / limits.offsetAlignment) * limits.offsetAlignment;
+  const bytes = roundUp(end - offset, 4);
   if (bytes > limits.maxBinding) {
     throw new RangeError(
       `kernels: ${bytes} bytes of '${name}' must be bound at once, the adapter binds at most ${limits.maxBinding}; use a smaller batch`,

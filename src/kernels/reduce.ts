@@ -214,7 +214,7 @@ function cut(whole: Box, problem: ReduceProblem): Box[][] {
   const parts = { kept: 1, reduced: 1 };
   const part = (size: number, n: number, i: number): [number, number] => {
     // Multiples of 4 keep the parts as aligned as the whole.
-    const step = Math.ceil(size / n / 4) * 4;
+    const step = size > 4 * n ? Math.ceil(size / n / 4) * 4 : Math.ceil(size / n);
     return [i * step, Math.max(0, Math.min(size, (i + 1) * step) - i * step)];
   };
   const box = (i: number, j: number): Box => {
@@ -234,7 +234,7 @@ function cut(whole: Box, problem: ReduceProblem): Box[][] {
     const big = [...first.inputs, ...first.outputs].find((o) => span(o, first, align).size > limit);
     if (big === undefined) break;
     const reach = (sizes: readonly number[], strides: readonly number[]): number =>
-      sizes[0]! > 4 ? Math.abs(sizes[0]! * strides[0]!) : 0;
+      sizes[0]! > 1 ? Math.abs(sizes[0]! * strides[0]!) : 0;
     const [k, r] = [reach(first.kept, big.kept), reach(first.reduced, big.reduced)];
     if (k === 0 && r === 0) {
       throw new Error(
@@ -324,7 +324,7 @@ function planBoxes(
   const limit = problem.maxBinding ?? Infinity;
   const bind = (o: Placed, box: Box, name: string): { ref: BufferRef; placed: Placed } => {
     const { offset, size, shift } = span(o, box, align);
-    if (offset + size <= limit) return { ref: name, placed: o };
+    if (offset + size <= limit) return { ref: { name, offset: 0, size: offset + size }, placed: o };
     return { ref: { name, offset, size }, placed: { ...o, offset: o.offset - shift } };
   };
 

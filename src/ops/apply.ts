@@ -191,9 +191,10 @@ function run(
       launch.kernel,
       launch.buffers.map((ref) => {
         const tensor = ref.index < inputs.length ? (inputs[ref.index] as Tensor) : out;
-        return ref.size === undefined
-          ? tensor.deviceBuffer
-          : { buffer: tensor.deviceBuffer, offset: ref.offset as number, size: ref.size };
+        const buffer = tensor.deviceBuffer;
+        if (ref.size !== undefined) return { buffer, offset: ref.offset as number, size: ref.size };
+        // Without a range the launch stays within the first binding's worth.
+        return buffer.capacity <= rt.maxBinding ? buffer : { buffer, offset: 0, size: rt.maxBinding };
       }),
       launch.params,
       launch.grid,

@@ -7,7 +7,9 @@ import {
   channelMomentsFinish,
   channelMomentsPartial,
   channelPartials,
+  type BlocksLaunch,
   type ChannelsLaunch,
+  type ChannelsProblem,
 } from '../kernels/channels.js';
 import { e, input, type Expr } from '../kernels/expr.js';
 import { contiguousStrides, numel, showShape } from '../tensor/shape.js';
@@ -62,6 +64,12 @@ const inputGradient: Pointwise = {
 /** `x` seen as [rows, channels], channels innermost; its memory must already lie so. */
 const asRows = (x: Tensor, { rows, channels }: State): Tensor => x.alias([rows, channels], [channels, 1]);
 
+const problemOf = ({ rows, channels }: State): ChannelsProblem => ({
+  rows,
+  channels,
+  maxBinding: runtime().maxBinding,
+});
+
 function dispatch({ kernel, params, grid }: ChannelsLaunch, buffers: readonly Tensor[]): void {
   runtime().dispatch(
     kernel,
@@ -69,6 +77,18 @@ function dispatch({ kernel, params, grid }: ChannelsLaunch, buffers: readonly Te
     params,
     grid,
   );
+}
+
+/** @param matrices are bound in parts where the launches say so; `others` whole */
+function dispatchBlocks(
+  launches: readonly BlocksLaunch[],
+  matrices: readonly Tensor[],
+  others: readonly Tensor[],
+): void {
+  for (const { kernel, params, grid, part } of launches) {
+    const bound = matrices.map(({ deviceBuffer: buffer }) => (part ? { buffer, ...part } : buffer));
+    runtime().dispatch(kernel, [...bound, ...others.map((tensor) => tensor.deviceBuffer)], params, grid);
+  }
 }
 
 /** One row of a [n, channels] table as an operand that broadcasts over rows. */
@@ -103,14 +123,15 @@ const trainingOp: (
     const state = { rows: x.numel() / channels, channels, eps };
     ctx.state = { ...state, affine: weight !== null, inputs: ctx.needs.length };
     const { target } = runtime();
-    const partials = Tensor.empty([channelPartials(target, state)], 'float32', 'batchNorm (partials)');
-    dispatch(channelMomentsPartial(target, state), [x, partials]);
+    const problem = problemOf(state);
+    const partials = Tensor.empty([channelPartials(target, problem)], 'float32', 'batchNorm (partials)');
+    dispatchBlocks(channelMomentsPartial(target, problem), [x], [partials]);
     const stats = Tensor.empty([4, channels], 'float32', 'batchNorm (statistics)');
     const affine = weight !== null && bias !== null ? [rowMajor(weight), rowMajor(bias)] : [];
     const targets = runningMean !== null && runningVar !== null ? [runningMean, runningVar] : [];
     const running = targets.map(rowMajor);
     const finish = {
-      ...state,
+      ...problem,
       affine: affine.length > 0,
       running: running.length > 0,
       counted: batches !== null,
@@ -145,18 +166,19 @@ const trainingOp: (
     const { target } = runtime();
     const dy = channelsInnermost(grad);
     const { channels } = state;
+    const problem = problemOf(state);
     const partials = Tensor.empty(
-      [channelPartials(target, state)],
+      [channelPartials(target, problem)],
       'float32',
       'batchNormBackward (partials)',
     );
-    dispatch(channelGradPartial(target, state), [x, dy, stats, partials]);
+    dispatchBlocks(channelGradPartial(target, problem), [x, dy], [stats, partials]);
     const [dgamma, dbeta] = [
       Tensor.empty([channels], 'float32', 'batchNormBackward'),
       Tensor.empty([channels], 'float32', 'batchNormBackward'),
     ];
     const coefficients = Tensor.empty([3, channels], 'float32', 'batchNormBackward (coefficients)');
-    dispatch(channelGradFinish(target, state), [partials, stats, dgamma, dbeta, coefficients]);
+    dispatch(channelGradFinish(target, problem), [partials, stats, dgamma, dbeta, coefficients]);
     const dx = (): Tensor => {
       const out = Tensor.empty(x.shape, 'float32', 'batchNormBackward', x.strides);
       const at = (i: number): Tensor => row(coefficients, i, channels);

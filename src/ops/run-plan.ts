@@ -42,7 +42,8 @@ export function runPlan(
         const buffer = named.get(typeof ref === 'string' ? ref : ref.name);
         if (buffer === undefined)
           throw new Error(`internal: ${op} has no buffer '${typeof ref === 'string' ? ref : ref.name}'`);
-        return typeof ref === 'string' ? buffer : { buffer, offset: ref.offset, size: ref.size };
+        if (typeof ref === 'string' || (ref.offset === 0 && buffer.capacity <= rt.maxBinding)) return buffer;
+        return { buffer, offset: ref.offset, size: ref.size };
       });
       rt.dispatch(launch.kernel, args, launch.params, launch.grid);
     }

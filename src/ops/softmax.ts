@@ -8,6 +8,7 @@ import {
   softmaxForward,
   type CrossEntropyProblem,
   type RowLaunch,
+  type RowProblem,
 } from '../kernels/softmax.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { normalizeDim, numel, showShape } from '../tensor/shape.js';
@@ -36,6 +37,33 @@ const problemOf = (x: Tensor): { rows: number; classes: number } => ({
   classes: x.shape[1] as number,
 });
 
+/** Launches over row-major [rows, classes] matrices, as many rows at a time as a binding holds. */
+function dispatchRows(
+  x: Tensor,
+  matrices: readonly Tensor[],
+  plan: (problem: RowProblem) => RowLaunch,
+): void {
+  const { rows, classes } = problemOf(x);
+  const { maxBinding } = runtime();
+  const rowBytes = 4 * classes;
+  if (rows * rowBytes <= maxBinding) return dispatch(plan({ rows, classes }), matrices);
+  // 64 rows are a multiple of 256 bytes, at which a binding may start.
+  const atOnce = Math.floor(maxBinding / (64 * rowBytes)) * 64;
+  if (atOnce < 1)
+    throw new Error(
+      `softmax: 64 rows of ${classes} values exceed the ${maxBinding} bytes that this adapter binds at once`,
+    );
+  for (let first = 0; first < rows; first += atOnce) {
+    const { kernel, params, grid } = plan({ rows: Math.min(atOnce, rows - first), classes });
+    const bound = matrices.map(({ deviceBuffer: buffer }) => ({
+      buffer,
+      offset: first * rowBytes,
+      size: Math.min(atOnce, rows - first) * rowBytes,
+    }));
+    runtime().dispatch(kernel, bound, params, grid);
+  }
+}
+
 /** Over the rows of a row-major [rows, classes] matrix. */
 const rowsOp: (x: Tensor, log: boolean) => Tensor = defineOp<[Tensor, boolean], Tensor, boolean>({
   name: 'softmax',
@@ -43,7 +71,8 @@ const rowsOp: (x: Tensor, log: boolean) => Tensor = defineOp<[Tensor, boolean], 
     ctx.state = log;
     const dense = rowMajor(x);
     const y = Tensor.empty(x.shape, 'float32', 'softmax');
-    if (y.numel() > 0) dispatch(softmaxForward(runtime().target, problemOf(x), log), [dense, y]);
+    if (y.numel() > 0)
+      dispatchRows(x, [dense, y], (problem) => softmaxForward(runtime().target, problem, log));
     ctx.save(y);
     return y;
   },
@@ -62,7 +91,9 @@ const rowsOp: (x: Tensor, log: boolean) => Tensor = defineOp<[Tensor, boolean], 
       () => {
         const dx = Tensor.empty(y.shape, 'float32', 'softmaxBackward');
         if (dx.numel() > 0)
-          dispatch(softmaxBackward(runtime().target, problemOf(y), log), [y, rowMajor(grad), dx]);
+          dispatchRows(y, [y, rowMajor(grad), dx], (problem) =>
+            softmaxBackward(runtime().target, problem, log),
+          );
         return dx;
       },
     ];
