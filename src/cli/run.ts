@@ -4,6 +4,7 @@ import { evaluateCommand, type EvalOptions } from './commands/eval.js';
 import { finetune, type FinetuneOptions } from './commands/finetune.js';
 import { info, packageVersion } from './commands/info.js';
 import { inspect, type InspectOptions } from './commands/inspect.js';
+import { downloadCommand, weightsCommand } from './commands/weights.js';
 import type { Context } from './context.js';
 import { CliError, exitCodes, Interrupted, UsageError } from './errors.js';
 import { optimizerNames, scheduleNames } from './fit.js';
@@ -102,6 +103,20 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
     .option('--key <key>', 'entry that holds the state dict; give it again for each level', read.collect)
     .addOption(json())
     .action((file: string, options: Json & InspectOptions) => inspect(context(options.json), file, options));
+
+  kindling
+    .command('weights')
+    .description('list the published weight files, of all models or of one')
+    .argument('[model]')
+    .addOption(json())
+    .action((model: string | undefined, options: Json) => weightsCommand(context(options.json), model));
+
+  kindling
+    .command('download')
+    .description('fetch a published weight file into the cache, so that --weights NAME works offline')
+    .argument('<model[:weights]>', 'e.g. resnet50 or resnet50:IMAGENET1K_V1')
+    .addOption(json())
+    .action((what: string, options: Json) => downloadCommand(context(options.json), what));
 
   kindling
     .command('eval')

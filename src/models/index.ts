@@ -12,7 +12,22 @@ export {
 export { findHead, findHeads, replaceHead, type Head } from './head.js';
 export { loadWeights, type LoadedWeights, type LoadWeightsOptions } from './load-weights.js';
 export type { ModelBuilder, ModelOptions } from './define.js';
-export type { PretrainedOptions, WeightsSource } from './pretrained.js';
+export {
+  getWeight,
+  useManifest,
+  weights,
+  WeightsEntry,
+  type InputRecipe,
+  type Manifest,
+  type WeightsRecord,
+} from './manifest.js';
+export {
+  openWeights,
+  type PretrainedOptions,
+  type PretrainedReport,
+  type WeightsDownload,
+  type WeightsSource,
+} from './pretrained.js';
 export { get, list } from './registry.js';
 export {
   BasicBlock,
