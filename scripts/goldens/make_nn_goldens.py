@@ -1,20 +1,17 @@
-"""Writes test/goldens/nn.json and test/goldens/optim.json: what PyTorch prints, names and computes.
+"""Writes test/goldens/nn.json: what PyTorch prints and names.
 
     python3 scripts/goldens/make_nn_goldens.py        (PyTorch 1.13 and torchvision 0.14 or later)
 
 nn.json: the printed form of layers and models, and the state-dict keys of torchvision's ResNets (in full for resnet18, as
 a SHA-256 of the lines "key shape" for the others).
-optim.json: parameters after some steps of each optimizer, the rates of each scheduler by epoch, and a clipped norm.
 """
 import hashlib
 import json
-import math
 from pathlib import Path
 
 import torch
 import torchvision
-from torch import nn, optim
-from torch.optim import lr_scheduler as sched
+from torch import nn
 
 GOLDENS = Path(__file__).resolve().parents[2] / 'test/goldens'
 
@@ -90,96 +87,6 @@ def nn_goldens():
     }
 
 
-SHAPES = [[5], [2, 3], [4, 2, 3, 3], [1], [7], [3, 4], []]
-STEPS = 4
-
-# name, options here, options there
-OPTIMIZERS = [
-    ('SGD', {'lr': 0.1}, {'lr': 0.1}),
-    ('SGD', {'lr': 0.1, 'momentum': 0.9}, {'lr': 0.1, 'momentum': 0.9}),
-    ('SGD', {'lr': 0.1, 'momentum': 0.9, 'dampening': 0.5, 'weightDecay': 0.01},
-     {'lr': 0.1, 'momentum': 0.9, 'dampening': 0.5, 'weight_decay': 0.01}),
-    ('SGD', {'lr': 0.1, 'momentum': 0.8, 'nesterov': True, 'weightDecay': 0.1},
-     {'lr': 0.1, 'momentum': 0.8, 'nesterov': True, 'weight_decay': 0.1}),
-    ('SGD', {'lr': 0.1, 'momentum': 0.9, 'maximize': True}, {'lr': 0.1, 'momentum': 0.9, 'maximize': True}),
-    ('Adam', {}, {}),
-    ('Adam', {'lr': 0.05, 'betas': [0.8, 0.95], 'eps': 1e-3, 'weightDecay': 0.1},
-     {'lr': 0.05, 'betas': (0.8, 0.95), 'eps': 1e-3, 'weight_decay': 0.1}),
-    ('Adam', {'lr': 0.05, 'amsgrad': True, 'maximize': True}, {'lr': 0.05, 'amsgrad': True, 'maximize': True}),
-    ('AdamW', {'lr': 0.05}, {'lr': 0.05}),
-    ('AdamW', {'lr': 0.05, 'weightDecay': 0.3, 'amsgrad': True}, {'lr': 0.05, 'weight_decay': 0.3, 'amsgrad': True}),
-    ('RMSprop', {}, {}),
-    ('RMSprop', {'lr': 0.05, 'alpha': 0.9, 'weightDecay': 0.1, 'momentum': 0.9},
-     {'lr': 0.05, 'alpha': 0.9, 'weight_decay': 0.1, 'momentum': 0.9}),
-    ('RMSprop', {'lr': 0.05, 'centered': True, 'momentum': 0.5}, {'lr': 0.05, 'centered': True, 'momentum': 0.5}),
-]
-
-
-def values(shape, seed, scale):
-    count = math.prod(shape)
-    return torch.tensor([scale * math.sin(0.7 * i + seed) for i in range(count)], dtype=torch.float32).reshape(shape)
-
-
-def optimizer_goldens():
-    out = []
-    for name, options, there in OPTIMIZERS:
-        params = [values(shape, k, 1).requires_grad_() for k, shape in enumerate(SHAPES)]
-        optimizer = getattr(optim, name)(params, **there)
-        for step in range(STEPS):
-            for k, p in enumerate(params):
-                # The third parameter gets its first gradient late, so that step counts differ.
-                p.grad = None if k == 2 and step < 2 else values(p.shape, 10 * step + k + 0.5, 0.5)
-            optimizer.step()
-        out.append({'name': name, 'options': options, 'values': [p.detach().reshape(-1).tolist() for p in params]})
-    return {'shapes': SHAPES, 'steps': STEPS, 'runs': out}
-
-
-SCHEDULERS = [
-    ('LambdaLR', '(o) => new s.LambdaLR(o, (epoch) => 0.95 ** epoch)', lambda o: sched.LambdaLR(o, lambda epoch: 0.95 ** epoch)),
-    ('StepLR', '(o) => new s.StepLR(o, 3, {gamma: 0.5})', lambda o: sched.StepLR(o, 3, gamma=0.5)),
-    ('MultiStepLR', '(o) => new s.MultiStepLR(o, [8, 2, 2])', lambda o: sched.MultiStepLR(o, [8, 2, 2])),
-    ('ExponentialLR', '(o) => new s.ExponentialLR(o, 0.9)', lambda o: sched.ExponentialLR(o, 0.9)),
-    ('CosineAnnealingLR', '(o) => new s.CosineAnnealingLR(o, 5, {etaMin: 0.01})', lambda o: sched.CosineAnnealingLR(o, 5, eta_min=0.01)),
-    ('LinearLR', '(o) => new s.LinearLR(o, {startFactor: 0.1, totalIters: 4})', lambda o: sched.LinearLR(o, start_factor=0.1, total_iters=4)),
-    ('ConstantLR', '(o) => new s.ConstantLR(o, {factor: 0.3, totalIters: 4})', lambda o: sched.ConstantLR(o, factor=0.3, total_iters=4)),
-    ('PolynomialLR', '(o) => new s.PolynomialLR(o, {totalIters: 8, power: 2})', lambda o: sched.PolynomialLR(o, total_iters=8, power=2)),
-    ('SequentialLR', '(o) => new s.SequentialLR(o, [new s.LinearLR(o, {startFactor: 0.1, totalIters: 3}), new s.CosineAnnealingLR(o, 6)], [3])',
-     lambda o: sched.SequentialLR(o, [sched.LinearLR(o, start_factor=0.1, total_iters=3), sched.CosineAnnealingLR(o, 6)], [3])),
-]
-METRICS = [1, 0.9, 0.95, 0.93, 0.92, 0.91, 0.5, 0.6, 0.49999, 0.6, 0.6, 0.6, 0.6]
-
-
-def scheduler_goldens():
-    def rates(make, step):
-        params = [torch.zeros(1, requires_grad=True) for _ in range(2)]
-        optimizer = optim.SGD([{'params': params[:1], 'lr': 0.3}, {'params': params[1:]}], lr=0.05)
-        scheduler = make(optimizer)
-        out = [[group['lr'] for group in optimizer.param_groups]]
-        for epoch in range(13):
-            optimizer.step()
-            step(scheduler, epoch)
-            out.append([group['lr'] for group in optimizer.param_groups])
-        return out
-
-    out = [{'name': name, 'ts': ts, 'rates': rates(make, lambda s, _: s.step())} for name, ts, make in SCHEDULERS]
-    plateau = rates(lambda o: sched.ReduceLROnPlateau(o, patience=1, cooldown=1, factor=0.5, min_lr=[0.1, 0.02]),
-                    lambda s, epoch: s.step(METRICS[epoch]))
-    return {'runs': out, 'plateau': {'metrics': METRICS, 'rates': plateau}}
-
-
-def clip_goldens():
-    out = []
-    for norm_type in (2.0, 1.0, math.inf):
-        grads = [values([3], 1, 2), values([2, 2], 2, 2)]
-        params = [torch.zeros_like(g, requires_grad=True) for g in grads]
-        for p, g in zip(params, grads):
-            p.grad = g.clone()
-        total = nn.utils.clip_grad_norm_(params, 1.0, norm_type)
-        out.append({'normType': 'inf' if norm_type == math.inf else norm_type, 'total': total.item(),
-                    'grads': [p.grad.reshape(-1).tolist() for p in params]})
-    return out
-
-
 def write(name, data):
     text = json.dumps(data, indent=0, separators=(',', ':'))
     (GOLDENS / name).write_text(text + '\n')
@@ -188,4 +95,3 @@ def write(name, data):
 
 if __name__ == '__main__':
     write('nn.json', nn_goldens())
-    write('optim.json', {'optimizers': optimizer_goldens(), 'schedulers': scheduler_goldens(), 'clip': clip_goldens()})

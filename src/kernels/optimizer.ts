@@ -1,7 +1,7 @@
 /**
  * Optimizer steps: one kernel updates several parameters in place, as many as the adapter's storage buffers allow.
  * Parameter `i` of a launch has the buffers `w<i>` (the weight), `g<i>` (its gradient) and one per state tensor, all of one
- * dense layout. Hyper-parameters are launch parameters: a new learning rate compiles nothing.
+ * dense layout; buffers that all share come first. Hyper-parameters are launch parameters: a new learning rate compiles nothing.
  */
 import {
   foldGrid,
@@ -19,6 +19,8 @@ export interface UpdateRule {
   readonly name: string;
   /** WGSL names of the state tensors, in binding order. */
   readonly state: readonly string[];
+  /** WGSL names of int32 tensors that all parameters share and the rule reads, as `name[i]`. */
+  readonly shared?: readonly string[];
   /** Names of the f32 hyper-parameters, read as `p.name`. */
   readonly hyper: readonly string[];
   /**
@@ -61,6 +63,10 @@ export function optimizerKernel(rule: UpdateRule, count: number): Kernel {
       );
       bindings.push(access);
     };
+    for (const name of rule.shared ?? []) {
+      declarations.push(`@group(0) @binding(${bindings.length}) var<storage, read> ${name}: array<i32>;`);
+      bindings.push('read');
+    }
     const branches: string[] = [];
     for (let i = 0; i < count; i++) {
       declare(`w${i}`, 'write');
@@ -92,57 +98,4 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, 
 `,
     };
   });
-}
-
-/** https://pytorch.org/docs/stable/generated/torch.optim.SGD.html; `sign` is -1 to maximise, `keep` is 1 - dampening. */
-export function sgdRule({ momentum, nesterov }: { momentum: boolean; nesterov: boolean }): UpdateRule {
-  if (!momentum) {
-    return {
-      name: 'sgd',
-      state: [],
-      hyper: ['lr', 'decay', 'sign'],
-      body: 'w -= p.lr * (p.sign * g + p.decay * w);',
-    };
-  }
-  return {
-    name: nesterov ? 'sgdNesterov' : 'sgdMomentum',
-    state: ['m'],
-    hyper: ['lr', 'decay', 'sign', 'momentum', 'keep'],
-    body: `g = p.sign * g + p.decay * w;
-      m = select(p.momentum * m + p.keep * g, g, fresh);
-      w -= p.lr * ${nesterov ? '(g + p.momentum * m)' : 'm'};`,
-  };
-}
-
-/**
- * https://pytorch.org/docs/stable/generated/torch.optim.Adam.html and AdamW.html (`decoupled`): the host computes what depends
- * on the step, `step` = lr / (1 - beta1^t) and `root` = sqrt(1 - beta2^t). `decay` is the L2 factor, or decoupled lr * decay.
- */
-export function adamRule({ decoupled, amsgrad }: { decoupled: boolean; amsgrad: boolean }): UpdateRule {
-  return {
-    name: `adam${decoupled ? 'W' : ''}${amsgrad ? 'Amsgrad' : ''}`,
-    state: amsgrad ? ['m', 'v', 'top'] : ['m', 'v'],
-    hyper: ['step', 'root', 'eps', 'beta1', 'rest1', 'beta2', 'rest2', 'decay', 'sign'],
-    body: `g = p.sign * g;
-      ${decoupled ? 'w *= 1 - p.decay;' : 'g += p.decay * w;'}
-      m = select(p.beta1 * m, vec4f(), fresh) + p.rest1 * g;
-      v = select(p.beta2 * v, vec4f(), fresh) + p.rest2 * g * g;
-      ${amsgrad ? 'top = select(max(top, v), v, fresh);' : ''}
-      w -= p.step * (m / (sqrt(${amsgrad ? 'top' : 'v'}) / p.root + p.eps));`,
-  };
-}
-
-/** https://pytorch.org/docs/stable/generated/torch.optim.RMSprop.html; `rest` is 1 - alpha. */
-export function rmspropRule({ centered, momentum }: { centered: boolean; momentum: boolean }): UpdateRule {
-  const state = ['v', ...(momentum ? ['m'] : []), ...(centered ? ['mean'] : [])];
-  return {
-    name: `rmsprop${centered ? 'Centered' : ''}${momentum ? 'Momentum' : ''}`,
-    state,
-    hyper: ['lr', 'decay', 'sign', 'eps', 'alpha', 'rest', 'momentum'],
-    body: `g = p.sign * g + p.decay * w;
-      v = select(p.alpha * v, vec4f(), fresh) + p.rest * g * g;
-      ${centered ? 'mean = select(p.alpha * mean, vec4f(), fresh) + p.rest * g;' : ''}
-      let scaled = g / (sqrt(${centered ? 'v - mean * mean' : 'v'}) + p.eps);
-      ${momentum ? 'm = select(p.momentum * m, vec4f(), fresh) + scaled; w -= p.lr * m;' : 'w -= p.lr * scaled;'}`,
-  };
 }

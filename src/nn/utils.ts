@@ -9,6 +9,7 @@ import {
   reshape,
   stack,
   sum,
+  zeros,
   amax,
   square,
   sqrt,
@@ -30,28 +31,74 @@ function norm(x: Tensor, p: number): Tensor {
   return pow(sum(pow(abs(x), p)), 1 / p);
 }
 
+export interface TotalNormOptions {
+  /** Order of the norm: 2 (default), 1, another positive number, or Infinity. */
+  normType?: number;
+}
+
+/** `torch.nn.utils.get_total_norm`: the norm of some tensors as one vector, a zero-dim tensor; 0 for none. */
+export function getTotalNorm(tensors: Tensors, { normType = 2 }: TotalNormOptions = {}): Tensor {
+  if (!(normType > 0)) throw new Error(`getTotalNorm: normType must be above 0, got ${String(normType)}`);
+  const all = listOf(tensors);
+  if (all.length === 0) return zeros([]);
+  return noGrad(() => tidy(() => norm(stack(all.map((tensor) => norm(tensor, normType))), normType)));
+}
+
 /**
- * `torch.nn.utils.clip_grad_norm_`: scales all gradients, in place, so that their norm as one vector is at most `maxNorm`.
- * Returns that norm before the scaling, a zero-dim tensor; nothing waits for the GPU.
+ * `torch.nn.utils.clip_grads_with_norm_`: scales all gradients, in place, so that their norm is at most `maxNorm`, given
+ * what it is now.
  */
-export function clipGradNorm_(
-  parameters: Tensors,
-  maxNorm: number,
-  { normType = 2 }: { normType?: number } = {},
-): Tensor {
+export function clipGradsWithNorm_(parameters: Tensors, maxNorm: number, totalNorm: Tensor): void {
   const grads = gradsOf(parameters);
-  return noGrad(() =>
+  noGrad(() =>
     tidy(() => {
-      const total = norm(stack(grads.map((grad) => norm(grad, normType))), normType);
-      const scale = clamp_(total.add(1e-6).reciprocal().mul(maxNorm), { max: 1 });
+      const scale = clamp_(totalNorm.add(1e-6).reciprocal().mul(maxNorm), { max: 1 });
       for (const grad of grads) mul_(grad, scale);
-      return total;
     }),
   );
 }
 
+/**
+ * `torch.nn.utils.clip_grad_norm_`: scales all gradients, in place, so that their norm as one vector is at most `maxNorm`.
+ * Returns that norm before the scaling, a zero-dim tensor; nothing waits for the GPU. With `errorIfNonfinite` the norm is
+ * looked at first, so that the result is a promise.
+ *
+ * @throws Error (a rejection) when `errorIfNonfinite` is set and the norm is infinite or NaN; then nothing was scaled
+ */
+export function clipGradNorm_(
+  parameters: Tensors,
+  maxNorm: number,
+  options?: TotalNormOptions & { errorIfNonfinite?: false },
+): Tensor;
+export function clipGradNorm_(
+  parameters: Tensors,
+  maxNorm: number,
+  options: TotalNormOptions & { errorIfNonfinite: true },
+): Promise<Tensor>;
+export function clipGradNorm_(
+  parameters: Tensors,
+  maxNorm: number,
+  { normType = 2, errorIfNonfinite = false }: TotalNormOptions & { errorIfNonfinite?: boolean } = {},
+): Tensor | Promise<Tensor> {
+  const list = listOf(parameters);
+  const total = getTotalNorm(gradsOf(list), { normType });
+  const clip = (): Tensor => {
+    clipGradsWithNorm_(list, maxNorm, total);
+    return total;
+  };
+  if (!errorIfNonfinite) return clip();
+  return total.item().then((value) => {
+    if (Number.isFinite(value)) return clip();
+    throw new Error(
+      `clipGradNorm_: the total norm of order ${normType} of the gradients is ${value}; nothing was clipped`,
+    );
+  });
+}
+
 /** `torch.nn.utils.clip_grad_value_`: clamps every gradient element, in place, to [-clipValue, clipValue]. */
 export function clipGradValue_(parameters: Tensors, clipValue: number): void {
+  if (!(clipValue >= 0))
+    throw new Error(`clipGradValue_: clipValue must be at least 0, got ${String(clipValue)}`);
   noGrad(() => {
     for (const grad of gradsOf(parameters)) clamp_(grad, { min: -clipValue, max: clipValue });
   });

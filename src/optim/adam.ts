@@ -1,12 +1,12 @@
-import { adamRule } from '../kernels/optimizer.js';
+import { adamRule } from '../kernels/optimizer-rules.js';
+import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';
 import {
-  Optimizer,
   requireAtLeast,
+  requireBetas,
   type BaseOptions,
   type ParamGroup,
   type Params,
   type ParamState,
-  type Step,
 } from './optimizer.js';
 
 export interface AdamOptions extends BaseOptions {
@@ -20,7 +20,7 @@ export interface AdamOptions extends BaseOptions {
   maximize: boolean;
 }
 
-abstract class AdamBase extends Optimizer<AdamOptions> {
+abstract class AdamBase extends FusedOptimizer<AdamOptions> {
   protected abstract readonly decoupled: boolean;
 
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions>, decay: number) {
@@ -40,17 +40,13 @@ abstract class AdamBase extends Optimizer<AdamOptions> {
     requireAtLeast(name, 'lr', lr, 0);
     requireAtLeast(name, 'eps', eps, 0);
     requireAtLeast(name, 'weightDecay', weightDecay, 0);
-    for (const beta of betas) {
-      if (!(beta >= 0 && beta < 1))
-        throw new Error(`${name}: betas must be from 0 to below 1, got ${betas.join(' and ')}`);
-    }
+    requireBetas(name, betas);
   }
 
   protected plan(group: ParamGroup<AdamOptions>, state: ParamState): Step {
     const { lr, betas, eps, weightDecay, amsgrad, maximize } = group;
     const [beta1, beta2] = betas;
-    const count = ((state['step'] as number | undefined) ?? 0) + 1;
-    state['step'] = count;
+    const count = countStep(state);
     return {
       rule: adamRule({ decoupled: this.decoupled, amsgrad }),
       hyper: [

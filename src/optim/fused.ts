@@ -53,7 +53,7 @@ function copyAs(source: Tensor, strides: readonly number[], op: string): Tensor 
 
 /**
  * Applies `rule` to every update, several parameters per dispatch. Parameters that are views or not float32, and gradients in
- * another layout, go through a copy. Call it in a scope and with grad mode off.
+ * another layout, go through a copy. `shared` are the tensors that the rule reads for all. Call it in a scope and with grad mode off.
  */
 export function applyRule(
   op: string,
@@ -61,6 +61,7 @@ export function applyRule(
   hyper: readonly number[],
   fresh: boolean,
   updates: readonly Update[],
+  shared: readonly Tensor[] = [],
 ): void {
   const ready: Ready[] = [];
   const writeBack: (readonly [Tensor, Tensor])[] = [];
@@ -72,7 +73,7 @@ export function applyRule(
     const direct = fillsStorage(grad) && hasStrides(grad, strides) && grad.storage !== weight.storage;
     ready.push({ weight, grad: direct ? grad : copyAs(grad, strides, op), state });
   }
-  dispatch(rule, hyper, fresh, ready);
+  dispatch({ rule, hyper, fresh, shared }, ready);
   for (const { weight, state } of ready)
     for (const tensor of [weight, ...state]) tensor.storage.bumpVersion(op);
   for (const [parameter, weight] of writeBack) {
@@ -81,22 +82,32 @@ export function applyRule(
   }
 }
 
-function dispatch(rule: UpdateRule, hyper: readonly number[], fresh: boolean, ready: readonly Ready[]): void {
+interface Launch {
+  readonly rule: UpdateRule;
+  readonly hyper: readonly number[];
+  readonly fresh: boolean;
+  readonly shared: readonly Tensor[];
+}
+
+function dispatch(how: Launch, ready: readonly Ready[]): void {
   const { limits, maxBinding } = runtime();
-  const buffersEach = 2 + rule.state.length;
-  const most = Math.max(1, Math.floor(limits.maxStorageBuffersPerShaderStage / buffersEach));
+  const buffersEach = 2 + how.rule.state.length;
+  const most = Math.max(
+    1,
+    Math.floor((limits.maxStorageBuffersPerShaderStage - how.shared.length) / buffersEach),
+  );
   let batch: Ready[] = [];
   let written = new Set<Storage>();
   // Two sizes of kernel only, full and single, so that few are compiled.
   const flush = (): void => {
-    if (batch.length === most) launch(rule, hyper, fresh, batch);
-    else for (const one of batch) launch(rule, hyper, fresh, [one]);
+    if (batch.length === most) launch(how, batch);
+    else for (const one of batch) launch(how, [one]);
     batch = [];
     written = new Set();
   };
   for (const one of ready) {
     if (one.weight.numel() * bytesPerElement > maxBinding) {
-      launchRanges(rule, hyper, fresh, one, maxBinding);
+      launchRanges(how, one, maxBinding);
       continue;
     }
     // Parameters that share memory are updated one after another, as PyTorch would.
@@ -107,26 +118,19 @@ function dispatch(rule: UpdateRule, hyper: readonly number[], fresh: boolean, re
   flush();
 }
 
-function launch(rule: UpdateRule, hyper: readonly number[], fresh: boolean, batch: readonly Ready[]): void {
+function launch({ rule, hyper, fresh, shared }: Launch, batch: readonly Ready[]): void {
   const { params, grid } = optimizerLaunch(
     hyper,
     fresh,
     batch.map(({ weight }) => weight.numel()),
   );
-  const buffers = batch.flatMap(({ weight, grad, state }) =>
-    [weight, grad, ...state].map((tensor) => tensor.deviceBuffer),
-  );
+  const tensors = [...shared, ...batch.flatMap(({ weight, grad, state }) => [weight, grad, ...state])];
+  const buffers = tensors.map((tensor) => tensor.deviceBuffer);
   runtime().dispatch(optimizerKernel(rule, batch.length), buffers, params, grid);
 }
 
 /** A parameter larger than one binding, range by range. */
-function launchRanges(
-  rule: UpdateRule,
-  hyper: readonly number[],
-  fresh: boolean,
-  one: Ready,
-  maxBinding: number,
-): void {
+function launchRanges({ rule, hyper, fresh, shared }: Launch, one: Ready, maxBinding: number): void {
   const { minStorageBufferOffsetAlignment: alignment } = runtime().limits;
   const step = Math.floor(maxBinding / Math.max(16, alignment)) * Math.max(16, alignment);
   const total = one.weight.numel() * bytesPerElement;
@@ -136,7 +140,7 @@ function launchRanges(
     const { params, grid } = optimizerLaunch(hyper, fresh, [size / bytesPerElement]);
     runtime().dispatch(
       optimizerKernel(rule, 1),
-      [one.weight, one.grad, ...one.state].map(range),
+      [...shared.map((tensor) => tensor.deviceBuffer), ...[one.weight, one.grad, ...one.state].map(range)],
       params,
       grid,
     );

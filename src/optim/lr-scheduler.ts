@@ -1,112 +1,45 @@
+import { LRScheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
-import { loadFields, saveFields, type SchedulerState } from './scheduler-state.js';
 
 /** `torch.optim.lr_scheduler`: what sets the learning rate of an optimizer's groups from epoch to epoch. */
 
-/**
- * `torch.optim.lr_scheduler.LRScheduler`. Subclasses say in `getLr` what the rates of epoch `lastEpoch` are, and call `start()`
- * at the end of their constructor. Call `step()` after each epoch, once the optimizer has stepped.
- */
-export abstract class LRScheduler {
-  readonly baseLrs: number[];
-  lastEpoch: number;
-  protected stepCount = 0;
-  protected lastLr: number[] = [];
+type Lambda = (epoch: number) => number;
 
-  constructor(
-    readonly optimizer: Optimizer,
-    lastEpoch = -1,
-  ) {
-    optimizer.paramGroups.forEach((group, i) => {
-      if (lastEpoch === -1) group.initialLr ??= group.lr;
-      else if (group.initialLr === undefined) {
-        throw new Error(
-          `${this.constructor.name}: group ${i} has no initialLr to resume from; load the optimizer's state first`,
-        );
-      }
-    });
-    this.baseLrs = optimizer.paramGroups.map((group) => group.initialLr as number);
-    this.lastEpoch = lastEpoch;
-  }
-
-  /** The rate of each group at `lastEpoch`, usually from the group's present rate. */
-  protected abstract getLr(): number[];
-
-  /** The rate of each group at `lastEpoch` from the base rates alone, where there is such a formula. */
-  protected closedForm(): number[] {
-    return this.getLr();
-  }
-
-  protected start(): void {
-    this.stepCount = 0;
-    this.step();
-  }
-
-  /** @internal Starts over, for SequentialLR. */
-  restart(): void {
-    this.start();
-  }
-
-  step(): void {
-    this.stepCount++;
-    this.lastEpoch++;
-    this.apply(this.getLr());
-  }
-
-  /** @internal Jumps to an epoch, as `step(epoch)` in PyTorch. */
-  jump(epoch: number): void {
-    this.stepCount++;
-    this.lastEpoch = epoch;
-    this.apply(this.closedForm());
-  }
-
-  private apply(rates: readonly number[]): void {
-    this.optimizer.paramGroups.forEach((group, i) => (group.lr = rates[i] ?? group.lr));
-    this.lastLr = this.optimizer.paramGroups.map((group) => group.lr);
-  }
-
-  /** The rates that the last `step()` set. */
-  getLastLr(): readonly number[] {
-    return this.lastLr;
-  }
-
-  stateDict(): SchedulerState {
-    return saveFields(this);
-  }
-
-  loadStateDict(state: SchedulerState | ReadonlyMap<string, unknown>): void {
-    loadFields(this, state);
-  }
-
-  /** The groups' present rates through `change`. */
-  protected each(change: (lr: number, base: number, group: number) => number): number[] {
-    return this.optimizer.paramGroups.map((group, i) => change(group.lr, this.baseLrs[i] as number, i));
-  }
-}
-
-/** The base rate times `lrLambda(epoch)`; one function, or one per group. */
-export class LambdaLR extends LRScheduler {
-  private readonly lambdas: readonly ((epoch: number) => number)[];
+abstract class LambdaScheduler extends LRScheduler {
+  protected readonly lambdas: readonly Lambda[];
 
   constructor(
     optimizer: Optimizer,
-    lrLambda: ((epoch: number) => number) | readonly ((epoch: number) => number)[],
+    lrLambda: Lambda | readonly Lambda[],
     { lastEpoch = -1 }: { lastEpoch?: number } = {},
   ) {
     super(optimizer, lastEpoch);
     const groups = optimizer.paramGroups.length;
-    this.lambdas =
-      typeof lrLambda === 'function' ? new Array<typeof lrLambda>(groups).fill(lrLambda) : [...lrLambda];
+    this.lambdas = typeof lrLambda === 'function' ? new Array<Lambda>(groups).fill(lrLambda) : [...lrLambda];
     if (this.lambdas.length !== groups) {
       throw new Error(
-        `LambdaLR: ${this.lambdas.length} functions for ${groups} parameter groups; give one, or one for each`,
+        `${this.constructor.name}: ${this.lambdas.length} functions for ${groups} parameter groups; give one, or one for each`,
       );
     }
     this.start();
   }
 
+  protected factor(group: number): number {
+    return (this.lambdas[group] as Lambda)(this.lastEpoch);
+  }
+}
+
+/** The base rate times `lrLambda(epoch)`; one function, or one per group. */
+export class LambdaLR extends LambdaScheduler {
   protected getLr(): number[] {
-    return this.each((_, base, i) => base * (this.lambdas[i] as (epoch: number) => number)(this.lastEpoch));
+    return this.each((_, base, group) => base * this.factor(group));
+  }
+}
+
+/** The present rate times `lrLambda(epoch)` every epoch; one function, or one per group. */
+export class MultiplicativeLR extends LambdaScheduler {
+  protected getLr(): number[] {
+    return this.each((lr, _, group) => (this.lastEpoch > 0 ? lr * this.factor(group) : lr));
   }
 }
 
@@ -316,57 +249,14 @@ export class PolynomialLR extends LRScheduler {
   }
 }
 
-/** Runs one scheduler after another; scheduler `i + 1` takes over at epoch `milestones[i]`, from its own epoch 0. */
-export class SequentialLR {
-  lastEpoch = 0;
-
-  constructor(
-    readonly optimizer: Optimizer,
-    private readonly schedulers: readonly LRScheduler[],
-    private readonly milestones: readonly number[],
-  ) {
-    if (schedulers.length === 0 || milestones.length !== schedulers.length - 1) {
-      throw new Error(
-        `SequentialLR: ${schedulers.length} schedulers need ${schedulers.length - 1} milestones, got ${milestones.length}`,
-      );
-    }
-    if (schedulers.some((scheduler) => scheduler.optimizer !== optimizer)) {
-      throw new Error('SequentialLR: every scheduler must belong to the optimizer that is passed in');
-    }
-    for (const group of optimizer.paramGroups) group.lr = group.initialLr ?? group.lr;
-    for (const scheduler of schedulers) scheduler.lastEpoch--;
-    schedulers[0]?.restart();
-  }
-
-  private get current(): LRScheduler {
-    const index = this.milestones.filter((epoch) => epoch <= this.lastEpoch).length;
-    return this.schedulers[index] as LRScheduler;
-  }
-
-  step(): void {
-    this.lastEpoch++;
-    if (this.milestones.includes(this.lastEpoch)) this.current.jump(0);
-    else this.current.step();
-  }
-
-  getLastLr(): readonly number[] {
-    return this.current.getLastLr();
-  }
-
-  stateDict(): SchedulerState {
-    return {
-      last_epoch: this.lastEpoch,
-      _schedulers: this.schedulers.map((scheduler) => scheduler.stateDict()),
-    };
-  }
-
-  loadStateDict(state: SchedulerState): void {
-    if (typeof state['last_epoch'] === 'number') this.lastEpoch = state['last_epoch'];
-    const saved = state['_schedulers'];
-    if (Array.isArray(saved))
-      this.schedulers.forEach((scheduler, i) => scheduler.loadStateDict(saved[i] as SchedulerState));
-  }
-}
-
+export { LRScheduler, type Scheduler } from './lr-base.js';
+export { ChainedScheduler, SequentialLR } from './lr-compose.js';
+export {
+  CosineAnnealingWarmRestarts,
+  CyclicLR,
+  OneCycleLR,
+  type CyclicOptions,
+  type OneCycleOptions,
+} from './lr-cycles.js';
 export { ReduceLROnPlateau, type PlateauOptions } from './plateau.js';
 export type { SchedulerState } from './scheduler-state.js';

@@ -1,13 +1,9 @@
-import { enableGrad, noGrad } from '../autograd/mode.js';
-import type { UpdateRule } from '../kernels/optimizer.js';
 import { snakeCase } from '../nn/naming.js';
 import { clearGrad } from '../nn/parameter.js';
-import { zero_ } from '../ops/index.js';
 import { isTensor } from '../tensor/scope.js';
-import { showShape } from '../tensor/shape.js';
-import { type Tensor } from '../tensor/tensor.js';
-import { scoped } from '../tensor/tidy.js';
-import { applyRule, stateLike } from './fused.js';
+import { showShape, type Shape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import type { PlainState } from './scheduler-state.js';
 import { readState, type LoadedState } from './state.js';
 
 /** What every optimizer's options hold. */
@@ -19,30 +15,34 @@ export interface BaseOptions {
 /** Parameters that share hyper-parameters. Change them between steps as you like: `group.lr *= 0.1`. */
 export type ParamGroup<O extends BaseOptions = BaseOptions> = O & {
   params: Tensor[];
+} & ScheduleFields;
+
+/** What schedulers keep in a group, as PyTorch's do: a saved group resumes with them. */
+export interface ScheduleFields {
   /** The learning rate that a scheduler started from. */
   initialLr?: number;
-};
+  maxLr?: number;
+  minLr?: number;
+  baseMomentum?: number;
+  maxMomentum?: number;
+  swaLr?: number;
+}
+const scheduleFields = ['initialLr', 'maxLr', 'minLr', 'baseMomentum', 'maxMomentum', 'swaLr'] as const;
 
 /** A list of parameters, or of groups with options of their own. */
 export type Params<O extends BaseOptions> =
   Iterable<Tensor> | Iterable<{ params: Tensor | Iterable<Tensor> } & Partial<O>>;
 
+/** Lists are LBFGS's history. */
+export type StateValue = Tensor | number | (Tensor | number)[];
 /** A parameter's state under PyTorch's names. */
-export type ParamState = Record<string, Tensor | number>;
+export type ParamState = Record<string, StateValue>;
 
 /** PyTorch's structure: state by the parameter's number, and groups that list numbers instead of tensors. */
-export interface OptimizerStateDict {
+export type OptimizerStateDict = {
   state: Record<number, ParamState>;
-  param_groups: Record<string, unknown>[];
-}
-
-/** A step of one kind, and the values it takes: parameters with equal steps are updated together. */
-export interface Step {
-  readonly rule: UpdateRule;
-  readonly hyper: readonly number[];
-  /** State-dict names of the rule's state tensors, in its order. */
-  readonly state: readonly string[];
-}
+  param_groups: Record<string, PlainState>[];
+};
 
 /** `torch.optim.Optimizer`. */
 export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
@@ -78,9 +78,6 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 
   /** Checks a group's hyper-parameters. */
   protected abstract check(options: O): void;
-  /** What the next step does with `parameter`; may change the numbers in `state` (step counts). */
-  protected abstract plan(group: ParamGroup<O>, state: ParamState): Step;
-
   /** Adds parameters, for instance when a frozen layer is unfrozen; options not given are the optimizer's. */
   addParamGroup(group: { params: Tensor | Iterable<Tensor> } & Partial<O>): void {
     const name = this.constructor.name;
@@ -110,56 +107,32 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       for (const parameter of group.params) clearGrad(parameter, setToNone);
   }
 
+  /** One step. A `closure` is run first, with grad mode on, and its result returned. */
+  abstract step(closure?: () => unknown): unknown;
+
+  /** The shape that PyTorch keeps `name` of `parameter`'s state in; null for a number. */
+  protected shapeOf(name: string, parameter: Tensor): Shape | null {
+    return name === 'step' ? null : parameter.shape;
+  }
+
+  /** @internal A tensor for `name` of `parameter`'s state, contents undefined, kept past every scope. */
+  protected blankState(name: string, parameter: Tensor): Tensor {
+    const shape = this.shapeOf(name, parameter) ?? [];
+    return Tensor.empty(shape, 'float32', `${this.constructor.name}.${name}`).keep();
+  }
+
   /**
-   * Updates every parameter that requires grad and has a gradient. A `closure` is run first, with grad mode on, and its
-   * result returned.
+   * State and hyper-parameters in PyTorch's structure and names. Tensors share the optimizer's memory and change with the
+   * next step. A file to resume from, for PyTorch too:
+   *
+   * ```ts
+   * await saveTorch(path, { model: model.stateDict(), optimizer: optimizer.stateDict(), scheduler: scheduler.stateDict(), epoch });
+   * const saved = (await formats.loadValue(path)) as Map<string, Map<string, HostTensor>>;
+   * await model.loadStateDict(saved.get('model'));
+   * await optimizer.loadStateDict(saved.get('optimizer'));
+   * scheduler.loadStateDict(saved.get('scheduler'));
+   * ```
    */
-  step(): void;
-  step<R>(closure: () => R): R;
-  step<R>(closure?: () => R): R | undefined {
-    const result = closure === undefined ? undefined : enableGrad(closure);
-    const op = `${this.constructor.name}.step`;
-    scoped(op, () =>
-      noGrad(() => {
-        for (const group of this.paramGroups) this.stepGroup(op, group);
-      }),
-    );
-    return result;
-  }
-
-  private stepGroup(op: string, group: ParamGroup<O>): void {
-    interface Batch {
-      readonly step: Step;
-      readonly fresh: boolean;
-      readonly updates: { parameter: Tensor; grad: Tensor; state: Tensor[] }[];
-    }
-    const batches = new Map<string, Batch>();
-    for (const parameter of group.params) {
-      const grad = parameter.leafGrad;
-      if (grad === null || !parameter.requiresGrad) continue;
-      let state = this.state.get(parameter);
-      if (state === undefined) this.state.set(parameter, (state = {}));
-      const step = this.plan(group, state);
-      const own = state;
-      const fresh = !step.state.some((name) => isTensor(own[name]));
-      const tensors = step.state.map((name) => {
-        const known = own[name];
-        if (isTensor(known)) return known;
-        const tensor = stateLike(parameter, op);
-        own[name] = tensor;
-        // The first step ignores what is in its state; an option switched on later (amsgrad) starts from zeros.
-        return fresh ? tensor : zero_(tensor);
-      });
-      const key = `${step.rule.name}|${fresh}|${step.hyper.join()}`;
-      let batch = batches.get(key);
-      if (batch === undefined) batches.set(key, (batch = { step, fresh, updates: [] }));
-      batch.updates.push({ parameter, grad, state: tensors });
-    }
-    for (const { step, fresh, updates } of batches.values())
-      applyRule(op, step.rule, step.hyper, fresh, updates);
-  }
-
-  /** State and hyper-parameters in PyTorch's structure and names; tensors share the optimizer's memory. */
   stateDict(): OptimizerStateDict {
     const numbers = new Map<Tensor, number>();
     for (const group of this.paramGroups)
@@ -169,42 +142,43 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       const number = numbers.get(parameter);
       if (number === undefined) continue;
       state[number] = Object.fromEntries(
-        Object.entries(values).map(([name, value]) => [name, isTensor(value) ? value.alias() : value]),
+        Object.entries(values).map(([name, value]) => [name, mapTensors(value, (tensor) => tensor.alias())]),
       );
     }
     const groups = this.paramGroups.map((group) => {
       const { params, ...options } = group;
-      const named = Object.entries(options).map(([name, value]) => [snakeCase(name), value] as const);
-      return { ...Object.fromEntries(named), params: params.map((parameter) => numbers.get(parameter)) };
+      const named: Record<string, PlainState> = {};
+      for (const [name, value] of Object.entries(options)) named[snakeCase(name)] = value as PlainState;
+      return { ...named, params: params.map((parameter) => numbers.get(parameter) as number) };
     });
     return { state, param_groups: groups };
   }
 
   /**
-   * Takes over a state dict of the same optimizer over the same parameters in the same order, from `stateDict()` or from a
-   * PyTorch file. Nothing changes when it does not fit.
+   * Takes over a state dict of the same optimizer over the same parameters in the same order: from `stateDict()`, or from a
+   * file of ours or of PyTorch's. Training goes on as if it had not stopped, bit for bit. Make schedulers before this,
+   * since they set the learning rate when they are made. Nothing changes when it does not fit.
    */
   async loadStateDict(stateDict: unknown): Promise<void> {
-    const loaded: LoadedState = await readState(
-      this.constructor.name,
-      stateDict,
-      this.paramGroups,
-      (parameter) => stateLike(parameter, `${this.constructor.name}.loadStateDict`),
-    );
+    const loaded: LoadedState = await readState(this.constructor.name, stateDict, this.paramGroups, {
+      shapeOf: (name, parameter) => this.shapeOf(name, parameter),
+      blank: (name, parameter) => this.blankState(name, parameter),
+    });
     const groups = this.paramGroups.map((group, i) => {
       const options: Record<string, unknown> = {};
       for (const name of Object.keys(this.defaults)) {
         const value = loaded.groups[i]?.get(snakeCase(name));
         if (value !== undefined && value !== null) options[name] = value;
       }
-      const initialLr = loaded.groups[i]?.get('initial_lr');
-      if (typeof initialLr === 'number') options['initialLr'] = initialLr;
+      for (const name of scheduleFields) {
+        const value = loaded.groups[i]?.get(snakeCase(name));
+        if (typeof value === 'number') options[name] = value;
+      }
       return { ...group, ...options };
     });
     for (const group of groups) this.check(group);
     groups.forEach((group, i) => Object.assign(this.paramGroups[i] as ParamGroup<O>, group));
-    for (const state of this.state.values())
-      for (const value of Object.values(state)) if (isTensor(value)) value.dispose();
+    for (const state of this.state.values()) disposeState(state);
     this.state.clear();
     for (const [parameter, state] of loaded.state) this.state.set(parameter, state);
   }
@@ -222,8 +196,25 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   }
 }
 
+function mapTensors(value: StateValue, change: (tensor: Tensor) => Tensor): StateValue {
+  if (Array.isArray(value)) return value.map((item) => (isTensor(item) ? change(item) : item));
+  return isTensor(value) ? change(value) : value;
+}
+
+/** @internal Frees a parameter's state. */
+export function disposeState(state: ParamState): void {
+  for (const value of Object.values(state))
+    for (const item of [value].flat()) if (isTensor(item)) item.dispose();
+}
+
 /** @internal Shared checks of hyper-parameters. */
 export function requireAtLeast(optimizer: string, name: string, value: number, least: number): void {
   if (!(value >= least))
     throw new Error(`${optimizer}: ${name} must be at least ${least}, got ${String(value)}`);
+}
+
+/** @internal */
+export function requireBetas(optimizer: string, betas: readonly number[]): void {
+  if (!betas.every((beta) => beta >= 0 && beta < 1))
+    throw new Error(`${optimizer}: betas must be from 0 to below 1, got ${betas.join(' and ')}`);
 }

@@ -1,3 +1,4 @@
+import type { Scheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
 import { loadFields, saveFields, type SchedulerState } from './scheduler-state.js';
 
@@ -18,7 +19,7 @@ export interface PlateauOptions {
 }
 
 /** Times `factor` when a metric has stopped improving: `scheduler.step(validationLoss)`. */
-export class ReduceLROnPlateau {
+export class ReduceLROnPlateau implements Scheduler {
   readonly mode: 'min' | 'max';
   readonly factor: number;
   readonly patience: number;

@@ -1,12 +1,11 @@
-import { rmspropRule } from '../kernels/optimizer.js';
+import { rmspropRule } from '../kernels/optimizer-rules.js';
+import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';
 import {
-  Optimizer,
   requireAtLeast,
   type BaseOptions,
   type ParamGroup,
   type Params,
   type ParamState,
-  type Step,
 } from './optimizer.js';
 
 export interface RMSpropOptions extends BaseOptions {
@@ -23,7 +22,7 @@ export interface RMSpropOptions extends BaseOptions {
 }
 
 /** `torch.optim.RMSprop` (https://pytorch.org/docs/stable/generated/torch.optim.RMSprop.html). */
-export class RMSprop extends Optimizer<RMSpropOptions> {
+export class RMSprop extends FusedOptimizer<RMSpropOptions> {
   constructor(params: Params<RMSpropOptions>, options: Partial<RMSpropOptions> = {}) {
     const { lr = 1e-2, alpha = 0.99, eps = 1e-8, weightDecay = 0 } = options;
     const { momentum = 0, centered = false, maximize = false } = options;
@@ -39,7 +38,7 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
   protected plan(group: ParamGroup<RMSpropOptions>, state: ParamState): Step {
     const { lr, alpha, eps, weightDecay, momentum, centered, maximize } = group;
     // Only PyTorch reads the count, from a saved state dict.
-    state['step'] = ((state['step'] as number | undefined) ?? 0) + 1;
+    countStep(state);
     return {
       rule: rmspropRule({ centered, momentum: momentum > 0 }),
       hyper: [lr, weightDecay, maximize ? -1 : 1, eps, alpha, 1 - alpha, momentum],

@@ -1,7 +1,11 @@
 import { snakeCase } from '../nn/naming.js';
 
-/** Values under PyTorch's names; plain numbers, strings and arrays of them. */
-export type SchedulerState = Record<string, unknown>;
+/** What any file format can hold. */
+export type PlainState =
+  null | boolean | number | string | readonly PlainState[] | { [name: string]: PlainState };
+
+/** Values under PyTorch's names. */
+export type SchedulerState = { [name: string]: PlainState };
 
 type Fields = Record<string, unknown>;
 
@@ -9,29 +13,37 @@ const special: Readonly<Record<string, string>> = {
   stepCount: '_step_count',
   lastLr: '_last_lr',
   tMax: 'T_max',
+  t0: 'T_0',
+  tI: 'T_i',
+  tMult: 'T_mult',
+  tCur: 'T_cur',
 };
-const isPlain = (value: unknown): boolean =>
+const isPlain = (value: unknown): value is PlainState =>
   ['number', 'string', 'boolean'].includes(typeof value) || (Array.isArray(value) && value.every(isPlain));
 
 /** @internal The plain fields of a scheduler. */
 export function saveFields(scheduler: object): SchedulerState {
-  const entries = Object.entries(scheduler).filter(([, value]) => isPlain(value));
-  return Object.fromEntries(
-    entries.map(([name, value]) => [
-      special[name] ?? snakeCase(name),
-      Array.isArray(value) ? [...(value as unknown[])] : (value as unknown),
-    ]),
-  );
+  const state: SchedulerState = {};
+  for (const [name, value] of Object.entries(scheduler)) {
+    if (isPlain(value)) state[special[name] ?? snakeCase(name)] = Array.isArray(value) ? [...value] : value;
+  }
+  return state;
+}
+
+/** @internal A state dict as an object: files give Maps. */
+export function readFields(state: SchedulerState | ReadonlyMap<string, unknown>): SchedulerState {
+  return state instanceof Map
+    ? (Object.fromEntries(state as Map<string, unknown>) as SchedulerState)
+    : (state as SchedulerState);
 }
 
 /** @internal Takes over those fields that the scheduler has, where the kind of value is the same. */
 export function loadFields(scheduler: object, state: SchedulerState | ReadonlyMap<string, unknown>): void {
-  const values: SchedulerState =
-    state instanceof Map ? Object.fromEntries(state as Map<string, unknown>) : (state as SchedulerState);
+  const values = readFields(state);
   for (const name of Object.keys(saveFields(scheduler))) {
     const field = Object.keys(scheduler).find((key) => (special[key] ?? snakeCase(key)) === name) as string;
     const value = values[name];
     if (isPlain(value) && Array.isArray(value) === Array.isArray((scheduler as Fields)[field]))
-      (scheduler as Fields)[field] = value;
+      (scheduler as Fields)[field] = Array.isArray(value) ? [...(value as unknown[])] : value;
   }
 }

@@ -1,12 +1,6 @@
-import { sgdRule } from '../kernels/optimizer.js';
-import {
-  Optimizer,
-  requireAtLeast,
-  type BaseOptions,
-  type ParamGroup,
-  type Params,
-  type Step,
-} from './optimizer.js';
+import { sgdRule } from '../kernels/optimizer-rules.js';
+import { FusedOptimizer, type Step } from './fused-optimizer.js';
+import { requireAtLeast, type BaseOptions, type ParamGroup, type Params } from './optimizer.js';
 
 export interface SGDOptions extends BaseOptions {
   momentum: number;
@@ -18,7 +12,7 @@ export interface SGDOptions extends BaseOptions {
 }
 
 /** `torch.optim.SGD` (https://pytorch.org/docs/stable/generated/torch.optim.SGD.html). */
-export class SGD extends Optimizer<SGDOptions> {
+export class SGD extends FusedOptimizer<SGDOptions> {
   constructor(params: Params<SGDOptions>, options: BaseOptions & Partial<SGDOptions>) {
     const { lr, momentum = 0, dampening = 0, weightDecay = 0, nesterov = false, maximize = false } = options;
     super(params, { lr, momentum, dampening, weightDecay, nesterov, maximize });

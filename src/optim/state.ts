@@ -2,10 +2,18 @@ import { assign, type HostTensorLike } from '../nn/state-dict.js';
 import { isTensor } from '../tensor/scope.js';
 import { sameShape, showShape, type Shape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { ParamState } from './optimizer.js';
+
+/** What an optimizer keeps for a parameter, by name. */
+export interface StateLayout {
+  /** null for a number */
+  shapeOf(name: string, parameter: Tensor): Shape | null;
+  blank(name: string, parameter: Tensor): Tensor;
+}
 
 /** An optimizer's state dict, checked and read. */
 export interface LoadedState {
-  readonly state: ReadonlyMap<Tensor, Record<string, Tensor | number>>;
+  readonly state: ReadonlyMap<Tensor, ParamState>;
   /** Options of each group under PyTorch's names. */
   readonly groups: readonly ReadonlyMap<string, unknown>[];
 }
@@ -23,6 +31,8 @@ function asList(what: string, value: unknown): readonly unknown[] {
   return value;
 }
 
+type Saved = Tensor | HostTensorLike | number;
+
 const isHostTensor = (value: unknown): value is HostTensorLike =>
   typeof value === 'object' && value !== null && Array.isArray((value as { shape?: unknown }).shape);
 
@@ -36,7 +46,7 @@ export async function readState(
   optimizer: string,
   dict: unknown,
   groups: readonly { readonly params: readonly Tensor[] }[],
-  stateLike: (parameter: Tensor) => Tensor,
+  layout: StateLayout,
 ): Promise<LoadedState> {
   const at = `${optimizer}.loadStateDict: `;
   const top = asMap(`${at}the state dict`, dict);
@@ -49,7 +59,7 @@ export async function readState(
       `${at}the state dict has ${savedGroups.length} parameter groups, this optimizer has ${groups.length}`,
     );
   }
-  const jobs: { parameter: Tensor; name: string; value: Tensor | HostTensorLike | number }[] = [];
+  const jobs: { parameter: Tensor; name: string; value: Saved | Saved[] }[] = [];
   const problems: string[] = [];
   groups.forEach(({ params }, i) => {
     const numbers = asList(`${at}'params' of group ${i}`, savedGroups[i]?.get('params'));
@@ -62,30 +72,42 @@ export async function readState(
       const entry = saved.get(String(numbers[k]));
       if (entry === undefined) return;
       for (const [name, value] of asMap(`${at}the state of parameter ${k}`, entry)) {
-        if (value === null || value === undefined) continue;
-        const shape: Shape | null = isTensor(value) || isHostTensor(value) ? value.shape : null;
-        if (shape === null && typeof value !== 'number')
-          problems.push(`${name} of parameter ${k} is no tensor or number`);
-        else if (name !== 'step' && shape !== null && !sameShape(shape, parameter.shape)) {
-          problems.push(
-            `${name} of parameter ${k} is ${showShape(shape)}, the parameter ${showShape(parameter.shape)}`,
-          );
-        } else jobs.push({ parameter, name, value: value as Tensor | HostTensorLike | number });
+        // PyTorch's LBFGS saves a scratch list of Nones.
+        if (value === null || value === undefined || (Array.isArray(value) && value.includes(null))) continue;
+        const want = layout.shapeOf(name, parameter);
+        for (const item of [value].flat() as unknown[]) {
+          const problem = misfit(item, want);
+          if (problem !== null) problems.push(`${name} of parameter ${k} ${problem}`);
+        }
+        jobs.push({ parameter, name, value: value as Saved | Saved[] });
       }
     });
   });
   if (problems.length > 0) throw new Error(`${at}${problems.join('; ')}`);
-  const state = new Map<Tensor, Record<string, Tensor | number>>();
+  const state = new Map<Tensor, ParamState>();
   for (const { parameter, name, value } of jobs) {
+    const read = async (item: Saved): Promise<Tensor | number> => {
+      if (typeof item === 'number') return item;
+      if (layout.shapeOf(name, parameter) === null) return (await numbersOf(item))[0] ?? 0;
+      const target = layout.blank(name, parameter);
+      assign(target, isTensor(item) ? item : { shape: item.shape, data: await numbersOf(item) });
+      return target;
+    };
     let own = state.get(parameter);
     if (own === undefined) state.set(parameter, (own = {}));
-    if (typeof value === 'number') own[name] = value;
-    else if (name === 'step') own[name] = (await numbersOf(value))[0] ?? 0;
-    else {
-      const target = stateLike(parameter);
-      assign(target, isTensor(value) ? value : { shape: value.shape, data: await numbersOf(value) });
-      own[name] = target;
-    }
+    if (Array.isArray(value)) {
+      const list: (Tensor | number)[] = [];
+      for (const item of value) list.push(await read(item));
+      own[name] = list;
+    } else own[name] = await read(value);
   }
   return { state, groups: savedGroups };
+}
+
+/** What is wrong with a saved value, or null. */
+function misfit(value: unknown, want: Shape | null): string | null {
+  if (typeof value === 'number') return null;
+  if (!isTensor(value) && !isHostTensor(value)) return 'is no tensor or number';
+  if (want === null || sameShape(value.shape, want)) return null;
+  return `is ${showShape(value.shape)}, the parameter ${showShape(want)}`;
 }

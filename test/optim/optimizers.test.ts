@@ -1,20 +1,43 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { init, nn, noGrad, ones, optim, runtime, tensor, zeros, type Tensor } from '../../src/index.js';
+import {
+  formats,
+  init,
+  nn,
+  noGrad,
+  ones,
+  optim,
+  runtime,
+  tensor,
+  zeros,
+  type Tensor,
+} from '../../src/index.js';
 
 interface Run {
-  name: 'SGD' | 'Adam' | 'AdamW' | 'RMSprop';
+  name:
+    | 'SGD'
+    | 'Adam'
+    | 'AdamW'
+    | 'RMSprop'
+    | 'Adagrad'
+    | 'Adadelta'
+    | 'Adamax'
+    | 'NAdam'
+    | 'RAdam'
+    | 'Rprop'
+    | 'ASGD';
   options: Record<string, unknown>;
+  second: Record<string, unknown> | null;
   values: number[][];
 }
 const golden = JSON.parse(readFileSync(new URL('../goldens/optim.json', import.meta.url), 'utf8')) as {
   optimizers: { shapes: number[][]; steps: number; runs: Run[] };
-  clip: { normType: number | 'inf'; total: number; grads: number[][] }[];
+  clip: { normType: number | 'inf'; maxNorm: number; total: number; grads: number[][] }[];
 };
 
 beforeAll(() => init());
 
-/** The values of scripts/goldens/make_nn_goldens.py. */
+/** The values of scripts/goldens/make_optim_goldens.py. */
 function values(shape: readonly number[], seed: number, scale: number): Tensor {
   const count = shape.reduce((a, b) => a * b, 1);
   return tensor(
@@ -23,8 +46,12 @@ function values(shape: readonly number[], seed: number, scale: number): Tensor {
   );
 }
 
-const make = ({ name, options }: Run, params: Tensor[]): optim.Optimizer =>
-  new (optim[name] as new (params: Tensor[], options: object) => optim.Optimizer)(params, options);
+type Groups = Tensor[] | { params: Tensor[] }[];
+const make = ({ name, options, second }: Run, params: Tensor[]): optim.FusedOptimizer => {
+  const groups =
+    second === null ? params : [{ params: params.slice(0, 4) }, { params: params.slice(4), ...second }];
+  return new (optim[name] as new (groups: Groups, options: object) => optim.FusedOptimizer)(groups, options);
+};
 
 const { shapes, steps, runs } = golden.optimizers;
 const start = (): Tensor[] => shapes.map((shape, k) => values(shape, k, 1).requiresGrad_());
@@ -196,20 +223,30 @@ describe('state dicts', () => {
     });
   });
 
-  it.each(runs.filter(({ options }) => options['weightDecay']).map((run) => [run.name, run] as const))(
-    'carry on where %s stopped',
+  it.each([...new Map(runs.map((run) => [run.name, run])).values()].map((run) => [run.name, run] as const))(
+    'carry on where %s stopped, bit for bit, through a file',
     async (_, run) => {
       const first = start();
       const optimizer = make(run, first);
-      for (let step = 0; step < 3; step++) {
+      for (let step = 0; step < 5; step++) {
         setGrads(first, step);
         optimizer.step();
       }
+      const file = await formats.encodeTorch(optimizer.stateDict());
       const second = first.map((p) => noGrad(() => p.detach().clone()).requiresGrad_());
-      const resumed = make({ ...run, options: { lr: 9 } }, second);
-      await resumed.loadStateDict(optimizer.stateDict());
-      setGrads(second, 3);
-      resumed.step();
+      const resumed = make({ ...run, options: { lr: 9 }, second: run.second && {} }, second);
+      await resumed.loadStateDict(await formats.loadValue(file));
+      for (let step = 5; step < steps; step++) {
+        for (const [params, one] of [
+          [first, optimizer],
+          [second, resumed],
+        ] as const) {
+          setGrads(params, step);
+          one.step();
+        }
+      }
+      for (const [i, p] of second.entries())
+        expect(await p.data()).toEqual(await (first[i] as Tensor).data());
       await expectClose(second, run.values);
     },
   );
@@ -228,18 +265,33 @@ describe('state dicts', () => {
 });
 
 describe('clipping', () => {
-  it.each(golden.clip)('by norm $normType', async ({ normType, total, grads }) => {
+  it.each(golden.clip)('by norm $normType to $maxNorm', async ({ normType, maxNorm, total, grads }) => {
     const params = [values([3], 1, 2), values([2, 2], 2, 2)].map((grad) => {
       const p = zeros(grad.shape).requiresGrad_();
       p.grad = grad;
       return p;
     });
-    const norm = nn.utils.clipGradNorm_(params, 1, { normType: normType === 'inf' ? Infinity : normType });
+    const norm = nn.utils.clipGradNorm_(params, maxNorm, {
+      normType: normType === 'inf' ? Infinity : normType,
+    });
     expect(await norm.item()).toBeCloseTo(total, 5);
     await expectClose(
       params.map((p) => p.grad as Tensor),
       grads,
     );
+  });
+
+  it('looks at the norm when asked to', async () => {
+    const p = zeros(2).requiresGrad_();
+    p.grad = tensor([3, 4]);
+    const clip = (): Promise<Tensor> => nn.utils.clipGradNorm_(p, 1, { errorIfNonfinite: true });
+    expect(await (await clip()).item()).toBe(5);
+    const clipped = await p.grad.toArray();
+    p.grad = tensor([1, Infinity]);
+    await expect(clip()).rejects.toThrow('order 2 of the gradients is Infinity; nothing was clipped');
+    expect(clipped).toEqual([expect.closeTo(0.6, 5), expect.closeTo(0.8, 5)]);
+    expect(await nn.utils.clipGradNorm_([], 1).item()).toBe(0);
+    expect(await nn.utils.getTotalNorm([tensor([3]), tensor([4])]).item()).toBe(5);
   });
 
   it('by value', async () => {

@@ -1,0 +1,82 @@
+import { enableGrad, noGrad } from '../autograd/mode.js';
+import type { UpdateRule } from '../kernels/optimizer.js';
+import { zero_ } from '../ops/index.js';
+import { isTensor } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { scoped } from '../tensor/tidy.js';
+import { applyRule, stateLike } from './fused.js';
+import { Optimizer, type BaseOptions, type ParamGroup, type ParamState } from './optimizer.js';
+
+/** A step of one kind, and the values it takes: parameters with equal steps are updated together. */
+export interface Step {
+  readonly rule: UpdateRule;
+  readonly hyper: readonly number[];
+  /** State-dict names of the rule's state tensors, in its order. */
+  readonly state: readonly string[];
+}
+
+/** An optimizer whose step is one {@link UpdateRule}, run on several parameters per dispatch. */
+export abstract class FusedOptimizer<O extends BaseOptions = BaseOptions> extends Optimizer<O> {
+  /** What the next step does with a parameter; may change the numbers in `state` (step counts). */
+  protected abstract plan(group: ParamGroup<O>, state: ParamState): Step;
+
+  protected override blankState(_name: string, parameter: Tensor): Tensor {
+    return stateLike(parameter, this.constructor.name);
+  }
+
+  /**
+   * Updates every parameter that requires grad and has a gradient. A `closure` is run first, with grad mode on, and its
+   * result returned.
+   */
+  override step(): void;
+  override step<R>(closure: () => R): R;
+  override step<R>(closure?: () => R): R | undefined {
+    const result = closure === undefined ? undefined : enableGrad(closure);
+    const op = `${this.constructor.name}.step`;
+    scoped(op, () =>
+      noGrad(() => {
+        for (const group of this.paramGroups) this.stepGroup(op, group);
+      }),
+    );
+    return result;
+  }
+
+  private stepGroup(op: string, group: ParamGroup<O>): void {
+    interface Batch {
+      readonly step: Step;
+      readonly fresh: boolean;
+      readonly updates: { parameter: Tensor; grad: Tensor; state: Tensor[] }[];
+    }
+    const batches = new Map<string, Batch>();
+    for (const parameter of group.params) {
+      const grad = parameter.leafGrad;
+      if (grad === null || !parameter.requiresGrad) continue;
+      let state = this.state.get(parameter);
+      if (state === undefined) this.state.set(parameter, (state = {}));
+      const step = this.plan(group, state);
+      const own = state;
+      const fresh = !step.state.some((name) => isTensor(own[name]));
+      const tensors = step.state.map((name) => {
+        const known = own[name];
+        if (isTensor(known)) return known;
+        const tensor = stateLike(parameter, op);
+        own[name] = tensor;
+        // The first step ignores what is in its state; an option switched on later (amsgrad) starts from zeros.
+        return fresh ? tensor : zero_(tensor);
+      });
+      const key = `${step.rule.name}|${fresh}|${step.hyper.join()}`;
+      let batch = batches.get(key);
+      if (batch === undefined) batches.set(key, (batch = { step, fresh, updates: [] }));
+      batch.updates.push({ parameter, grad, state: tensors });
+    }
+    for (const { step, fresh, updates } of batches.values())
+      applyRule(op, step.rule, step.hyper, fresh, updates);
+  }
+}
+
+/** @internal Counts a parameter's steps, from 1. */
+export function countStep(state: ParamState): number {
+  const count = ((state['step'] as number | undefined) ?? 0) + 1;
+  state['step'] = count;
+  return count;
+}

@@ -1,0 +1,110 @@
+import type { Optimizer } from './optimizer.js';
+import { loadFields, saveFields, type SchedulerState } from './scheduler-state.js';
+
+/** What all schedulers can do. */
+export interface Scheduler {
+  readonly optimizer: Optimizer;
+  lastEpoch: number;
+  /** The rates that the last `step()` set. */
+  getLastLr(): readonly number[];
+  /** Plain values under PyTorch's names; what a function computes is not among them. */
+  stateDict(): SchedulerState;
+  /** Goes on where the other stopped. The rates themselves come back with the optimizer's state dict. */
+  loadStateDict(state: SchedulerState | ReadonlyMap<string, unknown>): void;
+}
+
+/**
+ * `torch.optim.lr_scheduler.LRScheduler`. Subclasses say in `getLr` what the rates of epoch `lastEpoch` are, and call `start()`
+ * at the end of their constructor. Call `step()` after each epoch, once the optimizer has stepped.
+ */
+export abstract class LRScheduler implements Scheduler {
+  readonly baseLrs: number[];
+  lastEpoch: number;
+  protected stepCount = 0;
+  protected lastLr: number[] = [];
+
+  constructor(
+    readonly optimizer: Optimizer,
+    lastEpoch = -1,
+  ) {
+    optimizer.paramGroups.forEach((group, i) => {
+      if (lastEpoch === -1) group.initialLr ??= group.lr;
+      else if (group.initialLr === undefined) {
+        throw new Error(
+          `${this.constructor.name}: group ${i} has no initialLr to resume from; load the optimizer's state first`,
+        );
+      }
+    });
+    this.baseLrs = optimizer.paramGroups.map((group) => group.initialLr as number);
+    this.lastEpoch = lastEpoch;
+  }
+
+  /** The rate of each group at `lastEpoch`, usually from the group's present rate. */
+  protected abstract getLr(): number[];
+
+  /** The rate of each group at `lastEpoch` from the base rates alone, where there is such a formula. */
+  protected closedForm(): number[] {
+    return this.getLr();
+  }
+
+  protected start(): void {
+    this.stepCount = 0;
+    this.step();
+  }
+
+  /** @internal Starts over, for SequentialLR. */
+  restart(): void {
+    this.start();
+  }
+
+  step(): void {
+    this.stepCount++;
+    this.lastEpoch++;
+    this.apply(this.getLr());
+  }
+
+  /** @internal Jumps to an epoch, as `step(epoch)` in PyTorch. */
+  jump(epoch: number): void {
+    this.stepCount++;
+    this.lastEpoch = epoch;
+    this.apply(this.closedForm());
+  }
+
+  protected apply(rates: readonly number[]): void {
+    this.optimizer.paramGroups.forEach((group, i) => (group.lr = rates[i] ?? group.lr));
+    this.lastLr = this.optimizer.paramGroups.map((group) => group.lr);
+  }
+
+  /** The rates that the last `step()` set. */
+  getLastLr(): readonly number[] {
+    return this.lastLr;
+  }
+
+  stateDict(): SchedulerState {
+    return saveFields(this);
+  }
+
+  loadStateDict(state: SchedulerState | ReadonlyMap<string, unknown>): void {
+    loadFields(this, state);
+  }
+
+  /** The groups' present rates through `change`. */
+  protected each(change: (lr: number, base: number, group: number) => number): number[] {
+    return this.optimizer.paramGroups.map((group, i) => change(group.lr, this.baseLrs[i] as number, i));
+  }
+}
+
+/** @internal One value for every group, or one each. */
+export function perGroup(
+  what: string,
+  optimizer: Optimizer,
+  value: number | readonly number[],
+): readonly number[] {
+  const groups = optimizer.paramGroups.length;
+  if (typeof value === 'number') return new Array<number>(groups).fill(value);
+  if (value.length !== groups)
+    throw new Error(
+      `${what}: ${value.length} values for ${groups} parameter groups; give one, or one for each`,
+    );
+  return [...value];
+}

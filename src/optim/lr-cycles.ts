@@ -1,0 +1,282 @@
+import { LRScheduler, perGroup } from './lr-base.js';
+import type { Optimizer, ParamGroup } from './optimizer.js';
+
+/** A group's momentum: SGD's, or Adam's first beta. */
+type Momentum = ParamGroup & { momentum?: number; betas?: readonly number[] };
+
+function requireMomentum(what: string, optimizer: Optimizer): void {
+  if ('momentum' in optimizer.defaults || 'betas' in optimizer.defaults) return;
+  throw new Error(
+    `${what}: ${optimizer.constructor.name} has no momentum to cycle; pass { cycleMomentum: false }`,
+  );
+}
+
+function setMomentum(group: Momentum, momentum: number): void {
+  if (group.betas !== undefined) group.betas = [momentum, ...group.betas.slice(1)];
+  else group.momentum = momentum;
+}
+
+const cosine = (start: number, end: number, part: number): number =>
+  end + ((start - end) / 2) * (Math.cos(Math.PI * part) + 1);
+const linear = (start: number, end: number, part: number): number => (end - start) * part + start;
+
+/**
+ * A cosine from the base rate down to `etaMin` that starts anew after `t0` epochs, then after `tMult` times as many, and
+ * so on (Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983).
+ */
+export class CosineAnnealingWarmRestarts extends LRScheduler {
+  readonly tMult: number;
+  readonly etaMin: number;
+  private tI: number;
+  private tCur: number;
+
+  /** @param t0 epochs until the first restart */
+  constructor(
+    optimizer: Optimizer,
+    readonly t0: number,
+    { tMult = 1, etaMin = 0, lastEpoch = -1 }: { tMult?: number; etaMin?: number; lastEpoch?: number } = {},
+  ) {
+    super(optimizer, lastEpoch);
+    for (const [name, value] of Object.entries({ t0, tMult })) {
+      if (!Number.isInteger(value) || value < 1)
+        throw new Error(`CosineAnnealingWarmRestarts: ${name} must be a positive integer, got ${value}`);
+    }
+    this.tMult = tMult;
+    this.etaMin = etaMin;
+    this.tI = t0;
+    this.tCur = lastEpoch;
+    this.start();
+  }
+
+  protected getLr(): number[] {
+    const { etaMin, tCur, tI } = this;
+    return this.each((_, base) => etaMin + ((base - etaMin) * (1 + Math.cos((Math.PI * tCur) / tI))) / 2);
+  }
+
+  /** @param epoch jumps there; it may be a fraction, `epoch + batch / batches`, to step after every batch */
+  override step(epoch?: number): void {
+    this.stepCount++;
+    if (epoch === undefined && this.lastEpoch >= 0) {
+      this.tCur++;
+      if (this.tCur >= this.tI) {
+        this.tCur -= this.tI;
+        this.tI *= this.tMult;
+      }
+      this.lastEpoch++;
+    } else this.moveTo(epoch ?? 0);
+    this.apply(this.getLr());
+  }
+
+  /** @internal */
+  override jump(epoch: number): void {
+    this.step(epoch);
+  }
+
+  private moveTo(epoch: number): void {
+    if (!(epoch >= 0))
+      throw new Error(`CosineAnnealingWarmRestarts: the epoch must be at least 0, got ${epoch}`);
+    const { t0, tMult } = this;
+    if (epoch < t0) {
+      this.tI = t0;
+      this.tCur = epoch;
+    } else if (tMult === 1) this.tCur = epoch % t0;
+    else {
+      const restarts = Math.trunc(Math.log((epoch / t0) * (tMult - 1) + 1) / Math.log(tMult));
+      this.tCur = epoch - (t0 * (tMult ** restarts - 1)) / (tMult - 1);
+      this.tI = t0 * tMult ** restarts;
+    }
+    this.lastEpoch = Math.floor(epoch);
+  }
+}
+
+export interface CyclicOptions {
+  /** Steps from the lower rate to the upper. Default 2000. */
+  stepSizeUp?: number;
+  /** Steps back down. Default: as many. */
+  stepSizeDown?: number;
+  /** What the height of a cycle does: stays, halves every cycle, or shrinks by `gamma` every step. */
+  mode?: 'triangular' | 'triangular2' | 'exp_range';
+  gamma?: number;
+  /** The height of a cycle, instead of `mode`: of the cycle's number (from 1), or of the step. */
+  scaleFn?: (x: number) => number;
+  scaleMode?: 'cycle' | 'iterations';
+  /** Move the momentum against the rate. Default true. */
+  cycleMomentum?: boolean;
+  baseMomentum?: number | readonly number[];
+  maxMomentum?: number | readonly number[];
+  lastEpoch?: number;
+}
+
+/**
+ * Back and forth between two rates, in straight lines (Smith 2017, https://arxiv.org/abs/1506.01186). Call `step()` after
+ * every batch.
+ */
+export class CyclicLR extends LRScheduler {
+  readonly maxLrs: readonly number[];
+  readonly totalSize: number;
+  readonly stepRatio: number;
+  readonly mode: string;
+  readonly gamma: number;
+  readonly scaleMode: string;
+  readonly cycleMomentum: boolean;
+  readonly baseMomentums: readonly number[];
+  readonly maxMomentums: readonly number[];
+  private readonly scale: (x: number) => number;
+
+  constructor(
+    optimizer: Optimizer,
+    baseLr: number | readonly number[],
+    maxLr: number | readonly number[],
+    options: CyclicOptions = {},
+  ) {
+    const { stepSizeUp = 2000, stepSizeDown = stepSizeUp, mode = 'triangular', gamma = 1 } = options;
+    const { scaleFn, scaleMode = 'cycle', cycleMomentum = true, lastEpoch = -1 } = options;
+    const { baseMomentum = 0.8, maxMomentum = 0.9 } = options;
+    const modes = {
+      triangular: () => 1,
+      triangular2: (cycle: number) => 1 / 2 ** (cycle - 1),
+      exp_range: (step: number) => gamma ** step,
+    };
+    if (scaleFn === undefined && !(mode in modes))
+      throw new Error(
+        `CyclicLR: mode must be one of ${Object.keys(modes).join(', ')}, got '${String(mode)}'`,
+      );
+    const baseLrs = perGroup('CyclicLR: baseLr', optimizer, baseLr);
+    if (lastEpoch === -1) optimizer.paramGroups.forEach((group, i) => (group.lr = baseLrs[i] as number));
+    super(optimizer, lastEpoch);
+    this.maxLrs = perGroup('CyclicLR: maxLr', optimizer, maxLr);
+    this.totalSize = stepSizeUp + stepSizeDown;
+    this.stepRatio = stepSizeUp / this.totalSize;
+    this.mode = mode;
+    this.gamma = gamma;
+    this.scale = scaleFn ?? modes[mode];
+    this.scaleMode = scaleFn === undefined ? (mode === 'exp_range' ? 'iterations' : 'cycle') : scaleMode;
+    this.cycleMomentum = cycleMomentum;
+    if (cycleMomentum) requireMomentum('CyclicLR', optimizer);
+    this.baseMomentums = perGroup('CyclicLR: baseMomentum', optimizer, baseMomentum);
+    this.maxMomentums = perGroup('CyclicLR: maxMomentum', optimizer, maxMomentum);
+    // A scheduler made before may have set other initial rates.
+    this.baseLrs.splice(0, this.baseLrs.length, ...baseLrs);
+    this.start();
+  }
+
+  protected getLr(): number[] {
+    const { lastEpoch, totalSize, stepRatio } = this;
+    const cycle = Math.floor(1 + lastEpoch / totalSize);
+    const x = 1 + lastEpoch / totalSize - cycle;
+    const height = x <= stepRatio ? x / stepRatio : (x - 1) / (stepRatio - 1);
+    const scale = this.scale(this.scaleMode === 'cycle' ? cycle : lastEpoch);
+    if (this.cycleMomentum) {
+      this.optimizer.paramGroups.forEach((group, i) => {
+        const [least, most] = [this.baseMomentums[i] as number, this.maxMomentums[i] as number];
+        setMomentum(group, most - (most - least) * height * scale);
+      });
+    }
+    return this.each((_, base, i) => base + ((this.maxLrs[i] as number) - base) * height * scale);
+  }
+}
+
+export interface OneCycleOptions {
+  /** Steps of the whole cycle; or give `epochs` and `stepsPerEpoch`. */
+  totalSteps?: number;
+  epochs?: number;
+  stepsPerEpoch?: number;
+  /** The part of the cycle in which the rate rises. Default 0.3. */
+  pctStart?: number;
+  annealStrategy?: 'cos' | 'linear';
+  /** Move the momentum against the rate. Default true. */
+  cycleMomentum?: boolean;
+  baseMomentum?: number | readonly number[];
+  maxMomentum?: number | readonly number[];
+  /** The first rate is maxLr / divFactor. Default 25. */
+  divFactor?: number;
+  /** The last rate is the first / finalDivFactor. Default 1e4. */
+  finalDivFactor?: number;
+  /** Down to the first rate as fast as up, and from there to the last. */
+  threePhase?: boolean;
+  lastEpoch?: number;
+}
+
+type RateName = 'initialLr' | 'maxLr' | 'minLr';
+type MomentumName = 'baseMomentum' | 'maxMomentum';
+interface Phase {
+  readonly end: number;
+  readonly lr: readonly [from: RateName, to: RateName];
+  readonly momentum: readonly [from: MomentumName, to: MomentumName];
+}
+
+/**
+ * Up to `maxLr` and down to almost nothing, once (Smith & Topin 2018, https://arxiv.org/abs/1708.07120). Call `step()`
+ * after every batch.
+ */
+export class OneCycleLR extends LRScheduler {
+  readonly totalSteps: number;
+  readonly cycleMomentum: boolean;
+  private readonly phases: readonly Phase[];
+  private readonly anneal: (start: number, end: number, part: number) => number;
+
+  constructor(optimizer: Optimizer, maxLr: number | readonly number[], options: OneCycleOptions = {}) {
+    const { epochs = 0, stepsPerEpoch = 0, totalSteps = epochs * stepsPerEpoch } = options;
+    const { pctStart = 0.3, annealStrategy = 'cos', cycleMomentum = true, threePhase = false } = options;
+    const { baseMomentum = 0.85, maxMomentum = 0.95, divFactor = 25, finalDivFactor = 1e4 } = options;
+    const { lastEpoch = -1 } = options;
+    if (!Number.isInteger(totalSteps) || totalSteps < 1) {
+      throw new Error(
+        `OneCycleLR: give totalSteps, or epochs and stepsPerEpoch, as positive integers; got ${totalSteps}`,
+      );
+    }
+    if (!(pctStart >= 0 && pctStart <= 1))
+      throw new Error(`OneCycleLR: pctStart must be between 0 and 1, got ${pctStart}`);
+    if (annealStrategy !== 'cos' && annealStrategy !== 'linear')
+      throw new Error(
+        `OneCycleLR: annealStrategy must be 'cos' or 'linear', got '${String(annealStrategy)}'`,
+      );
+    if (cycleMomentum) requireMomentum('OneCycleLR', optimizer);
+    const rates = perGroup('OneCycleLR: maxLr', optimizer, maxLr);
+    const most = perGroup('OneCycleLR: maxMomentum', optimizer, maxMomentum);
+    const least = perGroup('OneCycleLR: baseMomentum', optimizer, baseMomentum);
+    if (lastEpoch === -1) {
+      optimizer.paramGroups.forEach((group, i) => {
+        group.maxLr = rates[i] as number;
+        group.initialLr = group.maxLr / divFactor;
+        group.minLr = group.initialLr / finalDivFactor;
+        if (!cycleMomentum) return;
+        group.maxMomentum = most[i] as number;
+        group.baseMomentum = least[i] as number;
+      });
+    }
+    super(optimizer, lastEpoch);
+    this.totalSteps = totalSteps;
+    this.cycleMomentum = cycleMomentum;
+    this.anneal = annealStrategy === 'cos' ? cosine : linear;
+    const up = pctStart * totalSteps - 1;
+    const rise: Phase = { end: up, lr: ['initialLr', 'maxLr'], momentum: ['maxMomentum', 'baseMomentum'] };
+    const end = totalSteps - 1;
+    this.phases = threePhase
+      ? [
+          rise,
+          { end: 2 * up, lr: ['maxLr', 'initialLr'], momentum: ['baseMomentum', 'maxMomentum'] },
+          { end, lr: ['initialLr', 'minLr'], momentum: ['maxMomentum', 'maxMomentum'] },
+        ]
+      : [rise, { end, lr: ['maxLr', 'minLr'], momentum: ['baseMomentum', 'maxMomentum'] }];
+    this.start();
+  }
+
+  protected getLr(): number[] {
+    const { lastEpoch: step, totalSteps, phases } = this;
+    if (step > totalSteps) {
+      throw new Error(
+        `OneCycleLR: step() was called ${step} times, but the cycle has ${totalSteps} steps; make it with a larger totalSteps`,
+      );
+    }
+    const index = phases.findIndex(({ end }, i) => step <= end || i === phases.length - 1);
+    const phase = phases[index] as Phase;
+    const start = phases[index - 1]?.end ?? 0;
+    const part = (step - start) / (phase.end - start);
+    const between = (group: ParamGroup, [from, to]: Phase['lr'] | Phase['momentum']): number =>
+      this.anneal(group[from] as number, group[to] as number, part);
+    if (this.cycleMomentum)
+      for (const group of this.optimizer.paramGroups) setMomentum(group, between(group, phase.momentum));
+    return this.optimizer.paramGroups.map((group) => between(group, phase.lr));
+  }
+}

@@ -1,0 +1,33 @@
+import { expect, it } from 'vitest';
+import { EarlyStopping } from '../../src/optim/early-stopping.js';
+
+it('waits as long as it is told, and counts anew after an improvement', () => {
+  const stopping = new EarlyStopping({ patience: 2 });
+  expect([1, 0.9, 0.95, 0.8, 0.8, NaN].map((metric) => stopping.step(metric))).toEqual([
+    false,
+    false,
+    false,
+    false,
+    false,
+    true,
+  ]);
+});
+
+it('ignores improvements below minDelta, and may look for higher values', () => {
+  const stopping = new EarlyStopping({ patience: 2, minDelta: 0.1, mode: 'max' });
+  expect([0.5, 0.55, 0.59].map((metric) => stopping.step(metric))).toEqual([false, false, true]);
+});
+
+it('goes on from its state', () => {
+  const first = new EarlyStopping({ patience: 2 });
+  first.step(1);
+  first.step(2);
+  const second = new EarlyStopping({ patience: 2 });
+  second.loadStateDict(first.stateDict());
+  expect(second.step(3)).toBe(true);
+});
+
+it('refuses settings without a meaning', () => {
+  expect(() => new EarlyStopping({ patience: 0 })).toThrow('patience must be');
+  expect(() => new EarlyStopping({ minDelta: -1 })).toThrow('minDelta');
+});
