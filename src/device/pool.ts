@@ -75,11 +75,14 @@ export interface MemoryStats {
   readonly largest: readonly { readonly label: string; readonly bytes: number }[];
 }
 
-/** Multiples of 16 to 1 KiB, then eight steps per doubling: at most 12.5% unused. */
+/**
+ * Multiples of 16 to 1 KiB, then eight steps per doubling: at most 12.5% unused. From 64 MiB on 128 steps: there a part of
+ * a buffer is dear, and buffers of nearly one size are few.
+ */
 export function sizeClass(bytes: number): number {
   if (bytes <= 16) return 16;
   if (bytes <= 1024) return Math.ceil(bytes / 16) * 16;
-  const step = 2 ** (Math.floor(Math.log2(bytes - 1)) - 3);
+  const step = 2 ** (Math.floor(Math.log2(bytes - 1)) - (bytes > 64 * 1024 ** 2 ? 7 : 3));
   return Math.ceil(bytes / step) * step;
 }
 

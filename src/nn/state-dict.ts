@@ -1,7 +1,7 @@
 import { noGrad } from '../autograd/mode.js';
 import { runtime } from '../device/index.js';
 import { copy_, reshape } from '../ops/index.js';
-import { encode, type DType } from '../tensor/dtype.js';
+import { bytesPerElement, encode } from '../tensor/dtype.js';
 import { isTensor } from '../tensor/scope.js';
 import { sameShape, showShape, type Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -18,6 +18,9 @@ export type HostTensorLike =
       toFloat32Array(): Promise<Float32Array>;
       /** Throws for values that an int32 cannot hold. */
       toInt32Array(): Promise<Int32Array>;
+      /** The same in pieces, each valid until the next is asked for: large tensors then need little host memory. */
+      float32Chunks?(maxElements: number): AsyncIterable<Float32Array>;
+      int32Chunks?(maxElements: number): AsyncIterable<Int32Array>;
     };
 
 export type TensorLike = Tensor | HostTensorLike;
@@ -104,14 +107,63 @@ function hint(keys: ReadonlySet<string>, unexpected: readonly string[]): string 
     : '';
 }
 
+/** Elements uploaded at a time (16 MiB). Even, so that a piece of halves ends on a whole word. */
+const chunkElements = 1024 ** 2;
+/**
+ * Bytes uploaded before the device is waited for. A write holds a copy of its own until the queue has passed it, so
+ * without a bound a fast disk would put the whole file into host memory.
+ */
+const maxInFlight = 8 * 1024 ** 2;
+
 async function readAndCopy(copies: readonly (readonly [Tensor, TensorLike])[]): Promise<void> {
-  for (const [target, source] of copies) assign(target, await read(source, target.dtype));
+  let inFlight = 0;
+  const uploaded = async (bytes: number): Promise<void> => {
+    inFlight += bytes;
+    if (inFlight < maxInFlight) return;
+    inFlight = 0;
+    await runtime().synchronize();
+  };
+  for (const [target, source] of copies) {
+    if (isTensor(source) || 'data' in source) {
+      assign(target, source as Tensor | { shape: Shape; data: Numbers });
+      continue;
+    }
+    const integers = target.dtype === 'int32';
+    const chunks = integers ? source.int32Chunks?.(chunkElements) : source.float32Chunks?.(chunkElements);
+    if (chunks !== undefined && takesPieces(target)) {
+      let at = 0;
+      for await (const chunk of chunks) {
+        writePiece(target, at, chunk);
+        at += chunk.length;
+        await uploaded(4 * chunk.length);
+      }
+      checkLength(target, at);
+      target.storage.bumpVersion('loadStateDict');
+    } else {
+      const data = await (integers ? source.toInt32Array() : source.toFloat32Array());
+      assign(target, { shape: source.shape, data });
+      await uploaded(4 * data.length);
+    }
+  }
 }
 
-async function read(source: TensorLike, dtype: DType): Promise<Tensor | { shape: Shape; data: Numbers }> {
-  if (isTensor(source) || 'data' in source) return source as Tensor | { shape: Shape; data: Numbers };
-  const data = await (dtype === 'int32' ? source.toInt32Array() : source.toFloat32Array());
-  return { shape: source.shape, data };
+/** Whether host numbers can go to the tensor's memory as they come, part by part. */
+function takesPieces(target: Tensor): boolean {
+  if (!target.isContiguous()) return false;
+  // Uploads fall on whole words; an odd number of halves may end inside one only where the memory ends too.
+  return target.dtype !== 'float16' || (target.offset === 0 && target.storage.bytes === target.nbytes);
+}
+
+function writePiece(target: Tensor, at: number, values: Numbers): void {
+  if (at + values.length > target.numel()) checkLength(target, at + values.length);
+  const offset = (target.offset + at) * bytesPerElement[target.dtype];
+  runtime().write(target.deviceBuffer, offset, encode(values, target.dtype));
+}
+
+function checkLength(target: Tensor, values: number): void {
+  if (values !== target.numel()) {
+    throw new Error(`loadStateDict: ${values} values given for a tensor of shape ${showShape(target.shape)}`);
+  }
 }
 
 /** @internal Overwrites `target` with a tensor or with host numbers of its shape. */
@@ -120,15 +172,10 @@ export function assign(
   source: Tensor | { readonly shape: Shape; readonly data: Numbers },
 ): void {
   if (!isTensor(source)) {
-    if (source.data.length !== target.numel()) {
-      throw new Error(
-        `loadStateDict: ${source.data.length} values given for a tensor of shape ${showShape(target.shape)}`,
-      );
-    }
-    if (target.isContiguous() && target.dtype !== 'float16') {
+    checkLength(target, source.data.length);
+    if (takesPieces(target)) {
       if (source.data.length === 0) return;
-      const bytesPerWord = 4;
-      runtime().write(target.deviceBuffer, target.offset * bytesPerWord, encode(source.data, target.dtype));
+      writePiece(target, 0, source.data);
       target.storage.bumpVersion('loadStateDict');
       return;
     }

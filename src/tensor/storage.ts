@@ -25,7 +25,7 @@ export class Storage {
   ) {
     this.writer = op;
     this.owner = runtime();
-    this.buffer = this.owner.alloc(Math.max(16, bytes), op);
+    this.buffer = this.owner.alloc(bytes, op);
     Storage.liveBytes += bytes;
   }
 
