@@ -1,0 +1,10 @@
+/** Downloads one file: `child.ts OPTIONS-AS-JSON`. Prints the path, or the error's message and exits with 1. */
+import { downloadFile, type DownloadOptions } from '../../src/formats/hub/index.js';
+
+const options = JSON.parse(process.argv[2] ?? '{}') as DownloadOptions;
+try {
+  console.log(await downloadFile({ ...options, onMessage: (message) => console.log(`message: ${message}`) }));
+} catch (error) {
+  console.log(`error: ${(error as Error).message}`);
+  process.exitCode = 1;
+}
