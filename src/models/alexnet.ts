@@ -7,6 +7,7 @@ import {
   Module,
   ReLU,
   Sequential,
+  type TensorModule,
 } from '../nn/index.js';
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -17,6 +18,12 @@ export interface AlexNetOptions extends ModelOptions {
   dropout?: number;
 }
 
+/** The head takes any module in its place: `model.classifier = new nn.Identity()`. */
+export interface AlexNet {
+  get classifier(): Sequential;
+  set classifier(module: TensorModule);
+}
+
 /**
  * `torchvision.models.AlexNet`, the network of "One weird trick" (https://arxiv.org/abs/1404.5997): `[N, 3, H, W]` to logits
  * `[N, numClasses]`; H and W at least 63.
@@ -24,7 +31,6 @@ export interface AlexNetOptions extends ModelOptions {
 export class AlexNet extends Module {
   features: Sequential;
   avgpool: AdaptiveAvgPool2d;
-  classifier: Sequential;
 
   constructor({ numClasses = 1000, dropout = 0.5 }: AlexNetOptions = {}) {
     super();

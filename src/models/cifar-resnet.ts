@@ -1,4 +1,4 @@
-import { BatchNorm2d, Conv2d, init, Linear, Module, Sequential } from '../nn/index.js';
+import { BatchNorm2d, Conv2d, init, Linear, Module, Sequential, type TensorModule } from '../nn/index.js';
 import { add, adaptiveAvgPool2d, flatten, index, pad, relu } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder } from './define.js';
@@ -47,6 +47,12 @@ class CifarBlock extends Module {
   }
 }
 
+/** The head takes any module in its place: `model.linear = new nn.Identity()`. */
+export interface CifarResNet {
+  get linear(): Linear;
+  set linear(module: TensorModule);
+}
+
 /** `[N, 3, 32, 32]` to logits `[N, numClasses]`. */
 export class CifarResNet extends Module {
   conv1: Conv2d;
@@ -54,7 +60,6 @@ export class CifarResNet extends Module {
   layer1: Sequential;
   layer2: Sequential;
   layer3: Sequential;
-  linear: Linear;
 
   /** @param blocks number of blocks in each of the three stages: the depth is 6 * blocks + 2 */
   constructor(blocks: number, { numClasses = 10 }: CifarResNetOptions = {}) {

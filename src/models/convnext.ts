@@ -9,6 +9,7 @@ import {
   Module,
   Parameter,
   Sequential,
+  type TensorModule,
 } from '../nn/index.js';
 import { add, full, mul, permute } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -64,11 +65,16 @@ interface Stage {
   readonly layers: number;
 }
 
+/** The head takes any module in its place: `model.classifier = new nn.Identity()`. */
+export interface ConvNeXt {
+  get classifier(): Sequential;
+  set classifier(module: TensorModule);
+}
+
 /** `torchvision.models.ConvNeXt`: `[N, 3, H, W]` to logits `[N, numClasses]`. */
 export class ConvNeXt extends Module {
   features: Sequential;
   avgpool: AdaptiveAvgPool2d;
-  classifier: Sequential;
 
   constructor(stages: readonly Stage[], options: ConvNeXtOptions = {}) {
     super();

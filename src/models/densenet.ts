@@ -8,6 +8,7 @@ import {
   Module,
   ReLU,
   Sequential,
+  type TensorModule,
 } from '../nn/index.js';
 import { adaptiveAvgPool2d, cat, dropout, flatten, relu } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -101,10 +102,15 @@ class _Transition extends Sequential {
 /** Keys of files from before PyTorch 0.4.1, torchvision's own among them: `denselayer1.norm.1` is `denselayer1.norm1`. */
 const oldKey = /^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))$/;
 
+/** The head takes any module in its place: `model.classifier = new nn.Identity()`. */
+export interface DenseNet {
+  get classifier(): Linear;
+  set classifier(module: TensorModule);
+}
+
 /** `torchvision.models.DenseNet`: `[N, 3, H, W]` to logits `[N, numClasses]`; H and W at least 29. */
 export class DenseNet extends Module {
   features: Sequential;
-  classifier: Linear;
 
   constructor({
     growthRate = 32,

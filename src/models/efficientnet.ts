@@ -9,6 +9,7 @@ import {
   Sequential,
   SiLU,
   type BatchNormOptions,
+  type TensorModule,
 } from '../nn/index.js';
 import { add, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -111,11 +112,16 @@ interface Plan {
   readonly dropout: number;
 }
 
+/** The head takes any module in its place: `model.classifier = new nn.Identity()`. */
+export interface EfficientNet {
+  get classifier(): Sequential;
+  set classifier(module: TensorModule);
+}
+
 /** `torchvision.models.EfficientNet`: `[N, 3, H, W]` to logits `[N, numClasses]`. */
 export class EfficientNet extends Module {
   features: Sequential;
   avgpool: AdaptiveAvgPool2d;
-  classifier: Sequential;
 
   constructor({ stages, norm, ...plan }: Plan, options: EfficientNetOptions = {}) {
     super();

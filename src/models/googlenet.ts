@@ -10,6 +10,7 @@ import {
   Sequential,
   type Conv2dOptions,
   type Size2d,
+  type TensorModule,
 } from '../nn/index.js';
 import { adaptiveAvgPool2d, add, cat, flatten, mul, relu, tensor } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -120,6 +121,12 @@ export class InceptionAux extends Module {
   }
 }
 
+/** The head takes any module in its place: `model.fc = new nn.Identity()`. */
+export interface GoogLeNet {
+  get fc(): Linear;
+  set fc(module: TensorModule);
+}
+
 /**
  * `torchvision.models.GoogLeNet`: `[N, 3, H, W]` to logits `[N, numClasses]`, or to {@link GoogLeNetOutputs} in training
  * mode with auxiliary classifiers (the paper adds 0.3 times each of their losses). Without them a file's weights for them are
@@ -146,7 +153,6 @@ export class GoogLeNet extends Module implements WithAuxiliaryHeads {
   aux2: InceptionAux | null;
   avgpool: AdaptiveAvgPool2d;
   dropout: Dropout;
-  fc: Linear;
   readonly transformInput: boolean;
 
   constructor({

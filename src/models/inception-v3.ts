@@ -1,4 +1,13 @@
-import { AdaptiveAvgPool2d, Conv2d, Dropout, init, Linear, MaxPool2d, Module } from '../nn/index.js';
+import {
+  AdaptiveAvgPool2d,
+  Conv2d,
+  Dropout,
+  init,
+  Linear,
+  MaxPool2d,
+  Module,
+  type TensorModule,
+} from '../nn/index.js';
 import { adaptiveAvgPool2d, avgPool2d, cat, flatten, maxPool2d } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
@@ -204,6 +213,12 @@ export class InceptionAux extends Module {
   }
 }
 
+/** The head takes any module in its place: `model.fc = new nn.Identity()`. */
+export interface Inception3 {
+  get fc(): Linear;
+  set fc(module: TensorModule);
+}
+
 /**
  * `torchvision.models.Inception3`: `[N, 3, H, W]`, made for 299x299 and at least 75x75, to logits `[N, numClasses]`, or to
  * {@link Inception3Outputs} in training mode with the auxiliary classifier (commonly 0.4 times its loss is added). Without
@@ -231,7 +246,6 @@ export class Inception3 extends Module implements WithAuxiliaryHeads {
   Mixed_7c: InceptionE;
   avgpool: AdaptiveAvgPool2d;
   dropout: Dropout;
-  fc: Linear;
   readonly transformInput: boolean;
 
   constructor({

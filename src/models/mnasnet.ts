@@ -1,4 +1,14 @@
-import { BatchNorm2d, Conv2d, Dropout, init, Linear, Module, ReLU, Sequential } from '../nn/index.js';
+import {
+  BatchNorm2d,
+  Conv2d,
+  Dropout,
+  init,
+  Linear,
+  Module,
+  ReLU,
+  Sequential,
+  type TensorModule,
+} from '../nn/index.js';
 import { add, mean } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { makeDivisible } from './blocks.js';
@@ -68,10 +78,15 @@ const stack = (
     ),
   );
 
+/** The head takes any module in its place: `model.classifier = new nn.Identity()`. */
+export interface MNASNet {
+  get classifier(): Sequential;
+  set classifier(module: TensorModule);
+}
+
 /** `torchvision.models.MNASNet`: `[N, 3, H, W]` to logits `[N, numClasses]`. */
 export class MNASNet extends Module {
   layers: Sequential;
-  classifier: Sequential;
 
   /** @param alpha factor of all channel counts */
   constructor(alpha: number, { numClasses = 1000, dropout = 0.2 }: MNASNetOptions = {}) {

@@ -1,4 +1,13 @@
-import { BatchNorm2d, Conv2d, Dropout, Linear, Module, ReLU6, Sequential } from '../nn/index.js';
+import {
+  BatchNorm2d,
+  Conv2d,
+  Dropout,
+  Linear,
+  Module,
+  ReLU6,
+  Sequential,
+  type TensorModule,
+} from '../nn/index.js';
 import { adaptiveAvgPool2d, add, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, initByFanOut, makeDivisible, type NormLayer } from './blocks.js';
@@ -62,10 +71,15 @@ class InvertedResidual extends Module {
   }
 }
 
+/** The head takes any module in its place: `model.classifier = new nn.Identity()`. */
+export interface MobileNetV2 {
+  get classifier(): Sequential;
+  set classifier(module: TensorModule);
+}
+
 /** `torchvision.models.MobileNetV2`: `[N, 3, H, W]` to logits `[N, numClasses]`. */
 export class MobileNetV2 extends Module {
   features: Sequential;
-  classifier: Sequential;
   /** Channels before the classifier. */
   readonly lastChannel: number;
 

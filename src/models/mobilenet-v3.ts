@@ -8,6 +8,7 @@ import {
   Module,
   ReLU,
   Sequential,
+  type TensorModule,
 } from '../nn/index.js';
 import { add, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -149,11 +150,16 @@ class InvertedResidual extends Module {
   }
 }
 
+/** The head takes any module in its place: `model.classifier = new nn.Identity()`. */
+export interface MobileNetV3 {
+  get classifier(): Sequential;
+  set classifier(module: TensorModule);
+}
+
 /** `torchvision.models.MobileNetV3`: `[N, 3, H, W]` to logits `[N, numClasses]`. */
 export class MobileNetV3 extends Module {
   features: Sequential;
   avgpool: AdaptiveAvgPool2d;
-  classifier: Sequential;
 
   constructor(arch: 'small' | 'large', options: MobileNetV3Options = {}) {
     super();

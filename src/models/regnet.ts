@@ -1,4 +1,13 @@
-import { AdaptiveAvgPool2d, Conv2d, init, Linear, Module, ReLU, Sequential } from '../nn/index.js';
+import {
+  AdaptiveAvgPool2d,
+  Conv2d,
+  init,
+  Linear,
+  Module,
+  ReLU,
+  Sequential,
+  type TensorModule,
+} from '../nn/index.js';
 import { add, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, makeDivisible, SqueezeExcitation } from './blocks.js';
@@ -123,12 +132,17 @@ class AnyStage extends Sequential {
   }
 }
 
+/** The head takes any module in its place: `model.fc = new nn.Identity()`. */
+export interface RegNet {
+  get fc(): Linear;
+  set fc(module: TensorModule);
+}
+
 /** `torchvision.models.RegNet`: `[N, 3, H, W]` to logits `[N, numClasses]`. */
 export class RegNet extends Module {
   stem: SimpleStemIN;
   trunkOutput: Sequential;
   avgpool: AdaptiveAvgPool2d;
-  fc: Linear;
 
   constructor(design: Design, { numClasses = 1000, stemWidth = 32 }: RegNetOptions = {}) {
     super();

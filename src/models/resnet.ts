@@ -8,6 +8,7 @@ import {
   Module,
   ReLU,
   Sequential,
+  type TensorModule,
 } from '../nn/index.js';
 import { add, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -104,18 +105,29 @@ export class Bottleneck extends Module {
 
 type Block = typeof BasicBlock | typeof Bottleneck;
 
+/** Parts that people replace take any module in their place: `model.fc = new nn.Identity()`. */
+export interface ResNet {
+  get maxpool(): MaxPool2d;
+  set maxpool(module: TensorModule);
+  get layer1(): Sequential;
+  set layer1(module: TensorModule);
+  get layer2(): Sequential;
+  set layer2(module: TensorModule);
+  get layer3(): Sequential;
+  set layer3(module: TensorModule);
+  get layer4(): Sequential;
+  set layer4(module: TensorModule);
+  get avgpool(): AdaptiveAvgPool2d;
+  set avgpool(module: TensorModule);
+  get fc(): Linear;
+  set fc(module: TensorModule);
+}
+
 /** `torchvision.models.ResNet`: `[N, 3, H, W]` to logits `[N, numClasses]`. */
 export class ResNet extends Module {
   conv1: Conv2d;
   bn1: BatchNorm2d;
   relu: ReLU;
-  maxpool: MaxPool2d;
-  layer1: Sequential;
-  layer2: Sequential;
-  layer3: Sequential;
-  layer4: Sequential;
-  avgpool: AdaptiveAvgPool2d;
-  fc: Linear;
 
   /** @param layers number of blocks in each of the four stages */
   constructor(block: Block, layers: readonly [number, number, number, number], options: ResNetOptions = {}) {

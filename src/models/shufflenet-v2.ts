@@ -1,4 +1,13 @@
-import { BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, ReLU, Sequential } from '../nn/index.js';
+import {
+  BatchNorm2d,
+  Conv2d,
+  Linear,
+  MaxPool2d,
+  Module,
+  ReLU,
+  Sequential,
+  type TensorModule,
+} from '../nn/index.js';
 import { cat, chunk, mean, permute, reshape, transpose } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
@@ -60,6 +69,12 @@ class InvertedResidual extends Module {
   }
 }
 
+/** The head takes any module in its place: `model.fc = new nn.Identity()`. */
+export interface ShuffleNetV2 {
+  get fc(): Linear;
+  set fc(module: TensorModule);
+}
+
 /** `torchvision.models.ShuffleNetV2`: `[N, 3, H, W]` to logits `[N, numClasses]`. */
 export class ShuffleNetV2 extends Module {
   conv1: Sequential;
@@ -68,7 +83,6 @@ export class ShuffleNetV2 extends Module {
   stage3: Sequential;
   stage4: Sequential;
   conv5: Sequential;
-  fc: Linear;
 
   /** @param channels of the first convolution, the three stages and the last convolution */
   constructor(

@@ -7,6 +7,7 @@ import {
   Module,
   ReLU,
   Sequential,
+  type TensorModule,
 } from '../nn/index.js';
 import { cat, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -80,10 +81,15 @@ const features = {
   ],
 } satisfies Record<string, () => Module[]>;
 
+/** The head takes any module in its place: `model.classifier = new nn.Identity()`. */
+export interface SqueezeNet {
+  get classifier(): Sequential;
+  set classifier(module: TensorModule);
+}
+
 /** `torchvision.models.SqueezeNet`: `[N, 3, H, W]` to logits `[N, numClasses]`; its head is the 1x1 convolution `classifier[1]`. */
 export class SqueezeNet extends Module {
   features: Sequential;
-  classifier: Sequential;
 
   constructor(version: keyof typeof features, { numClasses = 1000, dropout = 0.5 }: SqueezeNetOptions = {}) {
     super();

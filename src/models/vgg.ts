@@ -8,6 +8,7 @@ import {
   Module,
   ReLU,
   Sequential,
+  type TensorModule,
 } from '../nn/index.js';
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -49,11 +50,16 @@ function makeFeatures(config: Config, batchNorm: boolean): Sequential {
   return new Sequential(...layers);
 }
 
+/** The head takes any module in its place: `model.classifier = new nn.Identity()`. */
+export interface VGG {
+  get classifier(): Sequential;
+  set classifier(module: TensorModule);
+}
+
 /** `torchvision.models.VGG`: `[N, 3, H, W]` to logits `[N, numClasses]`; H and W at least 32. */
 export class VGG extends Module {
   features: Sequential;
   avgpool: AdaptiveAvgPool2d;
-  classifier: Sequential;
 
   /** @param features what makes 512 channels of an image */
   constructor(

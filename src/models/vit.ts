@@ -10,6 +10,7 @@ import {
   Parameter,
   Sequential,
   Tanh,
+  type TensorModule,
 } from '../nn/index.js';
 import { add, cat, empty, expand, permute, reshape, select, zeros } from '../ops/index.js';
 import { showShape } from '../tensor/shape.js';
@@ -116,12 +117,17 @@ class Encoder extends Module {
   }
 }
 
+/** The head takes any module in its place: `model.heads = new nn.Identity()`. */
+export interface VisionTransformer {
+  get heads(): Sequential;
+  set heads(module: TensorModule);
+}
+
 /** `torchvision.models.VisionTransformer`: `[N, 3, imageSize, imageSize]` to logits `[N, numClasses]`. */
 export class VisionTransformer extends Module {
   classToken: Parameter;
   convProj: Conv2d;
   encoder: Encoder;
-  heads: Sequential;
   readonly imageSize: number;
   readonly hiddenDim: number;
 

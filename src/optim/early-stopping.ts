@@ -1,4 +1,4 @@
-import { loadFields, saveFields, type SchedulerState } from './scheduler-state.js';
+import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
 
 export interface EarlyStoppingOptions {
   /** Epochs without an improvement that are let pass. Default 5. */
@@ -50,7 +50,7 @@ export class EarlyStopping {
     return saveFields(this);
   }
 
-  loadStateDict(state: SchedulerState | ReadonlyMap<string, unknown>): void {
+  loadStateDict(state: SavedState): void {
     loadFields(this, state);
   }
 }

@@ -1,5 +1,5 @@
 import type { Optimizer } from './optimizer.js';
-import { loadFields, saveFields, type SchedulerState } from './scheduler-state.js';
+import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
 
 /** What all schedulers can do. */
 export interface Scheduler {
@@ -10,7 +10,7 @@ export interface Scheduler {
   /** Plain values under PyTorch's names; what a function computes is not among them. */
   stateDict(): SchedulerState;
   /** Goes on where the other stopped. The rates themselves come back with the optimizer's state dict. */
-  loadStateDict(state: SchedulerState | ReadonlyMap<string, unknown>): void;
+  loadStateDict(state: SavedState): void;
 }
 
 /**
@@ -84,7 +84,7 @@ export abstract class LRScheduler implements Scheduler {
     return saveFields(this);
   }
 
-  loadStateDict(state: SchedulerState | ReadonlyMap<string, unknown>): void {
+  loadStateDict(state: SavedState): void {
     loadFields(this, state);
   }
 

@@ -1,11 +1,11 @@
 import type { LRScheduler, Scheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
-import { readFields, type SchedulerState } from './scheduler-state.js';
+import { readFields, type SavedState, type SchedulerState } from './scheduler-state.js';
 
 function loadEach(what: string, schedulers: readonly Scheduler[], saved: unknown): void {
   if (!Array.isArray(saved) || saved.length !== schedulers.length)
     throw new Error(`${what}.loadStateDict: the state is not of ${schedulers.length} schedulers`);
-  schedulers.forEach((scheduler, i) => scheduler.loadStateDict(saved[i] as SchedulerState));
+  schedulers.forEach((scheduler, i) => scheduler.loadStateDict(saved[i] as SavedState));
 }
 
 /** Runs one scheduler after another; scheduler `i + 1` takes over at epoch `milestones[i]`, from its own epoch 0. */
@@ -52,7 +52,7 @@ export class SequentialLR implements Scheduler {
     };
   }
 
-  loadStateDict(state: SchedulerState | ReadonlyMap<string, unknown>): void {
+  loadStateDict(state: SavedState): void {
     const saved = readFields(state);
     if (typeof saved['last_epoch'] === 'number') this.lastEpoch = saved['last_epoch'];
     loadEach('SequentialLR', this.schedulers, saved['_schedulers']);
@@ -93,7 +93,7 @@ export class ChainedScheduler implements Scheduler {
     };
   }
 
-  loadStateDict(state: SchedulerState | ReadonlyMap<string, unknown>): void {
+  loadStateDict(state: SavedState): void {
     const saved = readFields(state);
     if (typeof saved['last_epoch'] === 'number') this.lastEpoch = saved['last_epoch'];
     loadEach('ChainedScheduler', this.schedulers, saved['_schedulers']);

@@ -259,4 +259,4 @@ export {
   type OneCycleOptions,
 } from './lr-cycles.js';
 export { ReduceLROnPlateau, type PlateauOptions } from './plateau.js';
-export type { SchedulerState } from './scheduler-state.js';
+export type { SavedState, SchedulerState } from './scheduler-state.js';

@@ -1,6 +1,6 @@
 import type { Scheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
-import { loadFields, saveFields, type SchedulerState } from './scheduler-state.js';
+import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
 
 export interface PlateauOptions {
   /** Is a lower (`min`) or a higher (`max`) metric better? */
@@ -94,7 +94,7 @@ export class ReduceLROnPlateau implements Scheduler {
     return saveFields(this);
   }
 
-  loadStateDict(state: SchedulerState | ReadonlyMap<string, unknown>): void {
+  loadStateDict(state: SavedState): void {
     loadFields(this, state);
   }
 }

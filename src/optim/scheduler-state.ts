@@ -7,6 +7,9 @@ export type PlainState =
 /** Values under PyTorch's names. */
 export type SchedulerState = { [name: string]: PlainState };
 
+/** A scheduler's state dict as files give it back. */
+export type SavedState = Readonly<Record<string, unknown>> | ReadonlyMap<string, unknown>;
+
 type Fields = Record<string, unknown>;
 
 const special: Readonly<Record<string, string>> = {
@@ -31,14 +34,14 @@ export function saveFields(scheduler: object): SchedulerState {
 }
 
 /** @internal A state dict as an object: files give Maps. */
-export function readFields(state: SchedulerState | ReadonlyMap<string, unknown>): SchedulerState {
+export function readFields(state: SavedState): Readonly<Record<string, unknown>> {
   return state instanceof Map
-    ? (Object.fromEntries(state as Map<string, unknown>) as SchedulerState)
-    : (state as SchedulerState);
+    ? Object.fromEntries(state as Map<string, unknown>)
+    : (state as Readonly<Record<string, unknown>>);
 }
 
 /** @internal Takes over those fields that the scheduler has, where the kind of value is the same. */
-export function loadFields(scheduler: object, state: SchedulerState | ReadonlyMap<string, unknown>): void {
+export function loadFields(scheduler: object, state: SavedState): void {
   const values = readFields(state);
   for (const name of Object.keys(saveFields(scheduler))) {
     const field = Object.keys(scheduler).find((key) => (special[key] ?? snakeCase(key)) === name) as string;
