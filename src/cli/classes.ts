@@ -1,18 +1,34 @@
-import type { HostArray } from '../data/host.js';
+import type { HostArray, RGBImage } from '../data/host.js';
 import { Subset, type Dataset } from '../data/dataset.js';
+import type { Random } from '../data/random.js';
 import { CliError, closeNames, UsageError } from './errors.js';
 
 /** `[float32 [3, height, width], label]` */
 export type ImageSample = [HostArray<Float32Array>, number];
 
+/** Inputs of a classifier with their labels; null stands for an image that could not be read. */
+export type Labelled = Dataset<[HostArray<Float32Array>, number] | null>;
+
+/** What a classifier is trained or measured on: images, or the features of images. */
+export interface Samples {
+  readonly dataset: Labelled;
+  /** The class of every sample. */
+  readonly labels: Int32Array;
+  /** Why sample `index` was left out, once it was tried; nothing is ever left out where this is missing. */
+  readonly skipped?: (index: number) => string | undefined;
+}
+
 /** Images with a class each, as the commands use them. */
-export interface LabelledImages {
+export interface LabelledImages extends Samples {
   /** What messages call them: the path. */
   readonly name: string;
-  readonly dataset: Dataset<ImageSample>;
   readonly classes: readonly string[];
   /** The class of every image, as an index into `classes`. */
   readonly labels: Int32Array;
+  /** What messages and reports call one image: its path, or its number in the file. */
+  readonly describe: (index: number) => string;
+  /** One image as it is stored, before it is resized and normalised. */
+  readonly picture: (index: number) => Promise<RGBImage>;
 }
 
 /** New classes, each made of one or more of the data's. */
@@ -106,22 +122,38 @@ export function relabelled(
   });
   if (kept.length === 0) throw new CliError(`${images.name}: holds no image of the classes asked for`);
   const labels = Int32Array.from(kept, (i) => newLabel[images.labels[i] ?? 0] ?? 0);
-  const { name } = images;
-  return { name, classes, labels, dataset: new Relabelled(new Subset(images.dataset, kept), labels) };
+  const chosen = selected(images, kept);
+  return { ...chosen, classes, labels, dataset: new Relabelled(chosen.dataset, labels) };
+}
+
+/** Some of the images, in the given order. */
+export function selected(images: LabelledImages, indices: readonly number[]): LabelledImages {
+  const at = (index: number): number => indices[index] ?? 0;
+  const { skipped } = images;
+  return {
+    ...images,
+    labels: Int32Array.from(indices, (i) => images.labels[i] ?? 0),
+    dataset: new Subset(images.dataset, indices),
+    describe: (index) => images.describe(at(index)),
+    picture: (index) => images.picture(at(index)),
+    ...(skipped && { skipped: (index: number) => skipped(at(index)) }),
+  };
 }
 
 /** The first `count` images. */
 export function firstImages(images: LabelledImages, count: number): LabelledImages {
   if (count >= images.dataset.length) return images;
-  const indices = Array.from({ length: count }, (_, i) => i);
-  return { ...images, labels: images.labels.slice(0, count), dataset: new Subset(images.dataset, indices) };
+  return selected(
+    images,
+    Array.from({ length: count }, (_, i) => i),
+  );
 }
 
-class Relabelled implements Dataset<ImageSample> {
-  readonly getBatch?: Dataset<ImageSample>['getBatch'];
+class Relabelled implements Dataset<ImageSample | null> {
+  readonly getBatch?: NonNullable<Labelled['getBatch']>;
 
   constructor(
-    private readonly images: Dataset<ImageSample>,
+    private readonly images: Labelled,
     private readonly labels: Int32Array,
   ) {
     const { getBatch } = images;
@@ -137,9 +169,9 @@ class Relabelled implements Dataset<ImageSample> {
     return this.images.length;
   }
 
-  async get(index: number, random?: Parameters<Dataset<ImageSample>['get']>[1]): Promise<ImageSample> {
-    const [image] = await this.images.get(index, random);
-    return [image, this.labels[index] ?? 0];
+  async get(index: number, random?: Random): Promise<ImageSample | null> {
+    const sample = await this.images.get(index, random);
+    return sample === null ? null : [sample[0], this.labels[index] ?? 0];
   }
 }
 

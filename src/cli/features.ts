@@ -1,13 +1,12 @@
 import { noGrad } from '../index.js';
-import { DataLoader } from '../data/loader.js';
 import { TensorDataset } from '../data/tensor-dataset.js';
 import type { HostArray } from '../data/host.js';
 import type { Head } from '../models/head.js';
 import type { TensorModule } from '../nn/index.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { LabelledImages } from './classes.js';
+import { batchesOf } from './batches.js';
+import type { Samples } from './classes.js';
 import { checkInterrupted, type Context } from './context.js';
-import type { Labelled } from './training.js';
 
 /** Features beyond this are not kept. */
 const maxBytes = 2 ** 30;
@@ -24,11 +23,11 @@ export async function trunkFeatures(
   context: Context,
   model: TensorModule,
   head: Head,
-  images: LabelledImages,
+  images: Samples,
   options: { readonly batchSize: number; readonly label: string },
-): Promise<Labelled | null> {
+): Promise<Samples | null> {
   const count = images.dataset.length;
-  const width = head.layer.inFeatures;
+  const width = head.inFeatures;
   if (count * width * 4 > maxBytes) return null;
   const features = new Float32Array(count * width);
   const seen: { input?: Tensor; output?: Tensor } = {};
@@ -37,38 +36,45 @@ export async function trunkFeatures(
   });
   const bar = context.output.progress(options.label, count);
   try {
-    let at = 0;
-    for await (const [inputs, targets] of new DataLoader(images.dataset, { batchSize: options.batchSize })) {
+    for await (const { inputs, targets, indices } of batchesOf(images, { batchSize: options.batchSize })) {
       checkInterrupted(context);
       const logits = noGrad(() => model(inputs));
       const { input, output } = seen;
-      const rows = inputs.shape[0] ?? 0;
-      const usable = output === logits && input?.ndim === 2 && input.shape[0] === rows;
-      if (usable) features.set((await input.data()) as Float32Array, at * width);
+      const usable = output === logits && input?.ndim === 2 && input.shape[0] === indices.length;
+      if (usable) {
+        const rows = (await input.data()) as Float32Array;
+        indices.forEach((index, i) => features.set(rows.subarray(i * width, (i + 1) * width), index * width));
+      }
       for (const tensor of [inputs, targets, logits, input]) tensor?.dispose();
       if (!usable) return null;
-      at += rows;
-      bar.advance(rows);
+      bar.advance(indices.length);
     }
   } finally {
     bar.stop();
     hook.remove();
   }
-  const inputs: HostArray<Float32Array> = { data: features, shape: [count, width] };
-  const labels: HostArray<Int32Array> = { data: images.labels, shape: [count] };
-  return rowsOf(inputs, labels);
+  return rowsOf({ data: features, shape: [count, width] }, images);
 }
 
-/** Rows of features with their labels as samples. */
-function rowsOf(inputs: HostArray<Float32Array>, labels: HostArray<Int32Array>): Labelled {
-  const rows = new TensorDataset(inputs, labels);
+/** Rows of features as samples; images that could not be read have none. */
+function rowsOf(features: HostArray<Float32Array>, { labels, skipped }: Samples): Samples {
+  const rows = new TensorDataset(features, { data: labels, shape: [labels.length] });
   const { getBatch } = rows;
+  const get = (index: number): [HostArray<Float32Array>, number] => [
+    rows.get(index)[0] as HostArray<Float32Array>,
+    labels[index] ?? 0,
+  ];
   return {
-    length: rows.length,
-    get: (index) => {
-      const [row, label] = rows.get(index);
-      return [row as HostArray<Float32Array>, label.data[0] ?? 0];
+    labels,
+    ...(skipped && { skipped }),
+    dataset: {
+      length: rows.length,
+      get: (index) => (skipped?.(index) === undefined ? get(index) : null),
+      // A batch that is built at once has no gaps.
+      ...(skipped === undefined && {
+        getBatch: (indices: readonly number[]) =>
+          getBatch.call(rows, indices) as unknown as [HostArray<Float32Array>, HostArray],
+      }),
     },
-    getBatch: (indices) => getBatch.call(rows, indices) as unknown as [HostArray, HostArray],
   };
 }

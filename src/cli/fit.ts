@@ -1,78 +1,21 @@
-import { DataLoader } from '../data/index.js';
-import { Adam, AdamW, lrScheduler, RMSprop, SGD, type Optimizer } from '../optim/index.js';
+import { Random } from '../data/index.js';
 import type { TensorModule } from '../nn/index.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { EarlyStopping, Optimizer } from '../optim/index.js';
 import type { Context } from './context.js';
 import { Interrupted } from './errors.js';
 import { percent } from './output.js';
-import { evaluate, trainEpoch, type Labelled } from './training.js';
+import type { Schedule } from './schedules.js';
+import { evaluate, noSums, trainEpoch, type EpochSums, type Samples, type StepRecipe } from './training.js';
 
-export const optimizerNames = ['sgd', 'adam', 'adamw', 'rmsprop'] as const;
-export const scheduleNames = ['none', 'step', 'cosine', 'exponential'] as const;
-
-export interface OptimizerChoice {
-  readonly optimizer: (typeof optimizerNames)[number];
-  readonly lr?: number | undefined;
-  readonly momentum?: number | undefined;
-  readonly weightDecay?: number | undefined;
-}
-
-export interface ScheduleChoice {
-  readonly schedule: (typeof scheduleNames)[number];
-  /** Epochs between two cuts of the learning rate (`step`). */
-  readonly stepSize: number;
-  /** What it is multiplied by (`step`, `exponential`). */
-  readonly gamma: number;
-}
-
-/** PyTorch's defaults where it has some; SGD's are those of its transfer-learning tutorial, times 10 in the learning rate. */
-export function makeOptimizer(params: readonly Tensor[], choice: OptimizerChoice): Optimizer {
-  const { weightDecay } = choice;
-  const decay = weightDecay === undefined ? {} : { weightDecay };
-  switch (choice.optimizer) {
-    case 'sgd':
-      return new SGD(params, { lr: choice.lr ?? 0.01, momentum: choice.momentum ?? 0.9, ...decay });
-    case 'adam':
-      return new Adam(params, { lr: choice.lr ?? 1e-3, ...decay });
-    case 'adamw':
-      return new AdamW(params, { lr: choice.lr ?? 1e-3, ...decay });
-    case 'rmsprop':
-      return new RMSprop(params, { lr: choice.lr ?? 1e-3, momentum: choice.momentum ?? 0, ...decay });
-  }
-}
-
-function makeScheduler(
-  optimizer: Optimizer,
-  epochs: number,
-  choice: ScheduleChoice,
-): lrScheduler.LRScheduler | null {
-  const { stepSize, gamma } = choice;
-  switch (choice.schedule) {
-    case 'none':
-      return null;
-    case 'step':
-      return new lrScheduler.StepLR(optimizer, stepSize, { gamma });
-    case 'cosine':
-      return new lrScheduler.CosineAnnealingLR(optimizer, epochs);
-    case 'exponential':
-      return new lrScheduler.ExponentialLR(optimizer, gamma);
-  }
-}
-
-export interface FitOptions extends ScheduleChoice {
+/** What one epoch trains: the whole model on images, or its head on features that were made once. */
+export interface Stage {
   readonly model: TensorModule;
-  /** Puts the modules into the modes they are trained in; called before each epoch. */
+  readonly train: Samples;
+  readonly validation: Samples | null;
+  /** What is validated: the model, or a moving average of it. */
+  readonly validated?: TensorModule;
+  /** Puts the modules into the modes they are trained in. */
   readonly trainMode: () => void;
-  readonly optimizer: Optimizer;
-  readonly train: Labelled;
-  readonly validation?: { readonly data: Labelled; readonly labels: Int32Array } | undefined;
-  readonly epochs: number;
-  readonly batchSize: number;
-  readonly seed: number;
-  /** Prints a line after every so many epochs and after the last. Default 1. */
-  readonly lineEvery?: number;
-  /** What stands before such a line. */
-  readonly indent?: string;
 }
 
 export interface EpochReport {
@@ -85,68 +28,145 @@ export interface EpochReport {
   readonly seconds: number;
 }
 
-export interface FitResult {
+/** How far a training has come: plain data, all that is needed beside weights and optimizer to go on. */
+export interface Progress {
+  /** The epochs that are done. */
   readonly epochs: readonly EpochReport[];
+  /** Of the epoch under way. */
+  readonly sums: EpochSums;
+  /** Seconds spent in the epoch under way. */
+  readonly seconds: number;
+  /** Number of the best epoch so far, from 1; 0 before the first. */
+  readonly bestEpoch: number;
+  /** All epochs are done, or early stopping has ended the training. */
+  readonly finished: boolean;
+}
+
+export const atStart: Progress = { epochs: [], sums: noSums, seconds: 0, bestEpoch: 0, finished: false };
+
+export interface FitOptions extends StepRecipe {
+  /** Called before each epoch, which is counted from 1. */
+  readonly stage: (epoch: number) => Stage;
+  readonly optimizer: Optimizer;
+  readonly schedule: Schedule | null;
+  readonly epochs: number;
+  readonly batchSize: number;
+  readonly seed: number;
+  readonly earlyStopping?: EarlyStopping | null;
+  /** Where to go on. */
+  readonly from?: Progress;
+  /** Called when an epoch has been better than all before, before `onEpoch`. */
+  readonly onBest?: (report: EpochReport) => Promise<void>;
+  /** Called after every epoch. */
+  readonly onEpoch?: (progress: Progress) => Promise<void>;
+  /** Called within an epoch, between two batches; asks for the progress only where it needs it. */
+  readonly onBatch?: (progress: () => Promise<Progress>) => Promise<void> | void;
+  /** Prints a line after every so many epochs and after the last. Default 1. */
+  readonly lineEvery?: number;
+  /** What stands before such a line. */
+  readonly indent?: string;
+}
+
+export interface FitResult extends Progress {
   /** Ctrl-C ended it early; the epoch under way is not in `epochs`. */
   readonly interrupted: boolean;
 }
 
+/** The order of the samples in an epoch counted from 1: the one that a shuffling DataLoader of this seed gives. */
+export function orderOf(seed: number, epoch: number, count: number): Uint32Array {
+  return new Random(seed, 0, epoch - 1).permutation(count);
+}
+
+/** Which of two epochs is better: the more accurate one, of equals the one with less loss, of equals the first. */
+export function isBetter(one: EpochReport, other: EpochReport): boolean {
+  const [a, b] = [one, other].map(({ validationAccuracy, validationLoss, loss }) => ({
+    accuracy: validationAccuracy ?? 0,
+    loss: validationLoss ?? loss,
+  })) as [{ accuracy: number; loss: number }, { accuracy: number; loss: number }];
+  return a.accuracy > b.accuracy || (a.accuracy === b.accuracy && a.loss < b.loss);
+}
+
 /** Trains for some epochs, with a line for each. */
 export async function fit(context: Context, options: FitOptions): Promise<FitResult> {
-  const {
-    model,
-    optimizer,
-    train,
-    validation,
-    epochs,
-    batchSize,
-    seed,
-    lineEvery = 1,
-    indent = '',
-  } = options;
-  const { output } = context;
-  const scheduler = makeScheduler(optimizer, epochs, options);
-  const loader = new DataLoader(train, { batchSize, shuffle: true, seed });
-  const reports: EpochReport[] = [];
-  const digits = String(epochs).length;
+  const { optimizer, schedule, epochs, batchSize, seed, earlyStopping = null, lineEvery = 1 } = options;
+  let progress = options.from ?? atStart;
+  const perBatch = schedule !== null && schedule.per === 'batch' ? schedule : null;
+  const afterStep =
+    perBatch === null
+      ? options.afterStep
+      : () => {
+          options.afterStep?.();
+          perBatch.step(NaN);
+        };
   try {
-    for (let epoch = 1; epoch <= epochs; epoch++) {
-      const label = `${indent}epoch ${String(epoch).padStart(digits)}/${epochs}`;
-      const started = performance.now();
-      const lr = optimizer.paramGroups[0]?.lr ?? 0;
-      options.trainMode();
-      const result = await trainEpoch(context, { model, optimizer, loader, epoch, label });
-      if (result.interrupted) return { epochs: reports, interrupted: true };
-      scheduler?.step();
+    while (!progress.finished) {
+      const epoch = progress.epochs.length + 1;
+      const started = performance.now() - 1000 * progress.seconds;
+      const seconds = (): number => (performance.now() - started) / 1000;
+      const label = `${options.indent ?? ''}epoch ${String(epoch).padStart(String(epochs).length)}/${epochs}`;
+      const lr = optimizer.paramGroups.at(-1)?.lr ?? 0;
+      const { model, train, validation, validated = model, trainMode } = options.stage(epoch);
+      trainMode();
+      const before = progress;
+      const { interrupted, ...sums } = await trainEpoch(context, {
+        ...options,
+        afterStep,
+        model,
+        samples: train,
+        order: orderOf(seed, epoch, train.dataset.length),
+        epoch,
+        label,
+        sums: before.sums,
+        pause: async (settled) => {
+          await options.onBatch?.(async () => ({ ...before, sums: await settled(), seconds: seconds() }));
+          return false;
+        },
+      });
+      progress = { ...before, sums, seconds: seconds() };
+      if (interrupted) return { ...progress, interrupted };
       let checked = null;
-      if (validation !== undefined) {
-        model.eval();
-        checked = await evaluate(context, model, validation.data, validation.labels, {
+      if (validation !== null) {
+        validated.eval();
+        checked = await evaluate(context, validated, validation, {
           batchSize: Math.max(batchSize, 64),
           label: `${label}, validation`,
         });
       }
       const report: EpochReport = {
         epoch,
-        loss: result.loss,
-        trainAccuracy: result.correct / result.count,
+        loss: sums.loss / sums.count,
+        trainAccuracy: sums.correct / sums.count,
         validationAccuracy: checked === null ? null : checked.correct / checked.count,
         validationLoss: checked === null ? null : checked.loss,
         lr,
-        seconds: (performance.now() - started) / 1000,
+        seconds: seconds(),
       };
-      reports.push(report);
-      if (epoch % lineEvery === 0 || epoch === epochs) {
+      if (schedule !== null && schedule.per === 'epoch') schedule.step(report.validationLoss ?? report.loss);
+      const best = progress.epochs[progress.bestEpoch - 1];
+      const improved = best === undefined || isBetter(report, best);
+      const stop = earlyStopping?.step(report.validationLoss ?? report.loss) ?? false;
+      progress = {
+        epochs: [...progress.epochs, report],
+        sums: noSums,
+        seconds: 0,
+        bestEpoch: improved ? epoch : progress.bestEpoch,
+        finished: epoch >= epochs || stop,
+      };
+      if (improved) await options.onBest?.(report);
+      await options.onEpoch?.(progress);
+      if (epoch % lineEvery === 0 || progress.finished) {
         const val = checked === null ? '' : `val ${percent(checked.correct, checked.count)}  `;
-        output.line(
-          `${label}  loss ${result.loss.toFixed(4)}  train ${percent(result.correct, result.count)}  ${val}` +
+        context.output.line(
+          `${label}  loss ${report.loss.toFixed(4)}  train ${percent(sums.correct, sums.count)}  ${val}` +
             `lr ${Number(lr.toPrecision(3))}  ${report.seconds.toFixed(1)} s`,
         );
       }
+      if (stop && epoch < epochs)
+        context.output.line(`stopped early: no improvement for ${earlyStopping?.patience} epochs`);
     }
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
-    return { epochs: reports, interrupted: true };
+    return { ...progress, interrupted: true };
   }
-  return { epochs: reports, interrupted: false };
+  return { ...progress, interrupted: false };
 }

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
-import { loadCIFAR10, ImageFolder } from '../data/node/index.js';
+import { loadCIFAR10, ImageFolder, readImage } from '../data/node/index.js';
 import { transforms, type HostArray, type RGBImage, type TransformFunction } from '../data/index.js';
-import type { ImageSample, LabelledImages } from './classes.js';
+import type { LabelledImages } from './classes.js';
 import { CliError } from './errors.js';
 import type { InputRecipe } from './model.js';
 
@@ -16,9 +16,15 @@ const {
   ToTensor,
 } = transforms;
 
+/** What is done to training images at random, other than in each epoch before. */
+export const augmentations = ['none', 'flip-crop'] as const;
+export type Augmentation = (typeof augmentations)[number];
+
 export interface ImageOptions {
-  /** Random crops and mirror images, other ones in each epoch. */
-  readonly augment?: boolean;
+  /** Default `none`. */
+  readonly augment?: Augmentation;
+  /** What an image file that cannot be read does: ends the command (default), or is left out. */
+  readonly onBadImage?: 'fail' | 'skip';
 }
 
 /**
@@ -35,13 +41,13 @@ export async function openImages(
       cause,
     });
   });
-  const augment = options.augment ?? false;
-  if (entry.isDirectory()) return openFolder(path, recipe, augment);
+  const { augment = 'none', onBadImage = 'fail' } = options;
+  if (entry.isDirectory()) return openFolder(path, recipe, augment, onBadImage);
   if (!entry.isFile()) throw new CliError(`${path}: is neither a file nor a folder`);
   return openCifar(path, recipe, augment);
 }
 
-async function openCifar(path: string, recipe: InputRecipe, augment: boolean): Promise<LabelledImages> {
+async function openCifar(path: string, recipe: InputRecipe, augment: Augmentation): Promise<LabelledImages> {
   if (!path.toLowerCase().endsWith('.bin')) {
     throw new CliError(
       `${path}: is not a data file that is known here; give a .bin file in CIFAR-10's binary format, or a folder with one folder of images per class`,
@@ -49,27 +55,42 @@ async function openCifar(path: string, recipe: InputRecipe, augment: boolean): P
   }
   const { mean, std } = recipe;
   const data =
-    recipe.size === 32
+    recipe.size === 32 && (augment === 'none' || augment === 'flip-crop')
       ? await loadCIFAR10(path, {
           normalize: { mean, std },
-          ...(augment ? { augment: { flip: true, padding: 4 } } : {}),
+          ...(augment === 'none' ? {} : { augment: { flip: true, padding: 4 } }),
         })
       : await loadCIFAR10(path, { transform: pipeline(recipe, augment) });
   const labels = Int32Array.from({ length: data.length }, (_, i) => data.label(i));
-  return { name: path, dataset: data, classes: data.classes, labels };
+  return {
+    name: path,
+    dataset: data,
+    classes: data.classes,
+    labels,
+    describe: (index) => `${path}, image ${index}`,
+    picture: (index) => Promise.resolve(data.image(index)),
+  };
 }
 
-function openFolder(path: string, recipe: InputRecipe, augment: boolean): LabelledImages {
-  const folder = new ImageFolder(path, { transform: pipeline(recipe, augment) });
+function openFolder(
+  path: string,
+  recipe: InputRecipe,
+  augment: Augmentation,
+  onBadImage: 'fail' | 'skip',
+): LabelledImages {
+  const folder = new ImageFolder(path, {
+    transform: pipeline(recipe, augment),
+    onError: onBadImage === 'skip' ? 'skip' : 'throw',
+  });
   const { classes, samples, length } = folder;
+  const pathOf = (index: number): string => samples[index]?.[0] ?? '';
   return {
     name: path,
     dataset: {
       length,
       get: async (index, random) => {
         try {
-          // Without `onError: 'skip'` no sample is null.
-          return (await folder.get(index, random)) as ImageSample;
+          return await folder.get(index, random);
         } catch (error) {
           if (!(
             error instanceof Error &&
@@ -78,21 +99,27 @@ function openFolder(path: string, recipe: InputRecipe, augment: boolean): Labell
           ))
             throw error;
           // The cause names the file; what is around it speaks to programmers.
-          throw new CliError(`${error.cause.message}; replace or delete it`, { cause: error });
+          throw new CliError(
+            `${error.cause.message}; replace or delete it, or leave such images out with --on-bad-image skip`,
+            { cause: error },
+          );
         }
       },
     },
     classes,
     labels: Int32Array.from(samples, ([, label]) => label),
+    describe: pathOf,
+    picture: (index) => readImage(pathOf(index)),
+    ...(onBadImage === 'skip' && { skipped: (index: number) => folder.skipped.get(pathOf(index)) }),
   };
 }
 
 function pipeline(
   { resize, size, mean, std }: InputRecipe,
-  augment: boolean,
+  augment: Augmentation,
 ): TransformFunction<RGBImage, HostArray<Float32Array>> {
   const finish = [new ToTensor(), new Normalize(mean, std)] as const;
-  if (!augment) return new Compose([new Resize(resize), new CenterCrop(size), ...finish]);
+  if (augment === 'none') return new Compose([new Resize(resize), new CenterCrop(size), ...finish]);
   // Small images lose too much in a crop of a tenth of their area.
   return size <= 64
     ? new Compose([

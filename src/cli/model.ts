@@ -1,5 +1,16 @@
 import type { Checkpoint } from '../formats/index.js';
-import { findHead, get, list, loadWeights, replaceHead, type ModelBuilder } from '../models/index.js';
+import { whyForeign, withCurrentKeys } from '../models/fit.js';
+import {
+  findHead,
+  findHeads,
+  get,
+  list,
+  loadWeights,
+  replaceHead,
+  type ModelBuilder,
+  type ModelOptions,
+  type WeightsEntry,
+} from '../models/index.js';
 import type { TensorModule } from '../nn/index.js';
 import { CliError, closeNames } from './errors.js';
 
@@ -21,6 +32,16 @@ export function recipeOf(modelName: string): InputRecipe {
   return modelName.startsWith('cifar_')
     ? { resize: 32, size: 32, ...statistics }
     : { resize: 256, size: 224, ...statistics };
+}
+
+/** What a published weight file says about itself. */
+export function cardOf({ model, record }: WeightsEntry): ModelCard {
+  const { resize, crop, mean, std } = record.transforms;
+  return {
+    model,
+    input: { resize, size: crop, mean, std },
+    ...(record.options && { options: record.options }),
+  };
 }
 
 /** @throws CliError with close names when there is no such model */
@@ -48,9 +69,12 @@ export function headRows(checkpoint: Checkpoint, headPath: string): number | nul
 export async function modelWithWeights(
   modelName: string,
   checkpoint: Checkpoint,
-  numClasses?: number,
+  {
+    numClasses,
+    options,
+  }: { readonly numClasses?: number | undefined; readonly options?: ModelCard['options'] } = {},
 ): Promise<TensorModule> {
-  const model = builderOf(modelName)();
+  const model = builderOf(modelName)(options as ModelOptions);
   const { path, outFeatures } = findHead(model);
   const rows = headRows(checkpoint, path) ?? numClasses ?? outFeatures;
   if (numClasses !== undefined && numClasses !== rows) {
@@ -59,7 +83,14 @@ export async function modelWithWeights(
     );
   }
   if (rows !== outFeatures) replaceHead(model, rows);
-  await loadWeights(model, checkpoint);
+  const state = model.stateDict();
+  const shapes = new Map([...state].map(([key, tensor]) => [key, tensor.shape]));
+  for (const tensor of state.values()) tensor.dispose();
+  const tensors = withCurrentKeys(checkpoint.tensors, shapes);
+  const heads = new Set(findHeads(model).flatMap((head) => [`${head.path}.weight`, `${head.path}.bias`]));
+  const foreign = await whyForeign(modelName, tensors, shapes, heads);
+  if (foreign !== null) throw new CliError(`${checkpoint.name}: ${foreign}`);
+  await loadWeights(model, { ...checkpoint, tensors });
   return model;
 }
 
@@ -70,6 +101,8 @@ export interface ModelCard {
   /** New classes by what they were made of. */
   readonly classMap?: readonly (readonly [string, readonly string[]])[];
   readonly input?: InputRecipe;
+  /** Options of the model that the weights need. */
+  readonly options?: Readonly<Record<string, unknown>>;
 }
 
 const cardKey = 'kindling';

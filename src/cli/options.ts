@@ -52,3 +52,24 @@ export function indexList(text: string): number[] {
 export function collect(value: string, previous: readonly string[] | undefined): string[] {
   return [...(previous ?? []), value];
 }
+
+/** A number above 0 and below 1. */
+export function fraction(text: string): number {
+  const value = positive(text);
+  if (value >= 1) throw new InvalidArgumentError('It must be above 0 and below 1.');
+  return value;
+}
+
+/** A number of 0 or more and below 1. */
+export function share(text: string): number {
+  const value = nonNegative(text);
+  if (value >= 1) throw new InvalidArgumentError('It must be 0 or more and below 1.');
+  return value;
+}
+
+/** Collects names with commas between them, of an option that may be given again. */
+export function collectList(value: string, previous: readonly string[] | undefined): string[] {
+  const names = value.split(',').map((name) => name.trim());
+  if (names.includes('')) throw new InvalidArgumentError('It must be names with commas between them.');
+  return [...(previous ?? []), ...names];
+}

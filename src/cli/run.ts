@@ -1,15 +1,16 @@
 import { Command, CommanderError, Option } from 'commander';
 import { demo, type DemoOptions } from './commands/demo.js';
 import { evaluateCommand, type EvalOptions } from './commands/eval.js';
-import { finetune, type FinetuneOptions } from './commands/finetune.js';
-import { info, packageVersion } from './commands/info.js';
+import { finetune } from './commands/finetune.js';
+import { info } from './commands/info.js';
 import { inspect, type InspectOptions } from './commands/inspect.js';
 import { downloadCommand, weightsCommand } from './commands/weights.js';
 import type { Context } from './context.js';
 import { CliError, exitCodes, Interrupted, UsageError } from './errors.js';
-import { optimizerNames, scheduleNames } from './fit.js';
+import { addFinetuneOptions, besideResume, type FinetuneOptions } from './finetune/options.js';
 import * as read from './options.js';
 import { Output, type Streams } from './output.js';
+import { packageVersion } from './versions.js';
 
 export interface RunOptions {
   /** Default: the process's own. */
@@ -147,59 +148,24 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
     .addOption(json())
     .action((options: Json & EvalOptions) => evaluateCommand(context(options.json), options));
 
-  kindling
+  const finetuneCommand = kindling
     .command('finetune')
     .description('put a new head on a trained model and train it, or train a whole model')
-    .argument(
-      '<data>',
-      'a .bin file of CIFAR-10, or a folder with one folder of images per class (or with train and val)',
-    )
-    .option('--model <name>', 'e.g. resnet18, cifar_resnet20; needed unless the weight file says it')
-    .option('--weights <file>', 'weight file to start from; random weights otherwise')
-    .option('--val <path>', 'data to validate on after each epoch')
-    .option('--classes <a,b,c>', 'use only these classes of the data')
-    .option('--map <new=a,b;...>', "make new classes of several: 'animal=cat,dog;vehicle=car,ship'")
-    .addOption(
-      new Option('--head <which>', 'a new last layer, or the one in the weight file')
-        .choices(['new', 'keep'])
-        .default('new'),
-    )
-    .addOption(
-      new Option('--freeze <what>', 'what is not trained; default: trunk with --weights, else none').choices([
-        'trunk',
-        'none',
-      ]),
-    )
-    .addOption(
-      new Option(
-        '--trunk-mode <mode>',
-        'eval keeps the running statistics as they are; default: eval for a frozen trunk',
-      ).choices(['eval', 'train']),
-    )
-    .addOption(new Option('--optimizer <name>').choices(optimizerNames).default('sgd'))
-    .option('--lr <rate>', 'learning rate; default: 0.01 for sgd, 0.001 otherwise', read.nonNegative)
-    .option('--momentum <m>', 'for sgd (default 0.9) and rmsprop (default 0)', read.nonNegative)
-    .option('--weight-decay <w>', "default: PyTorch's", read.nonNegative)
-    .option('--epochs <n>', 'passes over the data', read.positiveInteger, 10)
-    .option('--batch-size <n>', 'images per step', read.positiveInteger, 32)
-    .addOption(new Option('--schedule <name>', 'of the learning rate').choices(scheduleNames).default('none'))
-    .option('--step-size <n>', 'epochs between two cuts (step)', read.positiveInteger, 7)
-    .option('--gamma <factor>', 'factor of a cut (step, exponential)', read.positive, 0.1)
-    .option('--seed <n>', 'of the new weights and the order of the images', read.seedNumber, 0)
-    .option('--augment', 'random crops and mirrored images')
-    .option('--no-feature-cache', 'run the frozen layers anew in every epoch; the result is the same')
-    .option(
-      '--mean <r,g,b>',
-      "what is subtracted from each channel (0 to 1); default: the model's",
-      read.perChannel,
-    )
-    .option('--std <r,g,b>', 'what each channel is divided by then', read.perChannel)
-    .option('--limit <n>', 'train on the first n images only', read.positiveInteger)
-    .option('--out <file>', 'write the trained model here (.safetensors)')
-    .addOption(json())
-    .action((data: string, options: Json & FinetuneOptions) =>
-      finetune(context(options.json), data, options),
-    );
+    .addOption(json());
+  addFinetuneOptions(finetuneCommand).action((data: string | undefined, options: Json & FinetuneOptions) => {
+    if (options.resume !== undefined) refuseBeside(finetuneCommand, data);
+    return finetune(context(options.json), data, options);
+  });
 
   return kindling;
+}
+
+/** A run goes on with the options it was started with. */
+function refuseBeside(command: Command, data: string | undefined): void {
+  const given = command.options
+    .map((option) => option.attributeName())
+    .filter((name) => command.getOptionValueSource(name) === 'cli' && !besideResume.includes(name));
+  if (data === undefined && given.length === 0) return;
+  const what = data === undefined ? `--${given[0]?.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}` : data;
+  throw new UsageError(`--resume takes everything from the run's config.json; leave out ${what}`);
 }

@@ -132,10 +132,10 @@ describe('eval', () => {
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
   });
 
-  it('lists the keys of weights that do not fit', async () => {
+  it('says whose weights those are that do not fit', async () => {
     const { code, stderr } = await evaluate('--model', 'cifar_resnet20');
     expect(code).toBe(1);
-    expect(stderr).toMatch(/missing in the state dict: .*layer1\.1\.conv1\.weight/);
+    expect(stderr).toMatch(/not the weights of cifar_resnet20: .*layer1\.1\.conv1\.weight.*looks like a ResNet of 1, 1, 1 blocks/);
   });
 
   it('names a corrupt image', async () => {
@@ -155,7 +155,7 @@ describe('eval', () => {
     );
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /^kindling: \S+\/[ab]\/x\.jpg: cannot decode this image \(.*\); replace or delete it\n$/,
+      /^kindling: \S+\/[ab]\/x\.jpg: cannot decode this image \(.*\); replace or delete it, or leave such images out with --on-bad-image skip\n$/,
     );
     expect(existsSync(predictions)).toBe(false);
   });

@@ -5,15 +5,18 @@ import { ShapesDataset } from '../../data/index.js';
 import { loadCheckpoint, type HostTensor } from '../../formats/index.js';
 import { hostStateDict, replaceHead, type Head } from '../../models/index.js';
 import type { TensorModule } from '../../nn/index.js';
+import type { Optimizer } from '../../optim/index.js';
 import type { LabelledImages } from '../classes.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { CliError, Interrupted } from '../errors.js';
 import { trunkFeatures } from '../features.js';
-import { fit, makeOptimizer, type FitOptions, type FitResult } from '../fit.js';
+import { fit, type FitOptions, type FitResult } from '../fit.js';
 import { builderOf, modelWithWeights, readCard, recipeOf, type InputRecipe } from '../model.js';
+import { makeOptimizer } from '../optimizers.js';
 import { grouped, percent } from '../output.js';
+import { makeSchedule, type Schedule } from '../schedules.js';
 import { evaluate } from '../training.js';
-import { packageVersion } from './info.js';
+import { packageVersion } from '../versions.js';
 
 export interface DemoOptions {
   readonly perClass: number;
@@ -132,17 +135,18 @@ async function trainHead(
   const [features, testFeatures] = [await run(train), await run(test)];
   if (features === null || testFeatures === null)
     throw new CliError('demo: the model does not end in its head');
-  const untrained = await evaluate(context, layer, testFeatures, test.labels, { batchSize });
+  const untrained = await evaluate(context, layer, testFeatures, { batchSize });
+  const optimizer = makeOptimizer(head.layer.parameters(), { optimizer: 'adamw', lr: 0.02 });
   const result = await fit(context, {
     ...steps,
-    schedule: 'cosine',
-    stepSize: 1,
-    gamma: 1,
-    model: layer,
-    trainMode: () => void head.layer.train(),
-    optimizer: makeOptimizer(head.layer.parameters(), { optimizer: 'adamw', lr: 0.02 }),
-    train: features,
-    validation: { data: testFeatures, labels: test.labels },
+    optimizer,
+    schedule: cosine(optimizer, steps.epochs),
+    stage: () => ({
+      model: layer,
+      train: features,
+      validation: testFeatures,
+      trainMode: () => void head.layer.train(),
+    }),
   });
   return { before: untrained.correct / untrained.count, after: finalAccuracy(result) };
 }
@@ -155,24 +159,24 @@ async function trainAll(
   steps: Steps,
 ): Promise<number> {
   const model = builderOf(modelName)({ numClasses: train.classes.length });
+  const optimizer = makeOptimizer(model.parameters(), { optimizer: 'adamw', lr: 0.005 });
   const result = await fit(context, {
     ...steps,
-    schedule: 'cosine',
-    stepSize: 1,
-    gamma: 1,
-    model,
-    trainMode: () => void model.train(),
-    optimizer: makeOptimizer(model.parameters(), { optimizer: 'adamw', lr: 0.005 }),
-    train: train.dataset,
+    optimizer,
+    schedule: cosine(optimizer, steps.epochs),
+    stage: () => ({ model, train, validation: null, trainMode: () => void model.train() }),
   });
   if (result.interrupted) throw new Interrupted();
   model.eval();
-  const { correct, count } = await evaluate(context, model, test.dataset, test.labels, {
+  const { correct, count } = await evaluate(context, model, test, {
     batchSize,
     label: '   test',
   });
   return correct / count;
 }
+
+const cosine = (optimizer: Optimizer, epochs: number): Schedule | null =>
+  makeSchedule(optimizer, { schedule: 'cosine', stepSize: 1, gamma: 1 }, { epochs, batches: 1 });
 
 function finalAccuracy({ epochs, interrupted }: FitResult): number {
   if (interrupted) throw new Interrupted();
@@ -182,7 +186,14 @@ function finalAccuracy({ epochs, interrupted }: FitResult): number {
 function novelShapes(perClass: number, seed: number, { mean, std }: InputRecipe): LabelledImages {
   const shapes = new ShapesDataset({ classes: 'novel', perClass, seed, normalize: { mean, std } });
   const labels = Int32Array.from({ length: shapes.length }, (_, i) => shapes.label(i));
-  return { name: 'new shapes', dataset: shapes, classes: shapes.classes, labels };
+  return {
+    name: 'new shapes',
+    dataset: shapes,
+    classes: shapes.classes,
+    labels,
+    describe: (index) => `picture ${index}`,
+    picture: (index) => Promise.resolve(shapes.image(index)),
+  };
 }
 
 function parameterCount(model: TensorModule): number {

@@ -1,12 +1,13 @@
 import { init } from '../../index.js';
 import { loadCheckpoint, writeFileAtomically } from '../../formats/index.js';
 import { findHead } from '../../models/index.js';
-import { applyClassMap, firstImages, parseClasses, parseMap, relabelled, shortList } from '../classes.js';
+import { applyClassMap, firstImages, relabelled, shortList } from '../classes.js';
 import type { ClassMap, LabelledImages } from '../classes.js';
 import type { Context } from '../context.js';
 import { CliError, UsageError } from '../errors.js';
+import { classMapOf, inputRecipe } from '../finetune/plan.js';
 import { openImages } from '../images.js';
-import { modelWithWeights, readCard, recipeOf, type InputRecipe, type ModelCard } from '../model.js';
+import { modelWithWeights, readCard, type ModelCard } from '../model.js';
 import { grouped, percent } from '../output.js';
 import { evaluate } from '../training.js';
 import { checkWritable } from '../files.js';
@@ -39,7 +40,10 @@ export async function evaluateCommand(context: Context, options: EvalOptions): P
   const input = inputRecipe(modelName, options, card);
 
   await init();
-  const model = await modelWithWeights(modelName, checkpoint, options.numClasses);
+  const model = await modelWithWeights(modelName, checkpoint, {
+    numClasses: options.numClasses,
+    options: card.options,
+  });
   model.eval();
   const { outFeatures } = findHead(model);
   const opened = await openImages(options.data, input);
@@ -49,7 +53,7 @@ export async function evaluateCommand(context: Context, options: EvalOptions): P
   const count = chosen.dataset.length;
   output.line(`${modelName} with ${options.weights}, ${grouped(count)} images of ${options.data}`);
   const started = performance.now();
-  const result = await evaluate(context, model, chosen.dataset, chosen.labels, {
+  const result = await evaluate(context, model, chosen, {
     batchSize: options.batchSize,
     label: 'evaluating',
   });
@@ -78,36 +82,12 @@ export async function evaluateCommand(context: Context, options: EvalOptions): P
   });
 }
 
-/** The new classes that the options ask for. */
-export function classMapOf(options: { readonly classes?: string; readonly map?: string }): ClassMap | null {
-  const { classes, map } = options;
-  if (classes !== undefined && map !== undefined)
-    throw new UsageError('--classes and --map exclude each other');
-  if (classes !== undefined) return parseClasses(classes);
-  return map === undefined ? null : parseMap(map);
-}
-
 /** A model that `finetune` made knows which of the data's classes its own are made of. */
 function mapOfCard(card: ModelCard, images: LabelledImages): ClassMap | null {
   const { classMap } = card;
   if (classMap === undefined) return null;
   const members = classMap.flatMap(([, names]) => names);
   return members.every((name) => images.classes.includes(name)) ? new Map(classMap) : null;
-}
-
-/** What the options say about the input, else the weight file's card, else the model's name. */
-export function inputRecipe(
-  modelName: string,
-  options: { readonly mean?: readonly number[]; readonly std?: readonly number[] },
-  card: ModelCard,
-): InputRecipe {
-  const { mean, std } = options;
-  if ((mean === undefined) !== (std === undefined))
-    throw new UsageError('--mean and --std go together: give both or neither');
-  if (std?.some((value) => value <= 0))
-    throw new UsageError(`--std: every value must be above 0, got ${std.join(',')}`);
-  const recipe = (card.model === modelName ? card.input : undefined) ?? recipeOf(modelName);
-  return mean === undefined || std === undefined ? recipe : { ...recipe, mean, std };
 }
 
 /** The images under the labels that the model's outputs have. */

@@ -1,232 +1,214 @@
-import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { init, manualSeed } from '../../index.js';
-import { loadCheckpoint } from '../../formats/index.js';
-import { findHead, replaceHead, saveWeights, type Head } from '../../models/index.js';
-import type { TensorModule } from '../../nn/index.js';
-import { applyClassMap, firstImages, shortList, type LabelledImages } from '../classes.js';
+import { extname } from 'node:path';
+import { init, manualSeed, runtime } from '../../index.js';
+import { loadCheckpoint, type Checkpoint } from '../../formats/index.js';
+import { saveWeights } from '../../models/index.js';
 import type { Context } from '../context.js';
 import { CliError, Interrupted, UsageError } from '../errors.js';
-import { trunkFeatures } from '../features.js';
 import { checkWritable } from '../files.js';
-import { fit, makeOptimizer, type FitResult, type OptimizerChoice, type ScheduleChoice } from '../fit.js';
-import { openImages } from '../images.js';
-import {
-  builderOf,
-  cardMetadata,
-  modelWithWeights,
-  readCard,
-  type InputRecipe,
-  type ModelCard,
-} from '../model.js';
-import { grouped, percent } from '../output.js';
-import type { Labelled } from '../training.js';
-import { classMapOf, inputRecipe } from './eval.js';
-
-export interface FinetuneOptions extends OptimizerChoice, ScheduleChoice {
-  readonly model?: string;
-  readonly weights?: string;
-  readonly val?: string;
-  readonly classes?: string;
-  readonly map?: string;
-  readonly head: 'new' | 'keep';
-  readonly freeze?: 'trunk' | 'none';
-  readonly trunkMode?: 'eval' | 'train';
-  readonly epochs: number;
-  readonly batchSize: number;
-  readonly seed: number;
-  readonly augment?: boolean;
-  readonly featureCache: boolean;
-  readonly mean?: readonly number[];
-  readonly std?: readonly number[];
-  readonly limit?: number;
-  readonly out?: string;
-}
+import type { FitResult } from '../fit.js';
+import { digestOf, openData, reportSkipped, type TrainingData } from '../finetune/data.js';
+import { prepareModel } from '../finetune/model.js';
+import type { FinetuneOptions } from '../finetune/options.js';
+import { checkOptions, planOf, type Plan } from '../finetune/plan.js';
+import { writeReport } from '../finetune/report.js';
+import { RunFolder, type RunConfig } from '../finetune/run-folder.js';
+import { Session } from '../finetune/session.js';
+import { readState } from '../finetune/state.js';
+import { builderOf } from '../model.js';
+import { percent } from '../output.js';
+import { versions } from '../versions.js';
+import { fileDigest, openWeights } from '../weights-file.js';
 
 /** `kindling finetune`: a new head on a trained model, or the training of a whole model. */
-export async function finetune(context: Context, dataPath: string, options: FinetuneOptions): Promise<void> {
-  const { output } = context;
-  const started = performance.now();
-  const map = classMapOf(options);
+export async function finetune(
+  context: Context,
+  dataPath: string | undefined,
+  options: FinetuneOptions,
+): Promise<void> {
+  if (options.resume !== undefined) return resume(context, options.resume);
+  if (dataPath === undefined)
+    throw new UsageError('finetune: name the folder of the data, or a run with --resume');
+  checkOptions(options);
   const { out } = options;
-  if (out !== undefined) {
-    if (!out.endsWith('.safetensors')) throw new UsageError(`--out: '${out}' must end in .safetensors`);
-    await checkWritable(out);
-  }
-  const checkpoint = options.weights === undefined ? null : await loadCheckpoint(options.weights);
-  const card = checkpoint === null ? {} : readCard(checkpoint);
+  const isFile = out !== undefined && extname(out) !== '';
+  if (isFile && !out.endsWith('.safetensors'))
+    throw new UsageError(`--out: '${out}' must be a folder, or end in .safetensors`);
+  if (isFile) await checkWritable(out);
+  else if (out !== undefined) await RunFolder.checkNew(out, options.force ?? false);
+
+  const weights =
+    options.weights === undefined ? null : await openWeights(context, options.model, options.weights);
+  const card = weights?.card ?? {};
   const modelName = options.model ?? card.model;
   if (modelName === undefined) throw new UsageError('--model is missing');
-  const build = builderOf(modelName);
-  const input = inputRecipe(modelName, options, card);
-
-  const { trainPath, validationPath } = splitPaths(dataPath, options.val);
-  const open = async (path: string, augment: boolean): Promise<LabelledImages> => {
-    const images = await openImages(path, input, { augment });
-    return map === null ? images : applyClassMap(images, map);
-  };
-  const allTrain = await open(trainPath, options.augment ?? false);
-  const train = options.limit === undefined ? allTrain : firstImages(allTrain, options.limit);
-  const validation = validationPath === null ? null : await open(validationPath, false);
-  if (validation !== null && validation.classes.join('\n') !== train.classes.join('\n')) {
-    throw new CliError(
-      `${validation.name}: has other classes (${shortList(validation.classes)}) than ${train.name} (${shortList(train.classes)})`,
-    );
-  }
-
+  builderOf(modelName);
+  const plan = planOf(dataPath, modelName, card, weights !== null, options);
+  const data = await openData(context, plan);
   await init();
-  manualSeed(options.seed);
-  const classCount = train.classes.length;
-  const model =
-    checkpoint === null ? build({ numClasses: classCount }) : await modelWithWeights(modelName, checkpoint);
-  const freezeTrunk = (options.freeze ?? (checkpoint === null ? 'none' : 'trunk')) === 'trunk';
-  const trunkMode = options.trunkMode ?? (freezeTrunk ? 'eval' : 'train');
-  model.requiresGrad_(!freezeTrunk);
-  const head = chooseHead(model, classCount, checkpoint !== null && options.head === 'new');
-  head.layer.requiresGrad_(true);
-  const trainable = model.parameters().filter((parameter) => parameter.requiresGrad);
-  const count = (tensors: readonly { numel(): number }[]): number =>
-    tensors.reduce((n, t) => n + t.numel(), 0);
-
-  output.line(`${modelName}${checkpoint === null ? ', from scratch' : ` with ${checkpoint.name}`}`);
-  output.line(`classes ${shortList(train.classes)}`);
-  output.line(
-    `images ${grouped(train.dataset.length)} of ${train.name}` +
-      (validation === null ? '' : `, validation ${grouped(validation.dataset.length)} of ${validation.name}`),
-  );
-  output.line(`training ${grouped(count(trainable))} of ${grouped(count(model.parameters()))} parameters`);
-  if (freezeTrunk && checkpoint === null)
-    output.warn('--freeze trunk without --weights: the frozen layers are random');
-
-  const cached =
-    freezeTrunk && trunkMode === 'eval' && !options.augment && options.featureCache
-      ? await cacheFeatures(context, model, head, train, validation, Math.max(options.batchSize, 64))
-      : null;
-  if (cached !== null) output.line('the frozen layers have run once; their output is reused in every epoch');
-  const data = cached ?? {
-    train: train.dataset,
-    validation: validation === null ? undefined : { data: validation.dataset, labels: validation.labels },
-  };
-  const result = await fit(context, {
-    ...options,
-    ...data,
-    model: cached === null ? model : (head.layer as TensorModule),
-    trainMode: () => {
-      model.train(trunkMode === 'train');
-      head.layer.train();
-    },
-    optimizer: makeOptimizer(trainable, options),
-  });
-
-  if (out !== undefined) await save(out, model, { modelName, train, map, input, result, options });
-  summary(context, { modelName, dataPath, train, trainable: count(trainable), started, result, options });
-  if (result.interrupted) throw new Interrupted();
-}
-
-/** A folder with `train` and `val` in it is both at once. */
-function splitPaths(
-  path: string,
-  val: string | undefined,
-): { trainPath: string; validationPath: string | null } {
-  const isFolder = (name: string): boolean => existsSync(name) && statSync(name).isDirectory();
-  const [train, validation] = [join(path, 'train'), join(path, 'val')];
-  if (val === undefined && isFolder(train) && isFolder(validation))
-    return { trainPath: train, validationPath: validation };
-  return { trainPath: path, validationPath: val ?? null };
-}
-
-function chooseHead(model: TensorModule, classes: number, fresh: boolean): Head {
-  if (fresh) return replaceHead(model, classes);
-  const head = findHead(model);
-  if (head.outFeatures !== classes) {
-    throw new CliError(
-      `--head keep: the head '${head.path}' has ${head.outFeatures} classes, but the data have ${classes}; use --head new`,
-    );
+  const digest = weights === null || out === undefined || isFile ? null : await fileDigest(weights.path);
+  const config = configOf(plan, data, digest === null ? null : { source: weights?.path ?? '', ...digest });
+  const prepared = await start(context, plan, data, weights?.checkpoint ?? null);
+  const run = out === undefined || isFile ? null : await RunFolder.create(out, config);
+  try {
+    const session = new Session(context, plan, prepared, data, run);
+    const from = weights === null ? ', from scratch' : ` with ${options.weights}`;
+    session.describe(from);
+    if (weights === null && plan.freeze.length > 0)
+      context.output.warn(
+        `--freeze ${plan.freeze.join(',')} without --weights: the frozen layers are random`,
+      );
+    await work(context, { session, plan, data, config, run, file: isFile ? out : null, state: null });
+  } finally {
+    await run?.close();
   }
-  return head;
 }
 
-async function cacheFeatures(
+/** `kindling finetune --resume RUN`: goes on to the weights that the run would have come to unbroken. */
+async function resume(context: Context, path: string): Promise<void> {
+  const run = await RunFolder.open(path);
+  try {
+    const { plan, weights, dataDigest } = run.config;
+    const state = await readState(run);
+    const data = await openData(context, plan);
+    if (digestOf(plan, data) !== dataDigest) {
+      throw new CliError(
+        `${path}: its images have changed since it was started (names or classes in ${data.train.name}); put them back, or start a new run`,
+      );
+    }
+    await init();
+    let checkpoint: Checkpoint | null = null;
+    if (state !== null) checkpoint = await loadCheckpoint(run.file('last'));
+    else if (weights !== null) {
+      const digest = await fileDigest(weights.source);
+      if (digest.sha256 !== weights.sha256)
+        throw new CliError(`${weights.source}: is not the file that ${path} was started with`);
+      checkpoint = await loadCheckpoint(weights.source);
+    }
+    const prepared = await start(context, plan, data, checkpoint, state === null);
+    const session = new Session(context, plan, prepared, data, run);
+    session.describe(`, ${path} resumed`);
+    await work(context, { session, plan, data, config: run.config, run, file: null, state });
+  } finally {
+    await run.close();
+  }
+}
+
+async function start(
+  { signal }: Context,
+  plan: Plan,
+  data: TrainingData,
+  checkpoint: Checkpoint | null,
+  fresh = true,
+): ReturnType<typeof prepareModel> {
+  if (signal.aborted) throw new Interrupted();
+  manualSeed(plan.seed);
+  return prepareModel(plan, checkpoint, data.train.classes.length, fresh);
+}
+
+interface Work {
+  readonly session: Session;
+  readonly plan: Plan;
+  readonly data: TrainingData;
+  readonly config: RunConfig;
+  readonly run: RunFolder | null;
+  readonly file: string | null;
+  readonly state: Awaited<ReturnType<typeof readState>>;
+}
+
+async function work(
   context: Context,
-  model: TensorModule,
-  head: Head,
-  train: LabelledImages,
-  validation: LabelledImages | null,
-  batchSize: number,
-): Promise<{ train: Labelled; validation: { data: Labelled; labels: Int32Array } | undefined } | null> {
-  model.eval();
-  const run = (images: LabelledImages, label: string): Promise<Labelled | null> =>
-    trunkFeatures(context, model, head, images, { batchSize, label });
-  const features = await run(train, 'frozen layers');
-  if (features === null) return null;
-  if (validation === null) return { train: features, validation: undefined };
-  const data = await run(validation, 'frozen layers, validation');
-  return data === null ? null : { train: features, validation: { data, labels: validation.labels } };
+  { session, plan, data, config, run, file, state }: Work,
+): Promise<void> {
+  const { output } = context;
+  const started = performance.now();
+  let result: FitResult;
+  try {
+    result = await session.train(state);
+  } catch (error) {
+    if (run?.has('state') === true)
+      output.warn(`the last checkpoint in ${run.path} is whole; go on with: ${resumeCommand(run.path)}`);
+    throw error;
+  }
+  const skipped = reportSkipped(context, data);
+  if (file !== null) await saveWeights(session.model, file, { metadata: session.metadata(result.epochs) });
+  if (run !== null && !result.interrupted) {
+    const evaluation = await session.evaluateBest(run, result);
+    await writeReport(run, { plan, config, data, result, evaluation, skipped });
+  }
+  const seconds = (performance.now() - started) / 1000;
+  summary(context, {
+    plan,
+    data,
+    result,
+    seconds,
+    out: run?.path ?? file,
+    trainable: session.trainableCount,
+    config,
+  });
+  if (!result.interrupted) return;
+  if (run !== null) output.line(`go on with: ${resumeCommand(run.path)}`);
+  throw new Interrupted();
+}
+
+const resumeCommand = (path: string): string =>
+  `kindling finetune --resume ${/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`}`;
+
+function configOf(plan: Plan, data: TrainingData, weights: RunConfig['weights']): RunConfig {
+  const { vendor, architecture, device, description } = runtime().info;
+  return {
+    kind: 'kindling run',
+    version: 1,
+    created: new Date().toISOString(),
+    plan,
+    classes: data.train.classes,
+    weights,
+    dataDigest: digestOf(plan, data),
+    images: {
+      train: data.train.dataset.length,
+      validation: data.validation?.dataset.length ?? null,
+    },
+    versions: versions(),
+    adapter: { vendor, architecture, device, description },
+  };
 }
 
 interface Outcome {
-  readonly modelName: string;
-  readonly train: LabelledImages;
+  readonly plan: Plan;
+  readonly data: TrainingData;
   readonly result: FitResult;
-  readonly options: FinetuneOptions;
+  readonly seconds: number;
+  readonly out: string | null;
+  readonly trainable: number;
+  readonly config: RunConfig;
 }
 
-async function save(
-  path: string,
-  model: TensorModule,
-  {
-    modelName,
-    train,
-    map,
-    input,
-    result,
-    options,
-  }: Outcome & { map: ReadonlyMap<string, readonly string[]> | null; input: InputRecipe },
-): Promise<void> {
-  const card: ModelCard = {
-    model: modelName,
-    classes: train.classes,
-    ...(map === null ? {} : { classMap: [...map] }),
-    input,
-  };
-  const { seed, optimizer, batchSize, schedule } = options;
-  const training = { seed, optimizer, batchSize, schedule, epochs: result.epochs };
-  await saveWeights(model, path, { metadata: { ...cardMetadata(card), training: JSON.stringify(training) } });
-}
-
-function summary(
-  { output }: Context,
-  {
-    modelName,
-    dataPath,
-    train,
-    trainable,
-    started,
-    result,
-    options,
-  }: Outcome & { dataPath: string; trainable: number; started: number },
-): void {
-  const seconds = (performance.now() - started) / 1000;
-  const last = result.epochs.at(-1);
-  if (result.interrupted) output.line(`stopped in epoch ${result.epochs.length + 1} of ${options.epochs}`);
+function summary({ output }: Context, outcome: Outcome): void {
+  const { plan, data, result, seconds, out, trainable, config } = outcome;
+  const { epochs, bestEpoch, interrupted } = result;
+  const last = epochs.at(-1);
+  const best = epochs[bestEpoch - 1];
+  if (interrupted) output.line(`stopped in epoch ${epochs.length + 1} of ${plan.epochs}`);
   if (last !== undefined) {
     const part = last.validationAccuracy ?? last.trainAccuracy;
     const what = last.validationAccuracy === null ? 'training' : 'validation';
     output.line(
-      `${what} accuracy ${percent(part, 1)} after ${result.epochs.length} epochs, ${seconds.toFixed(1)} s in all`,
+      `${what} accuracy ${percent(part, 1)} after ${epochs.length} epochs, ${seconds.toFixed(1)} s in all`,
     );
+    if (best !== undefined && best !== last && best.validationAccuracy !== null)
+      output.line(`best: ${percent(best.validationAccuracy, 1)} after epoch ${best.epoch}`);
   }
-  if (options.out !== undefined) output.line(`saved ${options.out}`);
+  if (out !== null) output.line(`saved ${out}`);
   output.document({
-    model: modelName,
-    weights: options.weights ?? null,
-    data: dataPath,
-    classes: train.classes,
+    model: plan.model,
+    weights: config.weights?.source ?? null,
+    data: plan.train,
+    classes: data.train.classes,
     trainableParameters: trainable,
-    epochs: result.epochs,
+    epochs,
+    bestEpoch,
     validationAccuracy: last?.validationAccuracy ?? null,
-    interrupted: result.interrupted,
+    interrupted,
     seconds: Number(seconds.toFixed(3)),
-    out: options.out ?? null,
+    out,
   });
 }

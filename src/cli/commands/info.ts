@@ -1,10 +1,8 @@
-import { readFileSync } from 'node:fs';
-import { arch, availableParallelism, platform, release } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { availableParallelism } from 'node:os';
 import { init, runtime } from '../../index.js';
 import type { Context } from '../context.js';
 import { byteSize, table } from '../output.js';
+import { versions } from '../versions.js';
 
 /** Limits worth a line of their own; `--json` has all. */
 const shownLimits = [
@@ -42,17 +40,12 @@ export async function info({ output }: Context): Promise<void> {
     limits,
     memory: { liveBytes, pooledBytes, peakBytes, reservedBytes, liveBuffers },
     startSeconds: Number(seconds.toFixed(3)),
-    versions: {
-      kindling: packageVersion(),
-      webgpu: dependencyVersion('webgpu'),
-      node: process.versions.node,
-      platform: `${platform()} ${release()} ${arch()}`,
-    },
+    versions: versions(),
     cores: availableParallelism(),
   };
   output.document(report);
 
-  const { adapter, versions, memory } = report;
+  const { adapter, versions: version, memory } = report;
   const limit = (name: string): string =>
     byteLimits.has(name) ? byteSize(limits[name] ?? 0) : String(limits[name]);
   const rows = [
@@ -71,36 +64,9 @@ export async function info({ output }: Context): Promise<void> {
     ['start-up', `${seconds.toFixed(2)} s`],
     [
       'versions',
-      `kindling ${versions.kindling}, webgpu ${versions.webgpu ?? '(from the system)'}, Node ${versions.node}`,
+      `kindling ${version.kindling}, webgpu ${version.webgpu ?? '(from the system)'}, Node ${version.node}`,
     ],
-    ['system', versions.platform],
+    ['system', version.platform],
   ];
   if (!output.json) for (const line of table(rows.filter(([, value]) => value !== ''))) output.line(line);
-}
-
-function versionIn(file: string): string | null {
-  try {
-    return (JSON.parse(readFileSync(file, 'utf8')) as { version?: string }).version ?? null;
-  } catch {
-    return null;
-  }
-}
-
-/** The version in the package's own package.json, three folders up from here in `src` and in `dist`. */
-export function packageVersion(): string {
-  return versionIn(fileURLToPath(new URL('../../../package.json', import.meta.url))) ?? 'unknown';
-}
-
-function dependencyVersion(name: string): string | null {
-  let entry: string;
-  try {
-    entry = fileURLToPath(import.meta.resolve(name));
-  } catch {
-    return null;
-  }
-  for (let folder = dirname(entry); folder !== dirname(folder); folder = dirname(folder)) {
-    const version = versionIn(join(folder, 'package.json'));
-    if (version !== null) return version;
-  }
-  return null;
 }

@@ -1,0 +1,175 @@
+import { existsSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseClasses, parseMap, type ClassMap } from '../classes.js';
+import { UsageError } from '../errors.js';
+import type { Augmentation } from '../images.js';
+import type { InputRecipe, ModelCard } from '../model.js';
+import { recipeOf } from '../model.js';
+import { defaultRate, hasMomentum, type OptimizerChoice } from '../optimizers.js';
+import type { ScheduleChoice } from '../schedules.js';
+import type { FinetuneOptions } from './options.js';
+
+/** From an epoch on, these parameters are trained as well. */
+export interface Unfreezing {
+  readonly epoch: number;
+  /** Beginnings of parameter names, or `trunk` for all. */
+  readonly names: readonly string[];
+}
+
+/** A training with nothing left to decide; plain data, which is what config.json holds. */
+export interface Plan extends OptimizerChoice, ScheduleChoice {
+  readonly lr: number;
+  readonly headLr: number | null;
+  /** Absolute paths, so that a run goes on from anywhere. */
+  readonly train: string;
+  readonly val: string | null;
+  readonly valSplit: number | null;
+  readonly classMap: readonly (readonly [string, readonly string[]])[] | null;
+  readonly limit: number | null;
+  readonly onBadImage: 'fail' | 'skip';
+  readonly model: string;
+  readonly input: InputRecipe;
+  /** Options of the model that its weights need. */
+  readonly modelOptions: ModelCard['options'] | null;
+  readonly head: 'new' | 'keep';
+  readonly freeze: readonly string[];
+  readonly unfreezeAt: readonly Unfreezing[];
+  /** `auto`: what is frozen is in evaluation mode, the rest in training mode. */
+  readonly trunkMode: 'auto' | 'eval' | 'train';
+  readonly epochs: number;
+  readonly batchSize: number;
+  readonly seed: number;
+  readonly augment: Augmentation;
+  readonly mixup: number | null;
+  readonly cutmix: number | null;
+  readonly labelSmoothing: number;
+  readonly classWeights: 'none' | 'balanced';
+  readonly clipGradNorm: number | null;
+  /** Decay of the moving average of the weights that is validated and saved. */
+  readonly ema: number | null;
+  readonly earlyStop: { readonly patience: number; readonly minDelta: number } | null;
+  readonly featureCache: boolean;
+}
+
+/** The new classes that the options ask for. */
+export function classMapOf(options: { readonly classes?: string; readonly map?: string }): ClassMap | null {
+  const { classes, map } = options;
+  if (classes !== undefined && map !== undefined)
+    throw new UsageError('--classes and --map exclude each other');
+  if (classes !== undefined) return parseClasses(classes);
+  return map === undefined ? null : parseMap(map);
+}
+
+/** What the options say about the input, else the weight file's card, else the model's name. */
+export function inputRecipe(
+  modelName: string,
+  options: { readonly mean?: readonly number[]; readonly std?: readonly number[] },
+  card: ModelCard,
+): InputRecipe {
+  const { mean, std } = options;
+  if ((mean === undefined) !== (std === undefined))
+    throw new UsageError('--mean and --std go together: give both or neither');
+  if (std?.some((value) => value <= 0))
+    throw new UsageError(`--std: every value must be above 0, got ${std.join(',')}`);
+  const recipe = (card.model === modelName ? card.input : undefined) ?? recipeOf(modelName);
+  return mean === undefined || std === undefined ? recipe : { ...recipe, mean, std };
+}
+
+/** Checks of the options that need neither a file nor the model, so that a slip is told at once. */
+export function checkOptions(options: FinetuneOptions): void {
+  classMapOf(options);
+  if (options.val !== undefined && options.valSplit !== undefined)
+    throw new UsageError('--val and --val-split exclude each other');
+  if (options.momentum !== undefined && !hasMomentum(options.optimizer))
+    throw new UsageError(`--momentum means nothing to --optimizer ${options.optimizer}`);
+  if (options.minDelta > 0 && options.earlyStop === undefined)
+    throw new UsageError('--min-delta goes with --early-stop');
+  const freeze = options.freeze ?? [];
+  if (freeze.includes('none') && freeze.length > 1)
+    throw new UsageError(`--freeze: 'none' and other names (${freeze.join(', ')}) exclude each other`);
+  unfreezings(options);
+}
+
+/** `5:layer4,layer3` as data. */
+function unfreezings({ unfreezeAt = [], epochs }: FinetuneOptions): Unfreezing[] {
+  return unfreezeAt
+    .map((text) => {
+      const [, digits, list] = /^\s*(\d+)\s*:(.+)$/.exec(text) ?? [];
+      const names = (list ?? '').split(',').map((name) => name.trim());
+      if (digits === undefined || names.includes(''))
+        throw new UsageError(`--unfreeze-at '${text}' is not of the form EPOCH:NAME, such as 5:layer4`);
+      const epoch = Number(digits);
+      if (epoch < 1 || epoch > epochs)
+        throw new UsageError(`--unfreeze-at '${text}': epochs are counted from 1 to ${epochs}`);
+      return { epoch, names };
+    })
+    .sort((a, b) => a.epoch - b.epoch);
+}
+
+/** What the command line comes to for this model. */
+export function planOf(
+  dataPath: string,
+  modelName: string,
+  card: ModelCard,
+  pretrained: boolean,
+  options: FinetuneOptions,
+): Plan {
+  const { freeze = pretrained ? ['trunk'] : ['none'] } = options;
+  const map = classMapOf(options);
+  return {
+    ...splitPaths(dataPath, options),
+    classMap: map === null ? null : [...map],
+    limit: options.limit ?? null,
+    onBadImage: options.onBadImage,
+    model: modelName,
+    input: inputRecipe(modelName, options, card),
+    modelOptions: (card.model === modelName ? card.options : undefined) ?? null,
+    head: options.head,
+    freeze: freeze[0] === 'none' ? [] : freeze,
+    unfreezeAt: unfreezings(options),
+    trunkMode: options.trunkMode ?? 'auto',
+    optimizer: options.optimizer,
+    lr: options.lr ?? defaultRate(options.optimizer),
+    headLr: options.headLr ?? null,
+    momentum: options.momentum,
+    weightDecay: options.weightDecay,
+    schedule: options.schedule,
+    stepSize: options.stepSize,
+    gamma: options.gamma,
+    milestones: options.milestones,
+    patience: options.patience,
+    warmupEpochs: options.warmupEpochs,
+    epochs: options.epochs,
+    batchSize: options.batchSize,
+    seed: options.seed,
+    augment: options.augment === true ? 'flip-crop' : (options.augment ?? 'none'),
+    mixup: options.mixup ?? null,
+    cutmix: options.cutmix ?? null,
+    labelSmoothing: options.labelSmoothing,
+    classWeights: options.classWeights,
+    clipGradNorm: options.clipGradNorm ?? null,
+    ema: options.ema ?? null,
+    earlyStop:
+      options.earlyStop === undefined ? null : { patience: options.earlyStop, minDelta: options.minDelta },
+    featureCache: options.featureCache,
+  };
+}
+
+/** A folder with `train` and `val` in it is both at once. */
+function splitPaths(
+  path: string,
+  { val, valSplit }: FinetuneOptions,
+): { train: string; val: string | null; valSplit: number | null } {
+  const isFolder = (name: string): boolean => existsSync(name) && statSync(name).isDirectory();
+  const [train, validation] = [join(path, 'train'), join(path, 'val')];
+  if (val === undefined && isFolder(train) && isFolder(validation)) {
+    if (valSplit !== undefined)
+      throw new UsageError(`--val-split: ${path} has a val folder; leave the option out, or give ${train}`);
+    return { train: resolve(train), val: resolve(validation), valSplit: null };
+  }
+  return {
+    train: resolve(path),
+    val: val === undefined ? null : resolve(val),
+    valSplit: valSplit ?? null,
+  };
+}

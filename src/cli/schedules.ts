@@ -1,0 +1,131 @@
+import { lrScheduler, type Optimizer } from '../optim/index.js';
+import { UsageError } from './errors.js';
+
+export interface ScheduleChoice {
+  readonly schedule: ScheduleName;
+  /** Epochs between two cuts of the learning rate (`step`). */
+  readonly stepSize: number;
+  /** What it is multiplied by (`step`, `multistep`, `exponential`, `plateau`). */
+  readonly gamma: number;
+  /** Epochs of the cuts (`multistep`). */
+  readonly milestones?: readonly number[] | undefined;
+  /** Epochs without an improvement that `plateau` lets pass. */
+  readonly patience?: number | undefined;
+  /** Epochs of a linear rise to the full rate before all that. */
+  readonly warmupEpochs?: number | undefined;
+}
+
+/** What sets the learning rate while a model is trained. */
+export interface Schedule {
+  /** Whether it steps after each epoch or after each batch. */
+  readonly per: 'epoch' | 'batch';
+  /** @param metric the loss, which `plateau` looks at */
+  step(metric: number): void;
+  stateDict(): lrScheduler.SchedulerState;
+  loadStateDict(state: lrScheduler.SchedulerState): void;
+}
+
+interface Length {
+  readonly epochs: number;
+  /** Batches of an epoch. */
+  readonly batches: number;
+}
+
+interface Entry {
+  readonly per?: 'batch';
+  /** Has a rise of its own, or cannot follow one. */
+  readonly noWarmup?: true;
+  readonly make: (
+    optimizer: Optimizer,
+    choice: ScheduleChoice,
+    length: Length,
+  ) => lrScheduler.LRScheduler | lrScheduler.ReduceLROnPlateau;
+}
+
+/** The schedules of `--schedule`; `none` is there by name only. */
+const entries = {
+  step: { make: (opt, { stepSize, gamma }) => new lrScheduler.StepLR(opt, stepSize, { gamma }) },
+  multistep: {
+    make: (opt, { milestones, gamma }) => {
+      if (milestones === undefined)
+        throw new UsageError('--schedule multistep needs the epochs of the cuts: --milestones 10,20');
+      return new lrScheduler.MultiStepLR(opt, milestones, { gamma });
+    },
+  },
+  exponential: { make: (opt, { gamma }) => new lrScheduler.ExponentialLR(opt, gamma) },
+  cosine: { make: (opt, _, { epochs }) => new lrScheduler.CosineAnnealingLR(opt, epochs) },
+  linear: {
+    make: (opt, _, { epochs }) =>
+      new lrScheduler.LinearLR(opt, { startFactor: 1, endFactor: 0, totalIters: epochs }),
+  },
+  warmrestarts: {
+    make: (opt, { stepSize }) => new lrScheduler.CosineAnnealingWarmRestarts(opt, stepSize),
+  },
+  onecycle: {
+    per: 'batch',
+    noWarmup: true,
+    make: (opt, _, { epochs, batches }) => {
+      const rates = opt.paramGroups.map(({ lr }) => lr);
+      // Optimizers without momentum or betas have nothing to move against the rate.
+      const cycleMomentum = 'momentum' in opt.defaults || 'betas' in opt.defaults;
+      return new lrScheduler.OneCycleLR(opt, rates, { epochs, stepsPerEpoch: batches, cycleMomentum });
+    },
+  },
+  polynomial: {
+    make: (opt, _, { epochs }) => new lrScheduler.PolynomialLR(opt, { totalIters: epochs, power: 2 }),
+  },
+  plateau: {
+    noWarmup: true,
+    make: (opt, { gamma, patience = 3 }) =>
+      new lrScheduler.ReduceLROnPlateau(opt, { factor: gamma, patience }),
+  },
+} as const satisfies Record<string, Entry>;
+
+export type ScheduleName = 'none' | keyof typeof entries;
+
+export const scheduleNames = ['none', ...Object.keys(entries)] as ScheduleName[];
+
+/** What PyTorch's reference training starts a warm-up from. */
+const warmupStart = 0.01;
+
+/**
+ * The schedule that the options ask for, or null for a rate that stays as it is.
+ *
+ * @throws UsageError for options that do not go together
+ */
+export function makeSchedule(
+  optimizer: Optimizer,
+  choice: ScheduleChoice,
+  { epochs, batches }: Length,
+): Schedule | null {
+  const { warmupEpochs = 0 } = choice;
+  const entry: Entry | null = choice.schedule === 'none' ? null : entries[choice.schedule];
+  if (warmupEpochs === 0) {
+    if (entry === null) return null;
+    return wrap(entry.make(optimizer, choice, { epochs, batches }), entry.per ?? 'epoch');
+  }
+  if (entry !== null && (entry.noWarmup === true || entry.per === 'batch'))
+    throw new UsageError(`--warmup-epochs does not go with --schedule ${choice.schedule}`);
+  if (warmupEpochs >= epochs)
+    throw new UsageError(`--warmup-epochs ${warmupEpochs} leaves none of the ${epochs} epochs`);
+  const totalIters = warmupEpochs;
+  const rise = new lrScheduler.LinearLR(optimizer, { startFactor: warmupStart, totalIters });
+  if (entry === null) return wrap(rise, 'epoch');
+  const main = entry.make(optimizer, choice, { epochs: epochs - warmupEpochs, batches });
+  const both = [rise, main as lrScheduler.LRScheduler];
+  return wrap(new lrScheduler.SequentialLR(optimizer, both, [warmupEpochs]), 'epoch');
+}
+
+type Scheduler = lrScheduler.LRScheduler | lrScheduler.SequentialLR | lrScheduler.ReduceLROnPlateau;
+
+function wrap(scheduler: Scheduler, per: 'epoch' | 'batch'): Schedule {
+  return {
+    per,
+    step: (metric) => {
+      if (scheduler instanceof lrScheduler.ReduceLROnPlateau) scheduler.step(metric);
+      else scheduler.step();
+    },
+    stateDict: () => scheduler.stateDict(),
+    loadStateDict: (state) => scheduler.loadStateDict(state),
+  };
+}
