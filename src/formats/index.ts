@@ -9,6 +9,8 @@ export { readAll } from './device-tensor.js';
 export type { FloatDtype, TensorSource } from './device-tensor.js';
 export { HostTensor } from './host-tensor.js';
 export type { HostTensorInit } from './host-tensor.js';
+export { cachedFile, cacheFolder, downloadBlob, DownloadError, downloadFile } from './hub/index.js';
+export type { DownloadOptions, DownloadProgress } from './hub/index.js';
 export type { FileLayout } from './layout.js';
 export { saveSafetensors, saveTorch, writeFileAtomically } from './node-files.js';
 export { encodeSafetensors, layoutSafetensors, readSafetensors } from './safetensors.js';
