@@ -1,6 +1,7 @@
 import type { HostBatch } from './collate.js';
 import { checkIndex, type Dataset } from './dataset.js';
 import { type HostArray, planesToImage, type RGBImage } from './host.js';
+import type { ModuleExport } from './portable.js';
 import { Random } from './random.js';
 import type { TransformFunction } from './transforms.js';
 
@@ -68,6 +69,14 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
 
   /** The class of one image, as an index into `classes`. */
   abstract label(index: number): number;
+
+  source(): ModuleExport | undefined {
+    return undefined;
+  }
+
+  settings(): readonly unknown[] {
+    return [];
+  }
 
   /** One image as interleaved pixels (a copy). */
   image(index: number): RGBImage {

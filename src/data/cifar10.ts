@@ -1,5 +1,6 @@
 import { ByteImageDataset, type ByteImageOptions } from './byte-images.js';
 import type { HostArray } from './host.js';
+import { exportedClass, type ModuleExport } from './portable.js';
 
 /** CIFAR-10's classes, indexed by label. */
 export const cifar10Classes = [
@@ -39,6 +40,7 @@ export class CIFAR10<Sample = HostArray<Float32Array>> extends ByteImageDataset<
   readonly classes: readonly string[] = cifar10Classes;
   readonly length: number;
   private readonly records: Uint8Array;
+  private readonly options: ByteImageOptions<Sample>;
 
   constructor(files: readonly CIFAR10File[], options: ByteImageOptions<Sample> = {}) {
     super('CIFAR10', 32, 32, options);
@@ -56,6 +58,15 @@ export class CIFAR10<Sample = HostArray<Float32Array>> extends ByteImageDataset<
       }
     }
     this.length = total / recordBytes;
+    this.options = options;
+  }
+
+  override source(): ModuleExport | undefined {
+    return exportedClass(this, CIFAR10, import.meta.url, 'CIFAR10');
+  }
+
+  override settings(): readonly unknown[] {
+    return [[{ name: 'CIFAR-10', bytes: this.records }], this.options];
   }
 
   override bytes(index: number): Uint8Array {

@@ -1,11 +1,12 @@
 import type { HostBatch } from './collate.js';
+import { exportedClass, type ModuleExport, type Portable } from './portable.js';
 import { Random } from './random.js';
 
 /**
  * A map-style dataset (PyTorch's `torch.utils.data.Dataset`). `DataLoader` passes `random`, a stream that depends only on its
  * seed, the epoch and the index, so that random transforms do not depend on the order of loading.
  */
-export interface Dataset<T> {
+export interface Dataset<T> extends Portable {
   readonly length: number;
   get(index: number, random?: Random): T | Promise<T>;
   /**
@@ -52,6 +53,14 @@ export class Subset<T> implements Dataset<T> {
     return this.indices.length;
   }
 
+  source(): ModuleExport | undefined {
+    return exportedClass(this, Subset, import.meta.url, 'Subset');
+  }
+
+  settings(): readonly unknown[] {
+    return [this.dataset, this.indices];
+  }
+
   get(index: number, random?: Random): T | Promise<T> {
     return this.dataset.get(this.at(index), random);
   }
@@ -69,6 +78,14 @@ export class ConcatDataset<T> implements Dataset<T> {
   constructor(readonly datasets: readonly Dataset<T>[]) {
     if (datasets.length === 0) throw new Error('ConcatDataset: give it at least one dataset');
     this.length = datasets.reduce((sum, dataset) => sum + dataset.length, 0);
+  }
+
+  source(): ModuleExport | undefined {
+    return exportedClass(this, ConcatDataset, import.meta.url, 'ConcatDataset');
+  }
+
+  settings(): readonly unknown[] {
+    return [this.datasets];
   }
 
   get(index: number, random?: Random): T | Promise<T> {

@@ -4,9 +4,20 @@ export { CIFAR10, type CIFAR10File, cifar10Classes, cifar10Statistics } from './
 export { type Batch, defaultCollate, type HostBatch, stackSamples, toTensors } from './collate.js';
 export { ConcatDataset, type Dataset, randomSplit, Subset } from './dataset.js';
 export type { HostArray, HostData, RGBImage } from './host.js';
-export { DataLoader, type DataLoaderOptions, type Sampler } from './loader.js';
+export { DataLoader, type DataLoaderOptions, type LoaderState } from './loader.js';
+export type { ModuleExport, Portable } from './portable.js';
 export { cutmix, mixup, type MixOptions } from './mixup.js';
 export { Random } from './random.js';
+export {
+  type BatchesOfIndices,
+  BatchSampler,
+  RandomSampler,
+  type RandomSamplerOptions,
+  type Sampler,
+  SequentialSampler,
+  SubsetRandomSampler,
+  WeightedRandomSampler,
+} from './samplers.js';
 export { ShapesDataset, type ShapesOptions, shapesStatistics } from './shapes.js';
 export { classBalancedWeights, stratifiedSplit } from './splits.js';
 export { TensorDataset } from './tensor-dataset.js';

@@ -1,5 +1,6 @@
 import { ByteImageDataset, type ByteImageOptions } from './byte-images.js';
 import type { HostArray } from './host.js';
+import { exportedClass, type ModuleExport } from './portable.js';
 import { Random } from './random.js';
 import { baseOutlines, novelOutlines, type Outline } from './shapes/outlines.js';
 import { renderShape } from './shapes/render.js';
@@ -36,6 +37,7 @@ export class ShapesDataset<Sample = HostArray<Float32Array>> extends ByteImageDa
   private readonly outlines: readonly Outline[];
   private readonly store: Uint8Array;
   private readonly drawn: Uint8Array;
+  private readonly options: ShapesOptions<Sample>;
 
   constructor(options: ShapesOptions<Sample>) {
     const { classes, perClass, seed = 0, size = 32 } = options;
@@ -58,6 +60,15 @@ export class ShapesDataset<Sample = HostArray<Float32Array>> extends ByteImageDa
     this.length = this.classes.length * perClass;
     this.store = new Uint8Array(this.length * 3 * size * size);
     this.drawn = new Uint8Array(this.length);
+    this.options = options;
+  }
+
+  override source(): ModuleExport | undefined {
+    return exportedClass(this, ShapesDataset, import.meta.url, 'ShapesDataset');
+  }
+
+  override settings(): readonly unknown[] {
+    return [this.options];
   }
 
   override bytes(index: number): Uint8Array {

@@ -11,7 +11,7 @@ export {
   type RandAugmentOptions,
   TrivialAugmentWide,
 } from './transforms/auto.js';
-export { type ModuleExport, type Size, Transform, type TransformFunction } from './transforms/base.js';
+export { type Size, Transform, type TransformFunction } from './transforms/base.js';
 export {
   ColorJitter,
   type ColorJitterOptions,

@@ -73,7 +73,7 @@ describe('ImageFolder', () => {
       /only one class folder, train.*If train holds the class folders, give that folder/,
     );
     expect(() => new ImageFolder(folder({ 'a/1.jpg': none, 'b/': none, 'c/notes.txt': none }))).toThrow(
-      /no images for classes b, c; put images there \(\.jpg .*\) or remove the folder/,
+      /no images for classes b, c; put images there \(\.jpg .*\), remove the folder, or pass { allowEmpty: true }/,
     );
     const file = join(folder({ 'file.txt': none }), 'file.txt');
     expect(() => new ImageFolder(file)).toThrow('is a file; give the folder of class folders');

@@ -81,7 +81,7 @@ describe('DataLoader', () => {
       expect(started.length).toBe(Math.min(batch[0]! + 4, 6));
     }
     started.length = 0;
-    for await (const batch of new DataLoader(dataset, { batchSize: 2, prefetch: 0, ...plain })) {
+    for await (const batch of new DataLoader(dataset, { batchSize: 2, prefetchFactor: 0, ...plain })) {
       await sleep(5);
       expect(started.length).toBe(batch[0]! + 2);
     }
@@ -99,7 +99,7 @@ describe('DataLoader', () => {
         return index;
       },
     };
-    await collect(new DataLoader(dataset, { batchSize: 12, concurrency: 3, prefetch: 0, ...plain }));
+    await collect(new DataLoader(dataset, { batchSize: 12, concurrency: 3, prefetchFactor: 0, ...plain }));
     expect(most).toBe(3);
   });
 
@@ -119,7 +119,7 @@ describe('DataLoader', () => {
     for await (const batch of new DataLoader(dataset, {
       batchSize: 4,
       concurrency: 2,
-      prefetch: 2,
+      prefetchFactor: 2,
       ...plain,
     })) {
       await sleep(1);

@@ -2,9 +2,10 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkIndex, type Dataset } from '../dataset.js';
 import type { RGBImage } from '../host.js';
+import { exportedClass, type ModuleExport } from '../portable.js';
 import { Random } from '../random.js';
 import type { TransformFunction } from '../transforms.js';
-import { readImage } from './image.js';
+import { type ImageOptions, readImage } from './image.js';
 
 /** File name endings that count as images, torchvision's `IMG_EXTENSIONS`; upper and lower case are alike. */
 export const imageExtensions: readonly string[] = [
@@ -19,7 +20,7 @@ export const imageExtensions: readonly string[] = [
   '.webp',
 ];
 
-export interface ImageFolderOptions<Sample> {
+export interface ImageFolderOptions<Sample> extends ImageOptions {
   /** Makes a sample of an image, e.g. `new Compose([new Resize(256), new CenterCrop(224), new ToTensor()])`. Default: the image itself. */
   readonly transform?: TransformFunction<RGBImage, Sample>;
   /**
@@ -27,6 +28,14 @@ export interface ImageFolderOptions<Sample> {
    * batch, and `skipped` says why.
    */
   readonly onError?: 'throw' | 'skip';
+  /** Accepts class folders without images: they keep their label. Default false, as in torchvision. */
+  readonly allowEmpty?: boolean;
+}
+
+/** What an `ImageFolder` found on disk. */
+export interface ImageListing {
+  readonly classes: readonly string[];
+  readonly samples: readonly (readonly [path: string, label: number])[];
 }
 
 /** Python's string order (by code point), which JavaScript's differs from outside the basic plane. */
@@ -69,7 +78,7 @@ function foldersBelow(root: string, depth = 0): string[] {
  * Images in one folder per class (torchvision's `ImageFolder`): `root/ants/1.jpg`, `root/bees/2.png`, .... Classes are the sorted folder
  * names; images are found at any depth, in torchvision's order. A sample is `[transform(image), label]`.
  *
- * @throws Error when the folder is missing, holds fewer than two classes, or a class holds no images
+ * @throws Error when the folder is missing, holds fewer than two classes, or a class holds no images (unless `allowEmpty`)
  */
 export class ImageFolder<Sample = RGBImage> implements Dataset<[Sample, number] | null> {
   /** Class names, sorted; the label is the position. */
@@ -79,14 +88,19 @@ export class ImageFolder<Sample = RGBImage> implements Dataset<[Sample, number] 
   /** Files that could not be decoded so far, with the reason (only with `onError: 'skip'`). */
   readonly skipped = new Map<string, string>();
   private readonly transform: TransformFunction<RGBImage, Sample> | undefined;
-  private readonly skip: boolean;
 
+  /** @param listing what an earlier look at the folder found, to be taken as it is; worker threads get it, so that all see the same files */
   constructor(
     readonly root: string,
-    options: ImageFolderOptions<Sample> = {},
+    private readonly options: ImageFolderOptions<Sample> = {},
+    listing?: ImageListing,
   ) {
     this.transform = options.transform;
-    this.skip = options.onError === 'skip';
+    if (listing !== undefined) {
+      this.classes = listing.classes;
+      this.samples = listing.samples;
+      return;
+    }
     this.classes = findClasses(root);
     this.samples = this.classes.flatMap((name, label) =>
       foldersBelow(join(root, name))
@@ -97,10 +111,10 @@ export class ImageFolder<Sample = RGBImage> implements Dataset<[Sample, number] 
     );
     const found = new Set(this.samples.map(([, label]) => label));
     const empty = this.classes.filter((_, label) => !found.has(label));
-    if (empty.length > 0) {
+    if (empty.length > 0 && (options.allowEmpty !== true || this.samples.length === 0)) {
       throw new Error(
         `ImageFolder: ${root}: no images for ${empty.length === 1 ? 'class' : 'classes'} ${empty.join(', ')}; ` +
-          `put images there (${imageExtensions.join(' ')}) or remove the folder`,
+          `put images there (${imageExtensions.join(' ')}), remove the folder, or pass { allowEmpty: true }`,
       );
     }
   }
@@ -109,17 +123,25 @@ export class ImageFolder<Sample = RGBImage> implements Dataset<[Sample, number] 
     return this.samples.length;
   }
 
+  source(): ModuleExport | undefined {
+    return exportedClass(this, ImageFolder, import.meta.url, 'ImageFolder');
+  }
+
+  settings(): readonly unknown[] {
+    return [this.root, this.options, { classes: this.classes, samples: this.samples }];
+  }
+
   async get(index: number, random: Random = new Random(0, index)): Promise<[Sample, number] | null> {
     checkIndex('ImageFolder', index, this.length);
     const [path, label] = this.samples[index]!;
     let image: RGBImage;
     try {
-      image = await readImage(path);
+      image = await readImage(path, this.options);
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       // A missing decoder is no fault of the image.
       if (reason.includes('npm install sharp')) throw cause;
-      if (!this.skip) {
+      if (this.options.onError !== 'skip') {
         throw new Error(`ImageFolder: ${reason}; replace or delete it, or pass { onError: 'skip' }`, {
           cause,
         });

@@ -1,3 +1,4 @@
+import type { ModuleExport, Portable } from '../portable.js';
 import { entropySeed, Random } from '../random.js';
 
 /** Height and width in pixels; one number means both, except in `Resize`. */
@@ -6,12 +7,6 @@ export type Size = number | readonly [height: number, width: number];
 /** Anything that can stand in a `Compose`: a {@link Transform} or a plain function. */
 export type TransformFunction<In, Out> = (input: In, random: Random) => Out;
 
-/** Where a worker thread finds something: the export `name` of `module` (a `file:` URL, such as `import.meta.url`). */
-export interface ModuleExport {
-  readonly module: string | URL;
-  readonly name: string;
-}
-
 export interface Transform<In, Out> {
   (input: In, random?: Random): Out;
 }
@@ -19,13 +14,10 @@ export interface Transform<In, Out> {
 let fallback: Random | undefined;
 
 /**
- * Base of the transforms: calling an instance runs `forward`. A class of your own that is to run in worker threads sets `from` and
- * defines `settings`.
+ * Base of the transforms: calling an instance runs `forward`. A class of your own that is to run in worker threads defines `source`
+ * and, if its constructor takes arguments, `settings`.
  */
-export abstract class Transform<In, Out> {
-  /** The exported class, so that worker threads can import it. Not needed for kindling's own. */
-  readonly from?: ModuleExport;
-
+export abstract class Transform<In, Out> implements Portable {
   constructor() {
     const call = (input: In, random?: Random): Out =>
       (call as unknown as Transform<In, Out>).forward(
@@ -37,6 +29,11 @@ export abstract class Transform<In, Out> {
 
   /** What calling the transform does. */
   abstract forward(input: In, random: Random): Out;
+
+  /** The exported class, so that worker threads can import it. kindling's own need none. */
+  source(): ModuleExport | undefined {
+    return undefined;
+  }
 
   /** Constructor arguments that make an equal transform, in a worker thread for one. None unless told. */
   settings(): readonly unknown[] {

@@ -1,5 +1,6 @@
+import type { ModuleExport } from '../portable.js';
 import type { Random } from '../random.js';
-import { checkProbability, type ModuleExport, Transform, type TransformFunction } from './base.js';
+import { checkProbability, Transform, type TransformFunction } from './base.js';
 
 type AnyTransform = (input: never, random: Random) => unknown;
 type First<T extends readonly AnyTransform[]> = T extends readonly [
@@ -116,18 +117,14 @@ export class RandomOrder<T> extends Transform<T, T> {
 
 /**
  * torchvision's `Lambda`: a function of your own. A plain function does as well in a `Compose`; this one can be sent to worker threads,
- * when `from` says which export it is: `new Lambda(half, { module: import.meta.url, name: 'half' })`.
+ * when `origin` says which export it is: `new Lambda(half, { module: import.meta.url, name: 'half' })`.
  */
 export class Lambda<In, Out> extends Transform<In, Out> {
   constructor(
     readonly run: TransformFunction<In, Out>,
-    readonly source?: ModuleExport,
+    readonly origin?: ModuleExport,
   ) {
     super();
-  }
-
-  override settings(): readonly unknown[] {
-    return this.source === undefined ? [this.run] : [this.source, this.source];
   }
 
   override forward(input: In, random: Random): Out {

@@ -1,0 +1,215 @@
+import { checkIndex } from './dataset.js';
+import { entropySeed, Random } from './random.js';
+
+/**
+ * Indices into a dataset, in the order to load them. Iterated once per epoch; an array will do. Where `order` is defined,
+ * `DataLoader` calls it with a stream that depends on its seed and the epoch only, so that an order can be had again.
+ */
+export interface Sampler extends Iterable<number> {
+  readonly length: number;
+  order?(random: Random): Iterable<number>;
+}
+
+/** Like {@link Sampler}, but gives the indices of whole batches. `length` counts the batches. */
+export interface BatchesOfIndices extends Iterable<readonly number[]> {
+  readonly length: number;
+  order?(random: Random): Iterable<readonly number[]>;
+}
+
+function checkCount(what: string, count: number): number {
+  if (!Number.isInteger(count) || count < 1) {
+    throw new RangeError(`${what}: numSamples must be a positive integer, got ${count}`);
+  }
+  return count;
+}
+
+/** Base of the random samplers: iterated by itself, it takes its numbers from the platform's entropy. */
+abstract class SeededSampler implements Sampler {
+  abstract readonly length: number;
+  abstract order(random: Random): Iterable<number>;
+
+  [Symbol.iterator](): Iterator<number> {
+    return this.order(new Random(entropySeed()))[Symbol.iterator]();
+  }
+}
+
+/** PyTorch's `SequentialSampler`: 0 ... length - 1. */
+export class SequentialSampler implements Sampler {
+  readonly length: number;
+
+  constructor(source: { readonly length: number }) {
+    this.length = source.length;
+  }
+
+  *[Symbol.iterator](): Generator<number, void> {
+    for (let i = 0; i < this.length; i++) yield i;
+  }
+}
+
+export interface RandomSamplerOptions {
+  /** Draws each index independently of the others. Default false: every index once. */
+  readonly replacement?: boolean;
+  /** How many indices; without replacement, more than there are begins anew. Default: as many as there are. */
+  readonly numSamples?: number;
+}
+
+/** PyTorch's `RandomSampler`. */
+export class RandomSampler extends SeededSampler {
+  readonly length: number;
+  readonly replacement: boolean;
+  private readonly size: number;
+
+  constructor(source: { readonly length: number }, options: RandomSamplerOptions = {}) {
+    super();
+    this.size = source.length;
+    this.replacement = options.replacement ?? false;
+    this.length =
+      options.numSamples === undefined ? this.size : checkCount('RandomSampler', options.numSamples);
+    if (this.size === 0 && this.length > 0) throw new Error('RandomSampler: there is nothing to draw from');
+  }
+
+  override *order(random: Random): Generator<number, void> {
+    for (let left = this.length; left > 0;) {
+      if (this.replacement) {
+        yield random.integer(this.size);
+        left--;
+      } else {
+        const round = random.permutation(this.size).subarray(0, left);
+        yield* round;
+        left -= round.length;
+      }
+    }
+  }
+}
+
+/** PyTorch's `SubsetRandomSampler`: the given indices, each once, in random order. */
+export class SubsetRandomSampler extends SeededSampler {
+  readonly indices: readonly number[];
+
+  constructor(indices: Iterable<number>) {
+    super();
+    this.indices = [...indices];
+  }
+
+  get length(): number {
+    return this.indices.length;
+  }
+
+  override *order(random: Random): Generator<number, void> {
+    for (const position of random.permutation(this.indices.length)) yield this.indices[position]!;
+  }
+}
+
+/**
+ * PyTorch's `WeightedRandomSampler`: draws index `i` with a probability proportional to `weights[i]`.
+ * `classBalancedWeights` makes weights that draw every class equally often.
+ *
+ * @param weights one per sample, none negative; they need not sum to 1
+ * @param numSamples how many indices per epoch
+ * @param replacement whether an index can come more than once. Default true
+ */
+export class WeightedRandomSampler extends SeededSampler {
+  readonly length: number;
+  private readonly weights: Float64Array;
+  /** Running sums of the weights. */
+  private readonly sums: Float64Array;
+
+  constructor(
+    weights: ArrayLike<number>,
+    numSamples: number,
+    readonly replacement = true,
+  ) {
+    super();
+    this.length = checkCount('WeightedRandomSampler', numSamples);
+    this.weights = Float64Array.from(weights);
+    const wrong = this.weights.findIndex((weight) => !(weight >= 0 && weight < Infinity));
+    if (wrong >= 0) {
+      throw new RangeError(
+        `WeightedRandomSampler: weight ${wrong} is ${this.weights[wrong]}; weights must be finite and not negative`,
+      );
+    }
+    const usable = this.weights.filter((weight) => weight > 0).length;
+    if (usable === 0) throw new Error('WeightedRandomSampler: all weights are 0');
+    if (!replacement && numSamples > usable) {
+      throw new Error(
+        `WeightedRandomSampler: ${numSamples} samples without replacement, but only ${usable} weights are positive`,
+      );
+    }
+    let sum = 0;
+    this.sums = this.weights.map((weight) => (sum += weight));
+  }
+
+  override *order(random: Random): Generator<number, void> {
+    if (!this.replacement) {
+      yield* this.withoutReplacement(random);
+      return;
+    }
+    const total = this.sums.at(-1)!;
+    for (let i = 0; i < this.length; i++) yield this.find(random.float() * total);
+  }
+
+  /** The first index whose running sum exceeds `target`; its weight is not 0. */
+  private find(target: number): number {
+    let low = 0;
+    let high = this.sums.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.sums[middle]! > target) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  /** Exponential keys: the smallest key of rate `weight` is each index with the right probability (Efraimidis and Spirakis, 2006). */
+  private withoutReplacement(random: Random): number[] {
+    const keys = Array.from(this.weights, (weight, index) => ({
+      index,
+      key: weight === 0 ? Infinity : -Math.log((random.uint32() + 1) * 2 ** -32) / weight,
+    }));
+    keys.sort((a, b) => a.key - b.key || a.index - b.index);
+    return keys.slice(0, this.length).map(({ index }) => index);
+  }
+}
+
+/** PyTorch's `BatchSampler`: cuts another sampler's order into batches. */
+export class BatchSampler implements BatchesOfIndices {
+  constructor(
+    readonly sampler: Sampler,
+    readonly batchSize: number,
+    readonly dropLast = false,
+  ) {
+    if (!Number.isInteger(batchSize) || batchSize < 1) {
+      throw new RangeError(`BatchSampler: batchSize must be a positive integer, got ${batchSize}`);
+    }
+  }
+
+  get length(): number {
+    const batches = this.sampler.length / this.batchSize;
+    return this.dropLast ? Math.floor(batches) : Math.ceil(batches);
+  }
+
+  [Symbol.iterator](): Iterator<readonly number[]> {
+    return this.cut(this.sampler);
+  }
+
+  order(random: Random): Iterable<readonly number[]> {
+    return this.cut(this.sampler.order?.(random) ?? this.sampler);
+  }
+
+  private *cut(order: Iterable<number>): Generator<readonly number[], void> {
+    let batch: number[] = [];
+    for (const index of order) {
+      batch.push(index);
+      if (batch.length === this.batchSize) {
+        yield batch;
+        batch = [];
+      }
+    }
+    if (batch.length > 0 && !this.dropLast) yield batch;
+  }
+}
+
+/** Throws unless every index lies in the dataset, so that a wrong sampler is named before an epoch is half done. */
+export function checkBatches(batches: readonly (readonly number[])[], length: number): void {
+  for (const batch of batches) for (const index of batch) checkIndex('DataLoader: sampler', index, length);
+}
