@@ -33,6 +33,7 @@ beforeEach(() => {
   server.content = content;
   server.etag = '"v1"';
   server.reset();
+  for (const name of ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy']) vi.stubEnv(name, '');
 });
 afterEach(() => {
   vi.restoreAllMocks();
@@ -196,7 +197,9 @@ describe('a server', () => {
     rmSync(folder, { recursive: true });
     server.reset({ stallAfter: [0, 0, 0, 0] });
     const { message } = await failure(downloadFile(options()));
-    expect(message).toMatch(/failed after 3 attempts: no byte came for 0\.15 s$/);
+    expect(message).toMatch(
+      /failed after 3 attempts: no byte came for 0\.15 s\. A file that you put at .*model\.pth will do as well$/,
+    );
   });
 
   it('that is busy is asked again, one that has not the file is not', async () => {
@@ -220,6 +223,14 @@ describe('a server', () => {
     gone.close();
     expect((await failure(downloadFile(options({ url })))).message).toMatch(
       /after 3 attempts: .*ECONNREFUSED/,
+    );
+  });
+
+  it('that is behind a proxy: says that Node does not use it', async () => {
+    vi.stubEnv('HTTPS_PROXY', 'http://127.0.0.1:9');
+    server.reset({ statuses: [503, 503, 503] });
+    expect((await failure(downloadFile(options()))).message).toMatch(
+      /503 Service Unavailable\. HTTPS_PROXY is set, which Node heeds with NODE_USE_ENV_PROXY=1 only/,
     );
   });
 

@@ -2,7 +2,7 @@
 
 import { DownloadError, reasonOf } from './errors.js';
 import { checkedPrefix, expectedSize, fileNameOf, settings, type DownloadOptions } from './options.js';
-import { transfer, type Origin, type Sink } from './transfer.js';
+import { shown, transfer, type Origin, type Sink } from './transfer.js';
 
 class MemorySink implements Sink {
   length = 0;
@@ -65,7 +65,9 @@ export async function downloadBlob(options: DownloadOptions): Promise<Blob> {
   if (prefix !== undefined) {
     const sha256 = await hashOf(blob, label);
     if (!sha256.startsWith(prefix))
-      throw new DownloadError(`${label}: the file at ${url} has SHA-256 ${sha256}, expected ${prefix}...`);
+      throw new DownloadError(
+        `${label}: the file at ${shown(url)} has SHA-256 ${sha256}, expected ${prefix}...`,
+      );
   }
   try {
     await cache?.put(url, new Response(blob, { headers: { 'content-length': String(blob.size) } }));

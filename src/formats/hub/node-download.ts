@@ -6,7 +6,7 @@ import { cacheFolder, lookUp, nodeModules, writeReceipt } from './node-cache.js'
 import { withFileLock } from './node-lock.js';
 import { PartialFile, writeError } from './node-partial.js';
 import { checkedPrefix, expectedSize, fileNameOf, settings, type DownloadOptions } from './options.js';
-import { transfer } from './transfer.js';
+import { shown, transfer } from './transfer.js';
 
 /** @internal Where a URL's file is, or will be, in the cache. */
 export function cachePath(options: DownloadOptions): string {
@@ -102,6 +102,7 @@ async function downloadHeld(
           size: expectedSize(options.size),
           hashed: prefix !== undefined,
           ifRange: true,
+          hint: hintFor(options, target, prefix),
         },
         partial,
       );
@@ -112,7 +113,7 @@ async function downloadHeld(
         // Parts of two files may have been joined; then a fresh start helps, otherwise nothing does.
         if (joined && again) continue;
         throw new DownloadError(
-          `${label}: the file at ${url} has SHA-256 ${sha256}, expected ${prefix}${prefix.length < 64 ? '...' : ''}; ` +
+          `${label}: the file at ${shown(url)} has SHA-256 ${sha256}, expected ${prefix}${prefix.length < 64 ? '...' : ''}; ` +
             `its ${length} bytes were deleted. It was changed on its way or on the server`,
         );
       }
@@ -124,6 +125,14 @@ async function downloadHeld(
       await partial.close();
     }
   }
+}
+
+function hintFor({ fetch }: DownloadOptions, target: string, prefix: string | undefined): string {
+  const { env } = process;
+  const proxy = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy'].find((name) => env[name]);
+  const byHand = prefix === undefined ? '' : `. A file that you put at ${target} will do as well`;
+  if (proxy === undefined || fetch !== undefined || env['NODE_USE_ENV_PROXY'] === '1') return byHand;
+  return `. ${proxy} is set, which Node heeds with NODE_USE_ENV_PROXY=1 only (22.21, 24 and later)${byHand}`;
 }
 
 const isOffline = (): boolean => !['', '0', 'false', undefined].includes(process.env['KINDLING_OFFLINE']);

@@ -46,6 +46,8 @@ export interface TransferOptions {
   /** Whether to send `If-Range`. In browsers that header costs a preflight, which few servers of files answer. */
   readonly ifRange: boolean;
   readonly fetch: typeof fetch;
+  /** What the user may do when the server cannot be reached; ends the message of giving up. */
+  readonly hint?: string | undefined;
   /** Failures in a row, without getting further, after which to give up. */
   readonly retries: number;
   /** Longest silence of the server in milliseconds. */
@@ -96,9 +98,10 @@ export async function transfer(options: TransferOptions, sink: Sink): Promise<{ 
       failures++;
       if (failures > retries || attempts >= maxAttempts) {
         const tries = attempts === 1 ? '' : ` after ${attempts} attempts`;
-        throw new DownloadError(`${label}: the download failed${tries}: ${error.message}${kept(sink)}`, {
-          cause: error,
-        });
+        throw new DownloadError(
+          `${label}: the download failed${tries}: ${error.message}${kept(sink)}${options.hint ?? ''}`,
+          { cause: error },
+        );
       }
       const backoff = options.retryDelay * 2 ** (failures - 1) * (0.75 + Math.random() / 2);
       await sleep(Math.min(maxDelay, Math.max(backoff, error.retryAfter)), signal);
@@ -204,7 +207,7 @@ function checkSize({ size, label, url }: TransferOptions, bytes: number, verb: s
   const about = size.within === 0 ? '' : 'about ';
   throw new DownloadError(
     `${label}: ${verb} ${bytes} bytes, but the file has ${about}${size.bytes}: this is not the file, ` +
-      `or a proxy or login page answers for ${url}`,
+      `or a proxy or login page answers for ${shown(url)}`,
   );
 }
 
@@ -240,6 +243,12 @@ function unchanged(before: Origin | null, now: Origin): boolean {
   );
 }
 
+/** A URL less what may be secret in it. */
+export function shown(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return `${origin}${pathname}`;
+}
+
 const passing = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 function statusProblem(
@@ -253,7 +262,7 @@ function statusProblem(
     return () =>
       new TransientError(`the server answered ${said}`, {}, Number.isFinite(seconds) ? seconds * 1000 : 0);
   }
-  return (label, url) => new DownloadError(`${label}: the server answered ${said} for ${url}`);
+  return (label, url) => new DownloadError(`${label}: the server answered ${said} for ${shown(url)}`);
 }
 
 /** Certificates do not get better by waiting. */
@@ -282,7 +291,7 @@ class Watch {
     } catch (error) {
       if (this.signal.aborted) throw this.signal.reason;
       const reason = reasonOf(error);
-      if (hopeless.test(reason)) throw new DownloadError(`${url}: ${reason}`, { cause: error });
+      if (hopeless.test(reason)) throw new DownloadError(`${shown(url)}: ${reason}`, { cause: error });
       throw new TransientError(reason, { cause: error });
     } finally {
       clearTimeout(timer);
