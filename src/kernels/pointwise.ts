@@ -148,7 +148,10 @@ interface Window {
   readonly size: number;
 }
 
-/** Halves the iteration space until what each operand touches fits one binding. */
+/**
+ * Halves the iteration space until what each operand touches fits one binding. The dim to cut is the one that spreads the
+ * largest window most: cutting the outermost alone would shred a transposed copy into one launch per element.
+ */
 function split(
   sizes: readonly number[],
   operands: readonly Placed[],
@@ -181,8 +184,11 @@ function split(
     emitLaunch(sizes, moved, windows);
     return;
   }
-  const d = sizes.findIndex((n) => n > 1);
-  if (d < 0)
+  const worst = windows.reduce((a, w, k) => ((w?.size ?? 0) > (windows[a]?.size ?? 0) ? k : a), 0);
+  const spread = (i: number): number =>
+    sizes[i]! > 1 ? Math.abs(operands[worst]!.strides[i]!) * (sizes[i]! - 1) + 1 : 0;
+  const d = sizes.reduce((best, _, i) => (spread(i) > spread(best) ? i : best), 0);
+  if (!(sizes[d]! > 1))
     throw new Error(
       `${problem.name}: one element does not fit the adapter's binding limit of ${limit} bytes`,
     );
