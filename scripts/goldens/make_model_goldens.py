@@ -1,6 +1,6 @@
 """Writes test/goldens/models/<model>.json + .bin: logits, losses, gradients and statistics of whole models.
 
-    python3 scripts/goldens/make_model_goldens.py [resnet18 resnet50 cifar_resnet20]
+    python3 scripts/goldens/make_model_goldens.py [name ...]
 
 Needs PyTorch and torchvision; cifar_resnet20 also needs the published checkpoint and the CIFAR-10 test images:
 KINDLING_DATA (default ../shared/data) with cifar_resnet/resnet20-12fca82f.th and cifar10/test_subset.bin.
@@ -12,6 +12,8 @@ torchvision's models are filled by scripts/goldens/fill.py, which test/models/fi
 (and per running statistic after the step): its L2 norm; all of it up to 256 elements; above that its dot products with
 four fill.py vectors r_j (key 'projection<j>:' + parameter). For an error e, E[(e . r_j)^2] = |e|^2 / 3 over the choice of r,
 so sqrt(3 mean_j (e . r_j)^2) / |g| estimates the relative L2 error, within a factor of two nearly always.
+A bias in front of a batch norm has no gradient but for rounding: errors of parameters whose gradient is less than 1e-6 of the
+largest in the model are measured against that largest one (`scale`).
 With KINDLING_GOLDENS=<folder> (not committed; the tests read the same variable) full gradients are written too.
 """
 import json
@@ -31,6 +33,15 @@ FULL = os.environ.get('KINDLING_GOLDENS')
 FULL_UP_TO = 256
 PROJECTIONS = 4
 STEPS = 5
+# Options under kindling's names. Whatever draws random numbers is off.
+TORCHVISION = {
+    'resnet18': {},
+    'resnet50': {},
+    'vgg11_bn': {'numClasses': 10, 'dropout': 0.0},
+    'mobilenet_v2': {'numClasses': 10, 'dropout': 0.0},
+    'densenet121': {'numClasses': 10},
+    'efficientnet_b0': {'numClasses': 10, 'dropout': 0.0, 'stochasticDepthProb': 0.0},
+}
 
 
 class Blob:
@@ -45,14 +56,18 @@ class Blob:
         return place
 
 
-def relative(got, want):
+def relative(got, want, largest=0.0):
     want = np.asarray(want, dtype=np.float64)
-    return float(np.linalg.norm(np.asarray(got, dtype=np.float64) - want) / max(np.linalg.norm(want), 1e-30))
+    norm = np.linalg.norm(want)
+    scale = largest if norm < 1e-6 * largest else max(norm, 1e-30)
+    return float(np.linalg.norm(np.asarray(got, dtype=np.float64) - want) / scale)
 
 
-def summary(key, value, blob):
+def summary(key, value, blob, largest=0.0):
     value = value.astype(np.float64)
     entry = {'shape': list(value.shape), 'norm': float(np.linalg.norm(value))}
+    if entry['norm'] < 1e-6 * largest:
+        entry['scale'] = largest
     if value.size <= FULL_UP_TO:
         entry['full'] = blob.add(value)[1]
     else:
@@ -92,14 +107,15 @@ def logits(build, state, images, dtype):
 def training_goldens(name, build, state, images, targets, blob):
     losses, grads, statistics = train(build, state, images, targets, torch.float64)
     losses32, grads32, statistics32 = train(build, state, images, targets, torch.float32)
+    largest = max(float(np.linalg.norm(g)) for g in grads.values())
     golden = {
         'batch': len(images), 'loss': losses[0], 'sgdLosses': losses,
-        'gradients': {k: summary(k, g, blob) for k, g in grads.items()},
+        'gradients': {k: summary(k, g, blob, largest) for k, g in grads.items()},
         'statistics': {k: summary(k, s, blob) for k, s in statistics.items()},
         'float32': {
             'loss': abs(losses32[0] - losses[0]) / losses[0],
             'sgdLosses': [abs(a - b) / b for a, b in zip(losses32, losses)],
-            'gradients': {k: relative(grads32[k], g) for k, g in grads.items()},
+            'gradients': {k: relative(grads32[k], g, largest) for k, g in grads.items()},
             'statistics': {k: relative(statistics32[k], s) for k, s in statistics.items()},
         },
     }
@@ -123,26 +139,39 @@ def save(name, golden, blob):
     print(f'{name}: {((folder / f"{name}.json").stat().st_size + blob.words * 4) / 1024:.0f} KiB')
 
 
+def without_noise(model):
+    """Not by options: torchvision's EfficientNets take no dropout."""
+    from torchvision.ops import StochasticDepth
+    for module in model.modules():
+        if isinstance(module, (nn.Dropout, StochasticDepth)):
+            module.p = 0.0
+    return model
+
+
 def torchvision_model(name):
     import torchvision
-    build = getattr(torchvision.models, name)
+    options = TORCHVISION[name]
+    classes = options.get('numClasses', 1000)
+
+    def build():
+        return without_noise(getattr(torchvision.models, name)(num_classes=classes))
+
     state = {k: torch.from_numpy(fill.parameter(k, tuple(v.shape))) for k, v in build().state_dict().items()
              if not k.endswith('num_batches_tracked')}
     blob = Blob()
-    sizes = [[2, 64], [1, 224]] if name == 'resnet18' else [[2, 64]]
+    sizes = {'resnet18': [[2, 64], [1, 224]], 'resnet50': [[2, 64]]}.get(name, [])
     evaluations = []
     for batch, size in sizes:
         images = fill.uniform('input', (batch, 3, size, size), 3**0.5)
         exact, single = (logits(build, state, images, d) for d in (torch.float64, torch.float32))
         evaluations.append({'batch': batch, 'size': size, 'logits': blob.add(exact)[1], 'float32': relative(single, exact)})
         print(f'{name} eval {batch}x{size}: logits {exact.std():.3f} std, float32 off by {relative(single, exact):.2e}')
-    probes = ['conv1.weight', 'bn1.bias', 'layer4.1.bn1.running_var', 'fc.bias']
-    golden = {
-        'torch': torch.__version__, 'classes': 1000, 'evaluations': evaluations,
-        'fill': {k: [float(v) for v in state[k].reshape(-1)[[0, 1, 2, -1]]] for k in probes},
-        'training': {'size': 64, **training_goldens(
-            name, build, state, fill.uniform('input', (4, 3, 64, 64), 3**0.5), fill.labels('labels', 4, 1000), blob)},
-    }
+    golden = {'torch': torch.__version__, 'classes': classes, 'options': options, 'evaluations': evaluations}
+    if name == 'resnet18':
+        probes = ['conv1.weight', 'bn1.bias', 'layer4.1.bn1.running_var', 'fc.bias']
+        golden['fill'] = {k: [float(v) for v in state[k].reshape(-1)[[0, 1, 2, -1]]] for k in probes}
+    golden['training'] = {'size': 64, **training_goldens(
+        name, build, state, fill.uniform('input', (4, 3, 64, 64), 3**0.5), fill.labels('labels', 4, classes), blob)}
     save(name, golden, blob)
 
 
@@ -206,7 +235,7 @@ def cifar_resnet20():
 
 
 def main(names):
-    for name in names or ['resnet18', 'resnet50', 'cifar_resnet20']:
+    for name in names or [*TORCHVISION, 'cifar_resnet20']:
         if name == 'cifar_resnet20':
             cifar_resnet20()
         else:

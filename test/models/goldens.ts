@@ -1,11 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import type { models } from '../../src/index.js';
 import { uniform } from './fill.js';
 
 /** What is stored of one tensor; scripts/goldens/make_model_goldens.py says how the projections estimate an error. */
 export interface Summary {
   readonly shape: readonly number[];
   readonly norm: number;
+  /** What its error is relative to, where that is not its norm: it is zero but for rounding. */
+  readonly scale?: number;
   /** First word of the whole tensor in the .bin file. */
   readonly full?: number;
   readonly projections?: readonly number[];
@@ -25,6 +28,8 @@ export interface TrainingGolden {
 
 export interface TorchvisionGolden {
   readonly classes: number;
+  /** What the model is made with, under kindling's names. Default: nothing. */
+  readonly options?: models.ModelOptions;
   readonly evaluations: readonly { batch: number; size: number; logits: number; float32: number }[];
   readonly training: TrainingGolden & { readonly size: number };
 }
@@ -88,10 +93,11 @@ export class ModelGolden<G> {
   error(key: string, summary: Summary, got: Float32Array): number {
     const count = sizeOf(summary.shape);
     if (got.length !== count) throw new Error(`${key}: ${got.length} values, expected ${count}`);
+    const scale = summary.scale ?? summary.norm;
     const first = this.whole?.index[key];
     if (this.whole && first !== undefined)
-      return relativeL2(got, this.whole.words.subarray(first, first + count));
-    if (summary.full !== undefined) return relativeL2(got, this.slice(summary.full, count));
+      return distance(got, this.whole.words.subarray(first, first + count)) / scale;
+    if (summary.full !== undefined) return distance(got, this.slice(summary.full, count)) / scale;
     const projections = summary.projections ?? [];
     let squares = 0;
     projections.forEach((want, j) => {
@@ -100,7 +106,7 @@ export class ModelGolden<G> {
       for (let i = 0; i < count; i++) dot += (got[i] as number) * (r[i] as number);
       squares += (dot - want) ** 2;
     });
-    return Math.sqrt((3 * squares) / projections.length) / summary.norm;
+    return Math.sqrt((3 * squares) / projections.length) / scale;
   }
 }
 
