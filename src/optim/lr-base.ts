@@ -60,17 +60,31 @@ export abstract class LRScheduler implements Scheduler {
   step(): void {
     this.stepCount++;
     this.lastEpoch++;
+    this.adoptGroups();
     this.apply(this.getLr());
+  }
+
+  /** Groups added since (a layer was unfrozen) start from their own rate. */
+  protected adoptGroups(): void {
+    for (const group of this.optimizer.paramGroups.slice(this.baseLrs.length))
+      this.baseLrs.push((group.initialLr ??= group.lr));
   }
 
   /** @internal Jumps to an epoch, as `step(epoch)` in PyTorch. */
   jump(epoch: number): void {
     this.stepCount++;
     this.lastEpoch = epoch;
+    this.adoptGroups();
     this.apply(this.closedForm());
   }
 
   protected apply(rates: readonly number[]): void {
+    rates.forEach((rate, i) => {
+      if (!Number.isNaN(rate)) return;
+      throw new Error(
+        `${this.constructor.name}: it has no rate for group ${i}; make the scheduler again after addParamGroup`,
+      );
+    });
     this.optimizer.paramGroups.forEach((group, i) => (group.lr = rates[i] ?? group.lr));
     this.lastLr = this.optimizer.paramGroups.map((group) => group.lr);
   }

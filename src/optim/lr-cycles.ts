@@ -64,6 +64,7 @@ export class CosineAnnealingWarmRestarts extends LRScheduler {
       }
       this.lastEpoch++;
     } else this.moveTo(epoch ?? 0);
+    this.adoptGroups();
     this.apply(this.getLr());
   }
 

@@ -6,26 +6,24 @@ import type { Optimizer } from './optimizer.js';
 type Lambda = (epoch: number) => number;
 
 abstract class LambdaScheduler extends LRScheduler {
-  protected readonly lambdas: readonly Lambda[];
-
   constructor(
     optimizer: Optimizer,
-    lrLambda: Lambda | readonly Lambda[],
+    private readonly lrLambda: Lambda | readonly Lambda[],
     { lastEpoch = -1 }: { lastEpoch?: number } = {},
   ) {
     super(optimizer, lastEpoch);
     const groups = optimizer.paramGroups.length;
-    this.lambdas = typeof lrLambda === 'function' ? new Array<Lambda>(groups).fill(lrLambda) : [...lrLambda];
-    if (this.lambdas.length !== groups) {
+    if (typeof lrLambda !== 'function' && lrLambda.length !== groups) {
       throw new Error(
-        `${this.constructor.name}: ${this.lambdas.length} functions for ${groups} parameter groups; give one, or one for each`,
+        `${this.constructor.name}: ${lrLambda.length} functions for ${groups} parameter groups; give one, or one for each`,
       );
     }
     this.start();
   }
 
   protected factor(group: number): number {
-    return (this.lambdas[group] as Lambda)(this.lastEpoch);
+    const lambda = typeof this.lrLambda === 'function' ? this.lrLambda : this.lrLambda[group];
+    return lambda === undefined ? NaN : lambda(this.lastEpoch);
   }
 }
 

@@ -95,6 +95,16 @@ it.each(schedulers.fractional.runs)('CosineAnnealingWarmRestarts at fractions, t
   });
 });
 
+it('groups added later are scheduled from their own rate, or the scheduler says that it cannot', () => {
+  const [optimizer, other] = [sgd(), sgd()];
+  const cosine = new optim.lrScheduler.CosineAnnealingLR(optimizer, 4);
+  const one = new optim.lrScheduler.LambdaLR(other, [() => 1, () => 1]);
+  for (const each of [optimizer, other]) each.addParamGroup({ params: zeros(1), lr: 0.01 });
+  for (let epoch = 0; epoch < 2; epoch++) cosine.step();
+  expectClose(rates(optimizer), [0.15, 0.025, 0.005], 2);
+  expect(() => one.step()).toThrow('LambdaLR: it has no rate for group 2');
+});
+
 it('schedulers say what they cannot do', () => {
   const { OneCycleLR, CyclicLR, MultiplicativeLR } = optim.lrScheduler;
   expect(() => new OneCycleLR(sgd(), 1)).toThrow('give totalSteps, or epochs and stepsPerEpoch');
