@@ -93,6 +93,17 @@ def builders(tree):
                 yield re.search(r"(\w+_Weights)", ast.unparse(argument.annotation)).group(1), node.name
 
 
+def model_options(model, meta):
+    """What torchvision's builder sets when it is given the weights."""
+    if model.startswith("vit_"):
+        # The position embedding fits one image size only; torchvision keeps it as the smallest.
+        return {"options": {"imageSize": meta["min_size"][0]}}
+    if model in ("googlenet", "inception_v3"):
+        # Ported from TensorFlow, whose normalisation differs.
+        return {"options": {"transformInput": True}}
+    return {}
+
+
 def record(model, enum, name, weights, default):
     meta = weights["meta"]
     recipe = {**RECIPE, **weights["transforms"].keywords}
@@ -120,8 +131,7 @@ def record(model, enum, name, weights, default):
             "mean": list(recipe["mean"]),
             "std": list(recipe["std"]),
         },
-        # A vision transformer's position embedding fits one image size only; torchvision keeps it as the smallest.
-        **({"options": {"imageSize": meta["min_size"][0]}} if model.startswith("vit_") else {}),
+        **model_options(model, meta),
         "license": meta.get("license", LICENSE),
         "source": meta.get("recipe", "https://github.com/pytorch/vision/tree/main/references/classification"),
     }

@@ -1,10 +1,22 @@
 /** Whether a weight file is a model's, and what it is otherwise. */
 
 import type { HostTensor } from '../formats/index.js';
+import type { Module } from '../nn/index.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import { weights } from './manifest.js';
 
 type Tensors = ReadonlyMap<string, HostTensor>;
+
+/** Shapes of a model's state, by key. */
+export function stateShapes(model: Module): Map<string, Shape> {
+  return new Map(
+    [...model.stateDict()].map(([key, tensor]) => {
+      const { shape } = tensor;
+      tensor.dispose();
+      return [key, shape];
+    }),
+  );
+}
 
 /** Keys as older releases of torchvision wrote them into files that are still the published ones. */
 const renames: readonly (readonly [RegExp, (...groups: string[]) => string])[] = [

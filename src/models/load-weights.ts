@@ -6,6 +6,7 @@ import {
   type LoadCheckpointOptions,
 } from '../formats/index.js';
 import type { IncompatibleKeys, LoadOptions, Module } from '../nn/index.js';
+import { stateShapes, withCurrentKeys } from './fit.js';
 
 export interface LoadWeightsOptions extends LoadCheckpointOptions, LoadOptions {}
 
@@ -17,6 +18,7 @@ export interface LoadedWeights extends IncompatibleKeys {
 /**
  * Copies a weight file into a model: `await loadWeights(model, 'resnet18.pth')`. The file may be PyTorch's (zip or legacy)
  * or safetensors, given as a path (Node), a URL, bytes, or an opened checkpoint. Tensors are read one at a time.
+ * Keys of older torchvision releases (DenseNet, vision transformers) are understood.
  *
  * @throws CheckpointError naming the file: when it cannot be read, or when its keys do not fit the model, listing all
  * that are missing, unexpected or of another shape; then nothing was loaded
@@ -29,7 +31,8 @@ export async function loadWeights(
   const checkpoint = isCheckpoint(source) ? source : await loadCheckpoint(source, options);
   const { strict = true } = options;
   try {
-    const keys = await model.loadStateDict(checkpoint.tensors, { strict });
+    const tensors = withCurrentKeys(checkpoint.tensors, stateShapes(model));
+    const keys = await model.loadStateDict(tensors, { strict });
     return { ...keys, checkpoint };
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);

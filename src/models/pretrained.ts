@@ -9,7 +9,7 @@ import {
 import type { Module } from '../nn/index.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import type { ModelOptions } from './define.js';
-import { sameShape, whyForeign, withCurrentKeys, withoutAuxiliary } from './fit.js';
+import { sameShape, stateShapes, whyForeign, withCurrentKeys, withoutAuxiliary } from './fit.js';
 import { findHeads } from './head.js';
 import { loadWeights } from './load-weights.js';
 import { getWeight, isEntryName, WeightsEntry } from './manifest.js';
@@ -191,16 +191,6 @@ function headProblem(key: string, wanted: Shape, given: Shape, numClasses: numbe
   return (
     `${what}; pass strict: false to leave the head '${head}' at its initial values, ` +
     `or leave out numClasses and call replaceHead(model, ${classes}) afterwards`
-  );
-}
-
-function stateShapes(model: Module): Map<string, Shape> {
-  return new Map(
-    [...model.stateDict()].map(([key, tensor]) => {
-      const { shape } = tensor;
-      tensor.dispose();
-      return [key, shape];
-    }),
   );
 }
 

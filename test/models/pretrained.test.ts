@@ -23,7 +23,7 @@ const shipped = JSON.parse(
 const server = new FileServer(Buffer.alloc(0));
 const options = { cacheDir: join(folder, 'cache'), retries: 0 };
 
-type AnyModel = ReturnType<typeof k.models.cifarResnet8>;
+type AnyModel = k.models.CifarResNet;
 const firstWeights = async (model: k.nn.Module, key: string): Promise<number[]> =>
   [...(await model.stateDict().get(key)!.data())].slice(0, 5).map(Number);
 let conv: number[] = [];
@@ -242,6 +242,7 @@ describe('files of older releases', () => {
     const other = await make({ weights: bytes, numClasses: 2 });
     const key = 'features.denseblock1.denselayer1.conv2.weight';
     expect(await firstWeights(other, key)).toEqual(await firstWeights(model, key));
+    expect((await k.loadWeights(other, bytes)).unexpectedKeys).toEqual([]);
     model.dispose();
     other.dispose();
   });
