@@ -11,7 +11,14 @@ import { CliError } from './errors.js';
 export async function checkWritable(path: string): Promise<void> {
   const existing = await stat(path).catch(() => null);
   if (existing?.isDirectory()) throw new CliError(`${path}: is a folder; give the name of a file to write`);
-  const folder = dirname(path);
+  await checkFolder(dirname(path), path);
+}
+
+/**
+ * @param path what messages name
+ * @throws CliError when the folder is missing or may not be written to
+ */
+export async function checkFolder(folder: string, path = folder): Promise<void> {
   await access(folder, constants.W_OK).catch((cause: NodeJS.ErrnoException) => {
     const why = cause.code === 'ENOENT' ? 'there is no such folder' : 'the folder may not be written to';
     throw new CliError(`${path}: cannot be written: ${why}`, { cause });

@@ -36,13 +36,22 @@ export interface Progress {
   readonly sums: EpochSums;
   /** Seconds spent in the epoch under way. */
   readonly seconds: number;
+  /** The learning rate that the epoch under way began with; null where none is under way. */
+  readonly lr: number | null;
   /** Number of the best epoch so far, from 1; 0 before the first. */
   readonly bestEpoch: number;
   /** All epochs are done, or early stopping has ended the training. */
   readonly finished: boolean;
 }
 
-export const atStart: Progress = { epochs: [], sums: noSums, seconds: 0, bestEpoch: 0, finished: false };
+export const atStart: Progress = {
+  epochs: [],
+  sums: noSums,
+  seconds: 0,
+  lr: null,
+  bestEpoch: 0,
+  finished: false,
+};
 
 export interface FitOptions extends StepRecipe {
   /** Called before each epoch, which is counted from 1. */
@@ -104,7 +113,8 @@ export async function fit(context: Context, options: FitOptions): Promise<FitRes
       const started = performance.now() - 1000 * progress.seconds;
       const seconds = (): number => (performance.now() - started) / 1000;
       const label = `${options.indent ?? ''}epoch ${String(epoch).padStart(String(epochs).length)}/${epochs}`;
-      const lr = optimizer.paramGroups.at(-1)?.lr ?? 0;
+      // The last group is the head.
+      const lr = progress.lr ?? optimizer.paramGroups.at(-1)?.lr ?? 0;
       const { model, train, validation, validated = model, trainMode } = options.stage(epoch);
       trainMode();
       const before = progress;
@@ -118,11 +128,11 @@ export async function fit(context: Context, options: FitOptions): Promise<FitRes
         label,
         sums: before.sums,
         pause: async (settled) => {
-          await options.onBatch?.(async () => ({ ...before, sums: await settled(), seconds: seconds() }));
+          await options.onBatch?.(async () => ({ ...before, sums: await settled(), seconds: seconds(), lr }));
           return false;
         },
       });
-      progress = { ...before, sums, seconds: seconds() };
+      progress = { ...before, sums, seconds: seconds(), lr };
       if (interrupted) return { ...progress, interrupted };
       let checked = null;
       if (validation !== null) {
@@ -149,6 +159,7 @@ export async function fit(context: Context, options: FitOptions): Promise<FitRes
         epochs: [...progress.epochs, report],
         sums: noSums,
         seconds: 0,
+        lr: null,
         bestEpoch: improved ? epoch : progress.bestEpoch,
         finished: epoch >= epochs || stop,
       };

@@ -1,23 +1,32 @@
 import { stat } from 'node:fs/promises';
 import { loadCIFAR10, ImageFolder, readImage } from '../data/node/index.js';
-import { transforms, type HostArray, type RGBImage, type TransformFunction } from '../data/index.js';
+import {
+  Random,
+  transforms,
+  type HostArray,
+  type RGBImage,
+  type TransformFunction,
+} from '../data/index.js';
 import type { LabelledImages } from './classes.js';
 import { CliError } from './errors.js';
 import type { InputRecipe } from './model.js';
 
 const {
   CenterCrop,
+  ColorJitter,
   Compose,
   Normalize,
+  RandAugment,
   RandomCrop,
   RandomHorizontalFlip,
   RandomResizedCrop,
   Resize,
   ToTensor,
+  TrivialAugmentWide,
 } = transforms;
 
 /** What is done to training images at random, other than in each epoch before. */
-export const augmentations = ['none', 'flip-crop'] as const;
+export const augmentations = ['none', 'flip-crop', 'color', 'randaugment', 'trivialaugment'] as const;
 export type Augmentation = (typeof augmentations)[number];
 
 export interface ImageOptions {
@@ -114,12 +123,31 @@ function openFolder(
   };
 }
 
+/** What turns a picture into a model's input, without anything random. */
+export function imageTransform(recipe: InputRecipe): (image: RGBImage) => HostArray<Float32Array> {
+  const transform = pipeline(recipe, 'none');
+  return (image) => transform(image, new Random(0));
+}
+
+/** What comes after crop and mirror. */
+const changes: Readonly<
+  Record<Exclude<Augmentation, 'none'>, () => TransformFunction<RGBImage, RGBImage> | null>
+> = {
+  'flip-crop': () => null,
+  color: () => new ColorJitter({ brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 }),
+  randaugment: () => new RandAugment(),
+  trivialaugment: () => new TrivialAugmentWide(),
+};
+
 function pipeline(
   { resize, size, mean, std }: InputRecipe,
   augment: Augmentation,
 ): TransformFunction<RGBImage, HostArray<Float32Array>> {
   const finish = [new ToTensor(), new Normalize(mean, std)] as const;
   if (augment === 'none') return new Compose([new Resize(resize), new CenterCrop(size), ...finish]);
+  const change = changes[augment]();
+  const more = (image: RGBImage, random: Random): RGBImage =>
+    change === null ? image : change(image, random);
   // Small images lose too much in a crop of a tenth of their area.
   return size <= 64
     ? new Compose([
@@ -127,7 +155,8 @@ function pipeline(
         new CenterCrop(size),
         new RandomCrop(size, { padding: size / 8 }),
         new RandomHorizontalFlip(),
+        more,
         ...finish,
       ])
-    : new Compose([new RandomResizedCrop(size), new RandomHorizontalFlip(), ...finish]);
+    : new Compose([new RandomResizedCrop(size), new RandomHorizontalFlip(), more, ...finish]);
 }

@@ -4,6 +4,7 @@ import { evaluateCommand, type EvalOptions } from './commands/eval.js';
 import { finetune } from './commands/finetune.js';
 import { info } from './commands/info.js';
 import { inspect, type InspectOptions } from './commands/inspect.js';
+import { predict, type PredictOptions } from './commands/predict.js';
 import { downloadCommand, weightsCommand } from './commands/weights.js';
 import type { Context } from './context.js';
 import { CliError, exitCodes, Interrupted, UsageError } from './errors.js';
@@ -119,34 +120,62 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
     .addOption(json())
     .action((what: string, options: Json) => downloadCommand(context(options.json), what));
 
-  kindling
-    .command('eval')
-    .description('measure the accuracy of a model on labelled images')
-    .option('--model <name>', 'e.g. resnet50, cifar_resnet20; needed unless the weight file says it')
-    .requiredOption('--weights <file>', 'weight file')
-    .requiredOption(
-      '--data <path>',
-      'a .bin file of CIFAR-10, or a folder with one folder of images per class',
-    )
+  const trained = (command: Command): Command =>
+    command
+      .option('--model <name>', 'e.g. resnet50, cifar_resnet20; needed unless the weight file says it')
+      .option(
+        '--num-classes <n>',
+        'outputs of the model; the weight file is asked otherwise',
+        read.positiveInteger,
+      )
+      .option(
+        '--mean <r,g,b>',
+        "what is subtracted from each channel (0 to 1); default: the model's",
+        read.perChannel,
+      )
+      .option('--std <r,g,b>', 'what each channel is divided by then', read.perChannel)
+      .addOption(json());
+
+  trained(
+    kindling
+      .command('eval')
+      .description('measure the accuracy of a model on labelled images')
+      .argument('[run]', "a run's folder or a weight file; or use --weights")
+      .argument(
+        '[images]',
+        'a folder with one folder of images per class, or a .bin file of CIFAR-10; or use --data',
+      ),
+  )
+    .option('--weights <which>', 'a file, a URL, or a published name such as IMAGENET1K_V2')
+    .option('--data <path>', 'the images')
     .option('--batch-size <n>', 'images at once', read.positiveInteger, 128)
-    .option(
-      '--num-classes <n>',
-      'outputs of the model; the weight file is asked otherwise',
-      read.positiveInteger,
-    )
-    .option(
-      '--mean <r,g,b>',
-      "what is subtracted from each channel (0 to 1); default: the model's",
-      read.perChannel,
-    )
-    .option('--std <r,g,b>', 'what each channel is divided by then', read.perChannel)
     .option('--classes <a,b,c>', 'use only these classes of the data, as outputs 0, 1, 2')
     .option('--map <new=a,b;...>', 'make new classes of several of the data')
     .option('--outputs <i,j,...>', "the model's output number for each class of the data", read.indexList)
+    .option('--top <k>', 'count an image also when its class is among the k likeliest', read.positiveInteger)
     .option('--predictions <file>', 'write the predicted class of each image, as a JSON array')
     .option('--limit <n>', 'only the first n images', read.positiveInteger)
-    .addOption(json())
-    .action((options: Json & EvalOptions) => evaluateCommand(context(options.json), options));
+    .addOption(
+      new Option('--on-bad-image <what>', 'what a file that cannot be decoded does')
+        .choices(['fail', 'skip'])
+        .default('fail'),
+    )
+    .action((weights: string | undefined, images: string | undefined, options: Json & EvalOptions) =>
+      evaluateCommand(context(options.json), weights, images, options),
+    );
+
+  trained(
+    kindling
+      .command('predict')
+      .description('say what is in pictures')
+      .argument('<run>', "a run's folder, a weight file, a URL, or a published name such as IMAGENET1K_V2")
+      .argument('<images...>', 'image files, or folders of them'),
+  )
+    .option('--top-k <k>', 'classes to name for each picture', read.positiveInteger, 5)
+    .option('--batch-size <n>', 'images at once', read.positiveInteger, 16)
+    .action((weights: string, images: string[], options: Json & PredictOptions) =>
+      predict(context(options.json), weights, images, options),
+    );
 
   const finetuneCommand = kindling
     .command('finetune')

@@ -135,7 +135,9 @@ describe('eval', () => {
   it('says whose weights those are that do not fit', async () => {
     const { code, stderr } = await evaluate('--model', 'cifar_resnet20');
     expect(code).toBe(1);
-    expect(stderr).toMatch(/not the weights of cifar_resnet20: .*layer1\.1\.conv1\.weight.*looks like a ResNet of 1, 1, 1 blocks/);
+    expect(stderr).toMatch(
+      /not the weights of cifar_resnet20: .*layer1\.1\.conv1\.weight.*looks like a ResNet of 1, 1, 1 blocks/,
+    );
   });
 
   it('names a corrupt image', async () => {

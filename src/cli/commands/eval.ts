@@ -1,85 +1,147 @@
 import { init } from '../../index.js';
-import { loadCheckpoint, writeFileAtomically } from '../../formats/index.js';
-import { findHead } from '../../models/index.js';
+import { writeFileAtomically } from '../../formats/index.js';
 import { applyClassMap, firstImages, relabelled, shortList } from '../classes.js';
 import type { ClassMap, LabelledImages } from '../classes.js';
 import type { Context } from '../context.js';
 import { CliError, UsageError } from '../errors.js';
-import { classMapOf, inputRecipe } from '../finetune/plan.js';
-import { openImages } from '../images.js';
-import { modelWithWeights, readCard, type ModelCard } from '../model.js';
-import { grouped, percent } from '../output.js';
-import { evaluate } from '../training.js';
 import { checkWritable } from '../files.js';
+import { skippedImages, warnSkipped } from '../finetune/data.js';
+import { classMapOf } from '../finetune/plan.js';
+import { scoresOf } from '../finetune/scores.js';
+import { openImages } from '../images.js';
+import type { ModelCard } from '../model.js';
+import { grouped, percent, table } from '../output.js';
+import { makeTrained, openTrained, type TrainedOptions } from '../trained.js';
+import { evaluate } from '../training.js';
 
-export interface EvalOptions {
-  readonly model?: string;
-  readonly weights: string;
-  readonly data: string;
+export interface EvalOptions extends TrainedOptions {
+  readonly weights?: string;
+  readonly data?: string;
   readonly batchSize: number;
-  readonly numClasses?: number;
-  readonly mean?: readonly number[];
-  readonly std?: readonly number[];
   readonly classes?: string;
   readonly map?: string;
   readonly outputs?: readonly number[];
   readonly predictions?: string;
   readonly limit?: number;
+  readonly top?: number;
+  readonly onBadImage: 'fail' | 'skip';
 }
 
-/** `kindling eval`: how often a model is right about labelled images. */
-export async function evaluateCommand(context: Context, options: EvalOptions): Promise<void> {
+/** With more classes the table by class is left to `--json`. */
+const mostInTable = 30;
+
+/**
+ * `kindling eval`: how often a model is right about labelled images.
+ *
+ * @param run a run's folder or a weight file, in the place of `--weights`
+ * @param dataPath in the place of `--data`
+ */
+export async function evaluateCommand(
+  context: Context,
+  run: string | undefined,
+  dataPath: string | undefined,
+  options: EvalOptions,
+): Promise<void> {
   const { output } = context;
+  const { weights, data } = operands(run, dataPath, options);
   const map = classMapOf(options);
   if (options.predictions !== undefined) await checkWritable(options.predictions);
-  const checkpoint = await loadCheckpoint(options.weights);
-  const card = readCard(checkpoint);
-  const modelName = options.model ?? card.model;
-  if (modelName === undefined)
-    throw new UsageError(`--model is missing, and ${options.weights} does not say which it is for`);
-  const input = inputRecipe(modelName, options, card);
+  const trained = await openTrained(context, weights, options);
 
   await init();
-  const model = await modelWithWeights(modelName, checkpoint, {
-    numClasses: options.numClasses,
-    options: card.options,
-  });
-  model.eval();
-  const { outFeatures } = findHead(model);
-  const opened = await openImages(options.data, input);
-  const images = labelledFor(opened, outFeatures, options, map ?? mapOfCard(card, opened));
+  const { model, outputs } = await makeTrained(trained, options.numClasses);
+  const opened = await openImages(data, trained.input, { onBadImage: options.onBadImage });
+  const images = labelledFor(opened, outputs, options, map ?? mapOfCard(trained.card, opened), trained.card);
   const chosen = options.limit === undefined ? images : firstImages(images, options.limit);
 
-  const count = chosen.dataset.length;
-  output.line(`${modelName} with ${options.weights}, ${grouped(count)} images of ${options.data}`);
+  output.line(`${trained.modelName} with ${weights}, ${grouped(chosen.dataset.length)} images of ${data}`);
   const started = performance.now();
   const result = await evaluate(context, model, chosen, {
     batchSize: options.batchSize,
     label: 'evaluating',
+    ...(options.top !== undefined && { top: options.top }),
   });
   const seconds = (performance.now() - started) / 1000;
-  const { correct, loss, predictions } = result;
+  const { count, correct, topCorrect, loss, predictions } = result;
   if (options.predictions !== undefined) {
     const text = `${JSON.stringify([...predictions])}\n`;
     await writeFileAtomically(options.predictions, [new TextEncoder().encode(text)]);
   }
+  const byClass = perClass(chosen, predictions);
   output.line(`accuracy ${correct}/${count} (${percent(correct, count)})`);
+  if (options.top !== undefined)
+    output.line(`top-${options.top} accuracy ${topCorrect}/${count} (${percent(topCorrect, count)})`);
   output.line(`loss ${loss.toFixed(4)}`);
+  if (byClass.length <= mostInTable) {
+    const rows = byClass.map(({ name, images: n, correct: right }) => [
+      `  ${name}`,
+      `${right}/${n}`,
+      percent(right, n),
+    ]);
+    for (const line of table(rows, [1, 2])) output.line(line);
+  }
   output.line(`time ${seconds.toFixed(1)} s (${(count / seconds).toFixed(0)} images/s)`);
   if (options.predictions !== undefined) output.line(`predictions in ${options.predictions}`);
+  const skipped = skippedImages([chosen]);
+  warnSkipped(context, skipped);
   output.document({
-    model: modelName,
-    weights: options.weights,
-    data: options.data,
+    model: trained.modelName,
+    weights,
+    data,
     classes: images.classes,
-    input,
+    input: trained.input,
     count,
     correct,
     accuracy: correct / count,
+    ...(options.top === undefined ? {} : { top: options.top, topAccuracy: topCorrect / count }),
     loss,
+    byClass,
+    skipped,
     seconds: Number(seconds.toFixed(3)),
     ...(options.predictions === undefined ? {} : { predictions: options.predictions }),
   });
+}
+
+function operands(
+  run: string | undefined,
+  dataPath: string | undefined,
+  options: EvalOptions,
+): { weights: string; data: string } {
+  if (run !== undefined && options.weights !== undefined)
+    throw new UsageError(`eval: give either ${run} or --weights, not both`);
+  if (dataPath !== undefined && options.data !== undefined)
+    throw new UsageError(`eval: give either ${dataPath} or --data, not both`);
+  const [weights, data] = [run ?? options.weights, dataPath ?? options.data];
+  if (weights === undefined)
+    throw new UsageError('eval: name a run or a weight file: eval RUN DATA, or --weights');
+  if (data === undefined) throw new UsageError('eval: name the images: eval RUN DATA, or --data');
+  return { weights, data };
+}
+
+interface ClassCount {
+  readonly name: string;
+  readonly images: number;
+  readonly correct: number;
+}
+
+/** Images and hits of each class that has images; their labels may be any of the model's outputs. */
+function perClass({ classes, labels }: LabelledImages, predictions: Int32Array): ClassCount[] {
+  const outputs = [...new Set(labels)].sort((a, b) => a - b);
+  const nameOf = (label: number): string =>
+    (outputs.length === classes.length ? classes[outputs.indexOf(label)] : classes[label]) ??
+    `class ${label}`;
+  const names = outputs.map(nameOf);
+  const at = (label: number): number => outputs.indexOf(label);
+  const { perClass: scores, matrix } = scoresOf(
+    [...names, 'another'],
+    Array.from(labels, at),
+    Array.from(predictions, (prediction) =>
+      prediction < 0 ? -1 : at(prediction) < 0 ? names.length : at(prediction),
+    ),
+  );
+  return scores
+    .slice(0, names.length)
+    .map(({ name, images }, i) => ({ name, images, correct: matrix[i]?.[i] ?? 0 }));
 }
 
 /** A model that `finetune` made knows which of the data's classes its own are made of. */
@@ -96,6 +158,7 @@ function labelledFor(
   outputs: number,
   options: EvalOptions,
   map: ClassMap | null,
+  card: ModelCard,
 ): LabelledImages {
   const images = map === null ? opened : applyClassMap(opened, map);
   const { classes, name } = images;
@@ -109,6 +172,15 @@ function labelledFor(
     if (high !== undefined)
       throw new UsageError(`--outputs: ${high} is out of range; the model has outputs 0 to ${outputs - 1}`);
     return relabelled(images, Int32Array.from(options.outputs), classes);
+  }
+  const own = card.classes;
+  if (map === null && own?.length === outputs && classes.every((each) => own.includes(each))) {
+    // By name: the data may have fewer classes, or sort them otherwise.
+    return relabelled(
+      images,
+      Int32Array.from(classes, (each) => own.indexOf(each)),
+      own,
+    );
   }
   if (classes.length !== outputs) {
     throw new CliError(

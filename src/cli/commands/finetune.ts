@@ -6,7 +6,7 @@ import type { Context } from '../context.js';
 import { CliError, Interrupted, UsageError } from '../errors.js';
 import { checkWritable } from '../files.js';
 import type { FitResult } from '../fit.js';
-import { digestOf, openData, reportSkipped, type TrainingData } from '../finetune/data.js';
+import { digestOf, openData, skippedImages, warnSkipped, type TrainingData } from '../finetune/data.js';
 import { prepareModel } from '../finetune/model.js';
 import type { FinetuneOptions } from '../finetune/options.js';
 import { checkOptions, planOf, type Plan } from '../finetune/plan.js';
@@ -129,7 +129,8 @@ async function work(
       output.warn(`the last checkpoint in ${run.path} is whole; go on with: ${resumeCommand(run.path)}`);
     throw error;
   }
-  const skipped = reportSkipped(context, data);
+  const skipped = skippedImages([data.train, data.validation]);
+  warnSkipped(context, skipped);
   if (file !== null) await saveWeights(session.model, file, { metadata: session.metadata(result.epochs) });
   if (run !== null && !result.interrupted) {
     const evaluation = await session.evaluateBest(run, result);

@@ -96,20 +96,22 @@ export function digestOf(plan: Plan, { train, validation }: TrainingData): strin
   return hash.digest('hex').slice(0, 16);
 }
 
-/** A line for each image that was left out, after a line that counts them. */
-export function reportSkipped({ output }: Context, { train, validation }: TrainingData): string[] {
-  const bad: string[] = [];
-  for (const images of [train, validation]) {
+/** Why images were left out so far, one reason for each. */
+export function skippedImages(sets: readonly (LabelledImages | null)[]): string[] {
+  const reasons = new Set<string>();
+  for (const images of sets) {
     if (images?.skipped === undefined) continue;
     for (let i = 0; i < images.labels.length; i++) {
       const reason = images.skipped(i);
-      if (reason !== undefined) bad.push(reason);
+      if (reason !== undefined) reasons.add(reason);
     }
   }
-  const unique = [...new Set(bad)];
-  if (unique.length > 0) {
-    output.warn(`${unique.length} image${unique.length === 1 ? ' was' : 's were'} left out:`);
-    for (const reason of unique) output.warn(`  ${reason}`);
-  }
-  return unique;
+  return [...reasons];
+}
+
+/** Says how many images were left out, and then which. */
+export function warnSkipped({ output }: Context, reasons: readonly string[]): void {
+  if (reasons.length === 0) return;
+  output.warn(`${reasons.length} image${reasons.length === 1 ? ' was' : 's were'} left out:`);
+  for (const reason of reasons) output.warn(`  ${reason}`);
 }

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { writeFileAtomically } from '../../formats/index.js';
 import { CliError } from '../errors.js';
-import { checkWritable } from '../files.js';
+import { checkFolder } from '../files.js';
 import type { EpochReport } from '../fit.js';
 import { lockFolder } from './lock.js';
 import type { Plan } from './plan.js';
@@ -60,11 +60,11 @@ export class RunFolder {
     if (entry === null) {
       let parent = dirname(resolve(path));
       while (!existsSync(parent)) parent = dirname(parent);
-      return checkWritable(join(parent, 'run'));
+      return checkFolder(parent, path);
     }
     if (!entry.isDirectory())
       throw new CliError(`${path}: is a file; --out takes a folder or a .safetensors file`);
-    await checkWritable(join(path, runFiles.config));
+    await checkFolder(path);
     const names = (await readdir(path)).filter((name) => !leftover.test(name));
     if (names.length === 0) return;
     if (!names.includes(runFiles.config) || (await readConfig(path).catch(() => null)) === null) {

@@ -1,0 +1,112 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { init, noGrad, tensor } from '../../index.js';
+import { stackSamples, type HostArray } from '../../data/index.js';
+import { imageExtensions, readImage } from '../../data/node/index.js';
+import { checkInterrupted, type Context } from '../context.js';
+import { CliError } from '../errors.js';
+import { imageTransform } from '../images.js';
+import { grouped, table } from '../output.js';
+import { classNames, isFolder, makeTrained, openTrained, type TrainedOptions } from '../trained.js';
+
+export interface PredictOptions extends TrainedOptions {
+  readonly topK: number;
+  readonly batchSize: number;
+}
+
+interface Guess {
+  readonly class: string;
+  readonly index: number;
+  readonly probability: number;
+}
+
+interface Prediction {
+  readonly image: string;
+  readonly predictions: readonly Guess[];
+}
+
+/**
+ * `kindling predict`: what a model takes pictures for. A picture that cannot be read is named, and the others are done.
+ *
+ * @throws CliError at the end when a picture could not be read
+ */
+export async function predict(
+  context: Context,
+  spec: string,
+  paths: readonly string[],
+  options: PredictOptions,
+): Promise<void> {
+  const { output } = context;
+  const images = paths.flatMap((path) => (isFolder(path) ? imagesIn(path) : [path]));
+  const trained = await openTrained(context, spec, options);
+  await init();
+  const { model, outputs } = await makeTrained(trained, options.numClasses);
+  const names = await classNames(trained, outputs);
+  const transform = imageTransform(trained.input);
+
+  const done: Prediction[] = [];
+  const failed: { image: string; error: string }[] = [];
+  const bar = output.progress('predicting', images.length);
+  for (let from = 0; from < images.length; from += options.batchSize) {
+    checkInterrupted(context);
+    const read = await Promise.all(
+      images.slice(from, from + options.batchSize).map(async (image) => {
+        try {
+          return { image, input: transform(await readImage(image)) };
+        } catch (error) {
+          const message = error instanceof Error ? error.message : String(error);
+          if (message.includes('npm install sharp')) throw error;
+          failed.push({ image, error: message });
+          output.warn(message);
+          return null;
+        }
+      }),
+    );
+    const good = read.filter((entry) => entry !== null);
+    if (good.length > 0) {
+      const batch = stackSamples(good.map(({ input }) => input)) as HostArray<Float32Array>;
+      const inputs = tensor(batch.data, { shape: [...batch.shape] });
+      const probabilities = noGrad(() => model(inputs).softmax(1));
+      const values = await probabilities.data();
+      for (const each of [inputs, probabilities]) each.dispose();
+      good.forEach(({ image }, i) =>
+        done.push({
+          image,
+          predictions: likeliest(values.subarray(i * outputs, (i + 1) * outputs), names, options.topK),
+        }),
+      );
+    }
+    bar.advance(read.length);
+  }
+  bar.stop();
+
+  for (const { image, predictions } of done) {
+    output.line(image);
+    const rows = predictions.map((guess) => [`${(100 * guess.probability).toFixed(2)} %`, guess.class]);
+    for (const line of table(rows, [0])) output.line(`  ${line}`);
+  }
+  output.document({ model: trained.modelName, weights: spec, images: done, failed });
+  if (failed.length > 0)
+    throw new CliError(`${grouped(failed.length)} of ${grouped(images.length)} images could not be read`);
+}
+
+function likeliest(probabilities: ArrayLike<number>, names: readonly string[], count: number): Guess[] {
+  return Array.from(probabilities, (probability, index) => ({
+    class: names[index] ?? `class ${index}`,
+    index,
+    probability,
+  }))
+    .sort((a, b) => b.probability - a.probability || a.index - b.index)
+    .slice(0, count);
+}
+
+/** The images in a folder and below it, sorted. */
+function imagesIn(folder: string): string[] {
+  const found = readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => imageExtensions.some((extension) => path.toLowerCase().endsWith(extension)))
+    .sort();
+  if (found.length === 0) throw new CliError(`${folder}: holds no images (${imageExtensions.join(' ')})`);
+  return found;
+}

@@ -1,0 +1,189 @@
+/** `kindling finetune --out RUN/`: what is in the folder, interruption and resumption, in this process. */
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { init, manualSeed, models, saveWeights } from '../../src/index.js';
+import type { EpochReport } from '../../src/cli/fit.js';
+import { kindling, temporaryFolder, writeShapes, type Outcome } from './support.js';
+import { differingKeys } from './support-tensors.js';
+
+const folder = temporaryFolder();
+const weights = join(folder, 'resnet8.safetensors');
+const train = writeShapes(join(folder, 'train.bin'), 8, 1);
+const val = writeShapes(join(folder, 'val.bin'), 4, 2);
+const base = ['finetune', train, '--val', val, '--weights', weights, '--model', 'cifar_resnet8'];
+const five = ['--classes', 'airplane,automobile,bird,cat,deer', '--batch-size', '10', '--epochs', '3'];
+
+beforeAll(async () => {
+  await init();
+  manualSeed(3);
+  await saveWeights(models.cifarResnet8(), weights);
+});
+
+const history = (run: string): EpochReport[] =>
+  readFileSync(join(run, 'history.jsonl'), 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as EpochReport);
+
+/** Epochs without what depends on the clock. */
+const results = (run: string): Omit<EpochReport, 'seconds'>[] =>
+  history(run).map(({ seconds: _, ...rest }) => rest);
+
+/** Runs and interrupts once the output has had `lines` epochs. */
+async function interrupted(args: readonly string[], lines: number): Promise<Outcome> {
+  const interrupt = new AbortController();
+  let seen = 0;
+  return kindling(args, {
+    signal: interrupt.signal,
+    onOutput: (text) => {
+      if (text.startsWith('epoch') && ++seen === lines) interrupt.abort();
+    },
+  });
+}
+
+describe('a run folder', () => {
+  const run = join(folder, 'run');
+  let outcome: Outcome;
+  beforeAll(async () => {
+    outcome = await kindling([...base, ...five, '--out', run]);
+  });
+
+  it('holds config, history, classes, checkpoints and report', () => {
+    expect(outcome).toMatchObject({ code: 0 });
+    expect(readdirSync(run).sort()).toEqual([
+      'best.safetensors',
+      'classes.txt',
+      'config.json',
+      'history.jsonl',
+      'last.safetensors',
+      'report.html',
+      'state.pth',
+    ]);
+    expect(readFileSync(join(run, 'classes.txt'), 'utf8')).toBe('airplane\nautomobile\nbird\ncat\ndeer\n');
+    const config = JSON.parse(readFileSync(join(run, 'config.json'), 'utf8')) as {
+      plan: { model: string; seed: number };
+      weights: { sha256: string };
+      versions: { kindling: string };
+      adapter: { vendor: string };
+    };
+    expect(config.plan).toMatchObject({ model: 'cifar_resnet8', seed: 0 });
+    expect(config.weights.sha256).toMatch(/^[0-9a-f]{64}$/);
+    expect(config.versions.kindling).toMatch(/^\d/);
+    expect(history(run).map(({ epoch }) => epoch)).toEqual([1, 2, 3]);
+  });
+
+  it('has a report that needs nothing from outside', () => {
+    const page = readFileSync(join(run, 'report.html'), 'utf8');
+    expect(page).toMatch(/<svg[^>]*role="img"/);
+    expect(page).toContain('Worst mistakes');
+    expect(page).toContain('data:image/png;base64,');
+    expect(page).not.toMatch(/<script|<link|https?:/);
+  });
+
+  it('is what eval takes', async () => {
+    const { code, stdout } = await kindling(['eval', run, val, '--top', '2']);
+    expect(code).toBe(0);
+    const best = Math.max(...history(run).map(({ validationAccuracy }) => validationAccuracy ?? 0));
+    expect(stdout).toContain(`accuracy ${Math.round(best * 20)}/20`);
+    expect(stdout).toMatch(/top-2 accuracy \d+\/20/);
+  });
+
+  it('is not written over', async () => {
+    const again = await kindling([...base, ...five, '--out', run]);
+    expect(again.code).toBe(1);
+    expect(again.stderr).toMatch(/holds a run; go on with it \(kindling finetune --resume .*\), replace it/);
+    const other = join(folder, 'other');
+    mkdirSync(other);
+    writeFileSync(join(other, 'thesis.tex'), '');
+    const refused = await kindling([...base, ...five, '--out', other, '--force']);
+    expect(refused.stderr).toMatch(/holds other files \(thesis\.tex\) and is no run/);
+    expect(readdirSync(other)).toEqual(['thesis.tex']);
+    expect((await kindling([...base, ...five, '--out', run, '--force', '--epochs', '1'])).code).toBe(0);
+    expect(history(run).length).toBe(1);
+  });
+
+  it('has one writer at a time', async () => {
+    const copy = join(folder, 'locked');
+    cpSync(run, copy, { recursive: true });
+    const { hostname } = await import('node:os');
+    writeFileSync(join(copy, 'lock'), JSON.stringify({ pid: process.ppid, host: hostname() }));
+    const { code, stderr } = await kindling(['finetune', '--resume', copy]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/is in use by process \d+/);
+    // 2^22 is above every process number.
+    writeFileSync(join(copy, 'lock'), JSON.stringify({ pid: 2 ** 22 + 1, host: hostname() }));
+    expect((await kindling(['finetune', '--resume', copy])).code).toBe(0);
+    expect(existsSync(join(copy, 'lock'))).toBe(false);
+  });
+});
+
+const recipes: [string, string[]][] = [
+  ['a head on cached features', ['--schedule', 'step', '--step-size', '1']],
+  [
+    'everything that is random or has state',
+    [
+      ...['--freeze', 'none', '--optimizer', 'adam', '--lr', '0.003', '--head-lr', '0.01'],
+      ...['--schedule', 'onecycle', '--augment', '--mixup', '0.4', '--cutmix', '1', '--ema', '0.9'],
+      ...['--early-stop', '9', '--clip-grad-norm', '1', '--label-smoothing', '0.1'],
+    ],
+  ],
+  [
+    'staged unfreezing',
+    [
+      ...['--freeze', 'trunk', '--unfreeze-at', '2:layer3', '--unfreeze-at', '3:layer2,layer1'],
+      ...['--schedule', 'cosine', '--warmup-epochs', '1', '--class-weights', 'balanced'],
+    ],
+  ],
+];
+
+describe.each(recipes)('an interrupted training of %s', (name, recipe) => {
+  it('goes on to the weights of an unbroken one', { timeout: 120_000 }, async () => {
+    const [whole, broken] = ['whole', 'broken'].map((kind) => join(folder, `${kind} ${name}`)) as [
+      string,
+      string,
+    ];
+    expect(await kindling([...base, ...five, ...recipe, '--out', whole])).toMatchObject({
+      code: 0,
+      stderr: '',
+    });
+    const first = await interrupted([...base, ...five, ...recipe, '--out', broken], 1);
+    expect(first.code).toBe(130);
+    expect(first.stdout).toContain('stopped in epoch 2 of 3');
+    expect(first.stdout).toContain(`go on with: kindling finetune --resume '${broken}'`);
+    const second = await interrupted(['finetune', '--resume', broken], 1);
+    expect(second.code).toBe(130);
+    const third = await kindling(['finetune', '--resume', broken]);
+    expect(third).toMatchObject({ code: 0 });
+    expect(results(broken)).toEqual(results(whole));
+    for (const file of ['last.safetensors', 'best.safetensors'])
+      expect(await differingKeys(join(whole, file), join(broken, file))).toEqual([]);
+    expect(readdirSync(broken).sort()).toEqual(readdirSync(whole).sort());
+  });
+});
+
+describe('what --resume refuses', () => {
+  it('a folder that is no run', async () => {
+    const { code, stderr } = await kindling(['finetune', '--resume', folder]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/there is no config\.json in it, so it is no run/);
+  });
+
+  it('other options beside it', async () => {
+    const { code, stderr } = await kindling(['finetune', '--resume', folder, '--batch-size', '4']);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/leave out --batch-size/);
+  });
+
+  it('images that have changed', async () => {
+    const data = writeShapes(join(folder, 'changing.bin'), 4, 1);
+    const run = join(folder, 'changed');
+    const args = ['finetune', data, '--model', 'cifar_resnet8', '--epochs', '50', '--out', run];
+    expect((await interrupted(args, 1)).code).toBe(130);
+    writeShapes(data, 5, 1);
+    const { code, stderr } = await kindling(['finetune', '--resume', run]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/images have changed/);
+    rmSync(run, { recursive: true });
+  });
+});
