@@ -16,12 +16,12 @@ export async function main(options: Options = {}) {
 
   const optimizer = new optim.SGD(
     model.parameters().filter((p) => p.requiresGrad),
-    { lr: 0.01, momentum: 0.9 },
+    { lr: 0.1, momentum: 0.9 },
   );
   model.eval(); // no dropout, so that a few images show it learns
   const data = images(options, 10, 2);
   const losses: number[] = [];
-  for (let epoch = 0; epoch < (options.epochs ?? 4); epoch++) {
+  for (let epoch = 0; epoch < (options.epochs ?? 5); epoch++) {
     losses.push(await trainEpoch(model, data, optimizer));
     console.log(`epoch ${epoch + 1}: loss ${losses.at(-1)?.toFixed(4)}`);
   }

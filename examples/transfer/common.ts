@@ -13,7 +13,7 @@ import {
   models,
   nn,
   noGrad,
-  optim,
+  type optim,
   type Tensor,
 } from '../../src/index.js';
 import { ImageFolder } from '../../src/node.js';
