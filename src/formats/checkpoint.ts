@@ -2,13 +2,15 @@ import type { ByteSource } from './byte-source.js';
 import { blobSource, memorySource } from './byte-source.js';
 import { CheckpointError } from './errors.js';
 import { HostTensor } from './host-tensor.js';
+import { readNpy, readNpz } from './numpy-files.js';
 import { readSafetensors } from './safetensors.js';
+import { readSharded } from './sharded.js';
 import { detectContainer } from './sniff.js';
 import type { Container } from './sniff.js';
 import { readTorchLegacy, readTorchZip } from './torch-file.js';
 import type { PlainValue } from './torch-values.js';
 
-/** A path (Node), a URL (browser), or the file's bytes. */
+/** A path (Node; of a folder too, if it holds a sharded model), a URL (browser), or the file's bytes. */
 export type CheckpointSource = string | ArrayBuffer | Uint8Array | Blob;
 
 export interface LoadCheckpointOptions {
@@ -31,7 +33,7 @@ export interface Checkpoint {
   readonly tensors: Map<string, HostTensor>;
   /**
    * Everything else, such as `epoch`, `best_prec1` or `optimizer`: the entries beside the state dict, and entries of the
-   * state dict that are no tensors. For safetensors, the metadata strings.
+   * state dict that are no tensors. For safetensors, the metadata.
    */
   readonly extra: Map<string, PlainValue>;
   readonly container: Container;
@@ -60,7 +62,7 @@ const usualKeys = [
 ];
 
 /**
- * Opens a weight file of PyTorch (zip or legacy) or safetensors, told apart by content, without running any of the code
+ * Opens a weight file of PyTorch (zip or legacy), safetensors (sharded too) or numpy, told apart by content, without running any of the code
  * a pickle may name. Nothing but the description is read at first: each tensor's bytes are read by its own methods.
  *
  * @throws CheckpointError naming the file: not a weight file (says what it looks like), truncated (says what is missing),
@@ -73,10 +75,12 @@ export async function loadCheckpoint(
   const bytes = await openSource(source, options.name);
   const { name } = bytes;
   const container = await detectContainer(bytes);
-  if (container === 'safetensors') {
-    if (options.key !== undefined)
-      throw new CheckpointError(`${name}: a safetensors file has no nested entries; drop the option \`key\``);
-    const { tensors, metadata } = await readSafetensors(bytes);
+  if (!isTorch(container)) {
+    if (options.key !== undefined && options.key.length > 0) {
+      const kind = container.startsWith('np') ? 'numpy' : 'safetensors';
+      throw new CheckpointError(`${name}: a ${kind} file has no nested entries; drop the option \`key\``);
+    }
+    const { tensors, metadata } = await readFlat(bytes, container, source);
     return { ...strip(tensors, options.stripPrefix, name), extra: metadata, container, key: [], name };
   }
   const root = await readTorch(bytes, container);
@@ -112,24 +116,59 @@ export async function loadValue(
 ): Promise<PlainValue> {
   const bytes = await openSource(source, options.name);
   const container = await detectContainer(bytes);
-  if (container === 'safetensors') return new Map((await readSafetensors(bytes)).tensors);
-  return readTorch(bytes, container);
+  if (isTorch(container)) return readTorch(bytes, container);
+  const { tensors } = await readFlat(bytes, container, source);
+  return container === 'npy' ? [...tensors.values()][0]! : new Map(tensors);
 }
 
-function readTorch(source: ByteSource, container: Exclude<Container, 'safetensors'>): Promise<PlainValue> {
+type TorchContainer = 'torch-zip' | 'torch-legacy';
+
+const isTorch = (container: Container): container is TorchContainer => container.startsWith('torch');
+
+/** The formats that hold tensors by name and nothing nested. */
+async function readFlat(
+  bytes: ByteSource,
+  container: Exclude<Container, TorchContainer>,
+  source: CheckpointSource,
+): Promise<{ tensors: Map<string, HostTensor>; metadata: Map<string, PlainValue> }> {
+  switch (container) {
+    case 'safetensors':
+      return readSafetensors(bytes);
+    case 'safetensors-index':
+      return readSharded(bytes, (file) => {
+        if (typeof source === 'string') return openSource(besides(source, bytes.name, file));
+        throw new CheckpointError('an index alone does not say where its files are: give its path or URL');
+      });
+    case 'npz':
+      return { tensors: await readNpz(bytes), metadata: new Map() };
+    case 'npy': {
+      const key = bytes.name.replace(/^.*[/\\]/, '').replace(/\.npy$/i, '');
+      return { tensors: new Map([[key, await readNpy(bytes, bytes.name, key)]]), metadata: new Map() };
+    }
+  }
+}
+
+/** The path or URL of a file in the same folder; `opened` is what a folder's path turned out to mean. */
+function besides(source: string, opened: string, file: string): string {
+  if (isUrl(source)) return new URL(encodeURIComponent(file), source).href;
+  return opened.replace(/[^/\\]*$/, '') + file;
+}
+
+function readTorch(source: ByteSource, container: TorchContainer): Promise<PlainValue> {
   return container === 'torch-zip' ? readTorchZip(source) : readTorchLegacy(source);
 }
+
+const isUrl = (source: string): boolean => /^(https?|blob|data):/i.test(source);
 
 async function openSource(source: CheckpointSource, name?: string): Promise<ByteSource> {
   if (source instanceof ArrayBuffer || source instanceof Uint8Array) return memorySource(source, name);
   if (source instanceof Blob) return blobSource(source, name);
   if (typeof source !== 'string')
     throw new CheckpointError('loadCheckpoint: give it a path, an ArrayBuffer, a Uint8Array or a Blob');
-  const isUrl = /^(https?|blob|data):/i.test(source);
-  if (!isUrl && typeof process === 'object' && process.versions?.node) {
+  if (!isUrl(source) && typeof process === 'object' && process.versions?.node) {
     // Imported only here, so that a browser never sees the file system.
-    const { fileSource } = await import('./node-files.js');
-    return fileSource(source);
+    const { fileSource, indexInFolder } = await import('./node-files.js');
+    return fileSource((await indexInFolder(source)) ?? source);
   }
   const label = name ?? source.slice(0, 200);
   let response: Response;

@@ -8,6 +8,7 @@ import type { ByteSource } from './byte-source.js';
 import { checkRange } from './byte-source.js';
 import { allocate, CheckpointError } from './errors.js';
 import type { HostTensor } from './host-tensor.js';
+import { layoutNpz } from './numpy-files.js';
 import { layoutSafetensors } from './safetensors.js';
 import type { SafetensorsOptions } from './safetensors.js';
 import { layoutTorch } from './torch-writer.js';
@@ -107,6 +108,22 @@ export async function writeFileAtomically(
   await syncFolder(folder);
 }
 
+/** The index of a sharded model, if `path` is a folder that holds just one; undefined for files and missing paths. */
+export async function indexInFolder(path: string): Promise<string | undefined> {
+  const { fs, path: paths } = node();
+  const isFolder = await fs.stat(path).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  );
+  if (!isFolder) return undefined;
+  const found = (await fs.readdir(path)).filter((name) => name.endsWith('.safetensors.index.json'));
+  if (found.length === 1) return paths.join(path, found[0]!);
+  const problem = found.length === 0 ? 'without' : `with ${found.length} of`;
+  throw new CheckpointError(
+    `${path}: is a folder ${problem} *.safetensors.index.json; give the path of a weight file`,
+  );
+}
+
 async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
   for (let written = 0; written < chunk.length;) {
     const { bytesWritten } = await file.write(chunk, written, Math.min(maxRead, chunk.length - written));
@@ -146,4 +163,9 @@ export async function saveSafetensors(
  */
 export async function saveTorch(path: string, value: TorchValue, options: TorchOptions = {}): Promise<void> {
   await writeFileAtomically(path, layoutTorch(value, options).chunks());
+}
+
+/** Writes tensors as `numpy.savez` does, atomically (see {@link writeFileAtomically}), holding a piece in memory at a time. */
+export async function saveNpz(path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> {
+  await writeFileAtomically(path, layoutNpz(tensors).chunks());
 }

@@ -10,7 +10,7 @@ import { PickleObject } from './pickle-types.js';
 import type { PickleValue } from './pickle-types.js';
 import { contiguousStrides } from './strided.js';
 
-const kinds: Readonly<Record<string, HostDtype>> = {
+const kinds = {
   f8: 'float64',
   f4: 'float32',
   f2: 'float16',
@@ -25,7 +25,13 @@ const kinds: Readonly<Record<string, HostDtype>> = {
   b1: 'bool',
   c8: 'complex64',
   c16: 'complex128',
-};
+} as const;
+
+/** numpy's type codes without the byte order. */
+export const numpyDtypes: ReadonlyMap<string, HostDtype> = new Map(Object.entries(kinds));
+export const numpyCodes: ReadonlyMap<HostDtype, string> = new Map(
+  [...numpyDtypes].map(([code, dtype]) => [dtype, code]),
+);
 
 /** `numpy.dtype(code)`; its state holds the byte order. */
 export class NumpyDtype extends PickleObject {
@@ -47,7 +53,7 @@ export class NumpyDtype extends PickleObject {
   }
 
   tensor(shape: readonly number[], bytes: Uint8Array, fortran: boolean): HostTensor {
-    const dtype = kinds[this.code.replace(/^[<>|=]/, '')];
+    const dtype = numpyDtypes.get(this.code.replace(/^[<>|=]/, ''));
     if (dtype === undefined) throw new CheckpointError(`numpy dtype ${this.code} is not supported`);
     const expected = shape.reduce((product, dim) => product * dim, itemSize[dtype]);
     if (expected !== bytes.length) {
@@ -70,7 +76,7 @@ export class NumpyDtype extends PickleObject {
     const kind = this.code.replace(/^[<>|=]/, '');
     if (kind.startsWith('S')) return bytes.slice();
     if (kind.startsWith('U')) return decodeUtf32(bytes, this.bigEndian);
-    const dtype = kinds[kind];
+    const dtype = numpyDtypes.get(kind);
     if (dtype === undefined || dtype.startsWith('complex')) {
       throw new CheckpointError(`numpy scalars of dtype ${this.code} are not supported`);
     }

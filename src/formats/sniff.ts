@@ -2,21 +2,25 @@
 
 import type { ByteSource } from './byte-source.js';
 import { CheckpointError, formatBytes } from './errors.js';
+import { npyMagic } from './numpy-files.js';
 import { latin1 } from './pickle-text.js';
 
-export type Container = 'torch-zip' | 'torch-legacy' | 'safetensors';
+export type Container = 'torch-zip' | 'torch-legacy' | 'safetensors' | 'safetensors-index' | 'npy' | 'npz';
 
 /** Decides by content; throws a {@link CheckpointError} that says what the first bytes look like. */
 export async function detectContainer(source: ByteSource): Promise<Container> {
   const head = await source.read(0, Math.min(source.size, 512));
-  if (startsWith(head, [0x50, 0x4b, 3, 4]) || startsWith(head, [0x50, 0x4b, 5, 6])) return 'torch-zip';
+  if (startsWith(head, [0x50, 0x4b, 3, 4])) return /\.npy$/.test(firstEntryName(head)) ? 'npz' : 'torch-zip';
+  if (startsWith(head, [0x50, 0x4b, 5, 6])) return 'torch-zip';
+  if (latin1(head.subarray(0, npyMagic.length)) === npyMagic) return 'npy';
+  if (await looksLikeIndex(source, head)) return 'safetensors-index';
   // Before the pickle, because a header of 640 bytes also starts with 0x80 0x02.
   if (looksLikeSafetensors(head)) return 'safetensors';
   // The legacy format starts with its magic number as a pickle: of protocol 2 or later, or of protocol 0 or 1.
   if (head[0] === 0x80 && (head[1] ?? 0) <= 5) return 'torch-legacy';
   if (latin1(head.subarray(0, 26)) === 'L119547037146038801333356L') return 'torch-legacy';
   throw new CheckpointError(
-    `${source.name}: not a weight file (.pth, .pt or .safetensors): ${describe(head, source.size)}`,
+    `${source.name}: not a weight file (.pth, .pt, .safetensors, .npz or .npy): ${describe(head, source.size)}`,
   );
 }
 
@@ -26,6 +30,20 @@ function looksLikeSafetensors(head: Uint8Array): boolean {
   const first = head[8];
   // A truncated file may end before the brace; a header of up to 4 GiB is then still recognised and refused by size.
   return first === undefined ? length > 0n && length < 2n ** 32n : first === 0x7b && length < 2n ** 32n;
+}
+
+/** The name in a ZIP archive's first local header; of its end only as much as the head holds. */
+function firstEntryName(head: Uint8Array): string {
+  if (head.length < 30) return '';
+  const length = new DataView(head.buffer, head.byteOffset, head.length).getUint16(26, true);
+  return latin1(head.subarray(30, 30 + length));
+}
+
+/** JSON text that speaks of a `weight_map`, which writers put first or after a short `metadata`. */
+async function looksLikeIndex(source: ByteSource, head: Uint8Array): Promise<boolean> {
+  if (!isText(head) || !/^(\xef\xbb\xbf)?\s*\{/.test(latin1(head))) return false;
+  const more = await source.read(0, Math.min(source.size, 65536));
+  return latin1(more).includes('"weight_map"');
 }
 
 function startsWith(head: Uint8Array, bytes: readonly number[]): boolean {
@@ -40,7 +58,6 @@ const signatures: readonly (readonly [bytes: string, what: string])[] = [
   ['7z\xbc\xaf\x27\x1c', 'it is a 7z archive; unpack it first'],
   ['Rar!', 'it is a RAR archive; unpack it first'],
   ['\x89HDF\r\n', 'it is an HDF5 file (Keras?)'],
-  ['\x93NUMPY', 'it is a numpy .npy file'],
   ['GGUF', 'it is a GGUF file'],
   ['%PDF', 'it is a PDF'],
   ['\x89PNG', 'it is a PNG image'],

@@ -159,6 +159,7 @@ async function findDirectory(source: ByteSource): Promise<{ offset: number; size
 export function zipEntryRange(source: ByteSource, entry: ZipEntry): ByteRange {
   let located: Promise<ByteRange> | undefined;
   let inflated: WeakRef<Uint8Array> | undefined;
+  let stream: InflateStream | undefined;
   const what = `zip entry ${quote(entry.name)}`;
   return {
     size: entry.size,
@@ -167,9 +168,13 @@ export function zipEntryRange(source: ByteSource, entry: ZipEntry): ByteRange {
       located ??= locate(source, entry, what);
       const data = await located;
       if (!entry.compressed) return data.read(offset, length, into);
+      if (entry.size > wholeAtOnce) {
+        stream ??= new InflateStream(data, entry.size, `${source.name}: ${what}`);
+        return stream.read(offset, length);
+      }
       let bytes = inflated?.deref();
       if (bytes === undefined) {
-        bytes = await inflate(await data.read(0, data.size), entry.size, `${source.name}: ${what}`);
+        bytes = await inflate(data, entry.size, `${source.name}: ${what}`);
         inflated = new WeakRef(bytes);
       }
       return bytes.subarray(offset, offset + length);
@@ -189,12 +194,107 @@ async function locate(source: ByteSource, entry: ZipEntry, what: string): Promis
   return sliceSource(source, start, entry.compressedSize, what);
 }
 
-async function inflate(data: Uint8Array, size: number, what: string): Promise<Uint8Array> {
+/** Deflated entries up to this size are inflated as a whole, larger ones piece by piece as they are read. */
+const wholeAtOnce = 16 * 1024 ** 2;
+const compressedPiece = 1024 ** 2;
+
+/** Reads that follow each other inflate on from where the last one ended; one that goes back begins anew. */
+class InflateStream {
+  private reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  private position = 0;
+  private rest: Uint8Array = new Uint8Array(0);
+  private queue: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly data: ByteRange,
+    private readonly size: number,
+    private readonly what: string,
+  ) {}
+
+  /** One read at a time: they share the stream. */
+  read(offset: number, length: number): Promise<Uint8Array> {
+    const result = this.queue.then(() => this.next(offset, length));
+    this.queue = result.catch(() => undefined);
+    return result;
+  }
+
+  private async next(offset: number, length: number): Promise<Uint8Array> {
+    if (this.reader === undefined || offset < this.position) {
+      await this.close();
+      this.reader = inflating(this.data);
+      this.position = 0;
+      this.rest = new Uint8Array(0);
+    }
+    const out = allocate(length, this.what);
+    let filled = 0;
+    try {
+      while (filled < length) {
+        if (this.rest.length === 0) {
+          const part = await this.reader.read();
+          if (part.done) {
+            const all = this.position + filled;
+            throw new CheckpointError(`${this.what} inflates to ${all} bytes, not ${this.size}`);
+          }
+          this.rest = part.value;
+        }
+        const skip = Math.min(this.rest.length, Math.max(0, offset - this.position));
+        this.position += skip;
+        const take = Math.min(this.rest.length - skip, length - filled);
+        if (this.position >= offset) {
+          out.set(this.rest.subarray(skip, skip + take), filled);
+          filled += take;
+          this.position += take;
+          this.rest = this.rest.subarray(skip + take);
+        } else this.rest = this.rest.subarray(skip);
+      }
+      if (this.position === this.size) await this.expectEnd();
+    } catch (error) {
+      await this.close();
+      throw corrupt(error, this.what);
+    }
+    return out;
+  }
+
+  private async expectEnd(): Promise<void> {
+    let more = this.rest.length;
+    for (let part = await this.reader!.read(); !part.done && more === 0; part = await this.reader!.read())
+      more = part.value.length;
+    if (more > 0) throw new CheckpointError(`${this.what} inflates to more than its ${this.size} bytes`);
+    await this.close();
+  }
+
+  private async close(): Promise<void> {
+    const { reader } = this;
+    this.reader = undefined;
+    // A stream that was read to its end or has failed has nothing left to cancel.
+    await reader?.cancel().catch(() => undefined);
+  }
+}
+
+/** The inflated bytes of raw deflate data, which is read as far as they are asked for. */
+function inflating(data: ByteRange): ReadableStreamDefaultReader<Uint8Array> {
+  let at = 0;
+  const compressed = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    async pull(controller) {
+      const length = Math.min(compressedPiece, data.size - at);
+      // A copy, since the stream may take the memory of what it is given.
+      if (length > 0) controller.enqueue((await data.read(at, length)).slice());
+      at += length;
+      if (at >= data.size) controller.close();
+    },
+  });
+  return compressed.pipeThrough(new DecompressionStream('deflate-raw')).getReader();
+}
+
+function corrupt(error: unknown, what: string): CheckpointError {
+  if (error instanceof CheckpointError) return error;
+  return new CheckpointError(`${what} is corrupt: its compressed data cannot be inflated`, { cause: error });
+}
+
+async function inflate(data: ByteRange, size: number, what: string): Promise<Uint8Array> {
   const out = allocate(size, what);
   let filled = 0;
-  const reader = new Response(data.slice())
-    .body!.pipeThrough(new DecompressionStream('deflate-raw'))
-    .getReader();
+  const reader = inflating(data);
   try {
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       if (filled + part.value.length > size)
@@ -202,11 +302,9 @@ async function inflate(data: Uint8Array, size: number, what: string): Promise<Ui
       out.set(part.value, filled);
       filled += part.value.length;
     }
-  } catch (cause) {
-    if (cause instanceof CheckpointError) throw cause;
-    throw new CheckpointError(`${what} is corrupt: its compressed data cannot be inflated`, { cause });
+  } catch (error) {
+    throw corrupt(error, what);
   } finally {
-    // A stream that was read to its end or has failed has nothing left to cancel.
     await reader.cancel().catch(() => undefined);
   }
   if (filled !== size) throw new CheckpointError(`${what} inflates to ${filled} bytes, not ${size}`);

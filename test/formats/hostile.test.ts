@@ -168,8 +168,8 @@ describe('what is not a weight file', () => {
   });
 
   it('a zip archive of something else names what it holds', async () => {
-    // One stored entry `a.npy` of no bytes.
-    const name = text('a.npy');
+    // One stored entry `a.txt` of no bytes.
+    const name = text('a.txt');
     const local = new Uint8Array(30 + 5);
     local.set([0x50, 0x4b, 3, 4]);
     local[26] = 5;
@@ -181,8 +181,8 @@ describe('what is not a weight file', () => {
     const end = new Uint8Array(22);
     end.set([0x50, 0x4b, 5, 6, 0, 0, 0, 0, 1, 0, 1, 0, central.length, 0, 0, 0, local.length]);
     const zip = Uint8Array.from([...local, ...central, ...end]);
-    await expect(loadValue(zip, { name: 'x.npz' })).rejects.toThrow(
-      /x\.npz: a zip archive, but not one by torch\.save: it holds "a\.npy" and no data\.pkl/,
+    await expect(loadValue(zip, { name: 'x.zip' })).rejects.toThrow(
+      /x\.zip: a zip archive, but not one by torch\.save: it holds "a\.txt" and no data\.pkl/,
     );
   });
 });
