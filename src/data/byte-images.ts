@@ -19,8 +19,8 @@ export interface ByteImageOptions<Sample> {
 }
 
 /**
- * Labelled colour images of one size, held as bytes in planes (channel, row, column). A sample is `[image, label]`; the image is
- * float32 [3, height, width] unless a `transform` says otherwise.
+ * Labelled colour or grey images of one size, held as bytes in planes (channel, row, column). A sample is `[image, label]`; the image is
+ * float32 [channels, height, width] unless a `transform` says otherwise.
  */
 export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> implements Dataset<
   [Sample, number]
@@ -44,6 +44,8 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
     readonly width: number,
     readonly height: number,
     options: ByteImageOptions<Sample>,
+    /** 3 planes, or 1 of grey levels. */
+    readonly channels: 1 | 3 = 3,
   ) {
     const { normalize, augment, transform } = options;
     if (transform !== undefined && (normalize !== undefined || augment !== undefined)) {
@@ -52,7 +54,12 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
       );
     }
     this.transform = transform;
-    this.table = byteTable(what, normalize?.mean ?? [0, 0, 0], normalize?.std ?? [1, 1, 1]);
+    this.table = byteTable(
+      what,
+      normalize?.mean ?? Array<number>(channels).fill(0),
+      normalize?.std ?? Array<number>(channels).fill(1),
+      channels,
+    );
     this.flip = augment?.flip ?? false;
     this.padding = augment?.padding ?? 0;
     if (!Number.isInteger(this.padding) || this.padding < 0) {
@@ -64,7 +71,7 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
     }
   }
 
-  /** The 3 * height * width bytes of one image, in planes. Not a copy. */
+  /** The channels * height * width bytes of one image, in planes. Not a copy. */
   abstract bytes(index: number): Uint8Array;
 
   /** The class of one image, as an index into `classes`. */
@@ -81,23 +88,26 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
   /** One image as interleaved pixels (a copy). */
   image(index: number): RGBImage {
     checkIndex(this.what, index, this.length);
-    return planesToImage(this.bytes(index), this.width, this.height);
+    return planesToImage(this.bytes(index), this.width, this.height, this.channels);
   }
 
   get(index: number, random: Random = new Random(0, index)): [Sample, number] {
     checkIndex(this.what, index, this.length);
     if (this.transform !== undefined) return [this.transform(this.image(index), random), this.label(index)];
-    const data = new Float32Array(3 * this.height * this.width);
+    const data = new Float32Array(this.channels * this.height * this.width);
     this.write(index, random, data, 0);
     // Without a transform, Sample is what this branch makes.
-    return [{ data, shape: [3, this.height, this.width] } as unknown as Sample, this.label(index)];
+    return [
+      { data, shape: [this.channels, this.height, this.width] } as unknown as Sample,
+      this.label(index),
+    ];
   }
 
   private buildBatch(
     indices: readonly number[],
     random: (index: number) => Random,
   ): [HostArray<Float32Array>, HostArray<Int32Array>] {
-    const size = 3 * this.height * this.width;
+    const size = this.channels * this.height * this.width;
     const data = new Float32Array(indices.length * size);
     const labels = new Int32Array(indices.length);
     const augmented = this.flip || this.padding > 0;
@@ -107,7 +117,7 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
       labels[position] = this.label(index);
     });
     return [
-      { data, shape: [indices.length, 3, this.height, this.width] },
+      { data, shape: [indices.length, this.channels, this.height, this.width] },
       { data: labels, shape: [indices.length] },
     ];
   }
@@ -128,7 +138,7 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
     }
     const step = mirrored ? -1 : 1;
     let to = offset;
-    for (let channel = 0; channel < 3; channel++) {
+    for (let channel = 0; channel < this.channels; channel++) {
       const entries = channel * 256;
       const black = table[entries]!;
       for (let y = 0; y < height; y++) {
@@ -149,13 +159,18 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
 }
 
 /** (value / 255 - mean) / std for each channel and byte value, rounded as ToTensor and Normalize round. */
-function byteTable(what: string, mean: readonly number[], std: readonly number[]): Float32Array {
-  if (mean.length !== 3 || std.length !== 3 || std.some((value) => !(value > 0))) {
+function byteTable(
+  what: string,
+  mean: readonly number[],
+  std: readonly number[],
+  channels: number,
+): Float32Array {
+  if (mean.length !== channels || std.length !== channels || std.some((value) => !(value > 0))) {
     throw new Error(
-      `${what}: normalize needs 3 means and 3 positive standard deviations, got [${mean.join(', ')}] and [${std.join(', ')}]`,
+      `${what}: normalize needs ${channels} means and ${channels} positive standard deviations, got [${mean.join(', ')}] and [${std.join(', ')}]`,
     );
   }
-  return Float32Array.from({ length: 768 }, (_, i) => {
+  return Float32Array.from({ length: 256 * channels }, (_, i) => {
     const channel = i >> 8;
     const value = Math.fround((i & 255) / 255);
     return Math.fround(value - Math.fround(mean[channel]!)) / Math.fround(std[channel]!);

@@ -27,14 +27,20 @@ export function isRGBImage(value: unknown): value is RGBImage {
   return 'width' in value && 'height' in value && 'data' in value && value.data instanceof Uint8Array;
 }
 
-/** Reorders one image from planes (channel, row, column) to interleaved pixels. */
-export function planesToImage(planes: Uint8Array, width: number, height: number): RGBImage {
+/** Reorders one image from planes (channel, row, column) to interleaved pixels; a single plane is grey. */
+export function planesToImage(
+  planes: Uint8Array,
+  width: number,
+  height: number,
+  channels: 1 | 3 = 3,
+): RGBImage {
   const area = width * height;
+  const plane = channels === 3 ? area : 0;
   const data = new Uint8Array(area * 3);
   for (let i = 0; i < area; i++) {
     data[i * 3] = planes[i]!;
-    data[i * 3 + 1] = planes[area + i]!;
-    data[i * 3 + 2] = planes[2 * area + i]!;
+    data[i * 3 + 1] = planes[plane + i]!;
+    data[i * 3 + 2] = planes[2 * plane + i]!;
   }
   return { width, height, data };
 }

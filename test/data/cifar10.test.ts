@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CIFAR10, cifar10Statistics } from '../../src/data/cifar10.js';
-import { loadCIFAR10 } from '../../src/data/node/cifar10.js';
+import { loadCIFAR10 } from '../../src/data/node/cifar.js';
 import { Random } from '../../src/data/random.js';
 import { Compose, Normalize, RandomCrop, RandomHorizontalFlip, ToTensor } from '../../src/data/transforms.js';
 

@@ -26,7 +26,11 @@ function startWorker(settings: WorkerSettings): Worker {
   const here = import.meta.url;
   if (!here.endsWith('.ts')) return new Worker(new URL('./worker.js', here), { workerData: settings });
   // The CommonJS build of tsx's interface, which is what `resolve` finds, does not load in worker threads.
-  const tsx = pathToFileURL(createRequire(here).resolve('tsx/esm/api').replace(/\.cjs$/, '.mjs')).href;
+  const tsx = pathToFileURL(
+    createRequire(here)
+      .resolve('tsx/esm/api')
+      .replace(/\.cjs$/, '.mjs'),
+  ).href;
   const entry = new URL('./worker.ts', here).href;
   return new Worker(`import('${tsx}').then((tsx) => (tsx.register(), import('${entry}')));`, {
     eval: true,
