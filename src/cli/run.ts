@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from 'commander';
+import { convert, floatDtypes, type ConvertOptions } from './commands/convert.js';
 import { demo, type DemoOptions } from './commands/demo.js';
 import { evaluateCommand, type EvalOptions } from './commands/eval.js';
 import { finetune } from './commands/finetune.js';
@@ -100,11 +101,28 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
 
   kindling
     .command('inspect')
-    .description('list what is in a weight file (.pth, .pt, .th, .safetensors)')
+    .description('list what is in a weight file (.pth, .pt, .th, .safetensors, .npz, .npy)')
     .argument('<file>')
     .option('--key <key>', 'entry that holds the state dict; give it again for each level', read.collect)
     .addOption(json())
     .action((file: string, options: Json & InspectOptions) => inspect(context(options.json), file, options));
+
+  kindling
+    .command('convert')
+    .description('write the tensors of a weight file in another format, under the same keys')
+    .argument('<in>', 'weight file (.pth, .pt, .safetensors, .npz, .npy), or the folder of a sharded model')
+    .argument('<out>', 'file to write; its ending says the format: .safetensors, .pth, .pt or .npz')
+    .option('--key <key>', 'entry that holds the state dict; give it again for each level', read.collect)
+    .addOption(
+      new Option('--dtype <name>', 'store floating point values as this; default: as they are').choices(
+        floatDtypes,
+      ),
+    )
+    .option('--force', 'replace a file that is there already')
+    .addOption(json())
+    .action((from: string, to: string, options: Json & ConvertOptions) =>
+      convert(context(options.json), from, to, options),
+    );
 
   kindling
     .command('weights')
