@@ -37,11 +37,32 @@ export function labels(key: string, count: number, classes: number): Int32Array 
   return Int32Array.from({ length: count }, (_, i) => Math.floor((bits(seed, i) * classes) / 2 ** 24));
 }
 
+function transformerParameter(key: string, shape: readonly number[]): Float32Array {
+  if (key.endsWith('bias')) return uniform(key, shape, 0.1);
+  if (shape.length === 1) return uniform(key, shape, 0.3, 0.7);
+  if (shape.length === 3) return uniform(key, shape, 0.5);
+  return uniform(key, shape, Math.sqrt(3 / (shape[1] as number)));
+}
+
 /** The value of a ResNet's state-dict entry; fill.py says why these ranges. */
 export function parameter(key: string, shape: readonly number[]): Float32Array {
   if (key.endsWith('running_var')) return uniform(key, shape, 2, 6);
   if (key.endsWith('running_mean') || key === 'fc.bias') return uniform(key, shape, 0.1);
+  if (key.endsWith('bias') && key.includes('.conv.')) return uniform(key, shape, 0.5, 1.2);
   if (key.endsWith('bias')) return uniform(key, shape).map((u) => u + (u < 0 ? -1.5 : 1.5));
   if (shape.length === 1) return uniform(key, shape, 0.3, 0.7);
+  return uniform(key, shape, Math.sqrt(6 / sizeOf(shape.slice(1))));
+}
+
+/** The same for evaluation mode in deep networks; fill.py says why these ranges. */
+export function signalParameter(key: string, shape: readonly number[]): Float32Array {
+  if (key.endsWith('running_var')) return uniform(key, shape, 0.2, 1);
+  if (key.includes('layer_scale')) return uniform(key, shape, 0.3, 0.5);
+  if (key.startsWith('encoder.') || key === 'class_token') return transformerParameter(key, shape);
+  if (key.endsWith('fc2.bias')) return uniform(key, shape, 0.1, 1.5);
+  if (key.endsWith('bn3.weight')) return uniform(key, shape, 0.1, 0.3);
+  if (/\.block\.\d\.1\.weight$/.test(key)) return uniform(key, shape, 0.2, 0.8);
+  if (key.endsWith('running_mean') || key.endsWith('bias')) return uniform(key, shape, 0.1);
+  if (shape.length === 1) return uniform(key, shape, 0.2, 1);
   return uniform(key, shape, Math.sqrt(6 / sizeOf(shape.slice(1))));
 }
