@@ -19,6 +19,8 @@ export async function checkWritable(path: string): Promise<void> {
  * @throws CliError when the folder is missing or may not be written to
  */
 export async function checkFolder(folder: string, path = folder): Promise<void> {
+  const entry = await stat(folder).catch(() => null);
+  if (entry?.isDirectory() === false) throw new CliError(`${path}: cannot be written: ${folder} is a file`);
   await access(folder, constants.W_OK).catch((cause: NodeJS.ErrnoException) => {
     const why = cause.code === 'ENOENT' ? 'there is no such folder' : 'the folder may not be written to';
     throw new CliError(`${path}: cannot be written: ${why}`, { cause });

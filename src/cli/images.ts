@@ -1,12 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { loadCIFAR10, ImageFolder, readImage } from '../data/node/index.js';
-import {
-  Random,
-  transforms,
-  type HostArray,
-  type RGBImage,
-  type TransformFunction,
-} from '../data/index.js';
+import { Random, transforms, type HostArray, type RGBImage, type TransformFunction } from '../data/index.js';
 import type { LabelledImages } from './classes.js';
 import { CliError } from './errors.js';
 import type { InputRecipe } from './model.js';

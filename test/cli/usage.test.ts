@@ -14,10 +14,11 @@ describe('help', () => {
   it('lists the commands', async () => {
     const { code, stdout, stderr } = await kindling(['--help']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    for (const name of ['demo', 'info', 'inspect', 'eval', 'finetune']) expect(stdout).toContain(name);
+    for (const name of ['demo', 'info', 'inspect', 'eval', 'predict', 'finetune'])
+      expect(stdout).toContain(name);
   });
 
-  it.each(['demo', 'info', 'inspect', 'eval', 'finetune'])('explains %s', async (name) => {
+  it.each(['demo', 'info', 'inspect', 'eval', 'predict', 'finetune'])('explains %s', async (name) => {
     const { code, stdout } = await kindling([name, '--help']);
     expect(code).toBe(0);
     expect(stdout).toContain('--json');
@@ -46,7 +47,14 @@ describe('usage errors end with status 2 and say what is wrong', () => {
     ['a map without =', [...finetune, '--map', 'animal'], /name=class,class/],
     ['a class named twice', [...finetune, '--map', 'a=cat,dog;b=cat'], /'cat' is named twice/],
     ['one class', [...finetune, '--classes', 'cat'], /at least two/],
-    
+    ['an output of another kind', [...finetune, '--out', 'model.pth'], /\.safetensors/],
+    ['an unfreezing without an epoch', [...finetune, '--unfreeze-at', 'layer4'], /EPOCH:NAME/],
+    ['an unfreezing too late', [...finetune, '--unfreeze-at', '11:layer4'], /from 1 to 10/],
+    ['none and a name', [...finetune, '--freeze', 'none,conv1'], /exclude each other/],
+    ['a share of 1', [...finetune, '--val-split', '1'], /below 1/],
+    ['two sources of validation', [...finetune, '--val', 'x', '--val-split', '0.2'], /exclude each other/],
+    ['no data', ['finetune', '--model', 'resnet18'], /name the folder of the data/],
+    ['momentum for adam', [...finetune, '--optimizer', 'adam', '--momentum', '0.9'], /means nothing/],
   ] as const)('%s', async (_, args, message) => {
     const { code, stdout, stderr } = await kindling(args);
     expect(stderr).toMatch(message);
