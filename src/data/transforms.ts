@@ -67,7 +67,7 @@ export {
   posterize,
   solarize,
 } from './pixels/colour.js';
-export { resizeBilinear } from './pixels/resize.js';
+export { resizeImage, type ResizeFilter } from './pixels/resize.js';
 export {
   affine,
   type AffineParameters,

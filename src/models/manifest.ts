@@ -83,7 +83,7 @@ export class WeightsEntry {
   transforms() {
     const { resize, crop, interpolation, mean, std } = this.recipe;
     return new transforms.Compose([
-      resizeBy(resize, interpolation),
+      new transforms.Resize(resize, interpolation),
       new transforms.CenterCrop(crop),
       new transforms.ToTensor(),
       new transforms.Normalize([...mean], [...std]),
@@ -119,12 +119,6 @@ export class WeightsEntry {
   toString(): string {
     return this.record.enum;
   }
-}
-
-function resizeBy(size: number, interpolation: InputRecipe['interpolation']): transforms.Resize {
-  if (interpolation !== 'bilinear')
-    throw new Error(`transforms: these weights want ${interpolation} resizing, which Resize cannot do`);
-  return new transforms.Resize(size);
 }
 
 let entries: Promise<readonly WeightsEntry[]> | null = null;

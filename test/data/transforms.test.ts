@@ -41,6 +41,7 @@ const golden = JSON.parse(readFileSync(new URL('fixtures/pillow.json', import.me
   width: number;
   height: number;
   resize: Golden[];
+  resizeBicubic: Golden[];
   resizeShorter: Golden[];
   centerCrop: Golden[];
 };
@@ -65,6 +66,13 @@ describe('Resize', () => {
   it.each(golden.resize)('to $size equals Pillow byte for byte', ({ size, data }) => {
     expect(new Resize(size)(image).data).toEqual(bytes(data));
   });
+
+  it.each(golden.resizeBicubic)(
+    'to $size by the bicubic filter equals Pillow byte for byte',
+    ({ size, data }) => {
+      expect(new Resize(size, 'bicubic')(image).data).toEqual(bytes(data));
+    },
+  );
 
   it.each(golden.resizeShorter)('with one number sets the shorter side, as torchvision', (row) => {
     const out = new Resize(row.size)(image);

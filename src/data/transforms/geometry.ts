@@ -11,7 +11,7 @@ import {
   roundHalfEven,
   verticalFlip,
 } from '../pixels/boxes.js';
-import { resizeBilinear } from '../pixels/resize.js';
+import { resizeImage, type ResizeFilter } from '../pixels/resize.js';
 import { affine, type Interpolation, rotate } from '../pixels/warp.js';
 import type { Random } from '../random.js';
 import { checkProbability, checkRange, pair, type Range, type Size, Transform } from './base.js';
@@ -21,21 +21,30 @@ import { checkProbability, checkRange, pair, type Range, type Size, Transform } 
  * One number is the new length of the shorter side (the longer is rounded down); a pair is height and width.
  */
 export class Resize extends Transform<RGBImage, RGBImage> {
-  constructor(readonly size: Size) {
+  /** @param interpolation the filter; both are antialiased, as on Pillow images always */
+  constructor(
+    readonly size: Size,
+    readonly interpolation: ResizeFilter = 'bilinear',
+  ) {
     super();
     pair('Resize', size);
+    if (interpolation !== 'bilinear' && interpolation !== 'bicubic')
+      throw new RangeError(
+        `Resize: interpolation must be 'bilinear' or 'bicubic', got '${String(interpolation)}'`,
+      );
   }
 
   override settings(): readonly unknown[] {
-    return [this.size];
+    return [this.size, this.interpolation];
   }
 
   override forward(image: RGBImage): RGBImage {
-    if (typeof this.size !== 'number') return resizeBilinear(image, this.size[1], this.size[0]);
+    const { size, interpolation } = this;
+    if (typeof size !== 'number') return resizeImage(image, size[1], size[0], interpolation);
     const { width, height } = image;
     return width <= height
-      ? resizeBilinear(image, this.size, Math.trunc((this.size * height) / width))
-      : resizeBilinear(image, Math.trunc((this.size * width) / height), this.size);
+      ? resizeImage(image, size, Math.trunc((size * height) / width), interpolation)
+      : resizeImage(image, Math.trunc((size * width) / height), size, interpolation);
   }
 }
 
@@ -217,7 +226,7 @@ export class RandomResizedCrop extends Transform<RGBImage, RGBImage> {
   override forward(image: RGBImage, random: Random): RGBImage {
     const [height, width] = pair('RandomResizedCrop', this.size);
     const box = this.box(image, random);
-    return resizeBilinear(crop(image, box.top, box.left, box.height, box.width), width, height);
+    return resizeImage(crop(image, box.top, box.left, box.height, box.width), width, height);
   }
 
   private box(image: RGBImage, random: Random) {
