@@ -87,6 +87,9 @@ function batchesOf<T, B>(dataset: Dataset<T>, options: DataLoaderOptions<T, B>):
  * `loadState()` continue an interrupted run, also in the middle of an epoch.
  */
 export class DataLoader<T, B = Batch<T>> implements AsyncIterable<B> {
+  /** Undefined where a `batchSampler` decides. */
+  readonly batchSize: number | undefined;
+  readonly dropLast: boolean;
   /** Number of the next pass over the data; each pass counts it up. Set it to resume a run. */
   epoch = 0;
   /** Batches that the next pass leaves out (without loading them), to resume in the middle of an epoch; it then is 0 again. */
@@ -106,6 +109,8 @@ export class DataLoader<T, B = Batch<T>> implements AsyncIterable<B> {
     options: DataLoaderOptions<T, B> = {},
   ) {
     this.batches = batchesOf(dataset, options);
+    this.batchSize = options.batchSampler === undefined ? (options.batchSize ?? 1) : undefined;
+    this.dropLast = options.dropLast ?? false;
     this.numWorkers = checkCount('numWorkers', options.numWorkers ?? 0, 0);
     this.persistentWorkers = options.persistentWorkers ?? false;
     const factor = checkCount('prefetchFactor', options.prefetchFactor ?? (this.numWorkers > 0 ? 2 : 1), 0);

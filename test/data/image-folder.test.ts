@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -77,6 +77,53 @@ describe('ImageFolder', () => {
     );
     const file = join(folder({ 'file.txt': none }), 'file.txt');
     expect(() => new ImageFolder(file)).toThrow('is a file; give the folder of class folders');
+  });
+
+  it('accepts empty classes on request, which keep their label', () => {
+    const base = folder({ 'a/': none, 'b/1.jpg': none });
+    const data = new ImageFolder(base, { allowEmpty: true });
+    expect([data.classes, data.samples[0]![1]]).toEqual([['a', 'b'], 1]);
+    const bare = folder({ 'a/': none, 'b/': none });
+    expect(() => new ImageFolder(bare, { allowEmpty: true })).toThrow('no images for classes a, b');
+  });
+
+  it('follows links, leaves out broken ones, and ends in a loop of them', async () => {
+    const shared = folder({ 'x.png': await png(4, 5, 6), 'more/y.png': await png(7, 8, 9) });
+    const base = folder({ 'a/1.png': await png(1, 2, 3) });
+    symlinkSync(shared, join(base, 'b'));
+    symlinkSync(join(shared, 'x.png'), join(base, 'a', '2.png'));
+    symlinkSync(join(shared, 'gone.png'), join(base, 'a', '3.png'));
+    const data = new ImageFolder(base);
+    expect(data.samples.map(([path, label]) => [path.slice(base.length + 1), label])).toEqual([
+      ['a/1.png', 0],
+      ['a/2.png', 0],
+      ['b/x.png', 1],
+      ['b/more/y.png', 1],
+    ]);
+    expect((await data.get(3))![0].data[0]).toBe(7);
+    symlinkSync(base, join(base, 'a', 'loop'));
+    expect(() => new ImageFolder(base)).toThrow(/nested too deep \(a link to itself\?\)/);
+  });
+
+  it('takes names of any script, sorted by code point as Python sorts them', async () => {
+    const base = folder({
+      '\u{1f41d}/\u{1f600}.png': await png(1, 1, 1),
+      'ameise/\u00fc.png': none,
+      '\uff21/b c.png': none,
+    });
+    const data = new ImageFolder(base);
+    expect(data.classes).toEqual(['ameise', '\uff21', '\u{1f41d}']);
+    expect((await data.get(2))![1]).toBe(2);
+  });
+
+  it('refuses pictures that unpack to too many pixels', async () => {
+    const bomb = await sharp({ create: { width: 3000, height: 3000, channels: 3, background: 'black' } })
+      .png()
+      .toBuffer();
+    const data = new ImageFolder(folder({ 'a/1.png': bomb, 'b/1.png': none }), { maxPixels: 1e6 });
+    await expect(data.get(0)).rejects.toThrow(
+      /a\/1\.png: .*3000 x 3000 pixels are more than maxPixels, 1000000/,
+    );
   });
 
   it('names a damaged, cut off or empty file, or skips it and says so', async () => {

@@ -139,17 +139,26 @@ function writeHSV(hue: number, saturation: number, value: number, out: Uint8Arra
   const p = Math.round(value * (1 - s));
   const q = Math.round(value * (1 - fround(s * rest)));
   const t = Math.round(value * (1 - s * (1 - rest)));
-  const [red, green, blue] = [
-    [value, t, p],
-    [q, value, p],
-    [p, value, t],
-    [p, q, value],
-    [t, p, value],
-    [value, p, q],
-  ][sector % 6]!;
-  out[at] = red!;
-  out[at + 1] = green!;
-  out[at + 2] = blue!;
+  switch (sector % 6) {
+    case 0:
+      return write(out, at, value, t, p);
+    case 1:
+      return write(out, at, q, value, p);
+    case 2:
+      return write(out, at, p, value, t);
+    case 3:
+      return write(out, at, p, q, value);
+    case 4:
+      return write(out, at, t, p, value);
+    default:
+      return write(out, at, value, p, q);
+  }
+}
+
+function write(out: Uint8Array, at: number, red: number, green: number, blue: number): void {
+  out[at] = red;
+  out[at + 1] = green;
+  out[at + 2] = blue;
 }
 
 /** Applies one table of 256 entries, or three of them one after the other, to the channels. */
