@@ -1,6 +1,7 @@
 import { DataLoader } from '../data/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Samples } from './classes.js';
+import { CliError } from './errors.js';
 
 export interface BatchOptions {
   readonly batchSize: number;
@@ -28,21 +29,44 @@ export interface LabelledBatch {
  */
 export async function* batchesOf(samples: Samples, options: BatchOptions): AsyncGenerator<LabelledBatch> {
   const { batchSize, seed = 0, epoch = 0, from = 0 } = options;
-  const { dataset, skipped } = samples;
+  const { dataset, skipped, workers: numWorkers = 0 } = samples;
   const order = Array.from(options.order ?? { length: dataset.length }, (index, i) =>
     options.order === undefined ? i : Number(index),
   );
-  const loader = new DataLoader(dataset, { batchSize, sampler: order.slice(from * batchSize), seed });
+  const sampler = order.slice(from * batchSize);
+  const loader = new DataLoader(dataset, { batchSize, sampler, seed, numWorkers });
   loader.epoch = epoch;
   let done = from;
-  for await (const [inputs, targets] of loader) {
-    let indices: number[] = [];
-    // The loader passes over a batch of which no image could be read.
-    while (indices.length === 0) {
-      const all = order.slice(done * batchSize, (done + 1) * batchSize);
-      indices = skipped === undefined ? all : all.filter((index) => skipped(index) === undefined);
-      done++;
+  const iterator = loader[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await iterator.next().catch((error: unknown) => {
+        throw forTheUser(error);
+      });
+      if (next.done === true) return;
+      const [inputs, targets] = next.value;
+      let indices: number[] = [];
+      // The loader passes over a batch of which no image could be read.
+      while (indices.length === 0) {
+        const all = order.slice(done * batchSize, (done + 1) * batchSize);
+        indices = skipped === undefined ? all : all.filter((index) => skipped(index) === undefined);
+        done++;
+      }
+      yield { inputs, targets, indices, done };
     }
-    yield { inputs, targets, indices, done };
+  } finally {
+    await iterator.return?.();
   }
+}
+
+/** What is wrong with an image file; what is around it speaks to programmers. */
+function forTheUser(error: unknown): unknown {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    const [, reason] = /ImageFolder: (.*?); replace or delete it, or pass/s.exec(at.message) ?? [];
+    if (reason !== undefined) {
+      const hint = 'replace or delete it, or leave such images out with --on-bad-image skip';
+      return new CliError(`${reason}; ${hint}`, { cause: error });
+    }
+  }
+  return error;
 }

@@ -1,5 +1,6 @@
 import type { HostArray, RGBImage } from '../data/host.js';
 import { Subset, type Dataset } from '../data/dataset.js';
+import { exportedClass, type ModuleExport } from '../data/portable.js';
 import type { Random } from '../data/random.js';
 import { CliError, closeNames, UsageError } from './errors.js';
 
@@ -16,6 +17,8 @@ export interface Samples {
   readonly labels: Int32Array;
   /** Why sample `index` was left out, once it was tried; nothing is ever left out where this is missing. */
   readonly skipped?: (index: number) => string | undefined;
+  /** Threads that make the samples; default 0. */
+  readonly workers?: number;
 }
 
 /** Images with a class each, as the commands use them. */
@@ -149,7 +152,8 @@ export function firstImages(images: LabelledImages, count: number): LabelledImag
   );
 }
 
-class Relabelled implements Dataset<ImageSample | null> {
+/** Images under other labels; worker threads make it again from its arguments. */
+export class Relabelled implements Dataset<ImageSample | null> {
   readonly getBatch?: NonNullable<Labelled['getBatch']>;
 
   constructor(
@@ -163,6 +167,14 @@ class Relabelled implements Dataset<ImageSample | null> {
         return [pixels, { data: Int32Array.from(indices, (i) => labels[i] ?? 0), shape: [indices.length] }];
       };
     }
+  }
+
+  source(): ModuleExport | undefined {
+    return exportedClass(this, Relabelled, import.meta.url, 'Relabelled');
+  }
+
+  settings(): readonly unknown[] {
+    return [this.images, this.labels];
   }
 
   get length(): number {

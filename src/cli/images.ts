@@ -28,6 +28,8 @@ export interface ImageOptions {
   readonly augment?: Augmentation;
   /** What an image file that cannot be read does: ends the command (default), or is left out. */
   readonly onBadImage?: 'fail' | 'skip';
+  /** Threads that read images. Default 0: this one. */
+  readonly workers?: number;
 }
 
 /**
@@ -44,10 +46,10 @@ export async function openImages(
       cause,
     });
   });
-  const { augment = 'none', onBadImage = 'fail' } = options;
-  if (entry.isDirectory()) return openFolder(path, recipe, augment, onBadImage);
+  const { augment = 'none', onBadImage = 'fail', workers = 0 } = options;
+  if (entry.isDirectory()) return openFolder(path, recipe, augment, onBadImage, workers);
   if (!entry.isFile()) throw new CliError(`${path}: is neither a file nor a folder`);
-  return openCifar(path, recipe, augment);
+  return { ...(await openCifar(path, recipe, augment)), workers };
 }
 
 async function openCifar(path: string, recipe: InputRecipe, augment: Augmentation): Promise<LabelledImages> {
@@ -80,35 +82,18 @@ function openFolder(
   recipe: InputRecipe,
   augment: Augmentation,
   onBadImage: 'fail' | 'skip',
+  workers: number,
 ): LabelledImages {
   const folder = new ImageFolder(path, {
     transform: pipeline(recipe, augment),
     onError: onBadImage === 'skip' ? 'skip' : 'throw',
   });
-  const { classes, samples, length } = folder;
+  const { classes, samples } = folder;
   const pathOf = (index: number): string => samples[index]?.[0] ?? '';
   return {
     name: path,
-    dataset: {
-      length,
-      get: async (index, random) => {
-        try {
-          return await folder.get(index, random);
-        } catch (error) {
-          if (!(
-            error instanceof Error &&
-            error.message.startsWith('ImageFolder:') &&
-            error.cause instanceof Error
-          ))
-            throw error;
-          // The cause names the file; what is around it speaks to programmers.
-          throw new CliError(
-            `${error.cause.message}; replace or delete it, or leave such images out with --on-bad-image skip`,
-            { cause: error },
-          );
-        }
-      },
-    },
+    dataset: folder,
+    workers,
     classes,
     labels: Int32Array.from(samples, ([, label]) => label),
     describe: pathOf,
@@ -140,17 +125,14 @@ function pipeline(
   const finish = [new ToTensor(), new Normalize(mean, std)] as const;
   if (augment === 'none') return new Compose([new Resize(resize), new CenterCrop(size), ...finish]);
   const change = changes[augment]();
-  const more = (image: RGBImage, random: Random): RGBImage =>
-    change === null ? image : change(image, random);
+  const more = change === null ? [] : [change];
   // Small images lose too much in a crop of a tenth of their area.
-  return size <= 64
-    ? new Compose([
-        new Resize(resize),
-        new CenterCrop(size),
-        new RandomCrop(size, { padding: size / 8 }),
-        new RandomHorizontalFlip(),
-        more,
-        ...finish,
-      ])
-    : new Compose([new RandomResizedCrop(size), new RandomHorizontalFlip(), more, ...finish]);
+  const crop =
+    size <= 64
+      ? [new Resize(resize), new CenterCrop(size), new RandomCrop(size, { padding: size / 8 })]
+      : [new RandomResizedCrop(size)];
+  return new Compose([...crop, new RandomHorizontalFlip(), ...more, ...finish] as unknown as [
+    TransformFunction<RGBImage, RGBImage>,
+    TransformFunction<RGBImage, HostArray<Float32Array>>,
+  ]);
 }

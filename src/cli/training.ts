@@ -3,6 +3,7 @@ import { functional, utils, type TensorModule } from '../nn/index.js';
 import { LBFGS, type Optimizer } from '../optim/index.js';
 import { batchesOf, type LabelledBatch } from './batches.js';
 import type { Labelled, Samples } from './classes.js';
+import { isTensor } from '../tensor/scope.js';
 import { checkInterrupted, type Context } from './context.js';
 import { CliError } from './errors.js';
 
@@ -217,6 +218,19 @@ interface Step {
   readonly values: Promise<TypedArray>;
 }
 
+/** What the papers add of the losses of auxiliary classifiers (https://arxiv.org/abs/1409.4842, section 5). */
+const auxiliaryShare = 0.3;
+
+/** GoogLeNet and Inception v3 return the outputs of their auxiliary classifiers as well while they are trained. */
+function outputsOf(outputs: Tensor | { readonly logits: Tensor }): {
+  readonly logits: Tensor;
+  readonly auxiliary: readonly Tensor[];
+} {
+  if (isTensor(outputs)) return { logits: outputs, auxiliary: [] };
+  const { logits, ...auxiliary } = outputs as Readonly<Record<string, Tensor>> & { readonly logits: Tensor };
+  return { logits, auxiliary: Object.values(auxiliary) };
+}
+
 async function trainStep(
   model: TensorModule,
   optimizer: Optimizer,
@@ -230,8 +244,13 @@ async function trainStep(
     optimizer.zeroGrad();
     const values = tidy(() =>
       enableGrad(() => {
-        const logits = model(mixed.inputs);
-        const loss = functional.crossEntropy(logits, mixed.targets, { labelSmoothing, weight });
+        const { logits, auxiliary } = outputsOf(model(mixed.inputs));
+        const lossOf = (outputs: Tensor): Tensor =>
+          functional.crossEntropy(outputs, mixed.targets, { labelSmoothing, weight });
+        const loss = auxiliary.reduce(
+          (sum, outputs) => sum.add(lossOf(outputs).mul(auxiliaryShare)),
+          lossOf(logits),
+        );
         loss.backward();
         return noGrad(() => stack([loss.detach(), logits.argmax(1).eq(targets).sum().float()]));
       }),

@@ -54,6 +54,7 @@ describe('images that cannot be read', () => {
   it.each([
     ['on cached features', []],
     ['in the middle of an epoch', ['--freeze', 'none']],
+    ['in a worker thread', ['--freeze', 'none', '--workers', '1']],
   ])('end the training with their name, %s', async (how, args) => {
     const { path, bad } = spoilt(`spoilt ${how}`);
     const { code, stderr } = await finetune(path, '--batch-size', '8', ...args);
@@ -64,6 +65,7 @@ describe('images that cannot be read', () => {
   it.each([
     ['on cached features', []],
     ['with everything trained', ['--freeze', 'none', '--augment']],
+    ['in worker threads', ['--freeze', 'none', '--augment', 'color', '--workers', '2']],
   ])('are left out and listed when asked to, %s', async (how, args) => {
     const { path, bad } = spoilt(`skipped ${how}`);
     const run = join(folder, `run ${how}`);

@@ -162,6 +162,15 @@ describe.each(recipes)('an interrupted training of %s', (name, recipe) => {
   });
 });
 
+it('gives the same weights with worker threads', { timeout: 120_000 }, async () => {
+  const [alone, helped] = [join(folder, 'alone'), join(folder, 'helped')];
+  const args = [...base, ...five, '--freeze', 'none', '--augment', 'randaugment', '--epochs', '2'];
+  expect((await kindling([...args, '--out', alone])).code).toBe(0);
+  expect(await kindling([...args, '--out', helped, '--workers', '2'])).toMatchObject({ code: 0 });
+  const file = 'last.safetensors';
+  expect(await differingKeys(join(alone, file), join(helped, file))).toEqual([]);
+});
+
 describe('what --resume refuses', () => {
   it('a folder that is no run', async () => {
     const { code, stderr } = await kindling(['finetune', '--resume', folder]);

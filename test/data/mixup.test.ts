@@ -11,9 +11,11 @@ const batch = (count: number, side: number) =>
     { shape: [count, 1, side, side] },
   );
 
+const labelsOf = (...labels: number[]) => tensor(Int32Array.from(labels));
+
 describe('mixup', () => {
   it('blends each sample with the one before it, and the labels in the same proportion', async () => {
-    const labels = tensor([0, 1, 2]);
+    const labels = labelsOf(0, 1, 2);
     const [inputs, targets] = mixup(batch(3, 2), labels, { alpha: 1, numClasses: 3, random: new Random(5) });
     const [values, soft] = [await inputs.data(), await targets.data()];
     expect(targets.shape).toEqual([3, 3]);
@@ -32,7 +34,7 @@ describe('mixup', () => {
   });
 
   it('draws its share from Beta(alpha, alpha)', async () => {
-    const [x, y] = [batch(2, 1), tensor([0, 1])];
+    const [x, y] = [batch(2, 1), labelsOf(0, 1)];
     const draw = async (alpha: number): Promise<number[]> => {
       const random = new Random(11);
       const shares: number[] = [];
@@ -56,8 +58,8 @@ describe('mixup', () => {
 
   it('refuses what has no meaning', () => {
     const x = batch(2, 1);
-    expect(() => mixup(x, tensor([0, 1]), { alpha: 0, numClasses: 2 })).toThrow('alpha must be above 0');
-    expect(() => mixup(x, tensor([0, 1, 1]), { numClasses: 2 })).toThrow('labels [N]');
+    expect(() => mixup(x, labelsOf(0, 1), { alpha: 0, numClasses: 2 })).toThrow('alpha must be above 0');
+    expect(() => mixup(x, labelsOf(0, 1, 1), { numClasses: 2 })).toThrow('labels [N]');
   });
 });
 
@@ -65,7 +67,7 @@ describe('cutmix', () => {
   it('pastes one box, and mixes the labels by its area', async () => {
     for (let seed = 0; seed < 8; seed++) {
       const options = { alpha: 1, numClasses: 2, random: new Random(seed) };
-      const [inputs, targets] = cutmix(batch(2, 6), tensor([0, 1]), options);
+      const [inputs, targets] = cutmix(batch(2, 6), labelsOf(0, 1), options);
       const [values, soft] = [await inputs.data(), await targets.data()];
       const pasted = values.subarray(0, 36).filter((value) => value === 2).length;
       expect(values.subarray(36).filter((value) => value === 1).length).toBe(pasted);
@@ -75,6 +77,6 @@ describe('cutmix', () => {
   });
 
   it('wants images', () => {
-    expect(() => cutmix(tensor([1, 2]), tensor([0, 1]), { numClasses: 2 })).toThrow('[N, C, H, W]');
+    expect(() => cutmix(tensor([1, 2]), labelsOf(0, 1), { numClasses: 2 })).toThrow('[N, C, H, W]');
   });
 });

@@ -25,7 +25,7 @@ export async function finetune(
   dataPath: string | undefined,
   options: FinetuneOptions,
 ): Promise<void> {
-  if (options.resume !== undefined) return resume(context, options.resume);
+  if (options.resume !== undefined) return resume(context, options.resume, options);
   if (dataPath === undefined)
     throw new UsageError('finetune: name the folder of the data, or a run with --resume');
   checkOptions(options);
@@ -43,7 +43,7 @@ export async function finetune(
   if (modelName === undefined) throw new UsageError('--model is missing');
   builderOf(modelName);
   const plan = planOf(dataPath, modelName, card, weights !== null, options);
-  const data = await openData(context, plan);
+  const data = await openData(context, plan, options.workers);
   await init();
   const digest = weights === null || out === undefined || isFile ? null : await fileDigest(weights.path);
   const config = configOf(plan, data, digest === null ? null : { source: weights?.path ?? '', ...digest });
@@ -64,12 +64,16 @@ export async function finetune(
 }
 
 /** `kindling finetune --resume RUN`: goes on to the weights that the run would have come to unbroken. */
-async function resume(context: Context, path: string): Promise<void> {
+async function resume(
+  context: Context,
+  path: string,
+  options: Pick<FinetuneOptions, 'workers'>,
+): Promise<void> {
   const run = await RunFolder.open(path);
   try {
     const { plan, weights, dataDigest } = run.config;
     const state = await readState(run);
-    const data = await openData(context, plan);
+    const data = await openData(context, plan, options.workers);
     if (digestOf(plan, data) !== dataDigest) {
       throw new CliError(
         `${path}: its images have changed since it was started (names or classes in ${data.train.name}); put them back, or start a new run`,

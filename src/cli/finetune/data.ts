@@ -25,10 +25,14 @@ export interface TrainingData {
  * @throws CliError for data that cannot be used: missing, of one class only, with an empty class, or with classes in the
  * validation data that the training data do not have
  */
-export async function openData(context: Context, plan: Plan): Promise<TrainingData> {
+export async function openData(context: Context, plan: Plan, workers: number): Promise<TrainingData> {
   const { onBadImage, augment, limit, valSplit } = plan;
   const open = async (path: string, random: boolean): Promise<LabelledImages> => {
-    const images = await openImages(path, plan.input, { augment: random ? augment : 'none', onBadImage });
+    const images = await openImages(path, plan.input, {
+      augment: random ? augment : 'none',
+      onBadImage,
+      workers,
+    });
     return plan.classMap === null ? images : applyClassMap(images, new Map(plan.classMap));
   };
   const all = await open(plan.train, true);

@@ -33,6 +33,7 @@ export interface FinetuneOptions extends OptimizerChoice, ScheduleChoice {
   readonly minDelta: number;
   readonly featureCache: boolean;
   readonly onBadImage: 'fail' | 'skip';
+  readonly workers: number;
   readonly mean?: readonly number[];
   readonly std?: readonly number[];
   readonly limit?: number;
@@ -41,7 +42,7 @@ export interface FinetuneOptions extends OptimizerChoice, ScheduleChoice {
 }
 
 /** Options that mean something beside `--resume`; the run's own config.json has the others. */
-export const besideResume: readonly string[] = ['resume', 'json'];
+export const besideResume: readonly string[] = ['resume', 'json', 'workers'];
 
 /** Declares the options of `kindling finetune`. */
 export function addFinetuneOptions(command: Command): Command {
@@ -69,6 +70,7 @@ export function addFinetuneOptions(command: Command): Command {
         'fail',
       ),
     )
+    .option('--workers <n>', 'threads that read and change images', read.seedNumber, 0)
     .optionsGroup('Model:')
     .option('--model <name>', 'e.g. resnet18, cifar_resnet20; needed unless the weight file says it')
     .option(

@@ -118,7 +118,11 @@ async function saveState(run: RunFolder, training: Training, progress: Progress)
   const { model, changing, average, optimizer, schedule, earlyStopping } = training;
   const changed = (): Map<string, TorchValue> => {
     const state = model.stateDict();
-    for (const [key, tensor] of state) if (!changing.has(key)) (tensor.dispose(), state.delete(key));
+    for (const [key, tensor] of state) {
+      if (changing.has(key)) continue;
+      tensor.dispose();
+      state.delete(key);
+    }
     return state;
   };
   const value = {
