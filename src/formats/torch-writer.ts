@@ -16,21 +16,10 @@ import { layoutZip, type ZipPart } from './zip-writer.js';
 /**
  * What `torch.save` is given: tensors and plain values, nested in arrays (lists), Maps and plain objects (dicts). A Map that
  * holds only tensors becomes an OrderedDict, as `state_dict()` gives; whole numbers become Python's int, other numbers its
- * float; an object with only whole numbers as keys becomes a dict with int keys.
+ * float; an object with only whole numbers as keys becomes a dict with int keys. Objects of other classes are refused when
+ * they are met; the type cannot say so without refusing interfaces, such as an optimizer's state dict.
  */
-export type TorchValue =
-  | null
-  | undefined
-  | boolean
-  | number
-  | bigint
-  | string
-  | Uint8Array
-  | TensorSource
-  | readonly TorchValue[]
-  | ReadonlyMap<unknown, TorchValue>
-  | ReadonlySet<unknown>
-  | { readonly [key: string]: TorchValue };
+export type TorchValue = null | undefined | boolean | number | bigint | string | TensorSource | object;
 
 export interface TorchOptions {
   /** Floating point tensors are stored as this. Default: as they are. */
