@@ -11,7 +11,7 @@ export async function main(options: Options = {}) {
   const before = await accuracy(model, data);
 
   const criterion = new nn.CrossEntropyLoss();
-  const optimizer = new optim.SGD(model.fc.parameters(), { lr: 0.1, momentum: 0.9 });
+  const optimizer = new optim.SGD(model.fc.parameters(), { lr: options.lr ?? 0.1, momentum: 0.9 });
   model.eval(); // the frozen batch norms keep their running statistics
   const losses: number[] = [];
   for (let epoch = 0; epoch < (options.epochs ?? 5); epoch++) {

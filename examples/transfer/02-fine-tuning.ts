@@ -8,7 +8,11 @@ export async function main(options: Options = {}) {
   model.fc = new nn.Linear(model.fc.inFeatures, data.classes.length);
 
   const epochs = options.epochs ?? 4;
-  const optimizer = new optim.SGD(model.parameters(), { lr: 0.02, momentum: 0.9, weightDecay: 1e-4 });
+  const optimizer = new optim.SGD(model.parameters(), {
+    lr: options.lr ?? 0.02,
+    momentum: 0.9,
+    weightDecay: 1e-4,
+  });
   const scheduler = new optim.lrScheduler.CosineAnnealingLR(optimizer, epochs);
   const losses: number[] = [];
   for (let epoch = 0; epoch < epochs; epoch++) {

@@ -19,7 +19,7 @@ export async function main(options: Options = {}) {
 
   const optimizer = new optim.SGD(
     model.parameters().filter((p) => p.requiresGrad),
-    { lr: 0.02, momentum: 0.9 },
+    { lr: options.lr ?? 0.02, momentum: 0.9 },
   );
   const losses: number[] = [];
   for (let epoch = 0; epoch < (options.epochs ?? 4); epoch++) {

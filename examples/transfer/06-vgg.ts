@@ -16,7 +16,7 @@ export async function main(options: Options = {}) {
 
   const optimizer = new optim.SGD(
     model.parameters().filter((p) => p.requiresGrad),
-    { lr: 0.1, momentum: 0.9 },
+    { lr: options.lr ?? 0.1, momentum: 0.9 },
   );
   model.eval(); // no dropout, so that a few images show it learns
   const data = images(options, 10, 2);

@@ -46,7 +46,7 @@ export async function main(options: Options = {}) {
 
   const optimizer = new optim.AdamW(
     model.parameters().filter((p) => p.requiresGrad),
-    { lr: 5e-3 },
+    { lr: options.lr ?? 5e-3 },
   );
   const losses: number[] = [];
   for (let epoch = 0; epoch < (options.epochs ?? 6); epoch++)

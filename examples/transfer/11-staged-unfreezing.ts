@@ -10,7 +10,7 @@ export async function main(options: Options = {}) {
   model.eval();
 
   const epochs = options.epochs ?? 4;
-  const optimizer = new optim.SGD(model.fc.parameters(), { lr: 0.05, momentum: 0.9 });
+  const optimizer = new optim.SGD(model.fc.parameters(), { lr: options.lr ?? 0.05, momentum: 0.9 });
   const scheduler = new optim.lrScheduler.CosineAnnealingLR(optimizer, epochs, { etaMin: 1e-4 });
   const history: { loss: number; rates: readonly number[]; trainable: number }[] = [];
   for (let epoch = 0; epoch < epochs; epoch++) {

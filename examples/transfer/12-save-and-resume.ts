@@ -22,7 +22,7 @@ async function start(options: Options, data: Images) {
   nn.init.zeros_(model.fc.weight); // so that both runs begin alike
   nn.init.zeros_(model.fc.bias!);
   model.eval();
-  const optimizer = new optim.Adam(model.fc.parameters(), { lr: 0.02 });
+  const optimizer = new optim.Adam(model.fc.parameters(), { lr: options.lr ?? 0.02 });
   return { model, optimizer, scheduler: new optim.lrScheduler.StepLR(optimizer, 1, { gamma: 0.7 }) };
 }
 

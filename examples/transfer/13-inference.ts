@@ -9,7 +9,7 @@ async function pictures({ data: folder, model = 'resnet18' }: Options) {
     const drawn = shapes('base', 2, 5000);
     return { dataset: drawn, shown: drawn.classes, names: drawn.classes };
   }
-  const entry = await models.getWeight(model, 'DEFAULT');
+  const entry = await models.getWeight('DEFAULT', model);
   const dataset = new ImageFolder(folder, { transform: entry.transforms() });
   return { dataset, shown: dataset.classes, names: await entry.categories() };
 }

@@ -27,6 +27,8 @@ export interface Options {
   model?: 'resnet18' | 'resnet34' | 'resnet50' | undefined;
   /** Passes over the training images, where a recipe trains. */
   epochs?: number | undefined;
+  /** Learning rate, where a recipe has one. The defaults suit the small network; a large one wants about a tenth or less. */
+  lr?: number | undefined;
 }
 
 /** The parts of torchvision's ResNets that the recipes name. */
@@ -157,9 +159,12 @@ export const percent = (share: number): string => `${(100 * share).toFixed(1)} %
 export async function runIfScript(url: string, main: (options: Options) => Promise<unknown>): Promise<void> {
   if (url !== pathToFileURL(argv[1] ?? '').href) return;
   const text = { type: 'string' } as const;
-  const { values } = parseArgs({ options: { data: text, weights: text, model: text, epochs: text } });
+  const { values } = parseArgs({
+    options: { data: text, weights: text, model: text, epochs: text, lr: text },
+  });
   await init();
   manualSeed(1);
-  const epochs = values.epochs === undefined ? undefined : Number(values.epochs);
-  await main({ ...values, model: values.model as Options['model'], epochs });
+  const number = (given: string | undefined) => (given === undefined ? undefined : Number(given));
+  const model = values.model as Options['model'];
+  await main({ ...values, model, epochs: number(values.epochs), lr: number(values.lr) });
 }
