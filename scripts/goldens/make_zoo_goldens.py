@@ -7,6 +7,7 @@ the lines "key [shape]" of its state dict and that of its printed form (for a fe
 they are those of a small variant (`options`, under kindling's names), filled by fill.py's signal_parameter, for fill.py's 'input' of
 [1, 3, size, size], in evaluation mode, computed in float64; `float32` is PyTorch's own float32 error (relative L2), and
 `sensitivity` how far the logits move (relative L2) for another input: a check that they say something about the network.
+`auxiliary` are the logits of GoogLeNet's and Inception's auxiliary classifiers.
 """
 import hashlib
 import json
@@ -94,6 +95,19 @@ def logits(name):
     return entry
 
 
+def auxiliary(name):
+    """Logits of the auxiliary classifiers, without dropout and with running statistics: only the model itself is in training mode."""
+    options, _ = small_variant(name)
+    size = 299 if name == 'inception_v3' else 64
+    model = filled(name, options).double()
+    model.training = True
+    with torch.no_grad():
+        out = model(torch.from_numpy(fill.uniform('input', (1, 3, size, size), 3**0.5)).double())
+    # GoogLeNet's forward mixes up its two: https://github.com/pytorch/vision/blob/main/torchvision/models/googlenet.py
+    parts = {'auxLogits': out.aux_logits} if name == 'inception_v3' else {'aux1': out.aux_logits2, 'aux2': out.aux_logits1}
+    return {'size': size, **{key: [float(np.float32(v)) for v in value.numpy()[0]] for key, value in parts.items()}}
+
+
 def main(names):
     warnings.simplefilter('ignore')
     without_initialisation()
@@ -104,6 +118,8 @@ def main(names):
         entry = structure(name)
         if entry['parameters'] <= LOGITS_UP_TO:
             entry.update(logits(name))
+        if name in ('googlenet', 'inception_v3'):
+            entry['auxiliary'] = auxiliary(name)
         golden['models'][name] = entry
     write(golden)
 

@@ -100,7 +100,8 @@ class _Transition extends Sequential {
 }
 
 /** Keys of files from before PyTorch 0.4.1, torchvision's own among them: `denselayer1.norm.1` is `denselayer1.norm1`. */
-const oldKey = /^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))$/;
+const oldKey =
+  /^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var|num_batches_tracked))$/;
 
 /** The head takes any module in its place: `model.classifier = new nn.Identity()`. */
 export interface DenseNet {
