@@ -43,7 +43,10 @@ function axis(values: readonly number[]): readonly [number, number] {
   return [low >= 0 ? Math.max(0, floor) : floor, Math.ceil(high / step) * step];
 }
 
-/** A line chart over epochs, as inline SVG: no script, colours from the page's style. */
+/**
+ * A line chart over epochs, as inline SVG: no script, colours from the page's style. Written by hand because the libraries
+ * that draw such charts want a DOM, which Node has not, or bring megabytes.
+ */
 export function lineChart({ title, series, format, range, mark }: ChartOptions): Html {
   const shown = series.filter(({ values }) => values.some((value) => value !== null));
   const values = shown.flatMap((one) => one.values).filter((value): value is number => value !== null);
