@@ -240,7 +240,7 @@ function routeConv2d(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan
   validate('conv2d', p);
   if (isPointwise(p)) return pointwise(target, limits, p, 'forward');
   if (isDepthwise(p)) return planDepthwise(target, limits, p);
-  if (useWinograd(p)) return planWinograd(target, limits, p, 'forward');
+  if (useWinograd(p, limits)) return planWinograd(target, limits, p, 'forward');
   const shape = packShape(p);
   const elem = p.elem ?? 'f32';
   const taps = allTaps(p.kernelH, p.kernelW);
@@ -325,7 +325,7 @@ function routeConv2dInputGrad(target: Target, limits: PlanLimits, p: Conv2dProbl
   validate('conv2d input gradient', p);
   if (isPointwise(p)) return pointwise(target, limits, p, 'inputGrad');
   if (isDepthwise(p)) return planDepthwiseInputGrad(target, limits, p);
-  if (useWinograd(p)) return planWinograd(target, limits, p, 'inputGrad');
+  if (useWinograd(p, limits)) return planWinograd(target, limits, p, 'inputGrad');
   const shape = packShape(p);
   const elem = p.elem ?? 'f32';
   const io = ioOf(p, 'dy', 'dx');

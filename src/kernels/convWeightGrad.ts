@@ -245,7 +245,7 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
     return { launches: renamed(plan.launches, { a: 'dy', b: 'x', c: 'dw' }), workspaces: plan.workspaces };
   }
   if (isDepthwise(p)) return planDepthwiseWeightGrad(target, limits, p);
-  if (useWinogradWeightGrad(p)) return planWinogradWeightGrad(target, limits, p);
+  if (useWinogradWeightGrad(p, limits)) return planWinogradWeightGrad(target, limits, p);
   const ci = p.cIn / p.groups;
   const co = p.cOut / p.groups;
   const run = p.groups === 1 && p.dilationW === 1;

@@ -34,9 +34,13 @@ import {
 /** Scratch of one operand in bytes; larger problems go through it in chunks. */
 const scratchBytes = 16 << 20;
 
-/** Whether the transforms pay: they cost as much as a few dozen channels of products. */
-export function useWinograd(p: Conv2dProblem): boolean {
+/**
+ * Whether the transforms pay: they cost as much as a few dozen channels of products. The transformed weights, four times as
+ * large as the weights, must fit a binding (wide_resnet101_2's last stage has 144 MiB of them).
+ */
+export function useWinograd(p: Conv2dProblem, { maxBinding }: PlanLimits): boolean {
   return (
+    points * p.cIn * p.cOut * 4 <= maxBinding &&
     p.algorithm !== 'direct' &&
     p.kernelH === 3 &&
     p.kernelW === 3 &&
@@ -57,8 +61,8 @@ export function useWinograd(p: Conv2dProblem): boolean {
 }
 
 /** As {@link useWinograd}; with few tiles the sums are too short to pay for 36 instead of 9 products per weight. */
-export const useWinogradWeightGrad = (p: Conv2dProblem): boolean =>
-  useWinograd(p) && tilesOf(p.n, p.outH, p.outW).count >= 24;
+export const useWinogradWeightGrad = (p: Conv2dProblem, limits: PlanLimits): boolean =>
+  useWinograd(p, limits) && tilesOf(p.n, p.outH, p.outW).count >= 24;
 
 interface Tiles {
   readonly h: number;

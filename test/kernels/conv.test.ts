@@ -87,6 +87,11 @@ describe('conv2d and gradients', () => {
   it('images smaller than a step, many of them', () =>
     all('native', conv({ n: 9, h: 2, w: 2, cIn: 8, cOut: 8, pad: 1 })));
   it('one channel', () => all('native', conv({ h: 9, w: 9, cIn: 1, cOut: 6, kernel: 5 })));
+  it('Winograd-transformed weights larger than a binding: computed directly', async () => {
+    const p = conv({ h: 8, w: 8, cIn: 64, cOut: 64, pad: 1 });
+    for (const pass of ['forward', 'inputGrad', 'weightGrad'] as const)
+      expect(await error('native', pass, p, 256 * 1024), pass).toBeLessThan(1e-5);
+  });
   it('images in ranges when a binding holds only some', async () => {
     const p = conv({ n: 5, h: 8, w: 8, cIn: 12, cOut: 16, pad: 1 });
     for (const pass of ['forward', 'inputGrad', 'weightGrad'] as const) {
