@@ -1,4 +1,4 @@
-import { link, readFile, rm, unlink, writeFile } from 'node:fs/promises';
+import { link, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { CliError } from '../errors.js';
@@ -40,12 +40,27 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
             `wait for it or stop it (if there is no such process, delete ${path})`,
         );
       }
-      await rm(path, { force: true });
+      await bury(path, owner);
     }
     throw new CliError(`${folder}: another process is taking it at this moment; try again`);
   } finally {
     await unlink(own);
   }
+}
+
+/** Removes the lock of a process that is gone, unless another process has taken the folder since it was read. */
+async function bury(path: string, stale: Owner | null): Promise<void> {
+  const grave = `${path}.${crypto.randomUUID()}.tmp`;
+  try {
+    await rename(path, grave);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  const buried = await ownerOf(grave);
+  if (buried?.pid !== stale?.pid || buried?.host !== stale?.host)
+    await link(grave, path).catch(() => undefined);
+  await unlink(grave);
 }
 
 async function ownerOf(path: string): Promise<Owner | null> {

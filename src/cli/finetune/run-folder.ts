@@ -34,7 +34,8 @@ export const runFiles = {
   report: 'report.html',
 } as const;
 
-const leftover = /^\..*\.tmp$|^lock$/;
+const temporary = /^\..*\.tmp$|^lock\..*\.tmp$/;
+const leftover = (name: string): boolean => name === 'lock' || temporary.test(name);
 
 const encode = (text: string): [Uint8Array] => [new TextEncoder().encode(text)];
 
@@ -65,7 +66,7 @@ export class RunFolder {
     if (!entry.isDirectory())
       throw new CliError(`${path}: is a file; --out takes a folder or a .safetensors file`);
     await checkFolder(path);
-    const names = (await readdir(path)).filter((name) => !leftover.test(name));
+    const names = (await readdir(path)).filter((name) => !leftover(name));
     if (names.length === 0) return;
     if (!names.includes(runFiles.config) || (await readConfig(path).catch(() => null)) === null) {
       throw new CliError(
@@ -151,7 +152,7 @@ export class RunFolder {
   /** Temporary files of a process that was killed. */
   private async removeLeftovers(): Promise<void> {
     for (const name of await readdir(this.path))
-      if (/^\..*\.tmp$/.test(name)) await rm(join(this.path, name), { force: true });
+      if (temporary.test(name)) await rm(join(this.path, name), { force: true });
   }
 
   /** Lets other processes have the folder. */
