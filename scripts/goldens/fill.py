@@ -73,12 +73,15 @@ def parameter(key, shape):
 
 
 EFFICIENTNET_NORM = re.compile(r'\.block\.\d\.1\.weight$')
+# Of the blocks beside a shortcut: all of a stage but the first.
+EFFICIENTNET_SHORTCUT_NORM = re.compile(r'\.[1-9]\d*\.block\.[13]\.1\.weight$')
 
 
-def signal_parameter(key, shape):
+def signal_parameter(key, shape, deep=False):
     """The same for evaluation mode in deep networks, where batch norm does not restore the scale: factors near one and small
     biases, or else the last layers would see hardly anything of the input. What is added to a shortcut fifty times is smaller,
-    and squeeze-excitations are rather open.
+    and squeeze-excitations are rather open. With `deep` the blocks of an EfficientNet V2 add less still: sixty of them in a row
+    would make noise of any rounding.
     """
     if key.endswith('running_var'):
         return uniform(key, shape, 0.2, 1.0)
@@ -89,6 +92,8 @@ def signal_parameter(key, shape):
     if key.endswith('fc2.bias'):
         return uniform(key, shape, 0.1, 1.5)
     if key.endswith('bn3.weight'):
+        return uniform(key, shape, 0.1, 0.3)
+    if deep and EFFICIENTNET_SHORTCUT_NORM.search(key):
         return uniform(key, shape, 0.1, 0.3)
     if EFFICIENTNET_NORM.search(key):
         return uniform(key, shape, 0.2, 0.8)

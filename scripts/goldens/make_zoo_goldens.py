@@ -25,6 +25,8 @@ PATH = Path(__file__).resolve().parents[2] / 'test/goldens/models/zoo.json'
 FAMILIES = ('resnet', 'resnext', 'wide_resnet', 'vgg', 'mobilenet', 'alexnet', 'squeezenet', 'densenet', 'googlenet', 'inception',
             'efficientnet', 'shufflenet', 'mnasnet', 'regnet', 'convnext', 'vit')
 PRINTED_WHOLE = ('resnet18', 'vgg16', 'mobilenet_v2')
+# Filled so that PyTorch's own float32 is near its float64 (fill.signal_parameter).
+DEEP = ('efficientnet_v2_m', 'efficientnet_v2_l')
 # Larger models are compared by structure only: in float64 they would not fit common machines.
 LOGITS_UP_TO = 200_000_000
 
@@ -71,7 +73,7 @@ def filled(name, options):
     with torch.no_grad():
         for key, value in model.state_dict().items():
             if not key.endswith('num_batches_tracked'):
-                value.copy_(torch.from_numpy(fill.signal_parameter(key, tuple(value.shape))))
+                value.copy_(torch.from_numpy(fill.signal_parameter(key, tuple(value.shape), name in DEEP)))
     return model.eval()
 
 
@@ -89,7 +91,7 @@ def logits(name):
         model.double()
         exact, other = (model(x.double()).numpy()[0] for x in (images, others))
     entry = {'options': options, 'size': size, 'logits': [float(np.float32(v)) for v in exact],
-             'float32': relative(single, exact), 'sensitivity': relative(other, exact)}
+             'float32': relative(single, exact), 'sensitivity': relative(other, exact), **({'deep': True} if name in DEEP else {})}
     assert np.isfinite(exact).all() and entry['sensitivity'] > 1e-3, (name, entry)
     print(f'{name}: logits std {exact.std():.3f}, sensitivity {entry["sensitivity"]:.1e}, float32 off by {entry["float32"]:.1e}', flush=True)
     return entry

@@ -55,12 +55,13 @@ export function parameter(key: string, shape: readonly number[]): Float32Array {
 }
 
 /** The same for evaluation mode in deep networks; fill.py says why these ranges. */
-export function signalParameter(key: string, shape: readonly number[]): Float32Array {
+export function signalParameter(key: string, shape: readonly number[], deep = false): Float32Array {
   if (key.endsWith('running_var')) return uniform(key, shape, 0.2, 1);
   if (key.includes('layer_scale')) return uniform(key, shape, 0.3, 0.5);
   if (key.startsWith('encoder.') || key === 'class_token') return transformerParameter(key, shape);
   if (key.endsWith('fc2.bias')) return uniform(key, shape, 0.1, 1.5);
   if (key.endsWith('bn3.weight')) return uniform(key, shape, 0.1, 0.3);
+  if (deep && /\.[1-9]\d*\.block\.[13]\.1\.weight$/.test(key)) return uniform(key, shape, 0.1, 0.3);
   if (/\.block\.\d\.1\.weight$/.test(key)) return uniform(key, shape, 0.2, 0.8);
   if (key.endsWith('running_mean') || key.endsWith('bias')) return uniform(key, shape, 0.1);
   if (shape.length === 1) return uniform(key, shape, 0.2, 1);

@@ -17,6 +17,7 @@ interface ZooEntry {
   readonly size?: number;
   readonly logits?: readonly number[];
   readonly float32?: number;
+  readonly deep?: boolean;
 }
 
 const golden = JSON.parse(readFileSync(new URL('../goldens/models/zoo.json', import.meta.url), 'utf8')) as {
@@ -61,7 +62,7 @@ describe('models are built as in torchvision', () => {
 });
 
 describe('models compute what torchvision computes', () => {
-  for (const [name, { options, size, logits, float32 = 0 }] of entries) {
+  for (const [name, { options, size, logits, float32 = 0, deep = false }] of entries) {
     if (logits === undefined || size === undefined) continue;
     it.skipIf(!full && !quick.includes(name))(
       `${name}, 1x3x${size}x${size}`,
@@ -73,7 +74,10 @@ describe('models compute what torchvision computes', () => {
             new Map(
               shapesOf(model).map(([key, shape]) => [
                 key,
-                { shape, data: key.endsWith('num_batches_tracked') ? [0] : signalParameter(key, shape) },
+                {
+                  shape,
+                  data: key.endsWith('num_batches_tracked') ? [0] : signalParameter(key, shape, deep),
+                },
               ]),
             ),
           );
