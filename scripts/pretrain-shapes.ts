@@ -42,27 +42,28 @@ const testLabels = Int32Array.from({ length: test.length }, (_, i) => test.label
 const started = performance.now();
 for (let epoch = 1; epoch <= epochs && !interrupt.signal.aborted; epoch++) {
   const images = new data.ShapesDataset({ classes: 'base', perClass, seed: seed + epoch, normalize });
-  const loader = new data.DataLoader(images, {
-    batchSize,
-    shuffle: true,
-    dropLast: true,
-    seed: seed + epoch,
-  });
+  const labels = Int32Array.from({ length: images.length }, (_, i) => images.label(i));
+  const random = new data.Random(seed + epoch);
+  // The last batch is left out where it is not full.
+  const order = random.permutation(images.length).slice(0, images.length - (images.length % batchSize));
   model.train();
   const { loss, correct, count, interrupted } = await trainEpoch(context, {
     model,
     optimizer,
-    loader,
+    samples: { dataset: images, labels },
+    order,
+    batchSize,
+    seed,
     epoch,
     label: `epoch ${epoch}/${epochs}`,
   });
   if (interrupted) break;
   scheduler.step();
   model.eval();
-  const result = await evaluate(context, model, test, testLabels, { batchSize: 100 });
+  const result = await evaluate(context, model, { dataset: test, labels: testLabels }, { batchSize: 100 });
   const seconds = (performance.now() - started) / 1000;
   output.line(
-    `epoch ${epoch}/${epochs}  loss ${loss.toFixed(4)}  train ${percent(correct, count)}  ` +
+    `epoch ${epoch}/${epochs}  loss ${(loss / count).toFixed(4)}  train ${percent(correct, count)}  ` +
       `test ${percent(result.correct, result.count)}  ${seconds.toFixed(0)} s`,
   );
   const card = { model: 'cifar_resnet8', classes: test.classes, input: { resize: 32, size: 32, mean, std } };

@@ -60,6 +60,8 @@ export interface FitOptions extends StepRecipe {
   readonly schedule: Schedule | null;
   readonly epochs: number;
   readonly batchSize: number;
+  /** Samples at once in validation. */
+  readonly validationBatch: number;
   readonly seed: number;
   readonly earlyStopping?: EarlyStopping | null;
   /** Where to go on. */
@@ -97,7 +99,7 @@ export function isBetter(one: EpochReport, other: EpochReport): boolean {
 
 /** Trains for some epochs, with a line for each. */
 export async function fit(context: Context, options: FitOptions): Promise<FitResult> {
-  const { optimizer, schedule, epochs, batchSize, seed, earlyStopping = null, lineEvery = 1 } = options;
+  const { optimizer, schedule, epochs, seed, earlyStopping = null, lineEvery = 1 } = options;
   let progress = options.from ?? atStart;
   const perBatch = schedule !== null && schedule.per === 'batch' ? schedule : null;
   const afterStep =
@@ -138,7 +140,7 @@ export async function fit(context: Context, options: FitOptions): Promise<FitRes
       if (validation !== null) {
         validated.eval();
         checked = await evaluate(context, validated, validation, {
-          batchSize: Math.max(batchSize, 64),
+          batchSize: options.validationBatch,
           label: `${label}, validation`,
         });
       }

@@ -119,17 +119,18 @@ const changes: Readonly<
 };
 
 function pipeline(
-  { resize, size, mean, std }: InputRecipe,
+  { resize, size, mean, std, interpolation }: InputRecipe,
   augment: Augmentation,
 ): TransformFunction<RGBImage, HostArray<Float32Array>> {
   const finish = [new ToTensor(), new Normalize(mean, std)] as const;
-  if (augment === 'none') return new Compose([new Resize(resize), new CenterCrop(size), ...finish]);
+  if (augment === 'none')
+    return new Compose([new Resize(resize, interpolation), new CenterCrop(size), ...finish]);
   const change = changes[augment]();
   const more = change === null ? [] : [change];
   // Small images lose too much in a crop of a tenth of their area.
   const crop =
     size <= 64
-      ? [new Resize(resize), new CenterCrop(size), new RandomCrop(size, { padding: size / 8 })]
+      ? [new Resize(resize, interpolation), new CenterCrop(size), new RandomCrop(size, { padding: size / 8 })]
       : [new RandomResizedCrop(size)];
   return new Compose([...crop, new RandomHorizontalFlip(), ...more, ...finish] as unknown as [
     TransformFunction<RGBImage, RGBImage>,

@@ -7,6 +7,7 @@ import {
   list,
   loadWeights,
   replaceHead,
+  weights,
   type ModelBuilder,
   type ModelOptions,
   type WeightsEntry,
@@ -22,24 +23,30 @@ export interface InputRecipe {
   readonly size: number;
   readonly mean: readonly number[];
   readonly std: readonly number[];
+  /** Of resizing. Default bilinear. */
+  readonly interpolation?: 'bilinear' | 'bicubic';
 }
 
 /** ImageNet's channel statistics, which the CIFAR checkpoints of akamaster/pytorch_resnet_cifar10 use as well. */
 const statistics = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
 
-/** What a model of this name expects unless the weight file or the user says otherwise. */
-export function recipeOf(modelName: string): InputRecipe {
-  return modelName.startsWith('cifar_')
-    ? { resize: 32, size: 32, ...statistics }
-    : { resize: 256, size: 224, ...statistics };
+/** What a model of this name expects unless the weight file or the user says otherwise: what its first published weights do. */
+export async function recipeOf(modelName: string): Promise<InputRecipe> {
+  if (modelName.startsWith('cifar_')) return { resize: 32, size: 32, ...statistics };
+  const [first] = await weights(modelName);
+  return first === undefined ? { resize: 256, size: 224, ...statistics } : recipeOfEntry(first);
+}
+
+function recipeOfEntry({ recipe: { resize, crop, mean, std, interpolation } }: WeightsEntry): InputRecipe {
+  return { resize, size: crop, mean, std, ...(interpolation !== 'bilinear' && { interpolation }) };
 }
 
 /** What a published weight file says about itself. */
-export function cardOf({ model, record }: WeightsEntry): ModelCard {
-  const { resize, crop, mean, std } = record.transforms;
+export function cardOf(entry: WeightsEntry): ModelCard {
+  const { model, record } = entry;
   return {
     model,
-    input: { resize, size: crop, mean, std },
+    input: recipeOfEntry(entry),
     ...(record.options && { options: record.options }),
   };
 }

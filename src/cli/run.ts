@@ -166,7 +166,11 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
   )
     .option('--weights <which>', 'a file, a URL, or a published name such as IMAGENET1K_V2')
     .option('--data <path>', 'the images')
-    .option('--batch-size <n>', 'images at once', read.positiveInteger, 128)
+    .option(
+      '--batch-size <n>',
+      'images at once; default: 16 of 224 pixels a side, more of smaller ones',
+      read.positiveInteger,
+    )
     .option('--classes <a,b,c>', 'use only these classes of the data, as outputs 0, 1, 2')
     .option('--map <new=a,b;...>', 'make new classes of several of the data')
     .option('--outputs <i,j,...>', "the model's output number for each class of the data", read.indexList)

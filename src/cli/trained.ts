@@ -55,7 +55,8 @@ export async function openTrained(context: Context, spec: string, options: Train
   const modelName = options.model ?? card.model;
   if (modelName === undefined)
     throw new UsageError(`--model is missing, and ${spec} does not say which it is for`);
-  return { name: spec, modelName, checkpoint, card, entry, input: inputRecipe(modelName, options, card) };
+  const input = await inputRecipe(modelName, options, card);
+  return { name: spec, modelName, checkpoint, card, entry, input };
 }
 
 async function openRun(path: string): Promise<{ checkpoint: Checkpoint; card: ModelCard; entry: null }> {

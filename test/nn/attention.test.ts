@@ -103,7 +103,7 @@ describe('MultiheadAttention', () => {
   it('starts as in PyTorch: Xavier for the projections, zero biases', async () => {
     manualSeed(0);
     const layer = new nn.MultiheadAttention(64, 4);
-    const weight = await (layer.inProjWeight as Tensor).data();
+    const weight = (await (layer.inProjWeight as Tensor).data()) as Float32Array;
     const bound = Math.sqrt(6 / (64 + 192));
     const most = weight.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
     expect(most).toBeLessThanOrEqual(bound);

@@ -64,7 +64,7 @@ it("counts torchvision's published parameters and multiply-adds", { timeout: 120
       // torchvision counts googlenet without its auxiliary classifiers, inception_v3 with.
       ...(model === 'googlenet' && { auxLogits: false }),
     };
-    const made = runtime().withoutWork(() => models.get(model)(options));
+    const made = runtime().withoutWork(() => models.get(model)(options as models.ModelOptions));
     const { parameters, multiplyAdds } = made.summary([1, 3, crop, crop]).totals;
     made.dispose();
     expect([parameters, Number((multiplyAdds / 1e9).toFixed(3))], `${model} ${name}`).toEqual([

@@ -45,7 +45,7 @@ export async function demo(context: Context, options: DemoOptions): Promise<void
   const checkpoint = await loadCheckpoint(weights);
   const card = readCard(checkpoint);
   const modelName = card.model ?? '';
-  const input = card.input ?? recipeOf(modelName);
+  const input = card.input ?? (await recipeOf(modelName));
 
   await init();
   const { info, target } = runtime();
@@ -57,7 +57,13 @@ export async function demo(context: Context, options: DemoOptions): Promise<void
   const model = await modelWithWeights(modelName, checkpoint);
   const train = novelShapes(perClass, seed, input);
   const test = novelShapes(testPerClass, testSeed, input);
-  const steps = { ...options, batchSize, lineEvery: Math.max(1, Math.ceil(epochs / 5)), indent: '   ' };
+  const steps = {
+    ...options,
+    batchSize,
+    validationBatch: batchSize,
+    lineEvery: Math.max(1, Math.ceil(epochs / 5)),
+    indent: '   ',
+  };
 
   output.line(
     `${modelName}, ${grouped(parameterCount(model))} parameters, was trained by kindling on pictures of ${(card.classes ?? []).join(', ')}.`,
@@ -112,7 +118,7 @@ export async function demo(context: Context, options: DemoOptions): Promise<void
   });
 }
 
-type Steps = Pick<FitOptions, 'epochs' | 'seed' | 'batchSize' | 'lineEvery' | 'indent'>;
+type Steps = Pick<FitOptions, 'epochs' | 'seed' | 'batchSize' | 'validationBatch' | 'lineEvery' | 'indent'>;
 
 async function trainHead(
   context: Context,

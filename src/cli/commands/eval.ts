@@ -12,12 +12,12 @@ import { openImages } from '../images.js';
 import type { ModelCard } from '../model.js';
 import { grouped, percent, table } from '../output.js';
 import { makeTrained, openTrained, type TrainedOptions } from '../trained.js';
-import { evaluate } from '../training.js';
+import { evaluate, inferenceBatch } from '../training.js';
 
 export interface EvalOptions extends TrainedOptions {
   readonly weights?: string;
   readonly data?: string;
-  readonly batchSize: number;
+  readonly batchSize?: number;
   readonly classes?: string;
   readonly map?: string;
   readonly outputs?: readonly number[];
@@ -57,7 +57,7 @@ export async function evaluateCommand(
   output.line(`${trained.modelName} with ${weights}, ${grouped(chosen.dataset.length)} images of ${data}`);
   const started = performance.now();
   const result = await evaluate(context, model, chosen, {
-    batchSize: options.batchSize,
+    batchSize: options.batchSize ?? inferenceBatch(trained.input.size),
     label: 'evaluating',
     ...(options.top !== undefined && { top: options.top }),
   });

@@ -42,7 +42,7 @@ export async function finetune(
   const modelName = options.model ?? card.model;
   if (modelName === undefined) throw new UsageError('--model is missing');
   builderOf(modelName);
-  const plan = planOf(dataPath, modelName, card, weights !== null, options);
+  const plan = await planOf(dataPath, modelName, card, weights !== null, options);
   const data = await openData(context, plan, options.workers);
   await init();
   const digest = weights === null || out === undefined || isFile ? null : await fileDigest(weights.path);

@@ -61,17 +61,17 @@ export function classMapOf(options: { readonly classes?: string; readonly map?: 
 }
 
 /** What the options say about the input, else the weight file's card, else the model's name. */
-export function inputRecipe(
+export async function inputRecipe(
   modelName: string,
   options: { readonly mean?: readonly number[]; readonly std?: readonly number[] },
   card: ModelCard,
-): InputRecipe {
+): Promise<InputRecipe> {
   const { mean, std } = options;
   if ((mean === undefined) !== (std === undefined))
     throw new UsageError('--mean and --std go together: give both or neither');
   if (std?.some((value) => value <= 0))
     throw new UsageError(`--std: every value must be above 0, got ${std.join(',')}`);
-  const recipe = (card.model === modelName ? card.input : undefined) ?? recipeOf(modelName);
+  const recipe = (card.model === modelName ? card.input : undefined) ?? (await recipeOf(modelName));
   return mean === undefined || std === undefined ? recipe : { ...recipe, mean, std };
 }
 
@@ -107,13 +107,13 @@ function unfreezings({ unfreezeAt = [], epochs }: FinetuneOptions): Unfreezing[]
 }
 
 /** What the command line comes to for this model. */
-export function planOf(
+export async function planOf(
   dataPath: string,
   modelName: string,
   card: ModelCard,
   pretrained: boolean,
   options: FinetuneOptions,
-): Plan {
+): Promise<Plan> {
   const { freeze = pretrained ? ['trunk'] : ['none'] } = options;
   const map = classMapOf(options);
   return {
@@ -122,7 +122,7 @@ export function planOf(
     limit: options.limit ?? null,
     onBadImage: options.onBadImage,
     model: modelName,
-    input: inputRecipe(modelName, options, card),
+    input: await inputRecipe(modelName, options, card),
     modelOptions: (card.model === modelName ? card.options : undefined) ?? null,
     head: options.head,
     freeze: freeze[0] === 'none' ? [] : freeze,

@@ -11,7 +11,7 @@ import { cardMetadata, type ModelCard } from '../model.js';
 import { makeOptimizer } from '../optimizers.js';
 import { grouped } from '../output.js';
 import { makeSchedule } from '../schedules.js';
-import { evaluate, type Evaluation, type Mix } from '../training.js';
+import { evaluate, inferenceBatch, type Evaluation, type Mix } from '../training.js';
 import type { TrainingData } from './data.js';
 import { enterEpoch, rateGroups, trunkStandsStill, type TrainedModel } from './model.js';
 import type { Plan } from './plan.js';
@@ -78,6 +78,7 @@ export class Session {
       earlyStopping: training.earlyStopping,
       epochs: plan.epochs,
       batchSize: plan.batchSize,
+      validationBatch: inferenceBatch(plan.input.size),
       seed: plan.seed,
       from,
       labelSmoothing: plan.labelSmoothing,
@@ -109,7 +110,10 @@ export class Session {
     await loadBest(run, training.saved);
     const { model, validated = model, validation } = this.stage(bestEpoch);
     validated.eval();
-    return evaluate(context, validated, validation ?? data.validation, { batchSize: 64, label: 'report' });
+    return evaluate(context, validated, validation ?? data.validation, {
+      batchSize: inferenceBatch(this.plan.input.size),
+      label: 'report',
+    });
   }
 
   private stage(epoch: number): Stage {
@@ -145,7 +149,7 @@ export class Session {
   private async cacheFeatures(): Promise<void> {
     const { context, plan, trained, data } = this;
     trained.model.eval();
-    const batchSize = Math.max(plan.batchSize, 64);
+    const batchSize = inferenceBatch(plan.input.size);
     const run = (images: LabelledImages, label: string): Promise<Samples | null> =>
       trunkFeatures(context, trained.model, trained.head, images, { batchSize, label });
     const train = await run(data.train, 'frozen layers');
