@@ -96,6 +96,15 @@ describe('eval', () => {
     expect(stdout).toContain(`accuracy ${right.filter(Boolean).length}/10`);
   });
 
+  it('counts by class under the names given, in whatever order their outputs are', async () => {
+    const { stdout } = await evaluate('--classes', 'cat,dog', '--outputs', '8,2', '--limit', '7', '--json');
+    const { byClass } = JSON.parse(stdout) as { byClass: { name: string; images: number }[] };
+    expect(byClass.map(({ name, images }) => [name, images]).sort()).toEqual([
+      ['cat', 5],
+      ['dog', 2],
+    ]);
+  });
+
   const images = join(folder, 'images');
   it('reads a folder of class folders', async () => {
     const png = Buffer.from(

@@ -67,7 +67,7 @@ export async function evaluateCommand(
     const text = `${JSON.stringify([...predictions])}\n`;
     await writeFileAtomically(options.predictions, [new TextEncoder().encode(text)]);
   }
-  const byClass = perClass(chosen, predictions);
+  const byClass = perClass(chosen, predictions, options.outputs);
   output.line(`accuracy ${correct}/${count} (${percent(correct, count)})`);
   if (options.top !== undefined)
     output.line(`top-${options.top} accuracy ${topCorrect}/${count} (${percent(topCorrect, count)})`);
@@ -125,11 +125,14 @@ interface ClassCount {
 }
 
 /** Images and hits of each class that has images; their labels may be any of the model's outputs. */
-function perClass({ classes, labels }: LabelledImages, predictions: Int32Array): ClassCount[] {
+function perClass(
+  { classes, labels }: LabelledImages,
+  predictions: Int32Array,
+  outputsOfClasses: readonly number[] | undefined,
+): ClassCount[] {
   const outputs = [...new Set(labels)].sort((a, b) => a - b);
   const nameOf = (label: number): string =>
-    (outputs.length === classes.length ? classes[outputs.indexOf(label)] : classes[label]) ??
-    `class ${label}`;
+    classes[outputsOfClasses === undefined ? label : outputsOfClasses.indexOf(label)] ?? `class ${label}`;
   const names = outputs.map(nameOf);
   const at = (label: number): number => outputs.indexOf(label);
   const { perClass: scores, matrix } = scoresOf(
