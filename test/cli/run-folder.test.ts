@@ -113,7 +113,9 @@ describe('a run folder', () => {
     expect(stderr).toMatch(/is in use by process \d+/);
     // 2^22 is above every process number.
     writeFileSync(join(copy, 'lock'), JSON.stringify({ pid: 2 ** 22 + 1, host: hostname() }));
-    expect((await kindling(['finetune', '--resume', copy])).code).toBe(0);
+    const again = await kindling(['finetune', '--resume', copy]);
+    expect(again.code).toBe(0);
+    expect(again.stdout).toContain('the run was finished before');
     expect(existsSync(join(copy, 'lock'))).toBe(false);
   });
 });

@@ -13,7 +13,7 @@ import { checkOptions, planOf, type Plan } from '../finetune/plan.js';
 import { writeReport } from '../finetune/report.js';
 import { RunFolder, type RunConfig } from '../finetune/run-folder.js';
 import { Session } from '../finetune/session.js';
-import { readState } from '../finetune/state.js';
+import { progressOf, readState } from '../finetune/state.js';
 import { builderOf } from '../model.js';
 import { percent } from '../output.js';
 import { versions } from '../versions.js';
@@ -133,10 +133,12 @@ async function work(
       output.warn(`the last checkpoint in ${run.path} is whole; go on with: ${resumeCommand(run.path)}`);
     throw error;
   }
+  const nothingLeft = state !== null && progressOf(state).finished && run?.has('report') === true;
+  if (nothingLeft) output.line('the run was finished before');
   const skipped = skippedImages([data.train, data.validation]);
   warnSkipped(context, skipped);
   if (file !== null) await saveWeights(session.model, file, { metadata: session.metadata(result.epochs) });
-  if (run !== null && !result.interrupted) {
+  if (run !== null && !result.interrupted && !nothingLeft) {
     const evaluation = await session.evaluateBest(run, result);
     await writeReport(run, { plan, config, data, result, evaluation, skipped });
   }
