@@ -2,10 +2,11 @@
 
     python3 scripts/parity/make_weights.py NAME SIZE FOLDER
 
-The weights are torchvision's initialisation from seed 0, with batch norms as in trained networks: random shifts, the
-statistics of two random images, and factors of 0.1 to 0.3 in those that end a ResNet's or RegNet's block, so that fifty blocks do
-not blow up rounding (as initialised, PyTorch's own float32 logits of a ResNet-152 are off by 4e-4). Into FOLDER go zip.pth and legacy.pth (the same state dict in PyTorch's two
-containers), input.bin and logits.bin (float32 little-endian: one image of 3 x SIZE x SIZE, the logits in evaluation mode).
+The weights are torchvision's initialisation from seed 0, with batch norms as in trained networks: random shifts, the statistics
+of two random images, and what keeps a hundred layers from blowing up rounding (as initialised, PyTorch's own float32 logits of a
+ResNet-152 are off by 4e-4): factors of 0.1 to 0.3 in those that end a ResNet's or RegNet's block, and shifts around one in the
+Inceptions, which have no shortcuts. Into FOLDER go zip.pth and legacy.pth (the same state dict in PyTorch's two containers),
+input.bin and logits.bin (float32 little-endian: one image of 3 x SIZE x SIZE, the logits in evaluation mode).
 Prints a line of JSON: number of parameters, how far the logits move for another image (`sensitivity`), and how far PyTorch's
 float32 logits are from its float64 ones (`float32`), both relative L2.
 """
@@ -39,13 +40,18 @@ def main(name, size, folder):
     # SciPy would draw these two models' truncated normals for minutes.
     options = {'init_weights': False} if name in ('googlenet', 'inception_v3') else {}
     model = getattr(torchvision.models, name)(**options).eval()
+    plain = (torchvision.models.GoogLeNet, torchvision.models.Inception3)
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     with torch.no_grad():
+        for module in model.modules():
+            # The heads of vision transformers start as zeros.
+            if isinstance(module, torch.nn.Linear) and not module.weight.any():
+                module.weight.normal_(0.0, 0.02)
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.train()
             norm.momentum = 1.0
-            norm.bias.normal_(0.0, 0.1)
+            norm.bias.normal_(1.0 if isinstance(model, plain) else 0.0, 0.1)
         for last in lasts(model):
             last.weight.uniform_(0.1, 0.3)
         if norms:

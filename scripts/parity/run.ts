@@ -62,7 +62,10 @@ interface Row {
 }
 
 async function compare(name: string): Promise<Row> {
-  const published = manifest.weights.find((entry) => entry.model === name);
+  // Weights of one model may be for several sizes: 224, or 384 where that is what fine-tuning ended with.
+  const [published] = manifest.weights
+    .filter((entry) => entry.model === name)
+    .sort((a, b) => a.transforms.crop - b.transforms.crop);
   const size = published?.transforms.crop ?? 224;
   const folder = mkdtempSync(join(tmpdir(), 'kindling-parity-'));
   try {
