@@ -10,8 +10,8 @@ const slow = process.env['KINDLING_FULL'] === '1' ? [] : ['test/full/**'];
 const common = {
   environment: 'node',
   pool: 'forks' as const,
-  // The software adapter uses all cores already.
-  maxWorkers: 1,
+  // Compiling kernels takes most of a first run, on one core per process; a third process would only wait.
+  maxWorkers: 2,
   execArgv: ['--expose-gc'],
   testTimeout: 60_000,
   hookTimeout: 120_000,
@@ -27,11 +27,11 @@ export default defineConfig({
   cacheDir: path('node_modules/.cache/vite'),
   test: {
     globalSetup: ['test/tooling/adapter-setup.ts'],
-    maxWorkers: 1,
+    maxWorkers: 2,
     projects: [
       {
-        // One process and one module graph for all files: they share one device and its compiled pipelines, which
-        // cost far more than the tests themselves (the software driver compiles a kernel for 0.1 to 1 s).
+        // Two processes, each with one module graph for all its files: they share one device and its compiled pipelines,
+        // which cost far more than the tests themselves (the software driver compiles a kernel for 0.1 to 1 s).
         test: {
           ...common,
           name: 'shared device',

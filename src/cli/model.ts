@@ -1,5 +1,5 @@
 import type { Checkpoint } from '../formats/index.js';
-import { whyForeign, withCurrentKeys } from '../models/fit.js';
+import { stateShapes, underModelKeys, whyForeign } from '../models/fit.js';
 import {
   findHead,
   findHeads,
@@ -90,10 +90,8 @@ export async function modelWithWeights(
     );
   }
   if (rows !== outFeatures) replaceHead(model, rows);
-  const state = model.stateDict();
-  const shapes = new Map([...state].map(([key, tensor]) => [key, tensor.shape]));
-  for (const tensor of state.values()) tensor.dispose();
-  const tensors = withCurrentKeys(checkpoint.tensors, shapes);
+  const shapes = stateShapes(model);
+  const { tensors } = underModelKeys(model, checkpoint.tensors);
   const heads = new Set(findHeads(model).flatMap((head) => [`${head.path}.weight`, `${head.path}.bias`]));
   const foreign = await whyForeign(modelName, tensors, shapes, heads);
   if (foreign !== null) throw new CliError(`${checkpoint.name}: ${foreign}`);

@@ -2,6 +2,7 @@
 
 import type { HostTensor } from '../formats/index.js';
 import type { Module } from '../nn/index.js';
+import { renameKeys } from '../nn/module.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import { weights } from './manifest.js';
 
@@ -18,53 +19,17 @@ export function stateShapes(model: Module): Map<string, Shape> {
   );
 }
 
-/** Keys as older releases of torchvision wrote them into files that are still the published ones. */
-const renames: readonly (readonly [RegExp, (...groups: string[]) => string])[] = [
-  // DenseNet: `norm.1.weight` for `norm1.weight`.
-  [
-    /^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))$/,
-    (_, layer = '', rest = '') => `${layer}${rest}`,
-  ],
-  // Vision transformers: the MLP's layers had names.
-  [
-    /^(.*\.mlp)\.linear_([12])\.(weight|bias)$/,
-    (_, mlp = '', n = '', rest = '') => `${mlp}.${n === '1' ? 0 : 3}.${rest}`,
-  ],
-];
-
-/** The file's tensors under the model's keys. */
-export function withCurrentKeys(
+/** The file's tensors under the model's keys, and the file's keys that the model has no use for (auxiliary heads). */
+export function underModelKeys(
+  model: Module,
   tensors: Tensors,
-  model: ReadonlyMap<string, Shape>,
-): Map<string, HostTensor> {
-  return new Map(
-    [...tensors].map(([key, tensor]) => {
-      if (model.has(key)) return [key, tensor];
-      for (const [pattern, rename] of renames) {
-        const renamed = key.replace(pattern, rename);
-        if (renamed !== key && model.has(renamed) && !tensors.has(renamed)) return [renamed, tensor];
-      }
-      return [key, tensor];
-    }),
-  );
-}
-
-/** Auxiliary classifiers serve training; a model made without them does not miss the file's. */
-const auxiliary = /^(aux1|aux2|AuxLogits)\./;
-
-/** @returns the tensors less those of auxiliary classifiers that the model has not, and the keys left out */
-export function withoutAuxiliary(
-  tensors: Tensors,
-  model: ReadonlyMap<string, Shape>,
 ): { tensors: Map<string, HostTensor>; dropped: string[] } {
-  const present = new Set([...model.keys()].map((key) => auxiliary.exec(key)?.[1]));
-  const dropped = [...tensors.keys()].filter((key) => {
-    const name = auxiliary.exec(key)?.[1];
-    return name !== undefined && !present.has(name);
-  });
-  const rest = new Map(tensors);
-  for (const key of dropped) rest.delete(key);
-  return { tensors: rest, dropped };
+  const renamed = renameKeys(model, tensors);
+  const used = new Set(renamed.values());
+  return {
+    tensors: renamed,
+    dropped: [...tensors].filter(([, tensor]) => !used.has(tensor)).map(([key]) => key),
+  };
 }
 
 const counter = /(^|\.)num_batches_tracked$/;

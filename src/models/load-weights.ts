@@ -6,7 +6,6 @@ import {
   type LoadCheckpointOptions,
 } from '../formats/index.js';
 import type { IncompatibleKeys, LoadOptions, Module } from '../nn/index.js';
-import { stateShapes, withCurrentKeys } from './fit.js';
 
 export interface LoadWeightsOptions extends LoadCheckpointOptions, LoadOptions {}
 
@@ -31,8 +30,7 @@ export async function loadWeights(
   const checkpoint = isCheckpoint(source) ? source : await loadCheckpoint(source, options);
   const { strict = true } = options;
   try {
-    const tensors = withCurrentKeys(checkpoint.tensors, stateShapes(model));
-    const keys = await model.loadStateDict(tensors, { strict });
+    const keys = await model.loadStateDict(checkpoint.tensors, { strict });
     return { ...keys, checkpoint };
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);

@@ -9,7 +9,7 @@ import {
 import type { Module } from '../nn/index.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import type { ModelOptions } from './define.js';
-import { sameShape, stateShapes, whyForeign, withCurrentKeys, withoutAuxiliary } from './fit.js';
+import { sameShape, stateShapes, underModelKeys, whyForeign } from './fit.js';
 import { findHeads } from './head.js';
 import { loadWeights } from './load-weights.js';
 import { getWeight, isEntryName, WeightsEntry } from './manifest.js';
@@ -156,7 +156,7 @@ async function fill(
   const shapes = stateShapes(model);
   const heads = headsOf(model);
   const headKeys = new Set(heads.flatMap((path) => [`${path}.weight`, `${path}.bias`]));
-  const { tensors, dropped } = withoutAuxiliary(withCurrentKeys(checkpoint.tensors, shapes), shapes);
+  const { tensors, dropped } = underModelKeys(model, checkpoint.tensors);
 
   const foreign = await whyForeign(modelName, tensors, shapes, headKeys);
   if (foreign !== null) throw new CheckpointError(`${checkpoint.name}: ${foreign}`);

@@ -398,10 +398,13 @@ function childNamed(parent: Module, name: string, path: string): Module {
   );
 }
 
-/** The state dict under the keys of today: each module's `loadKey` sees the keys below it, without its path. */
-function renameKeys(root: Module, state: StateDict<TensorLike>): ReadonlyMap<string, TensorLike> {
-  let entries: [string, TensorLike][] = [
-    ...((state instanceof Map ? state : Object.entries(state)) as Iterable<[string, TensorLike]>),
+/**
+ * @internal The state dict under the keys of today: each module's `loadKey` sees the keys below it, without its path. Loading
+ * does this by itself.
+ */
+export function renameKeys<T>(root: Module, state: StateDict<T>): Map<string, T> {
+  let entries: [string, T][] = [
+    ...((state instanceof Map ? state : Object.entries(state)) as Iterable<[string, T]>),
   ];
   for (const [path, module] of root.namedModules()) {
     const renamer = module as unknown as { loadKey(key: string): string | null };

@@ -1,7 +1,7 @@
-/** Keys of older releases, auxiliary heads, and whose file it is: by names and shapes alone. */
+/** Whose file it is: by names and shapes alone. */
 import { describe, expect, it } from 'vitest';
 import { HostTensor } from '../../src/formats/index.js';
-import { whyForeign, withCurrentKeys, withoutAuxiliary } from '../../src/models/fit.js';
+import { whyForeign } from '../../src/models/fit.js';
 
 const tensors = (shapes: Record<string, readonly number[]>): Map<string, HostTensor> =>
   new Map(
@@ -10,35 +10,6 @@ const tensors = (shapes: Record<string, readonly number[]>): Map<string, HostTen
       return [name, HostTensor.from('float32', shape, values, { name })];
     }),
   );
-const shapes = (...keys: string[]): Map<string, readonly number[]> => new Map(keys.map((key) => [key, [1]]));
-
-describe('keys', () => {
-  it.each([
-    ['encoder.layers.encoder_layer_0.mlp.linear_1.weight', 'encoder.layers.encoder_layer_0.mlp.0.weight'],
-    ['encoder.layers.encoder_layer_0.mlp.linear_2.bias', 'encoder.layers.encoder_layer_0.mlp.3.bias'],
-    [
-      'features.denseblock1.denselayer2.norm.1.running_var',
-      'features.denseblock1.denselayer2.norm1.running_var',
-    ],
-    ['features.denseblock1.denselayer2.conv.2.weight', 'features.denseblock1.denselayer2.conv2.weight'],
-  ])('%s is %s', (old, current) => {
-    expect([...withCurrentKeys(tensors({ [old]: [1] }), shapes(current)).keys()]).toEqual([current]);
-  });
-
-  it('that the model knows, or that nothing is known of, stay', () => {
-    const keys = ['a.mlp.linear_1.weight', 'b.mlp.linear_1.weight'];
-    const file = tensors(Object.fromEntries(keys.map((key) => [key, [1]])));
-    expect([...withCurrentKeys(file, shapes('a.mlp.linear_1.weight', 'a.mlp.0.weight')).keys()]).toEqual(
-      keys,
-    );
-  });
-
-  it('of auxiliary heads go only if the model has none', () => {
-    const file = tensors({ 'aux1.fc.weight': [1], 'aux2.fc.weight': [1], 'fc.weight': [1] });
-    const { tensors: rest, dropped } = withoutAuxiliary(file, shapes('aux2.fc.weight', 'fc.weight'));
-    expect([[...rest.keys()], dropped]).toEqual([['aux2.fc.weight', 'fc.weight'], ['aux1.fc.weight']]);
-  });
-});
 
 describe("another model's file", () => {
   const model = new Map<string, readonly number[]>([

@@ -150,6 +150,23 @@ describe('older and fuller files', () => {
     expect(await into.getParameter(key).data()).toEqual(await from.getParameter(key).data());
   });
 
+  it("vision transformers take keys such as 'mlp.linear_1'", async () => {
+    const shape = { patchSize: 4, numLayers: 1, numHeads: 1, hiddenDim: 4, mlpDim: 8 };
+    const [from, into] = [0, 1].map(() => new k.models.VisionTransformer(shape, { imageSize: 8 }));
+    const old = new Map(
+      [...from!.stateDict()].map(([key, tensor]) => [
+        key.replace('mlp.0', 'mlp.linear_1').replace('mlp.3', 'mlp.linear_2'),
+        tensor,
+      ]),
+    );
+    const key = 'encoder.layers.encoder_layer_0.mlp';
+    expect([...old.keys()]).toContain(`${key}.linear_1.weight`);
+    into!.loadStateDict(old);
+    expect(await into!.getParameter(`${key}.3.weight`).data()).toEqual(
+      await from!.getParameter(`${key}.3.weight`).data(),
+    );
+  });
+
   it('GoogLeNet and Inception without auxiliary classifiers pass over their weights', () => {
     for (const make of [k.models.googlenet, k.models.inceptionV3]) {
       const [from, into] = runtime().withoutWork(() => [make({}), make({ auxLogits: false })]);

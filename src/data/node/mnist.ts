@@ -44,10 +44,9 @@ async function files(what: string, root: string, train: boolean): Promise<MNISTF
   // torchvision keeps them in root/MNIST/raw.
   const folders = [root, join(root, what, 'raw'), join(root, 'raw')];
   const half = train ? 'train' : 't10k';
-  const [images, labels] = await Promise.all([
-    find(what, folders, `${half}-images-idx3-ubyte`),
-    find(what, folders, `${half}-labels-idx1-ubyte`),
-  ]);
+  // One after the other, so that of two missing files the same one is named every time.
+  const images = await find(what, folders, `${half}-images-idx3-ubyte`);
+  const labels = await find(what, folders, `${half}-labels-idx1-ubyte`);
   return { images, labels };
 }
 
