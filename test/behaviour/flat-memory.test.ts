@@ -27,12 +27,15 @@ describe(`a plain training loop of ${steps} steps that never disposes anything`,
       });
       const { live, reserved, losses } = JSON.parse(stdout) as Report;
       // What the loop dropped (a batch, an output, a loss) waits a few steps for the collector: live memory is a saw. Its
-      // floor must not rise (512 bytes allow for a scalar that optimised code still holds), and its teeth must stay short: the
-      // smallest tensor kept per step would show.
+      // floor must not rise but by a step or two that the collector, late on a busy machine, has yet to come to (and 512
+      // bytes for a scalar that optimised code still holds), and its teeth must stay short: the smallest tensor kept per step
+      // would show.
       const third = Math.floor(steps / 3);
       const low = (list: readonly number[]): number => Math.min(...list);
       const high = (list: readonly number[]): number => Math.max(...list);
-      expect(low(live.slice(-third))).toBeLessThanOrEqual(low(live.slice(3, third)) + 512);
+      const rise = Math.max(0, low(live.slice(-third)) - low(live.slice(3, third)));
+      expect(rise).toBeLessThanOrEqual(2 * bytesPerStep + 512);
+      expect(rise % bytesPerStep).toBeLessThanOrEqual(512);
       expect(high(live.slice(3)) - low(live.slice(3))).toBeLessThan(40 * bytesPerStep);
       expect(high(reserved.slice(-third))).toBeLessThan((reserved[3] as number) + 40 * bytesPerStep);
       const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
