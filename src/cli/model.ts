@@ -1,8 +1,8 @@
 import type { Checkpoint } from '../formats/index.js';
 import { stateShapes, underModelKeys, whyForeign } from '../models/fit.js';
+import { headKeys } from '../models/head.js';
 import {
   findHead,
-  findHeads,
   get,
   list,
   loadWeights,
@@ -92,8 +92,7 @@ export async function modelWithWeights(
   if (rows !== outFeatures) replaceHead(model, rows);
   const shapes = stateShapes(model);
   const { tensors } = underModelKeys(model, checkpoint.tensors);
-  const heads = new Set(findHeads(model).flatMap((head) => [`${head.path}.weight`, `${head.path}.bias`]));
-  const foreign = await whyForeign(modelName, tensors, shapes, heads);
+  const foreign = await whyForeign(modelName, tensors, shapes, headKeys(model));
   if (foreign !== null) throw new CliError(`${checkpoint.name}: ${foreign}`);
   await loadWeights(model, { ...checkpoint, tensors });
   return model;

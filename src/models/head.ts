@@ -77,3 +77,13 @@ function replace(model: Module, head: Head, numClasses: number): Head {
   old.dispose();
   return { path, layer, inFeatures, outFeatures: numClasses };
 }
+
+/** @internal State-dict keys of the layers that depend on the number of classes; none where the model ends in no such layer. */
+export function headKeys(model: Module): Set<string> {
+  try {
+    return new Set(findHeads(model).flatMap(({ path }) => [`${path}.weight`, `${path}.bias`]));
+  } catch {
+    // Not every model ends in a layer that can be told to be its head; then everything must fit.
+    return new Set();
+  }
+}

@@ -10,7 +10,7 @@ import type { Module } from '../nn/index.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import type { ModelOptions } from './define.js';
 import { sameShape, stateShapes, underModelKeys, whyForeign } from './fit.js';
-import { findHeads } from './head.js';
+import { headKeys } from './head.js';
 import { loadWeights } from './load-weights.js';
 import { getWeight, isEntryName, WeightsEntry } from './manifest.js';
 
@@ -154,14 +154,13 @@ async function fill(
   strict = true,
 ): Promise<PretrainedReport> {
   const shapes = stateShapes(model);
-  const heads = headsOf(model);
-  const headKeys = new Set(heads.flatMap((path) => [`${path}.weight`, `${path}.bias`]));
+  const heads = headKeys(model);
   const { tensors, dropped } = underModelKeys(model, checkpoint.tensors);
 
-  const foreign = await whyForeign(modelName, tensors, shapes, headKeys);
+  const foreign = await whyForeign(modelName, tensors, shapes, heads);
   if (foreign !== null) throw new CheckpointError(`${checkpoint.name}: ${foreign}`);
 
-  const misshapenKeys = [...headKeys].filter((key) => {
+  const misshapenKeys = [...heads].filter((key) => {
     const [wanted, given] = [shapes.get(key), tensors.get(key)?.shape];
     return wanted !== undefined && given !== undefined && !sameShape(wanted, given);
   });
@@ -192,14 +191,4 @@ function headProblem(key: string, wanted: Shape, given: Shape, numClasses: numbe
     `${what}; pass strict: false to leave the head '${head}' at its initial values, ` +
     `or leave out numClasses and call replaceHead(model, ${classes}) afterwards`
   );
-}
-
-/** Paths of the layers that depend on the number of classes. */
-function headsOf(model: Module): string[] {
-  try {
-    return findHeads(model).map(({ path }) => path);
-  } catch {
-    // Not every model ends in a layer that can be told to be its head; then everything must fit.
-    return [];
-  }
 }
