@@ -52,6 +52,11 @@ export class ProgramCache {
     for (const counter of this.counters.values()) counter.count = 0;
   }
 
+  /** Distinct pipelines made so far: the same shader text counts once, whatever kernels have it. */
+  pipelineCount(): number {
+    return this.byText.size;
+  }
+
   private prepare(kernel: Kernel): Program {
     const { name } = kernel;
     const paramBytes = 4 * kernel.params.length;

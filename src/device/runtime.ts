@@ -308,6 +308,11 @@ export class Runtime {
     this.programs.resetCounts();
   }
 
+  /** Pipelines compiled since the device was opened. */
+  pipelineCount(): number {
+    return this.programs.pipelineCount();
+  }
+
   /** Runs `fn` and measures the GPU time of every kernel that it launches. Slower than running it plainly. */
   async profile<T>(fn: () => Promise<T>): Promise<{ result: T; rows: ProfileRow[] }> {
     if (this.profiler) throw new DeviceError('profile: a profile is being taken already.');

@@ -99,6 +99,20 @@ describe('dispatch', () => {
     expect([...rt.opCounts()]).toEqual([['affine', 2]]);
   });
 
+  it('counts a pipeline once, however often and under whatever name its shader runs', async () => {
+    const rt = runtime();
+    await run(ones, (y) => rt.dispatch(affine, [y], [64, 1, 1], [1, 1, 1]));
+    const before = rt.pipelineCount();
+    const [again, other] = [
+      { ...affine, name: 'affineAgain' },
+      { ...affine, wgsl: `${affine.wgsl}\n// another text` },
+    ];
+    await run(ones, (y) => rt.dispatch(again, [y], [64, 1, 1], [1, 1, 1]));
+    expect(rt.pipelineCount()).toBe(before);
+    await run(ones, (y) => rt.dispatch(other, [y], [64, 1, 1], [1, 1, 1]));
+    expect(rt.pipelineCount()).toBe(before + 1);
+  });
+
   it('refuses wrong calls, naming the kernel', () => {
     const rt = runtime();
     const [x, y] = [upload(ones), upload(ones)];
