@@ -45,6 +45,8 @@ export {
 } from './autograd/index.js';
 export * from './ops/index.js';
 export * as nn from './nn/index.js';
+/** `torch.utils`. */
+export * as utils from './nn/checkpoint.js';
 export * as optim from './optim/index.js';
 export * as formats from './formats/index.js';
 export * as models from './models/index.js';

@@ -1,6 +1,7 @@
 import { isGradEnabled, isInferenceMode, setGradMode } from './mode.js';
 import { edgeOf, GradNode, SavedTensors } from './node.js';
 import { primitives } from './primitives.js';
+import { currentSaver } from './recompute.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { isTensor } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -79,6 +80,7 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
     for (const input of inputs) void input.storage;
     const record =
       definition.backward !== undefined && isGradEnabled() && inputs.some((input) => input.requiresGrad);
+    if (record) currentSaver()?.beforeOp(inputs);
     const needs = record ? inputs.map((input) => input.requiresGrad) : noNeeds(inputs.length);
     const ctx = record ? new Recording<S>(needs) : new NotRecording<S>(needs);
     const before = setGradMode(false);
@@ -118,7 +120,10 @@ function attach<A extends readonly unknown[], R extends Tensor | readonly Tensor
   const backward = definition.backward as NonNullable<typeof definition.backward>;
   const outputs: readonly Tensor[] = result instanceof Tensor ? [result] : result;
   const saved = new SavedTensors();
+  const saver = currentSaver();
+  saver?.beginSaving(inputs);
   for (const tensor of ctx.kept) saved.save(tensor, tensor ? outputs.indexOf(tensor) : -1);
+  saver?.endSaving();
   // Handles that were kept only to be saved have done their work.
   for (const tensor of ctx.kept) {
     if (

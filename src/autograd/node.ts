@@ -5,6 +5,7 @@ import type { Storage } from '../tensor/storage.js';
 import { Tensor, type TensorHook } from '../tensor/tensor.js';
 import { isAnomalyEnabled } from './anomaly.js';
 import { primitives, type Geometry } from './primitives.js';
+import { currentSaver, type Held, type Saver } from './recompute.js';
 
 /** Where a gradient goes next: input `index` of `node`. */
 export interface Edge {
@@ -35,6 +36,8 @@ export class GradNode {
   readonly outputs: OutputMeta[] = [];
   /** Stack of the forward call, kept in anomaly mode. */
   readonly trace: string | undefined;
+  /** The checkpointed call that it was recorded in, which computes again what `saved` stands for. */
+  readonly saver: Saver | null;
   private hookLists: TensorHook[][] | null = null;
   private retained: (WeakRef<Tensor> | undefined)[] | null = null;
 
@@ -47,7 +50,8 @@ export class GradNode {
   ) {
     this.sequence = order ?? sequence++;
     if (order === undefined) liveNodes++;
-    if (saved !== null && saved.count > 0) watchSaved(this, saved);
+    this.saver = saved === null ? null : currentSaver();
+    if (saved !== null && saved.count > 0 && this.saver?.discards !== true) watchSaved(this, saved);
     if (isAnomalyEnabled()) this.trace = new Error(`forward of ${name}`).stack;
   }
 
@@ -137,7 +141,10 @@ export class AccumulateGrad extends GradNode {
 }
 
 interface SavedEntry {
+  /** Null once released, and in a checkpointed call. */
   storage: Storage | null;
+  /** Where it comes from in a checkpointed call. */
+  readonly held: Held | null;
   readonly version: number;
   readonly shape: Shape;
   readonly strides: readonly number[];
@@ -179,14 +186,23 @@ export class SavedTensors {
       );
     }
     const own = ownOutput >= 0;
+    const isLeaf = !own && tensor.node === null && tensor.wantsGrad;
+    const saver = currentSaver();
+    // A leaf is its owner's: to keep it costs nothing, and a change of it before backward is noticed.
+    const held = saver !== null && !isLeaf ? saver.hold(tensor) : null;
+    if (saver?.discards === true) {
+      this.entries.push(null);
+      return;
+    }
     this.entries.push({
-      storage: tensor.storage.retain(),
+      storage: held === null ? tensor.storage.retain() : null,
+      held,
       version: tensor.storage.version,
       shape: tensor.shape,
       strides: tensor.strides,
       offset: tensor.offset,
       dtype: tensor.dtype,
-      leaf: !own && tensor.node === null && tensor.wantsGrad ? tensor : null,
+      leaf: isLeaf ? tensor : null,
       edge: !own && tensor.node !== null ? { node: tensor.node, index: tensor.outputIndex } : null,
       ownOutput,
     });
@@ -202,19 +218,20 @@ export class SavedTensors {
     }
     return this.entries.map((entry) => {
       if (entry === null) return null;
-      const storage = entry.storage as Storage;
-      if (storage.version !== entry.version) {
+      const captured = entry.held?.take() ?? null;
+      const { version, strides, offset } = captured ?? entry;
+      const storage = captured?.storage ?? (entry.storage as Storage);
+      if (storage.version !== version) {
+        captured?.storage.release();
         throw new Error(
           `backward: a tensor of shape [${entry.shape.join(', ')}] that ${owner.name} needs was changed in place by ` +
-            `${storage.writer} after it was saved (version ${storage.version}, expected ${entry.version}). ` +
+            `${storage.writer} after it was saved (version ${storage.version}, expected ${version}). ` +
             'Use the out-of-place form, or clone() before changing it',
         );
       }
       if (entry.leaf !== null && !entry.leaf.isDisposed) return entry.leaf;
-      const tensor = new Tensor(storage, entry.shape, entry.dtype, {
-        strides: entry.strides,
-        offset: entry.offset,
-      });
+      const tensor = new Tensor(storage, entry.shape, entry.dtype, { strides, offset });
+      captured?.storage.release();
       if (entry.leaf !== null) {
         tensor.wantsGrad = true;
         tensor.accumulator = entry.leaf.accumulator;
@@ -233,6 +250,7 @@ export class SavedTensors {
     if (this.released) return;
     this.released = true;
     for (const entry of this.entries) {
+      entry?.held?.drop();
       entry?.storage?.release();
       if (entry) entry.storage = null;
     }

@@ -29,20 +29,46 @@ export const internals: unique symbol = Symbol('kindling.module');
 export interface CallObserver {
   enter(module: Module, args: readonly unknown[]): void;
   leave(module: Module, result: unknown): void;
+  /** The call threw. */
+  abandon?(module: Module): void;
+  /** It only wants to know: layers may still run fused. */
+  readonly passive?: boolean;
 }
 
 let observer: CallObserver | null = null;
 
-/** @internal Runs `fn` with every module call in it shown to `watch`. Unlike hooks it keeps no tensor alive. */
+/** @internal Somebody watches the calls: each layer runs by itself. */
+export const isObserved = (): boolean => observer !== null && observer.passive !== true;
+
+/**
+ * @internal Runs `fn` with every module call in it shown to `watch`, besides whoever watches already. Unlike hooks it keeps
+ * no tensor alive.
+ */
 export function observeCalls<R>(watch: CallObserver, fn: () => R): R {
   const before = observer;
-  observer = watch;
+  observer = before === null ? watch : both(before, watch);
   try {
     return fn();
   } finally {
     observer = before;
   }
 }
+
+const both = (first: CallObserver, second: CallObserver): CallObserver => ({
+  passive: first.passive === true && second.passive === true,
+  enter(module, args) {
+    first.enter(module, args);
+    second.enter(module, args);
+  },
+  leave(module, result) {
+    second.leave(module, result);
+    first.leave(module, result);
+  },
+  abandon(module) {
+    second.abandon?.(module);
+    first.abandon?.(module);
+  },
+});
 
 /**
  * @internal What `model(x)` does: hooks and forward in a memory scope. What they made and neither returned, stored on the
@@ -51,13 +77,24 @@ export function observeCalls<R>(watch: CallObserver, fn: () => R): R {
 export function callModule(module: Module, args: readonly unknown[]): unknown {
   const { name } = module.constructor;
   return scoped(`the end of ${name}.forward()`, () => {
-    observer?.enter(module, args);
-    const result = run(module, name, args);
-    observer?.leave(module, result);
+    const result = observer === null ? run(module, name, args) : observed(observer, module, name, args);
     keepStored(module);
     for (const child of Object.values(module)) if (isModule(child)) keepStored(child);
     return result;
   });
+}
+
+function observed(watch: CallObserver, module: Module, name: string, args: readonly unknown[]): unknown {
+  watch.enter(module, args);
+  let result: unknown;
+  try {
+    result = run(module, name, args);
+  } catch (error) {
+    watch.abandon?.(module);
+    throw error;
+  }
+  watch.leave(module, result);
+  return result;
 }
 
 function run(module: Module, name: string, args: readonly unknown[]): unknown {
