@@ -32,12 +32,12 @@ export function rowBlocks(target: Target, { rows, channels }: ChannelsProblem): 
 
 const group = 64;
 
-/** A vec4 of channels where their number allows it, else single ones. */
-function lane(channels: number): { width: 1 | 4; T: string } {
+/** @internal A vec4 of channels where their number allows it, else single ones. */
+export function lane(channels: number): { width: 1 | 4; T: string } {
   return channels % 4 === 0 ? { width: 4, T: 'vec4<f32>' } : { width: 1, T: 'f32' };
 }
 
-const blockParams = [
+export const blockParams = [
   ['rows', 'u32'],
   ['columns', 'u32'],
   ['rowsPerBlock', 'u32'],
@@ -45,7 +45,7 @@ const blockParams = [
 ] as const;
 
 /** Thread = (column of lanes, row block); x runs over columns so that neighbours read neighbouring memory. */
-const blockThread = `
+export const blockThread = `
   let column = gid.x;
   let block = gid.y;
   if (column >= p.columns) { return; }
@@ -64,7 +64,7 @@ function blocking(target: Target, problem: ChannelsProblem): { rowsPerBlock: num
   return { rowsPerBlock, blocks: Math.ceil(rows / rowsPerBlock) };
 }
 
-function blockLaunches(kernel: Kernel, target: Target, problem: ChannelsProblem): BlocksLaunch[] {
+export function blockLaunches(kernel: Kernel, target: Target, problem: ChannelsProblem): BlocksLaunch[] {
   const { rows, channels, maxBinding = Infinity } = problem;
   const columns = channels / lane(channels).width;
   const { rowsPerBlock, blocks } = blocking(target, problem);
@@ -89,7 +89,7 @@ function blockLaunches(kernel: Kernel, target: Target, problem: ChannelsProblem)
   return launches;
 }
 
-const workgroupX = (columns: number): number => (columns >= 16 ? 16 : columns > 4 ? 8 : 4);
+export const workgroupX = (columns: number): number => (columns >= 16 ? 16 : columns > 4 ? 8 : 4);
 
 /**
  * First launches of the forward statistics, one unless the matrix exceeds a binding. Buffers: x, partials. Per block and channel: the sum of `x - pivot` and of its square,
@@ -222,48 +222,6 @@ ${counted ? '  if (c == 0u) { batches[0] += 1; }' : ''}
     params: [problem.channels, blocks, problem.rows, rowsPerBlock, eps, momentum],
     grid: [Math.ceil(problem.channels / group), 1, 1],
   };
-}
-
-/** First launches backward. Buffers: x, dy, stats, partials: per block and channel the sums of `dy` and `dy * (x - mean)`. */
-export function channelGradPartial(target: Target, problem: ChannelsProblem): BlocksLaunch[] {
-  const { width, T } = lane(problem.channels);
-  const wx = workgroupX(problem.channels / width);
-  const kernel = memoKernel(`channelGradPartial:${width}:${wx}`, () => ({
-    name: 'batchNormGradSums',
-    bindings: ['read', 'read', 'read', 'write'],
-    params: blockParams,
-    wgsl: `
-@group(0) @binding(0) var<storage, read> x: array<${T}>;
-@group(0) @binding(1) var<storage, read> dy: array<${T}>;
-@group(0) @binding(2) var<storage, read> stats: array<${T}>;
-@group(0) @binding(3) var<storage, read_write> partials: array<${T}>;
-@compute @workgroup_size(${wx})
-fn main(@builtin(global_invocation_id) gid: vec3<u32>) {${blockThread}
-  let mean = stats[column];
-  var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();
-  var at = first * p.columns + column;
-  var r = 0u;
-  for (; r + 4u <= n; r += 4u) {
-    let a = dy[at];
-    let b = dy[at + p.columns];
-    let c = dy[at + 2u * p.columns];
-    let d = dy[at + 3u * p.columns];
-    s0 += a + b; s1 += c + d;
-    q0 += a * (x[at] - mean) + b * (x[at + p.columns] - mean);
-    q1 += c * (x[at + 2u * p.columns] - mean) + d * (x[at + 3u * p.columns] - mean);
-    at += 4u * p.columns;
-  }
-  for (; r < n; r++) {
-    let a = dy[at];
-    s0 += a; q0 += a * (x[at] - mean);
-    at += p.columns;
-  }
-  let to = ((p.firstBlock + block) * p.columns + column) * 2u;
-  partials[to] = s0 + s1;
-  partials[to + 1u] = q0 + q1;
-}`,
-  }));
-  return blockLaunches(kernel, target, problem);
 }
 
 /**

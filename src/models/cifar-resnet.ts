@@ -1,5 +1,6 @@
 import { BatchNorm2d, Conv2d, init, Linear, Module, Sequential, type TensorModule } from '../nn/index.js';
-import { add, adaptiveAvgPool2d, flatten, index, pad, relu } from '../ops/index.js';
+import { runLayers } from '../nn/fuse.js';
+import { adaptiveAvgPool2d, flatten, index, pad } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder } from './define.js';
 
@@ -42,8 +43,8 @@ class CifarBlock extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const out = this.bn2(this.conv2(relu(this.bn1(this.conv1(x)))));
-    return relu(add(out, this.shortcut(x)));
+    const out = runLayers(x, [this.conv1, this.bn1], { activation: 'relu' });
+    return runLayers(out, [this.conv2, this.bn2], { residual: this.shortcut(x), activation: 'relu' });
   }
 }
 
@@ -82,7 +83,7 @@ export class CifarResNet extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    x = relu(this.bn1(this.conv1(x)));
+    x = runLayers(x, [this.conv1, this.bn1], { activation: 'relu' });
     x = this.layer1(x);
     x = this.layer2(x);
     x = this.layer3(x);

@@ -10,7 +10,8 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import { add, flatten } from '../ops/index.js';
+import { runLayers } from '../nn/fuse.js';
+import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
 
@@ -63,9 +64,8 @@ export class BasicBlock extends Module {
 
   forward(x: Tensor): Tensor {
     const shortcut = this.downsample === null ? x : this.downsample(x);
-    let out = this.relu(this.bn1(this.conv1(x)));
-    out = this.bn2(this.conv2(out));
-    return this.relu(add(out, shortcut));
+    const out = runLayers(x, [this.conv1, this.bn1, this.relu]);
+    return runLayers(out, [this.conv2, this.bn2], { residual: shortcut, activation: this.relu });
   }
 }
 
@@ -96,10 +96,8 @@ export class Bottleneck extends Module {
 
   forward(x: Tensor): Tensor {
     const shortcut = this.downsample === null ? x : this.downsample(x);
-    let out = this.relu(this.bn1(this.conv1(x)));
-    out = this.relu(this.bn2(this.conv2(out)));
-    out = this.bn3(this.conv3(out));
-    return this.relu(add(out, shortcut));
+    const out = runLayers(x, [this.conv1, this.bn1, this.relu, this.conv2, this.bn2, this.relu]);
+    return runLayers(out, [this.conv3, this.bn3], { residual: shortcut, activation: this.relu });
   }
 }
 
@@ -172,7 +170,7 @@ export class ResNet extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    x = this.maxpool(this.relu(this.bn1(this.conv1(x))));
+    x = this.maxpool(runLayers(x, [this.conv1, this.bn1, this.relu]));
     x = this.layer1(x);
     x = this.layer2(x);
     x = this.layer3(x);

@@ -1,5 +1,5 @@
-import { currentScope, isTensor } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { runLayers } from './fuse.js';
 import { Module, ownChildren, type TensorModule } from './module.js';
 import { Parameter } from './parameter.js';
 
@@ -82,25 +82,13 @@ export class Sequential extends ModuleArray {
   }
 
   forward(x: Tensor): Tensor {
-    let value = x;
-    for (const child of this) {
-      const before = value;
-      value = child(before);
-      if (before !== x && before !== value && isTensor(value)) dropTemporary(before);
-    }
-    return value;
+    return runLayers(x, [...this]);
   }
 
   /** A Sequential of some of the children (the same modules, not copies), by the rules of `Array.slice`. */
   slice(start?: number, end?: number): Sequential {
     return new Sequential(...[...this].slice(start, end));
   }
-}
-
-/** Frees what a child returned, if it was made in the open scope and nobody kept it. */
-function dropTemporary(tensor: unknown): void {
-  if (!isTensor(tensor) || tensor.isKept || tensor.isDisposed) return;
-  if (currentScope()?.made.includes(tensor)) tensor.disposeBy('Sequential, once the next module had run');
 }
 
 function addNamed(container: Module, name: string, module: unknown): void {

@@ -1,3 +1,4 @@
+import { conv2dThen, type ConvEpilogue } from '../ops/conv.js';
 import { conv2d, convTranspose2d } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { resetByFanIn } from './linear.js';
@@ -117,6 +118,12 @@ export class Conv2d extends ConvNd {
   forward(x: Tensor): Tensor {
     const { stride, padding, dilation, groups } = this;
     return conv2d(x, this.weight, this.bias, { stride, padding, dilation, groups });
+  }
+
+  /** @internal `forward` of a batch with what follows it in the same launch. */
+  forwardThen(x: Tensor, after: ConvEpilogue): Tensor {
+    const { stride, padding, dilation, groups } = this;
+    return conv2dThen(x, this.weight, this.bias, { stride, padding, dilation, groups }, after);
   }
 
   override extraRepr(): string {

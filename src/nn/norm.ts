@@ -1,5 +1,6 @@
 import { noGrad } from '../autograd/mode.js';
-import { add_, batchNorm, groupNorm, layerNorm } from '../ops/index.js';
+import { batchNormAffine, batchNormThen, type NormEpilogue } from '../ops/batch-norm.js';
+import { add_, groupNorm, layerNorm } from '../ops/index.js';
 import { showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
@@ -68,29 +69,31 @@ abstract class BatchNorm extends Module {
   protected abstract checkInput(x: Tensor): void;
 
   forward(x: Tensor): Tensor {
+    return this.forwardThen(x, {});
+  }
+
+  /** @internal In evaluation: the norm as a factor and a shift per channel. Null where the batch's own statistics count. */
+  affineMap(): { scale: Tensor; shift: Tensor } | null {
+    const { runningMean, runningVar, weight, bias, eps } = this;
+    if (this.training || runningMean === null || runningVar === null) return null;
+    return batchNormAffine(runningMean, runningVar, weight, bias, eps);
+  }
+
+  /** @internal `forward` with what follows it in the same launches. */
+  forwardThen(x: Tensor, after: NormEpilogue): Tensor {
     this.checkInput(x);
     const { runningMean, runningVar, weight, bias, eps, momentum } = this;
     const tracked = runningMean !== null && runningVar !== null;
     if (!this.training || !tracked || !this.trackRunningStats) {
       const training = this.training || !tracked;
       const useRunning = tracked && !this.training;
-      return batchNorm(x, useRunning ? runningMean : null, useRunning ? runningVar : null, {
-        weight,
-        bias,
-        training,
-        eps,
-      });
+      const [mean, variance] = useRunning ? [runningMean, runningVar] : [null, null];
+      return batchNormThen(x, mean, variance, { weight, bias, training, eps }, after);
     }
     const count = this.numBatchesTracked;
     if (momentum !== null || count === null) {
-      return batchNorm(x, runningMean, runningVar, {
-        weight,
-        bias,
-        training: true,
-        momentum: momentum ?? 0,
-        eps,
-        numBatchesTracked: count,
-      });
+      const options = { training: true, momentum: momentum ?? 0, eps, numBatchesTracked: count };
+      return batchNormThen(x, runningMean, runningVar, { weight, bias, ...options }, after);
     }
     noGrad(() => add_(count, 1));
     // The plain average's factor is 1 / count, and the count is on the GPU: take the batch's own statistics and blend.
@@ -98,7 +101,8 @@ abstract class BatchNorm extends Module {
     const variance = Tensor.empty(runningVar.shape, 'float32', 'BatchNorm');
     zeros_(mean);
     zeros_(variance);
-    const y = batchNorm(x, mean, variance, { weight, bias, training: true, momentum: 1, eps });
+    const options = { weight, bias, training: true, momentum: 1, eps };
+    const y = batchNormThen(x, mean, variance, options, after);
     noGrad(() =>
       scoped('BatchNorm', () => {
         runningMean.add_(mean.sub(runningMean).div(count));

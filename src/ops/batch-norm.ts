@@ -1,9 +1,8 @@
 import { runtime } from '../device/index.js';
 import { defineOp } from '../autograd/define.js';
-import { isGradEnabled } from '../autograd/mode.js';
+import { isGradEnabled, noGrad } from '../autograd/mode.js';
 import {
   channelGradFinish,
-  channelGradPartial,
   channelMomentsFinish,
   channelMomentsPartial,
   channelPartials,
@@ -11,15 +10,22 @@ import {
   type ChannelsLaunch,
   type ChannelsProblem,
 } from '../kernels/channels.js';
-import { e, input, type Expr } from '../kernels/expr.js';
-import { contiguousStrides, numel, showShape } from '../tensor/shape.js';
+import {
+  channelApply,
+  channelGradApply,
+  channelGradPartial,
+  type ChannelsAfter,
+} from '../kernels/channelsApply.js';
+import { e, type Expr } from '../kernels/expr.js';
+import type { Activation } from '../kernels/plan.js';
+import { contiguousStrides, numel, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { launchPointwise, type Pointwise } from './apply.js';
+import { activate, activationMask } from './activation-mask.js';
 import { copyAs, copyInto } from './copy.js';
 import { add, mul, neg, rsqrt, sub } from './pointwise.js';
 import { mean } from './reduce.js';
 import { sumDims } from './sum-to.js';
-import { rowFunction } from './row.js';
+import { rowFunction, type PointwiseFn } from './row.js';
 import { rowMajor } from './run-plan.js';
 import { reshape } from './view.js';
 
@@ -42,27 +48,9 @@ interface State {
   readonly rows: number;
   readonly channels: number;
   readonly eps: number;
+  readonly affine: boolean;
+  readonly after: ChannelsAfter;
 }
-
-const normalised: Pointwise = {
-  name: 'batchNorm',
-  expr: e.add(e.mul(input(0), input(1)), input(2)),
-  inputs: ['float32', 'float32', 'float32'],
-  dtype: 'float32',
-  params: [],
-};
-
-const inputGradient: Pointwise = {
-  name: 'batchNormBackward',
-  // x, dy, a, b, mean, c
-  expr: e.add(e.add(e.mul(input(2), input(1)), e.mul(input(3), e.sub(input(0), input(4)))), input(5)),
-  inputs: ['float32', 'float32', 'float32', 'float32', 'float32', 'float32'],
-  dtype: 'float32',
-  params: [],
-};
-
-/** `x` seen as [rows, channels], channels innermost; its memory must already lie so. */
-const asRows = (x: Tensor, { rows, channels }: State): Tensor => x.alias([rows, channels], [channels, 1]);
 
 const problemOf = ({ rows, channels }: State): ChannelsProblem => ({
   rows,
@@ -91,19 +79,29 @@ function dispatchBlocks(
   }
 }
 
-/** One row of a [n, channels] table as an operand that broadcasts over rows. */
-const row = (table: Tensor, i: number, channels: number): Tensor =>
-  table.alias([channels], [1], i * channels);
+/** What follows the norm in the same launches: `activation(norm(x) + residual)`. */
+export interface NormEpilogue {
+  /** Of the input's shape. */
+  readonly residual?: Tensor | null;
+  readonly activation?: Activation;
+}
+
+interface TrainingOptions {
+  readonly eps: number;
+  readonly momentum: number;
+  readonly activation: Activation;
+}
 
 /** `x` must be stored with channels innermost from element 0 on. */
 const trainingOp: (
   x: Tensor,
+  residual: Tensor | null,
   weight: Tensor | null,
   bias: Tensor | null,
   runningMean: Tensor | null,
   runningVar: Tensor | null,
   batches: Tensor | null,
-  options: { eps: number; momentum: number },
+  options: TrainingOptions,
 ) => Tensor = defineOp<
   [
     Tensor,
@@ -112,34 +110,31 @@ const trainingOp: (
     Tensor | null,
     Tensor | null,
     Tensor | null,
-    { eps: number; momentum: number },
+    Tensor | null,
+    TrainingOptions,
   ],
   Tensor,
-  State & { affine: boolean; inputs: number }
+  State
 >({
   name: 'batchNorm',
-  forward(ctx, x, weight, bias, runningMean, runningVar, batches, { eps, momentum }) {
+  forward(ctx, x, residual, weight, bias, runningMean, runningVar, batches, { eps, momentum, activation }) {
     const channels = x.shape[1] as number;
-    const state = { rows: x.numel() / channels, channels, eps };
-    ctx.state = { ...state, affine: weight !== null, inputs: ctx.needs.length };
+    const affine = weight !== null && bias !== null;
+    const after = { residual: residual !== null, activation };
+    const state = { rows: x.numel() / channels, channels, eps, affine, after };
+    ctx.state = state;
     const { target } = runtime();
     const problem = problemOf(state);
     const partials = Tensor.empty([channelPartials(target, problem)], 'float32', 'batchNorm (partials)');
     dispatchBlocks(channelMomentsPartial(target, problem), [x], [partials]);
     const stats = Tensor.empty([4, channels], 'float32', 'batchNorm (statistics)');
-    const affine = weight !== null && bias !== null ? [rowMajor(weight), rowMajor(bias)] : [];
     const targets = runningMean !== null && runningVar !== null ? [runningMean, runningVar] : [];
     const running = targets.map(rowMajor);
-    const finish = {
-      ...problem,
-      affine: affine.length > 0,
-      running: running.length > 0,
-      counted: batches !== null,
-    };
+    const finish = { ...problem, affine, running: running.length > 0, counted: batches !== null };
     dispatch(channelMomentsFinish(target, finish, eps, momentum), [
       partials,
       stats,
-      ...affine,
+      ...(affine ? [rowMajor(weight), rowMajor(bias)] : []),
       ...running,
       ...(batches ? [batches] : []),
     ]);
@@ -149,30 +144,32 @@ const trainingOp: (
       tensor.storage.bumpVersion('batchNorm');
     });
     const y = Tensor.empty(x.shape, 'float32', 'batchNorm', x.strides);
-    launchPointwise(
-      normalised,
-      [asRows(x, state), row(stats, 2, channels), row(stats, 3, channels)],
-      [],
-      asRows(y, state),
-      false,
-    );
-    ctx.save(x, stats, ctx.needs[0] ? weight : null);
+    const added = residual === null ? [] : [channelsInnermost(residual)];
+    dispatchBlocks(channelApply(target, problem, after), [x, ...added, y], [stats]);
+    // Without a residual the activation is computed anew from x.
+    const keepsResult = residual !== null && activation !== 'none';
+    ctx.save(x, stats, ctx.needs[0] ? weight : null, keepsResult ? y : null);
     return y;
   },
   backward(ctx, grad) {
     const { state } = ctx;
-    const [x, stats, weight] = ctx.saved as [Tensor, Tensor, Tensor | null];
-    if (isGradEnabled()) return differentiable(x, weight, grad, state);
+    const { channels, affine, after } = state;
+    const [x, stats, weight, y] = ctx.saved as [Tensor, Tensor, Tensor | null, Tensor | null];
+    if (isGradEnabled()) return differentiable(x, stats, weight, y, grad, state);
     const { target } = runtime();
-    const dy = channelsInnermost(grad);
-    const { channels } = state;
     const problem = problemOf(state);
+    const dy = channelsInnermost(grad);
     const partials = Tensor.empty(
       [channelPartials(target, problem)],
       'float32',
       'batchNormBackward (partials)',
     );
-    dispatchBlocks(channelGradPartial(target, problem), [x, dy], [stats, partials]);
+    // Behind the activation; where nothing was added, that is made on the way.
+    const g = y === null ? dy : Tensor.empty(x.shape, 'float32', 'batchNormBackward (residual)', x.strides);
+    dispatchBlocks(channelGradPartial(target, problem, after), y === null ? [x, dy] : [x, dy, y, g], [
+      stats,
+      partials,
+    ]);
     const [dgamma, dbeta] = [
       Tensor.empty([channels], 'float32', 'batchNormBackward'),
       Tensor.empty([channels], 'float32', 'batchNormBackward'),
@@ -181,24 +178,30 @@ const trainingOp: (
     dispatch(channelGradFinish(target, problem), [partials, stats, dgamma, dbeta, coefficients]);
     const dx = (): Tensor => {
       const out = Tensor.empty(x.shape, 'float32', 'batchNormBackward', x.strides);
-      const at = (i: number): Tensor => row(coefficients, i, channels);
-      launchPointwise(
-        inputGradient,
-        [asRows(x, state), asRows(dy, state), at(0), at(1), row(stats, 0, channels), at(2)],
-        [],
-        asRows(out, state),
-        false,
-      );
+      dispatchBlocks(channelGradApply(target, problem, after), [x, g, out], [stats, coefficients]);
       return out;
     };
-    return [dx, () => dgamma, () => dbeta].slice(0, state.affine ? 3 : 1);
+    return [dx, ...(after.residual ? [() => g] : []), ...(affine ? [() => dgamma, () => dbeta] : [])];
   },
 });
 
 /** The same gradient made of ordinary ops, for `createGraph`. */
-function differentiable(x: Tensor, weight: Tensor | null, grad: Tensor, { eps }: State): (() => Tensor)[] {
+function differentiable(
+  x: Tensor,
+  stats: Tensor,
+  weight: Tensor | null,
+  y: Tensor | null,
+  dy: Tensor,
+  { eps, channels, affine, after }: State,
+): (() => Tensor)[] {
   const dims = x.shape.map((_, i) => i).filter((i) => i !== 1);
   const channel = (t: Tensor): Tensor => reshape(t, [1, -1, ...dims.slice(1).map(() => 1)]);
+  const { activation, residual } = after;
+  let grad = dy;
+  if (activation !== 'none') {
+    const row = (i: number): Tensor => channel(stats.alias([channels], [1], i * channels));
+    grad = activationMask(activation, dy, y ?? noGrad(() => add(mul(x, row(2)), row(3))));
+  }
   const centred = sub(x, mean(x, dims, { keepdim: true }));
   const invstd = rsqrt(add(mean(mul(centred, centred), dims, { keepdim: true }), eps));
   const xhat = mul(centred, invstd);
@@ -210,8 +213,8 @@ function differentiable(x: Tensor, weight: Tensor | null, grad: Tensor, { eps }:
     );
     return mul(scale, add(grad, neg(pulled)));
   };
-  const all = [dx, () => sumDims(mul(grad, xhat), dims, false), () => sumDims(grad, dims, false)];
-  return weight === null ? all.slice(0, 1) : all;
+  const perChannel = [() => sumDims(mul(grad, xhat), dims, false), () => sumDims(grad, dims, false)];
+  return [dx, ...(residual ? [() => grad] : []), ...(affine ? perChannel : [])];
 }
 
 /** `x` itself, or a copy, with channels (dim 1) innermost in memory from element 0 on: channels-last for images. */
@@ -223,14 +226,66 @@ function channelsInnermost(x: Tensor): Tensor {
   return fits ? x : copyAs(x, strides);
 }
 
-const evalFn = rowFunction({
-  name: 'batchNorm',
+const activated = (v: Expr, activation: Activation): Expr =>
+  activation === 'relu' ? e.relu(v) : activation === 'relu6' ? e.clamp(v, 0, 6) : v;
+
+const evalFns = new Map<string, PointwiseFn>();
+
+/** Normalisation by running statistics with what follows it, as one pointwise op per combination. */
+function evalFn(residual: boolean, activation: Activation): PointwiseFn {
+  const key = `${residual}:${activation}`;
+  let fn = evalFns.get(key);
+  if (fn === undefined) {
+    fn = rowFunction({
+      name: 'batchNorm',
+      kind: 'float',
+      expr: (x: Expr, m: Expr, v: Expr, w: Expr, b: Expr, eps: Expr, r?: Expr) => {
+        const scale = e.mul(e.rsqrt(e.add(v, eps)), w);
+        const y = e.add(e.mul(e.sub(x, m), scale), b);
+        return activated(r === undefined ? y : e.add(y, r), activation);
+      },
+    });
+    evalFns.set(key, fn);
+  }
+  return fn;
+}
+
+const scaleOf = rowFunction({
+  name: 'batchNormScale',
   kind: 'float',
-  expr: (x: Expr, m: Expr, v: Expr, w: Expr, b: Expr, eps: Expr) => {
-    const scale = e.mul(e.rsqrt(e.add(v, eps)), w);
-    return e.add(e.mul(e.sub(x, m), scale), b);
-  },
+  expr: (v: Expr, w: Expr, eps: Expr) => e.mul(e.rsqrt(e.add(v, eps)), w),
 });
+const shiftOf = rowFunction({
+  name: 'batchNormShift',
+  kind: 'float',
+  expr: (m: Expr, scale: Expr, b: Expr) => e.sub(b, e.mul(m, scale)),
+});
+
+/**
+ * Evaluation-mode batch norm as a map `x * scale + shift` per channel, for the epilogue of what comes before. It is kept with the running
+ * variance until one of the four changes.
+ */
+export function batchNormAffine(
+  runningMean: Tensor,
+  runningVar: Tensor,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  eps: number,
+): { scale: Tensor; shift: Tensor } {
+  const sources = [runningMean, weight, bias].flatMap((t) => (t === null ? [] : [t.storage]));
+  const derived = (what: string, make: () => Tensor): Tensor => {
+    const key = `${what}:${eps}:${runningVar.offset}:${weight?.offset}:${bias?.offset}:${runningMean.offset}`;
+    return new Tensor(
+      runningVar.storage.derive(key, () => make().storage, sources),
+      runningVar.shape,
+      'float32',
+    );
+  };
+  return noGrad(() => {
+    const scale = derived('batchNormScale', () => scaleOf(runningVar, weight ?? 1, eps));
+    return { scale, shift: derived('batchNormShift', () => shiftOf(runningMean, scale, bias ?? 0)) };
+  });
+}
 
 /**
  * `torch.nn.functional.batch_norm` (Ioffe & Szegedy 2015): `x` [N, C, ...], per channel
@@ -242,6 +297,17 @@ export function batchNorm(
   runningMean: Tensor | null,
   runningVar: Tensor | null,
   options: BatchNormOptions = {},
+): Tensor {
+  return batchNormThen(x, runningMean, runningVar, options, {});
+}
+
+/** {@link batchNorm} with more in the same launches. */
+export function batchNormThen(
+  x: Tensor,
+  runningMean: Tensor | null,
+  runningVar: Tensor | null,
+  options: BatchNormOptions,
+  { residual = null, activation = 'none' }: NormEpilogue,
 ): Tensor {
   const {
     weight = null,
@@ -262,17 +328,20 @@ export function batchNorm(
       );
     }
   }
+  if (residual !== null && !sameShape(residual.shape, x.shape))
+    return activate(activation, add(batchNormThen(x, runningMean, runningVar, options, {}), residual));
   if (!training) {
     if (runningMean === null || runningVar === null)
       throw new Error('batchNorm: without training it needs runningMean and runningVar');
     const channel = (t: Tensor): Tensor => reshape(t, [channels, ...x.shape.slice(2).map(() => 1)]);
-    return evalFn(
+    return evalFn(residual !== null, activation)(
       x,
       channel(runningMean),
       channel(runningVar),
       weight === null ? 1 : channel(weight),
       bias === null ? 0 : channel(bias),
       eps,
+      ...(residual === null ? [] : [residual]),
     );
   }
   const perChannel = numel(x.shape) / Math.max(1, channels);
@@ -284,9 +353,10 @@ export function batchNorm(
   const affine = weight !== null || bias !== null;
   const gamma = weight ?? (affine ? onesOf(channels) : null);
   const beta = bias ?? (affine ? add(onesOf(channels), -1) : null);
-  return trainingOp(channelsInnermost(x), gamma, beta, runningMean, runningVar, numBatchesTracked, {
+  return trainingOp(channelsInnermost(x), residual, gamma, beta, runningMean, runningVar, numBatchesTracked, {
     eps,
     momentum,
+    activation,
   });
 }
 

@@ -2,8 +2,10 @@ import { runtime } from '../device/index.js';
 import { defineComposite, defineOp } from '../autograd/define.js';
 import { planConv2d, planConv2dInputGrad, type Conv2dProblem } from '../kernels/convPlan.js';
 import { planConv2dWeightGrad } from '../kernels/convWeightGrad.js';
-import { numel, showShape } from '../tensor/shape.js';
+import type { Activation } from '../kernels/plan.js';
+import { numel, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
+import { activate, activationMask } from './activation-mask.js';
 import { zeros } from './creation.js';
 import { fillInto } from './copy.js';
 import { add } from './pointwise.js';
@@ -44,31 +46,74 @@ const weightShape = (g: Geometry): number[] => [g.cOut, g.cIn / g.groups, g.kern
 const noteWork = (g: Geometry): void => noteMultiplyAdds(g.n * g.outH * g.outW * numel(weightShape(g)));
 const isEmpty = (g: Geometry): boolean => numel(inputShape(g)) === 0 || numel(outputShape(g)) === 0;
 
-const forwardOp: (x: Tensor, w: Tensor, b: Tensor | null, g: Geometry) => Tensor = defineOp<
-  [Tensor, Tensor, Tensor | null, Geometry],
+/**
+ * What a convolution does to each sum before it stores it: `activation((sum + bias) * scale + shift + residual)`. `scale` and `shift`
+ * [Cout] have no gradients; `residual` has the result's shape.
+ */
+export interface ConvEpilogue {
+  readonly scale?: Tensor;
+  readonly shift?: Tensor;
+  readonly residual?: Tensor | null;
+  readonly activation?: Activation;
+}
+
+const noEpilogue: ConvEpilogue = {};
+
+const forwardOp: (
+  x: Tensor,
+  w: Tensor,
+  b: Tensor | null,
+  residual: Tensor | null,
+  g: Geometry,
+  after?: ConvEpilogue,
+) => Tensor = defineOp<
+  [Tensor, Tensor, Tensor | null, Tensor | null, Geometry, ConvEpilogue?],
   Tensor,
-  Geometry
+  { g: Geometry; activation: Activation; biased: boolean; added: boolean }
 >({
   name: 'conv2d',
-  forward(ctx, x, w, b, g) {
-    ctx.state = g;
+  forward(ctx, x, w, b, residual, g, { scale, shift, activation = 'none' } = noEpilogue) {
+    ctx.state = { g, activation, biased: b !== null, added: residual !== null };
     noteWork(g);
-    ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? w : null);
     const y = emptyResult('conv2d', outputShape(g), x.dtype);
     if (y.numel() === 0) return y;
     const plan = planConv2d(runtime().target, planLimits(), {
       ...g,
       elem: elemOf('conv2d', x.dtype),
-      epilogue: { bias: b !== null },
+      epilogue: {
+        bias: b !== null,
+        scale: scale !== undefined,
+        shift: shift !== undefined,
+        residual: residual !== null,
+        activation,
+      },
     });
-    runPlan('conv2d', plan, { x, y, ...(b && { bias: rowMajor(b) }) }, w);
+    runPlan(
+      'conv2d',
+      plan,
+      {
+        x,
+        y,
+        ...(b && { bias: rowMajor(b) }),
+        ...(scale && { scale }),
+        ...(shift && { shift }),
+        ...(residual && { residual: channelsLast(residual) }),
+      },
+      w,
+    );
+    ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? w : null, activation === 'none' ? null : y);
     return y;
   },
   backward(ctx, grad) {
-    const g = ctx.state;
-    const [x, w] = ctx.saved as [Tensor, Tensor];
-    const dy = channelsLast(grad);
-    return [() => inputGradOp(dy, w, g), () => weightGradOp(x, dy, g), () => sumDims(dy, [0, 2, 3], false)];
+    const { g, activation, biased, added } = ctx.state;
+    const [x, w, y] = ctx.saved as [Tensor, Tensor, Tensor];
+    const dy = channelsLast(activation === 'none' ? grad : activationMask(activation, grad, y));
+    return [
+      () => inputGradOp(dy, w, g),
+      () => weightGradOp(x, dy, g),
+      ...(biased ? [() => sumDims(dy, [0, 2, 3], false)] : []),
+      ...(added ? [() => dy] : []),
+    ];
   },
 });
 
@@ -98,7 +143,7 @@ const inputGradOp: (dy: Tensor, w: Tensor, g: Geometry) => Tensor = defineOp<
     const g = ctx.state;
     const [dy, w] = ctx.saved as [Tensor, Tensor];
     const gg = channelsLast(grad);
-    return [() => forwardOp(gg, w, null, g), () => weightGradOp(gg, dy, g)];
+    return [() => forwardOp(gg, w, null, null, g), () => weightGradOp(gg, dy, g)];
   },
 });
 
@@ -125,7 +170,7 @@ const weightGradOp: (x: Tensor, dy: Tensor, g: Geometry) => Tensor = defineOp<
     const g = ctx.state;
     const [x, dy] = ctx.saved as [Tensor, Tensor];
     const gg = rowMajor(grad);
-    return [() => inputGradOp(dy, gg, g), () => forwardOp(x, gg, null, g)];
+    return [() => inputGradOp(dy, gg, g), () => forwardOp(x, gg, null, null, g)];
   },
 });
 
@@ -162,17 +207,40 @@ export const conv2d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: Conv2dO
   defineComposite(
     'conv2d',
     (x: Tensor, w: Tensor, b: Tensor | null = null, options: Conv2dOptions = {}): Tensor =>
-      batched(x, (input) => {
-        checkOperands('conv2d', input, w, b);
-        const g = geometry(input.shape, w.shape, options);
-        if (b !== null && (b.ndim !== 1 || b.shape[0] !== g.cOut)) {
-          throw new Error(
-            `conv2d: the weight ${showShape(w.shape)} makes ${g.cOut} channels, the bias has shape ${showShape(b.shape)}`,
-          );
-        }
-        return forwardOp(channelsLast(input), rowMajor(w), b, g);
-      }),
+      batched(x, (input) => convolve(input, w, b, options)),
   );
+
+/** @internal {@link conv2d} of a batch with more in the same launch. */
+export const conv2dThen: (
+  x: Tensor,
+  w: Tensor,
+  b: Tensor | null,
+  options: Conv2dOptions,
+  after: ConvEpilogue,
+) => Tensor = defineComposite('conv2d', convolve);
+
+function convolve(
+  x: Tensor,
+  w: Tensor,
+  b: Tensor | null,
+  options: Conv2dOptions,
+  after: ConvEpilogue = noEpilogue,
+): Tensor {
+  checkOperands('conv2d', x, w, b);
+  const g = geometry(x.shape, w.shape, options);
+  if (b !== null && (b.ndim !== 1 || b.shape[0] !== g.cOut)) {
+    throw new Error(
+      `conv2d: the weight ${showShape(w.shape)} makes ${g.cOut} channels, the bias has shape ${showShape(b.shape)}`,
+    );
+  }
+  const { residual = null } = after;
+  if (residual !== null && !sameShape(residual.shape, outputShape(g))) {
+    const { activation, ...rest } = after;
+    const sum = add(convolve(x, w, b, options, { ...rest, residual: null }), residual);
+    return activate(activation, sum);
+  }
+  return forwardOp(channelsLast(x), rowMajor(w), b, residual, g, after);
+}
 
 function geometry(x: readonly number[], w: readonly number[], options: Conv2dOptions): Geometry {
   const [n, cIn, h, width] = x as [number, number, number, number];

@@ -3,7 +3,7 @@
  * Tensor: adding an op is writing it in its file.
  */
 export * from './activation.js';
-export * from './batch-norm.js';
+export { batchNorm, type BatchNormOptions } from './batch-norm.js';
 export * from './compare.js';
 export { conv1d, conv2d, convTranspose2d } from './conv.js';
 export { bool, clone, contiguous, copy_, fill_, float, half, int, to, typeAs, zero_ } from './copy.js';

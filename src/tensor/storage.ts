@@ -1,5 +1,14 @@
 import { runtime, type DeviceBuffer, type Runtime } from '../device/index.js';
 
+interface Derived {
+  readonly version: number;
+  readonly others: readonly { readonly id: number; readonly version: number }[];
+  readonly storage: Storage;
+}
+
+const isCurrent = (known: Derived['others'], others: readonly Storage[]): boolean =>
+  known.every(({ id, version }, i) => others[i]?.id === id && others[i].version === version);
+
 /**
  * A GPU buffer with its holders (tensor handles and tape entries), its version, and the op that last wrote it.
  * When the last holder lets go the buffer returns to the pool; reuse is safe because the queue runs in order.
@@ -7,6 +16,8 @@ import { runtime, type DeviceBuffer, type Runtime } from '../device/index.js';
 export class Storage {
   /** Bytes in all storages that are alive. */
   static liveBytes = 0;
+  private static made = 0;
+  readonly id = Storage.made++;
   private holders = 0;
   private buffer: DeviceBuffer | null;
   private readonly owner: Runtime;
@@ -17,7 +28,7 @@ export class Storage {
   /** Counts recorded in-place writes: a view whose count lags behind takes its place on the tape anew from its base. */
   epoch = 0;
   /** Copies derived from these contents (packed weights, ...), dropped when the version moves on. */
-  derived: Map<string, { version: number; storage: Storage }> | null = null;
+  derived: Map<string, Derived> | null = null;
 
   constructor(
     readonly bytes: number,
@@ -64,17 +75,22 @@ export class Storage {
   }
 
   /**
-   * A storage computed from this one's present contents, made once per version: `make` runs when there is none yet.
-   * It lives as long as this storage or until the next in-place write is noticed here.
+   * A storage computed from the present contents of this one and of `others`, made once per version: `make` runs when there is none
+   * yet. It lives as long as this storage or until the next in-place write is noticed here.
    */
-  derive(key: string, make: () => Storage): Storage {
+  derive(key: string, make: () => Storage, others: readonly Storage[] = []): Storage {
     this.derived ??= new Map();
     const known = this.derived.get(key);
-    if (known !== undefined && known.version === this.version) return known.storage;
+    if (known !== undefined && known.version === this.version && isCurrent(known.others, others))
+      return known.storage;
     known?.storage.release();
     const storage = make().retain();
-    // What was made without its work must not be found again.
-    this.derived.set(key, { version: this.owner.isIdle ? -1 : this.version, storage });
+    this.derived.set(key, {
+      // What was made without its work must not be found again.
+      version: this.owner.isIdle ? -1 : this.version,
+      others: others.map(({ id, version }) => ({ id, version })),
+      storage,
+    });
     return storage;
   }
 

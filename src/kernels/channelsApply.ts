@@ -1,0 +1,184 @@
+/**
+ * The passes of batch norm over whole [rows, channels] matrices: normalising with what follows it (residual, activation), and the
+ * way back through them. Statistics are in channels.ts. A thread keeps one column of lanes and walks down a block of rows, so that what
+ * belongs to a channel is loaded once.
+ */
+import {
+  blockLaunches,
+  blockParams,
+  blockThread,
+  lane,
+  workgroupX,
+  type BlocksLaunch,
+  type ChannelsProblem,
+} from './channels.js';
+import { memoKernel, type Access, type Kernel, type Target } from './kernel.js';
+import type { Activation } from './plan.js';
+
+/** What follows the normalisation: `y = activation(x * scale + shift + residual)`. */
+export interface ChannelsAfter {
+  readonly residual: boolean;
+  readonly activation: Activation;
+}
+
+const unroll = 4;
+const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+
+/** Rows in fours, then one by one. `row` is WGSL for the row whose first lane is at index `at`, with names ending in `i`. */
+function rowLoop(row: (at: string, i: number) => string): string {
+  return `
+  var at = first * p.columns + column;
+  var r = 0u;
+  for (; r + ${unroll}u <= n; r += ${unroll}u) {
+${range(unroll)
+  .map((i) => row(i === 0 ? 'at' : `at + ${i === 1 ? '' : `${i}u * `}p.columns`, i))
+  .join('\n')}
+    at += ${unroll}u * p.columns;
+  }
+  for (; r < n; r++) {
+${row('at', 0)}
+    at += p.columns;
+  }`;
+}
+
+function activate(v: string, activation: Activation, T: string): string {
+  if (activation === 'none') return '';
+  const low = `${v} = select(${v}, ${T}(), ${v} < ${T}());`;
+  return activation === 'relu' ? low : `${low} ${v} = select(${v}, ${T}(6.0), ${v} > ${T}(6.0));`;
+}
+
+/** Where the activation's result `v` lets a gradient through. */
+function passes(v: string, activation: Activation, T: string): string {
+  return activation === 'relu' ? `${v} > ${T}()` : `(${v} > ${T}()) & (${v} < ${T}(6.0))`;
+}
+
+/** Names in binding order, those in `written` writable. */
+function bind(
+  names: readonly string[],
+  written: readonly string[],
+  T: string,
+): { wgsl: string; bindings: Access[] } {
+  const bindings = names.map((name): Access => (written.includes(name) ? 'write' : 'read'));
+  const wgsl = names
+    .map(
+      (name, i) =>
+        `@group(0) @binding(${i}) var<storage, ${bindings[i] === 'write' ? 'read_write' : 'read'}> ${name}: array<${T}>;`,
+    )
+    .join('\n');
+  return { wgsl, bindings };
+}
+
+function kernelOf(
+  key: string,
+  name: string,
+  problem: ChannelsProblem,
+  names: readonly string[],
+  written: readonly string[],
+  body: (T: string) => string,
+): Kernel {
+  const { width, T } = lane(problem.channels);
+  const wx = workgroupX(problem.channels / width);
+  return memoKernel(`${key}:${width}:${wx}`, () => {
+    const bound = bind(names, written, T);
+    return {
+      name,
+      bindings: bound.bindings,
+      params: blockParams,
+      wgsl: `${bound.wgsl}
+@compute @workgroup_size(${wx})
+fn main(@builtin(global_invocation_id) gid: vec3<u32>) {${blockThread}
+${body(T)}
+}`,
+    };
+  });
+}
+
+/**
+ * Forward: `y = activation(x * scale + shift + residual)` with rows 2 and 3 of `stats`. Buffers: the matrices x, [residual], y, then stats.
+ */
+export function channelApply(target: Target, problem: ChannelsProblem, after: ChannelsAfter): BlocksLaunch[] {
+  const { residual, activation } = after;
+  const kernel = kernelOf(
+    `channelApply:${residual}:${activation}`,
+    'batchNorm',
+    problem,
+    ['x', ...(residual ? ['residual'] : []), 'y', 'stats'],
+    ['y'],
+    (T) => `  let scale = stats[2u * p.columns + column];
+  let shift = stats[3u * p.columns + column];${rowLoop(
+    (at, i) =>
+      `    var v${i} = x[${at}] * scale + shift${residual ? ` + residual[${at}]` : ''}; ${activate(`v${i}`, activation, T)} y[${at}] = v${i};`,
+  )}`,
+  );
+  return blockLaunches(kernel, target, problem);
+}
+
+/**
+ * First launches backward: per block and channel the sums of `g` and `g * (x - mean)`, where g is `dy` behind the activation. Buffers:
+ * the matrices x, dy, with a residual and an activation also y (the result) and g (written: it is the residual's gradient), then stats,
+ * partials. Without a residual the activation's result is computed anew from x.
+ */
+export function channelGradPartial(
+  target: Target,
+  problem: ChannelsProblem,
+  after: ChannelsAfter,
+): BlocksLaunch[] {
+  const { activation } = after;
+  const masked = activation !== 'none';
+  const keeps = masked && after.residual;
+  const kernel = kernelOf(
+    `channelGradPartial:${keeps}:${activation}`,
+    'batchNormGradSums',
+    problem,
+    ['x', 'dy', ...(keeps ? ['y', 'g'] : []), 'stats', 'partials'],
+    ['g', 'partials'],
+    (T) => `  let mean = stats[column];
+${masked && !keeps ? '  let scale = stats[2u * p.columns + column];\n  let shift = stats[3u * p.columns + column];' : ''}
+  var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();${rowLoop((at, i) => {
+    const sums = `s${i >> 1} += g${i}; q${i >> 1} += g${i} * (x${i} - mean);`;
+    const load = `    let x${i} = x[${at}]; var g${i} = dy[${at}];`;
+    if (!masked) return `${load} ${sums}`;
+    if (keeps)
+      return `${load} g${i} = select(${T}(), g${i}, ${passes(`y[${at}]`, activation, T)}); g[${at}] = g${i}; ${sums}`;
+    return `${load} let v${i} = x${i} * scale + shift; g${i} = select(${T}(), g${i}, ${passes(`v${i}`, activation, T)}); ${sums}`;
+  })}
+  let to = ((p.firstBlock + block) * p.columns + column) * 2u;
+  partials[to] = s0 + s1;
+  partials[to + 1u] = q0 + q1;`,
+  );
+  return blockLaunches(kernel, target, problem);
+}
+
+/**
+ * Last launches backward: `dx = a * g + b * (x - mean) + c`. Buffers: the matrices x, dy (behind the activation already where
+ * {@link channelGradPartial} wrote it), dx, then stats and the coefficients a, b, c.
+ */
+export function channelGradApply(
+  target: Target,
+  problem: ChannelsProblem,
+  after: ChannelsAfter,
+): BlocksLaunch[] {
+  const activation = after.residual ? 'none' : after.activation;
+  const masked = activation !== 'none';
+  const kernel = kernelOf(
+    `channelGradApply:${activation}`,
+    'batchNormBackward',
+    problem,
+    ['x', 'dy', 'dx', 'stats', 'coefficients'],
+    ['dx'],
+    (T) => `  let mean = stats[column];
+  let a = coefficients[column];
+  let b = coefficients[p.columns + column];
+  let c = coefficients[2u * p.columns + column];
+${masked ? '  let scale = stats[2u * p.columns + column];\n  let shift = stats[3u * p.columns + column];' : ''}${rowLoop(
+      (at, i) => {
+        const load = `    let x${i} = x[${at}]; var g${i} = dy[${at}];`;
+        const mask = masked
+          ? ` let v${i} = x${i} * scale + shift; g${i} = select(${T}(), g${i}, ${passes(`v${i}`, activation, T)});`
+          : '';
+        return `${load}${mask} dx[${at}] = a * g${i} + (b * (x${i} - mean) + c);`;
+      },
+    )}`,
+  );
+  return blockLaunches(kernel, target, problem);
+}

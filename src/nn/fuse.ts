@@ -1,0 +1,119 @@
+import { isGradEnabled } from '../autograd/mode.js';
+import type { FusedActivation } from '../ops/activation-mask.js';
+import { add, relu } from '../ops/index.js';
+import { currentScope, isTensor } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { ReLU, ReLU6 } from './activation.js';
+import { internals, isObserved } from './call.js';
+import { Conv2d } from './conv.js';
+import type { Module, TensorModule } from './module.js';
+import { BatchNorm2d } from './norm.js';
+
+/** An activation layer, or the function for models that hold none. */
+export type TailActivation = TensorModule | 'relu' | null;
+
+/** What follows the last layer. */
+export interface Tail {
+  /** Added to the last layer's result. */
+  readonly residual?: Tensor | null;
+  /** Applied to that. */
+  readonly activation?: TailActivation;
+}
+
+/** `module` if it is of this very class and nobody can see, or has changed, what it does. */
+function plain<M extends Module>(
+  module: Module | undefined,
+  type: abstract new (...args: never[]) => M,
+): M | null {
+  if (module === undefined || module.constructor !== type || Object.hasOwn(module, 'forward')) return null;
+  const { preHooks, forwardHooks, backwardHooks } = module[internals];
+  const hooked = preHooks.list.length + forwardHooks.list.length + backwardHooks.list.length > 0;
+  return hooked ? null : (module as M);
+}
+
+function fusedActivation(module: TailActivation | undefined): FusedActivation | null {
+  if (module === 'relu') return 'relu';
+  if (module === null || module === undefined) return null;
+  if (plain(module, ReLU)) return 'relu';
+  return plain(module, ReLU6) ? 'relu6' : null;
+}
+
+const wantsGrad = (...tensors: readonly (Tensor | null | undefined)[]): boolean =>
+  isGradEnabled() && tensors.some((tensor) => tensor?.requiresGrad === true);
+
+const isImages = (x: unknown): boolean => isTensor(x) && x.ndim === 4 && x.dtype === 'float32';
+
+/** One step of {@link runLayers}: its result, the layers it covers, and what it leaves of the tail. */
+interface Step {
+  readonly result: Tensor;
+  readonly count: number;
+  readonly tail: Tail;
+}
+
+function step(x: Tensor, layers: readonly TensorModule[], at: number, tail: Tail): Step {
+  const layer = layers[at] as TensorModule;
+  const unfused = (): Step => ({ result: layer(x), count: 1, tail });
+  if (!isImages(x) || isObserved()) return unfused();
+  const conv = plain(layer, Conv2d);
+  const norm = plain(layers[conv ? at + 1 : at], BatchNorm2d);
+  if (!conv && !norm) return unfused();
+
+  let count = (conv ? 1 : 0) + (norm ? 1 : 0);
+  let activation = fusedActivation(layers[at + count]);
+  let residual: Tensor | null = null;
+  let rest = tail;
+  if (activation !== null) count++;
+  else if (at + count === layers.length) {
+    residual = tail.residual ?? null;
+    if (residual !== null && residual.dtype !== 'float32') residual = null;
+    else {
+      activation = fusedActivation(tail.activation);
+      rest = activation === null ? { activation: tail.activation ?? null } : {};
+    }
+  }
+  const after = { residual, activation: activation ?? ('none' as const) };
+  const sums = residual !== null || activation !== null;
+  const done = (result: Tensor): Step => ({ result, count, tail: rest });
+  if (norm === null) return sums && conv ? done(conv.forwardThen(x, after)) : unfused();
+  if (conv === null) return sums ? done(norm.forwardThen(x, after)) : unfused();
+  if (!wantsGrad(x, conv.weight, conv.bias, norm.weight, norm.bias, residual)) {
+    const map = norm.affineMap();
+    if (map !== null && map.scale.numel() === conv.outChannels)
+      return done(conv.forwardThen(x, { ...map, ...after }));
+  }
+  const y = conv(x);
+  const result = sums ? norm.forwardThen(y, after) : norm(y);
+  dropTemporary(y);
+  return done(result);
+}
+
+/**
+ * @internal `activation(layers(x) + residual)`, layer after layer as Sequential does, in as few launches as give the same: in
+ * evaluation a convolution takes the batch norm, residual and (clipped) ReLU behind it along, and in training the norm takes the latter
+ * two. Layers with hooks, subclasses, replaced ones and those under observation are called one by one.
+ */
+export function runLayers(x: Tensor, layers: readonly TensorModule[], tail: Tail = {}): Tensor {
+  let value = x;
+  let rest = tail;
+  for (let at = 0; at < layers.length;) {
+    const before = value;
+    const done = step(before, layers, at, rest);
+    at += done.count;
+    rest = done.tail;
+    value = done.result;
+    if (before !== x && before !== value && isTensor(value)) dropTemporary(before);
+  }
+  return finish(value, rest);
+}
+
+function finish(x: Tensor, { residual = null, activation = null }: Tail): Tensor {
+  const sum = residual === null ? x : add(x, residual);
+  if (activation === null) return sum;
+  return activation === 'relu' ? relu(sum) : activation(sum);
+}
+
+/** Frees what a layer returned, if it was made in the open scope and nobody kept it. */
+function dropTemporary(tensor: unknown): void {
+  if (!isTensor(tensor) || tensor.isKept || tensor.isDisposed) return;
+  if (currentScope()?.made.includes(tensor)) tensor.disposeBy('Sequential, once the next module had run');
+}

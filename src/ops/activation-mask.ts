@@ -1,0 +1,29 @@
+import { e, type Expr } from '../kernels/expr.js';
+import type { Activation } from '../kernels/plan.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { relu, relu6 } from './activation.js';
+import { rowFunction } from './row.js';
+
+/** An activation that other kernels apply on their way out. */
+export type FusedActivation = Exclude<Activation, 'none'>;
+
+const reluMask = rowFunction({
+  name: 'reluBackward',
+  kind: 'float',
+  expr: (g: Expr, y: Expr) => e.select(e.gt(y, 0), g, 0),
+});
+const relu6Mask = rowFunction({
+  name: 'relu6Backward',
+  kind: 'float',
+  expr: (g: Expr, y: Expr) => e.select(e.and(e.gt(y, 0), e.lt(y, 6)), g, 0),
+});
+
+/** The gradient `g` of an activation's result `y`, taken back to its input. */
+export const activationMask = (activation: FusedActivation, g: Tensor, y: Tensor): Tensor =>
+  activation === 'relu' ? reluMask(g, y) : relu6Mask(g, y);
+
+/** The activation as an op of its own. */
+export function activate(activation: Activation | undefined, x: Tensor): Tensor {
+  if (activation === 'relu') return relu(x);
+  return activation === 'relu6' ? relu6(x) : x;
+}
