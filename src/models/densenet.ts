@@ -10,8 +10,10 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
+import { isGradEnabled } from '../autograd/mode.js';
+import { checkpoint } from '../nn/checkpoint.js';
 import { adaptiveAvgPool2d, cat, dropout, flatten, relu } from '../ops/index.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
 
@@ -28,12 +30,19 @@ export interface DenseNetOptions extends ModelOptions {
   bnSize?: number;
   /** Probability of the dropout after each layer. Default 0. */
   dropRate?: number;
+  /**
+   * In training, join the inputs of each layer, normalise and squeeze them once more in backward instead of keeping the
+   * results, whose size grows with the square of the depth (Pleiss et al. 2017, https://arxiv.org/abs/1707.06990). Slower.
+   * Default false.
+   */
+  memoryEfficient?: boolean;
 }
 
-interface LayerWidths {
+interface LayerOptions {
   readonly growthRate: number;
   readonly bnSize: number;
   readonly dropRate: number;
+  readonly memoryEfficient: boolean;
 }
 
 /** Batch norm, ReLU, 1x1; batch norm, ReLU, 3x3: `growthRate` new channels. */
@@ -45,8 +54,9 @@ class _DenseLayer extends Module {
   relu2: ReLU;
   conv2: Conv2d;
   readonly dropRate: number;
+  readonly memoryEfficient: boolean;
 
-  constructor(into: number, { growthRate, bnSize, dropRate }: LayerWidths) {
+  constructor(into: number, { growthRate, bnSize, dropRate, memoryEfficient }: LayerOptions) {
     super();
     const width = bnSize * growthRate;
     this.norm1 = new BatchNorm2d(into);
@@ -56,10 +66,16 @@ class _DenseLayer extends Module {
     this.relu2 = new ReLU({ inplace: true });
     this.conv2 = new Conv2d(width, growthRate, 3, { padding: 1, bias: false });
     this.dropRate = dropRate;
+    this.memoryEfficient = memoryEfficient;
   }
 
-  forward(x: Tensor): Tensor {
-    const squeezed = this.conv1(this.relu1(this.norm1(x)));
+  /** `features`: one tensor, or those to join. */
+  forward(features: Tensor | readonly Tensor[]): Tensor {
+    const list = features instanceof Tensor ? [features] : features;
+    const squeeze = (...parts: readonly Tensor[]): Tensor =>
+      this.conv1(this.relu1(this.norm1(parts.length === 1 ? (parts[0] as Tensor) : cat(parts, 1))));
+    const recompute = this.memoryEfficient && list.some((part) => part.requiresGrad);
+    const squeezed = recompute ? checkpoint(squeeze, ...list) : squeeze(...list);
     const made = this.conv2(this.relu2(this.norm2(squeezed)));
     return this.training && this.dropRate > 0 ? dropout(made, this.dropRate, { training: true }) : made;
   }
@@ -67,18 +83,27 @@ class _DenseLayer extends Module {
 
 /** Layers that each see what the block was given and what all layers before made. */
 class _DenseBlock extends Module {
-  constructor(layers: number, into: number, widths: LayerWidths) {
+  readonly memoryEfficient: boolean;
+
+  constructor(layers: number, into: number, options: LayerOptions) {
     super();
+    this.memoryEfficient = options.memoryEfficient;
     for (let i = 0; i < layers; i++) {
-      const layer = new _DenseLayer(into + i * widths.growthRate, widths);
+      const layer = new _DenseLayer(into + i * options.growthRate, options);
       Object.assign(this, { [`denselayer${i + 1}`]: layer });
     }
   }
 
   forward(x: Tensor): Tensor {
+    const layers = this.children() as unknown as readonly _DenseLayer[];
+    if (this.memoryEfficient && isGradEnabled()) {
+      const parts = [x];
+      for (const layer of layers) parts.push(layer(parts));
+      return cat(parts, 1);
+    }
     // Joining two at a time copies no more than joining the whole list for each layer, and needs one kernel.
     let features = x;
-    for (const layer of this.children()) {
+    for (const layer of layers) {
       const before = features;
       features = tidy(() => cat([before, layer(before)], 1));
       if (before !== x && !before.isKept) before.dispose();
@@ -119,6 +144,7 @@ export class DenseNet extends Module {
     numInitFeatures = 64,
     bnSize = 4,
     dropRate = 0,
+    memoryEfficient = false,
     numClasses = 1000,
   }: DenseNetOptions = {}) {
     super();
@@ -130,7 +156,12 @@ export class DenseNet extends Module {
     };
     let channels = numInitFeatures;
     blockConfig.forEach((layers, i) => {
-      features[`denseblock${i + 1}`] = new _DenseBlock(layers, channels, { growthRate, bnSize, dropRate });
+      features[`denseblock${i + 1}`] = new _DenseBlock(layers, channels, {
+        growthRate,
+        bnSize,
+        dropRate,
+        memoryEfficient,
+      });
       channels += layers * growthRate;
       if (i === blockConfig.length - 1) return;
       const half = Math.floor(channels / 2);
