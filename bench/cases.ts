@@ -1,5 +1,15 @@
-/** The works of works.mjs in kindling. */
+/** The works of work-list.mjs in kindling. */
 import * as k from '../src/index.js';
+import type {
+  ConvolutionWork,
+  ImageWork,
+  LayerWork,
+  LinearWork,
+  ModelWork,
+  NetworkWork,
+  SimpleWork,
+  Work,
+} from './work-list.mjs';
 import {
   classesOf,
   imageValues,
@@ -10,22 +20,77 @@ import {
   sgd,
   sumOfSquares,
   uniform,
-  type ImageWork,
-  type NetworkWork,
-  type Work,
 } from './works.mjs';
+
+/** What one run needs at least, beside the multiply-adds that the ops count themselves. */
+export interface Needs {
+  /** Operands, results and gradients, each once; of a model its parameters and input. */
+  readonly bytes: number;
+  /** Roughly, of a work without multiply-adds; only its place in the roofline plot follows from it. */
+  readonly operations: number;
+}
 
 export interface Prepared {
   /** Does the work once and waits for it; training steps give their loss. */
   run(): Promise<number | void>;
   /** Sums of squares of what the last run gave: result, then gradients. */
   check?(): Promise<number[]>;
+  /** After a run. */
+  needs(): Needs;
+  /** Another work on the same tensors that this one is held against. */
+  readonly beside?: { readonly name: string; readonly run: () => Promise<void> };
 }
 
 const filled = (seed: number, shape: readonly number[]): k.Tensor =>
   k.tensor(uniform(seed, shape), { shape });
 const squares = (...tensors: readonly k.Tensor[]): Promise<number[]> =>
   Promise.all(tensors.map(async (tensor) => sumOfSquares(await tensor.data())));
+/** All are float32 or int32. */
+const bytesOf = (tensors: readonly k.Tensor[]): number =>
+  tensors.reduce((sum, tensor) => sum + 4 * tensor.numel(), 0);
+
+interface KernelCase {
+  readonly forward: () => k.Tensor;
+  /** What it reads. */
+  readonly inputs: readonly k.Tensor[];
+  /** Inputs whose gradients are part of the work. */
+  readonly leaves?: readonly k.Tensor[];
+  /** The forward pass is made once and only the backward pass is the work. */
+  readonly backwardOnly?: boolean;
+  /** {@link Needs.operations}; default: one per element of the first input. */
+  readonly operations?: number;
+}
+
+/** Runs `forward`, and its backward with a fixed gradient of the result where `leaves` are given. */
+function kernel({ forward, inputs, leaves = [], backwardOnly = false, operations }: KernelCase): Prepared {
+  let result: k.Tensor | undefined;
+  let grads: readonly k.Tensor[] = [];
+  let seed: k.Tensor | undefined;
+  for (const leaf of leaves) leaf.requiresGrad = true;
+  return {
+    run: async () => {
+      for (const old of grads) old.dispose();
+      if (!backwardOnly || result === undefined) {
+        result?.dispose();
+        result = forward();
+      }
+      if (leaves.length > 0) {
+        if (result.ndim > 0) seed ??= filled(seeds.grad, result.shape).contiguous();
+        grads = k.autograd.grad(result, leaves, { gradOutputs: seed ?? null, retainGraph: backwardOnly });
+      }
+      await k.synchronize();
+    },
+    check: () => squares(...(result ? [result] : []), ...grads),
+    needs: () => {
+      const read = backwardOnly ? inputs.filter((input) => !leaves.includes(input)) : inputs;
+      const results = result && !backwardOnly ? [result] : [];
+      return {
+        bytes: bytesOf([...read, ...results, ...(seed ? [seed] : []), ...grads]),
+        operations: operations ?? inputs[0]?.numel() ?? 0,
+      };
+    },
+  };
+}
 
 async function networkOf(work: NetworkWork): Promise<k.nn.TensorModule> {
   const model = work.network === 'resnet18' ? k.models.resnet18() : k.models.cifarResnet20();
@@ -37,103 +102,221 @@ async function networkOf(work: NetworkWork): Promise<k.nn.TensorModule> {
   return model;
 }
 
-async function training(work: NetworkWork): Promise<Prepared> {
-  const model = await networkOf(work);
+/** SGD with momentum reads a weight, its gradient and its momentum and writes weight and momentum. */
+const sgdPasses = 5;
+
+/** A step of all parameters that require grad. */
+function training(model: k.nn.TensorModule, input: readonly number[], classes: number): Prepared {
   const criterion = new k.nn.CrossEntropyLoss();
-  const optimizer = new k.optim.SGD(model.parameters(), sgd);
-  const x = filled(seeds.input, work.input);
-  const y = k.tensor(labels(x.size(0), classesOf(work)));
+  const trainable = model.parameters().filter((parameter) => parameter.requiresGrad);
+  const frozen = model.parameters().filter((parameter) => !parameter.requiresGrad);
+  const optimizer = new k.optim.SGD(trainable, sgd);
+  const x = filled(seeds.input, input);
+  const y = k.tensor(labels(x.size(0), classes));
   return {
-    run: () => {
+    run: async () => {
       optimizer.zeroGrad();
-      const loss = criterion(model(x), y);
+      const logits = model(x);
+      const loss = criterion(logits, y);
       loss.backward();
       optimizer.step();
-      return loss.item();
+      // A collection would free it too, some time: the peak of memory shall not depend on when.
+      logits.dispose();
+      const value = await loss.item();
+      loss.dispose();
+      return value;
+    },
+    needs: () => ({ bytes: sgdPasses * bytesOf(trainable) + bytesOf([...frozen, x]), operations: 0 }),
+  };
+}
+
+function inference(model: k.nn.TensorModule, input: readonly number[]): Prepared {
+  model.eval();
+  const x = filled(seeds.input, input);
+  return kernel({
+    forward: () => k.noGrad(() => model(x)),
+    inputs: [x, ...model.parameters()],
+  });
+}
+
+function builtModel({ model: name, pass, input }: ModelWork): Prepared {
+  const model = k.models.get(name)() as k.nn.TensorModule;
+  if (pass === 'forward') return inference(model, input);
+  if (pass === 'train') return training(model, input, 1000);
+  model.requiresGrad_(false);
+  const { path } = k.models.replaceHead(model, 1000);
+  model.eval();
+  const step = training(model, input, 1000);
+  const forward = inference(model, input);
+  return {
+    ...step,
+    beside: {
+      name: `forward without gradients (new head '${path}')`,
+      run: async () => void (await forward.run()),
     },
   };
 }
 
-/** Runs `forward`, and its backward with a fixed gradient of the result where `leaves` are given. */
-function kernel(forward: () => k.Tensor, leaves: readonly k.Tensor[] = []): Prepared {
-  let result: k.Tensor | undefined;
-  let grads: readonly k.Tensor[] = [];
-  let seed: k.Tensor | undefined;
-  for (const leaf of leaves) leaf.requiresGrad = true;
-  return {
-    run: async () => {
-      for (const old of [result, ...grads]) old?.dispose();
-      result = forward();
-      if (leaves.length > 0) {
-        if (result.ndim > 0) seed ??= filled(seeds.grad, result.shape).contiguous();
-        grads = k.autograd.grad(result, leaves, seed && { gradOutputs: seed });
-      }
-      await k.synchronize();
-    },
-    check: () => squares(...(result ? [result] : []), ...grads),
-  };
-}
+const rules = {
+  sgd: {
+    make: (parameters: k.nn.Parameter[]) => new k.optim.SGD(parameters, sgd),
+    passes: sgdPasses,
+    operations: 4,
+  },
+  adam: { make: (parameters: k.nn.Parameter[]) => new k.optim.Adam(parameters), passes: 7, operations: 12 },
+  rmsprop: {
+    make: (parameters: k.nn.Parameter[]) => new k.optim.RMSprop(parameters),
+    passes: 5,
+    operations: 8,
+  },
+};
 
 export async function prepare(work: Work): Promise<Prepared> {
   switch (work.op) {
     case 'train':
-      return training(work);
-    case 'forward': {
-      const model = await networkOf(work);
-      model.eval();
-      const x = filled(seeds.input, work.input);
-      return kernel(() => k.noGrad(() => model(x)));
-    }
-    case 'sgd': {
+      return training(await networkOf(work), work.input, classesOf(work));
+    case 'forward':
+      return inference(await networkOf(work), work.input);
+    case 'model':
+      return builtModel(work);
+    case 'optimizer': {
+      const { make, passes, operations } = rules[work.rule];
       const parameters = parametersOf(work).map(({ shape }) => new k.nn.Parameter(k.randn(shape)));
-      const optimizer = new k.optim.SGD(parameters, sgd);
+      const optimizer = make(parameters);
       for (const parameter of parameters) parameter.grad = k.randn(parameter.shape);
+      const bytes = bytesOf(parameters);
       return {
         run: () => {
           optimizer.step();
           return k.synchronize();
         },
+        needs: () => ({ bytes: passes * bytes, operations: (operations * bytes) / 4 }),
       };
     }
     case 'matmul': {
       const shape = [work.n, work.n];
       const [a, b] = [filled(seeds.input, shape), filled(seeds.other, shape)];
-      return kernel(() => k.matmul(a, b));
+      return kernel({ forward: () => k.matmul(a, b), inputs: [a, b] });
     }
+    case 'linear':
+      return linear(work);
+    case 'convolution':
+      return convolution(work);
     case 'add': {
       const [a, b] = [filled(seeds.input, work.input), filled(seeds.other, work.input)];
-      return kernel(() => k.add(a, b));
+      return kernel({ forward: () => k.add(a, b), inputs: [a, b] });
     }
     case 'cross-entropy-grad': {
       const x = filled(seeds.input, work.input);
       const y = k.tensor(labels(x.size(0), x.size(1)));
-      return kernel(() => k.crossEntropy(x, y), [x]);
+      return kernel({
+        forward: () => k.crossEntropy(x, y),
+        inputs: [x, y],
+        leaves: [x],
+        operations: 6 * x.numel(),
+      });
     }
+    case 'relu':
+    case 'gelu-chain':
+    case 'sum-all':
+    case 'sum-rows':
+    case 'transpose':
+      return plain(work.op, filled(seeds.input, work.input));
     default:
       return image(work);
   }
 }
 
-function image(work: ImageWork): Prepared {
+/** A layer's parts; the one whose gradient is taken requires grad, the other does not, so that only its kernel runs. */
+const inPass = (
+  pass: LinearWork['pass'],
+  forward: () => k.Tensor,
+  x: k.Tensor,
+  weight: k.Tensor,
+): Prepared =>
+  pass === 'forward'
+    ? kernel({ forward, inputs: [x, weight] })
+    : kernel({
+        forward,
+        inputs: [x, weight],
+        leaves: [pass === 'input-grad' ? x : weight],
+        backwardOnly: true,
+      });
+
+function linear({ input, out, pass }: LinearWork): Prepared {
+  const x = filled(seeds.input, input);
+  const weight = filled(seeds.other, [out, input[1] ?? 0]);
+  return inPass(pass, () => k.linear(x, weight), x, weight);
+}
+
+/** As activations are inside a network. */
+const channelsLast = (values: Float32Array, shape: readonly number[]): k.Tensor =>
+  k.tensor(values, { shape }).contiguous({ memoryFormat: 'channelsLast' });
+
+function convolution({ input, out, kernel: size, stride, groups, pass }: ConvolutionWork): Prepared {
+  const x = channelsLast(uniform(seeds.input, input), input);
+  const weight = filled(seeds.other, [out, (input[1] ?? 0) / groups, size, size]);
+  const padding = Math.floor(size / 2);
+  return inPass(pass, () => k.conv2d(x, weight, null, { stride, padding, groups }), x, weight);
+}
+
+function plain(op: SimpleWork['op'], x: k.Tensor): Prepared {
+  const run = (forward: () => k.Tensor, perElement = 1): Prepared =>
+    kernel({ forward, inputs: [x], operations: perElement * x.numel() });
+  switch (op) {
+    case 'relu':
+      return run(() => k.relu(x));
+    case 'gelu-chain':
+      return run(() => k.tidy(() => k.mul(k.gelu(k.add(k.mul(x, 1.5), 0.5)), x)), 16);
+    case 'sum-all':
+      return run(() => k.sum(x));
+    case 'sum-rows':
+      return run(() => k.sum(x, 1));
+    case 'transpose':
+      return run(() => x.t().contiguous());
+  }
+}
+
+function image(work: ImageWork | LayerWork): Prepared {
   const { op, input } = work;
-  const values = imageValues(work);
   const channels = input[1] ?? 0;
-  // As activations are inside a network.
-  const x = k.tensor(values, { shape: input }).contiguous({ memoryFormat: 'channelsLast' });
+  const x = channelsLast(imageValues(work), input);
+  const pixels = x.numel();
+  const maxPool = (): k.Tensor => k.maxPool2d(x, 3, { stride: 2, padding: 1 });
   switch (op) {
     case 'conv':
     case 'conv-grad': {
       const w = filled(seeds.other, [channels, channels, 3, 3]);
       const forward = (): k.Tensor => k.conv2d(x, w, null, { padding: 1 });
-      return op === 'conv' ? kernel(forward) : kernel(forward, [x, w]);
+      return kernel({ forward, inputs: [x, w], leaves: op === 'conv' ? [] : [x, w] });
     }
+    case 'batch-norm':
     case 'batch-norm-grad': {
       const norm = new k.nn.BatchNorm2d(channels);
-      return kernel(() => norm(x), [x, ...norm.parameters()]);
+      const inputs = [x, ...norm.parameters()];
+      return op === 'batch-norm'
+        ? kernel({ forward: () => k.noGrad(() => norm(x)), inputs, operations: 5 * pixels })
+        : kernel({ forward: () => norm(x), inputs, leaves: inputs, operations: 13 * pixels });
+    }
+    case 'batch-norm-eval': {
+      const norm = new k.nn.BatchNorm2d(channels).eval();
+      return kernel({
+        forward: () => k.noGrad(() => norm(x)),
+        inputs: [x, ...norm.parameters(), ...norm.buffers()],
+        operations: 2 * pixels,
+      });
     }
     case 'max-pool':
-      return kernel(() => k.maxPool2d(x, 3, { stride: 2, padding: 1 }));
+      return kernel({ forward: maxPool, inputs: [x], operations: 2.25 * pixels });
     case 'max-pool-grad':
-      return kernel(() => k.maxPool2d(x, 3, { stride: 2, padding: 1 }), [x]);
+      return kernel({ forward: maxPool, inputs: [x], leaves: [x], operations: 4.5 * pixels });
+    case 'avg-pool':
+      return kernel({ forward: () => k.avgPool2d(x, 2), inputs: [x] });
+    case 'mean-hw':
+      return kernel({ forward: () => k.mean(x, [2, 3]), inputs: [x] });
+    case 'channels-last': {
+      const planes = x.contiguous();
+      return kernel({ forward: () => planes.contiguous({ memoryFormat: 'channelsLast' }), inputs: [planes] });
+    }
   }
 }

@@ -1,6 +1,7 @@
-/** What both benchmark commands write: a Markdown table and the same as JSON, in `bench/results`, named by adapter. */
+/** What both benchmark commands write: a Markdown table and the same as JSON, named by adapter. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheDir } from '../scripts/setup.mjs';
 
@@ -60,6 +61,8 @@ export function median(values: readonly number[]): number {
 export const digits = (value: number): string =>
   value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : value >= 1 ? 2 : 3);
 
+export const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(0);
+
 export function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   const rule = header.map((_, i) => (i === 0 ? '---' : '---:'));
@@ -71,18 +74,25 @@ export function describe(e: Environment): string {
   return `${e.date}, ${e.adapter} on ${e.cpu}, Node ${e.node}${threads}; load before the run ${e.load}.`;
 }
 
-/** Writes `<name>.json` and `<name>.md` and says where. */
-export function writeResults(name: string, data: object, markdown: string): void {
-  mkdirSync(resultsFolder, { recursive: true });
-  writeFileSync(`${resultsFolder}${name}.json`, JSON.stringify(data, null, 2) + '\n');
-  writeFileSync(`${resultsFolder}${name}.md`, markdown.trimEnd() + '\n');
-  console.log(`\nWritten to bench/results/${name}.md and .json`);
+/** Writes `<name>.json`, `<name>.md` and, where given, `<name>.html` into `folder`, and says where. */
+export function writeResults(
+  name: string,
+  { data, markdown, html }: { data: object; markdown: string; html?: string },
+  folder = resultsFolder,
+): void {
+  mkdirSync(folder, { recursive: true });
+  const write = (ending: string, text: string): void =>
+    writeFileSync(join(folder, `${name}.${ending}`), text.trimEnd() + '\n');
+  write('json', JSON.stringify(data, null, 2));
+  write('md', markdown);
+  if (html !== undefined) write('html', html);
+  console.error(`\nWritten to ${join(folder, name)}.{json,md${html === undefined ? '' : ',html'}}`);
 }
 
 /** What an earlier run wrote, or undefined. */
-export function readResults(name: string): unknown {
+export function readResults(name: string, folder = resultsFolder): unknown {
   try {
-    return JSON.parse(readFileSync(`${resultsFolder}${name}.json`, 'utf8'));
+    return JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8'));
   } catch {
     return undefined;
   }

@@ -1,172 +1,123 @@
 /**
- * `npm run bench`: kindling's kernels and models on this machine's adapter, each in a process of its own so that first calls are cold
- * and memory is its own. `--help` lists the options.
+ * `npm run bench`: kindling's kernels and models on this machine's adapter, each in a process of its own. `--help` lists the options.
  */
-import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { Bench } from 'tinybench';
-import * as k from '../src/index.js';
-import { prepare } from './cases.js';
+import { higher } from './ceilings.js';
+import { differences, readExpected, writeExpected, type CountedWorks } from './counts.js';
+import type { AdapterCeilings, FirstRun, Measured } from './measure.js';
+import { bundled, EmptyShaderCache, runForJson } from './process.js';
 import {
   currentLoad,
   describe,
   digits,
   environment,
-  markdownTable,
   setDriverDefaults,
   slugOf,
   writeResults,
-  type Environment,
 } from './report.js';
-import { bytesOf, flopsOf, workNamed, works } from './works.mjs';
-
-interface Row {
-  readonly work: string;
-  readonly medianMs: number;
-  /** 99th percentile. */
-  readonly p99Ms: number;
-  readonly samples: number;
-  /** GFLOP/s at the median; absent where memory is the limit. */
-  readonly gflops?: number;
-  /** GB/s at the median, each operand and result counted once; absent where arithmetic is the limit. */
-  readonly gigabytesPerSecond?: number;
-  readonly dispatches: number;
-  /** The process's first run: shaders compile, or come from the driver's cache. */
-  readonly firstMs: number;
-  readonly peakGpuBytes: number;
-  readonly peakRssBytes: number;
-}
-
-interface Measured {
-  readonly adapter: string;
-  readonly row: Row;
-}
-
-/** Measures one work in this process. */
-async function measure(work: string, timeMs: number): Promise<Measured> {
-  await k.init();
-  const runtime = k.runtime();
-  const { run } = await prepare(workNamed(work));
-  await k.synchronize();
-  runtime.resetPeakMemory();
-  const start = performance.now();
-  await run();
-  const firstMs = performance.now() - start;
-  await run();
-  runtime.resetOpCounts();
-  await run();
-  const dispatches = [...runtime.opCounts().values()].reduce((sum, count) => sum + count, 0);
-
-  const bench = new Bench({ time: timeMs, iterations: 5, warmupTime: 0, warmupIterations: 2, throws: true });
-  bench.add(work, run, { async: true });
-  const [task] = await bench.run();
-  if (task?.result.state !== 'completed') throw new Error(`${work}: the benchmark did not complete`);
-  const { latency } = task.result;
-  const medianMs = latency.p50;
-  const [flops, bytes] = [flopsOf(workNamed(work)), bytesOf(workNamed(work))];
-  const row: Row = {
-    work,
-    medianMs,
-    p99Ms: latency.p99,
-    samples: latency.samplesCount,
-    ...(flops > 0 && { gflops: flops / medianMs / 1e6 }),
-    ...(bytes > 0 && { gigabytesPerSecond: bytes / medianMs / 1e6 }),
-    dispatches,
-    firstMs,
-    peakGpuBytes: runtime.memoryStats().peakBytes,
-    peakRssBytes: process.resourceUsage().maxRSS * 1024,
-  };
-  return { adapter: runtime.info.device, row };
-}
-
-/** The same in a fresh process. */
-function measureApart(work: string, timeMs: number): Measured {
-  const args = [
-    ...process.execArgv,
-    ...process.argv.slice(1, 2),
-    '--measure',
-    work,
-    '--time',
-    String(timeMs),
-  ];
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
-  const line = stdout.trimEnd().split('\n').at(-1) ?? '';
-  if (status !== 0 || !line.startsWith('{'))
-    throw new Error(`${work}: the benchmark failed\n${stderr}${stdout}`);
-  return JSON.parse(line) as Measured;
-}
-
-const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(0);
-
-function report(e: Environment, rows: readonly Row[]): string {
-  const header = [
-    'work',
-    'median ms',
-    'p99 ms',
-    'GFLOP/s',
-    'GB/s',
-    'dispatches',
-    'first ms',
-    'GPU MiB',
-    'RSS MiB',
-  ];
-  const cells = rows.map((row) => [
-    row.work,
-    digits(row.medianMs),
-    digits(row.p99Ms),
-    row.gflops === undefined ? '-' : digits(row.gflops),
-    row.gigabytesPerSecond === undefined ? '-' : digits(row.gigabytesPerSecond),
-    String(row.dispatches),
-    digits(row.firstMs),
-    mebibytes(row.peakGpuBytes),
-    mebibytes(row.peakRssBytes),
-  ]);
-  return `# kindling's kernels and models\n\n${describe(e)}\n\n${markdownTable(header, cells)}`;
-}
+import { page } from './roofline.js';
+import { besideLines, describeCeilings, ratesOf, shareText, tableOf, type Row } from './rows.js';
+import { chosenNames, suites } from './works.mjs';
 
 const help = `Usage: npm run bench -- [options]
 
-  --only NAMES   comma-separated parts of work names; all: ${Object.keys(works).join(', ')}
-  --time MS      least time per work (default 1000)
-  --json FILE    also write the results there
-  --no-save      leave bench/results as it is (also with --only)`;
+  --suite NAME      kernels, models or all (default)
+  --only PATTERNS   comma-separated regular expressions, of which a work's name must match one
+  --quick           shorter measurements and no cold ones: a look, not a result
+  --no-cold         skip the first runs with an empty shader cache
+  --time MS         least time per work (default 500)
+  --json            the results as JSON on standard output instead of the table
+  --out FOLDER      write NAME.json, NAME.md and NAME.html there; a run of everything writes to bench/results without it
+  --no-save         write nothing
+  --list            names of the works
+  --update-counts   only write bench/expected-counts.json anew, which a test compares`;
 
 const { values } = parseArgs({
   allowNegative: true,
   options: {
+    suite: { type: 'string', default: 'all' },
     only: { type: 'string' },
-    time: { type: 'string', default: '1000' },
-    json: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    cold: { type: 'boolean', default: true },
+    time: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    out: { type: 'string' },
     save: { type: 'boolean', default: true },
-    measure: { type: 'string' },
+    list: { type: 'boolean', default: false },
+    'update-counts': { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
 
-if (values.help) {
-  console.log(help);
-} else if (values.measure !== undefined) {
-  console.log(JSON.stringify(await measure(values.measure, Number(values.time))));
-  k.close();
-} else {
-  const parts = values.only?.split(',');
-  const chosen = Object.keys(works).filter((name) => parts?.some((part) => name.includes(part)) ?? true);
-  if (chosen.length === 0)
-    throw new Error(`--only ${values.only}: there is ${Object.keys(works).join(', ')}`);
-  setDriverDefaults();
-  const load = currentLoad();
-  const results = chosen.map((work) => {
-    const result = measureApart(work, Number(values.time));
-    console.log(`${work.padEnd(28)}${digits(result.row.medianMs).padStart(8)} ms`);
-    return result;
-  });
-  const e = environment(results[0]?.adapter ?? '', load);
-  const rows = results.map(({ row }) => row);
-  const text = report(e, rows);
-  console.log(`\n${text}`);
-  if (values.json !== undefined)
-    writeFileSync(values.json, JSON.stringify({ environment: e, rows }, null, 2) + '\n');
-  // A part would hide the rest of what is there.
-  if (values.save && parts === undefined) writeResults(slugOf(e.adapter), { environment: e, rows }, text);
+function chosenRows(): { work: string; suite: Row['suite'] }[] {
+  const wanted = (['kernels', 'models'] as const).filter((suite) => ['all', suite].includes(values.suite));
+  if (wanted.length === 0) throw new Error(`--suite ${values.suite}: there is kernels, models and all`);
+  const suiteOf = new Map(wanted.flatMap((suite) => suites[suite].map((work) => [work, suite] as const)));
+  return chosenNames([...suiteOf.keys()], values.only).map((work) => ({
+    work,
+    suite: suiteOf.get(work) ?? 'kernels',
+  }));
 }
+
+/** One work; the process that finds the driver's cache empty goes first, the one that is timed finds it filled. */
+function measure(file: string, work: string, cold: boolean, timeMs: string): Omit<Row, 'suite'> {
+  const args = ['--work', work, '--time', timeMs];
+  if (!cold) return runForJson<Measured>(file, args);
+  using cache = new EmptyShaderCache();
+  const first = runForJson<FirstRun>(file, [...args, '--first'], cache.env);
+  return { ...runForJson<Measured>(file, args, cache.env), cold: first };
+}
+
+async function main(): Promise<void> {
+  setDriverDefaults();
+  const file = await bundled('measure.ts');
+  if (values['update-counts']) return updateCounts(file);
+  const chosen = chosenRows();
+  const cold = values.cold && !values.quick;
+  const timeMs = values.time ?? (values.quick ? '100' : '500');
+  const load = currentLoad();
+  const start = performance.now();
+  const before = runForJson<AdapterCeilings>(file, ['--ceilings']);
+  const rows = chosen.map(({ work, suite }): Row => {
+    const row = { suite, ...measure(file, work, cold, timeMs) };
+    const share = shareText(ratesOf(row, before));
+    console.error(`${work.padEnd(34)}${digits(row.medianMs).padStart(8)} ms  ${share}`);
+    return row;
+  });
+  const ceilings = higher(before, runForJson<AdapterCeilings>(file, ['--ceilings']));
+  const e = environment(before.adapter, load);
+  const minutes = (performance.now() - start) / 60_000;
+  const notes = [
+    `${describe(e)} The run took ${digits(minutes)} minutes.`,
+    describeCeilings(ceilings),
+    ...besideLines(rows),
+  ];
+  const title = "kindling's kernels and models";
+  const markdown = [`# ${title}`, ...notes, tableOf(rows, ceilings)].join('\n\n');
+  const data = {
+    environment: e,
+    ceilings,
+    rows: rows.map((row) => ({ ...row, ...ratesOf(row, ceilings) })),
+  };
+  console.log(values.json ? JSON.stringify(data, null, 2) : `\n${markdown}`);
+  // A part would hide the rest of what is there.
+  const whole = values.suite === 'all' && values.only === undefined && !values.quick;
+  if (values.save && (whole || values.out !== undefined))
+    writeResults(slugOf(e.adapter), { data, markdown, html: page(title, notes, rows, ceilings) }, values.out);
+}
+
+function updateCounts(file: string): void {
+  const counts = runForJson<CountedWorks>(file, ['--counts']);
+  const changed = differences(readExpected().works, counts.works);
+  writeExpected(counts);
+  console.log(changed.length === 0 ? 'No count has changed.' : changed.join('\n'));
+}
+
+if (values.help) console.log(help);
+else if (values.list)
+  console.log(
+    chosenRows()
+      .map(({ work }) => work)
+      .join('\n'),
+  );
+else await main();

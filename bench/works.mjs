@@ -1,49 +1,15 @@
 /**
- * What is timed, and the numbers it starts from: the same for every library, so that their losses can be
- * compared. Shapes are PyTorch's: NCHW activations, OIHW weights.
+ * The works and the numbers they start from: the same for every library, so that their losses can be compared.
  */
+export * from './work-list.mjs';
 
 /**
  * @typedef {{ name: string, shape: number[], fill: 'uniform' | 'zeros' | 'ones', bound: number, seed: number }} Parameter
- * @typedef {{ op: 'train' | 'forward', network: 'cifar-resnet20' | 'resnet18', input: number[] }} NetworkWork
- * @typedef {{ op: 'matmul', n: number }} MatmulWork
- * @typedef {{ op: 'conv' | 'conv-grad' | 'batch-norm-grad' | 'max-pool' | 'max-pool-grad', input: number[] }} ImageWork
- * @typedef {{ op: 'cross-entropy-grad' | 'add', input: number[] }} PlainWork
- * @typedef {{ op: 'sgd', network: 'resnet18' }} OptimizerWork
- * @typedef {NetworkWork | MatmulWork | ImageWork | PlainWork | OptimizerWork} Work
+ * @typedef {import('./work-list.mjs').Work} Work
+ * @typedef {import('./work-list.mjs').PeerWork} PeerWork
+ * @typedef {import('./work-list.mjs').NetworkWork} NetworkWork
+ * @typedef {import('./work-list.mjs').ImageWork} ImageWork
  */
-
-/**
- * Convolutions are 3x3 with padding 1 and as many channels out as in; max pools 3x3, stride 2, padding 1. `-grad` is a forward and a
- * backward pass for all inputs and parameters.
- * @type {Record<string, Work>}
- */
-export const works = {
-  'matmul-512': { op: 'matmul', n: 512 },
-  'matmul-1024': { op: 'matmul', n: 1024 },
-  'conv-b1': { op: 'conv', input: [1, 64, 56, 56] },
-  'conv-b1-grad': { op: 'conv-grad', input: [1, 64, 56, 56] },
-  'conv-b8': { op: 'conv', input: [8, 64, 56, 56] },
-  'conv-b8-grad': { op: 'conv-grad', input: [8, 64, 56, 56] },
-  'batch-norm-grad': { op: 'batch-norm-grad', input: [8, 64, 56, 56] },
-  'max-pool': { op: 'max-pool', input: [8, 64, 112, 112] },
-  'max-pool-grad': { op: 'max-pool-grad', input: [8, 64, 112, 112] },
-  'cross-entropy-grad': { op: 'cross-entropy-grad', input: [256, 1000] },
-  'add-1m': { op: 'add', input: [1 << 20] },
-  'sgd-step': { op: 'sgd', network: 'resnet18' },
-  'cifar-resnet20-train-step': { op: 'train', network: 'cifar-resnet20', input: [32, 3, 32, 32] },
-  'resnet18-forward': { op: 'forward', network: 'resnet18', input: [8, 3, 64, 64] },
-  'resnet18-forward-224': { op: 'forward', network: 'resnet18', input: [1, 3, 224, 224] },
-  'resnet18-train-step': { op: 'train', network: 'resnet18', input: [8, 3, 64, 64] },
-};
-
-/** @param {string} name */
-export function workNamed(name) {
-  const work = works[name];
-  if (work === undefined)
-    throw new Error(`--work: there is no '${name}'; there is ${Object.keys(works).join(', ')}`);
-  return work;
-}
 
 /** SGD of every training step. */
 export const sgd = { lr: 0.01, momentum: 0.9 };
@@ -81,7 +47,7 @@ export function uniform(seed, shape, bound = Math.sqrt(3)) {
 
 /**
  * The input of convolutions, batch norms and pools. Pools get no negative values: not every library pads with minus infinity.
- * @param {ImageWork} work
+ * @param {{ op: string, input: number[] }} work
  */
 export function imageValues({ op, input }) {
   const values = uniform(seeds.input, input);
@@ -230,83 +196,4 @@ export function sumOfSquares(values) {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += /** @type {number} */ (values[i]) ** 2;
   return sum;
-}
-
-/**
- * Arithmetic of a work in floating point operations, counting a multiply-add of a convolution or matrix product as two and
- * a backward pass as two forward ones; or 0 where memory is the limit.
- * @param {Work} work
- */
-export function flopsOf(work) {
-  switch (work.op) {
-    case 'matmul':
-      return 2 * work.n ** 3;
-    case 'conv':
-    case 'conv-grad': {
-      const [, channels = 0] = work.input;
-      return 2 * sizeOf(work.input) * channels * 9 * (work.op === 'conv' ? 1 : 3);
-    }
-    case 'forward':
-    case 'train':
-      return networkFlops(work) * (work.op === 'train' ? 3 : 1);
-    default:
-      return 0;
-  }
-}
-
-/**
- * Bytes of a work's operands, results and gradients, each counted once; 0 where arithmetic is the limit.
- * @param {Work} work
- */
-export function bytesOf(work) {
-  switch (work.op) {
-    case 'add':
-      return 4 * 3 * sizeOf(work.input);
-    case 'cross-entropy-grad':
-      return 4 * 2 * sizeOf(work.input);
-    case 'batch-norm-grad':
-      return 4 * 4 * sizeOf(work.input);
-    case 'max-pool':
-      return 4 * 1.25 * sizeOf(work.input);
-    case 'max-pool-grad':
-      return 4 * 2.5 * sizeOf(work.input);
-    case 'sgd':
-      return 4 * 5 * parametersOf(work).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
-    default:
-      return 0;
-  }
-}
-
-/**
- * One forward pass: the network run on shapes.
- * @param {NetworkWork} work
- */
-function networkFlops(work) {
-  const shapes = new Map(parametersOf(work).map(({ name, shape }) => [name, shape]));
-  let flops = 0;
-  /** @type {(x: number[], size: (side: number) => number, channels?: number) => number[]} */
-  const resized = ([n = 0, c = 0, h = 0, w = 0], size, channels = c) => [n, channels, size(h), size(w)];
-  /** @type {Ops<number[]>} */
-  const ops = {
-    conv(x, name, stride, padding) {
-      const [out = 0, into = 0, kernel = 0] = shapes.get(`${name}.weight`) ?? [];
-      const y = resized(x, (side) => Math.floor((side + 2 * padding - kernel) / stride) + 1, out);
-      flops += 2 * sizeOf(y) * into * kernel * kernel;
-      return y;
-    },
-    linear(x, name) {
-      const [out = 0, into = 0] = shapes.get(`${name}.weight`) ?? [];
-      flops += 2 * (x[0] ?? 0) * into * out;
-      return [x[0] ?? 0, out];
-    },
-    batchNorm: (x) => x,
-    relu: (x) => x,
-    add: (a) => a,
-    share: (x) => x,
-    maxPool: (x) => resized(x, (side) => Math.floor((side - 1) / 2) + 1),
-    padShortcut: (x, channels) => resized(x, (side) => side / 2, channels),
-    averagePool: (x) => x.slice(0, 2),
-  };
-  runNetwork(work, ops, work.input);
-  return flops;
 }

@@ -182,7 +182,7 @@ function image(work) {
   }
 }
 
-/** @param {spec.Work} work */
+/** @param {spec.PeerWork} work */
 function prepare(work) {
   switch (work.op) {
     case 'train':
@@ -213,8 +213,6 @@ function prepare(work) {
         [filled(spec.seeds.input, work.input), oneHot(n, classes)],
       );
     }
-    case 'sgd':
-      return null;
     default:
       return image(work);
   }

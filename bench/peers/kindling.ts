@@ -13,6 +13,6 @@ await serve(async () => {
     name: 'kindling',
     version,
     adapter,
-    prepare: async (work) => (work.op === 'sgd' ? null : prepare(work)),
+    prepare,
   };
 });

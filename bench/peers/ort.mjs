@@ -66,7 +66,7 @@ const maxPool = (graph, x) =>
 
 /**
  * The graph of a work and its inputs, or null where it needs gradients.
- * @param {spec.Work} work
+ * @param {spec.PeerWork} work
  * @returns {{ model: Uint8Array, inputs: Record<string, { shape: number[], values: Float32Array }> } | null}
  */
 function graphOf(work) {
@@ -119,7 +119,7 @@ function graphOf(work) {
   }
 }
 
-/** @param {spec.Work} work */
+/** @param {spec.PeerWork} work */
 async function prepare(work) {
   const parts = graphOf(work);
   if (parts === null) return null;

@@ -21,7 +21,7 @@ import {
   writeResults,
   type Environment,
 } from '../report.js';
-import { workNamed, works } from '../works.mjs';
+import { peerWorks, workNamed } from '../works.mjs';
 import { type Ready, type Round } from './worker.mjs';
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
@@ -250,7 +250,7 @@ function installPeers(): void {
 const help = `Usage: npm run bench:peers -- [options]
 
   --only NAMES        comma-separated parts of work names (default: ${mandatory})
-  --all               every work: ${Object.keys(works).join(', ')}
+  --all               every work: ${Object.keys(peerWorks).join(', ')}
   --rounds N          turns per library (default 3)
   --libraries NAMES   comma-separated: kindling,jax,tfjs,ort,pytorch (default: all)
   --json FILE         also write this run's rows there
@@ -275,10 +275,8 @@ if (values.help) {
   setDriverDefaults();
   installPeers();
   const parts = (values.only ?? mandatory).split(',');
-  const chosen = Object.keys(works).filter(
-    (name) =>
-      workNamed(name).op !== 'sgd' &&
-      ((values.all && values.only === undefined) || parts.some((part) => name.includes(part))),
+  const chosen = Object.keys(peerWorks).filter(
+    (name) => (values.all && values.only === undefined) || parts.some((part) => name.includes(part)),
   );
   const wanted = values.libraries?.split(',');
   const starts = [...commands()]
@@ -301,6 +299,6 @@ function save(row: Row): void {
   const name = `peers-${slugOf(row.environment.adapter)}`;
   const earlier = (readResults(name) as { rows: Row[] } | undefined)?.rows ?? [];
   const byWork = new Map([...earlier, row].map((r) => [r.work, r]));
-  const rows = Object.keys(works).flatMap((work) => byWork.get(work) ?? []);
-  writeResults(name, { rows }, report(rows));
+  const rows = Object.keys(peerWorks).flatMap((work) => byWork.get(work) ?? []);
+  writeResults(name, { data: { rows }, markdown: report(rows) });
 }

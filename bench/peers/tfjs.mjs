@@ -153,7 +153,7 @@ function image(work) {
   }
 }
 
-/** @param {spec.Work} work */
+/** @param {spec.PeerWork} work */
 function prepare(work) {
   switch (work.op) {
     case 'train':
@@ -181,8 +181,6 @@ function prepare(work) {
       const loss = (x) => crossEntropy(y, x);
       return withGrads(loss, [x], tf.scalar(1));
     }
-    case 'sgd':
-      return null;
     default:
       return image(work);
   }

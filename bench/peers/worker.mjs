@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { create, globals } from 'webgpu';
-import { workNamed } from '../works.mjs';
+import { peerWorkNamed } from '../works.mjs';
 
 /**
  * @typedef {object} Prepared
@@ -19,7 +19,7 @@ import { workNamed } from '../works.mjs';
  * @property {string} name
  * @property {string} version
  * @property {string} adapter
- * @property {(work: import('../works.mjs').Work) => Promise<Prepared | null>} prepare null for what it cannot do
+ * @property {(work: import('../works.mjs').PeerWork) => Promise<Prepared | null>} prepare null for what it cannot do
  *
  * @typedef {object} Ready
  * @property {string} library
@@ -74,7 +74,7 @@ export async function serve(load) {
       rounds: { type: 'boolean' },
     },
   });
-  const work = workNamed(values.work ?? '');
+  const work = peerWorkNamed(values.work ?? '');
   const library = await load();
   const prepared = await library.prepare(work);
   /** @type {Ready} */
