@@ -1,11 +1,5 @@
 /** The core of kindling: runs in Node and in browsers. */
-import {
-  init as initDevice,
-  runtime,
-  type InitOptions,
-  type MemoryStats,
-  type ProfileRow,
-} from './device/index.js';
+import { init as initDevice, runtime, type InitOptions, type MemoryStats } from './device/index.js';
 import { installLifetime } from './tensor/lifetime.js';
 
 /**
@@ -24,12 +18,23 @@ export const memoryStats = (): MemoryStats => runtime().memoryStats();
 /** Resolves when everything recorded so far has run; rejects with the errors it met. */
 export const synchronize = (): Promise<void> => runtime().synchronize();
 
-/** Runs `fn` and tells the GPU time per kernel. */
-export const profile = <T>(fn: () => Promise<T>): Promise<{ result: T; rows: ProfileRow[] }> =>
-  runtime().profile(fn);
-
+export {
+  Profile,
+  profile,
+  recordFunction,
+  type LayerRow,
+  type ProfileOptions,
+  type TableOptions,
+} from './nn/profiler.js';
 export { close, runtime, DeviceError, OutOfMemoryError, ShaderError } from './device/index.js';
-export type { InitOptions, MemoryStats, ProfileRow } from './device/index.js';
+export type {
+  DeviceProfile,
+  HostSpan,
+  InitOptions,
+  MemoryStats,
+  ProfiledDispatch,
+  ProfileRow,
+} from './device/index.js';
 export { Tensor, type HookHandle, type NestedArray, type TensorHook } from './tensor/tensor.js';
 export type { DType, TypedArray } from './tensor/dtype.js';
 export { format, type PrintOptions } from './tensor/format.js';

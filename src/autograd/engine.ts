@@ -1,3 +1,4 @@
+import { currentTrail } from '../device/index.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -153,8 +154,13 @@ function run(
     }
   }
 
+  const trail = currentTrail();
   while (ready.size > 0) {
     const node = ready.pop();
+    if (trail !== null && !(node instanceof AccumulateGrad)) {
+      trail.leave();
+      trail.enter(`backward of ${node.name}`, 'backward', node.path);
+    }
     const slots = buffers.get(node);
     buffers.delete(node);
     const wanted = useful === null || useful.has(node);
@@ -245,9 +251,15 @@ function rootEdge(op: string, root: Tensor): Edge {
 
 function inMode<R>(createGraph: boolean, fn: () => R): R {
   const before = setGradMode(createGraph);
+  const trail = currentTrail();
+  const depth = trail?.depth ?? 0;
+  trail?.enter('backward()', 'range', trail.path, 'backward');
+  // The first node's place, which each takes over from the one before.
+  trail?.enter('seeds', 'backward', trail.path);
   try {
     return scoped('backward()', fn);
   } finally {
+    trail?.unwind(depth);
     setGradMode(before);
   }
 }

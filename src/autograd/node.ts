@@ -1,3 +1,4 @@
+import { currentTrail } from '../device/index.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import { watchSaved } from '../tensor/lifetime.js';
 import type { Shape } from '../tensor/shape.js';
@@ -38,6 +39,8 @@ export class GradNode {
   readonly trace: string | undefined;
   /** The checkpointed call that it was recorded in, which computes again what `saved` stands for. */
   readonly saver: Saver | null;
+  /** The module that it was recorded in, while a profile is taken. */
+  readonly path: string;
   private hookLists: TensorHook[][] | null = null;
   private retained: (WeakRef<Tensor> | undefined)[] | null = null;
 
@@ -50,6 +53,7 @@ export class GradNode {
   ) {
     this.sequence = order ?? sequence++;
     if (order === undefined) liveNodes++;
+    this.path = currentTrail()?.path ?? '';
     this.saver = saved === null ? null : currentSaver();
     if (saved !== null && saved.count > 0 && this.saver?.discards !== true) watchSaved(this, saved);
     if (isAnomalyEnabled()) this.trace = new Error(`forward of ${name}`).stack;

@@ -51,8 +51,11 @@ export function cardOf(entry: WeightsEntry): ModelCard {
   };
 }
 
-/** @throws CliError with close names when there is no such model */
-export function builderOf(modelName: string): ModelBuilder {
+/**
+ * @param where what messages call the place of the name
+ * @throws CliError with close names when there is no such model
+ */
+export function builderOf(modelName: string, where = '--model'): ModelBuilder {
   const models = list();
   if (models.includes(modelName)) return get(modelName);
   const close = closeNames(modelName, models);
@@ -60,7 +63,7 @@ export function builderOf(modelName: string): ModelBuilder {
     close.length > 0
       ? `did you mean ${close.map((name) => `'${name}'`).join(' or ')}?`
       : 'there is no such model;';
-  throw new CliError(`--model '${modelName}': ${hint} Models: ${models.join(', ')}`);
+  throw new CliError(`${where} '${modelName}': ${hint} Models: ${models.join(', ')}`);
 }
 
 /** Classes that the head in a weight file tells apart, or null where the file has no such head. */

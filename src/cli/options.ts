@@ -73,3 +73,12 @@ export function collectList(value: string, previous: readonly string[] | undefin
   if (names.includes('')) throw new InvalidArgumentError('It must be names with commas between them.');
   return [...(previous ?? []), ...names];
 }
+
+/** A shape such as `1x3x224x224`. */
+export function shape(text: string): number[] {
+  const sizes = text.split('x').map((part) => (/^[1-9]\d*$/.test(part) ? Number(part) : NaN));
+  if (sizes.length < 2 || !sizes.every(Number.isSafeInteger)) {
+    throw new InvalidArgumentError('It must be sizes with x between them, such as 1x3x224x224.');
+  }
+  return sizes;
+}

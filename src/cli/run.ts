@@ -6,6 +6,7 @@ import { finetune } from './commands/finetune.js';
 import { info } from './commands/info.js';
 import { inspect, type InspectOptions } from './commands/inspect.js';
 import { predict, type PredictOptions } from './commands/predict.js';
+import { profileCommand, type ProfileOptions } from './commands/profile.js';
 import { downloadCommand, weightsCommand } from './commands/weights.js';
 import type { Context } from './context.js';
 import { CliError, exitCodes, Interrupted, UsageError } from './errors.js';
@@ -137,6 +138,28 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
     .argument('<model[:weights]>', 'e.g. resnet50 or resnet50:IMAGENET1K_V1')
     .addOption(json())
     .action((what: string, options: Json) => downloadCommand(context(options.json), what));
+
+  kindling
+    .command('profile')
+    .description("measure where a model's GPU time goes, by kernel and by layer")
+    .argument('<model>', 'e.g. resnet50, cifar_resnet20')
+    .option(
+      '--input <shape>',
+      "batch, channels, height, width; default: 1x3 of the model's own size",
+      read.shape,
+    )
+    .option('--batch <n>', 'images at once', read.positiveInteger)
+    .option('--train', 'a step of training instead of a forward pass')
+    .option(
+      '--weights <which>',
+      'a file, a URL, or a published name such as IMAGENET1K_V2; default: fresh ones',
+    )
+    .option('--top <n>', 'kernels and layers to show', read.positiveInteger, 10)
+    .option('--trace <file>', 'write a trace for chrome://tracing or ui.perfetto.dev')
+    .option('--json [file]', 'print one JSON document instead of text, or write it to a file')
+    .action((model: string, options: ProfileOptions) =>
+      profileCommand(context(options.json === true), model, options),
+    );
 
   const trained = (command: Command): Command =>
     command

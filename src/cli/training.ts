@@ -231,7 +231,7 @@ interface Step {
 const auxiliaryShare = 0.3;
 
 /** GoogLeNet and Inception v3 return the outputs of their auxiliary classifiers as well while they are trained. */
-function outputsOf(outputs: Tensor | { readonly logits: Tensor }): {
+export function outputsOf(outputs: Tensor | { readonly logits: Tensor }): {
   readonly logits: Tensor;
   readonly auxiliary: readonly Tensor[];
 } {

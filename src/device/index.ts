@@ -5,5 +5,6 @@ export type { AdapterInfo, InitOptions } from './adapter.js';
 export type { BufferArg } from './bindgroups.js';
 export { DeviceError, OutOfMemoryError, ShaderError } from './errors.js';
 export type { DeviceBuffer, MemoryStats } from './pool.js';
-export type { ProfileRow } from './profiler.js';
+export type { DeviceProfile, ProfiledDispatch, ProfileRow } from './profiler.js';
 export type { Runtime } from './runtime.js';
+export { currentTrail, type HostSpan, type Phase } from './trail.js';

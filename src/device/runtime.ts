@@ -7,9 +7,10 @@ import { DeviceError, ErrorLog, formatBytes } from './errors.js';
 import { UniformArena } from './params.js';
 import { BufferPool, type DeviceBuffer, type MemoryStats } from './pool.js';
 import { ProgramCache } from './programs.js';
-import { TimestampProfiler, WallClockProfiler, type ProfileRow } from './profiler.js';
+import { TimestampProfiler, WallClockProfiler, type DeviceProfile } from './profiler.js';
 import { StagingPool } from './readback.js';
 import { CommandStream } from './stream.js';
+import { setTrail, Trail } from './trail.js';
 import { PoliteWaiter } from './wait.js';
 
 const maxGrid = 65535;
@@ -314,24 +315,30 @@ export class Runtime {
   }
 
   /** Runs `fn` and measures the GPU time of every kernel that it launches. Slower than running it plainly. */
-  async profile<T>(fn: () => Promise<T>): Promise<{ result: T; rows: ProfileRow[] }> {
+  async profile<T>(fn: () => T | Promise<T>): Promise<DeviceProfile<T>> {
     if (this.profiler) throw new DeviceError('profile: a profile is being taken already.');
     await this.synchronize();
     const profiler = this.timestamps
       ? new TimestampProfiler(this.device, () => this.stream.commands())
       : new WallClockProfiler(this.device.queue);
     this.profiler = profiler;
+    const trail = new Trail();
+    setTrail(trail);
+    const start = performance.now();
     let result: T;
     try {
       result = await fn();
     } finally {
       this.profiler = undefined;
+      setTrail(null);
       if (profiler instanceof TimestampProfiler) profiler.close();
       this.stream.flush();
       await this.waiter.during(profiler.finish());
     }
     await this.synchronize();
-    return { result, rows: profiler.rows() };
+    const { dispatches } = profiler;
+    const wallMs = performance.now() - start;
+    return { result, rows: profiler.rows(), dispatches, spans: trail.spans, wallMs };
   }
 
   /** @internal */

@@ -33,6 +33,9 @@ export interface CallObserver {
   abandon?(module: Module): void;
   /** It only wants to know: layers may still run fused. */
   readonly passive?: boolean;
+  /** Layers that run as one, of whose calls nothing is seen. */
+  enterFused?(modules: readonly Module[]): void;
+  leaveFused?(): void;
 }
 
 let observer: CallObserver | null = null;
@@ -45,12 +48,30 @@ export const isObserved = (): boolean => observer !== null && observer.passive !
  * no tensor alive.
  */
 export function observeCalls<R>(watch: CallObserver, fn: () => R): R {
-  const before = observer;
-  observer = before === null ? watch : both(before, watch);
+  const stop = watchCalls(watch);
   try {
     return fn();
   } finally {
-    observer = before;
+    stop();
+  }
+}
+
+/** @internal Shows every module call to `watch` until the function that it returns is called. Stop the latest one first. */
+export function watchCalls(watch: CallObserver): () => void {
+  const before = observer;
+  observer = before === null ? watch : both(before, watch);
+  return () => void (observer = before);
+}
+
+/** @internal Runs `fn`, which does what `modules` would do one after another. */
+export function asOne<R>(modules: readonly Module[], fn: () => R): R {
+  const watch = observer;
+  if (watch?.enterFused === undefined) return fn();
+  watch.enterFused(modules);
+  try {
+    return fn();
+  } finally {
+    watch.leaveFused?.();
   }
 }
 
@@ -68,6 +89,14 @@ const both = (first: CallObserver, second: CallObserver): CallObserver => ({
     second.abandon?.(module);
     first.abandon?.(module);
   },
+  enterFused(modules) {
+    first.enterFused?.(modules);
+    second.enterFused?.(modules);
+  },
+  leaveFused() {
+    second.leaveFused?.();
+    first.leaveFused?.();
+  },
 });
 
 /**
@@ -78,8 +107,10 @@ export function callModule(module: Module, args: readonly unknown[]): unknown {
   const { name } = module.constructor;
   return scoped(`the end of ${name}.forward()`, () => {
     const result = observer === null ? run(module, name, args) : observed(observer, module, name, args);
-    keepStored(module);
-    for (const child of Object.values(module)) if (isModule(child)) keepStored(child);
+    for (const value of Object.values(module)) {
+      if (isModule(value)) keepStored(value);
+      else keepTensors(value);
+    }
     return result;
   });
 }

@@ -4,7 +4,7 @@ import { add, relu } from '../ops/index.js';
 import { currentScope, isTensor } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { ReLU, ReLU6 } from './activation.js';
-import { internals, isObserved } from './call.js';
+import { asOne, internals, isObserved } from './call.js';
 import { Conv2d } from './conv.js';
 import type { Module, TensorModule } from './module.js';
 import { BatchNorm2d } from './norm.js';
@@ -74,15 +74,16 @@ function step(x: Tensor, layers: readonly TensorModule[], at: number, tail: Tail
   const after = { residual, activation: activation ?? ('none' as const) };
   const sums = residual !== null || activation !== null;
   const done = (result: Tensor): Step => ({ result, count, tail: rest });
-  if (norm === null) return sums && conv ? done(conv.forwardThen(x, after)) : unfused();
-  if (conv === null) return sums ? done(norm.forwardThen(x, after)) : unfused();
+  const fused = (skip: number, fn: () => Tensor): Tensor => asOne(layers.slice(at + skip, at + count), fn);
+  if (norm === null) return sums && conv ? done(fused(0, () => conv.forwardThen(x, after))) : unfused();
+  if (conv === null) return sums ? done(fused(0, () => norm.forwardThen(x, after))) : unfused();
   if (!wantsGrad(x, conv.weight, conv.bias, norm.weight, norm.bias, residual)) {
     const map = norm.affineMap();
     if (map !== null && map.scale.numel() === conv.outChannels)
-      return done(conv.forwardThen(x, { ...map, ...after }));
+      return done(fused(0, () => conv.forwardThen(x, { ...map, ...after })));
   }
   const y = conv(x);
-  const result = sums ? norm.forwardThen(y, after) : norm(y);
+  const result = sums ? fused(1, () => norm.forwardThen(y, after)) : norm(y);
   dropTemporary(y);
   return done(result);
 }

@@ -1,0 +1,199 @@
+import { writeFile } from 'node:fs/promises';
+import {
+  crossEntropy,
+  init,
+  noGrad,
+  optim,
+  profile,
+  randint,
+  randn,
+  recordFunction,
+  runtime,
+} from '../../index.js';
+import { layerLabel, type LayerRow, type Profile } from '../../nn/profiler.js';
+import type { TensorModule } from '../../nn/index.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { checkInterrupted, type Context } from '../context.js';
+import { CliError } from '../errors.js';
+import { checkWritable } from '../files.js';
+import { builderOf, modelWithWeights, recipeOf } from '../model.js';
+import { byteSize, grouped, table } from '../output.js';
+import { outputsOf } from '../training.js';
+import { openWeights } from '../weights-file.js';
+
+export interface ProfileOptions {
+  /** Shape, batch included. */
+  readonly input?: readonly number[];
+  readonly batch?: number;
+  readonly train?: boolean;
+  readonly weights?: string;
+  /** A file; true for standard output. */
+  readonly json?: string | boolean;
+  readonly trace?: string;
+  readonly top: number;
+}
+
+/** Passes before the measured one: the first compiles, the second leaves the pool as every later one finds it. */
+const warmup = 2;
+
+/**
+ * `kindling profile`: where a model's GPU time goes, by kernel and by layer, in a forward pass or a step of training on
+ * random images.
+ */
+export async function profileCommand(
+  context: Context,
+  modelName: string,
+  options: ProfileOptions,
+): Promise<void> {
+  const { output } = context;
+  const builder = builderOf(modelName, 'profile');
+  const files = [options.trace, options.json].filter((path) => typeof path === 'string');
+  for (const path of files) await checkWritable(path);
+  const opened =
+    options.weights === undefined ? null : await openWeights(context, modelName, options.weights);
+  await init();
+  const model =
+    opened === null
+      ? builder()
+      : await modelWithWeights(modelName, opened.checkpoint, { options: opened.card.options });
+  const shape = await inputShape(modelName, options);
+  const work = options.train === true ? trainingStep(model, shape) : forwardPass(model, shape);
+  for (let i = 0; i < warmup; i++) {
+    checkInterrupted(context);
+    work();
+    await runtime().synchronize();
+  }
+  runtime().resetPeakMemory();
+  const plain = await seconds(async () => {
+    work();
+    await runtime().synchronize();
+  });
+  const { peakBytes } = runtime().memoryStats();
+  const measured = await profile(work);
+  const report = {
+    model: modelName,
+    weights: options.weights ?? null,
+    input: shape,
+    mode: options.train === true ? 'train' : 'forward',
+    adapter: runtime().info,
+    timing: measured.rows[0]?.source ?? 'timestamp',
+    wallMs: 1e3 * plain,
+    profiledWallMs: measured.wallMs,
+    gpuMs: measured.gpuMs,
+    dispatches: measured.dispatches.length,
+    peakBytes,
+    ops: measured.rows.map(({ name, calls, ms }) => ({ name, calls, ms })),
+    layers: layersOf(measured),
+  };
+  if (options.trace !== undefined) await write(options.trace, measured.exportChromeTrace());
+  if (typeof options.json === 'string') await write(options.json, `${JSON.stringify(report, null, 2)}\n`);
+
+  const what = report.mode === 'train' ? 'a training step' : 'a forward pass';
+  output.line(`${modelName}, ${what} of ${shape.join('x')}: ${report.wallMs.toFixed(1)} ms`);
+  output.line(
+    `GPU ${report.gpuMs.toFixed(1)} ms in ${grouped(report.dispatches)} dispatches; peak ${byteSize(peakBytes)}` +
+      (report.timing === 'wallclock' ? '; timed by the host, as the adapter has no timestamps' : ''),
+  );
+  output.line();
+  for (const line of opTable(report, options.top)) output.line(line);
+  output.line();
+  for (const line of layerTable(report, options.top)) output.line(line);
+  for (const path of files) output.line(`\nwritten: ${path}`);
+  output.document(report);
+}
+
+type Report = {
+  readonly gpuMs: number;
+  readonly mode: string;
+  readonly ops: readonly { readonly name: string; readonly calls: number; readonly ms: number }[];
+  readonly layers: readonly LayerRow[];
+};
+
+const ms = (value: number): string => value.toFixed(2);
+const share = (value: number, { gpuMs }: Report): string => `${((100 * value) / (gpuMs || 1)).toFixed(1)} %`;
+
+function opTable(report: Report, top: number): string[] {
+  const rows = report.ops
+    .slice(0, top)
+    .map((op) => [op.name, grouped(op.calls), ms(op.ms), share(op.ms, report)]);
+  return [
+    ...table([['kernel', 'calls', 'ms', 'share'], ...rows], [1, 2, 3]),
+    ...more(report.ops.length - top, 'kernels'),
+  ];
+}
+
+function layerTable(report: Report, top: number): string[] {
+  const train = report.mode === 'train';
+  const head = ['layer', 'calls', ...(train ? ['forward ms', 'backward ms'] : []), 'ms', 'share'];
+  const rows = report.layers
+    .slice(0, top)
+    .map((row) => [
+      layerLabel(row),
+      grouped(row.calls),
+      ...(train ? [ms(row.forwardMs), ms(row.backwardMs)] : []),
+      ms(row.ms),
+      share(row.ms, report),
+    ]);
+  return [...table([head, ...rows], [1, 2, 3, 4, 5]), ...more(report.layers.length - top, 'layers')];
+}
+
+const more = (count: number, what: string): string[] =>
+  count > 0 ? [`and ${grouped(count)} more ${what} (--top shows more, --json all)`] : [];
+
+/** Paths as in the model's state dict: without the model's own class in front. */
+function layersOf(measured: Profile): LayerRow[] {
+  const root = measured.spans.find(({ kind, path }) => kind === 'module' && !path.includes('.'))?.path ?? '';
+  return measured.layers().map((row) => ({
+    ...row,
+    path: row.path.startsWith(`${root}.`) ? row.path.slice(root.length + 1) : row.path,
+  }));
+}
+
+async function inputShape(modelName: string, { input, batch }: ProfileOptions): Promise<readonly number[]> {
+  const { size } = await recipeOf(modelName);
+  const shape = input ?? [1, 3, size, size];
+  return batch === undefined ? shape : [batch, ...shape.slice(1)];
+}
+
+function forwardPass(model: TensorModule, shape: readonly number[]): () => void {
+  model.eval();
+  const x = randn(...shape);
+  return () => noGrad(() => model(x)).dispose();
+}
+
+/** A step of SGD with momentum on cross-entropy. */
+function trainingStep(model: TensorModule, shape: readonly number[]): () => void {
+  model.train();
+  const optimizer = new optim.SGD(model.parameters(), { lr: 1e-3, momentum: 0.9 });
+  const x = randn(...shape);
+  let labels: Tensor | null = null;
+  return () => {
+    const { logits, auxiliary } = outputsOf(model(x));
+    labels ??= randint(logits.shape[1] as number, [shape[0] as number]);
+    const wanted = labels;
+    const loss = recordFunction('loss', () =>
+      auxiliary.reduce((sum, each) => sum.add(crossEntropy(each, wanted)), crossEntropy(logits, wanted)),
+    );
+    loss.backward();
+    recordFunction('optimizer', () => optimizer.step());
+    optimizer.zeroGrad();
+    for (const each of [logits, ...auxiliary, loss]) each.dispose();
+  };
+}
+
+async function seconds(fn: () => Promise<void>): Promise<number> {
+  const start = performance.now();
+  await fn();
+  return (performance.now() - start) / 1e3;
+}
+
+async function write(path: string, text: string): Promise<void> {
+  await writeFile(path, text).catch((cause: unknown) => {
+    throw new CliError(
+      `${path}: cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        cause,
+      },
+    );
+  });
+}
