@@ -22,12 +22,18 @@ import {
   uniform,
 } from './works.mjs';
 
-/** What one run needs at least, beside the multiply-adds that the ops count themselves. */
-export interface Needs {
+/** What one run needs at least. */
+interface Moves {
   /** Operands, results and gradients, each once; of a model its parameters and input. */
   readonly bytes: number;
   /** Roughly, of a work without multiply-adds; only its place in the roofline plot follows from it. */
   readonly operations: number;
+}
+
+/** `operations` are `flops` where there are any. */
+export interface Needs extends Moves {
+  /** Of convolutions and matrix products, as the ops count them: a multiply-add is two. */
+  readonly flops: number;
 }
 
 export interface Prepared {
@@ -35,10 +41,15 @@ export interface Prepared {
   run(): Promise<number | void>;
   /** Sums of squares of what the last run gave: result, then gradients. */
   check?(): Promise<number[]>;
-  /** After a run. */
+  /** Of the last run. */
   needs(): Needs;
   /** Another work on the same tensors that this one is held against. */
   readonly beside?: { readonly name: string; readonly run: () => Promise<void> };
+}
+
+interface Case extends Omit<Prepared, 'needs'> {
+  /** After a run. */
+  moves(): Moves;
 }
 
 const filled = (seed: number, shape: readonly number[]): k.Tensor =>
@@ -57,16 +68,23 @@ interface KernelCase {
   readonly leaves?: readonly k.Tensor[];
   /** The forward pass is made once and only the backward pass is the work. */
   readonly backwardOnly?: boolean;
-  /** {@link Needs.operations}; default: one per element of the first input. */
+  /** {@link Moves.operations}; default: one per element of the first input. */
   readonly operations?: number;
 }
 
+/** A gradient laid out as the result is, which is how it comes inside a network; none is needed for a scalar. */
+function seedFor(result: k.Tensor): k.Tensor | undefined {
+  if (result.ndim === 0) return undefined;
+  const seed = filled(seeds.grad, result.shape);
+  return result.isContiguous() ? seed : seed.contiguous({ memoryFormat: 'channelsLast' });
+}
+
 /** Runs `forward`, and its backward with a fixed gradient of the result where `leaves` are given. */
-function kernel({ forward, inputs, leaves = [], backwardOnly = false, operations }: KernelCase): Prepared {
-  let result: k.Tensor | undefined;
-  let grads: readonly k.Tensor[] = [];
-  let seed: k.Tensor | undefined;
+function kernel({ forward, inputs, leaves = [], backwardOnly = false, operations }: KernelCase): Case {
   for (const leaf of leaves) leaf.requiresGrad = true;
+  let result: k.Tensor | undefined = backwardOnly ? forward() : undefined;
+  let grads: readonly k.Tensor[] = [];
+  let seed: k.Tensor | undefined = result && seedFor(result);
   return {
     run: async () => {
       for (const old of grads) old.dispose();
@@ -75,13 +93,13 @@ function kernel({ forward, inputs, leaves = [], backwardOnly = false, operations
         result = forward();
       }
       if (leaves.length > 0) {
-        if (result.ndim > 0) seed ??= filled(seeds.grad, result.shape).contiguous();
+        seed ??= seedFor(result);
         grads = k.autograd.grad(result, leaves, { gradOutputs: seed ?? null, retainGraph: backwardOnly });
       }
       await k.synchronize();
     },
     check: () => squares(...(result ? [result] : []), ...grads),
-    needs: () => {
+    moves: () => {
       const read = backwardOnly ? inputs.filter((input) => !leaves.includes(input)) : inputs;
       const results = result && !backwardOnly ? [result] : [];
       return {
@@ -106,7 +124,7 @@ async function networkOf(work: NetworkWork): Promise<k.nn.TensorModule> {
 const sgdPasses = 5;
 
 /** A step of all parameters that require grad. */
-function training(model: k.nn.TensorModule, input: readonly number[], classes: number): Prepared {
+function training(model: k.nn.TensorModule, input: readonly number[], classes: number): Case {
   const criterion = new k.nn.CrossEntropyLoss();
   const trainable = model.parameters().filter((parameter) => parameter.requiresGrad);
   const frozen = model.parameters().filter((parameter) => !parameter.requiresGrad);
@@ -126,11 +144,11 @@ function training(model: k.nn.TensorModule, input: readonly number[], classes: n
       loss.dispose();
       return value;
     },
-    needs: () => ({ bytes: sgdPasses * bytesOf(trainable) + bytesOf([...frozen, x]), operations: 0 }),
+    moves: () => ({ bytes: sgdPasses * bytesOf(trainable) + bytesOf([...frozen, x]), operations: 0 }),
   };
 }
 
-function inference(model: k.nn.TensorModule, input: readonly number[]): Prepared {
+function inference(model: k.nn.TensorModule, input: readonly number[]): Case {
   model.eval();
   const x = filled(seeds.input, input);
   return kernel({
@@ -139,19 +157,19 @@ function inference(model: k.nn.TensorModule, input: readonly number[]): Prepared
   });
 }
 
-function builtModel({ model: name, pass, input }: ModelWork): Prepared {
+function builtModel({ model: name, pass, input }: ModelWork): Case {
   const model = k.models.get(name)() as k.nn.TensorModule;
   if (pass === 'forward') return inference(model, input);
   if (pass === 'train') return training(model, input, 1000);
   model.requiresGrad_(false);
-  const { path } = k.models.replaceHead(model, 1000);
+  k.models.replaceHead(model, 1000);
   model.eval();
   const step = training(model, input, 1000);
   const forward = inference(model, input);
   return {
     ...step,
     beside: {
-      name: `forward without gradients (new head '${path}')`,
+      name: 'forward alone',
       run: async () => void (await forward.run()),
     },
   };
@@ -172,6 +190,21 @@ const rules = {
 };
 
 export async function prepare(work: Work): Promise<Prepared> {
+  const { run, moves, ...rest } = await caseOf(work);
+  let counted = { multiplyAdds: 0 };
+  return {
+    ...rest,
+    // Ops are recorded before the run first waits.
+    run: () => k.countWork((counted = { multiplyAdds: 0 }), run),
+    needs: () => {
+      const flops = 2 * counted.multiplyAdds;
+      const { bytes, operations } = moves();
+      return { flops, bytes, operations: flops || operations };
+    },
+  };
+}
+
+async function caseOf(work: Work): Promise<Case> {
   switch (work.op) {
     case 'train':
       return training(await networkOf(work), work.input, classesOf(work));
@@ -190,7 +223,7 @@ export async function prepare(work: Work): Promise<Prepared> {
           optimizer.step();
           return k.synchronize();
         },
-        needs: () => ({ bytes: passes * bytes, operations: (operations * bytes) / 4 }),
+        moves: () => ({ bytes: passes * bytes, operations: (operations * bytes) / 4 }),
       };
     }
     case 'matmul': {
@@ -228,12 +261,7 @@ export async function prepare(work: Work): Promise<Prepared> {
 }
 
 /** A layer's parts; the one whose gradient is taken requires grad, the other does not, so that only its kernel runs. */
-const inPass = (
-  pass: LinearWork['pass'],
-  forward: () => k.Tensor,
-  x: k.Tensor,
-  weight: k.Tensor,
-): Prepared =>
+const inPass = (pass: LinearWork['pass'], forward: () => k.Tensor, x: k.Tensor, weight: k.Tensor): Case =>
   pass === 'forward'
     ? kernel({ forward, inputs: [x, weight] })
     : kernel({
@@ -243,7 +271,7 @@ const inPass = (
         backwardOnly: true,
       });
 
-function linear({ input, out, pass }: LinearWork): Prepared {
+function linear({ input, out, pass }: LinearWork): Case {
   const x = filled(seeds.input, input);
   const weight = filled(seeds.other, [out, input[1] ?? 0]);
   return inPass(pass, () => k.linear(x, weight), x, weight);
@@ -253,15 +281,15 @@ function linear({ input, out, pass }: LinearWork): Prepared {
 const channelsLast = (values: Float32Array, shape: readonly number[]): k.Tensor =>
   k.tensor(values, { shape }).contiguous({ memoryFormat: 'channelsLast' });
 
-function convolution({ input, out, kernel: size, stride, groups, pass }: ConvolutionWork): Prepared {
+function convolution({ input, out, kernel: size, stride, groups, pass }: ConvolutionWork): Case {
   const x = channelsLast(uniform(seeds.input, input), input);
   const weight = filled(seeds.other, [out, (input[1] ?? 0) / groups, size, size]);
   const padding = Math.floor(size / 2);
   return inPass(pass, () => k.conv2d(x, weight, null, { stride, padding, groups }), x, weight);
 }
 
-function plain(op: SimpleWork['op'], x: k.Tensor): Prepared {
-  const run = (forward: () => k.Tensor, perElement = 1): Prepared =>
+function plain(op: SimpleWork['op'], x: k.Tensor): Case {
+  const run = (forward: () => k.Tensor, perElement = 1): Case =>
     kernel({ forward, inputs: [x], operations: perElement * x.numel() });
   switch (op) {
     case 'relu':
@@ -277,7 +305,7 @@ function plain(op: SimpleWork['op'], x: k.Tensor): Prepared {
   }
 }
 
-function image(work: ImageWork | LayerWork): Prepared {
+function image(work: ImageWork | LayerWork): Case {
   const { op, input } = work;
   const channels = input[1] ?? 0;
   const x = channelsLast(imageValues(work), input);

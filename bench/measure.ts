@@ -5,9 +5,10 @@
 import { parseArgs } from 'node:util';
 import { Bench } from 'tinybench';
 import * as k from '../src/index.js';
-import { prepare, type Prepared } from './cases.js';
+import { prepare, type Needs, type Prepared } from './cases.js';
 import { measureCeilings, type Ceilings } from './ceilings.js';
 import { countAll } from './counts.js';
+import { median } from './report.js';
 import { workNamed } from './works.mjs';
 
 export interface Sample {
@@ -23,20 +24,20 @@ export interface FirstRun {
   readonly peakRssBytes: number;
 }
 
-export interface Measured extends Sample, FirstRun {
+export interface Measured extends Sample, FirstRun, Needs {
   readonly work: string;
-  /** Of convolutions and matrix products, a multiply-add counting as two. */
-  readonly flops: number;
-  /** Bytes that must be moved at least; see `Needs` in cases.ts. */
-  readonly bytes: number;
-  /** Roughly, of works without multiply-adds; `flops` of the others. */
-  readonly operations: number;
   readonly dispatches: number;
   /** That the work itself needs, without the making of its operands. */
   readonly pipelines: number;
   readonly peakGpuBytes: number;
   /** Taken in turns with another work in the same process. */
-  readonly beside?: Sample & { readonly name: string };
+  readonly beside?: Beside;
+}
+
+export interface Beside extends Sample {
+  readonly name: string;
+  /** Time of the work over this one's: the median over pairs of runs. */
+  readonly ratio: number;
 }
 
 export interface AdapterCeilings extends Ceilings {
@@ -51,12 +52,11 @@ async function timed(run: () => Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
-/** The median of few and many samples alike. */
-function sampleOf(times: readonly number[]): Sample {
+const sampleOf = (times: readonly number[]): Sample => {
   const sorted = [...times].sort((a, b) => a - b);
-  const at = (share: number): number => sorted[Math.ceil(share * sorted.length) - 1] ?? NaN;
-  return { medianMs: at(0.5), p99Ms: at(0.99), samples: sorted.length };
-}
+  const p99Ms = sorted[Math.ceil(0.99 * sorted.length) - 1] ?? NaN;
+  return { medianMs: median(sorted), p99Ms, samples: sorted.length };
+};
 
 async function repeated(run: () => Promise<unknown>, timeMs: number): Promise<Sample> {
   const bench = new Bench({ time: timeMs, iterations: 3, warmup: false, throws: true });
@@ -78,7 +78,8 @@ async function inTurns(
     other.push(await timed(beside.run));
     own.push(await timed(run));
   }
-  return { ...sampleOf(own), beside: { name: beside.name, ...sampleOf(other) } };
+  const ratio = median(own.map((time, i) => time / (other[i] ?? NaN)));
+  return { ...sampleOf(own), beside: { name: beside.name, ratio, ...sampleOf(other) } };
 }
 
 async function measure(work: string, timeMs: number): Promise<Measured> {
@@ -92,18 +93,12 @@ async function measure(work: string, timeMs: number): Promise<Measured> {
   await run();
   const pipelines = runtime.pipelineCount() - before;
   runtime.resetOpCounts();
-  const counted: { multiplyAdds: number } = { multiplyAdds: 0 };
-  // Ops are recorded before the run first waits.
-  await k.countWork(counted, run);
+  await run();
   const dispatches = [...runtime.opCounts().values()].reduce((sum, count) => sum + count, 0);
-  const flops = 2 * counted.multiplyAdds;
-  const { bytes, operations } = prepared.needs();
   return {
     work,
     ...(beside ? await inTurns(prepared, beside) : await repeated(run, timeMs)),
-    flops,
-    bytes,
-    operations: flops || operations,
+    ...prepared.needs(),
     dispatches,
     pipelines,
     firstMs,

@@ -1,6 +1,6 @@
 /** Every measurement has a process of its own: first calls are cold there and memory is its own. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,10 @@ import { cacheDir } from '../scripts/setup.mjs';
  * loading takes a second and memory of its own. Packages are found from where it lies.
  */
 export async function bundled(entry: string): Promise<string> {
-  const outfile = join(cacheDir, 'kindling/bench', `${basename(entry, '.ts')}.mjs`);
+  mkdirSync(cacheDir, { recursive: true });
+  const folder = mkdtempSync(join(cacheDir, 'bench-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const outfile = join(folder, `${basename(entry, '.ts')}.mjs`);
   await build({
     entryPoints: [fileURLToPath(new URL(entry, import.meta.url))],
     outfile,

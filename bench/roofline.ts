@@ -41,14 +41,10 @@ export function rooflinePlot(rows: readonly Row[], ceilings: Ceilings): string {
     [ridge, peak],
     [right, peak],
   ];
+  const middle = Math.sqrt(left * ridge);
   const labels = [
-    {
-      x: ridge,
-      y: peak,
-      text: `${digits(peak)} GFLOP/s, ridge at ${digits(ridge)} FLOP per byte`,
-      anchor: 'start',
-    },
-    { x: left * 1.2, y: left * 1.2 * bandwidth, text: `${digits(bandwidth)} GB/s`, anchor: 'start' },
+    { x: ridge, y: peak, text: `${digits(peak)} GFLOP/s from ${digits(ridge)} operations per byte on` },
+    { x: middle, y: middle * bandwidth * 1.25, text: `${digits(bandwidth)} GB/s` },
   ];
   const plot = Plot.plot({
     document: document as unknown as Document,
@@ -61,7 +57,7 @@ export function rooflinePlot(rows: readonly Row[], ceilings: Ceilings): string {
     color: { domain: ['kernels', 'models'], range: ['#4269d0', '#d1495b'], legend: true },
     marks: [
       Plot.line(roof, { stroke: 'currentColor', strokeWidth: 1.5 }),
-      Plot.text(labels, { x: 'x', y: 'y', text: 'text', dy: -10, textAnchor: 'start' }),
+      Plot.text(labels, { x: 'x', y: 'y', text: 'text', dy: -10, textAnchor: 'middle' }),
       Plot.text(points, {
         x: 'intensity',
         y: 'gflops',
@@ -91,6 +87,7 @@ body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1200p
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.2rem 0.6rem; text-align: right; border-bottom: 1px solid #ddd; }
 th:nth-child(2), td:nth-child(2) { text-align: left; }
+td { white-space: nowrap; }
 figure { margin: 1rem 0; }`;
 
 /** @param notes paragraphs under the heading */

@@ -1,4 +1,5 @@
 /** From measurements to the rows of `npm run bench`: rates and their share of what the adapter can do. */
+import type { Needs } from './cases.js';
 import type { Ceilings } from './ceilings.js';
 import type { FirstRun, Measured } from './measure.js';
 import { digits, markdownTable, mebibytes } from './report.js';
@@ -22,7 +23,7 @@ export interface Rates {
   readonly share: number;
 }
 
-type Amounts = Pick<Measured, 'flops' | 'bytes' | 'operations' | 'medianMs'>;
+type Amounts = Needs & Pick<Measured, 'medianMs'>;
 
 /** The roofline model (Williams, Waterman, Patterson 2009): a work takes at least its arithmetic's time and its memory's time. */
 export function ratesOf({ flops, bytes, operations, medianMs }: Amounts, ceilings: Ceilings): Rates {
@@ -95,7 +96,7 @@ export const besideLines = (rows: readonly Row[]): string[] =>
     beside === undefined
       ? []
       : [
-          `${work} takes ${digits(medianMs / beside.medianMs)} times as long as its ${beside.name}: ` +
+          `${work} takes ${digits(beside.ratio)} times as long as its ${beside.name}: ` +
             `${digits(medianMs)} ms against ${digits(beside.medianMs)} ms, in turns in one process.`,
         ],
   );

@@ -14,6 +14,7 @@ import { peerWorkNamed } from '../works.mjs';
  * @typedef {object} Prepared
  * @property {() => Promise<number | void>} run does the work once and waits for it; training steps give their loss
  * @property {() => Promise<number[]>} [check] sums of squares of what the last run gave: result, then gradients
+ * @property {() => import('../cases.js').Needs} [needs] arithmetic and memory traffic of the last run at least
  *
  * @typedef {object} Library
  * @property {string} name
@@ -29,6 +30,7 @@ import { peerWorkNamed } from '../works.mjs';
  * @property {number} [firstMs] the first run, with all compiling; drivers keep compiled shaders between processes
  * @property {number} [steadyMs] a later run, to choose the number of repetitions by
  * @property {number[]} [check] losses of the first steps, or sums of squares
+ * @property {import('../cases.js').Needs} [needs]
  *
  * @typedef {{ times: number[], peakRssMiB: number }} Round milliseconds
  */
@@ -93,6 +95,7 @@ export async function serve(load) {
       losses.push(await prepared.run());
       ready.steadyMs = performance.now() - start;
     }
+    if (prepared.needs) ready.needs = prepared.needs();
     ready.check = prepared.check ? await prepared.check() : losses.map(Number);
   }
   /** @param {number} reps */
