@@ -8,6 +8,7 @@
 import { memoKernel, type Kernel, type ParamField } from './kernel.js';
 import { epilogueBuffers, epilogueKey, highHalf, lowHalf, type Elem, type Epilogue } from './plan.js';
 import {
+  component,
   declareAccumulators,
   epilogueBindings,
   leftK,
@@ -41,12 +42,17 @@ export interface ConvSpec {
   readonly vecOut: boolean;
   /** Output positions are spread over a larger map (input gradient of a strided convolution). */
   readonly scatter: boolean;
+  /**
+   * What `w` holds: a `packed` copy [tap][k][n], which an HWIO weight is by itself in the forward direction, or the `turned` HWIO weight,
+   * [tap][n][k], whose taps go by number.
+   */
+  readonly weights: 'packed' | 'turned';
   readonly epilogue: Epilogue;
   readonly elem: Elem;
 }
 
 /** Launch fields. Pairs hold the vertical value in the high half. Workgroup z is the group. */
-export function convParams(s: Pick<ConvSpec, 'scatter' | 'epilogue'>): ParamField[] {
+export function convParams(s: Pick<ConvSpec, 'scatter' | 'epilogue' | 'weights'>): ParamField[] {
   const fields: ParamField[] = [
     ['rows', 'u32'], // output positions
     ['inH', 'u32'],
@@ -66,8 +72,12 @@ export function convParams(s: Pick<ConvSpec, 'scatter' | 'epilogue'>): ParamFiel
   ];
   if (s.epilogue.residual) fields.push(['residualOff', 'u32']);
   if (s.scatter) fields.push(['fullH', 'u32'], ['fullW', 'u32'], ['outStride', 'i32'], ['outBase', 'i32']);
+  if (s.weights === 'turned') fields.push(['tapFirst', 'i32'], ['tapStep', 'i32'], ['kernelW', 'i32']);
   return fields;
 }
+
+/** Number of tap (th, tw) in the whole kernel, as an offset in elements. */
+const turnedTap = `u32((${highHalf('tapFirst')} + th * ${highHalf('tapStep')}) * p.kernelW + ${lowHalf('tapFirst')} + tw * ${lowHalf('tapStep')}) * (p.co * p.ci)`;
 
 /** Declares the position and image base of left load `i`. */
 function positionSetup(s: ConvSpec, i: number): string {
@@ -146,7 +156,9 @@ function leftStep(s: ConvSpec): string {
 
 export function convKernel(s: ConvSpec): Kernel {
   const { tile: t, epilogue: e } = s;
-  const key = ['conv', tileKey(t), s.input, +s.vecOut, +s.scatter, epilogueKey(e), s.elem].join('.');
+  const key = ['conv', tileKey(t), s.input, +s.vecOut, +s.scatter, s.weights, epilogueKey(e), s.elem].join(
+    '.',
+  );
   return memoKernel(key, () => {
     const V = t.cols;
     const sub = t.style === 'subgroup';
@@ -156,6 +168,20 @@ export function convKernel(s: ConvSpec): Kernel {
     const shared = t.style === 'shared';
     const K = stepK(t);
     const taps = run ? `u32(${highHalf('taps')})` : `u32(${highHalf('taps')} * ${lowHalf('taps')})`;
+    const turned = s.weights === 'turned';
+    const alongK = (j: number): string => {
+      const k = shared ? '(step + (tid & 3u) * 4u)' : 'step';
+      const at = `tapAt + (wCol + ${j}u) * p.ci + ${shared ? `min(${k}, p.ci - 4u)` : k}`;
+      const load = widen(4, s.elem, `w[(${at}) / 4u]`);
+      return `      let t${j} = ${shared ? `select(vec4<f32>(0.0), ${load}, ${k} < p.ci)` : load};`;
+    };
+    const rightTurned = [
+      ...range(shared ? 1 : V).map(alongK),
+      ...(shared ? [] : range(4)).map((q) => {
+        const parts = range(V).map((j) => component(`t${j}`, q, 4));
+        return `      let b${q} = ${vecType(V)}(${parts.join(', ')});`;
+      }),
+    ];
     const right = (q: number): string => {
       if (!shared) return `      let b${q} = ${widen(V, s.elem, `w[wAt + ${q}u * wPitch]`)};`;
       const at = `wAt + min(step + ${rightK(t, q)}, kPad - 1u) * wPitch`;
@@ -170,29 +196,35 @@ export function convKernel(s: ConvSpec): Kernel {
       run ? `  let run = u32(${lowHalf('taps')}) * p.ci;` : '',
       `  let kPad = (${run ? 'run' : 'p.ci'} + 3u) & ~3u;`,
       run ? '' : `  let xBase = p.xOff + group * p.ci;`,
-      `  let wPitch = ((p.co + 3u) & ~3u) / ${V}u;`,
+      turned ? '' : `  let wPitch = ((p.co + 3u) & ~3u) / ${V}u;`,
       // Columns past the end repeat the last ones, and their sums are not stored.
-      `  var wAt = p.wOff / ${V}u + group * ${kCount} * wPitch + min(${rightCol(t)}, wPitch - 1u);`,
+      turned
+        ? shared
+          ? `  let wCol = min(colBlock * 64u + (tid >> 2u), p.co - 1u);`
+          : `  let wCol = min(col * ${V}u, p.co - ${V}u);`
+        : `  var wAt = p.wOff / ${V}u + group * ${kCount} * wPitch + min(${rightCol(t)}, wPitch - 1u);`,
       ...range(n).map((i) => positionSetup(s, i)),
       declareAccumulators(t),
       // One loop, not one per tap axis and channels: every level would copy the accumulators on software adapters.
       `  var th = 0;`,
       run ? '' : `  var tw = 0;`,
       `  var step = 0u;`,
+      turned ? `  var tapAt = ${turnedTap};` : '',
       `  for (var remaining = taps * ((kPad + ${K - 1}u) / ${K}u); remaining > 0u; remaining--) {`,
       leftStep(s),
-      ...range(rightLoads(t)).map(right),
-      multiplyAdd(t, 'k'),
+      ...(turned ? rightTurned : range(rightLoads(t)).map(right)),
+      multiplyAdd(t, 'k', turned ? 'k' : 'columns'),
       `    step += ${K}u;`,
       `    let tapDone = step >= kPad;`,
       `    step = select(step, 0u, tapDone);`,
-      shared ? `    wAt += select(0u, kPad * wPitch, tapDone);` : `    wAt += 4u * wPitch;`,
+      turned ? '' : shared ? `    wAt += select(0u, kPad * wPitch, tapDone);` : `    wAt += 4u * wPitch;`,
       run
         ? `    th += select(0, 1, tapDone);`
         : `    tw += select(0, 1, tapDone);
     let rowDone = tw >= ${lowHalf('taps')};
     tw = select(tw, 0, rowDone);
     th += select(0, 1, rowDone);`,
+      turned ? `    tapAt = ${turnedTap};` : '',
       '  }',
     ];
     const at = (r: number): string => (s.scatter ? `s${r}` : `(row0 + ${r}u)`);
@@ -227,7 +259,7 @@ export function convKernel(s: ConvSpec): Kernel {
       params: convParams(s),
       enables: [...(sub ? (['subgroups'] as const) : []), ...(s.elem === 'f16' ? (['f16'] as const) : [])],
       wgsl: `@group(0) @binding(0) var<storage, read> x: array<${vecType(s.input === 'vec' ? 4 : 1, s.elem)}>;
-@group(0) @binding(1) var<storage, read> w: array<${vecType(V, s.elem)}>;
+@group(0) @binding(1) var<storage, read> w: array<${vecType(turned ? 4 : V, s.elem)}>;
 @group(0) @binding(2) var<storage, read_write> y: array<${vecType(s.vecOut ? V : 1, s.elem)}>;
 ${epilogueBindings(e, 3, V, s.vecOut, s.elem)}
 ${tileMemory(t)}

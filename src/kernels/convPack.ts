@@ -1,6 +1,15 @@
-/** Copies of convolution weights (OIHW) in the order the implicit-GEMM kernels read them. */
+/** Copies of convolution weights in the order the implicit-GEMM kernels read them. */
 import { foldGrid, linearWorkgroup, memoKernel, type Kernel, type ParamField } from './kernel.js';
-import { ceilDiv, highHalf, lowHalf, pair, roundUp, type Elem, type Launch } from './plan.js';
+import {
+  ceilDiv,
+  highHalf,
+  lowHalf,
+  pair,
+  roundUp,
+  type Elem,
+  type Launch,
+  type WeightLayout,
+} from './plan.js';
 
 const size = 64;
 
@@ -51,16 +60,21 @@ const packParams: readonly ParamField[] = [
   ['taps', 'i32'],
   ['first', 'i32'],
   ['step', 'i32'],
-  ['kernel', 'i32'],
+  ['kernelW', 'i32'],
   ['outOff', 'u32'],
+  // Of the weight: elements from one k, n, tap or group to the next.
+  ['kStride', 'u32'],
+  ['nStride', 'u32'],
+  ['tapStride', 'u32'],
+  ['groupStride', 'u32'],
 ];
 
 /**
  * An invocation moves all taps of one k and four n, which reads each weight's taps in a row: workgroups cover 8 k by 8 vectors
  * of n, and z is the group.
  */
-function packTapsKernel(transposed: boolean, elem: Elem): Kernel {
-  return memoKernel(`convPack.taps.${+transposed}.${elem}`, () => ({
+function packTapsKernel(elem: Elem): Kernel {
+  return memoKernel(`convPack.taps.${elem}`, () => ({
     name: 'convPackWeights',
     bindings: ['read', 'write'],
     params: packParams,
@@ -68,10 +82,7 @@ function packTapsKernel(transposed: boolean, elem: Elem): Kernel {
     wgsl: `@group(0) @binding(0) var<storage, read> w: array<${elem}>;
 @group(0) @binding(1) var<storage, read_write> packed: array<vec4<${elem}>>;
 fn base(group: u32, k: u32, n: u32) -> u32 {
-  let kIn = min(k, p.k - 1u);
-  let nIn = min(n, p.n - 1u);
-  let channels = ${transposed ? '(group * p.k + kIn) * p.n + nIn' : '(group * p.n + nIn) * p.k + kIn'};
-  return channels * u32(${highHalf('kernel')} * ${lowHalf('kernel')});
+  return group * p.groupStride + min(k, p.k - 1u) * p.kStride + min(n, p.n - 1u) * p.nStride;
 }
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -86,7 +97,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   var to = p.outOff / 4u + (wid.z * count * kPad + k) * nPitch + n;
   for (var th = 0; th < ${highHalf('taps')}; th++) {
     for (var tw = 0; tw < ${lowHalf('taps')}; tw++) {
-      let tap = u32((${highHalf('first')} + th * ${highHalf('step')}) * ${lowHalf('kernel')} + ${lowHalf('first')} + tw * ${lowHalf('step')});
+      let tap = p.tapStride * u32((${highHalf('first')} + th * ${highHalf('step')}) * p.kernelW + ${lowHalf('first')} + tw * ${lowHalf('step')});
       let v = vec4<${elem}>(w[at.x + tap], w[at.y + tap], w[at.z + tap], w[at.w + tap]);
       packed[to] = select(vec4<${elem}>(0.0), v, inside);
       to += kPad * nPitch;
@@ -122,7 +133,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   if (tw < tapsW && n < p.n) {
     let kh = u32(${highHalf('first')}) + th * u32(${highHalf('step')});
     let kw = u32(${lowHalf('first')}) + tw * u32(${lowHalf('step')});
-    v = w[((n * p.k + k) * u32(${highHalf('kernel')}) + kh) * u32(${lowHalf('kernel')}) + kw];
+    v = w[n * p.nStride + k * p.kStride + (kh * u32(p.kernelW) + kw) * p.tapStride];
   }
   packed[p.outOff + i] = v;
 }`,
@@ -137,12 +148,18 @@ export function packLaunch(
   transposed: boolean,
   elem: Elem,
   outOff: number,
+  from: WeightLayout,
 ): Launch {
   const k = transposed ? s.cOut : s.cIn;
   const n = transposed ? s.cIn : s.cOut;
   const runs = layout === 'runs';
+  const all = s.kernelH * s.kernelW;
+  const stride =
+    from === 'oihw'
+      ? { out: s.cIn * all, in: all, tap: 1, group: s.cOut * s.cIn * all }
+      : { out: 1, in: s.cOut, tap: s.cIn * s.cOut, group: 0 };
   return {
-    kernel: runs ? packRunsKernel(elem) : packTapsKernel(transposed, elem),
+    kernel: runs ? packRunsKernel(elem) : packTapsKernel(elem),
     buffers: ['weight', 'packed'],
     params: [
       k,
@@ -150,8 +167,12 @@ export function packLaunch(
       pair(taps.countH, taps.countW),
       pair(taps.firstH, taps.firstW),
       pair(taps.stepH, taps.stepW),
-      pair(s.kernelH, s.kernelW),
+      s.kernelW,
       outOff,
+      transposed ? stride.out : stride.in,
+      transposed ? stride.in : stride.out,
+      stride.tap,
+      stride.group,
     ],
     grid: runs
       ? foldGrid(ceilDiv(packedElements(s, taps, layout, transposed), size))

@@ -27,6 +27,7 @@ import {
   type Launch,
   type Plan,
   type PlanLimits,
+  type WeightLayout,
   problemKey,
 } from './plan.js';
 
@@ -58,6 +59,8 @@ export interface Conv2dProblem {
   readonly outputOffset?: number;
   readonly residualOffset?: number;
   readonly elem?: Elem;
+  /** Of the weight, and of its gradient. Default row-major ('oihw'). */
+  readonly weights?: WeightLayout;
   /** `'direct'` keeps to kernels whose error is that of a plain sum; default: the fastest. */
   readonly algorithm?: 'auto' | 'direct';
 }
@@ -135,6 +138,8 @@ interface Pass {
   readonly groups: number;
   readonly layout: PackLayout;
   readonly wOff: number;
+  /** The HWIO weight is read as it is: that of the input gradient, whose rows of `kernelW` taps the set is taken from. */
+  readonly turned?: { readonly kernelW: number };
 }
 
 interface Io {
@@ -182,6 +187,7 @@ function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io: Io): L
       input,
       vecOut: [co, y.offset, residual?.offset ?? 0].every((v) => v % tile.cols === 0),
       scatter: pass.outStrideH !== 1 || pass.outStrideW !== 1,
+      weights: pass.turned ? 'turned' : 'packed',
       epilogue: io.epilogue,
       elem: io.elem,
     };
@@ -211,6 +217,10 @@ function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io: Io): L
         pair(pass.outBaseH, pass.outBaseW),
       );
     }
+    if (pass.turned) {
+      const { firstH, firstW, stepH, stepW } = pass.taps;
+      params.push(pair(firstH, firstW), pair(stepH, stepW), pass.turned.kernelW);
+    }
     const operands: BufferRef[] = epilogueBuffers(io.epilogue).map((name) =>
       name === 'residual' && residual ? residual.ref : name,
     );
@@ -239,7 +249,7 @@ const forwardPlans = new PlanCache<Plan>();
 function routeConv2d(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
   validate('conv2d', p);
   if (isPointwise(p)) return pointwise(target, limits, p, 'forward');
-  if (isDepthwise(p)) return planDepthwise(target, limits, p);
+  if (isDepthwise(p) && p.weights !== 'hwio') return planDepthwise(target, limits, p);
   if (useWinograd(p, limits)) return planWinograd(target, limits, p, 'forward');
   const shape = packShape(p);
   const elem = p.elem ?? 'f32';
@@ -270,16 +280,22 @@ function routeConv2d(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan
     layout,
     wOff: 0,
   };
+  const launches = passLaunches(target, limits, pass, ioOf(p, 'x', 'y'));
+  if (layout === 'taps' && readsStored(p)) return { launches, workspaces: {} };
   return {
-    launches: passLaunches(target, limits, pass, ioOf(p, 'x', 'y')),
+    launches,
     workspaces: {},
     weights: {
       key: `conv.${layout}.${p.groups}`,
       bytes: packedElements(shape, taps, layout, false) * bytesOf(elem),
-      launches: [packLaunch(shape, taps, layout, false, elem, 0)],
+      launches: [packLaunch(shape, taps, layout, false, elem, 0, p.weights ?? 'oihw')],
     },
   };
 }
+
+/** The kernels take the weight as it is stored, by fours of its channels. */
+const readsStored = (p: Conv2dProblem): boolean =>
+  p.weights === 'hwio' && p.cIn % 4 === 0 && p.cOut % 4 === 0;
 
 /** One axis of one parity class of the input gradient. */
 interface Axis {
@@ -324,7 +340,7 @@ const inputGradPlans = new PlanCache<Plan>();
 function routeConv2dInputGrad(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
   validate('conv2d input gradient', p);
   if (isPointwise(p)) return pointwise(target, limits, p, 'inputGrad');
-  if (isDepthwise(p)) return planDepthwiseInputGrad(target, limits, p);
+  if (isDepthwise(p) && p.weights !== 'hwio') return planDepthwiseInputGrad(target, limits, p);
   if (useWinograd(p, limits)) return planWinograd(target, limits, p, 'inputGrad');
   const shape = packShape(p);
   const elem = p.elem ?? 'f32';
@@ -370,14 +386,16 @@ function routeConv2dInputGrad(target: Target, limits: PlanLimits, p: Conv2dProbl
         groups: p.groups,
         layout,
         wOff,
+        ...(readsStored(p) && { turned: { kernelW: p.kernelW } }),
       };
       launches.push(...passLaunches(target, limits, pass, io));
-      if (!empty) {
-        packs.push(packLaunch(shape, taps, layout, true, elem, wOff));
+      if (!empty && !readsStored(p)) {
+        packs.push(packLaunch(shape, taps, layout, true, elem, wOff, p.weights ?? 'oihw'));
         wOff += packedElements(shape, taps, layout, true);
       }
     }
   }
+  if (readsStored(p)) return { launches, workspaces: {} };
   // How many parities exist depends on the size only when the input is smaller than the stride.
   const geometry = [
     p.strideH,
@@ -399,7 +417,7 @@ function routeConv2dInputGrad(target: Target, limits: PlanLimits, p: Conv2dProbl
   };
 }
 
-/** Matrix products over pixels for 1x1 convolutions; they read the OIHW weight as it is. */
+/** Matrix products over pixels for 1x1 convolutions; they read the weight as it is. */
 function pointwise(
   target: Target,
   limits: PlanLimits,
@@ -411,7 +429,7 @@ function pointwise(
     m: p.n * p.h * p.w,
     n: forward ? p.cOut : p.cIn,
     k: forward ? p.cIn : p.cOut,
-    transB: forward,
+    transB: forward === ((p.weights ?? 'oihw') === 'oihw'),
     aOffset: p.inputOffset ?? 0,
     cOffset: p.outputOffset ?? 0,
     residualOffset: p.residualOffset ?? 0,

@@ -5,6 +5,7 @@
 import { PlanCache } from './plan-cache.js';
 import { memoKernel, type Kernel, type Target } from './kernel.js';
 import { isDepthwise, planDepthwiseWeightGrad } from './depthwisePlan.js';
+import { splitSumLaunch } from './splitSum.js';
 import { weightGradSumLaunch } from './weightGradSum.js';
 import { isPointwise, type Conv2dProblem } from './convPlan.js';
 import { chooseSplits, planGemm } from './gemmPlan.js';
@@ -15,6 +16,7 @@ import {
   ceilDiv,
   highHalf,
   lowHalf,
+  noEpilogue,
   pair,
   renamed,
   roundUp,
@@ -219,7 +221,7 @@ ${range(t.rows)
 }
 
 /**
- * Plans the gradient of the weight: buffers `x` [n, h, w, cIn], `dy` [n, outH, outW, cOut], `dw` (OIHW, contiguous). In the
+ * Plans the gradient of the weight: buffers `x` [n, h, w, cIn], `dy` [n, outH, outW, cOut], `dw` (in the layout of the weight). In the
  * problem `inputOffset` is that of `x` and `outputOffset` that of `dy`; the epilogue is ignored.
  */
 export function planConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
@@ -232,19 +234,20 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
   const elem = p.elem ?? 'f32';
   const inputOffset = p.inputOffset ?? 0;
   const outputOffset = p.outputOffset ?? 0;
+  const hwio = p.weights === 'hwio';
   if (isPointwise(p)) {
-    const plan = planGemm(target, limits, {
-      m: p.cOut,
-      n: p.cIn,
-      k: p.n * p.h * p.w,
-      transA: true,
-      aOffset: outputOffset,
-      bOffset: inputOffset,
-      elem,
-    });
-    return { launches: renamed(plan.launches, { a: 'dy', b: 'x', c: 'dw' }), workspaces: plan.workspaces };
+    const k = p.n * p.h * p.w;
+    const plan = planGemm(
+      target,
+      limits,
+      hwio
+        ? { m: p.cIn, n: p.cOut, k, transA: true, aOffset: inputOffset, bOffset: outputOffset, elem }
+        : { m: p.cOut, n: p.cIn, k, transA: true, aOffset: outputOffset, bOffset: inputOffset, elem },
+    );
+    const names = hwio ? { a: 'x', b: 'dy', c: 'dw' } : { a: 'dy', b: 'x', c: 'dw' };
+    return { launches: renamed(plan.launches, names), workspaces: plan.workspaces };
   }
-  if (isDepthwise(p)) return planDepthwiseWeightGrad(target, limits, p);
+  if (isDepthwise(p) && p.weights !== 'hwio') return planDepthwiseWeightGrad(target, limits, p);
   if (useWinogradWeightGrad(p, limits)) return planWinogradWeightGrad(target, limits, p);
   const ci = p.cIn / p.groups;
   const co = p.cOut / p.groups;
@@ -271,7 +274,9 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
     const affordable = Math.max(1, Math.floor(limits.maxBinding / perPart));
     const chunk = roundUp(ceilDiv(positions, Math.min(wanted, affordable)), 16);
     const splits = ceilDiv(positions, chunk);
-    partials = Math.max(partials, perPart * splits);
+    // The partial sums lie as an HWIO weight does, so that a single part is the result.
+    const whole = hwio && co % 4 === 0 && elem === 'f32' && splits === 1 && images >= p.n;
+    if (!whole) partials = Math.max(partials, perPart * splits);
     const params = [
       positions,
       p.h,
@@ -303,12 +308,27 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
         tail: positions % stepK(tile) !== 0,
         elem,
       }),
-      buffers: [x.ref, dy.ref, 'partials'],
+      buffers: [x.ref, dy.ref, whole ? 'dw' : 'partials'],
       params,
       grid: [tapRows * lineBlocks, colBlocks, p.groups * splits],
     });
+    if (whole) continue;
     const taps = p.kernelH * p.kernelW;
-    launches.push(weightGradSumLaunch({ groups: p.groups, taps, ci, co, splits, first: first === 0, elem }));
+    const sum = { splits, elem, batch: 1, outOff: 0, outBatch: 0, residualOff: 0, partials: 'partials' };
+    launches.push(
+      hwio
+        ? splitSumLaunch({
+            ...sum,
+            rows: taps * ci,
+            columns: co,
+            ldo: co,
+            out: 'dw',
+            epilogue: noEpilogue,
+            epilogueRefs: [],
+            accumulate: first > 0,
+          })
+        : weightGradSumLaunch({ groups: p.groups, taps, ci, co, splits, first: first === 0, elem }),
+    );
   }
-  return { launches, workspaces: { partials } };
+  return { launches, workspaces: partials > 0 ? { partials } : {} };
 }

@@ -27,7 +27,7 @@ export interface Launch {
 }
 
 /**
- * A copy of the OIHW weight in the layout a plan wants. The caller runs `launches` (buffers `weight` and `packed`) once
+ * A copy of the weight in the layout a plan wants. The caller runs `launches` (buffers `weight` and `packed`) once
  * per version of the weight and keeps the result under `key`; two plans with the same key share it.
  */
 export interface PackedWeights {
@@ -53,6 +53,12 @@ export interface PlanLimits {
 }
 
 export type Activation = 'none' | 'relu' | 'relu6';
+
+/**
+ * How a convolution weight [cOut, cIn / groups, kernelH, kernelW] lies in memory: row-major, or ('hwio', one group only) with the output channels
+ * innermost, then input channels, kernel columns and rows. The kernels read the latter, and write its gradient, without a copy.
+ */
+export type WeightLayout = 'oihw' | 'hwio';
 
 /** Element type of the tensors in storage; sums are always f32. */
 export type Elem = 'f32' | 'f16';

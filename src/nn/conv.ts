@@ -1,4 +1,4 @@
-import { conv2dThen, type ConvEpilogue } from '../ops/conv.js';
+import { conv2dThen, convWeightStrides, type ConvEpilogue } from '../ops/conv.js';
 import { conv2d, convTranspose2d } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { resetByFanIn } from './linear.js';
@@ -91,7 +91,10 @@ abstract class ConvNd extends Module {
   }
 }
 
-/** `torch.nn.Conv2d`: `[N, inChannels, H, W]` to `[N, outChannels, H', W']`, weight `[out, in / groups, kh, kw]`. */
+/**
+ * `torch.nn.Conv2d`: `[N, inChannels, H, W]` to `[N, outChannels, H', W']`, weight `[out, in / groups, kh, kw]`. With one group the
+ * weight's memory has the output channels innermost, as the kernels read it, so that it takes `reshape` instead of `view`.
+ */
 export class Conv2d extends ConvNd {
   readonly padding: Pair | 'same' | 'valid';
 
@@ -107,10 +110,8 @@ export class Conv2d extends ConvNd {
       throw new Error("Conv2d: padding 'same' needs stride 1; give the padding as numbers");
     }
     this.padding = typeof padding === 'string' ? padding : pair('Conv2d', 'padding', padding, 0);
-    this.weight = Parameter.blank(
-      [outChannels, inChannels / this.groups, ...this.kernelSize],
-      'Conv2d.weight',
-    );
+    const shape = [outChannels, inChannels / this.groups, ...this.kernelSize];
+    this.weight = Parameter.blank(shape, 'Conv2d.weight', convWeightStrides(shape, this.groups));
     this.bias = bias ? Parameter.blank([outChannels], 'Conv2d.bias') : null;
     this.resetParameters();
   }

@@ -15,8 +15,8 @@ export class Parameter extends Tensor {
   }
 
   /** @internal Contents undefined: an initialiser fills them. */
-  static blank(shape: Shape, op: string): Parameter {
-    const data = Tensor.empty(shape, 'float32', op);
+  static blank(shape: Shape, op: string, strides?: readonly number[]): Parameter {
+    const data = Tensor.empty(shape, 'float32', op, strides);
     const parameter = new Parameter(data);
     data.dispose();
     return parameter;

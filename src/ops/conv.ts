@@ -2,8 +2,8 @@ import { runtime } from '../device/index.js';
 import { defineComposite, defineOp } from '../autograd/define.js';
 import { planConv2d, planConv2dInputGrad, type Conv2dProblem } from '../kernels/convPlan.js';
 import { planConv2dWeightGrad } from '../kernels/convWeightGrad.js';
-import type { Activation } from '../kernels/plan.js';
-import { numel, sameShape, showShape } from '../tensor/shape.js';
+import type { Activation, WeightLayout } from '../kernels/plan.js';
+import { contiguousStrides, numel, sameShape, showShape, type Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { activate, activationMask } from './activation-mask.js';
 import { zeros } from './creation.js';
@@ -36,8 +36,27 @@ export function pairOf(op: string, what: string, value: Pair, least: number): re
   return pair;
 }
 
+/**
+ * Strides of a weight [Cout, Cin / groups, kH, kW] in the order the kernels read: output channels innermost, then input channels, kernel
+ * columns and rows. With several groups that is row-major order.
+ */
+export function convWeightStrides(shape: Shape, groups: number): readonly number[] {
+  if (groups !== 1) return contiguousStrides(shape);
+  const [out, into, , kernelW] = shape as readonly [number, number, number, number];
+  return [1, out, kernelW * into * out, into * out];
+}
+
+/** `w`, or a copy that is row-major, and its layout. */
+function layoutOf(w: Tensor, groups: number): { weight: Tensor; weights: WeightLayout } {
+  if (w.isContiguous() && w.offset === 0) return { weight: w, weights: 'oihw' };
+  const strides = convWeightStrides(w.shape, groups);
+  const packed =
+    groups === 1 && w.offset === 0 && w.shape.every((n, i) => n === 1 || w.strides[i] === strides[i]);
+  return packed ? { weight: w, weights: 'hwio' } : { weight: rowMajor(w), weights: 'oihw' };
+}
+
 /** Shapes and strides of one convolution, seen from its forward direction: x [n, cIn, h, w] -> y [n, cOut, outH, outW]. */
-type Geometry = Omit<Conv2dProblem, 'epilogue' | 'elem'>;
+type Geometry = Omit<Conv2dProblem, 'epilogue' | 'elem' | 'weights'>;
 
 const inputShape = (g: Geometry): number[] => [g.n, g.cIn, g.h, g.w];
 const outputShape = (g: Geometry): number[] => [g.n, g.cOut, g.outH, g.outW];
@@ -69,16 +88,18 @@ const forwardOp: (
 ) => Tensor = defineOp<
   [Tensor, Tensor, Tensor | null, Tensor | null, Geometry, ConvEpilogue?],
   Tensor,
-  { g: Geometry; activation: Activation; biased: boolean; added: boolean }
+  { g: Geometry; layout: WeightLayout; activation: Activation; biased: boolean; added: boolean }
 >({
   name: 'conv2d',
   forward(ctx, x, w, b, residual, g, { scale, shift, activation = 'none' } = noEpilogue) {
-    ctx.state = { g, activation, biased: b !== null, added: residual !== null };
+    const { weight, weights } = layoutOf(w, g.groups);
+    ctx.state = { g, layout: weights, activation, biased: b !== null, added: residual !== null };
     noteWork(g);
     const y = emptyResult('conv2d', outputShape(g), x.dtype);
     if (y.numel() === 0) return y;
     const plan = planConv2d(runtime().target, planLimits(), {
       ...g,
+      weights,
       elem: elemOf('conv2d', x.dtype),
       epilogue: {
         bias: b !== null,
@@ -99,18 +120,18 @@ const forwardOp: (
         ...(shift && { shift }),
         ...(residual && { residual: channelsLast(residual) }),
       },
-      w,
+      weight,
     );
     ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? w : null, activation === 'none' ? null : y);
     return y;
   },
   backward(ctx, grad) {
-    const { g, activation, biased, added } = ctx.state;
+    const { g, layout, activation, biased, added } = ctx.state;
     const [x, w, y] = ctx.saved as [Tensor, Tensor, Tensor];
     const dy = channelsLast(activation === 'none' ? grad : activationMask(activation, grad, y));
     return [
       () => inputGradOp(dy, w, g),
-      () => weightGradOp(x, dy, g),
+      () => weightGradOp(x, dy, g, layout),
       ...(biased ? [() => sumDims(dy, [0, 2, 3], false)] : []),
       ...(added ? [() => dy] : []),
     ];
@@ -132,35 +153,40 @@ const inputGradOp: (dy: Tensor, w: Tensor, g: Geometry) => Tensor = defineOp<
       fillInto(dx, 0);
       return dx;
     }
+    const { weight, weights } = layoutOf(w, g.groups);
     const plan = planConv2dInputGrad(runtime().target, planLimits(), {
       ...g,
+      weights,
       elem: elemOf('conv2d', dy.dtype),
     });
-    runPlan('conv2dInputGrad', plan, { dy, dx }, w);
+    runPlan('conv2dInputGrad', plan, { dy, dx }, weight);
     return dx;
   },
   backward(ctx, grad) {
     const g = ctx.state;
     const [dy, w] = ctx.saved as [Tensor, Tensor];
     const gg = channelsLast(grad);
-    return [() => forwardOp(gg, w, null, null, g), () => weightGradOp(gg, dy, g)];
+    return [() => forwardOp(gg, w, null, null, g), () => weightGradOp(gg, dy, g, 'oihw')];
   },
 });
 
-const weightGradOp: (x: Tensor, dy: Tensor, g: Geometry) => Tensor = defineOp<
-  [Tensor, Tensor, Geometry],
+const weightGradOp: (x: Tensor, dy: Tensor, g: Geometry, layout: WeightLayout) => Tensor = defineOp<
+  [Tensor, Tensor, Geometry, WeightLayout],
   Tensor,
   Geometry
 >({
   name: 'conv2dWeightGrad',
-  forward(ctx, x, dy, g) {
+  forward(ctx, x, dy, g, layout) {
     ctx.state = g;
     noteWork(g);
     ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? dy : null);
-    if (isEmpty(g)) return zeros(weightShape(g), { dtype: x.dtype });
-    const dw = Tensor.empty(weightShape(g), x.dtype, 'conv2dWeightGrad');
+    const shape = weightShape(g);
+    if (isEmpty(g)) return zeros(shape, { dtype: x.dtype });
+    const strides = layout === 'hwio' ? convWeightStrides(shape, g.groups) : contiguousStrides(shape);
+    const dw = Tensor.empty(shape, x.dtype, 'conv2dWeightGrad', strides);
     const plan = planConv2dWeightGrad(runtime().target, planLimits(), {
       ...g,
+      weights: layout,
       elem: elemOf('conv2d', x.dtype),
     });
     runPlan('conv2dWeightGrad', plan, { x, dy, dw });
@@ -169,8 +195,7 @@ const weightGradOp: (x: Tensor, dy: Tensor, g: Geometry) => Tensor = defineOp<
   backward(ctx, grad) {
     const g = ctx.state;
     const [x, dy] = ctx.saved as [Tensor, Tensor];
-    const gg = rowMajor(grad);
-    return [() => inputGradOp(dy, gg, g), () => forwardOp(x, gg, null, null, g)];
+    return [() => inputGradOp(dy, grad, g), () => forwardOp(x, grad, null, null, g)];
   },
 });
 
@@ -239,7 +264,7 @@ function convolve(
     const sum = add(convolve(x, w, b, options, { ...rest, residual: null }), residual);
     return activate(activation, sum);
   }
-  return forwardOp(channelsLast(x), rowMajor(w), b, residual, g, after);
+  return forwardOp(channelsLast(x), w, b, residual, g, after);
 }
 
 function geometry(x: readonly number[], w: readonly number[], options: Conv2dOptions): Geometry {
@@ -362,7 +387,7 @@ export const convTranspose2d: (
         dilationW,
         groups,
       };
-      const y = inputGradOp(channelsLast(input), rowMajor(w), g);
+      const y = inputGradOp(channelsLast(input), w, g);
       if (b === null) return y;
       if (b.ndim !== 1 || b.shape[0] !== cIn)
         throw new Error(`${op}: the result has ${cIn} channels, the bias has shape ${showShape(b.shape)}`);

@@ -12,7 +12,8 @@ import { drawInto, integerRange, uniformRange } from './draw.js';
 function drawOver(op: string, x: Tensor, distribution: Distribution): Tensor {
   const recorded = isGradEnabled() && x.requiresGrad;
   if (recorded) checkInPlace(op, x);
-  const owns = x.offset === 0 && x.isDense() && x.storage.bytes === x.numel() * bytesPerElement[x.dtype];
+  // In the order of the indices: a seed gives the same values in every memory layout.
+  const owns = x.offset === 0 && x.isContiguous() && x.storage.bytes === x.numel() * bytesPerElement[x.dtype];
   if (owns && !recorded) {
     drawInto(x, distribution);
     x.storage.bumpVersion(op);
