@@ -3,9 +3,9 @@ import { edgeOf, GradNode, SavedTensors } from './node.js';
 import { primitives } from './primitives.js';
 import { currentSaver } from './recompute.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
-import { isTensor } from '../tensor/scope.js';
+import { abandonScope, beginScope, isTensor } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
-import { scoped } from '../tensor/tidy.js';
+import { closeScope, scoped } from '../tensor/tidy.js';
 
 /** A gradient that is computed only if somebody needs it; null or undefined where none flows. */
 export type GradThunk = (() => Tensor) | null | undefined;
@@ -62,6 +62,16 @@ function collectTensors(args: readonly unknown[]): Tensor[] {
   return tensors;
 }
 
+/** Which inputs require grad; null when none does. */
+function needsOf(inputs: readonly Tensor[]): boolean[] | null {
+  let needs: boolean[] | null = null;
+  for (let i = 0; i < inputs.length; i++) {
+    if ((inputs[i] as Tensor).requiresGrad)
+      (needs ??= new Array<boolean>(inputs.length).fill(false))[i] = true;
+  }
+  return needs;
+}
+
 const falses: readonly (readonly boolean[])[] = Array.from({ length: 9 }, (_, n) =>
   new Array<boolean>(n).fill(false),
 );
@@ -78,29 +88,29 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
   return (...args: A): R => {
     const inputs = collectTensors(args);
     for (const input of inputs) void input.storage;
-    const record =
-      definition.backward !== undefined && isGradEnabled() && inputs.some((input) => input.requiresGrad);
-    if (record) currentSaver()?.beforeOp(inputs);
-    const needs = record ? inputs.map((input) => input.requiresGrad) : noNeeds(inputs.length);
-    const ctx = record ? new Recording<S>(needs) : new NotRecording<S>(needs);
+    const needs = definition.backward !== undefined && isGradEnabled() ? needsOf(inputs) : null;
+    if (needs !== null) currentSaver()?.beforeOp(inputs);
+    const recording = needs === null ? null : new Recording<S>(needs);
+    const ctx = recording ?? new NotRecording<S>(noNeeds(inputs.length));
     const before = setGradMode(false);
+    const scope = beginScope(name);
     let result: R;
     try {
-      result = scoped(
-        name,
-        () => definition.forward(ctx, ...args),
-        () => (record ? (ctx as Recording<S>).kept : undefined),
-      );
+      result = definition.forward(ctx, ...args);
+    } catch (error) {
+      abandonScope(scope);
+      throw error;
     } finally {
       setGradMode(before);
     }
+    closeScope(scope, result, recording?.kept);
     if (isInferenceMode()) markInference(result);
     const source = inputs[0];
     if (source !== undefined && result instanceof Tensor && result.storage === source.storage) {
       result.viewBase = source.viewBase ?? source;
       result.viewEpoch = result.storage.epoch;
     }
-    if (record) attach(definition, ctx as Recording<S>, inputs, result);
+    if (recording !== null) attach(definition, recording, inputs, result);
     return result;
   };
 }

@@ -1,5 +1,6 @@
 import { currentTrail } from '../device/index.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
+import { noteEscape } from '../tensor/lifetime.js';
 import { sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
@@ -57,31 +58,42 @@ class Ready {
   }
 }
 
-/** How many gradients each reachable node waits for. */
-function countDependencies(roots: readonly Edge[]): Map<GradNode, number> {
-  const counts = new Map<GradNode, number>();
+/** A node that has not run yet. */
+class Pending {
+  /** How many nodes have yet to say whether they have a gradient for it. */
+  waitsFor = 0;
+  queued = false;
+  /** Gradients of its outputs, as far as some have come. */
+  grads: (Tensor | null)[] | null = null;
+}
+
+/** All nodes that can be reached. */
+function reach(roots: readonly Edge[]): Map<GradNode, Pending> {
+  const nodes = new Map<GradNode, Pending>();
   const stack: GradNode[] = [];
   for (const { node } of roots) {
-    if (!counts.has(node)) {
-      counts.set(node, 0);
+    if (!nodes.has(node)) {
+      nodes.set(node, new Pending());
       stack.push(node);
     }
   }
   while (stack.length > 0) {
-    const node = stack.pop() as GradNode;
-    for (const edge of node.edges) {
+    for (const edge of (stack.pop() as GradNode).edges) {
       if (edge === null) continue;
-      const known = counts.get(edge.node);
-      counts.set(edge.node, (known ?? 0) + 1);
-      if (known === undefined) stack.push(edge.node);
+      let pending = nodes.get(edge.node);
+      if (pending === undefined) {
+        nodes.set(edge.node, (pending = new Pending()));
+        stack.push(edge.node);
+      }
+      pending.waitsFor++;
     }
   }
-  return counts;
+  return nodes;
 }
 
 /** The nodes from which some target can be reached, targets included. */
-function leadingTo(counts: Map<GradNode, number>, targets: ReadonlySet<GradNode>): Set<GradNode> {
-  const nodes = [...counts.keys()].sort((a, b) => a.sequence - b.sequence);
+function leadingTo(reached: Iterable<GradNode>, targets: ReadonlySet<GradNode>): Set<GradNode> {
+  const nodes = [...reached].sort((a, b) => a.sequence - b.sequence);
   const useful = new Set<GradNode>(targets);
   for (const node of nodes) {
     if (node.edges.some((edge) => edge !== null && useful.has(edge.node))) useful.add(node);
@@ -110,15 +122,18 @@ function accumulate(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
   if (old !== null) {
     const sum = primitives().add(old, grad);
     const seen = leaf.gradSeen;
-    leaf.leafGrad = sum.keep();
-    if (!seen && !old.isDisposed) old.disposeBy('gradient accumulation');
+    leaf.leafGrad = sum.keepAsGrad();
+    if (!old.isDisposed) {
+      if (seen) noteEscape(old.storage);
+      else old.disposeBy('gradient accumulation');
+    }
     leaf.gradSeen = seen && createGraph;
     return;
   }
   // A gradient that nobody else holds is taken as it is; a view or a shared one is copied.
   const own =
     !createGraph && grad.storage.exclusive && !grad.isKept && grad.isDense() && grad.dtype === leaf.dtype;
-  leaf.leafGrad = (own || createGraph ? grad : primitives().cloneLike(grad, leaf)).keep();
+  leaf.leafGrad = (own || createGraph ? grad : primitives().cloneLike(grad, leaf)).keepAsGrad();
   leaf.gradSeen = createGraph;
 }
 
@@ -131,26 +146,25 @@ function run(
 ): void {
   const createGraph = options.createGraph ?? false;
   const retainGraph = options.retainGraph ?? createGraph;
-  const counts = countDependencies(roots);
+  const nodes = reach(roots);
   const useful =
-    captures === null ? null : leadingTo(counts, new Set(captures.map((capture) => capture.edge.node)));
-  const buffers = new Map<GradNode, (Tensor | null)[]>();
+    captures === null ? null : leadingTo(nodes.keys(), new Set(captures.map((capture) => capture.edge.node)));
   const ready = new Ready();
 
-  const deliver = (edge: Edge, grad: Tensor): void => {
-    checkGrad(edge.node, edge.index, grad);
-    let slots = buffers.get(edge.node);
-    if (slots === undefined) buffers.set(edge.node, (slots = []));
-    const before = slots[edge.index];
-    slots[edge.index] = before ? primitives().add(before, grad) : grad;
+  const deliver = ({ node, index }: Edge, pending: Pending, grad: Tensor): void => {
+    checkGrad(node, index, grad);
+    const grads = (pending.grads ??= new Array<Tensor | null>(node.outputs.length).fill(null));
+    const before = grads[index];
+    grads[index] = before ? primitives().add(before, grad) : grad;
     if (before && !before.isKept && !createGraph) before.disposeBy('backward()');
   };
 
-  roots.forEach((edge, i) => deliver(edge, seeds[i] as Tensor));
-  for (const edge of roots) {
-    if (counts.get(edge.node) === 0) {
-      counts.set(edge.node, -1);
-      ready.push(edge.node);
+  roots.forEach((edge, i) => deliver(edge, nodes.get(edge.node) as Pending, seeds[i] as Tensor));
+  for (const { node } of roots) {
+    const pending = nodes.get(node) as Pending;
+    if (pending.waitsFor === 0 && !pending.queued) {
+      pending.queued = true;
+      ready.push(node);
     }
   }
 
@@ -161,12 +175,11 @@ function run(
       trail.leave();
       trail.enter(`backward of ${node.name}`, 'backward', node.path);
     }
-    const slots = buffers.get(node);
-    buffers.delete(node);
-    const wanted = useful === null || useful.has(node);
-    let grads: (Tensor | null)[] | null = null;
-    if (slots !== undefined && wanted) {
-      grads = node.outputs.map((_, i) => (slots[i] ? node.finishGrad(i, slots[i]) : null));
+    const pending = nodes.get(node) as Pending;
+    const grads = useful === null || useful.has(node) ? pending.grads : null;
+    pending.grads = null;
+    if (grads !== null) {
+      for (let i = 0; i < grads.length; i++) if (grads[i]) grads[i] = node.finishGrad(i, grads[i] as Tensor);
     }
     if (captures !== null && grads !== null) {
       for (const capture of captures) {
@@ -192,20 +205,18 @@ function run(
           if (result) noteGradient(node.name, node.trace, primitives().hasNaN(result));
       }
     }
-    // Each delivered gradient gets a handle of its own, so that each can be freed as soon as its node has run.
-    const handles = new Set<Tensor | null>(grads);
-    node.edges.forEach((edge, i) => {
-      if (edge === null) return;
+    for (let i = 0; i < node.edges.length; i++) {
+      const edge = node.edges[i];
+      if (!edge) continue;
+      const next = nodes.get(edge.node) as Pending;
       const result = results[i];
       if (result && needs[i]) {
-        const shared = !createGraph && handles.has(result);
-        handles.add(result);
-        deliver(edge, shared ? result.alias() : result);
+        // Each delivered gradient gets a handle of its own, so that each can be freed as soon as its node has run.
+        const shared = !createGraph && (results.indexOf(result) < i || grads?.includes(result) === true);
+        deliver(edge, next, shared ? result.alias() : result);
       }
-      const left = (counts.get(edge.node) as number) - 1;
-      counts.set(edge.node, left);
-      if (left === 0) ready.push(edge.node);
-    });
+      if (--next.waitsFor === 0) ready.push(edge.node);
+    }
     if (!retainGraph) node.saved?.release();
     if (grads !== null && !createGraph) {
       for (const grad of grads)

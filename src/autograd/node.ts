@@ -1,6 +1,6 @@
 import { currentTrail } from '../device/index.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
-import { watchSaved } from '../tensor/lifetime.js';
+import { unwatchSaved, watchSaved } from '../tensor/lifetime.js';
 import type { Shape } from '../tensor/shape.js';
 import type { Storage } from '../tensor/storage.js';
 import { Tensor, type TensorHook } from '../tensor/tensor.js';
@@ -55,7 +55,7 @@ export class GradNode {
     if (order === undefined) liveNodes++;
     this.path = currentTrail()?.path ?? '';
     this.saver = saved === null ? null : currentSaver();
-    if (saved !== null && saved.count > 0 && this.saver?.discards !== true) watchSaved(this, saved);
+    if (saved !== null && this.saver?.discards !== true) saved.watch(this);
     if (isAnomalyEnabled()) this.trace = new Error(`forward of ${name}`).stack;
   }
 
@@ -165,9 +165,13 @@ interface SavedEntry {
 export class SavedTensors {
   private readonly entries: (SavedEntry | null)[] = [];
   private released = false;
+  private watched = false;
 
-  get count(): number {
-    return this.entries.length;
+  /** Has the entries released when `owner` is collected without having run. */
+  watch(owner: GradNode): void {
+    if (this.entries.length === 0) return;
+    this.watched = true;
+    watchSaved(owner, this);
   }
 
   /** Bytes held by the entries, shared storages counted once. */
@@ -253,6 +257,7 @@ export class SavedTensors {
   release(): void {
     if (this.released) return;
     this.released = true;
+    if (this.watched) unwatchSaved(this);
     for (const entry of this.entries) {
       entry?.held?.drop();
       entry?.storage?.release();

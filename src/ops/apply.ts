@@ -1,15 +1,17 @@
-import { runtime } from '../device/index.js';
+import { runtime, type BufferArg, type Runtime } from '../device/index.js';
 import { isInferenceMode, isGradEnabled } from '../autograd/mode.js';
-import { edgeOf, geometryOf, GradNode, refreshView, SavedTensors } from '../autograd/node.js';
+import { edgeOf, geometryOf, GradNode, refreshView, SavedTensors, type Edge } from '../autograd/node.js';
 import { primitives, type Geometry } from '../autograd/primitives.js';
 import { differentiate } from '../kernels/expr-grad.js';
 import { e, input, inputsOf, substitute, type Expr } from '../kernels/expr.js';
-import { planPointwise } from '../kernels/pointwise.js';
+import { withParams } from '../kernels/plan-cache.js';
+import { planPointwise, type PointwiseLaunch } from '../kernels/pointwise.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import { broadcastShapes, isContiguous, sameShape, showShape, stridesLike } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 import { copyInto } from './copy.js';
+import { LayoutMemo } from './layout-memo.js';
 import { sumTo } from './sum-to.js';
 
 /**
@@ -28,24 +30,40 @@ export interface Pointwise {
    * Null where no gradient flows, a constant 0 for zeros. Default: the symbolic derivative.
    */
   readonly grads?: readonly (Expr | null)[];
+  /** @internal What has been worked out for it so far. */
+  readonly memo?: Memo;
+}
+
+interface Memo {
+  readonly gradients: (Gradient | null)[];
+  /** Launches by the layouts of inputs and result, for one device. */
+  launches: LayoutMemo<readonly PointwiseLaunch[]>;
+  runtime: Runtime | null;
+}
+
+function memoOf(op: Pointwise): Memo {
+  if (op.memo !== undefined) return op.memo;
+  const memo: Memo = { gradients: [], launches: new LayoutMemo(), runtime: null };
+  // Not enumerable: a changed copy of `op` has to work out its own.
+  Object.defineProperty(op, 'memo', { value: memo });
+  return memo;
 }
 
 interface Gradient {
   readonly pointwise: Pointwise;
   /** For each input of `pointwise`: an input of the forward (0..n-1), the gradient (n) or the output (n + 1). */
   readonly reads: readonly number[];
+  /** The same as bits. */
+  readonly mask: number;
   /** The gradient is the incoming one as it is, or zero throughout. */
   readonly kind: 'pass' | 'zero' | 'computed';
 }
 
-const gradients = new WeakMap<Pointwise, (Gradient | null)[]>();
-
 function gradientOf(op: Pointwise, i: number): Gradient | null {
-  let list = gradients.get(op);
-  if (list === undefined) gradients.set(op, (list = []));
-  const known = list[i];
+  const { gradients } = memoOf(op);
+  const known = gradients[i];
   if (known !== undefined) return known;
-  return (list[i] = makeGradient(op, i));
+  return (gradients[i] = makeGradient(op, i));
 }
 
 function makeGradient(op: Pointwise, i: number): Gradient | null {
@@ -65,6 +83,7 @@ function makeGradient(op: Pointwise, i: number): Gradient | null {
       params: op.params,
     },
     reads,
+    mask: reads.reduce((bits, read) => bits | (1 << read), 0),
     kind:
       expr.op === 'const' && expr.value === 0
         ? 'zero'
@@ -80,15 +99,35 @@ export function applyPointwise(
   inputs: readonly Tensor[],
   params: readonly number[] = [],
 ): Tensor {
-  const shape =
-    inputs.length === 1
-      ? (inputs[0] as Tensor).shape
-      : broadcastShapes(op.name, ...inputs.map((x) => x.shape));
+  const shape = shapeOf(op.name, inputs);
   const out = Tensor.empty(shape, op.dtype, op.name, layoutFor(shape, inputs));
   run(op, inputs, params, out, -1);
   if (isInferenceMode()) out.isInference = true;
-  if (isGradEnabled() && isFloatingPoint(op.dtype)) record(op, inputs, params, out, inputs.map(edgeOf));
+  if (isGradEnabled() && isFloatingPoint(op.dtype)) {
+    const edges = edgesOf(inputs);
+    if (edges !== null) attach(op, inputs, params, edges, saveFor(op, inputs, edges, out)).addOutput(out);
+  }
   return out;
+}
+
+function shapeOf(name: string, inputs: readonly Tensor[]): readonly number[] {
+  const first = inputs[0]?.shape;
+  if (first === undefined) return [];
+  for (let i = 1; i < inputs.length; i++) {
+    if (!sameShape((inputs[i] as Tensor).shape, first))
+      return broadcastShapes(name, ...inputs.map((x) => x.shape));
+  }
+  return first;
+}
+
+/** Where the inputs' gradients go; null when no input wants one. */
+function edgesOf(inputs: readonly Tensor[]): Edges | null {
+  let edges: (Edge | null)[] | null = null;
+  for (let i = 0; i < inputs.length; i++) {
+    const edge = edgeOf(inputs[i] as Tensor);
+    if (edge !== null) (edges ??= new Array<Edge | null>(inputs.length).fill(null))[i] = edge;
+  }
+  return edges;
 }
 
 /**
@@ -106,15 +145,14 @@ export function applyInPlace(
       `${op.name}: the result of shape ${showShape(shape)} does not fit the tensor of shape ${showShape(self.shape)} it is written to`,
     );
   }
-  const recording = isGradEnabled() && isFloatingPoint(self.dtype) && inputs.some((x) => x.requiresGrad);
   if (isGradEnabled()) checkInPlace(op.name, self);
   if (self.isInference && !isInferenceMode()) {
     throw new Error(
       `${op.name}: a tensor made in inferenceMode cannot be changed outside it; clone() it first`,
     );
   }
-  const edges = recording ? inputs.map(edgeOf) : [];
-  const saved = recording ? saveFor(op, inputs, edges, undefined, true) : null;
+  const edges = isGradEnabled() && isFloatingPoint(self.dtype) ? edgesOf(inputs) : null;
+  const saved = edges === null ? null : saveFor(op, inputs, edges, undefined, true);
   // A source that shares the memory would be read while it is written.
   const operands = inputs.map((x, i) => (i > 0 && x.storage === self.storage ? detachedCopy(x) : x));
   run(op, operands, params, self, 0);
@@ -122,7 +160,7 @@ export function applyInPlace(
     if (x !== inputs[i]) x.dispose();
   });
   self.storage.bumpVersion(op.name);
-  if (saved !== null) recordInto(op, inputs, params, self, edges, saved);
+  if (edges !== null && saved !== null) recordInto(op, inputs, params, self, edges, saved);
   return self;
 }
 
@@ -174,49 +212,52 @@ function run(
 ): void {
   if (out.numel() === 0) return;
   const rt = runtime();
-  const plan = planPointwise(rt.target, {
-    name: op.name,
-    exprs: [op.expr],
-    paramNames: op.params,
-    params,
-    inputs,
-    outputs: [out],
-    alias,
-    exact,
-    maxBinding: rt.maxBinding,
-    offsetAlignment: rt.limits.minStorageBufferOffsetAlignment,
-  });
-  for (const launch of plan) {
-    rt.dispatch(
-      launch.kernel,
-      launch.buffers.map((ref) => {
-        const tensor = ref.index < inputs.length ? (inputs[ref.index] as Tensor) : out;
-        const buffer = tensor.deviceBuffer;
-        if (ref.size !== undefined) return { buffer, offset: ref.offset as number, size: ref.size };
-        // Without a range the launch stays within the first binding's worth.
-        return buffer.capacity <= rt.maxBinding ? buffer : { buffer, offset: 0, size: rt.maxBinding };
-      }),
-      launch.params,
-      launch.grid,
-    );
+  const memo = memoOf(op);
+  if (memo.runtime !== rt) {
+    memo.runtime = rt;
+    memo.launches = new LayoutMemo();
+  }
+  const planned = memo.launches.get(2 * alias + Number(exact), inputs, out, () =>
+    planPointwise(rt.target, {
+      name: op.name,
+      exprs: [op.expr],
+      paramNames: op.params,
+      params,
+      inputs,
+      outputs: [out],
+      alias,
+      exact,
+      maxBinding: rt.maxBinding,
+      offsetAlignment: rt.limits.minStorageBufferOffsetAlignment,
+    }),
+  );
+  for (const { kernel, buffers, params: values, grid } of withParams(planned, params)) {
+    const bound = new Array<BufferArg>(buffers.length);
+    for (let i = 0; i < buffers.length; i++) {
+      const { index, offset, size } = buffers[i] as PointwiseLaunch['buffers'][number];
+      const buffer = (index < inputs.length ? (inputs[index] as Tensor) : out).deviceBuffer;
+      if (size !== undefined) bound[i] = { buffer, offset: offset as number, size };
+      // Without a range the launch stays within the first binding's worth.
+      else bound[i] = buffer.capacity <= rt.maxBinding ? buffer : { buffer, offset: 0, size: rt.maxBinding };
+    }
+    rt.dispatch(kernel, bound, values, grid);
   }
 }
 
 function saveFor(
   op: Pointwise,
   inputs: readonly Tensor[],
-  edges: readonly unknown[],
+  edges: Edges,
   out?: Tensor,
   overwritten = false,
 ): SavedTensors {
   const n = inputs.length;
-  const wanted = new Set<number>();
-  edges.forEach((edge, i) => {
-    if (edge !== null) for (const read of gradientOf(op, i)?.reads ?? []) wanted.add(read);
-  });
+  let wanted = 0;
+  for (let i = 0; i < n; i++) if (edges[i] !== null) wanted |= gradientOf(op, i)?.mask ?? 0;
   const saved = new SavedTensors();
+  if (wanted === 0) return saved;
   for (let i = 0; i < n; i++) {
-    const source = wanted.has(i) ? (inputs[i] as Tensor) : null;
+    const source = (wanted >> i) & 1 ? (inputs[i] as Tensor) : null;
     // What an in-place op reads of its own target is gone afterwards: the tape keeps a copy.
     const copy =
       source !== null && overwritten && source.storage === (inputs[0] as Tensor).storage
@@ -225,23 +266,11 @@ function saveFor(
     saved.save(copy ?? source);
     copy?.dispose();
   }
-  if (out !== undefined) saved.save(wanted.has(n + 1) ? out : null, 0);
+  if (out !== undefined) saved.save((wanted >> (n + 1)) & 1 ? out : null, 0);
   return saved;
 }
 
-type Edges = readonly ReturnType<typeof edgeOf>[];
-
-function record(
-  op: Pointwise,
-  inputs: readonly Tensor[],
-  params: readonly number[],
-  out: Tensor,
-  edges: Edges,
-): void {
-  if (edges.every((edge) => edge === null)) return;
-  const saved = saveFor(op, inputs, edges, out);
-  attach(op, inputs, params, edges, saved).addOutput(out);
-}
+type Edges = readonly (Edge | null)[];
 
 function recordInto(
   op: Pointwise,
@@ -305,7 +334,7 @@ function attach(
   const node: GradNode = new GradNode(op.name, edges, saved, ([grad], needs) => {
     if (!grad) return [];
     const kept = saved.unpack(node);
-    const sources = [...kept.slice(0, n), grad, kept[n] ?? null];
+    const source = (read: number): Tensor => (read < n ? kept[read] : read === n ? grad : kept[n]) as Tensor;
     return edges.map((edge, i) => {
       if (edge === null || !needs[i]) return null;
       const gradient = gradientOf(op, i);
@@ -313,11 +342,7 @@ function attach(
       const shape = shapes[i] as readonly number[];
       if (gradient.kind === 'pass') return sumTo(grad, shape);
       if (gradient.kind === 'zero') return primitives().zeros(shape, op.inputs[i] as DType);
-      const full = applyPointwise(
-        gradient.pointwise,
-        gradient.reads.map((read) => sources[read] as Tensor),
-        params,
-      );
+      const full = applyPointwise(gradient.pointwise, gradient.reads.map(source), params);
       return sameShape(full.shape, shape) ? full : scoped(op.name, () => sumTo(full, shape));
     });
   });

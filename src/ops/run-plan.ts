@@ -1,5 +1,5 @@
 import { runtime, type BufferArg, type DeviceBuffer } from '../device/index.js';
-import type { Elem, Plan, PlanLimits } from '../kernels/plan.js';
+import type { BufferRef, Elem, Plan, PlanLimits } from '../kernels/plan.js';
 import type { DType } from '../tensor/dtype.js';
 import { channelsLastStrides, contiguousStrides, isChannelsLast } from '../tensor/shape.js';
 import { Storage } from '../tensor/storage.js';
@@ -34,42 +34,51 @@ export function runPlan(
   weight?: Tensor,
 ): void {
   const rt = runtime();
-  const named = new Map<string, DeviceBuffer>();
-  for (const [name, tensor] of Object.entries(buffers)) named.set(name, tensor.deviceBuffer);
-  const dispatch = (launches: Plan['launches']): void => {
-    for (const launch of launches) {
-      const args = launch.buffers.map((ref): BufferArg => {
-        const buffer = named.get(typeof ref === 'string' ? ref : ref.name);
-        if (buffer === undefined)
-          throw new Error(`internal: ${op} has no buffer '${typeof ref === 'string' ? ref : ref.name}'`);
-        if (typeof ref === 'string' || (ref.offset === 0 && buffer.capacity <= rt.maxBinding)) return buffer;
-        return { buffer, offset: ref.offset, size: ref.size };
-      });
-      rt.dispatch(launch.kernel, args, launch.params, launch.grid);
-    }
-  };
-  const { weights } = plan;
+  const named: Record<string, DeviceBuffer> = {};
+  for (const name in buffers) named[name] = (buffers[name] as Tensor).deviceBuffer;
+  const { weights, workspaces } = plan;
   if (weights !== undefined) {
     const source = weight as Tensor;
     const packed = source.storage.derive(weights.key, () => {
       const storage = new Storage(weights.bytes, `${op} (packed weights)`);
-      named.set('weight', source.deviceBuffer);
-      named.set('packed', storage.deviceBuffer);
-      dispatch(weights.launches);
+      named['weight'] = source.deviceBuffer;
+      named['packed'] = storage.deviceBuffer;
+      dispatchAll(op, weights.launches, named);
       return storage;
     });
-    named.set('w', packed.deviceBuffer);
+    named['w'] = packed.deviceBuffer;
   } else if (weight !== undefined) {
-    named.set('w', weight.deviceBuffer);
+    named['w'] = weight.deviceBuffer;
   }
-  const scratch = Object.entries(plan.workspaces).map(([name, bytes]) => {
-    const buffer = rt.alloc(bytes, `${op} (workspace)`);
-    named.set(name, buffer);
-    return buffer;
-  });
-  dispatch(plan.launches);
+  const scratch: DeviceBuffer[] = [];
+  for (const name in workspaces) {
+    scratch.push((named[name] = rt.alloc(workspaces[name] as number, `${op} (workspace)`)));
+  }
+  dispatchAll(op, plan.launches, named);
   // Later commands may reuse the scratch at once: the queue runs in order.
   for (const buffer of scratch) rt.free(buffer);
+}
+
+function dispatchAll(
+  op: string,
+  launches: Plan['launches'],
+  named: Readonly<Record<string, DeviceBuffer>>,
+): void {
+  const rt = runtime();
+  for (const { kernel, buffers, params, grid } of launches) {
+    const args = new Array<BufferArg>(buffers.length);
+    for (let i = 0; i < buffers.length; i++) {
+      const ref = buffers[i] as BufferRef;
+      const whole = typeof ref === 'string';
+      const buffer = named[whole ? ref : ref.name];
+      if (buffer === undefined) throw new Error(`internal: ${op} has no buffer '${whole ? ref : ref.name}'`);
+      args[i] =
+        whole || (ref.offset === 0 && buffer.capacity <= rt.maxBinding)
+          ? buffer
+          : { buffer, offset: ref.offset, size: ref.size };
+    }
+    rt.dispatch(kernel, args, params, grid);
+  }
 }
 
 /** @internal `x` itself, or a copy that is row-major from element 0 of its buffer on. */

@@ -10,6 +10,7 @@ import type { Tensor } from './tensor.js';
 const registry = new FinalizationRegistry<Storage>((storage) => storage.release());
 
 let escapedSinceNudge = 0;
+let escapes = 0;
 let nudgeCostMs = 1;
 let lastNudge = 0;
 let collect: (() => void) | null | undefined;
@@ -18,13 +19,21 @@ let collect: (() => void) | null | undefined;
 const garbageShare = 0.1;
 /** Less than this is never worth a collection. */
 const garbageBytes = 128 * 1024;
+/** Or so many handles, however small: each holds a buffer. */
+const garbageHandles = 256;
 /** At most this share of wall time goes into collections; the GPU works on meanwhile. */
 const timeShare = 0.5;
 
-/** Hands a tensor to the garbage collector's care. */
-export function watch(tensor: Tensor, storage: Storage): void {
+/** Hands a tensor to the garbage collector's care. `held`: it has an owner, so there is nothing to win yet. */
+export function watch(tensor: Tensor, storage: Storage, held: boolean): void {
   registry.register(tensor, storage, tensor);
+  if (!held) noteEscape(storage);
+}
+
+/** Only the collector can return `storage` from now on. */
+export function noteEscape(storage: Storage): void {
   escapedSinceNudge += storage.bytes;
+  escapes++;
 }
 
 export function unwatch(tensor: Tensor): void {
@@ -35,7 +44,12 @@ export function unwatch(tensor: Tensor): void {
 const graphs = new FinalizationRegistry<{ release(): void }>((saved) => saved.release());
 
 export function watchSaved(owner: object, saved: { release(): void }): void {
-  graphs.register(owner, saved);
+  graphs.register(owner, saved, saved);
+}
+
+/** `saved` has been released: a collection need not look at it. */
+export function unwatchSaved(saved: object): void {
+  graphs.unregister(saved);
 }
 
 /** In Node the engine can ask for a collection without a command line flag; elsewhere the browser decides. */
@@ -56,13 +70,16 @@ async function findCollector(): Promise<(() => void) | null> {
 
 /** Called while the script waits for the GPU: collects when enough handles have escaped since the last time. */
 export function nudge(): void {
-  if (!collect || escapedSinceNudge < Math.max(garbageBytes, garbageShare * Storage.liveBytes)) return;
+  if (!collect) return;
+  const few = escapes < garbageHandles;
+  if (few && escapedSinceNudge < Math.max(garbageBytes, garbageShare * Storage.liveBytes)) return;
   const now = performance.now();
   if (now - lastNudge < nudgeCostMs / timeShare) return;
   collect();
   lastNudge = performance.now();
   nudgeCostMs = Math.max(0.5, lastNudge - now);
   escapedSinceNudge = 0;
+  escapes = 0;
 }
 
 /** Connects the nudge to the runtime's idle moments; called once by `init`. */

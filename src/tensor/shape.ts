@@ -53,9 +53,13 @@ export function isContiguous(shape: Shape, strides: readonly number[]): boolean 
 
 export function isChannelsLast(shape: Shape, strides: readonly number[]): boolean {
   if (shape.length !== 4) return false;
-  const want = channelsLastStrides(shape);
-  for (let i = 0; i < 4; i++) if (shape[i] !== 1 && strides[i] !== want[i]) return false;
-  return true;
+  const [n, c, h, w] = shape as [number, number, number, number];
+  return (
+    (c === 1 || strides[1] === 1) &&
+    (w === 1 || strides[3] === c) &&
+    (h === 1 || strides[2] === w * c) &&
+    (n === 1 || strides[0] === h * w * c)
+  );
 }
 
 /** Dims from the outermost in memory to the innermost; dims of size 1 have no place of their own and come first. */

@@ -1,7 +1,7 @@
 import { runtime, type DeviceBuffer } from '../device/index.js';
 import { refreshView, type GradNode } from '../autograd/node.js';
 import { bytesPerElement, decode, encode, isFloatingPoint, type DType, type TypedArray } from './dtype.js';
-import { unwatch, watch } from './lifetime.js';
+import { noteEscape, unwatch, watch } from './lifetime.js';
 import { currentScope, tensorBrand } from './scope.js';
 import { contiguousStrides, isContiguous, isDense, numel, showShape, spanOf, type Shape } from './shape.js';
 import { Storage } from './storage.js';
@@ -210,7 +210,10 @@ export class Tensor {
     }
     const old = this.leafGrad;
     this.leafGrad = value;
-    if (old !== null && old !== value && !this.gradSeen && !old.isDisposed) old.disposeBy('a new gradient');
+    if (old !== null && old !== value && !old.isDisposed) {
+      if (this.gradSeen) noteEscape(old.storage);
+      else old.disposeBy('a new gradient');
+    }
     this.gradSeen = value !== null;
     value?.keep();
   }
@@ -260,11 +263,18 @@ export class Tensor {
     return this;
   }
 
+  /** @internal As {@link keep}, for a leaf's gradient: its leaf frees it. */
+  keepAsGrad(): this {
+    this.isKept = true;
+    this.watch(true);
+    return this;
+  }
+
   /** @internal */
-  watch(): void {
+  watch(held = false): void {
     if (this.watched || this.memory === null) return;
     this.watched = true;
-    watch(this, this.memory);
+    watch(this, this.memory, held);
   }
 
   /** @internal */
