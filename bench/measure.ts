@@ -59,7 +59,7 @@ const sampleOf = (times: readonly number[]): Sample => {
 };
 
 async function repeated(run: () => Promise<unknown>, timeMs: number): Promise<Sample> {
-  const bench = new Bench({ time: timeMs, iterations: 3, warmup: false, throws: true });
+  const bench = new Bench({ time: timeMs, iterations: 5, warmup: false, throws: true });
   bench.add('run', () => run(), { async: true });
   const [task] = await bench.run();
   if (task?.result.state !== 'completed') throw new Error('the benchmark did not complete');
