@@ -74,9 +74,11 @@ async function inTurns(
 ): Promise<Pick<Measured, 'beside'> & Sample> {
   const [own, other]: [number[], number[]] = [[], []];
   await beside.run();
-  for (let i = 0; i < 5; i++) {
+  for (let pair = 0; pair < 6; pair++) {
+    // Each goes first as often as the other.
+    if (pair % 2 === 0) own.push(await timed(run));
     other.push(await timed(beside.run));
-    own.push(await timed(run));
+    if (pair % 2 === 1) own.push(await timed(run));
   }
   const ratio = median(own.map((time, i) => time / (other[i] ?? NaN)));
   return { ...sampleOf(own), beside: { name: beside.name, ratio, ...sampleOf(other) } };

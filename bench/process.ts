@@ -7,26 +7,46 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { cacheDir } from '../scripts/setup.mjs';
 
+/** A folder that lasts as long as its object. */
+class ScratchFolder implements Disposable {
+  readonly path: string;
+
+  constructor(parent: string, prefix: string) {
+    mkdirSync(parent, { recursive: true });
+    this.path = mkdtempSync(join(parent, prefix));
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
+
 /**
  * One JavaScript file of a TypeScript file in `bench` and what it imports, as users would run it: a loader that compiles while
  * loading takes a second and memory of its own. Packages are found from where it lies.
  */
-export async function bundled(entry: string): Promise<string> {
-  mkdirSync(cacheDir, { recursive: true });
-  const folder = mkdtempSync(join(cacheDir, 'bench-'));
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-  const outfile = join(folder, `${basename(entry, '.ts')}.mjs`);
-  await build({
-    entryPoints: [fileURLToPath(new URL(entry, import.meta.url))],
-    outfile,
-    bundle: true,
-    packages: 'external',
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    logLevel: 'error',
-  });
-  return outfile;
+export class Bundle extends ScratchFolder {
+  readonly file: string;
+
+  private constructor(entry: string) {
+    super(cacheDir, 'bench-');
+    this.file = join(this.path, `${basename(entry, '.ts')}.mjs`);
+  }
+
+  static async of(entry: string): Promise<Bundle> {
+    const bundle = new Bundle(entry);
+    await build({
+      entryPoints: [fileURLToPath(new URL(entry, import.meta.url))],
+      outfile: bundle.file,
+      bundle: true,
+      packages: 'external',
+      platform: 'node',
+      format: 'esm',
+      target: 'node20',
+      logLevel: 'error',
+    });
+    return bundle;
+  }
 }
 
 /** Runs a file with Node; its last line of output is JSON. */
@@ -43,15 +63,11 @@ export function runForJson<T>(
 }
 
 /** A cache of compiled shaders that is empty, and the environment that makes drivers use it: Mesa's and NVIDIA's. */
-export class EmptyShaderCache implements Disposable {
-  private readonly folder = mkdtempSync(join(tmpdir(), 'kindling-bench-'));
-  readonly env: NodeJS.ProcessEnv = {
-    ...process.env,
-    MESA_SHADER_CACHE_DIR: this.folder,
-    __GL_SHADER_DISK_CACHE_PATH: this.folder,
-  };
+export class EmptyShaderCache extends ScratchFolder {
+  readonly env: NodeJS.ProcessEnv;
 
-  [Symbol.dispose](): void {
-    rmSync(this.folder, { recursive: true, force: true });
+  constructor() {
+    super(tmpdir(), 'kindling-bench-');
+    this.env = { ...process.env, MESA_SHADER_CACHE_DIR: this.path, __GL_SHADER_DISK_CACHE_PATH: this.path };
   }
 }

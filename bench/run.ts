@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { higher } from './ceilings.js';
 import { differences, readExpected, writeExpected, type CountedWorks } from './counts.js';
 import type { AdapterCeilings, FirstRun, Measured } from './measure.js';
-import { bundled, EmptyShaderCache, runForJson } from './process.js';
+import { Bundle, EmptyShaderCache, runForJson } from './process.js';
 import {
   currentLoad,
   describe,
@@ -70,7 +70,8 @@ function measure(file: string, work: string, cold: boolean, timeMs: string): Omi
 
 async function main(): Promise<void> {
   setDriverDefaults();
-  const file = await bundled('measure.ts');
+  using bundle = await Bundle.of('measure.ts');
+  const { file } = bundle;
   if (values['update-counts']) return updateCounts(file);
   const chosen = chosenRows();
   const cold = values.cold && !values.quick;

@@ -3,8 +3,9 @@
  * `--help` lists the options.
  */
 import { parseArgs } from 'node:util';
+import packageFile from '../../package.json' with { type: 'json' };
 import type { AdapterCeilings, Measured } from '../measure.js';
-import { bundled, EmptyShaderCache, runForJson } from '../process.js';
+import { Bundle, EmptyShaderCache, runForJson } from '../process.js';
 import {
   currentLoad,
   digits,
@@ -126,7 +127,7 @@ function alone(measure: string, work: string): Pick<Row, 'entries' | 'beside'> {
   const { medianMs, samples, firstMs, peakRssBytes, flops, bytes, operations, beside } = measured;
   const entry: Entry = {
     library: kindling,
-    version: '',
+    version: packageFile.version,
     medianMs,
     fastestMs: medianMs,
     samples,
@@ -152,12 +153,14 @@ function save(row: Row): void {
 async function main(): Promise<void> {
   setDriverDefaults();
   installPeers();
-  const [measure, worker] = [await bundled('measure.ts'), await bundled('peers/kindling.ts')];
+  using measuring = await Bundle.of('measure.ts');
+  using worker = await Bundle.of('peers/kindling.ts');
+  const measure = measuring.file;
   const isPeerWork = (work: string): boolean => work in peerWorks;
   const candidates = Object.keys(works).filter((work) => work in targets || (values.all && isPeerWork(work)));
   const chosen = chosenNames(candidates, values.only);
   const wanted = values.libraries?.split(',');
-  const starts = [...libraries(worker)]
+  const starts = [...libraries(worker.file)]
     .filter(([name]) => name === kindling || wanted === undefined || wanted.includes(name))
     .map(([, start]) => start);
   const rows: Row[] = [];

@@ -6,12 +6,12 @@ import {
   type Counts,
   type CountedWorks,
 } from '../../bench/counts.js';
-import { bundled, runForJson } from '../../bench/process.js';
+import { Bundle, runForJson } from '../../bench/process.js';
 
 describe('counts of small works', () => {
   it('are those of bench/expected-counts.json', async ({ skip }) => {
-    const file = await bundled('measure.ts');
-    const { adapter, works } = runForJson<CountedWorks>(file, ['--counts']);
+    using bundle = await Bundle.of('measure.ts');
+    const { adapter, works } = runForJson<CountedWorks>(bundle.file, ['--counts']);
     const expected = readExpected();
     skip(adapter !== expected.adapter, `counted on: ${expected.adapter}; this adapter: ${adapter}`);
     const changed = differences(expected.works, works);
