@@ -1,7 +1,8 @@
-/** Buffer pool: size classes, exact-class free lists, a memory budget. */
+/** Buffer pool: size classes, free lists, a plan for steps that repeat, a memory budget. */
 
 import { DeviceError, formatBytes, OutOfMemoryError, type ErrorLog } from './errors.js';
 import type { BindGroupEntry } from './bindgroups.js';
+import { MemoryPlan, type Slot, type Ticket } from './memory-plan.js';
 
 /** WebGPU's own numbers; Node has no `GPUBufferUsage` global. */
 export const bufferUsage = {
@@ -19,11 +20,13 @@ const storageUsage = bufferUsage.storage | bufferUsage.copySrc | bufferUsage.cop
 export class Block {
   /** Serial of the encoder that used it last. */
   lastUse = 0;
-  /** Submit count when it was put into the pool. */
+  /** Count of releases when it was put into the pool. */
   pooledAt = 0;
   /** The GPU had no memory for it: never pool it. */
   broken = false;
   destroyed = false;
+  /** The place in the plan that it is kept for. */
+  slot: Slot | null = null;
   /** Cached bind groups over it, dropped when it is destroyed. */
   groups: Set<BindGroupEntry> | undefined;
 
@@ -45,6 +48,8 @@ export class DeviceBuffer {
   readonly block: Block;
   /** @internal */
   live = true;
+  /** @internal */
+  ticket: Ticket | null = null;
 
   constructor(
     block: Block,
@@ -67,6 +72,10 @@ export interface MemoryStats {
   readonly pooledBytes: number;
   /** Highest `liveBytes` since the start or `resetPeakMemory`. */
   readonly peakBytes: number;
+  /** Bytes that were asked for, of the buffers in use; `liveBytes` is what they take. */
+  readonly requestedBytes: number;
+  /** Highest `requestedBytes` since the start or `resetPeakMemory`. */
+  readonly peakRequestedBytes: number;
   /** Everything held on the GPU: live, pooled and staging. */
   readonly reservedBytes: number;
   readonly budgetBytes: number;
@@ -76,19 +85,24 @@ export interface MemoryStats {
 }
 
 /**
- * Multiples of 16 to 1 KiB, then eight steps per doubling: at most 12.5% unused. From 64 MiB on 128 steps: there a part of
- * a buffer is dear, and buffers of nearly one size are few.
+ * Multiples of 16 to 1 KiB, then eight steps per doubling: at most 12.5% unused. From 1 MiB on 128 steps: there a part of a
+ * buffer is dear.
  */
 export function sizeClass(bytes: number): number {
   if (bytes <= 16) return 16;
   if (bytes <= 1024) return Math.ceil(bytes / 16) * 16;
-  const step = 2 ** (Math.floor(Math.log2(bytes - 1)) - (bytes > 64 * 1024 ** 2 ? 7 : 3));
+  const step = 2 ** (Math.floor(Math.log2(bytes - 1)) - (bytes > 1024 ** 2 ? 7 : 3));
   return Math.ceil(bytes / step) * step;
 }
 
 /** Pooled memory may grow until everything held is this many times the highest use; then the oldest goes. */
-const slack = 2;
-const slackBytes = 64 * 1024 ** 2;
+const slack = 1.5;
+const slackBytes = 32 * 1024 ** 2;
+/** A request may take an idle buffer of up to this many times its size. */
+const stretch = 1.5;
+const idleStretch = 4;
+/** And a place in the plan one of up to this many times. */
+const planStretch = 1.04;
 
 export class BufferPool {
   private nextId = 1;
@@ -99,7 +113,13 @@ export class BufferPool {
   private liveBytes = 0;
   private pooledBytes = 0;
   private peakBytes = 0;
+  private requestedBytes = 0;
+  private peakRequestedBytes = 0;
   private highWater = 0;
+  private readonly plan: MemoryPlan;
+  private releases = 0;
+  /** `releases` at the last end of a step. */
+  private stepBegan = 0;
 
   constructor(
     private readonly device: GPUDevice,
@@ -109,7 +129,9 @@ export class BufferPool {
     private readonly stream: { readonly serial: number },
     private readonly staging: { readonly bytes: number; trim(): void },
     private readonly onDestroy: (block: Block) => void,
-  ) {}
+  ) {
+    this.plan = new MemoryPlan((bytes, size) => this.fits(bytes, size));
+  }
 
   alloc(bytes: number, label: string): DeviceBuffer {
     if (!(bytes >= 0 && Number.isSafeInteger(bytes))) {
@@ -118,13 +140,19 @@ export class BufferPool {
         label,
       );
     }
-    const capacity = this.capacityFor(bytes, label);
-    const block = this.free.get(capacity)?.pop();
-    if (block !== undefined) this.pooledBytes -= capacity;
-    const buffer = new DeviceBuffer(block ?? this.create(capacity, bytes, label), bytes, label);
+    const slot = this.plan.next(bytes);
+    const block =
+      (slot === null ? null : this.fromPlan(slot, bytes, label)) ??
+      this.takeIdle(bytes, label) ??
+      this.create(this.capacityFor(bytes, label), bytes, label);
+    const { capacity } = block;
+    const buffer = new DeviceBuffer(block, bytes, label);
+    buffer.ticket = this.plan.record(bytes);
     this.live.add(buffer);
     this.liveBytes += capacity;
+    this.requestedBytes += bytes;
     if (this.liveBytes > this.peakBytes) this.peakBytes = this.liveBytes;
+    if (this.requestedBytes > this.peakRequestedBytes) this.peakRequestedBytes = this.requestedBytes;
     if (this.liveBytes > this.highWater) this.highWater = this.liveBytes;
     return buffer;
   }
@@ -135,15 +163,110 @@ export class BufferPool {
     this.live.delete(buffer);
     const { block } = buffer;
     this.liveBytes -= block.capacity;
+    this.requestedBytes -= buffer.bytes;
+    if (buffer.ticket !== null) this.plan.freed(buffer.ticket);
     if (block.broken) {
+      if (block.slot !== null) this.forget(block);
       this.destroy(block);
       return;
     }
-    block.pooledAt = this.stream.serial;
+    block.pooledAt = ++this.releases;
+    this.pooledBytes += block.capacity;
+    if (block.slot !== null) block.slot.idle = true;
+    else this.putIdle(block);
+  }
+
+  private putIdle(block: Block): void {
     const list = this.free.get(block.capacity);
     if (list) list.push(block);
     else this.free.set(block.capacity, [block]);
-    this.pooledBytes += block.capacity;
+  }
+
+  /**
+   * A step of training has been recorded. When steps ask for the same in the same order, the third one on gets its memory by
+   * plan; idle memory that it did not use then goes.
+   */
+  endStep(): void {
+    const before = this.plan.slots;
+    const what = this.plan.endStep();
+    if (what === 'made') {
+      for (const slot of this.plan.slots) {
+        const block = this.takeFree(slot.bytes, slot.bytes * planStretch);
+        if (block === null) continue;
+        Object.assign(slot, { block, idle: true });
+        block.slot = slot;
+        this.pooledBytes += block.capacity;
+      }
+    }
+    if (what === 'followed') this.trim(Infinity, this.stepBegan + 1, false);
+    if (what === 'dropped') {
+      for (const { block, idle } of before) {
+        if (block === null) continue;
+        block.slot = null;
+        if (idle) this.putIdle(block);
+      }
+      this.plan.slots = [];
+    }
+    this.stepBegan = this.releases;
+  }
+
+  /** May a buffer of this capacity hold a request of so many bytes? */
+  private fits(bytes: number, capacity: number): boolean {
+    // What the request can bind whole must stay so.
+    return capacity >= bytes && (bytes > this.maxBinding || capacity <= this.maxBinding);
+  }
+
+  private fromPlan(slot: Slot, bytes: number, label: string): Block | null {
+    if (slot.block === null) {
+      // In place of idle memory that the plan does not know.
+      this.trim(slot.bytes, Infinity, false);
+      const block = this.create(slot.bytes, bytes, label);
+      slot.block = block;
+      block.slot = slot;
+      return block;
+    }
+    if (!slot.idle || !this.fits(bytes, slot.block.capacity)) return null;
+    return this.takeSlot(slot);
+  }
+
+  private takeSlot(slot: Slot): Block {
+    const block = slot.block as Block;
+    slot.idle = false;
+    this.pooledBytes -= block.capacity;
+    return block;
+  }
+
+  /** An idle buffer of the request's size or a little more; the plan's own last. */
+  private takeIdle(bytes: number, label: string): Block | null {
+    const capacity = this.capacityFor(bytes, label);
+    const found = this.takeFree(capacity, capacity * stretch);
+    if (found !== null) return found;
+    // In a step that is not the planned one nobody else will ask for them.
+    const most = capacity * (this.plan.isFollowed ? stretch : idleStretch);
+    let best: Slot | null = null;
+    for (const slot of this.plan.slots) {
+      if (!slot.idle || slot.block === null) continue;
+      const size = slot.block.capacity;
+      if (!this.fits(bytes, size) || size > most) continue;
+      if (best === null || size < (best.block as Block).capacity) best = slot;
+    }
+    return best === null ? null : this.takeSlot(best);
+  }
+
+  private takeFree(capacity: number, most: number): Block | null {
+    let size = capacity;
+    if (!this.free.has(size)) {
+      size = Infinity;
+      for (const each of this.free.keys()) {
+        if (each >= capacity && each <= most && each < size && this.fits(capacity, each)) size = each;
+      }
+      if (size === Infinity) return null;
+    }
+    const list = this.free.get(size) as Block[];
+    const block = list.pop() as Block;
+    if (list.length === 0) this.free.delete(size);
+    this.pooledBytes -= size;
+    return block;
   }
 
   private capacityFor(bytes: number, label: string): number {
@@ -207,19 +330,36 @@ export class BufferPool {
     );
   }
 
-  /** Destroys pooled blocks, oldest first, until `bytes` are freed. */
-  private trim(bytes: number): void {
-    const blocks = [...this.free.values()].flat().sort((a, b) => a.pooledAt - b.pooledAt);
+  /**
+   * Destroys idle blocks, those outside the plan and the oldest first, until `bytes` are freed: of those that were put back
+   * before release `before`, and of the plan only if `planned`.
+   */
+  private trim(bytes: number, before = Infinity, planned = before === Infinity): void {
+    const blocks = [...this.free.values()].flat().filter(({ pooledAt }) => pooledAt < before);
+    blocks.sort((a, b) => a.pooledAt - b.pooledAt);
+    if (planned)
+      for (const { block, idle } of this.plan.slots) if (block !== null && idle) blocks.push(block);
     let freed = 0;
     for (const block of blocks) {
       if (freed >= bytes) break;
-      const list = this.free.get(block.capacity)!;
-      list.splice(list.indexOf(block), 1);
-      if (list.length === 0) this.free.delete(block.capacity);
+      this.forget(block);
       this.pooledBytes -= block.capacity;
       freed += block.capacity;
       this.destroy(block);
     }
+  }
+
+  /** Takes an idle block out of where it waits. */
+  private forget(block: Block): void {
+    if (block.slot !== null) {
+      block.slot.block = null;
+      block.slot.idle = false;
+      block.slot = null;
+      return;
+    }
+    const list = this.free.get(block.capacity) as Block[];
+    list.splice(list.indexOf(block), 1);
+    if (list.length === 0) this.free.delete(block.capacity);
   }
 
   private destroy(block: Block): void {
@@ -248,6 +388,8 @@ export class BufferPool {
       liveBytes: this.liveBytes,
       pooledBytes: this.pooledBytes,
       peakBytes: this.peakBytes,
+      requestedBytes: this.requestedBytes,
+      peakRequestedBytes: this.peakRequestedBytes,
       reservedBytes: this.reserved,
       budgetBytes: this.budget,
       liveBuffers: this.live.size,
@@ -257,6 +399,7 @@ export class BufferPool {
 
   resetPeak(): void {
     this.peakBytes = this.liveBytes;
+    this.peakRequestedBytes = this.requestedBytes;
   }
 }
 

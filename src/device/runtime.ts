@@ -295,6 +295,11 @@ export class Runtime {
     return this.pool.stats();
   }
 
+  /** A step of training has been recorded: what the next ones ask for is likely to be the same. */
+  endStep(): void {
+    this.pool.endStep();
+  }
+
   /** Starts a new peak at what is live now. */
   resetPeakMemory(): void {
     this.pool.resetPeak();

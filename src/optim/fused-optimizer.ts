@@ -1,3 +1,4 @@
+import { runtime } from '../device/index.js';
 import { enableGrad, noGrad } from '../autograd/mode.js';
 import type { UpdateRule } from '../kernels/optimizer.js';
 import { zero_ } from '../ops/index.js';
@@ -38,6 +39,7 @@ export abstract class FusedOptimizer<O extends BaseOptions = BaseOptions> extend
         for (const group of this.paramGroups) this.stepGroup(op, group);
       }),
     );
+    runtime().endStep();
     return result;
   }
 
