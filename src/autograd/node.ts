@@ -183,6 +183,15 @@ export class SavedTensors {
     return sum;
   }
 
+  /** What is held in memory: not what a checkpointed call computes again. */
+  held(): { readonly storage: Storage; readonly shape: Shape; readonly dtype: DType }[] {
+    return this.entries.flatMap((entry) => {
+      if (entry === null || entry.storage === null) return [];
+      const { storage, shape, dtype } = entry;
+      return [{ storage, shape, dtype }];
+    });
+  }
+
   save(tensor: Tensor | null | undefined, ownOutput = -1): void {
     if (tensor === null || tensor === undefined) {
       this.entries.push(null);
