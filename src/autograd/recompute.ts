@@ -216,7 +216,7 @@ export class CheckpointedCall implements Saver {
     try {
       scoped('checkpoint()', () => under(recorder, again));
     } catch (error) {
-      if (error !== enough) throw error;
+      if (error !== enough) throw this.explained(error);
     } finally {
       setGradMode(before);
     }
@@ -226,6 +226,15 @@ export class CheckpointedCall implements Saver {
           `${slots.expected.length}. The function must do the same each time it is called with the same inputs`,
       );
     }
+  }
+
+  private explained(error: unknown): unknown {
+    if (!(error instanceof Error) || !/ was freed by /.test(error.message)) return error;
+    return new Error(
+      `${this.name}: computed again for backward, it uses a tensor that is gone; pass the tensors it works on as inputs. ` +
+        error.message,
+      { cause: error },
+    );
   }
 
   /** Nothing is wanted any more. */

@@ -294,6 +294,14 @@ describe('errors', () => {
     expect(() => y.backward()).toThrow(/that checkpoint\(exp\) needs was changed in place by add_/);
   });
 
+  it('say what to do about a temporary that a closure captured', () => {
+    const y = k.tidy(() => {
+      const temporary = x().mul(2);
+      return checkpoint(() => temporary.exp().sum());
+    });
+    expect(() => y.backward()).toThrow(/pass the tensors it works on as inputs\..*was freed by tidy\(\)/);
+  });
+
   it('refuse async functions, the reentrant form and backward inside', () => {
     expect(() => checkpoint(async () => Promise.resolve(1))).toThrow(/must not be async/);
     const reentrant = { useReentrant: true } as unknown as { useReentrant: false };
