@@ -43,6 +43,11 @@ export interface ConvSpec {
   /** Output positions are spread over a larger map (input gradient of a strided convolution). */
   readonly scatter: boolean;
   /**
+   * Rows run over the images at one position, then the next, and a tile leaves out the taps that none of its rows reads inside the image:
+   * for small maps, where padding is much of what is read. Broadcast tiles only; goes with `scatter`.
+   */
+  readonly gathered: boolean;
+  /**
    * What `w` holds: a `packed` copy [tap][k][n], which an HWIO weight is by itself in the forward direction, or the `turned` HWIO weight,
    * [tap][n][k], whose taps go by number.
    */
@@ -52,7 +57,7 @@ export interface ConvSpec {
 }
 
 /** Launch fields. Pairs hold the vertical value in the high half. Workgroup z is the group. */
-export function convParams(s: Pick<ConvSpec, 'scatter' | 'epilogue' | 'weights'>): ParamField[] {
+export function convParams(s: Pick<ConvSpec, 'scatter' | 'gathered' | 'epilogue' | 'weights'>): ParamField[] {
   const fields: ParamField[] = [
     ['rows', 'u32'], // output positions
     ['inH', 'u32'],
@@ -72,6 +77,7 @@ export function convParams(s: Pick<ConvSpec, 'scatter' | 'epilogue' | 'weights'>
   ];
   if (s.epilogue.residual) fields.push(['residualOff', 'u32']);
   if (s.scatter) fields.push(['fullH', 'u32'], ['fullW', 'u32'], ['outStride', 'i32'], ['outBase', 'i32']);
+  if (s.gathered) fields.push(['images', 'u32']);
   if (s.weights === 'turned') fields.push(['tapFirst', 'i32'], ['tapStep', 'i32'], ['kernelW', 'i32']);
   return fields;
 }
@@ -84,10 +90,19 @@ function positionSetup(s: ConvSpec, i: number): string {
   const lines = [
     `  let m${i} = ${leftRow(s.tile, 'k', i)};`,
     `  let mc${i} = min(m${i}, p.rows - 1u);`,
-    `  let q${i} = mc${i} / p.outW;`,
-    `  let j${i} = mc${i} - q${i} * p.outW;`,
-    `  let n${i} = q${i} / p.outH;`,
-    `  let i${i} = q${i} - n${i} * p.outH;`,
+    ...(s.gathered
+      ? [
+          `  let q${i} = mc${i} / p.images;`,
+          `  let n${i} = mc${i} - q${i} * p.images;`,
+          `  let i${i} = q${i} / p.outW;`,
+          `  let j${i} = q${i} - i${i} * p.outW;`,
+        ]
+      : [
+          `  let q${i} = mc${i} / p.outW;`,
+          `  let j${i} = mc${i} - q${i} * p.outW;`,
+          `  let n${i} = q${i} / p.outH;`,
+          `  let i${i} = q${i} - n${i} * p.outH;`,
+        ]),
     `  let y${i} = i32(i${i}) * ${highHalf('stride')} + ${highHalf('base')};`,
     `  let x${i} = i32(j${i}) * ${lowHalf('stride')} + ${lowHalf('base')};`,
   ];
@@ -154,11 +169,39 @@ function leftStep(s: ConvSpec): string {
   return `    let c = step + ${offset};\n${loads.join('\n')}`;
 }
 
+/** Most taps whose set fits the mask of {@link reachedTaps}; the highest bit is a stop. */
+export const mostGatheredTaps = 31;
+
+/**
+ * WGSL of `reached`, the set of taps that some row of the tile reads inside the image, and `tap`, the first of them. It is made of uniform
+ * values: eight rows are at their first's and their last's position, if there are eight images or more.
+ */
+const reachedTaps = (loads: number): string => `  var reached = 0u;
+  for (var edge = 0u; edge < ${2 * loads}u; edge++) {
+    let at = min(row0 + (edge >> 1u) * 8u + (edge & 1u) * 7u, p.rows - 1u) / p.images;
+    let at_h = i32(at / p.outW) * ${highHalf('stride')} + ${highHalf('base')};
+    let at_w = i32(at % p.outW) * ${lowHalf('stride')} + ${lowHalf('base')};
+    for (var t = 0; t < i32(taps); t++) {
+      let h = at_h + (t / ${lowHalf('taps')}) * ${highHalf('dilation')};
+      let w = at_w + (t % ${lowHalf('taps')}) * ${lowHalf('dilation')};
+      reached |= select(0u, 1u << u32(t), (u32(h) < p.inH) & (u32(w) < p.inW));
+    }
+  }
+  var tap = i32(firstTrailingBit(reached | 0x80000000u));`;
+
 export function convKernel(s: ConvSpec): Kernel {
   const { tile: t, epilogue: e } = s;
-  const key = ['conv', tileKey(t), s.input, +s.vecOut, +s.scatter, s.weights, epilogueKey(e), s.elem].join(
-    '.',
-  );
+  const key = [
+    'conv',
+    tileKey(t),
+    s.input,
+    +s.vecOut,
+    +s.scatter,
+    +s.gathered,
+    s.weights,
+    epilogueKey(e),
+    s.elem,
+  ].join('.');
   return memoKernel(key, () => {
     const V = t.cols;
     const sub = t.style === 'subgroup';
@@ -206,11 +249,13 @@ export function convKernel(s: ConvSpec): Kernel {
       ...range(n).map((i) => positionSetup(s, i)),
       declareAccumulators(t),
       // One loop, not one per tap axis and channels: every level would copy the accumulators on software adapters.
-      `  var th = 0;`,
-      run ? '' : `  var tw = 0;`,
+      s.gathered ? reachedTaps(n) : '',
+      s.gathered ? `  var th = tap / ${lowHalf('taps')};` : `  var th = 0;`,
+      run ? '' : s.gathered ? `  var tw = tap - th * ${lowHalf('taps')};` : `  var tw = 0;`,
       `  var step = 0u;`,
+      s.gathered && !turned ? `  let wFirst = wAt;\n  wAt = wFirst + u32(tap) * kPad * wPitch;` : '',
       turned ? `  var tapAt = ${turnedTap};` : '',
-      `  for (var remaining = taps * ((kPad + ${K - 1}u) / ${K}u); remaining > 0u; remaining--) {`,
+      `  for (var remaining = ${s.gathered ? 'countOneBits(reached)' : 'taps'} * ((kPad + ${K - 1}u) / ${K}u); remaining > 0u; remaining--) {`,
       leftStep(s),
       ...(turned ? rightTurned : range(rightLoads(t)).map(right)),
       multiplyAdd(t, 'k', turned ? 'k' : 'columns'),
@@ -218,9 +263,14 @@ export function convKernel(s: ConvSpec): Kernel {
       `    let tapDone = step >= kPad;`,
       `    step = select(step, 0u, tapDone);`,
       turned ? '' : shared ? `    wAt += select(0u, kPad * wPitch, tapDone);` : `    wAt += 4u * wPitch;`,
-      run
-        ? `    th += select(0, 1, tapDone);`
-        : `    tw += select(0, 1, tapDone);
+      s.gathered
+        ? `    reached &= select(~0u, reached - 1u, tapDone);
+    tap = i32(firstTrailingBit(reached | 0x80000000u));
+    th = tap / ${lowHalf('taps')};
+    tw = tap - th * ${lowHalf('taps')};${turned ? '' : `\n    wAt = select(wAt, wFirst + u32(tap) * kPad * wPitch, tapDone);`}`
+        : run
+          ? `    th += select(0, 1, tapDone);`
+          : `    tw += select(0, 1, tapDone);
     let rowDone = tw >= ${lowHalf('taps')};
     tw = select(tw, 0, rowDone);
     th += select(0, 1, rowDone);`,

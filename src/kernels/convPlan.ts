@@ -1,7 +1,7 @@
 /** Routing of the forward convolution and of the input gradient. */
 import { PlanCache } from './plan-cache.js';
 import type { Target } from './kernel.js';
-import { convKernel, type ConvInput, type ConvSpec } from './conv.js';
+import { convKernel, mostGatheredTaps, type ConvInput, type ConvSpec } from './conv.js';
 import {
   allTaps,
   packedElements,
@@ -13,7 +13,7 @@ import {
 import { isDepthwise, planDepthwise, planDepthwiseInputGrad } from './depthwisePlan.js';
 import { planGemm } from './gemmPlan.js';
 import { planWinograd, useWinograd } from './winogradPlan.js';
-import { chooseTile, tileColBlocks, tileGrid } from './tile.js';
+import { chooseTile, hasBroadcast, tileColBlocks, tileGrid } from './tile.js';
 import {
   bindElements,
   bytesOf,
@@ -61,6 +61,8 @@ export interface Conv2dProblem {
   readonly elem?: Elem;
   /** Of the weight, and of its gradient. Default row-major ('oihw'). */
   readonly weights?: WeightLayout;
+  /** The weight changes from call to call (training), so that a copy of it serves only once. Default false. */
+  readonly freshWeights?: boolean;
   /** `'direct'` keeps to kernels whose error is that of a plain sum; default: the fastest. */
   readonly algorithm?: 'auto' | 'direct';
 }
@@ -113,6 +115,28 @@ export const isPointwise = (p: Conv2dProblem): boolean =>
   p.outW === p.w &&
   p.groups === 1;
 
+/** Share of the taps, over all positions, that read inside the image. */
+export const insideShare = (p: Conv2dProblem): number =>
+  insideAxis(p.h, p.outH, p.kernelH, p.strideH, -p.padTop, p.dilationH) *
+  insideAxis(p.w, p.outW, p.kernelW, p.strideW, -p.padLeft, p.dilationW);
+
+function insideAxis(
+  size: number,
+  out: number,
+  taps: number,
+  stride: number,
+  base: number,
+  dilation: number,
+): number {
+  let inside = 0;
+  for (let o = 0; o < out; o++)
+    for (let t = 0; t < taps; t++) {
+      const at = o * stride + base + t * dilation;
+      if (at >= 0 && at < size) inside++;
+    }
+  return inside / (out * taps);
+}
+
 /** One launch's worth: a set of taps over a grid of output positions. */
 interface Pass {
   readonly n: number;
@@ -162,6 +186,18 @@ const ioOf = (p: Conv2dProblem, input: string, output: string): Io => ({
   elem: p.elem ?? 'f32',
 });
 
+/** Whether so much of what a pass reads is padding that leaving it out pays for gathering rows by position. */
+function gathers(target: Target, pass: Pass, images: number): boolean {
+  const { taps, layout } = pass;
+  const count = taps.countH * taps.countW;
+  if (!hasBroadcast(target) || layout === 'runs' || images < 8 || count < 2 || count > mostGatheredTaps)
+    return false;
+  const share =
+    insideAxis(pass.inH, pass.gridH, taps.countH, pass.strideH, pass.baseH, pass.dilationH) *
+    insideAxis(pass.inW, pass.gridW, taps.countW, pass.strideW, pass.baseW, pass.dilationW);
+  return share < 0.8;
+}
+
 /** Launches of one pass, over as many images at a time as fit a binding. */
 function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io: Io): Launch[] {
   const inImage = pass.inH * pass.inW * pass.inC;
@@ -179,14 +215,18 @@ function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io: Io): L
     const rows = n * pass.gridH * pass.gridW;
     const ci = pass.inC / pass.groups;
     const co = pass.outC / pass.groups;
-    const tile = chooseTile(target, rows, co, 'k', pass.layout === 'runs');
+    const gathered = gathers(target, pass, n);
+    // All rows of a load at one position, if there are images enough; the next load may be at another.
+    const chosen = chooseTile(target, rows, co, 'k', pass.layout === 'runs');
+    const tile = gathered && n < 16 ? { ...chosen, rows: 8 } : chosen;
     const input: ConvInput =
       pass.layout === 'runs' ? 'run' : ci % 4 === 0 && x.offset % 4 === 0 ? 'vec' : 'scalar';
     const spec: ConvSpec = {
       tile,
       input,
       vecOut: [co, y.offset, residual?.offset ?? 0].every((v) => v % tile.cols === 0),
-      scatter: pass.outStrideH !== 1 || pass.outStrideW !== 1,
+      scatter: gathered || pass.outStrideH !== 1 || pass.outStrideW !== 1,
+      gathered,
       weights: pass.turned ? 'turned' : 'packed',
       epilogue: io.epilogue,
       elem: io.elem,
@@ -217,6 +257,7 @@ function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io: Io): L
         pair(pass.outBaseH, pass.outBaseW),
       );
     }
+    if (gathered) params.push(n);
     if (pass.turned) {
       const { firstH, firstW, stepH, stepW } = pass.taps;
       params.push(pair(firstH, firstW), pair(stepH, stepW), pass.turned.kernelW);

@@ -7,7 +7,7 @@ import { memoKernel, type Kernel, type Target } from './kernel.js';
 import { isDepthwise, planDepthwiseWeightGrad } from './depthwisePlan.js';
 import { splitSumLaunch } from './splitSum.js';
 import { weightGradSumLaunch } from './weightGradSum.js';
-import { isPointwise, type Conv2dProblem } from './convPlan.js';
+import { insideShare, isPointwise, type Conv2dProblem } from './convPlan.js';
 import { chooseSplits, planGemm } from './gemmPlan.js';
 import { planWinogradWeightGrad, useWinogradWeightGrad } from './winogradPlan.js';
 import {
@@ -29,6 +29,7 @@ import {
 import {
   chooseTile,
   declareAccumulators,
+  hasBroadcast,
   leftK,
   leftLoads,
   leftRow,
@@ -57,7 +58,23 @@ interface WeightGradSpec {
   readonly vecDy: boolean;
   /** The number of positions is not a multiple of the step. */
   readonly tail: boolean;
+  /** Each tap sums over the positions that it reads inside the image only: worth it where padding is much of what is read. */
+  readonly inside: boolean;
   readonly elem: Elem;
+}
+
+/**
+ * Declares the output positions along one axis whose tap lies in the image: `some` of them from `first` on. `box` is their number too,
+ * but at least one, to divide by.
+ */
+function insideAxis(axis: 'H' | 'W'): string {
+  const half = axis === 'H' ? highHalf : lowHalf;
+  const tap = axis === 'H' ? 'th' : 'tw';
+  return `  let origin${axis} = ${half('base')} + ${tap} * ${half('dilation')};
+  let first${axis} = u32(max(0, (${half('stride')} - 1 - origin${axis}) / ${half('stride')}));
+  let end${axis} = min(i32(p.out${axis}), (i32(p.in${axis}) - 1 - origin${axis} + ${half('stride')}) / ${half('stride')});
+  let some${axis} = u32(max(0, end${axis} - i32(first${axis})));
+  let box${axis} = max(1u, some${axis});`;
 }
 
 /**
@@ -66,7 +83,7 @@ interface WeightGradSpec {
  */
 function weightGradKernel(s: WeightGradSpec): Kernel {
   const t = s.tile;
-  const key = ['convWeightGrad', tileKey(t), +s.run, +s.vec, +s.vecDy, +s.tail, s.elem].join('.');
+  const key = ['convWeightGrad', tileKey(t), +s.run, +s.vec, +s.vecDy, +s.tail, +s.inside, s.elem].join('.');
   return memoKernel(key, () => {
     const V = t.cols;
     const sub = t.style === 'subgroup';
@@ -77,14 +94,19 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
     // Invocations hold neighbouring positions; those of a register tile walk through the positions one by one.
     const positions = walk ? range(step).map((q) => `_${q}`) : [''];
     const kOf = (suffix: string): string => (walk ? `k + ${suffix.slice(1)}u` : `k + ${leftK(t, 'row')}`);
+    const { inside } = s;
+    // Positions count through the box [boxH, boxW] of output positions from (firstH, firstW) on.
+    const [boxH, boxW] = inside ? ['boxH', 'boxW'] : ['p.outH', 'p.outW'];
+    const [row, column] = inside ? ['(firstH + oh)', '(firstW + ow)'] : ['oh', 'ow'];
+    const by = (name: string): string => (inside ? name : `p.${name}`);
     const advance = `
-      ow += ${walk ? '1u' : 'p.stepW'};
-      let carryW = select(0u, 1u, ow >= p.outW);
-      ow -= carryW * p.outW;
-      oh += ${walk ? '' : 'p.stepH + '}carryW;
-      let carryH = select(0u, 1u, oh >= p.outH);
-      oh -= carryH * p.outH;
-      img += ${walk ? '' : 'p.stepN + '}carryH;`;
+      ow += ${walk ? '1u' : by('stepW')};
+      let carryW = select(0u, 1u, ow >= ${boxW});
+      ow -= carryW * ${boxW};
+      oh += ${walk ? '' : `${by('stepH')} + `}carryW;
+      let carryH = select(0u, 1u, oh >= ${boxH});
+      oh -= carryH * ${boxH};
+      img += ${walk ? '' : `${by('stepN')} + `}carryH;`;
     const zero = 'vec4<f32>(0.0)';
     const load = (suffix: string): string => {
       const inRange = s.tail ? ` & (${kOf(suffix)} < kEnd)` : '';
@@ -94,7 +116,8 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
       const at = `at${suffix}`;
       const begin = `begin${suffix}`;
       const lines = [
-        `      let ${h} = i32(oh) * ${highHalf('stride')} + ${highHalf('base')} + th * ${highHalf('dilation')};`,
+        inside ? `      let source = (img * p.outH + firstH + oh) * p.outW + firstW + ow;` : '',
+        `      let ${h} = i32(${row}) * ${highHalf('stride')} + ${highHalf('base')} + th * ${highHalf('dilation')};`,
       ];
       if (run) {
         lines.push(
@@ -118,7 +141,7 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
         }
       } else {
         lines.push(
-          `      let ${w} = i32(ow) * ${lowHalf('stride')} + ${lowHalf('base')} + tw * ${lowHalf('dilation')};`,
+          `      let ${w} = i32(${column}) * ${lowHalf('stride')} + ${lowHalf('base')} + tw * ${lowHalf('dilation')};`,
           `      let ${ok} = (u32(${h}) < p.inH) & (u32(${w}) < p.inW)${inRange};`,
           `      let ${at} = p.xOff + group * p.ci + select(0u, ((img * p.inH + u32(${h})) * p.inW + u32(${w})) * inPitch, ${ok});`,
         );
@@ -134,7 +157,12 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
     };
     const dyLoad = (q: number): string => {
       const k = `k + ${rightK(t, q)}`;
-      const base = `p.dyOff + (${s.tail ? `min(${k}, kEnd - 1u)` : k}) * outPitch + group * p.co`;
+      const at = inside
+        ? `min(subgroupBroadcast(source, ${q}u), p.positions - 1u)`
+        : s.tail
+          ? `min(${k}, kEnd - 1u)`
+          : k;
+      const base = `p.dyOff + (${at}) * outPitch + group * p.co`;
       const parts = range(V).map((j) => `f32(dy[${base} + min(colC + ${j}u, p.co - 1u)])`);
       const value = s.vecDy
         ? widen(V, s.elem, `dy[(${base} + colC) / ${V}u]`)
@@ -168,11 +196,19 @@ ${range(n)
   let col = colBlock * ${t.lanes}u + lane;
   let colC = min(${rightCol(t)} * ${V}u, ${s.vecDy ? `p.co - ${V}u` : 'p.co - 1u'});
   let kStart = split * p.chunk;
-  let kEnd = min(p.positions, kStart + p.chunk);
+${inside ? `${insideAxis('H')}\n${insideAxis('W')}` : ''}
+  let kEnd = min(${inside ? 'p.positions / (p.outH * p.outW) * someH * someW' : 'p.positions'}, kStart + p.chunk);
   let k0 = kStart${walk ? '' : ` + ${leftK(t, 'row')}`};
-  var ow = k0 % p.outW;
-  var oh = (k0 / p.outW) % p.outH;
-  var img = k0 / (p.outW * p.outH);
+  var ow = k0 % ${boxW};
+  var oh = (k0 / ${boxW}) % ${boxH};
+  var img = k0 / (${boxW} * ${boxH});
+${
+  inside
+    ? `  let stepW = ${step}u % boxW;
+  let stepH = (${step}u / boxW) % boxH;
+  let stepN = ${step}u / (boxW * boxH);`
+    : ''
+}
 ${declareAccumulators(t)}
   for (var k = kStart; k < kEnd; k += ${step}u) {
 ${positions.map(load).join('\n')}
@@ -207,7 +243,7 @@ ${range(t.rows)
         ['dyOff', 'u32'],
         ['chunk', 'u32'],
         ['splits', 'u32'],
-        ...(walk
+        ...(walk || inside
           ? []
           : ([
               ['stepW', 'u32'],
@@ -251,7 +287,8 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
   if (useWinogradWeightGrad(p, limits)) return planWinogradWeightGrad(target, limits, p);
   const ci = p.cIn / p.groups;
   const co = p.cOut / p.groups;
-  const run = p.groups === 1 && p.dilationW === 1;
+  const inside = hasBroadcast(target) && insideShare(p) < 0.8;
+  const run = p.groups === 1 && p.dilationW === 1 && !inside;
   const lines = run ? p.kernelW * ci : ci;
   const tapRows = run ? p.kernelH : p.kernelH * p.kernelW;
   const tile = chooseTile(target, lines, co, 'row');
@@ -295,7 +332,7 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
       chunk,
       splits,
     ];
-    if (tile.style !== 'register') {
+    if (tile.style !== 'register' && !inside) {
       const step = stepK(tile);
       params.push(step % p.outW, Math.floor(step / p.outW) % p.outH, Math.floor(step / (p.outW * p.outH)));
     }
@@ -305,7 +342,8 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
         run,
         vec: ci % 4 === 0 && x.offset % 4 === 0,
         vecDy: co % tile.cols === 0 && dy.offset % tile.cols === 0,
-        tail: positions % stepK(tile) !== 0,
+        tail: inside || positions % stepK(tile) !== 0,
+        inside,
         elem,
       }),
       buffers: [x.ref, dy.ref, whole ? 'dw' : 'partials'],

@@ -34,6 +34,9 @@ import {
 /** Scratch of one operand in bytes; larger problems go through it in chunks. */
 const scratchBytes = 16 << 20;
 
+/** Below so many tiles, transforming weights that are new in every step costs more than the products it saves. */
+const tilesForFreshWeights = 12;
+
 /**
  * Whether the transforms pay: they cost as much as a few dozen channels of products. The transformed weights, four times as
  * large as the weights, must fit a binding (wide_resnet101_2's last stage has 144 MiB of them).
@@ -42,6 +45,7 @@ export function useWinograd(p: Conv2dProblem, { maxBinding }: PlanLimits): boole
   return (
     points * p.cIn * p.cOut * 4 <= maxBinding &&
     p.algorithm !== 'direct' &&
+    (!p.freshWeights || tilesOf(p.n, p.outH, p.outW).count >= tilesForFreshWeights) &&
     p.kernelH === 3 &&
     p.kernelW === 3 &&
     p.strideH === 1 &&

@@ -56,7 +56,7 @@ function layoutOf(w: Tensor, groups: number): { weight: Tensor; weights: WeightL
 }
 
 /** Shapes and strides of one convolution, seen from its forward direction: x [n, cIn, h, w] -> y [n, cOut, outH, outW]. */
-type Geometry = Omit<Conv2dProblem, 'epilogue' | 'elem' | 'weights'>;
+type Geometry = Omit<Conv2dProblem, 'epilogue' | 'elem' | 'weights' | 'freshWeights'>;
 
 const inputShape = (g: Geometry): number[] => [g.n, g.cIn, g.h, g.w];
 const outputShape = (g: Geometry): number[] => [g.n, g.cOut, g.outH, g.outW];
@@ -88,18 +88,27 @@ const forwardOp: (
 ) => Tensor = defineOp<
   [Tensor, Tensor, Tensor | null, Tensor | null, Geometry, ConvEpilogue?],
   Tensor,
-  { g: Geometry; layout: WeightLayout; activation: Activation; biased: boolean; added: boolean }
+  {
+    g: Geometry;
+    layout: WeightLayout;
+    fresh: boolean;
+    activation: Activation;
+    biased: boolean;
+    added: boolean;
+  }
 >({
   name: 'conv2d',
   forward(ctx, x, w, b, residual, g, { scale, shift, activation = 'none' } = noEpilogue) {
     const { weight, weights } = layoutOf(w, g.groups);
-    ctx.state = { g, layout: weights, activation, biased: b !== null, added: residual !== null };
+    const fresh = ctx.needs[1] === true;
+    ctx.state = { g, layout: weights, fresh, activation, biased: b !== null, added: residual !== null };
     noteWork(g);
     const y = emptyResult('conv2d', outputShape(g), x.dtype);
     if (y.numel() === 0) return y;
     const plan = planConv2d(runtime().target, planLimits(), {
       ...g,
       weights,
+      freshWeights: fresh,
       elem: elemOf('conv2d', x.dtype),
       epilogue: {
         bias: b !== null,
@@ -126,11 +135,11 @@ const forwardOp: (
     return y;
   },
   backward(ctx, grad) {
-    const { g, layout, activation, biased, added } = ctx.state;
+    const { g, layout, fresh, activation, biased, added } = ctx.state;
     const [x, w, y] = ctx.saved as [Tensor, Tensor, Tensor];
     const dy = channelsLast(activation === 'none' ? grad : activationMask(activation, grad, y));
     return [
-      () => inputGradOp(dy, w, g),
+      () => inputGradOp(dy, w, g, fresh),
       () => weightGradOp(x, dy, g, layout),
       ...(biased ? [() => sumDims(dy, [0, 2, 3], false)] : []),
       ...(added ? [() => dy] : []),
@@ -138,13 +147,13 @@ const forwardOp: (
   },
 });
 
-const inputGradOp: (dy: Tensor, w: Tensor, g: Geometry) => Tensor = defineOp<
-  [Tensor, Tensor, Geometry],
+const inputGradOp: (dy: Tensor, w: Tensor, g: Geometry, freshWeights?: boolean) => Tensor = defineOp<
+  [Tensor, Tensor, Geometry, boolean?],
   Tensor,
   Geometry
 >({
   name: 'conv2dInputGrad',
-  forward(ctx, dy, w, g) {
+  forward(ctx, dy, w, g, freshWeights = false) {
     ctx.state = g;
     noteWork(g);
     ctx.save(ctx.needs[1] ? dy : null, ctx.needs[0] ? w : null);
@@ -157,6 +166,7 @@ const inputGradOp: (dy: Tensor, w: Tensor, g: Geometry) => Tensor = defineOp<
     const plan = planConv2dInputGrad(runtime().target, planLimits(), {
       ...g,
       weights,
+      freshWeights,
       elem: elemOf('conv2d', dy.dtype),
     });
     runPlan('conv2dInputGrad', plan, { dy, dx }, weight);

@@ -72,11 +72,12 @@ export class Storage {
   bumpVersion(op: string): void {
     this.version++;
     this.writer = op;
+    this.dropDerived();
   }
 
   /**
    * A storage computed from the present contents of this one and of `others`, made once per version: `make` runs when there is none
-   * yet. It lives as long as this storage or until the next in-place write is noticed here.
+   * yet. It lives as long as this storage or until the next in-place write.
    */
   derive(key: string, make: () => Storage, others: readonly Storage[] = []): Storage {
     this.derived ??= new Map();

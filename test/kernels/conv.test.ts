@@ -105,6 +105,10 @@ const stored: Record<string, Conv2dProblem> = {
   }),
   '1x1': conv({ n: 2, h: 7, w: 9, cIn: 8, cOut: 12, kernel: 1 }),
   'one channel': conv({ h: 9, w: 9, cIn: 1, cOut: 6, kernel: 3 }),
+  'small maps': conv({ n: 9, h: 2, w: 3, cIn: 20, cOut: 24, pad: 1 }),
+  'small maps, stride 2': conv({ n: 8, h: 4, w: 5, cIn: 8, cOut: 16, pad: 1, stride: 2 }),
+  'one pixel': conv({ n: 3, h: 1, w: 1, cIn: 4, cOut: 8, pad: 1 }),
+  'padding past the image': conv({ n: 2, h: 2, w: 2, cIn: 8, cOut: 8, kernel: 5, pad: 4 }),
   'a sum in parts': conv({ n: 8, h: 16, w: 16, cIn: 8, cOut: 8, pad: 1 }),
 };
 

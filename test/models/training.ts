@@ -14,7 +14,7 @@ export const limits = {
   gradient: 1e-4,
   gradientWithReLU: 4e-3,
   statistics: 1e-5,
-  sgdLoss: 1e-3,
+  sgdLoss: 5e-3,
 };
 
 const kinked = (model: k.nn.Module): boolean =>
