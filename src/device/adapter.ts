@@ -149,6 +149,21 @@ function adapterName(info: GPUAdapterInfo): string {
   return [info.vendor, info.architecture, info.device, info.description].filter(Boolean).join(' ');
 }
 
+/**
+ * Whether devices of this process share what the driver compiles, and compiling is slow: Mesa's software driver, through its
+ * cache on disk.
+ */
+export function sharesShaders({ info }: OpenedDevice): boolean {
+  if (!isNode || !/llvmpipe|lavapipe/i.test(`${info.device} ${info.description}`)) return false;
+  return !/^(1|true|yes|y)$/i.test(process.env['MESA_SHADER_CACHE_DISABLE'] ?? '');
+}
+
+/** Cores that compiling may take besides the one that the driver uses by itself: from 1 to 3. */
+export function idleCores(): number {
+  const cores = nodeBuiltin?.('node:os').availableParallelism() ?? 2;
+  return Math.min(3, Math.max(1, cores - 1));
+}
+
 function immediateSize(device: GPUDevice): number {
   // The types claim it is always there; browsers without immediates have neither the limit nor the method.
   const size: number | undefined = device.limits.maxImmediateSize;

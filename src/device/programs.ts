@@ -36,6 +36,8 @@ export class ProgramCache {
     private readonly immediateSize: number,
     private readonly arena: UniformArena,
     private readonly errors: ErrorLog,
+    /** Called with a kernel whose pipeline was just made. */
+    private readonly onNew?: (kernel: Kernel) => void,
   ) {}
 
   get(kernel: Kernel): Program {
@@ -85,6 +87,7 @@ export class ProgramCache {
     if (!pipeline) {
       pipeline = this.compile(kernel, text, header.split('\n').length - 1, immediates);
       this.byText.set(key, pipeline);
+      this.onNew?.(kernel);
     }
     return pipeline;
   }

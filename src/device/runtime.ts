@@ -1,8 +1,17 @@
 /** Runs kernels: the one object through which everything above talks to the GPU. */
 
 import type { Grid, Kernel, Target } from '../kernels/kernel.js';
-import { defaultMemoryBudget, type AdapterInfo, type InitOptions, type OpenedDevice } from './adapter.js';
+import {
+  defaultMemoryBudget,
+  idleCores,
+  openDevice,
+  sharesShaders,
+  type AdapterInfo,
+  type InitOptions,
+  type OpenedDevice,
+} from './adapter.js';
 import { BindGroupCache, type BufferArg } from './bindgroups.js';
+import { CompileAhead } from './compile-ahead.js';
 import { DeviceError, ErrorLog, formatBytes } from './errors.js';
 import { UniformArena } from './params.js';
 import { BufferPool, type DeviceBuffer, type MemoryStats } from './pool.js';
@@ -33,6 +42,7 @@ export class Runtime {
   private readonly groups: BindGroupCache;
   private readonly arena: UniformArena;
   private readonly programs: ProgramCache;
+  private readonly ahead: CompileAhead | undefined;
   private readonly staging: StagingPool;
   private readonly waiter: PoliteWaiter;
   private readonly timestamps: boolean;
@@ -68,7 +78,27 @@ export class Runtime {
       this.staging,
       (block) => this.groups.evict(block),
     );
-    this.programs = new ProgramCache(device, target, opened.immediateSize, this.arena, this.errors);
+    if (sharesShaders(opened)) {
+      this.ahead = new CompileAhead({
+        helpers: idleCores(),
+        isBusy: () => this.stream.isBusy,
+        open: () => openDevice(options),
+        wait: (promise) => this.waiter.during(promise),
+      });
+    }
+    this.programs = new ProgramCache(
+      device,
+      target,
+      opened.immediateSize,
+      this.arena,
+      this.errors,
+      (kernel) => {
+        if (this.ahead === undefined) return;
+        // While the driver compiles for a batch it makes no pipelines: the shaders after it would not be known yet.
+        this.stream.hold();
+        this.ahead.note(kernel);
+      },
+    );
 
     device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
@@ -351,6 +381,7 @@ export class Runtime {
     this.errors.fatal = new DeviceError(
       'The device was closed: call `await init()` again; tensors on it are gone.',
     );
+    this.ahead?.close();
     this.device.destroy();
   }
 

@@ -10,6 +10,8 @@ const firstDispatches = 16;
 /** With this many submits unfinished the batch grows instead, up to `maxDispatches`: the GPU has enough to do. */
 const maxInFlight = 4;
 const maxDispatches = 512;
+/** A batch that is held back is submitted at this many all the same. */
+const maxHeld = 2048;
 
 export class CommandStream {
   /** Number of the open (or next) encoder; a buffer whose last use equals it is in unsubmitted work. */
@@ -18,6 +20,7 @@ export class CommandStream {
   /** What the open pass has set. */
   pipeline: GPUComputePipeline | undefined;
   group: GPUBindGroup | undefined;
+  private held = false;
   private encoder: GPUCommandEncoder | undefined;
   private ops: string[] = [];
   private bytes = 0;
@@ -30,6 +33,11 @@ export class CommandStream {
     private readonly beforeSubmit: () => void,
     private readonly afterSubmit: () => void,
   ) {}
+
+  /** Work is submitted that has not finished. */
+  get isBusy(): boolean {
+    return this.inFlight > 0;
+  }
 
   beginPass(timestampWrites?: GPUComputePassTimestampWrites): GPUComputePassEncoder {
     this.endPass();
@@ -52,10 +60,16 @@ export class CommandStream {
     return (this.encoder ??= this.device.createCommandEncoder());
   }
 
+  /** Lets the open batch grow until something waits for it. */
+  hold(): void {
+    this.held = true;
+  }
+
   /** Counts a command; true when the batch is due. */
   count(op: string, bytes: number): boolean {
     const n = this.ops.push(op);
     this.bytes += bytes;
+    if (this.held) return n >= maxHeld;
     if (n < firstDispatches) return this.bytes >= batchBytes && this.inFlight < maxInFlight;
     if (this.inFlight === 0) return true;
     if (this.inFlight < maxInFlight) return n >= batchDispatches || this.bytes >= batchBytes;
@@ -67,6 +81,7 @@ export class CommandStream {
     if (encoder === undefined) return;
     this.endPass();
     this.encoder = undefined;
+    this.held = false;
     this.ops = [];
     this.bytes = 0;
     this.beforeSubmit();
