@@ -82,14 +82,15 @@ export function blockLaunches(kernel: Kernel, target: Target, problem: ChannelsP
     launches.push({
       kernel,
       params: [count, columns, rowsPerBlock, first],
-      grid: [Math.ceil(columns / workgroupX(columns)), Math.ceil(count / rowsPerBlock), 1],
+      grid: [Math.ceil(columns / workgroupX(target)), Math.ceil(count / rowsPerBlock), 1],
       ...(!whole && { part: { offset: first * blockBytes, size: count * rowBytes(problem) } }),
     });
   }
   return launches;
 }
 
-export const workgroupX = (columns: number): number => (columns >= 16 ? 16 : columns > 4 ? 8 : 4);
+/** Threads along the columns of one workgroup: one number for all widths, so that they share a pipeline. */
+export const workgroupX = (target: Target): number => (target.kind === 'software' ? 8 : 16);
 
 /**
  * First launches of the forward statistics, one unless the matrix exceeds a binding. Buffers: x, partials. Per block and channel: the sum of `x - pivot` and of its square,
@@ -97,7 +98,7 @@ export const workgroupX = (columns: number): number => (columns >= 16 ? 16 : col
  */
 export function channelMomentsPartial(target: Target, problem: ChannelsProblem): BlocksLaunch[] {
   const { width, T } = lane(problem.channels);
-  const wx = workgroupX(problem.channels / width);
+  const wx = workgroupX(target);
   const kernel = memoKernel(`channelMomentsPartial:${width}:${wx}`, () => ({
     name: 'batchNormMoments',
     bindings: ['read', 'write'],

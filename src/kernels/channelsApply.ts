@@ -25,7 +25,7 @@ const unroll = 4;
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
 /** Rows in fours, then one by one. `row` is WGSL for the row whose first lane is at index `at`, with names ending in `i`. */
-function rowLoop(row: (at: string, i: number) => string): string {
+export function rowLoop(row: (at: string, i: number) => string): string {
   return `
   var at = first * p.columns + column;
   var r = 0u;
@@ -41,34 +41,33 @@ ${row('at', 0)}
   }`;
 }
 
-function activate(v: string, activation: Activation, T: string): string {
+export function activate(v: string, activation: Activation, T: string): string {
   if (activation === 'none') return '';
   const low = `${v} = select(${v}, ${T}(), ${v} < ${T}());`;
   return activation === 'relu' ? low : `${low} ${v} = select(${v}, ${T}(6.0), ${v} > ${T}(6.0));`;
 }
 
 /** Where the activation's result `v` lets a gradient through. */
-function passes(v: string, activation: Activation, T: string): string {
+export function passes(v: string, activation: Activation, T: string): string {
   return activation === 'relu' ? `${v} > ${T}()` : `(${v} > ${T}()) & (${v} < ${T}(6.0))`;
 }
 
-/** Names in binding order, those in `written` writable. */
-function bind(
+/** Storage bindings for `names` in order, those in `written` writable, each an array of its type. */
+export function bindNames(
   names: readonly string[],
   written: readonly string[],
-  T: string,
+  typeOf: (name: string) => string,
 ): { wgsl: string; bindings: Access[] } {
   const bindings = names.map((name): Access => (written.includes(name) ? 'write' : 'read'));
-  const wgsl = names
-    .map(
-      (name, i) =>
-        `@group(0) @binding(${i}) var<storage, ${bindings[i] === 'write' ? 'read_write' : 'read'}> ${name}: array<${T}>;`,
-    )
-    .join('\n');
-  return { wgsl, bindings };
+  const wgsl = names.map(
+    (name, i) =>
+      `@group(0) @binding(${i}) var<storage, ${bindings[i] === 'write' ? 'read_write' : 'read'}> ${name}: array<${typeOf(name)}>;`,
+  );
+  return { wgsl: wgsl.join('\n'), bindings };
 }
 
 function kernelOf(
+  target: Target,
   key: string,
   name: string,
   problem: ChannelsProblem,
@@ -77,9 +76,9 @@ function kernelOf(
   body: (T: string) => string,
 ): Kernel {
   const { width, T } = lane(problem.channels);
-  const wx = workgroupX(problem.channels / width);
+  const wx = workgroupX(target);
   return memoKernel(`${key}:${width}:${wx}`, () => {
-    const bound = bind(names, written, T);
+    const bound = bindNames(names, written, () => T);
     return {
       name,
       bindings: bound.bindings,
@@ -99,6 +98,7 @@ ${body(T)}
 export function channelApply(target: Target, problem: ChannelsProblem, after: ChannelsAfter): BlocksLaunch[] {
   const { residual, activation } = after;
   const kernel = kernelOf(
+    target,
     `channelApply:${residual}:${activation}`,
     'batchNorm',
     problem,
@@ -127,6 +127,7 @@ export function channelGradPartial(
   const masked = activation !== 'none';
   const keeps = masked && after.residual;
   const kernel = kernelOf(
+    target,
     `channelGradPartial:${keeps}:${activation}`,
     'batchNormGradSums',
     problem,
@@ -161,6 +162,7 @@ export function channelGradApply(
   const activation = after.residual ? 'none' : after.activation;
   const masked = activation !== 'none';
   const kernel = kernelOf(
+    target,
     `channelGradApply:${activation}`,
     'batchNormBackward',
     problem,

@@ -16,6 +16,7 @@ import {
   channelGradPartial,
   type ChannelsAfter,
 } from '../kernels/channelsApply.js';
+import { channelsWhole, channelsWholeGrad, isWhole } from '../kernels/channelsWhole.js';
 import { e, type Expr } from '../kernels/expr.js';
 import type { Activation } from '../kernels/plan.js';
 import { contiguousStrides, numel, sameShape, showShape } from '../tensor/shape.js';
@@ -125,27 +126,31 @@ const trainingOp: (
     ctx.state = state;
     const { target } = runtime();
     const problem = problemOf(state);
-    const partials = Tensor.empty([channelPartials(target, problem)], 'float32', 'batchNorm (partials)');
-    dispatchBlocks(channelMomentsPartial(target, problem), [x], [partials]);
     const stats = Tensor.empty([4, channels], 'float32', 'batchNorm (statistics)');
     const targets = runningMean !== null && runningVar !== null ? [runningMean, runningVar] : [];
     const running = targets.map(rowMajor);
     const finish = { ...problem, affine, running: running.length > 0, counted: batches !== null };
-    dispatch(channelMomentsFinish(target, finish, eps, momentum), [
-      partials,
+    const perChannel = [
       stats,
       ...(affine ? [rowMajor(weight), rowMajor(bias)] : []),
       ...running,
       ...(batches ? [batches] : []),
-    ]);
+    ];
+    const y = Tensor.empty(x.shape, 'float32', 'batchNorm', x.strides);
+    const added = residual === null ? [] : [channelsInnermost(residual)];
+    if (isWhole(target, problem)) {
+      dispatch(channelsWhole(finish, after, eps, momentum), [x, ...added, y, ...perChannel]);
+    } else {
+      const partials = Tensor.empty([channelPartials(target, problem)], 'float32', 'batchNorm (partials)');
+      dispatchBlocks(channelMomentsPartial(target, problem), [x], [partials]);
+      dispatch(channelMomentsFinish(target, finish, eps, momentum), [partials, ...perChannel]);
+      dispatchBlocks(channelApply(target, problem, after), [x, ...added, y], [stats]);
+    }
     batches?.storage.bumpVersion('batchNorm');
     targets.forEach((tensor, i) => {
       if (running[i] !== tensor) copyInto(tensor, running[i] as Tensor);
       tensor.storage.bumpVersion('batchNorm');
     });
-    const y = Tensor.empty(x.shape, 'float32', 'batchNorm', x.strides);
-    const added = residual === null ? [] : [channelsInnermost(residual)];
-    dispatchBlocks(channelApply(target, problem, after), [x, ...added, y], [stats]);
     // Without a residual the activation is computed anew from x.
     const keepsResult = residual !== null && activation !== 'none';
     ctx.save(x, stats, ctx.needs[0] ? weight : null, keepsResult ? y : null);
@@ -159,28 +164,23 @@ const trainingOp: (
     const { target } = runtime();
     const problem = problemOf(state);
     const dy = channelsInnermost(grad);
-    const partials = Tensor.empty(
-      [channelPartials(target, problem)],
-      'float32',
-      'batchNormBackward (partials)',
-    );
     // Behind the activation; where nothing was added, that is made on the way.
     const g = y === null ? dy : Tensor.empty(x.shape, 'float32', 'batchNormBackward (residual)', x.strides);
-    dispatchBlocks(channelGradPartial(target, problem, after), y === null ? [x, dy] : [x, dy, y, g], [
-      stats,
-      partials,
-    ]);
-    const [dgamma, dbeta] = [
-      Tensor.empty([channels], 'float32', 'batchNormBackward'),
-      Tensor.empty([channels], 'float32', 'batchNormBackward'),
-    ];
-    const coefficients = Tensor.empty([3, channels], 'float32', 'batchNormBackward (coefficients)');
-    dispatch(channelGradFinish(target, problem), [partials, stats, dgamma, dbeta, coefficients]);
-    const dx = (): Tensor => {
-      const out = Tensor.empty(x.shape, 'float32', 'batchNormBackward', x.strides);
-      dispatchBlocks(channelGradApply(target, problem, after), [x, g, out], [stats, coefficients]);
-      return out;
-    };
+    const matrices = y === null ? [x, dy] : [x, dy, y, g];
+    const blank = (...shape: number[]): Tensor => Tensor.empty(shape, 'float32', 'batchNormBackward');
+    const [dgamma, dbeta] = [blank(channels), blank(channels)];
+    const out = ctx.needs[0] ? Tensor.empty(x.shape, 'float32', 'batchNormBackward', x.strides) : null;
+    if (out !== null && isWhole(target, problem)) {
+      dispatch(channelsWholeGrad(problem, after), [...matrices, out, stats, dgamma, dbeta]);
+    } else {
+      const partials = blank(channelPartials(target, problem));
+      dispatchBlocks(channelGradPartial(target, problem, after), matrices, [stats, partials]);
+      const coefficients = blank(3, channels);
+      dispatch(channelGradFinish(target, problem), [partials, stats, dgamma, dbeta, coefficients]);
+      if (out !== null)
+        dispatchBlocks(channelGradApply(target, problem, after), [x, g, out], [stats, coefficients]);
+    }
+    const dx = (): Tensor => out as Tensor;
     return [dx, ...(after.residual ? [() => g] : []), ...(affine ? [() => dgamma, () => dbeta] : [])];
   },
 });
