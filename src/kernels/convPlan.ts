@@ -13,7 +13,7 @@ import {
 import { isDepthwise, planDepthwise, planDepthwiseInputGrad } from './depthwisePlan.js';
 import { planGemm } from './gemmPlan.js';
 import { planWinograd, useWinograd } from './winogradPlan.js';
-import { chooseTile, hasBroadcast, tileColBlocks, tileGrid } from './tile.js';
+import { chooseTile, hasBroadcast, tileColBlocks, tileGrid, type Tile } from './tile.js';
 import {
   bindElements,
   bytesOf,
@@ -174,9 +174,11 @@ interface Io {
   readonly residualOffset: number;
   readonly epilogue: Epilogue;
   readonly elem: Elem;
+  /** From measurements; default: the table's. */
+  readonly tile: Tile | undefined;
 }
 
-const ioOf = (p: Conv2dProblem, input: string, output: string): Io => ({
+const ioOf = (p: Conv2dProblem, input: string, output: string, tile: Tile | undefined): Io => ({
   input,
   output,
   inputOffset: p.inputOffset ?? 0,
@@ -184,6 +186,7 @@ const ioOf = (p: Conv2dProblem, input: string, output: string): Io => ({
   residualOffset: p.residualOffset ?? 0,
   epilogue: p.epilogue ?? noEpilogue,
   elem: p.elem ?? 'f32',
+  tile,
 });
 
 /** Whether so much of what a pass reads is padding that leaving it out pays for gathering rows by position. */
@@ -217,7 +220,7 @@ function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io: Io): L
     const co = pass.outC / pass.groups;
     const gathered = gathers(target, pass, n);
     // All rows of a load at one position, if there are images enough; the next load may be at another.
-    const chosen = chooseTile(target, rows, co, 'k', pass.layout === 'runs');
+    const chosen = io.tile ?? chooseTile(target, rows, co, 'k', pass.layout === 'runs');
     const tile = gathered && n < 16 ? { ...chosen, rows: 8 } : chosen;
     const input: ConvInput =
       pass.layout === 'runs' ? 'run' : ci % 4 === 0 && x.offset % 4 === 0 ? 'vec' : 'scalar';
@@ -291,7 +294,8 @@ function routeConv2d(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan
   validate('conv2d', p);
   if (isPointwise(p)) return pointwise(target, limits, p, 'forward');
   if (isDepthwise(p) && p.weights !== 'hwio') return planDepthwise(target, limits, p);
-  if (useWinograd(p, limits)) return planWinograd(target, limits, p, 'forward');
+  const tuned = target.tuning?.choose('conv2d', p);
+  if (useWinograd(p, limits, tuned?.algorithm)) return planWinograd(target, limits, p, 'forward');
   const shape = packShape(p);
   const elem = p.elem ?? 'f32';
   const taps = allTaps(p.kernelH, p.kernelW);
@@ -321,7 +325,7 @@ function routeConv2d(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan
     layout,
     wOff: 0,
   };
-  const launches = passLaunches(target, limits, pass, ioOf(p, 'x', 'y'));
+  const launches = passLaunches(target, limits, pass, ioOf(p, 'x', 'y', tuned?.tile));
   if (layout === 'taps' && readsStored(p)) return { launches, workspaces: {} };
   return {
     launches,
@@ -382,10 +386,11 @@ function routeConv2dInputGrad(target: Target, limits: PlanLimits, p: Conv2dProbl
   validate('conv2d input gradient', p);
   if (isPointwise(p)) return pointwise(target, limits, p, 'inputGrad');
   if (isDepthwise(p) && p.weights !== 'hwio') return planDepthwiseInputGrad(target, limits, p);
-  if (useWinograd(p, limits)) return planWinograd(target, limits, p, 'inputGrad');
+  const tuned = target.tuning?.choose('conv2dInputGrad', p);
+  if (useWinograd(p, limits, tuned?.algorithm)) return planWinograd(target, limits, p, 'inputGrad');
   const shape = packShape(p);
   const elem = p.elem ?? 'f32';
-  const io = ioOf(p, 'dy', 'dx');
+  const io = ioOf(p, 'dy', 'dx', tuned?.tile);
   const launches: Launch[] = [];
   const packs: Launch[] = [];
   let wOff = 0;

@@ -284,14 +284,15 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
     return { launches: renamed(plan.launches, names), workspaces: plan.workspaces };
   }
   if (isDepthwise(p) && p.weights !== 'hwio') return planDepthwiseWeightGrad(target, limits, p);
-  if (useWinogradWeightGrad(p, limits)) return planWinogradWeightGrad(target, limits, p);
+  const tuned = target.tuning?.choose('conv2dWeightGrad', p);
+  if (useWinogradWeightGrad(p, limits, tuned?.algorithm)) return planWinogradWeightGrad(target, limits, p);
   const ci = p.cIn / p.groups;
   const co = p.cOut / p.groups;
   const inside = hasBroadcast(target) && insideShare(p) < 0.8;
   const run = p.groups === 1 && p.dilationW === 1 && !inside;
   const lines = run ? p.kernelW * ci : ci;
   const tapRows = run ? p.kernelH : p.kernelH * p.kernelW;
-  const tile = chooseTile(target, lines, co, 'row');
+  const tile = tuned?.tile ?? chooseTile(target, lines, co, 'row');
   const lineBlocks = ceilDiv(lines, tile.rows * tile.lanesY);
   const colBlocks = ceilDiv(co, tileCols(tile));
   const inImage = p.h * p.w * p.cIn;

@@ -3,7 +3,16 @@ import { PlanCache } from './plan-cache.js';
 import type { Target } from './kernel.js';
 import { gemmKernel } from './gemm.js';
 import { partialStride, splitSumLaunch } from './splitSum.js';
-import { chooseTile, stepK, tileCols, tileColBlocks, tileGrid, tileRows, type Cols } from './tile.js';
+import {
+  chooseTile,
+  stepK,
+  tileCols,
+  tileColBlocks,
+  tileGrid,
+  tileRows,
+  type Cols,
+  type Tile,
+} from './tile.js';
 import {
   bindElements,
   bytesOf,
@@ -53,6 +62,8 @@ export interface GemmProblem {
 interface Full extends Required<GemmProblem> {
   /** First column, for the operands with one value per column. */
   readonly column: number;
+  /** From measurements; default: the table's. */
+  readonly tile?: Tile | undefined;
 }
 
 /** About how many workgroups keep the adapter busy. */
@@ -91,6 +102,7 @@ function routeGemm(target: Target, limits: PlanLimits, problem: GemmProblem): Pl
     epilogue: noEpilogue,
     accumulate: false,
     elem: 'f32',
+    tile: target.tuning?.choose('gemm', problem)?.tile,
     ...problem,
     lda,
     ldb,
@@ -208,7 +220,7 @@ function launchesOf(
     return p.column === 0 ? name : { name, offset: p.column * size, size: roundUp(p.n * size, 4) };
   });
 
-  const tile = chooseTile(target, p.m, p.n, p.transA ? 'row' : 'k');
+  const tile = p.tile ?? chooseTile(target, p.m, p.n, p.transA ? 'row' : 'k');
   const blocks = ceilDiv(p.m, tileRows(tile)) * ceilDiv(p.n, tileCols(tile)) * p.batch;
   const splits = chooseSplits(blocks, p.k, enoughWorkgroups(target));
   const chunk = roundUp(ceilDiv(p.k, splits), 16);

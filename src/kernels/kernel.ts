@@ -3,6 +3,8 @@
  * is a pure function from a spec to a {@link Kernel}; nothing here touches a GPU object or a Tensor.
  */
 
+import type { Tuning } from './tuning.js';
+
 /** How a storage buffer is bound. `write` is WGSL's `read_write`; the same buffer may not be bound twice if one binding writes. */
 export type Access = 'read' | 'write';
 
@@ -38,6 +40,8 @@ export interface Target {
   readonly f16: boolean;
   readonly maxInvocations: number;
   readonly maxWorkgroupStorage: number;
+  /** Measured choices that go before the table of tiles. Default: none, so that results are the same on every machine of a class. */
+  readonly tuning?: Tuning;
 }
 
 const cache = new Map<string, Kernel>();

@@ -5,6 +5,7 @@
  * kernels stay below 1e-5.
  */
 import type { Target } from './kernel.js';
+import type { TunedChoice } from './tuning.js';
 import type { Conv2dProblem } from './convPlan.js';
 import { planGemm } from './gemmPlan.js';
 import {
@@ -41,11 +42,16 @@ const tilesForFreshWeights = 12;
  * Whether the transforms pay: they cost as much as a few dozen channels of products. The transformed weights, four times as
  * large as the weights, must fit a binding (wide_resnet101_2's last stage has 144 MiB of them).
  */
-export function useWinograd(p: Conv2dProblem, { maxBinding }: PlanLimits): boolean {
+export function useWinograd(
+  p: Conv2dProblem,
+  { maxBinding }: PlanLimits,
+  tuned?: TunedChoice['algorithm'],
+): boolean {
   return (
+    tuned !== 'direct' &&
     points * p.cIn * p.cOut * 4 <= maxBinding &&
     p.algorithm !== 'direct' &&
-    (!p.freshWeights || tilesOf(p.n, p.outH, p.outW).count >= tilesForFreshWeights) &&
+    (tuned === 'winograd' || !p.freshWeights || tilesOf(p.n, p.outH, p.outW).count >= tilesForFreshWeights) &&
     p.kernelH === 3 &&
     p.kernelW === 3 &&
     p.strideH === 1 &&
@@ -65,8 +71,12 @@ export function useWinograd(p: Conv2dProblem, { maxBinding }: PlanLimits): boole
 }
 
 /** As {@link useWinograd}; with few tiles the sums are too short to pay for 36 instead of 9 products per weight. */
-export const useWinogradWeightGrad = (p: Conv2dProblem, limits: PlanLimits): boolean =>
-  useWinograd(p, limits) && tilesOf(p.n, p.outH, p.outW).count >= 24;
+export const useWinogradWeightGrad = (
+  p: Conv2dProblem,
+  limits: PlanLimits,
+  tuned?: TunedChoice['algorithm'],
+): boolean =>
+  useWinograd(p, limits, tuned) && (tuned === 'winograd' || tilesOf(p.n, p.outH, p.outW).count >= 24);
 
 interface Tiles {
   readonly h: number;
