@@ -13,6 +13,7 @@ import {
   type Size2d,
   type TensorModule,
 } from '../nn/index.js';
+import { runLayers } from '../nn/fuse.js';
 import { mul, permute } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 
@@ -111,7 +112,7 @@ export class SqueezeExcitation extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const squeezed = this.activation(this.fc1(this.avgpool(x)));
+    const squeezed = runLayers(this.avgpool(x), [this.fc1, this.activation]);
     return mul(this.scaleActivation(this.fc2(squeezed)), x);
   }
 }

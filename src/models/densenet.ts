@@ -12,7 +12,9 @@ import {
 } from '../nn/index.js';
 import { isGradEnabled } from '../autograd/mode.js';
 import { checkpoint } from '../nn/checkpoint.js';
-import { adaptiveAvgPool2d, cat, dropout, flatten, relu } from '../ops/index.js';
+import { runLayers } from '../nn/fuse.js';
+import { runSequence } from '../nn/sequence.js';
+import { adaptiveAvgPool2d, cat, dropout, flatten } from '../ops/index.js';
 import { Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
@@ -72,11 +74,15 @@ class _DenseLayer extends Module {
   /** `features`: one tensor, or those to join. */
   forward(features: Tensor | readonly Tensor[]): Tensor {
     const list = features instanceof Tensor ? [features] : features;
-    const squeeze = (...parts: readonly Tensor[]): Tensor =>
-      this.conv1(this.relu1(this.norm1(parts.length === 1 ? (parts[0] as Tensor) : cat(parts, 1))));
+    const joined = (parts: readonly Tensor[]): Tensor =>
+      parts.length === 1 ? (parts[0] as Tensor) : cat(parts, 1);
+    const first = [this.norm1, this.relu1, this.conv1];
+    const second = [this.norm2, this.relu2, this.conv2];
+    const squeeze = (...parts: readonly Tensor[]): Tensor => runLayers(joined(parts), first);
     const recompute = this.memoryEfficient && list.some((part) => part.requiresGrad);
-    const squeezed = recompute ? checkpoint(squeeze, ...list) : squeeze(...list);
-    const made = this.conv2(this.relu2(this.norm2(squeezed)));
+    const made = recompute
+      ? runLayers(checkpoint(squeeze, ...list), second)
+      : runLayers(joined(list), [...first, ...second]);
     return this.training && this.dropRate > 0 ? dropout(made, this.dropRate, { training: true }) : made;
   }
 }
@@ -182,7 +188,8 @@ export class DenseNet extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.classifier(flatten(adaptiveAvgPool2d(relu(this.features(x)), 1), 1));
+    const features = runSequence(x, this.features, { activation: 'relu' });
+    return this.classifier(flatten(adaptiveAvgPool2d(features, 1), 1));
   }
 }
 

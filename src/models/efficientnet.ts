@@ -11,6 +11,8 @@ import {
   type BatchNormOptions,
   type TensorModule,
 } from '../nn/index.js';
+import { plain } from '../nn/fuse.js';
+import { runSequence } from '../nn/sequence.js';
 import { add, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, makeDivisible, SqueezeExcitation, type NormLayer } from './blocks.js';
@@ -55,8 +57,10 @@ abstract class Residual extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const y = this.block(x);
-    return this.useResConnect ? add(this.stochasticDepth(y), x) : y;
+    if (!this.useResConnect) return this.block(x);
+    if (plain(this.stochasticDepth, StochasticDepth)?.dropsNothing)
+      return runSequence(x, this.block, { residual: x });
+    return add(this.stochasticDepth(this.block(x)), x);
   }
 }
 

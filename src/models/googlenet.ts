@@ -12,6 +12,7 @@ import {
   type Size2d,
   type TensorModule,
 } from '../nn/index.js';
+import { runLayers } from '../nn/fuse.js';
 import { adaptiveAvgPool2d, add, cat, flatten, mul, relu, tensor } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
@@ -53,7 +54,7 @@ export class BasicConv2d extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return relu(this.bn(this.conv(x)));
+    return runLayers(x, [this.conv, this.bn], { activation: 'relu' });
   }
 }
 

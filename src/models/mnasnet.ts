@@ -9,7 +9,8 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import { add, mean } from '../ops/index.js';
+import { runSequence } from '../nn/sequence.js';
+import { mean } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { makeDivisible } from './blocks.js';
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
@@ -57,8 +58,7 @@ class _InvertedResidual extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const y = this.layers(x);
-    return this.applyResidual ? add(y, x) : y;
+    return this.applyResidual ? runSequence(x, this.layers, { residual: x }) : this.layers(x);
   }
 }
 

@@ -8,7 +8,8 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import { adaptiveAvgPool2d, add, flatten } from '../ops/index.js';
+import { runSequence } from '../nn/sequence.js';
+import { adaptiveAvgPool2d, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, initByFanOut, makeDivisible, type NormLayer } from './blocks.js';
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
@@ -66,8 +67,7 @@ class InvertedResidual extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const out = this.conv(x);
-    return this.useResConnect ? add(x, out) : out;
+    return this.useResConnect ? runSequence(x, this.conv, { residual: x }) : this.conv(x);
   }
 }
 

@@ -10,7 +10,8 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import { add, flatten } from '../ops/index.js';
+import { runSequence } from '../nn/sequence.js';
+import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import {
   Conv2dNormActivation,
@@ -145,8 +146,7 @@ class InvertedResidual extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const out = this.block(x);
-    return this.useResConnect ? add(out, x) : out;
+    return this.useResConnect ? runSequence(x, this.block, { residual: x }) : this.block(x);
   }
 }
 

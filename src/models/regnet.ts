@@ -8,7 +8,8 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import { add, flatten } from '../ops/index.js';
+import { runSequence } from '../nn/sequence.js';
+import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, makeDivisible, SqueezeExcitation } from './blocks.js';
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
@@ -107,8 +108,8 @@ class ResBottleneckBlock extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const shortcut = this.proj === null ? x : this.proj(x);
-    return this.activation(add(shortcut, this.f(x)));
+    const residual = this.proj === null ? x : this.proj(x);
+    return runSequence(x, this.f, { residual, activation: this.activation });
   }
 }
 

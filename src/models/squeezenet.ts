@@ -9,6 +9,7 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
+import { runLayers } from '../nn/fuse.js';
 import { cat, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
@@ -40,9 +41,9 @@ class Fire extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const squeezed = this.squeezeActivation(this.squeeze(x));
-    const pointwise = this.expand1x1Activation(this.expand1x1(squeezed));
-    return cat([pointwise, this.expand3x3Activation(this.expand3x3(squeezed))], 1);
+    const squeezed = runLayers(x, [this.squeeze, this.squeezeActivation]);
+    const pointwise = runLayers(squeezed, [this.expand1x1, this.expand1x1Activation]);
+    return cat([pointwise, runLayers(squeezed, [this.expand3x3, this.expand3x3Activation])], 1);
   }
 }
 

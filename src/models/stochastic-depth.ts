@@ -22,8 +22,13 @@ export class StochasticDepth extends Module {
       throw new Error(`StochasticDepth: mode must be 'row' or 'batch', got '${String(mode)}'`);
   }
 
+  /** What it is given is what it returns. */
+  get dropsNothing(): boolean {
+    return !this.training || this.p === 0;
+  }
+
   forward(x: Tensor): Tensor {
-    if (!this.training || this.p === 0) return x;
+    if (this.dropsNothing) return x;
     const survival = 1 - this.p;
     const shape = x.shape.map((size, dim) => (dim === 0 && this.mode === 'row' ? size : 1));
     const kept = bernoulli_(empty(shape, { dtype: x.dtype }), survival);

@@ -130,8 +130,16 @@ class SpareStatistics implements CallObserver {
   private depth = 0;
 
   enter(module: Module): void {
+    this.enterFused([module]);
+  }
+
+  enterFused(modules: readonly Module[]): void {
     if (this.depth++ > 0) return;
-    for (const part of module.modules()) if (part.training) this.lend(part);
+    for (const module of modules) for (const part of module.modules()) if (part.training) this.lend(part);
+  }
+
+  leaveFused(): void {
+    this.depth--;
   }
 
   leave(): void {

@@ -20,15 +20,20 @@ export interface Tail {
   readonly activation?: TailActivation;
 }
 
-/** `module` if it is of this very class and nobody can see, or has changed, what it does. */
-function plain<M extends Module>(
+/** @internal Nobody is told of `module`'s calls. */
+export function isUnseen(module: Module): boolean {
+  if (isObserved()) return false;
+  const { preHooks, forwardHooks, backwardHooks } = module[internals];
+  return preHooks.list.length + forwardHooks.list.length + backwardHooks.list.length === 0;
+}
+
+/** @internal `module` if it is of this very class and nobody can see, or has changed, what it does. */
+export function plain<M extends Module>(
   module: Module | undefined,
   type: abstract new (...args: never[]) => M,
 ): M | null {
   if (module === undefined || module.constructor !== type || Object.hasOwn(module, 'forward')) return null;
-  const { preHooks, forwardHooks, backwardHooks } = module[internals];
-  const hooked = preHooks.list.length + forwardHooks.list.length + backwardHooks.list.length > 0;
-  return hooked ? null : (module as M);
+  return isUnseen(module) ? (module as M) : null;
 }
 
 function fusedActivation(module: TailActivation | undefined): FusedActivation | null {
@@ -53,7 +58,7 @@ interface Step {
 function step(x: Tensor, layers: readonly TensorModule[], at: number, tail: Tail): Step {
   const layer = layers[at] as TensorModule;
   const unfused = (): Step => ({ result: layer(x), count: 1, tail });
-  if (!isImages(x) || isObserved()) return unfused();
+  if (!isImages(x)) return unfused();
   const conv = plain(layer, Conv2d);
   const norm = plain(layers[conv ? at + 1 : at], BatchNorm2d);
   if (!conv && !norm) return unfused();
@@ -79,7 +84,7 @@ function step(x: Tensor, layers: readonly TensorModule[], at: number, tail: Tail
   if (conv === null) return sums ? done(fused(0, () => norm.forwardThen(x, after))) : unfused();
   if (!wantsGrad(x, conv.weight, conv.bias, norm.weight, norm.bias, residual)) {
     const map = norm.affineMap();
-    if (map !== null && map.scale.numel() === conv.outChannels)
+    if (map !== null && map.scale.numel() === conv.weight.shape[0])
       return done(fused(0, () => conv.forwardThen(x, { ...map, ...after })));
   }
   const y = conv(x);
