@@ -10,6 +10,11 @@ export interface InitOptions {
   readonly memoryBudget?: number;
   /** `software`, `hardware`, or a part of the adapter's name. Default: the system's choice. */
   readonly adapter?: 'software' | 'hardware' | (string & {});
+  /**
+   * Use the tiles that `kindling bench MODEL --tune` measured on this adapter (Node only). Results then differ in their last bits from
+   * those of machines without that file. Default: whether the environment has KINDLING_TUNED=1.
+   */
+  readonly tuned?: boolean;
   /** @internal Pretends that the adapter lacks these, so that tests reach the fallbacks. */
   readonly disable?: readonly Optional[];
   /** @internal Pretends that a binding ends at so many bytes, so that tests reach the code that binds ranges. */

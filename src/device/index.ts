@@ -2,6 +2,8 @@
 
 export { close, init, runtime } from './lifecycle.js';
 export type { AdapterInfo, InitOptions } from './adapter.js';
+export { cacheFolder } from './cache-folder.js';
+export { loadTuning, saveTuning, tuningPath, type TunedEntry, type TunedFor } from './tuned.js';
 export type { BufferArg } from './bindgroups.js';
 export { DeviceError, OutOfMemoryError, ShaderError } from './errors.js';
 export type { DeviceBuffer, MemoryStats } from './pool.js';

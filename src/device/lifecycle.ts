@@ -2,7 +2,9 @@
 
 import { openDevice, type InitOptions } from './adapter.js';
 import { DeviceError } from './errors.js';
+import { TuningTable } from '../kernels/tuning.js';
 import { Runtime } from './runtime.js';
+import { loadTuning, wantsTuned } from './tuned.js';
 
 let current: Runtime | undefined;
 let starting: Promise<void> | undefined;
@@ -36,6 +38,7 @@ export function init(options: InitOptions = {}): Promise<void> {
         throw new DeviceError('init: close() was called before the device was ready.');
       }
       current = new Runtime(opened, options);
+      if (wantsTuned(options)) current.useTuning(new TuningTable(loadTuning(opened)));
     },
     (error: unknown) => {
       if (starting === attempt) starting = undefined;

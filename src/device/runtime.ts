@@ -1,6 +1,7 @@
 /** Runs kernels: the one object through which everything above talks to the GPU. */
 
 import type { Grid, Kernel, Target } from '../kernels/kernel.js';
+import type { Tuning } from '../kernels/tuning.js';
 import {
   defaultMemoryBudget,
   idleCores,
@@ -25,7 +26,6 @@ import { PoliteWaiter } from './wait.js';
 const maxGrid = 65535;
 
 export class Runtime {
-  readonly target: Target;
   readonly info: AdapterInfo;
   readonly limits: GPUSupportedLimits;
   /** WebGPU features that the device was opened with, sorted. */
@@ -35,6 +35,7 @@ export class Runtime {
   /** Called after a read has submitted its work and before it waits: the CPU is idle then. */
   readonly cpuIdleHook = new Set<() => void>();
 
+  private planFor: Target;
   private readonly device: GPUDevice;
   private readonly errors = new ErrorLog();
   private readonly stream: CommandStream;
@@ -53,7 +54,7 @@ export class Runtime {
   constructor(opened: OpenedDevice, options: InitOptions) {
     const { device, target } = opened;
     this.device = device;
-    this.target = target;
+    this.planFor = target;
     this.info = opened.info;
     this.limits = plainLimits(device.limits);
     this.features = [...device.features].sort();
@@ -109,6 +110,17 @@ export class Runtime {
         `The GPU device was lost: ${message} Call close(), then init() again; tensors on it are gone.`,
       );
     });
+  }
+
+  /** What plans are made for. */
+  get target(): Target {
+    return this.planFor;
+  }
+
+  /** Plans made from now on follow `tuning`; undefined for the table of tiles alone. */
+  useTuning(tuning: Tuning | undefined): void {
+    const { tuning: _, ...plain } = this.planFor;
+    this.planFor = tuning === undefined ? plain : { ...plain, tuning };
   }
 
   /**

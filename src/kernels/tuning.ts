@@ -6,7 +6,7 @@
 import type { Conv2dProblem } from './convPlan.js';
 import type { GemmProblem } from './gemmPlan.js';
 import type { Target } from './kernel.js';
-import { hasBroadcast, tileKey, type Cols, type Tile } from './tile.js';
+import { hasBroadcast, type Cols, type Tile } from './tile.js';
 
 export type TunedOp = 'gemm' | 'conv2d' | 'conv2dInputGrad' | 'conv2dWeightGrad';
 
@@ -166,8 +166,9 @@ export function isCandidate(target: Target, choice: TunedChoice): boolean {
   const { tile, algorithm } = choice;
   if (algorithm !== undefined && algorithm !== 'direct' && algorithm !== 'winograd') return false;
   if (tile === undefined) return algorithm !== undefined;
-  if (typeof tile !== 'object' || tile === null || typeof tile.style !== 'string') return false;
-  return candidateTiles(target).some((t) => t.style === tile.style && tileKey(t) === tileKey(tile));
+  if (typeof tile !== 'object' || tile === null) return false;
+  const fields = ['style', 'rows', 'cols', 'lanes', 'lanesY'] as const;
+  return candidateTiles(target).some((t) => fields.every((name) => t[name] === tile[name]));
 }
 
 /**

@@ -1,5 +1,6 @@
 /** The folder of downloaded files (Node). */
 
+import { cacheFolder as engineFolder } from '../../device/index.js';
 import { DownloadError } from './errors.js';
 
 /** @internal Node's modules, reached at run time so that bundlers for the browser meet no `node:` name. */
@@ -21,17 +22,9 @@ export function nodeModules() {
  * `~/Library/Caches`, `%LOCALAPPDATA%`). Weight files lie in `hub/checkpoints` below it.
  */
 export function cacheFolder(): string {
-  const { os, path } = nodeModules();
-  const { env, platform } = process;
-  const own = env['KINDLING_CACHE'];
-  if (own !== undefined && own !== '') return path.resolve(own);
-  const xdg = env['XDG_CACHE_HOME'];
-  if (xdg !== undefined && path.isAbsolute(xdg)) return path.join(xdg, 'kindling');
-  const home = os.homedir();
-  if (platform === 'darwin') return path.join(home, 'Library', 'Caches', 'kindling');
-  if (platform === 'win32')
-    return path.join(env['LOCALAPPDATA'] ?? path.join(home, 'AppData', 'Local'), 'kindling', 'Cache');
-  return path.join(home, '.cache', 'kindling');
+  const folder = engineFolder();
+  if (folder === undefined) throw new DownloadError('downloading into files needs Node 20.16 or later');
+  return folder;
 }
 
 /** What a file of the cache is known to be, beside it in `<name>.json`. */
