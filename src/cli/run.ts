@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from 'commander';
+import { bench, type BenchOptions } from './commands/bench.js';
 import { convert, floatDtypes, type ConvertOptions } from './commands/convert.js';
 import { demo, type DemoOptions } from './commands/demo.js';
 import { evaluateCommand, type EvalOptions } from './commands/eval.js';
@@ -160,6 +161,22 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
     .action((model: string, options: ProfileOptions) =>
       profileCommand(context(options.json === true), model, options),
     );
+
+  kindling
+    .command('bench')
+    .description("time a model's forward pass or step of training; --tune looks for faster tiles")
+    .argument('<model>', 'e.g. resnet50, cifar_resnet20')
+    .option(
+      '--input <shape>',
+      "batch, channels, height, width; default: 1x3 of the model's own size",
+      read.shape,
+    )
+    .option('--batch <n>', 'images at once', read.positiveInteger)
+    .option('--train', 'a step of training instead of a forward pass')
+    .option('--tune', 'measure other tiles for its layers and keep those that are faster on this adapter')
+    .option('--seconds <n>', 'that --tune may search', read.positive, 60)
+    .addOption(json())
+    .action((model: string, options: Json & BenchOptions) => bench(context(options.json), model, options));
 
   const trained = (command: Command): Command =>
     command

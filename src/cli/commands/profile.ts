@@ -1,25 +1,13 @@
 import { writeFile } from 'node:fs/promises';
-import {
-  crossEntropy,
-  init,
-  noGrad,
-  optim,
-  profile,
-  randint,
-  randn,
-  recordFunction,
-  runtime,
-} from '../../index.js';
+import { init, profile, runtime } from '../../index.js';
 import { layerLabel, type LayerRow, type Profile } from '../../nn/profiler.js';
-import type { TensorModule } from '../../nn/index.js';
-import type { Tensor } from '../../tensor/tensor.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { CliError } from '../errors.js';
 import { checkWritable } from '../files.js';
-import { builderOf, modelWithWeights, recipeOf } from '../model.js';
+import { builderOf, modelWithWeights } from '../model.js';
 import { byteSize, grouped, table } from '../output.js';
-import { outputsOf } from '../training.js';
 import { openWeights } from '../weights-file.js';
+import { inputShape, workOf } from '../workload.js';
 
 export interface ProfileOptions {
   /** Shape, batch included. */
@@ -57,7 +45,7 @@ export async function profileCommand(
       ? builder()
       : await modelWithWeights(modelName, opened.checkpoint, { options: opened.card.options });
   const shape = await inputShape(modelName, options);
-  const work = options.train === true ? trainingStep(model, shape) : forwardPass(model, shape);
+  const work = workOf(model, shape, options.train);
   for (let i = 0; i < warmup; i++) {
     checkInterrupted(context);
     work();
@@ -147,38 +135,6 @@ function layersOf(measured: Profile): LayerRow[] {
     ...row,
     path: row.path.startsWith(`${root}.`) ? row.path.slice(root.length + 1) : row.path,
   }));
-}
-
-async function inputShape(modelName: string, { input, batch }: ProfileOptions): Promise<readonly number[]> {
-  const { size } = await recipeOf(modelName);
-  const shape = input ?? [1, 3, size, size];
-  return batch === undefined ? shape : [batch, ...shape.slice(1)];
-}
-
-function forwardPass(model: TensorModule, shape: readonly number[]): () => void {
-  model.eval();
-  const x = randn(...shape);
-  return () => noGrad(() => model(x)).dispose();
-}
-
-/** A step of SGD with momentum on cross-entropy. */
-function trainingStep(model: TensorModule, shape: readonly number[]): () => void {
-  model.train();
-  const optimizer = new optim.SGD(model.parameters(), { lr: 1e-3, momentum: 0.9 });
-  const x = randn(...shape);
-  let labels: Tensor | null = null;
-  return () => {
-    const { logits, auxiliary } = outputsOf(model(x));
-    labels ??= randint(logits.shape[1] as number, [shape[0] as number]);
-    const wanted = labels;
-    const loss = recordFunction('loss', () =>
-      auxiliary.reduce((sum, each) => sum.add(crossEntropy(each, wanted)), crossEntropy(logits, wanted)),
-    );
-    loss.backward();
-    recordFunction('optimizer', () => optimizer.step());
-    optimizer.zeroGrad();
-    for (const each of [logits, ...auxiliary, loss]) each.dispose();
-  };
 }
 
 async function seconds(fn: () => Promise<void>): Promise<number> {

@@ -1,0 +1,53 @@
+/** The work that models are profiled and timed by. */
+import { crossEntropy, noGrad, optim, randint, randn, recordFunction } from '../index.js';
+import type { TensorModule } from '../nn/index.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { recipeOf } from './model.js';
+import { outputsOf } from './training.js';
+
+export interface ShapeOptions {
+  /** Shape, batch included; default: one image of the model's own size. */
+  readonly input?: readonly number[];
+  /** In place of the shape's. */
+  readonly batch?: number;
+}
+
+/** What a model is measured with. */
+export async function inputShape(
+  modelName: string,
+  { input, batch }: ShapeOptions,
+): Promise<readonly number[]> {
+  const { size } = await recipeOf(modelName);
+  const shape = input ?? [1, 3, size, size];
+  return batch === undefined ? shape : [batch, ...shape.slice(1)];
+}
+
+/** One pass of `model` over random images, or with `train` one step of training, recorded at each call. */
+export const workOf = (model: TensorModule, shape: readonly number[], train = false): (() => void) =>
+  train ? trainingStep(model, shape) : forwardPass(model, shape);
+
+function forwardPass(model: TensorModule, shape: readonly number[]): () => void {
+  model.eval();
+  const x = randn(...shape);
+  return () => noGrad(() => model(x)).dispose();
+}
+
+/** A step of SGD with momentum on cross-entropy. */
+function trainingStep(model: TensorModule, shape: readonly number[]): () => void {
+  model.train();
+  const optimizer = new optim.SGD(model.parameters(), { lr: 1e-3, momentum: 0.9 });
+  const x = randn(...shape);
+  let labels: Tensor | null = null;
+  return () => {
+    const { logits, auxiliary } = outputsOf(model(x));
+    labels ??= randint(logits.shape[1] as number, [shape[0] as number]);
+    const wanted = labels;
+    const loss = recordFunction('loss', () =>
+      auxiliary.reduce((sum, each) => sum.add(crossEntropy(each, wanted)), crossEntropy(logits, wanted)),
+    );
+    loss.backward();
+    recordFunction('optimizer', () => optimizer.step());
+    optimizer.zeroGrad();
+    for (const each of [logits, ...auxiliary, loss]) each.dispose();
+  };
+}
