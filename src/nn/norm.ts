@@ -72,10 +72,11 @@ abstract class BatchNorm extends Module {
     return this.forwardThen(x, {});
   }
 
-  /** @internal In evaluation: the norm as a factor and a shift per channel. Null where the batch's own statistics count. */
+  /** @internal In evaluation: the norm as a float32 factor and shift per channel. Null where the batch's own statistics count. */
   affineMap(): { scale: Tensor; shift: Tensor } | null {
     const { runningMean, runningVar, weight, bias, eps } = this;
     if (this.training || runningMean === null || runningVar === null) return null;
+    if ([runningMean, runningVar, weight, bias].some((t) => t !== null && t.dtype !== 'float32')) return null;
     return batchNormAffine(runningMean, runningVar, weight, bias, eps);
   }
 

@@ -273,8 +273,11 @@ export function batchNormAffine(
   eps: number,
 ): { scale: Tensor; shift: Tensor } {
   const sources = [runningMean, weight, bias].flatMap((t) => (t === null ? [] : [t.storage]));
+  const places = [runningMean, runningVar, weight, bias]
+    .map((t) => t && `${t.offset}x${t.strides[0]}`)
+    .join();
   const derived = (what: string, make: () => Tensor): Tensor => {
-    const key = `${what}:${eps}:${runningVar.offset}:${weight?.offset}:${bias?.offset}:${runningMean.offset}`;
+    const key = `${what}:${eps}:${runningVar.numel()}:${places}`;
     return new Tensor(
       runningVar.storage.derive(key, () => make().storage, sources),
       runningVar.shape,
