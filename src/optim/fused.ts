@@ -1,5 +1,12 @@
 import { runtime, type BufferArg } from '../device/index.js';
-import { optimizerKernel, optimizerLaunch, type UpdateRule } from '../kernels/optimizer.js';
+import {
+  isWide,
+  optimizerKernel,
+  optimizerLaunch,
+  optimizerWideKernel,
+  optimizerWideLaunch,
+  type UpdateRule,
+} from '../kernels/optimizer.js';
 import { copy_ } from '../ops/index.js';
 import { contiguousStrides } from '../tensor/shape.js';
 import type { Storage } from '../tensor/storage.js';
@@ -110,6 +117,10 @@ function dispatch(how: Launch, ready: readonly Ready[]): void {
       launchRanges(how, one, maxBinding);
       continue;
     }
+    if (isWide(one.weight.numel())) {
+      launchWide(how, one);
+      continue;
+    }
     // Parameters that share memory are updated one after another, as PyTorch would.
     if (written.has(one.weight.storage)) flush();
     written.add(one.weight.storage);
@@ -127,6 +138,12 @@ function launch({ rule, hyper, fresh, shared }: Launch, batch: readonly Ready[])
   const tensors = [...shared, ...batch.flatMap(({ weight, grad, state }) => [weight, grad, ...state])];
   const buffers = tensors.map((tensor) => tensor.deviceBuffer);
   runtime().dispatch(optimizerKernel(rule, batch.length), buffers, params, grid);
+}
+
+function launchWide({ rule, hyper, fresh, shared }: Launch, { weight, grad, state }: Ready): void {
+  const { params, grid } = optimizerWideLaunch(hyper, fresh, weight.numel());
+  const buffers = [...shared, weight, grad, ...state].map((tensor) => tensor.deviceBuffer);
+  runtime().dispatch(optimizerWideKernel(rule), buffers, params, grid);
 }
 
 /** A parameter larger than one binding, range by range. */
