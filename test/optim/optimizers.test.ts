@@ -301,3 +301,29 @@ describe('clipping', () => {
     expect(await p.grad.toArray()).toEqual([-1, 0.5, 1]);
   });
 });
+
+/** Bits of a parameter's values after three steps with gradients that differ from step to step. */
+async function trained(count: number, make: (parameters: Tensor[]) => optim.Optimizer): Promise<Uint32Array> {
+  const values = Float32Array.from({ length: count }, (_, i) => Math.sin(i));
+  const parameter = new nn.Parameter(tensor(values));
+  const optimizer = make([parameter]);
+  for (let step = 1; step <= 3; step++) {
+    parameter.grad = tensor(values.map((v) => Math.cos(step * v)));
+    optimizer.step();
+  }
+  const result = (await parameter.data()) as Float32Array;
+  return new Uint32Array(result.slice().buffer);
+}
+
+describe('large parameters, which have a kernel of their own', () => {
+  it.each([
+    ['SGD', (p: Tensor[]) => new optim.SGD(p, { lr: 0.1, momentum: 0.9, weightDecay: 0.01 })],
+    ['Adam', (p: Tensor[]) => new optim.Adam(p, { lr: 0.01 })],
+    ['RMSprop', (p: Tensor[]) => new optim.RMSprop(p, { lr: 0.01, momentum: 0.5 })],
+  ])('%s: the same bits as for a parameter of four elements more', async (_name, make) => {
+    const large = 1 << 15;
+    const wide = await trained(large, make);
+    const ordinary = await trained(large + 4, make);
+    expect(wide).toEqual(ordinary.slice(0, large));
+  });
+});
