@@ -138,7 +138,7 @@ export function saveTuning(device: TunedFor, choices: ReadonlyMap<string, TunedE
     fs.writeFileSync(temporary, `${JSON.stringify(file, null, 1)}\n`);
     fs.renameSync(temporary, path);
   } catch (cause) {
-    fs.rmSync(temporary, { force: true });
+    if (fs.existsSync(temporary)) fs.rmSync(temporary, { force: true });
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new DeviceError(`tuning: ${path} cannot be written: ${why}`, undefined, { cause });
   }

@@ -74,6 +74,7 @@ function definedOf<T extends Record<string, number | undefined>>(values: T): { [
 }
 
 let tables = 0;
+let recordings = 0;
 
 /** Choices by {@link tuningKey}. */
 export class TuningTable implements Tuning {
@@ -97,11 +98,10 @@ export type RecordedProblem = TunedProblem & { readonly key: string; readonly ca
  */
 export class ProblemRecorder implements Tuning {
   private readonly found = new Map<string, { problem: TunedProblem; calls: number }>();
-  private plans = 0;
 
-  /** New at each look, so that no remembered plan answers and every call is counted. */
+  /** New at each look, of all recorders, so that no remembered plan answers and every call is counted. */
   get id(): string {
-    return `recording ${++this.plans}`;
+    return `recording ${++recordings}`;
   }
 
   choose(op: TunedOp, problem: GemmProblem | Conv2dProblem): undefined {

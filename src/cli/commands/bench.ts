@@ -19,7 +19,7 @@ export interface BenchOptions extends ShapeOptions {
 /** Passes before the measured ones: the first compiles, the second leaves the pool as every later one finds it. */
 const warmup = 2;
 /** Runs are timed until there are this many and they have taken this long, or there are more than enough. */
-const least = { runs: 5, seconds: 2 };
+const least = { runs: 8, seconds: 1 };
 const most = { runs: 50, seconds: 15 };
 /** Seconds that the model is timed for with and without what was found. */
 const comparison = 10;
