@@ -538,6 +538,30 @@ describe('the end of a residual block that is a Sequential', () => {
   });
 });
 
+describe('families launch nothing for a sum, ReLU or ReLU6 of their own', () => {
+  const tiny = { numClasses: 2 };
+  const residualRow = [2, 8, 2, 1] as const;
+  it.each([
+    [
+      'MobileNetV2',
+      () => new models.MobileNetV2({ ...tiny, widthMult: 0.25, invertedResidualSetting: [residualRow] }),
+    ],
+    ['DenseNet', () => new models.DenseNet({ ...tiny, growthRate: 8, blockConfig: [2], numInitFeatures: 8 })],
+    [
+      'RegNet',
+      () => new models.RegNet({ depth: 2, w0: 8, wa: 0, wm: 2, groupWidth: 8 }, { ...tiny, stemWidth: 8 }),
+    ],
+  ])('%s', (_, make) => {
+    const model = make();
+    const x = random(2, 3, 32, 32);
+    const own = (): string[] =>
+      Object.keys(launches(() => model(x))).filter((name) => ownLaunches.includes(name));
+    expect(own()).toEqual([]);
+    model.eval();
+    expect(noGrad(own)).toEqual([]);
+  });
+});
+
 describe('launches of a ResNet block', () => {
   const make = (): models.BasicBlock =>
     new models.BasicBlock({
