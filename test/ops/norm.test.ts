@@ -117,3 +117,8 @@ describe('losses', () => {
     await close(second, k.mul(s, k.rsub(s, 1)), 1e-4);
   });
 });
+
+it('batch norm in training refuses float16 parameters instead of misreading them', () => {
+  const norm = new k.nn.BatchNorm2d(4).half();
+  expect(() => norm(input([2, 4, 3, 3], 1))).toThrow(/training needs a float32 runningMean, got float16/);
+});
