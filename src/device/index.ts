@@ -9,4 +9,6 @@ export { DeviceError, OutOfMemoryError, ShaderError } from './errors.js';
 export type { DeviceBuffer, MemoryStats } from './pool.js';
 export type { DeviceProfile, ProfiledDispatch, ProfileRow } from './profiler.js';
 export type { Runtime } from './runtime.js';
-export { currentTrail, type HostSpan, type Phase } from './trail.js';
+export type { HostSpan, Phase } from './trail.js';
+/** @internal */
+export { currentTrail } from './trail.js';
