@@ -140,17 +140,8 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
     .addOption(json())
     .action((what: string, options: Json) => downloadCommand(context(options.json), what));
 
-  kindling
-    .command('profile')
+  workload(kindling.command('profile'))
     .description("measure where a model's GPU time goes, by kernel and by layer")
-    .argument('<model>', 'e.g. resnet50, cifar_resnet20')
-    .option(
-      '--input <shape>',
-      "batch, channels, height, width; default: 1x3 of the model's own size",
-      read.shape,
-    )
-    .option('--batch <n>', 'images at once', read.positiveInteger)
-    .option('--train', 'a step of training instead of a forward pass')
     .option(
       '--weights <which>',
       'a file, a URL, or a published name such as IMAGENET1K_V2; default: fresh ones',
@@ -162,17 +153,8 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
       profileCommand(context(options.json === true), model, options),
     );
 
-  kindling
-    .command('bench')
+  workload(kindling.command('bench'))
     .description("time a model's forward pass or step of training; --tune looks for faster tiles")
-    .argument('<model>', 'e.g. resnet50, cifar_resnet20')
-    .option(
-      '--input <shape>',
-      "batch, channels, height, width; default: 1x3 of the model's own size",
-      read.shape,
-    )
-    .option('--batch <n>', 'images at once', read.positiveInteger)
-    .option('--train', 'a step of training instead of a forward pass')
     .option('--tune', 'measure other tiles for its layers and keep those that are faster on this adapter')
     .option('--seconds <n>', 'that --tune may search', read.positive, 60)
     .addOption(json())
@@ -250,6 +232,18 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
 
   return kindling;
 }
+
+/** What a command that runs a model on made-up images is told about it. */
+const workload = (command: Command): Command =>
+  command
+    .argument('<model>', 'e.g. resnet50, cifar_resnet20')
+    .option(
+      '--input <shape>',
+      "batch, channels, height, width; default: 1x3 of the model's own size",
+      read.shape,
+    )
+    .option('--batch <n>', 'images at once', read.positiveInteger)
+    .option('--train', 'a step of training instead of a forward pass');
 
 /** A run goes on with the options it was started with. */
 function refuseBeside(command: Command, data: string | undefined): void {

@@ -14,6 +14,7 @@ import {
 } from './channels.js';
 import { memoKernel, type Access, type Kernel, type Target } from './kernel.js';
 import type { Activation } from './plan.js';
+import { activate } from './tile.js';
 
 /** What follows the normalisation: `y = activation(x * scale + shift + residual)`. */
 export interface ChannelsAfter {
@@ -41,16 +42,33 @@ ${row('at', 0)}
   }`;
 }
 
-export function activate(v: string, activation: Activation, T: string): string {
-  if (activation === 'none') return '';
-  const low = `${v} = select(${v}, ${T}(), ${v} < ${T}());`;
-  return activation === 'relu' ? low : `${low} ${v} = select(${v}, ${T}(6.0), ${v} > ${T}(6.0));`;
-}
+/** WGSL that stores row `i` of the forward result. */
+export const storeResult =
+  ({ residual, activation }: ChannelsAfter, T: string) =>
+  (at: string, i: number): string =>
+    `    var v${i} = x[${at}] * scale + shift${residual ? ` + residual[${at}]` : ''}; ${activate(`v${i}`, activation, T)}y[${at}] = v${i};`;
 
-/** Where the activation's result `v` lets a gradient through. */
-export function passes(v: string, activation: Activation, T: string): string {
-  return activation === 'relu' ? `${v} > ${T}()` : `(${v} > ${T}()) & (${v} < ${T}(6.0))`;
-}
+/** The mask of an activation behind a residual sum comes from the result, and what it leaves is kept: it is the residual's gradient. */
+export const keepsMasked = ({ residual, activation }: ChannelsAfter): boolean =>
+  residual && activation !== 'none';
+
+/** WGSL that loads `x{i}` and `g{i}`, the gradient behind the activation, which is computed anew from x where {@link keepsMasked} is false. */
+export const loadGrad =
+  (after: ChannelsAfter, T: string) =>
+  (at: string, i: number): string => {
+    const { activation } = after;
+    const load = `    let x${i} = x[${at}]; var g${i} = dy[${at}];`;
+    if (activation === 'none') return load;
+    const mask = (v: string): string => {
+      const passes = activation === 'relu' ? `${v} > ${T}()` : `(${v} > ${T}()) & (${v} < ${T}(6.0))`;
+      return `g${i} = select(${T}(), g${i}, ${passes});`;
+    };
+    if (keepsMasked(after)) return `${load} ${mask(`y[${at}]`)} g[${at}] = g${i};`;
+    return `${load} let v${i} = x${i} * scale + shift; ${mask(`v${i}`)}`;
+  };
+
+/** WGSL that adds row `i` to the sums s0, s1 of g and q0, q1 of `g * (x - mean)`. */
+export const addGrad = (i: number): string => `s${i >> 1} += g${i}; q${i >> 1} += g${i} * (x${i} - mean);`;
 
 /** Storage bindings for `names` in order, those in `written` writable, each an array of its type. */
 export function bindNames(
@@ -65,6 +83,9 @@ export function bindNames(
   );
   return { wgsl: wgsl.join('\n'), bindings };
 }
+
+const affine = `  let scale = stats[2u * p.columns + column];
+  let shift = stats[3u * p.columns + column];`;
 
 function kernelOf(
   target: Target,
@@ -104,11 +125,7 @@ export function channelApply(target: Target, problem: ChannelsProblem, after: Ch
     problem,
     ['x', ...(residual ? ['residual'] : []), 'y', 'stats'],
     ['y'],
-    (T) => `  let scale = stats[2u * p.columns + column];
-  let shift = stats[3u * p.columns + column];${rowLoop(
-    (at, i) =>
-      `    var v${i} = x[${at}] * scale + shift${residual ? ` + residual[${at}]` : ''}; ${activate(`v${i}`, activation, T)} y[${at}] = v${i};`,
-  )}`,
+    (T) => `${affine}${rowLoop(storeResult(after, T))}`,
   );
   return blockLaunches(kernel, target, problem);
 }
@@ -124,8 +141,7 @@ export function channelGradPartial(
   after: ChannelsAfter,
 ): BlocksLaunch[] {
   const { activation } = after;
-  const masked = activation !== 'none';
-  const keeps = masked && after.residual;
+  const keeps = keepsMasked(after);
   const kernel = kernelOf(
     target,
     `channelGradPartial:${keeps}:${activation}`,
@@ -134,15 +150,8 @@ export function channelGradPartial(
     ['x', 'dy', ...(keeps ? ['y', 'g'] : []), 'stats', 'partials'],
     ['g', 'partials'],
     (T) => `  let mean = stats[column];
-${masked && !keeps ? '  let scale = stats[2u * p.columns + column];\n  let shift = stats[3u * p.columns + column];' : ''}
-  var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();${rowLoop((at, i) => {
-    const sums = `s${i >> 1} += g${i}; q${i >> 1} += g${i} * (x${i} - mean);`;
-    const load = `    let x${i} = x[${at}]; var g${i} = dy[${at}];`;
-    if (!masked) return `${load} ${sums}`;
-    if (keeps)
-      return `${load} g${i} = select(${T}(), g${i}, ${passes(`y[${at}]`, activation, T)}); g[${at}] = g${i}; ${sums}`;
-    return `${load} let v${i} = x${i} * scale + shift; g${i} = select(${T}(), g${i}, ${passes(`v${i}`, activation, T)}); ${sums}`;
-  })}
+${activation !== 'none' && !keeps ? affine : ''}
+  var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();${rowLoop((at, i) => `${loadGrad(after, T)(at, i)} ${addGrad(i)}`)}
   let to = ((p.firstBlock + block) * p.columns + column) * 2u;
   partials[to] = s0 + s1;
   partials[to + 1u] = q0 + q1;`,
@@ -160,7 +169,6 @@ export function channelGradApply(
   after: ChannelsAfter,
 ): BlocksLaunch[] {
   const activation = after.residual ? 'none' : after.activation;
-  const masked = activation !== 'none';
   const kernel = kernelOf(
     target,
     `channelGradApply:${activation}`,
@@ -172,14 +180,9 @@ export function channelGradApply(
   let a = coefficients[column];
   let b = coefficients[p.columns + column];
   let c = coefficients[2u * p.columns + column];
-${masked ? '  let scale = stats[2u * p.columns + column];\n  let shift = stats[3u * p.columns + column];' : ''}${rowLoop(
-      (at, i) => {
-        const load = `    let x${i} = x[${at}]; var g${i} = dy[${at}];`;
-        const mask = masked
-          ? ` let v${i} = x${i} * scale + shift; g${i} = select(${T}(), g${i}, ${passes(`v${i}`, activation, T)});`
-          : '';
-        return `${load}${mask} dx[${at}] = a * g${i} + (b * (x${i} - mean) + c);`;
-      },
+${activation !== 'none' ? affine : ''}${rowLoop(
+      (at, i) =>
+        `${loadGrad({ residual: false, activation }, T)(at, i)} dx[${at}] = a * g${i} + (b * (x${i} - mean) + c);`,
     )}`,
   );
   return blockLaunches(kernel, target, problem);

@@ -2,7 +2,15 @@
  * Batch norm of a matrix with few rows in one launch each way: a thread takes a column of lanes from top to bottom, twice. On software
  * adapters, where a launch costs as much as some thousand rows, that beats the blocks of channels.ts.
  */
-import { activate, bindNames, passes, rowLoop, type ChannelsAfter } from './channelsApply.js';
+import {
+  addGrad,
+  bindNames,
+  keepsMasked,
+  loadGrad,
+  rowLoop,
+  storeResult,
+  type ChannelsAfter,
+} from './channelsApply.js';
 import { lane, type ChannelsLaunch, type ChannelsProblem, type MomentsFinish } from './channels.js';
 import { memoKernel, type Target } from './kernel.js';
 
@@ -82,10 +90,7 @@ ${
     : ''
 }
 ${counted ? '  if (column == 0u) { batches[0] += 1; }' : ''}
-${rowLoop(
-  (at, i) =>
-    `    var v${i} = x[${at}] * scale + shift${residual ? ` + residual[${at}]` : ''}; ${activate(`v${i}`, activation, T)} y[${at}] = v${i};`,
-)}
+${rowLoop(storeResult(after, T))}
 }`,
     };
   });
@@ -101,17 +106,11 @@ export function channelsWholeGrad(problem: ChannelsProblem, after: ChannelsAfter
   const { rows, channels } = problem;
   const { activation } = after;
   const { width, T } = lane(channels);
-  const masked = activation !== 'none';
-  const keeps = masked && after.residual;
+  const keeps = keepsMasked(after);
   const kernel = memoKernel(`channelsWholeGrad:${width}:${keeps}:${activation}`, () => {
     const names = ['x', 'dy', ...(keeps ? ['y', 'g'] : []), 'dx', 'stats', 'dgamma', 'dbeta'];
     const bound = bindNames(names, ['g', 'dx', 'dgamma', 'dbeta'], () => T);
-    const behind = (at: string, i: number): string => {
-      if (!masked) return '';
-      if (keeps)
-        return `g${i} = select(${T}(), g${i}, ${passes(`y[${at}]`, activation, T)}); g[${at}] = g${i};`;
-      return `let v${i} = x${i} * scale + shift; g${i} = select(${T}(), g${i}, ${passes(`v${i}`, activation, T)});`;
-    };
+    const load = loadGrad(after, T);
     return {
       name: 'batchNormBackward',
       bindings: bound.bindings,
@@ -126,7 +125,7 @@ ${head}
   let scale = stats[2u * p.columns + column];
   let shift = stats[3u * p.columns + column];
   var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();
-  {${rowLoop((at, i) => `    let x${i} = x[${at}]; var g${i} = dy[${at}]; ${behind(at, i)} s${i >> 1} += g${i}; q${i >> 1} += g${i} * (x${i} - mean);`)}
+  {${rowLoop((at, i) => `${load(at, i)} ${addGrad(i)}`)}
   }
   let s = s0 + s1;
   let q = q0 + q1;
@@ -135,10 +134,8 @@ ${head}
   let b = -scale * invstd * invstd * q / f32(n);
   let c = -scale * s / f32(n);
 ${rowLoop((at, i) => {
-  const g = keeps
-    ? `let x${i} = x[${at}]; let g${i} = g[${at}];`
-    : `let x${i} = x[${at}]; var g${i} = dy[${at}]; ${behind(at, i)}`;
-  return `    ${g} dx[${at}] = scale * g${i} + (b * (x${i} - mean) + c);`;
+  const g = keeps ? `    let x${i} = x[${at}]; let g${i} = g[${at}];` : load(at, i);
+  return `${g} dx[${at}] = scale * g${i} + (b * (x${i} - mean) + c);`;
 })}
 }`,
     };

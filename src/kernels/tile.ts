@@ -13,7 +13,7 @@
  * (`row`: a load gives four rows at one k).
  */
 import type { Target } from './kernel.js';
-import { epilogueBuffers, type Elem, type Epilogue } from './plan.js';
+import { epilogueBuffers, type Activation, type Elem, type Epilogue } from './plan.js';
 
 export type Cols = 1 | 2 | 4;
 export type Major = 'k' | 'row';
@@ -215,13 +215,11 @@ export function epilogueBindings(
     .join('\n');
 }
 
-/** The activation on `v`, by comparison rather than `max`: some adapters' `max` drops a NaN that PyTorch keeps. */
-function activate(e: Epilogue, n: number): string {
-  const T = vecType(n);
-  const low = `v = select(v, ${T}(0.0), v < ${T}(0.0)); `;
-  if (e.activation === 'relu') return low;
-  if (e.activation === 'relu6') return `${low}v = select(v, ${T}(6.0), v > ${T}(6.0)); `;
-  return '';
+/** WGSL: the activation on `v` of type `T`, by comparison rather than `max`: some adapters' `max` drops a NaN that PyTorch keeps. */
+export function activate(v: string, activation: Activation | undefined, T: string): string {
+  if (activation === undefined || activation === 'none') return '';
+  const low = `${v} = select(${v}, ${T}(0.0), ${v} < ${T}(0.0)); `;
+  return activation === 'relu' ? low : `${low}${v} = select(${v}, ${T}(6.0), ${v} > ${T}(6.0)); `;
 }
 
 /**
@@ -251,7 +249,7 @@ export function storeRow(
     if (e.shift) v = `(${v} + ${widen(n, opts.elem, `shift[${column}]`)})`;
     if (e.residual) v = `(${v} + ${widen(n, opts.elem, `residual[${residualIndex}]`)})`;
     if (opts.accumulate) v = `(${v} + ${widen(n, opts.elem, `${opts.out}[${index}]`)})`;
-    return `{ var v = ${v}; ${activate(e, n)}${opts.out}[${index}] = ${narrow(n, opts.elem, 'v')}; }`;
+    return `{ var v = ${v}; ${activate('v', e.activation, vecType(n))}${opts.out}[${index}] = ${narrow(n, opts.elem, 'v')}; }`;
   };
   if (opts.vectors) return one(opts.value, opts.cols, opts.index, opts.residualIndex, opts.column);
   return range(opts.cols)
