@@ -13,8 +13,9 @@ const common = {
   // Compiling kernels takes most of a first run, on one core per process; a third process would only wait.
   maxWorkers: 2,
   execArgv: ['--expose-gc'],
-  testTimeout: 60_000,
-  hookTimeout: 120_000,
+  // A test that compiles many kernels with a cold cache takes seconds here and minutes on a loaded machine.
+  testTimeout: 240_000,
+  hookTimeout: 240_000,
   env: {
     // Measured on two cores: Mesa's software driver runs kernels 1.5-2x faster with 8 threads than by default.
     LP_NUM_THREADS: process.env['LP_NUM_THREADS'] ?? '8',

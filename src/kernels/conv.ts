@@ -11,6 +11,7 @@ import {
   component,
   declareAccumulators,
   epilogueBindings,
+  epilogueColumns,
   leftK,
   leftLoads,
   leftRow,
@@ -285,6 +286,8 @@ export function convKernel(s: ConvSpec): Kernel {
       }
     }
     body.push(`  if (col * ${V}u >= p.co) { return; }`);
+    const column = s.vecOut ? `(group * p.co / ${V}u + col)` : `(group * p.co + col * ${V}u)`;
+    body.push(epilogueColumns(e, { cols: V, vectors: s.vecOut, elem: s.elem, column }));
     for (const r of range(t.rows)) {
       const element = (off: string): string => {
         const index = `${off} + ${at(r)} * outPitch + group * p.co + col * ${V}u`;
@@ -298,7 +301,7 @@ export function convKernel(s: ConvSpec): Kernel {
         value: `c${r}`,
         index: element('p.yOff'),
         residualIndex: e.residual ? element('p.residualOff') : '',
-        column: s.vecOut ? `(group * p.co / ${V}u + col)` : `(group * p.co + col * ${V}u)`,
+        column,
         columns: '((group + 1u) * p.co)',
       });
       body.push(`  if (row0 + ${r}u < p.rows) { ${store} }`);

@@ -7,7 +7,7 @@
  */
 import { linearWorkgroup, memoKernel, type Kernel, type ParamField } from './kernel.js';
 import { epilogueBuffers, epilogueKey, highHalf, lowHalf, type Elem, type Epilogue } from './plan.js';
-import { epilogueBindings, range, storeRow, vecType, widen } from './tile.js';
+import { epilogueBindings, epilogueColumns, range, storeRow, vecType, widen } from './tile.js';
 
 export const depthwiseGroup = 64;
 
@@ -109,6 +109,7 @@ ${range(outputs)
     let row = p.xOff / ${V}u + (img * p.inH + select(0u, u32(h_), okh)) * p.inW * inPitch + c / p.multiplier;
 ${inner.join('\n')}
   }
+${epilogueColumns(s.epilogue, { cols: V, vectors: true, elem, column: 'c' })}
 ${range(outputs)
   .map((o) => {
     const store = storeRow(s.epilogue, {
@@ -193,6 +194,7 @@ ${head}
       }
     }
   }
+${epilogueColumns(s.epilogue, { cols: V, vectors: true, elem, column: 'c' })}
   ${store}
 }`,
     };

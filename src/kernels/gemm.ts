@@ -9,6 +9,7 @@ import {
   component,
   declareAccumulators,
   epilogueBindings,
+  epilogueColumns,
   leftK,
   leftLoads,
   leftRow,
@@ -178,6 +179,8 @@ export function gemmKernel(s: GemmSpec): Kernel {
     }
     body.push(multiplyAdd(t, major, s.transB ? 'k' : 'columns'), '  }');
     body.push(`  if (col * ${V}u >= p.N) { return; }`);
+    const column = s.vecC ? 'col' : `col * ${V}u`;
+    body.push(epilogueColumns(e, { cols: V, vectors: s.vecC, elem: s.elemC, column }));
     for (const r of range(t.rows)) {
       const element = `cBase + (row0 + ${r}u) * p.ldc + col * ${V}u`;
       const residual = `p.residualOff + batch * p.cBatch + (row0 + ${r}u) * p.ldc + col * ${V}u`;
@@ -189,7 +192,7 @@ export function gemmKernel(s: GemmSpec): Kernel {
         value: `c${r}`,
         index: s.vecC ? `(${element}) / ${V}u` : element,
         residualIndex: s.vecC ? `(${residual}) / ${V}u` : residual,
-        column: s.vecC ? 'col' : `col * ${V}u`,
+        column,
         columns: 'p.N',
         accumulate: s.accumulate,
       });

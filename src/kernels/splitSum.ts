@@ -1,7 +1,7 @@
 /** Second half of a split sum: adds the partial results in a fixed order, so that runs agree bit for bit. */
 import { foldGrid, linearWorkgroup, memoKernel, type Kernel } from './kernel.js';
 import { epilogueBuffers, epilogueKey, ceilDiv, type Elem, type Epilogue, type Launch } from './plan.js';
-import { epilogueBindings, storeRow, vecType, type Cols } from './tile.js';
+import { epilogueBindings, epilogueColumns, storeRow, vecType, type Cols } from './tile.js';
 
 const size = 64;
 
@@ -62,6 +62,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     at += stride;
     sum += partials[at];
   }
+${epilogueColumns(s.epilogue, { cols: V, vectors: true, elem: s.elem, column: 'col' })}
   ${store}
 }`,
     };

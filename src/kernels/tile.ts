@@ -222,10 +222,39 @@ export function activate(v: string, activation: Activation | undefined, T: strin
   return activation === 'relu' ? low : `${low}${v} = select(${v}, ${T}(6.0), ${v} > ${T}(6.0)); `;
 }
 
+/** What the epilogue holds per column, in the order it is applied. */
+const perColumn = ['bias', 'scale', 'shift'] as const;
+
+/** The `count` scalars of `name` from `index` on, widened to f32. */
+const gathered = (count: number, elem: Elem, name: string, index: string): string =>
+  `${vecType(count)}(${range(count)
+    .map((i) => widen(1, elem, `${name}[${index} + ${i}u]`))
+    .join(', ')})`;
+
 /**
- * WGSL statements that apply the epilogue to `v` and store it, for one row. `index` is the element index of the row's
- * first column of this vector in the output, `residualIndex` likewise, `column` the channel of its first column.
- * With `vectors` the output is bound as vectors and the indices are in vectors.
+ * WGSL that loads what the epilogue holds for this invocation's columns, ahead of its {@link storeRow}s: once, because a compiler must take
+ * every store for one into these buffers too. `column` is the first column, in vectors where the operands are bound so.
+ */
+export function epilogueColumns(
+  e: Epilogue,
+  opts: { cols: number; vectors: boolean; elem: Elem; column: string },
+): string {
+  const { cols, vectors, elem, column } = opts;
+  return perColumn
+    .filter((name) => e[name])
+    .map((name) => {
+      const value = vectors
+        ? widen(cols, elem, `${name}[${column}]`)
+        : gathered(cols, elem, name, `(${column})`);
+      return `  let ${name}V = ${value};`;
+    })
+    .join('\n');
+}
+
+/**
+ * WGSL statements that apply the epilogue to `value` and store it, for one row, after {@link epilogueColumns}. `index` is the element index of
+ * the row's first column of this vector in the output, `residualIndex` likewise. With `vectors` the output is bound as vectors and the
+ * indices are in vectors; else columns from `columns` on are left alone, `column` being this vector's first.
  */
 export function storeRow(
   e: Epilogue,
@@ -242,26 +271,20 @@ export function storeRow(
     accumulate?: boolean;
   },
 ): string {
-  const one = (value: string, n: number, index: string, residualIndex: string, column: string): string => {
-    let v = value;
-    if (e.bias) v = `(${v} + ${widen(n, opts.elem, `bias[${column}]`)})`;
-    if (e.scale) v = `(${v} * ${widen(n, opts.elem, `scale[${column}]`)})`;
-    if (e.shift) v = `(${v} + ${widen(n, opts.elem, `shift[${column}]`)})`;
-    if (e.residual) v = `(${v} + ${widen(n, opts.elem, `residual[${residualIndex}]`)})`;
-    if (opts.accumulate) v = `(${v} + ${widen(n, opts.elem, `${opts.out}[${index}]`)})`;
-    return `{ var v = ${v}; ${activate('v', e.activation, vecType(n))}${opts.out}[${index}] = ${narrow(n, opts.elem, 'v')}; }`;
-  };
-  if (opts.vectors) return one(opts.value, opts.cols, opts.index, opts.residualIndex, opts.column);
-  return range(opts.cols)
-    .map((i) => {
-      const store = one(
-        component(opts.value, i, opts.cols),
-        1,
-        `${opts.index} + ${i}u`,
-        `${opts.residualIndex} + ${i}u`,
-        `${opts.column} + ${i}u`,
-      );
-      return `if (${opts.column} + ${i}u < ${opts.columns}) { ${store} }`;
-    })
-    .join('\n      ');
+  const { cols, vectors, elem, out, index } = opts;
+  const load = (name: string, at: string): string =>
+    vectors ? widen(cols, elem, `${name}[${at}]`) : gathered(cols, elem, name, `(${at})`);
+  let v = opts.value;
+  for (const name of perColumn) if (e[name]) v = `(${v} ${name === 'scale' ? '*' : '+'} ${name}V)`;
+  if (e.residual) v = `(${v} + ${load('residual', opts.residualIndex)})`;
+  if (opts.accumulate) v = `(${v} + ${load(out, index)})`;
+  const stores = vectors
+    ? `${out}[${index}] = ${narrow(cols, elem, 'v')};`
+    : range(cols)
+        .map((i) => {
+          const value = narrow(1, elem, component('v', i, cols));
+          return `if (${opts.column} + ${i}u < ${opts.columns}) { ${out}[${index} + ${i}u] = ${value}; }`;
+        })
+        .join('\n      ');
+  return `{ var v = ${v}; ${activate('v', e.activation, vecType(cols))}${stores} }`;
 }

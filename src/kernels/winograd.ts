@@ -21,7 +21,7 @@ import {
   type Epilogue,
   type WeightLayout,
 } from './plan.js';
-import { epilogueBindings, narrow, range, storeRow, vecType, widen } from './tile.js';
+import { epilogueBindings, epilogueColumns, narrow, range, storeRow, vecType, widen } from './tile.js';
 
 /** Products per tile and channel pair. */
 export const points = 36;
@@ -275,6 +275,7 @@ export function winogradOutputKernel(epilogue: Epilogue, turned: boolean, elem: 
 ${epilogueBindings(epilogue, 2, 4, true, elem)}
 ${head}${tilePosition}
   let x_ = tx * ${tileSize}u;
+${epilogueColumns(epilogue, { cols: 4, vectors: true, elem, column: 'c' })}
 ${body}
 }`,
     };
