@@ -5,8 +5,11 @@ import { nodeBuiltin } from './adapter.js';
 const lock = typeof SharedArrayBuffer === 'function' ? new Int32Array(new SharedArrayBuffer(4)) : undefined;
 
 /** Turns of the event loop without a nap, so that short reads stay short. */
-const eagerTurns = 30;
-const napMs = 0.3;
+const eagerTurns = 5;
+/** A nap is this share of the wait so far, within bounds: what it adds to the wait and the turns it saves are both a few per cent. */
+const napShare = 0.04;
+const shortestNapMs = 0.05;
+const longestNapMs = 2;
 
 /**
  * Dawn in Node polls for completion in a busy loop. On a software adapter the polling thread competes with the
@@ -15,6 +18,7 @@ const napMs = 0.3;
 export class PoliteWaiter {
   private waiting = 0;
   private turns = 0;
+  private since = 0;
   private scheduled = false;
   private readonly schedule: ((callback: () => void) => void) | undefined;
 
@@ -25,6 +29,7 @@ export class PoliteWaiter {
   async during<T>(promise: Promise<T>): Promise<T> {
     if (!this.schedule) return promise;
     this.turns = 0;
+    this.since = performance.now();
     this.waiting++;
     if (!this.scheduled) {
       this.scheduled = true;
@@ -42,7 +47,10 @@ export class PoliteWaiter {
       this.scheduled = false;
       return;
     }
-    if (++this.turns > eagerTurns) Atomics.wait(lock!, 0, 0, napMs);
+    if (++this.turns > eagerTurns) {
+      const nap = napShare * (performance.now() - this.since);
+      Atomics.wait(lock!, 0, 0, Math.min(longestNapMs, Math.max(shortestNapMs, nap)));
+    }
     this.schedule!(this.turn);
   };
 }

@@ -21,8 +21,14 @@ const garbageShare = 0.1;
 const garbageBytes = 128 * 1024;
 /** Or so many handles, however small: each holds a buffer. */
 const garbageHandles = 256;
-/** At most this share of wall time goes into collections; the GPU works on meanwhile. */
-const timeShare = 0.5;
+/**
+ * At most this share of wall time goes into collections, whose threads a software adapter's must share the cores with; more once the garbage is
+ * large both by itself and against what is live.
+ */
+const timeShare = 0.05;
+const urgentTimeShare = 0.5;
+const urgentBytes = 256 * 1024 ** 2;
+const urgentShare = 0.5;
 
 /** Hands a tensor to the garbage collector's care. `held`: it has an owner, so there is nothing to win yet. */
 export function watch(tensor: Tensor, storage: Storage, held: boolean): void {
@@ -74,7 +80,8 @@ export function nudge(): void {
   const few = escapes < garbageHandles;
   if (few && escapedSinceNudge < Math.max(garbageBytes, garbageShare * Storage.liveBytes)) return;
   const now = performance.now();
-  if (now - lastNudge < nudgeCostMs / timeShare) return;
+  const urgent = escapedSinceNudge > Math.max(urgentBytes, urgentShare * Storage.liveBytes);
+  if (now - lastNudge < nudgeCostMs / (urgent ? urgentTimeShare : timeShare)) return;
   collect();
   lastNudge = performance.now();
   nudgeCostMs = Math.max(0.5, lastNudge - now);

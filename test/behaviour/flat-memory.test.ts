@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 
 const run = promisify(execFile);
 const script = fileURLToPath(new URL('training-loop.ts', import.meta.url));
-const steps = process.env['KINDLING_FULL'] === '1' ? 2000 : 150;
+const steps = process.env['KINDLING_FULL'] === '1' ? 2000 : 500;
 
 /** A batch of 16x3x16x16 floats, its labels, outputs and loss. */
 const bytesPerStep = 49_360;
@@ -29,15 +29,15 @@ describe(`a plain training loop of ${steps} steps that never disposes anything`,
       // What the loop dropped (a batch, an output, a loss) waits a few steps for the collector: live memory is a saw. Its
       // floor must not rise but by a step or two that the collector, late on a busy machine, has yet to come to (and 512
       // bytes for a scalar that optimised code still holds), and its teeth must stay short: the smallest tensor kept per step
-      // would show.
+      // would show. How long they are is time: collections take a twentieth of it, these steps a few milliseconds.
       const third = Math.floor(steps / 3);
       const low = (list: readonly number[]): number => Math.min(...list);
       const high = (list: readonly number[]): number => Math.max(...list);
       const rise = Math.max(0, low(live.slice(-third)) - low(live.slice(3, third)));
       expect(rise).toBeLessThanOrEqual(2 * bytesPerStep + 512);
       expect(rise % bytesPerStep).toBeLessThanOrEqual(512);
-      expect(high(live.slice(3)) - low(live.slice(3))).toBeLessThan(40 * bytesPerStep);
-      expect(high(reserved.slice(-third))).toBeLessThan((reserved[3] as number) + 40 * bytesPerStep);
+      expect(high(live.slice(3)) - low(live.slice(3))).toBeLessThan(250 * bytesPerStep);
+      expect(high(reserved.slice(-third))).toBeLessThan((reserved[3] as number) + 250 * bytesPerStep);
       const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
       expect(mean(losses.slice(-20))).toBeLessThan(mean(losses.slice(0, 20)));
     },
