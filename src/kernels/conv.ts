@@ -170,6 +170,9 @@ function leftStep(s: ConvSpec): string {
   return `    let c = step + ${offset};\n${loads.join('\n')}`;
 }
 
+/** WGSL of `tap / tapsW`, exact for the few taps there are: software adapters divide integers lane by lane. */
+const tapRow = `i32((f32(tap) + 0.5) * tapShare)`;
+
 /** Most taps whose set fits the mask of {@link reachedTaps}; the highest bit is a stop. */
 export const mostGatheredTaps = 31;
 
@@ -188,6 +191,7 @@ const reachedTaps = (loads: number): string => `  var reached = 0u;
       reached |= select(0u, 1u << u32(t), (u32(h) < p.inH) & (u32(w) < p.inW));
     }
   }
+  let tapShare = 1.0 / f32(${lowHalf('taps')});
   var tap = i32(firstTrailingBit(reached | 0x80000000u));`;
 
 export function convKernel(s: ConvSpec): Kernel {
@@ -251,7 +255,7 @@ export function convKernel(s: ConvSpec): Kernel {
       declareAccumulators(t),
       // One loop, not one per tap axis and channels: every level would copy the accumulators on software adapters.
       s.gathered ? reachedTaps(n) : '',
-      s.gathered ? `  var th = tap / ${lowHalf('taps')};` : `  var th = 0;`,
+      s.gathered ? `  var th = ${tapRow};` : `  var th = 0;`,
       run ? '' : s.gathered ? `  var tw = tap - th * ${lowHalf('taps')};` : `  var tw = 0;`,
       `  var step = 0u;`,
       s.gathered && !turned ? `  let wFirst = wAt;\n  wAt = wFirst + u32(tap) * kPad * wPitch;` : '',
@@ -267,7 +271,7 @@ export function convKernel(s: ConvSpec): Kernel {
       s.gathered
         ? `    reached &= select(~0u, reached - 1u, tapDone);
     tap = i32(firstTrailingBit(reached | 0x80000000u));
-    th = tap / ${lowHalf('taps')};
+    th = ${tapRow};
     tw = tap - th * ${lowHalf('taps')};${turned ? '' : `\n    wAt = select(wAt, wFirst + u32(tap) * kPad * wPitch, tapDone);`}`
         : run
           ? `    th += select(0, 1, tapDone);`

@@ -1,7 +1,7 @@
 /** Routing of the forward convolution and of the input gradient. */
 import { PlanCache } from './plan-cache.js';
 import type { Target } from './kernel.js';
-import { convKernel, mostGatheredTaps, type ConvInput, type ConvSpec } from './conv.js';
+import { convKernel, type ConvInput, type ConvSpec } from './conv.js';
 import {
   allTaps,
   packedElements,
@@ -13,7 +13,8 @@ import {
 import { isDepthwise, planDepthwise, planDepthwiseInputGrad } from './depthwisePlan.js';
 import { planGemm } from './gemmPlan.js';
 import { planWinograd, useWinograd } from './winogradPlan.js';
-import { chooseTile, hasBroadcast, tileColBlocks, tileGrid, type Tile } from './tile.js';
+import { gatheredRows, gathers, type Reach } from './gathered.js';
+import { chooseTile, tileColBlocks, tileGrid, type Tile } from './tile.js';
 import {
   bindElements,
   bytesOf,
@@ -115,52 +116,18 @@ export const isPointwise = (p: Conv2dProblem): boolean =>
   p.outW === p.w &&
   p.groups === 1;
 
-/** Share of the taps, over all positions, that read inside the image. */
-export const insideShare = (p: Conv2dProblem): number =>
-  insideAxis(p.h, p.outH, p.kernelH, p.strideH, -p.padTop, p.dilationH) *
-  insideAxis(p.w, p.outW, p.kernelW, p.strideW, -p.padLeft, p.dilationW);
-
-function insideAxis(
-  size: number,
-  out: number,
-  taps: number,
-  stride: number,
-  base: number,
-  dilation: number,
-): number {
-  let inside = 0;
-  for (let o = 0; o < out; o++)
-    for (let t = 0; t < taps; t++) {
-      const at = o * stride + base + t * dilation;
-      if (at >= 0 && at < size) inside++;
-    }
-  return inside / (out * taps);
-}
-
 /** One launch's worth: a set of taps over a grid of output positions. */
-interface Pass {
+interface Pass extends Reach {
   readonly n: number;
-  readonly inH: number;
-  readonly inW: number;
   readonly inC: number;
   readonly outC: number;
-  readonly gridH: number;
-  readonly gridW: number;
   readonly fullH: number;
   readonly fullW: number;
-  readonly strideH: number;
-  readonly strideW: number;
-  readonly dilationH: number;
-  readonly dilationW: number;
-  readonly baseH: number;
-  readonly baseW: number;
   readonly outStrideH: number;
   readonly outStrideW: number;
   readonly outBaseH: number;
   readonly outBaseW: number;
-  readonly taps: TapSet;
   readonly groups: number;
-  readonly layout: PackLayout;
   readonly wOff: number;
   /** The HWIO weight is read as it is: that of the input gradient, whose rows of `kernelW` taps the set is taken from. */
   readonly turned?: { readonly kernelW: number };
@@ -189,18 +156,6 @@ const ioOf = (p: Conv2dProblem, input: string, output: string, tile: Tile | unde
   tile,
 });
 
-/** Whether so much of what a pass reads is padding that leaving it out pays for gathering rows by position. */
-function gathers(target: Target, pass: Pass, images: number): boolean {
-  const { taps, layout } = pass;
-  const count = taps.countH * taps.countW;
-  if (!hasBroadcast(target) || layout === 'runs' || images < 8 || count < 2 || count > mostGatheredTaps)
-    return false;
-  const share =
-    insideAxis(pass.inH, pass.gridH, taps.countH, pass.strideH, pass.baseH, pass.dilationH) *
-    insideAxis(pass.inW, pass.gridW, taps.countW, pass.strideW, pass.baseW, pass.dilationW);
-  return share < 0.8;
-}
-
 /** Launches of one pass, over as many images at a time as fit a binding. */
 function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io: Io): Launch[] {
   const inImage = pass.inH * pass.inW * pass.inC;
@@ -219,9 +174,8 @@ function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io: Io): L
     const ci = pass.inC / pass.groups;
     const co = pass.outC / pass.groups;
     const gathered = gathers(target, pass, n);
-    // All rows of a load at one position, if there are images enough; the next load may be at another.
-    const chosen = io.tile ?? chooseTile(target, rows, co, 'k', pass.layout === 'runs');
-    const tile = gathered && n < 16 ? { ...chosen, rows: 8 } : chosen;
+    const table = chooseTile(target, rows, co, 'k');
+    const tile = io.tile ?? (gathered ? { ...table, rows: gatheredRows(pass, n, table.cols) } : table);
     const input: ConvInput =
       pass.layout === 'runs' ? 'run' : ci % 4 === 0 && x.offset % 4 === 0 ? 'vec' : 'scalar';
     const spec: ConvSpec = {

@@ -7,7 +7,8 @@ import { memoKernel, type Kernel, type Target } from './kernel.js';
 import { isDepthwise, planDepthwiseWeightGrad } from './depthwisePlan.js';
 import { splitSumLaunch } from './splitSum.js';
 import { weightGradSumLaunch } from './weightGradSum.js';
-import { insideShare, isPointwise, type Conv2dProblem } from './convPlan.js';
+import { isPointwise, type Conv2dProblem } from './convPlan.js';
+import { insideShare } from './gathered.js';
 import { chooseSplits, planGemm } from './gemmPlan.js';
 import { planWinogradWeightGrad, useWinogradWeightGrad } from './winogradPlan.js';
 import {

@@ -39,14 +39,23 @@ export const hasBroadcast = (target: Target): boolean =>
   target.kind === 'software' && target.subgroupSize === 8;
 
 /**
- * The table of tiles: by adapter class and by how many rows and columns there are to cover. `dear` left loads (scalar by
- * scalar) weigh more than what tall tiles save on the right operand.
+ * What one step of four k costs a broadcast tile, relative to a multiply-add of one vector of four columns: it loads a left vector per eight
+ * rows and four right vectors. From measured products; loads are dear on the software driver, so tall tiles win.
  */
-export function chooseTile(target: Target, rows: number, columns: number, major: Major, dear = false): Tile {
+export const stepCost = (rows: number, cols: Cols): number => (cols / 4) * rows * 4 + 12 * (rows / 8 + cols);
+
+/** Rows of a broadcast tile, each a kernel of its own to compile; taller ones than the last are no faster. */
+export const tileHeights = [8, 16, 32] as const;
+
+/**
+ * The table of tiles: by adapter class and by how many rows and columns there are to cover.
+ */
+export function chooseTile(target: Target, rows: number, columns: number, major: Major): Tile {
   if (hasBroadcast(target)) {
     const cols: Cols = columns <= 8 ? 1 : columns <= 16 ? 2 : 4;
-    const tall = rows >= 256 && cols <= 2 && major === 'k' && !dear;
-    return { style: 'subgroup', rows: rows <= 8 ? 8 : tall ? 32 : 16, cols, lanes: 8, lanesY: 1 };
+    const cost = (height: number): number => Math.ceil(rows / height) * stepCost(height, cols);
+    const height = tileHeights.reduce((best, h) => (cost(h) < cost(best) ? h : best));
+    return { style: 'subgroup', rows: height, cols, lanes: 8, lanesY: 1 };
   }
   const fits = target.maxInvocations >= 256 && target.maxWorkgroupStorage >= 8192;
   if (target.kind === 'gpu' && fits && rows > 16 && columns > 16) {
@@ -155,8 +164,9 @@ export function multiplyAdd(t: Tile, major: Major, right: 'columns' | 'k' = 'col
   if (t.style === 'shared') return sharedStep(t, major, right);
   const lines: string[] = [];
   const sub = t.style === 'subgroup';
-  for (let k = 0; k < 4; k++) {
-    for (let r = 0; r < t.rows; r++) {
+  // Row by row, so that a row's sum stays in registers for four products: taller tiles than registers could hold then cost nothing.
+  for (let r = 0; r < t.rows; r++) {
+    for (let k = 0; k < 4; k++) {
       let left: string;
       if (major === 'k')
         left = sub ? `subgroupBroadcast(a${r >> 3}.${xyzw[k]}, ${r & 7}u)` : `a${r}.${xyzw[k]}`;
