@@ -22,24 +22,32 @@ export interface ChannelsAfter {
   readonly activation: Activation;
 }
 
-const unroll = 4;
+/** Rows per turn of the loop. More are no faster, and every access takes the software driver tens of milliseconds to compile. */
+const unroll = 2;
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
-/** Rows in fours, then one by one. `row` is WGSL for the row whose first lane is at index `at`, with names ending in `i`. */
-export function rowLoop(row: (at: string, i: number) => string): string {
+/** Whether {@link rowLoop} takes so many rows without a rest. */
+export const isEven = (rows: number): boolean => rows % unroll === 0;
+
+/**
+ * Rows in pairs, then, unless the number is `even`, the last one. `row` is WGSL for the row whose first lane is at index `at`, with names
+ * ending in `i`.
+ */
+export function rowLoop(row: (at: string, i: number) => string, even = false): string {
+  const rest = `
+  for (; r < n; r++) {
+${row('at', 0)}
+    at += p.columns;
+  }`;
   return `
   var at = first * p.columns + column;
   var r = 0u;
   for (; r + ${unroll}u <= n; r += ${unroll}u) {
 ${range(unroll)
-  .map((i) => row(i === 0 ? 'at' : `at + ${i === 1 ? '' : `${i}u * `}p.columns`, i))
+  .map((i) => row(i === 0 ? 'at' : 'at + p.columns', i))
   .join('\n')}
     at += ${unroll}u * p.columns;
-  }
-  for (; r < n; r++) {
-${row('at', 0)}
-    at += p.columns;
-  }`;
+  }${even ? '' : rest}`;
 }
 
 /** WGSL that stores row `i` of the forward result. */
@@ -68,7 +76,7 @@ export const loadGrad =
   };
 
 /** WGSL that adds row `i` to the sums s0, s1 of g and q0, q1 of `g * (x - mean)`. */
-export const addGrad = (i: number): string => `s${i >> 1} += g${i}; q${i >> 1} += g${i} * (x${i} - mean);`;
+export const addGrad = (i: number): string => `s${i} += g${i}; q${i} += g${i} * (x${i} - mean);`;
 
 /** Storage bindings for `names` in order, those in `written` writable, each an array of its type. */
 export function bindNames(

@@ -5,6 +5,7 @@
 import {
   addGrad,
   bindNames,
+  isEven,
   keepsMasked,
   loadGrad,
   rowLoop,
@@ -44,7 +45,8 @@ export function channelsWhole(
   const { rows, channels, affine, running, counted } = problem;
   const { residual, activation } = after;
   const { width, T } = lane(channels);
-  const key = `channelsWhole:${width}:${affine}:${running}:${counted}:${residual}:${activation}`;
+  const even = isEven(rows);
+  const key = `channelsWhole:${even}:${width}:${affine}:${running}:${counted}:${residual}:${activation}`;
   const kernel = memoKernel(key, () => {
     const written = ['y', 'stats', 'runningMean', 'runningVar', 'batches'];
     const names = [
@@ -70,7 +72,7 @@ export function channelsWhole(
 ${head}
   let pivot = x[column];
   var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();
-  {${rowLoop((at, i) => `    let d${i} = x[${at}] - pivot; s${i >> 1} += d${i}; q${i >> 1} += d${i} * d${i};`)}
+  {${rowLoop((at, i) => `    let d${i} = x[${at}] - pivot; s${i} += d${i}; q${i} += d${i} * d${i};`, even)}
   }
   let count = f32(n);
   let offset = (s0 + s1) / count;
@@ -90,7 +92,7 @@ ${
     : ''
 }
 ${counted ? '  if (column == 0u) { batches[0] += 1; }' : ''}
-${rowLoop(storeResult(after, T))}
+${rowLoop(storeResult(after, T), even)}
 }`,
     };
   });
@@ -107,7 +109,8 @@ export function channelsWholeGrad(problem: ChannelsProblem, after: ChannelsAfter
   const { activation } = after;
   const { width, T } = lane(channels);
   const keeps = keepsMasked(after);
-  const kernel = memoKernel(`channelsWholeGrad:${width}:${keeps}:${activation}`, () => {
+  const even = isEven(rows);
+  const kernel = memoKernel(`channelsWholeGrad:${even}:${width}:${keeps}:${activation}`, () => {
     const names = ['x', 'dy', ...(keeps ? ['y', 'g'] : []), 'dx', 'stats', 'dgamma', 'dbeta'];
     const bound = bindNames(names, ['g', 'dx', 'dgamma', 'dbeta'], () => T);
     const load = loadGrad(after, T);
@@ -125,7 +128,7 @@ ${head}
   let scale = stats[2u * p.columns + column];
   let shift = stats[3u * p.columns + column];
   var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();
-  {${rowLoop((at, i) => `${load(at, i)} ${addGrad(i)}`)}
+  {${rowLoop((at, i) => `${load(at, i)} ${addGrad(i)}`, even)}
   }
   let s = s0 + s1;
   let q = q0 + q1;
@@ -136,7 +139,7 @@ ${head}
 ${rowLoop((at, i) => {
   const g = keeps ? `    let x${i} = x[${at}]; let g${i} = g[${at}];` : load(at, i);
   return `${g} dx[${at}] = scale * g${i} + (b * (x${i} - mean) + c);`;
-})}
+}, even)}
 }`,
     };
   });

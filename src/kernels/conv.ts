@@ -12,6 +12,7 @@ import {
   declareAccumulators,
   epilogueBindings,
   epilogueColumns,
+  forRows,
   leftK,
   leftLoads,
   leftRow,
@@ -282,34 +283,45 @@ export function convKernel(s: ConvSpec): Kernel {
       turned ? `    tapAt = ${turnedTap};` : '',
       '  }',
     ];
-    const at = (r: number): string => (s.scatter ? `s${r}` : `(row0 + ${r}u)`);
-    if (s.scatter) {
-      for (const r of range(t.rows)) {
-        if (sub) body.push(`  let s${r} = subgroupBroadcast(o${r >> 3}, ${r & 7}u);`);
-        else body.push(shared ? outputPosition(`(row0 + ${r}u)`, r) : `  let s${r} = o${r};`);
-      }
-    }
-    body.push(`  if (col * ${V}u >= p.co) { return; }`);
+    // Where row `r` lies in the output; a broadcast tile knows it of its loads, eight rows each.
+    const place = (r: string): string => {
+      if (!s.scatter) return `(row0 + ${r})`;
+      return sub ? 'place' : shared ? `s${parseInt(r)}` : `o${parseInt(r)}`;
+    };
+    if (s.scatter && shared) for (const r of range(t.rows)) body.push(outputPosition(`(row0 + ${r}u)`, r));
+    if (s.scatter && sub)
+      body.push(
+        `  var places = array<u32, ${n}>(${range(n)
+          .map((i) => `o${i}`)
+          .join(', ')});`,
+      );
     const column = s.vecOut ? `(group * p.co / ${V}u + col)` : `(group * p.co + col * ${V}u)`;
-    body.push(epilogueColumns(e, { cols: V, vectors: s.vecOut, elem: s.elem, column }));
-    for (const r of range(t.rows)) {
-      const element = (off: string): string => {
-        const index = `${off} + ${at(r)} * outPitch + group * p.co + col * ${V}u`;
-        return s.vecOut ? `(${index}) / ${V}u` : index;
-      };
-      const store = storeRow(e, {
-        cols: V,
-        vectors: s.vecOut,
-        elem: s.elem,
-        out: 'y',
-        value: `c${r}`,
-        index: element('p.yOff'),
-        residualIndex: e.residual ? element('p.residualOff') : '',
-        column,
-        columns: '((group + 1u) * p.co)',
-      });
-      body.push(`  if (row0 + ${r}u < p.rows) { ${store} }`);
-    }
+    body.push(
+      epilogueColumns(e, { cols: V, vectors: s.vecOut, elem: s.elem, column }),
+      forRows(
+        t,
+        'p.rows',
+        `col * ${V}u < p.co`,
+        (r, sum) => {
+          const element = (off: string): string => {
+            const index = `${off} + ${place(r)} * outPitch + group * p.co + col * ${V}u`;
+            return s.vecOut ? `(${index}) / ${V}u` : index;
+          };
+          return storeRow(e, {
+            cols: V,
+            vectors: s.vecOut,
+            elem: s.elem,
+            out: 'y',
+            value: sum,
+            index: element('p.yOff'),
+            residualIndex: e.residual ? element('p.residualOff') : '',
+            column,
+            columns: '((group + 1u) * p.co)',
+          });
+        },
+        s.scatter ? 'let place = subgroupShuffle(places[r >> 3u], r & 7u);' : '',
+      ),
+    );
     return {
       name: s.scatter ? 'convScatter' : 'conv',
       bindings: ['read', 'read', 'write', ...epilogueBuffers(e).map(() => 'read' as const)],

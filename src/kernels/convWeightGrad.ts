@@ -30,6 +30,7 @@ import {
 import {
   chooseTile,
   declareAccumulators,
+  forRows,
   hasBroadcast,
   leftK,
   leftLoads,
@@ -216,12 +217,9 @@ ${positions.map(load).join('\n')}
 ${range(rightLoads(t)).map(dyLoad).join('\n')}
 ${multiplyAdd(t, 'row')}
   }
-  if (col * ${V}u >= p.co) { return; }
   let pitch = ((p.co + 3u) & ~3u) / ${V}u;
   let at = ((wid.z * tapCount + tap) * lines + row0) * pitch + col;
-${range(t.rows)
-  .map((r) => `  if (row0 + ${r}u < lines) { partials[at + ${r}u * pitch] = c${r}; }`)
-  .join('\n')}
+${forRows(t, 'lines', `col * ${V}u < p.co`, (r, sum) => `partials[at + ${r} * pitch] = ${sum};`)}
 }`;
     return {
       name: 'convWeightGrad',

@@ -10,6 +10,7 @@ import {
   declareAccumulators,
   epilogueBindings,
   epilogueColumns,
+  forRows,
   leftK,
   leftLoads,
   leftRow,
@@ -178,26 +179,26 @@ export function gemmKernel(s: GemmSpec): Kernel {
       }
     }
     body.push(multiplyAdd(t, major, s.transB ? 'k' : 'columns'), '  }');
-    body.push(`  if (col * ${V}u >= p.N) { return; }`);
     const column = s.vecC ? 'col' : `col * ${V}u`;
-    body.push(epilogueColumns(e, { cols: V, vectors: s.vecC, elem: s.elemC, column }));
-    for (const r of range(t.rows)) {
-      const element = `cBase + (row0 + ${r}u) * p.ldc + col * ${V}u`;
-      const residual = `p.residualOff + batch * p.cBatch + (row0 + ${r}u) * p.ldc + col * ${V}u`;
-      const store = storeRow(e, {
-        cols: V,
-        vectors: s.vecC,
-        elem: s.elemC,
-        out: 'out',
-        value: `c${r}`,
-        index: s.vecC ? `(${element}) / ${V}u` : element,
-        residualIndex: s.vecC ? `(${residual}) / ${V}u` : residual,
-        column,
-        columns: 'p.N',
-        accumulate: s.accumulate,
-      });
-      body.push(`  if (row0 + ${r}u < p.M) { ${store} }`);
-    }
+    body.push(
+      epilogueColumns(e, { cols: V, vectors: s.vecC, elem: s.elemC, column }),
+      forRows(t, 'p.M', `col * ${V}u < p.N`, (r, sum) => {
+        const element = `cBase + (row0 + ${r}) * p.ldc + col * ${V}u`;
+        const residual = `p.residualOff + batch * p.cBatch + (row0 + ${r}) * p.ldc + col * ${V}u`;
+        return storeRow(e, {
+          cols: V,
+          vectors: s.vecC,
+          elem: s.elemC,
+          out: 'out',
+          value: sum,
+          index: s.vecC ? `(${element}) / ${V}u` : element,
+          residualIndex: s.vecC ? `(${residual}) / ${V}u` : residual,
+          column,
+          columns: 'p.N',
+          accumulate: s.accumulate,
+        });
+      }),
+    );
 
     const a = vecType(s.vecA ? 4 : 1, s.elem);
     const b = vecType(s.vecB ? (s.transB ? 4 : V) : 1, s.elem);

@@ -44,8 +44,11 @@ export const hasBroadcast = (target: Target): boolean =>
  */
 export const stepCost = (rows: number, cols: Cols): number => (cols / 4) * rows * 4 + 12 * (rows / 8 + cols);
 
-/** Rows of a broadcast tile, each a kernel of its own to compile; taller ones than the last are no faster. */
-export const tileHeights = [8, 16, 32] as const;
+/** Rows of a broadcast tile. A tile of {@link tallRows} is a sixth faster than one of 16, but takes twice as long to compile. */
+export const tileHeights = [8, 16] as const;
+const tallRows = 32;
+/** Results from which that pays; fewer columns compile faster. */
+const resultsForTall = (cols: Cols): number => (cols === 4 ? 1 << 18 : 1 << 12);
 
 /**
  * The table of tiles: by adapter class and by how many rows and columns there are to cover.
@@ -54,7 +57,8 @@ export function chooseTile(target: Target, rows: number, columns: number, major:
   if (hasBroadcast(target)) {
     const cols: Cols = columns <= 8 ? 1 : columns <= 16 ? 2 : 4;
     const cost = (height: number): number => Math.ceil(rows / height) * stepCost(height, cols);
-    const height = tileHeights.reduce((best, h) => (cost(h) < cost(best) ? h : best));
+    const tall = rows * columns >= resultsForTall(cols) ? [tallRows] : [];
+    const height = [...tileHeights, ...tall].reduce((best, h) => (cost(h) < cost(best) ? h : best));
     return { style: 'subgroup', rows: height, cols, lanes: 8, lanesY: 1 };
   }
   const fits = target.maxInvocations >= 256 && target.maxWorkgroupStorage >= 8192;
@@ -152,6 +156,31 @@ export function declareAccumulators(t: Tile): string {
   return range(t.rows)
     .map((r) => `  var c${r} = ${vecType(t.cols)}(0.0);`)
     .join('\n');
+}
+
+/**
+ * WGSL that runs `store` for every row of the tile below `rows`, where `inside` holds of the columns: its arguments are the row's number in
+ * the tile, a u32, and its sums. A broadcast tile goes round a loop: written out, the checks of every lane's every store take its driver longer
+ * to compile than all the rest.
+ */
+export function forRows(
+  t: Tile,
+  rows: string,
+  inside: string,
+  store: (row: string, sum: string) => string,
+  each = '',
+): string {
+  const all = range(t.rows);
+  if (t.style !== 'subgroup') {
+    const stores = all.map((r) => `  if (row0 + ${r}u < ${rows}) { ${store(`${r}u`, `c${r}`)} }`);
+    return `  if (!(${inside})) { return; }\n${stores.join('\n')}`;
+  }
+  return `  var sums = array<${vecType(t.cols)}, ${t.rows}>(${all.map((r) => `c${r}`).join(', ')});
+  let storedRows = min(${t.rows}u, max(${rows}, row0) - row0);
+  for (var r = 0u; r < storedRows; r++) {
+    ${each}
+    if (${inside}) { let sum = sums[r]; ${store('r', 'sum')} }
+  }`;
 }
 
 /**
