@@ -1,6 +1,7 @@
 /** Finds a GPU: `navigator.gpu` in browsers, the `webgpu` package (Dawn) in Node. */
 
 import type { Target } from '../kernels/kernel.js';
+import { matrixSize, matrixSubgroup } from '../kernels/matrixTile.js';
 import { DeviceError } from './errors.js';
 
 export interface InitOptions {
@@ -15,11 +16,19 @@ export interface InitOptions {
    * those of machines without that file. Default: whether the environment has KINDLING_TUNED=1.
    */
   readonly tuned?: boolean;
+  /**
+   * Experimental: float16 matrix products and convolutions on the GPU's matrix units (Dawn's subgroup matrices, 16x16x16 with float32 sums), where
+   * the adapter has them for subgroups of 32. Without them nothing changes. Default: false.
+   */
+  readonly subgroupMatrices?: boolean;
   /** @internal Pretends that the adapter lacks these, so that tests reach the fallbacks. */
   readonly disable?: readonly Optional[];
   /** @internal Pretends that a binding ends at so many bytes, so that tests reach the code that binds ranges. */
   readonly maxBinding?: number;
 }
+
+/** Dawn's name of subgroup matrices, which it offers to programs that allow unsafe APIs. */
+export const matrixFeature = 'chromium-experimental-subgroup-matrix';
 
 export type Optional = 'immediates' | 'timestamps' | 'subgroups' | 'f16';
 
@@ -62,10 +71,12 @@ export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
     const value: unknown = adapter.limits[name as keyof GPUSupportedLimits];
     if (typeof value === 'number') limits[name] = value;
   }
-  const features = usefulFeatures.filter((name) => adapter.features.has(name));
+  const features: string[] = usefulFeatures.filter((name) => adapter.features.has(name));
+  const matrices = options.subgroupMatrices === true && hasMatrices(adapter);
+  if (matrices) features.push(matrixFeature);
   const device = await adapter.requestDevice({
     label: 'kindling',
-    requiredFeatures: features,
+    requiredFeatures: features as GPUFeatureName[],
     requiredLimits: limits,
   });
 
@@ -83,10 +94,33 @@ export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
         device.limits.maxComputeWorkgroupSizeX,
       ),
       maxWorkgroupStorage: device.limits.maxComputeWorkgroupStorageSize,
+      ...(matrices && { matrices: 'native' as const }),
     },
     immediateSize: disabled.has('immediates') ? 0 : immediateSize(device),
     timestamps: device.features.has('timestamp-query') && !disabled.has('timestamps'),
   };
+}
+
+interface MatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+/** Whether the adapter multiplies float16 matrices of the size that the kernels use into float32, in subgroups of the size they count on. */
+function hasMatrices(adapter: GPUAdapter): boolean {
+  const { info, features } = adapter;
+  if (!['shader-f16', 'subgroups', matrixFeature].every((name) => features.has(name))) return false;
+  if (info.subgroupMinSize !== matrixSubgroup || info.subgroupMaxSize !== matrixSubgroup) return false;
+  const configs = (info as { subgroupMatrixConfigs?: readonly MatrixConfig[] }).subgroupMatrixConfigs ?? [];
+  return configs.some(
+    (c) =>
+      c.componentType === 'f16' &&
+      c.resultComponentType === 'f32' &&
+      [c.M, c.N, c.K].every((size) => size === matrixSize),
+  );
 }
 
 async function requestAdapter(options: InitOptions): Promise<GPUAdapter> {
@@ -102,7 +136,7 @@ async function requestAdapter(options: InitOptions): Promise<GPUAdapter> {
   const found: string[] = [];
   const reasons: unknown[] = [];
   for (const request of requests) {
-    const gpu = await findGpu(request.name);
+    const gpu = await findGpu(request.name, options.subgroupMatrices === true);
     let adapter: GPUAdapter | null = null;
     try {
       adapter = await gpu.requestAdapter(request.options);
@@ -190,7 +224,7 @@ const pins = Symbol.for('kindling.gpu');
 /** Dawn aborts the process when the object that `create` returned is collected. */
 const pinned: GPU[] = ((globalThis as { [pins]?: GPU[] })[pins] ??= []);
 
-async function findGpu(adapterName: string | undefined): Promise<GPU> {
+async function findGpu(adapterName: string | undefined, unsafe: boolean): Promise<GPU> {
   const existing = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
   if (existing) return existing;
   if (!isNode) throw new DeviceError(`init: no WebGPU. ${browserHint}`);
@@ -203,7 +237,10 @@ async function findGpu(adapterName: string | undefined): Promise<GPU> {
       cause,
     });
   }
-  const gpu = dawn.create(adapterName === undefined ? [] : [`adapter=${adapterName}`]);
+  const gpu = dawn.create([
+    ...(adapterName === undefined ? [] : [`adapter=${adapterName}`]),
+    ...(unsafe ? ['enable-dawn-features=allow_unsafe_apis'] : []),
+  ]);
   pinned.push(gpu);
   return gpu;
 }

@@ -2,6 +2,7 @@
 
 import type { Access, Kernel, Target } from '../kernels/kernel.js';
 import type { BindingLayout } from './bindgroups.js';
+import { matrixFeature } from './adapter.js';
 import { DeviceError, ShaderError, type ErrorLog } from './errors.js';
 import { declareParams, ParamPacker, UniformArena } from './params.js';
 
@@ -95,7 +96,10 @@ export class ProgramCache {
   private header(kernel: Kernel, immediates: boolean): string {
     let header = '';
     for (const feature of kernel.enables ?? []) {
-      const there = feature === 'f16' ? this.target.f16 : this.device.features.has('subgroups');
+      const there =
+        feature === 'f16'
+          ? this.target.f16
+          : this.device.features.has(feature === 'subgroups' ? feature : matrixFeature);
       if (!there) {
         throw new DeviceError(
           `${kernel.name}: the kernel needs '${feature}', which this adapter lacks.`,

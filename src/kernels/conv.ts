@@ -23,6 +23,7 @@ import {
   rightLoads,
   stepK,
   storeRow,
+  tileEnables,
   tileHead,
   tileKey,
   tileMemory,
@@ -326,7 +327,7 @@ export function convKernel(s: ConvSpec): Kernel {
       name: s.scatter ? 'convScatter' : 'conv',
       bindings: ['read', 'read', 'write', ...epilogueBuffers(e).map(() => 'read' as const)],
       params: convParams(s),
-      enables: [...(sub ? (['subgroups'] as const) : []), ...(s.elem === 'f16' ? (['f16'] as const) : [])],
+      enables: tileEnables(t, s.elem),
       wgsl: `@group(0) @binding(0) var<storage, read> x: array<${vecType(s.input === 'vec' ? 4 : 1, s.elem)}>;
 @group(0) @binding(1) var<storage, read> w: array<${vecType(turned ? 4 : V, s.elem)}>;
 @group(0) @binding(2) var<storage, read_write> y: array<${vecType(s.vecOut ? V : 1, s.elem)}>;

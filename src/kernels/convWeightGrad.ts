@@ -42,7 +42,9 @@ import {
   rightLoads,
   sharedHead,
   stepK,
+  entryPoint,
   tileCols,
+  tileEnables,
   tileKey,
   tileMemory,
   vecType,
@@ -88,7 +90,6 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
   const key = ['convWeightGrad', tileKey(t), +s.run, +s.vec, +s.vecDy, +s.tail, +s.inside, s.elem].join('.');
   return memoKernel(key, () => {
     const V = t.cols;
-    const sub = t.style === 'subgroup';
     const { run, vec } = s;
     const step = stepK(t);
     const walk = t.style === 'register';
@@ -171,13 +172,11 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
         : `${vecType(V)}(${parts.join(', ')})`;
       return `      let b${q} = ${s.tail ? `select(${vecType(V)}(0.0), ${value}, ${k} < kEnd)` : value};`;
     };
-    const size = t.lanesY === 1 ? `${t.lanes}` : `${t.lanes}, ${t.lanesY}`;
     const wgsl = `@group(0) @binding(0) var<storage, read> x: array<${vecType(vec ? 4 : 1, s.elem)}>;
 @group(0) @binding(1) var<storage, read> dy: array<${vecType(s.vecDy ? V : 1, s.elem)}>;
 @group(0) @binding(2) var<storage, read_write> partials: array<${vecType(V)}>;
 ${tileMemory(t)}
-@compute @workgroup_size(${size})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
+${entryPoint(t)}
   let lane = lid.x;
   let lines = ${run ? `u32(${lowHalf('taps')}) * p.ci` : 'p.ci'};
   let lineBlocks = (lines + ${t.rows * t.lanesY - 1}u) / ${t.rows * t.lanesY}u;
@@ -250,7 +249,7 @@ ${forRows(t, 'lines', `col * ${V}u < p.co`, (r, sum) => `partials[at + ${r} * pi
               ['stepN', 'u32'],
             ] as const)),
       ],
-      enables: [...(sub ? (['subgroups'] as const) : []), ...(s.elem === 'f16' ? (['f16'] as const) : [])],
+      enables: tileEnables(t, s.elem),
     };
   });
 }
@@ -291,7 +290,7 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
   const run = p.groups === 1 && p.dilationW === 1 && !inside;
   const lines = run ? p.kernelW * ci : ci;
   const tapRows = run ? p.kernelH : p.kernelH * p.kernelW;
-  const tile = tuned?.tile ?? chooseTile(target, lines, co, 'row');
+  const tile = tuned?.tile ?? chooseTile(target, lines, co, 'row', elem);
   const lineBlocks = ceilDiv(lines, tile.rows * tile.lanesY);
   const colBlocks = ceilDiv(co, tileCols(tile));
   const inImage = p.h * p.w * p.cIn;

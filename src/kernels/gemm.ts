@@ -21,6 +21,7 @@ import {
   rightLoads,
   stepK,
   storeRow,
+  tileEnables,
   tileHead,
   tileKey,
   tileMemory,
@@ -215,10 +216,7 @@ ${body.join('\n')}
       wgsl,
       bindings: ['read', 'read', 'write', ...epilogueBuffers(e).map(() => 'read' as const)],
       params: gemmParams,
-      enables: [
-        ...(t.style === 'subgroup' ? (['subgroups'] as const) : []),
-        ...(s.elem === 'f16' ? (['f16'] as const) : []),
-      ],
+      enables: tileEnables(t, s.elem, s.elemC),
     };
   });
 }

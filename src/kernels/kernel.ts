@@ -16,6 +16,9 @@ export type ParamField = readonly [name: string, type: ParamType];
 /** Number of workgroups in x, y and z; each at most 65,535 (see {@link foldGrid}). */
 export type Grid = readonly [x: number, y: number, z: number];
 
+/** What a kernel's WGSL enables. */
+export type Enable = 'f16' | 'subgroups' | 'chromium_experimental_subgroup_matrix';
+
 export interface Kernel {
   /** Label for the profiler and for error messages, e.g. `conv2dForward`. */
   readonly name: string;
@@ -28,7 +31,7 @@ export interface Kernel {
   readonly bindings: readonly Access[];
   /** Fields of `p`, read in WGSL as `p.name`. */
   readonly params: readonly ParamField[];
-  readonly enables?: readonly ('f16' | 'subgroups')[];
+  readonly enables?: readonly Enable[];
 }
 
 /** What a kernel generator may know about the adapter. */
@@ -40,6 +43,11 @@ export interface Target {
   readonly f16: boolean;
   readonly maxInvocations: number;
   readonly maxWorkgroupStorage: number;
+  /**
+   * Products of float16 tensors go through the adapter's matrix units, with sums in float32 (`init`'s `subgroupMatrices`). `emulated` runs the
+   * same kernels with loops in their place, to test them where there are none.
+   */
+  readonly matrices?: 'native' | 'emulated';
   /** Measured choices that go before the table of tiles. Default: none, so that results are the same on every machine of a class. */
   readonly tuning?: Tuning;
 }

@@ -157,7 +157,7 @@ export function problemKey(
   problem: { readonly epilogue?: Epilogue },
 ): string {
   let key = `${target.kind};${target.subgroupSize};${target.maxInvocations};${target.maxWorkgroupStorage}`;
-  key += `;${limits.maxBinding};${limits.offsetAlignment};${target.tuning?.id ?? ''}`;
+  key += `;${limits.maxBinding};${limits.offsetAlignment};${target.tuning?.id ?? ''};${target.matrices ?? ''}`;
   for (const [name, value] of Object.entries(problem)) {
     key += `;${name}=${name === 'epilogue' && value !== undefined ? epilogueKey(value as Epilogue) : String(value)}`;
   }

@@ -12,7 +12,15 @@
  * The left operand is either contiguous along the summed index (`k`: a load gives four k of one row) or along rows
  * (`row`: a load gives four rows at one k).
  */
-import type { Target } from './kernel.js';
+import type { Enable, Target } from './kernel.js';
+import {
+  matrixAccumulators,
+  matrixEntryPoint,
+  matrixMemory,
+  matrixStep,
+  matrixStorage,
+  matrixSums,
+} from './matrixTile.js';
 import { epilogueBuffers, type Activation, type Elem, type Epilogue } from './plan.js';
 
 export type Cols = 1 | 2 | 4;
@@ -26,9 +34,12 @@ export interface Tile {
   readonly lanes: number;
   /** Invocations along the rows of one workgroup. */
   readonly lanesY: number;
+  /** A `shared` tile of 64x64 multiplies its staged operands by subgroup matrices (matrixTile.ts). */
+  readonly matrices?: 'native' | 'emulated' | undefined;
 }
 
-export const tileKey = (t: Tile): string => `${t.style[0]}${t.rows}x${t.cols}x${t.lanes}x${t.lanesY}`;
+export const tileKey = (t: Tile): string =>
+  `${t.style[0]}${t.rows}x${t.cols}x${t.lanes}x${t.lanesY}${t.matrices ?? ''}`;
 
 /** Rows and columns of the output that one workgroup covers. */
 export const tileRows = (t: Tile): number => t.rows * t.lanesY;
@@ -53,7 +64,13 @@ const resultsForTall = (cols: Cols): number => (cols === 4 ? 1 << 18 : 1 << 12);
 /**
  * The table of tiles: by adapter class and by how many rows and columns there are to cover.
  */
-export function chooseTile(target: Target, rows: number, columns: number, major: Major): Tile {
+export function chooseTile(
+  target: Target,
+  rows: number,
+  columns: number,
+  major: Major,
+  elem: Elem = 'f32',
+): Tile {
   if (hasBroadcast(target)) {
     const cols: Cols = columns <= 8 ? 1 : columns <= 16 ? 2 : 4;
     const cost = (height: number): number => Math.ceil(rows / height) * stepCost(height, cols);
@@ -63,7 +80,9 @@ export function chooseTile(target: Target, rows: number, columns: number, major:
   }
   const fits = target.maxInvocations >= 256 && target.maxWorkgroupStorage >= 8192;
   if (target.kind === 'gpu' && fits && rows > 16 && columns > 16) {
-    return { style: 'shared', rows: 4, cols: 4, lanes: 16, lanesY: 16 };
+    const matrices =
+      elem === 'f16' && target.maxWorkgroupStorage >= matrixStorage ? target.matrices : undefined;
+    return { style: 'shared', rows: 4, cols: 4, lanes: 16, lanesY: 16, ...(matrices && { matrices }) };
   }
   const cols: Cols = columns <= 2 ? 1 : 4;
   if (rows <= 4) return { style: 'register', rows: major === 'row' ? 4 : 1, cols, lanes: 32, lanesY: 1 };
@@ -117,19 +136,35 @@ export const rightCol = (t: Tile): string =>
 
 /** Workgroup memory of a tile. */
 export const tileMemory = (t: Tile): string =>
-  t.style === 'shared'
-    ? 'var<workgroup> left: array<vec4<f32>, 256>;\nvar<workgroup> right: array<vec4<f32>, 256>;'
-    : '';
+  t.matrices
+    ? matrixMemory(t.matrices)
+    : t.style === 'shared'
+      ? 'var<workgroup> left: array<vec4<f32>, 256>;\nvar<workgroup> right: array<vec4<f32>, 256>;'
+      : '';
 
 /** WGSL that declares `tid` and `blockRow` for the loads of a `shared` tile; `blockRow` is the tile's first row. */
 export const sharedHead = (t: Tile): string =>
   t.style === 'shared' ? '  let tid = lid.y * 16u + lid.x;\n  let blockRow = row0 - lid.y * 4u;' : '';
 
-/** Entry point head: declares `row0`, `lane`, `col` (in vectors). `block` and `colBlock` are u32 expressions. */
-export function tileHead(t: Tile): string {
+/** The entry point's first lines: the builtins `wid`, `nwg` and `lid`. */
+export function entryPoint(t: Tile): string {
+  const builtins = '@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>';
+  if (t.matrices) return matrixEntryPoint(t.matrices, builtins);
   const size = t.lanesY === 1 ? `${t.lanes}` : `${t.lanes}, ${t.lanesY}`;
   return `@compute @workgroup_size(${size})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
+fn main(${builtins}, @builtin(local_invocation_id) lid: vec3<u32>) {`;
+}
+
+/** What the WGSL of a tile over elements of type `elem` enables. */
+export const tileEnables = (t: Tile, ...elems: readonly Elem[]): Enable[] => [
+  ...(t.style === 'subgroup' || t.matrices === 'native' ? (['subgroups'] as const) : []),
+  ...(t.matrices || elems.includes('f16') ? (['f16'] as const) : []),
+  ...(t.matrices === 'native' ? (['chromium_experimental_subgroup_matrix'] as const) : []),
+];
+
+/** Entry point head: declares `row0`, `lane`, `col` (in vectors). `block` and `colBlock` are u32 expressions. */
+export function tileHead(t: Tile): string {
+  return `${entryPoint(t)}
   let lane = lid.x;
   let colBlock = wid.y % p.colBlocks;
   let row0 = ((wid.y / p.colBlocks) * nwg.x + wid.x) * ${tileRows(t)}u${t.lanesY > 1 ? ` + lid.y * ${t.rows}u` : ''};
@@ -153,6 +188,7 @@ export const tileColBlocks = (t: Tile, columns: number): number =>
   Math.max(1, Math.ceil(columns / tileCols(t)));
 
 export function declareAccumulators(t: Tile): string {
+  if (t.matrices) return matrixAccumulators;
   return range(t.rows)
     .map((r) => `  var c${r} = ${vecType(t.cols)}(0.0);`)
     .join('\n');
@@ -173,7 +209,7 @@ export function forRows(
   const all = range(t.rows);
   if (t.style !== 'subgroup') {
     const stores = all.map((r) => `  if (row0 + ${r}u < ${rows}) { ${store(`${r}u`, `c${r}`)} }`);
-    return `  if (!(${inside})) { return; }\n${stores.join('\n')}`;
+    return `${t.matrices ? matrixSums : ''}  if (!(${inside})) { return; }\n${stores.join('\n')}`;
   }
   return `  var sums = array<${vecType(t.cols)}, ${t.rows}>(${all.map((r) => `c${r}`).join(', ')});
   let storedRows = min(${t.rows}u, max(${rows}, row0) - row0);
@@ -190,6 +226,7 @@ export function forRows(
  * when its right operand was loaded along k.
  */
 export function multiplyAdd(t: Tile, major: Major, right: 'columns' | 'k' = 'columns'): string {
+  if (t.matrices) return matrixStep(major, right);
   if (t.style === 'shared') return sharedStep(t, major, right);
   const lines: string[] = [];
   const sub = t.style === 'subgroup';

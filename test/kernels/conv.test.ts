@@ -8,6 +8,7 @@ import {
   limits,
   random,
   reference,
+  relaid,
   relativeError,
   run,
   targets,
@@ -18,21 +19,6 @@ beforeAll(() => init());
 afterAll(() => close());
 
 const planners = { forward: planConv2d, inputGrad: planConv2dInputGrad, weightGrad: planConv2dWeightGrad };
-
-/** Values of a weight in the other layout. */
-function relaid(w: Float32Array, p: Conv2dProblem, from: 'oihw' | 'hwio'): Float32Array {
-  const taps = p.kernelH * p.kernelW;
-  const out = new Float32Array(w.length);
-  for (let o = 0; o < p.cOut; o++)
-    for (let i = 0; i < p.cIn; i++)
-      for (let t = 0; t < taps; t++) {
-        const rowMajor = (o * p.cIn + i) * taps + t;
-        const packed = (t * p.cIn + i) * p.cOut + o;
-        if (from === 'oihw') out[packed] = w[rowMajor]!;
-        else out[rowMajor] = w[packed]!;
-      }
-  return out;
-}
 
 async function error(target: string, pass: Pass, p: Conv2dProblem, maxBinding?: number): Promise<number> {
   const x = random(p.n * p.h * p.w * p.cIn);

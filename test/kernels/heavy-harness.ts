@@ -102,6 +102,21 @@ export function applyEpilogue(
   });
 }
 
+/** Values of a weight in the other layout. */
+export function relaid(w: Float32Array, p: Conv2dProblem, from: 'oihw' | 'hwio'): Float32Array {
+  const taps = p.kernelH * p.kernelW;
+  const out = new Float32Array(w.length);
+  for (let o = 0; o < p.cOut; o++)
+    for (let i = 0; i < p.cIn; i++)
+      for (let t = 0; t < taps; t++) {
+        const rowMajor = (o * p.cIn + i) * taps + t;
+        const packed = (t * p.cIn + i) * p.cOut + o;
+        if (from === 'oihw') out[packed] = w[rowMajor]!;
+        else out[rowMajor] = w[packed]!;
+      }
+  return out;
+}
+
 export type Pass = 'forward' | 'inputGrad' | 'weightGrad';
 
 /** The convolution and its gradients by definition; tensors are channels-last, the weight OIHW. */
