@@ -52,7 +52,11 @@ export interface PlanLimits {
   readonly offsetAlignment: number;
 }
 
+/** Activations whose gradient follows from their result by a mask. */
 export type Activation = 'none' | 'relu' | 'relu6';
+
+/** What an epilogue applies: without gradients the smooth ones too. */
+export type EpilogueActivation = Activation | 'silu' | 'hardswish';
 
 /**
  * How a convolution weight [cOut, cIn / groups, kernelH, kernelW] lies in memory: row-major, or ('hwio', one group only) with the output channels
@@ -69,7 +73,7 @@ export interface Epilogue {
   readonly scale?: boolean;
   readonly shift?: boolean;
   readonly residual?: boolean;
-  readonly activation?: Activation;
+  readonly activation?: EpilogueActivation;
 }
 
 export const noEpilogue: Epilogue = {};

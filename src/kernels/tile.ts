@@ -21,7 +21,7 @@ import {
   matrixStorage,
   matrixSums,
 } from './matrixTile.js';
-import { epilogueBuffers, type Activation, type Elem, type Epilogue } from './plan.js';
+import { epilogueBuffers, type Elem, type Epilogue, type EpilogueActivation } from './plan.js';
 
 export type Cols = 1 | 2 | 4;
 export type Major = 'k' | 'row';
@@ -292,10 +292,21 @@ export function epilogueBindings(
 }
 
 /** WGSL: the activation on `v` of type `T`, by comparison rather than `max`: some adapters' `max` drops a NaN that PyTorch keeps. */
-export function activate(v: string, activation: Activation | undefined, T: string): string {
-  if (activation === undefined || activation === 'none') return '';
-  const low = `${v} = select(${v}, ${T}(0.0), ${v} < ${T}(0.0)); `;
-  return activation === 'relu' ? low : `${low}${v} = select(${v}, ${T}(6.0), ${v} > ${T}(6.0)); `;
+export function activate(v: string, activation: EpilogueActivation = 'none', T: string): string {
+  const clip = (name: string, high: boolean): string =>
+    `${name} = select(${name}, ${T}(0.0), ${name} < ${T}(0.0)); ` +
+    (high ? `${name} = select(${name}, ${T}(6.0), ${name} > ${T}(6.0)); ` : '');
+  switch (activation) {
+    case 'none':
+      return '';
+    case 'relu':
+    case 'relu6':
+      return clip(v, activation === 'relu6');
+    case 'silu':
+      return `${v} = ${v} / (${T}(1.0) + exp(-${v})); `;
+    case 'hardswish':
+      return `var gate = ${v} + 3.0; ${clip('gate', true)}${v} = ${v} * gate / 6.0; `;
+  }
 }
 
 /** What the epilogue holds per column, in the order it is applied. */

@@ -1,9 +1,10 @@
 import { isGradEnabled } from '../autograd/mode.js';
-import type { FusedActivation } from '../ops/activation-mask.js';
+import type { EpilogueActivation } from '../kernels/plan.js';
+import { hasMask } from '../ops/activation-mask.js';
 import { add, relu } from '../ops/index.js';
 import { currentScope, isTensor } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { ReLU, ReLU6 } from './activation.js';
+import { Hardswish, ReLU, ReLU6, SiLU } from './activation.js';
 import { asOne, internals, isObserved } from './call.js';
 import { Conv2d } from './conv.js';
 import type { Module, TensorModule } from './module.js';
@@ -36,11 +37,19 @@ export function plain<M extends Module>(
   return isUnseen(module) ? (module as M) : null;
 }
 
+type FusedActivation = Exclude<EpilogueActivation, 'none'>;
+
+const fusedLayers = [
+  [ReLU, 'relu'],
+  [ReLU6, 'relu6'],
+  [SiLU, 'silu'],
+  [Hardswish, 'hardswish'],
+] as const;
+
 function fusedActivation(module: TailActivation | undefined): FusedActivation | null {
   if (module === 'relu') return 'relu';
   if (module === null || module === undefined) return null;
-  if (plain(module, ReLU)) return 'relu';
-  return plain(module, ReLU6) ? 'relu6' : null;
+  return fusedLayers.find(([type]) => plain(module, type))?.[1] ?? null;
 }
 
 const wantsGrad = (...tensors: readonly (Tensor | null | undefined)[]): boolean =>
@@ -64,31 +73,36 @@ function step(x: Tensor, layers: readonly TensorModule[], at: number, tail: Tail
   if (!conv && !norm) return unfused();
 
   let count = (conv ? 1 : 0) + (norm ? 1 : 0);
-  let activation = fusedActivation(layers[at + count]);
-  let residual: Tensor | null = null;
+  const last = at + count === layers.length;
+  let residual = last ? (tail.residual ?? null) : null;
+  if (residual !== null && residual.dtype !== 'float32') residual = null;
+
+  // In evaluation the convolution takes the norm along.
+  const recorded = conv === null || wantsGrad(x, conv.weight, conv.bias, norm?.weight, norm?.bias, residual);
+  const map = norm === null || recorded ? null : norm.affineMap();
+  const inOne = conv !== null && map !== null && map.scale.numel() === conv.weight.shape[0];
+  const fusible = (module: TailActivation | undefined): FusedActivation | null => {
+    const found = fusedActivation(module);
+    return found !== null && (hasMask(found) || inOne || (norm === null && !recorded)) ? found : null;
+  };
+
+  let activation = fusible(layers[at + count]);
   let rest = tail;
   if (activation !== null) count++;
-  else if (at + count === layers.length) {
-    residual = tail.residual ?? null;
-    if (residual !== null && residual.dtype !== 'float32') residual = null;
-    else {
-      activation = fusedActivation(tail.activation);
-      rest = activation === null ? { activation: tail.activation ?? null } : {};
-    }
+  else if (last && (residual !== null || !tail.residual)) {
+    activation = fusible(tail.activation);
+    rest = activation === null ? { activation: tail.activation ?? null } : {};
   }
   const after = { residual, activation: activation ?? ('none' as const) };
   const sums = residual !== null || activation !== null;
   const done = (result: Tensor): Step => ({ result, count, tail: rest });
   const fused = (skip: number, fn: () => Tensor): Tensor => asOne(layers.slice(at + skip, at + count), fn);
+  if (inOne) return done(fused(0, () => conv.forwardThen(x, { ...map, ...after })));
   if (norm === null) return sums && conv ? done(fused(0, () => conv.forwardThen(x, after))) : unfused();
-  if (conv === null) return sums ? done(fused(0, () => norm.forwardThen(x, after))) : unfused();
-  if (!wantsGrad(x, conv.weight, conv.bias, norm.weight, norm.bias, residual)) {
-    const map = norm.affineMap();
-    if (map !== null && map.scale.numel() === conv.weight.shape[0])
-      return done(fused(0, () => conv.forwardThen(x, { ...map, ...after })));
-  }
+  const masked = { residual, activation: hasMask(after.activation) ? after.activation : ('none' as const) };
+  if (conv === null) return sums ? done(fused(0, () => norm.forwardThen(x, masked))) : unfused();
   const y = conv(x);
-  const result = sums ? fused(1, () => norm.forwardThen(y, after)) : norm(y);
+  const result = sums ? fused(1, () => norm.forwardThen(y, masked)) : norm(y);
   dropTemporary(y);
   return done(result);
 }

@@ -1,7 +1,7 @@
 import { e, type Expr } from '../kernels/expr.js';
-import type { Activation } from '../kernels/plan.js';
+import type { Activation, EpilogueActivation } from '../kernels/plan.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { relu, relu6 } from './activation.js';
+import { hardswish, relu, relu6, silu } from './activation.js';
 import { rowFunction } from './row.js';
 
 /** An activation that other kernels apply on their way out. */
@@ -22,8 +22,12 @@ const relu6Mask = rowFunction({
 export const activationMask = (activation: FusedActivation, g: Tensor, y: Tensor): Tensor =>
   activation === 'relu' ? reluMask(g, y) : relu6Mask(g, y);
 
+/** Whether {@link activationMask} takes the gradient back. */
+export const hasMask = (activation: EpilogueActivation): activation is Activation =>
+  activation !== 'silu' && activation !== 'hardswish';
+
+const ops = { relu, relu6, silu, hardswish };
+
 /** The activation as an op of its own. */
-export function activate(activation: Activation | undefined, x: Tensor): Tensor {
-  if (activation === 'relu') return relu(x);
-  return activation === 'relu6' ? relu6(x) : x;
-}
+export const activate = (activation: EpilogueActivation = 'none', x: Tensor): Tensor =>
+  activation === 'none' ? x : ops[activation](x);

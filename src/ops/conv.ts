@@ -2,10 +2,10 @@ import { runtime } from '../device/index.js';
 import { defineComposite, defineOp } from '../autograd/define.js';
 import { planConv2d, planConv2dInputGrad, type Conv2dProblem } from '../kernels/convPlan.js';
 import { planConv2dWeightGrad } from '../kernels/convWeightGrad.js';
-import type { Activation, WeightLayout } from '../kernels/plan.js';
+import type { Activation, EpilogueActivation, WeightLayout } from '../kernels/plan.js';
 import { contiguousStrides, numel, sameShape, showShape, type Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { activate, activationMask } from './activation-mask.js';
+import { activate, activationMask, hasMask } from './activation-mask.js';
 import { zeros } from './creation.js';
 import { fillInto } from './copy.js';
 import { add } from './pointwise.js';
@@ -67,13 +67,13 @@ const isEmpty = (g: Geometry): boolean => numel(inputShape(g)) === 0 || numel(ou
 
 /**
  * What a convolution does to each sum before it stores it: `activation((sum + bias) * scale + shift + residual)`. `scale` and `shift`
- * [Cout] have no gradients; `residual` has the result's shape.
+ * [Cout] have no gradients; `residual` has the result's shape. Activations without a mask are for calls that record no gradient.
  */
 export interface ConvEpilogue {
   readonly scale?: Tensor;
   readonly shift?: Tensor;
   readonly residual?: Tensor | null;
-  readonly activation?: Activation;
+  readonly activation?: EpilogueActivation;
 }
 
 const noEpilogue: ConvEpilogue = {};
@@ -101,7 +101,8 @@ const forwardOp: (
   forward(ctx, x, w, b, residual, g, { scale, shift, activation = 'none' } = noEpilogue) {
     const { weight, weights } = layoutOf(w, g.groups);
     const fresh = ctx.needs[1] === true;
-    ctx.state = { g, layout: weights, fresh, activation, biased: b !== null, added: residual !== null };
+    const mask = hasMask(activation) ? activation : 'none';
+    ctx.state = { g, layout: weights, fresh, activation: mask, biased: b !== null, added: residual !== null };
     noteWork(g);
     const y = emptyResult('conv2d', outputShape(g), x.dtype);
     if (y.numel() === 0) return y;
@@ -131,7 +132,7 @@ const forwardOp: (
       },
       weight,
     );
-    ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? w : null, activation === 'none' ? null : y);
+    ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? w : null, mask === 'none' ? null : y);
     return y;
   },
   backward(ctx, grad) {

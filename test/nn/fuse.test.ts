@@ -33,7 +33,7 @@ interface Parts {
   readonly conv?: nn.Conv2d;
   readonly bn?: nn.BatchNorm2d;
   readonly residual?: Tensor;
-  readonly activation?: 'relu' | 'relu6';
+  readonly activation?: 'relu' | 'relu6' | 'silu' | 'hardswish';
 }
 
 /** The same of ordinary ops. In training the norm's running statistics are left alone. */
@@ -49,7 +49,8 @@ function byHand(x: Tensor, { conv, bn, residual, activation }: Parts): Tensor {
     y = k.batchNorm(y, mean, variance, { weight, bias, eps, training: mean === null });
   }
   if (residual) y = k.add(y, residual);
-  return activation === undefined ? y : activation === 'relu' ? k.relu(y) : k.relu6(y);
+  const { relu, relu6, silu, hardswish } = k.nn.functional;
+  return activation === undefined ? y : { relu, relu6, silu, hardswish }[activation](y);
 }
 
 /** Largest difference over the largest value. */
@@ -89,9 +90,18 @@ describe('in evaluation without gradients', () => {
     });
   });
 
-  it.each(['none', 'relu', 'relu6'] as const)('of a Sequential, activation %s', async (activation) => {
+  const layers = {
+    none: () => [],
+    relu: () => [new nn.ReLU({ inplace: true })],
+    relu6: () => [new nn.ReLU6()],
+    silu: () => [new nn.SiLU({ inplace: true })],
+    hardswish: () => [new nn.Hardswish()],
+  };
+  const activations = Object.keys(layers) as (keyof typeof layers)[];
+
+  it.each(activations)('of a Sequential, activation %s', async (activation) => {
     const [conv, bn] = [new nn.Conv2d(8, 8, 3, { padding: 1 }), norm(8)];
-    const last = { none: [], relu: [new nn.ReLU({ inplace: true })], relu6: [new nn.ReLU6()] }[activation];
+    const last = layers[activation]();
     const model = new nn.Sequential(conv, bn, ...last).eval();
     await noGrad(async () => {
       const x = random(2, 8, 6, 6);
@@ -100,6 +110,35 @@ describe('in evaluation without gradients', () => {
       expect(launches(() => model(x))).toEqual(launches(() => conv(x)));
     });
   });
+
+  it.each(['silu', 'hardswish'] as const)(
+    '%s of a convolution without norm, of large values too',
+    async (activation) => {
+      const conv = new nn.Conv2d(8, 8, 1);
+      const model = new nn.Sequential(conv, ...layers[activation]());
+      await noGrad(async () => {
+        const x = random(2, 8, 6, 6).mul(1e4);
+        expect(await off(model(x), byHand(x, { conv, activation }))).toBeLessThan(1e-5);
+        expect(launches(() => model(x))).toEqual(launches(() => conv(x)));
+      });
+    },
+  );
+
+  it.each(['silu', 'hardswish'] as const)(
+    '%s keeps to itself where gradients are recorded',
+    async (activation) => {
+      const [conv, bn] = [new nn.Conv2d(8, 8, 3, { padding: 1 }), norm(8).eval()];
+      const x = random(2, 8, 6, 6);
+      for (const parts of [{ conv }, { conv, bn }]) {
+        const model = new nn.Sequential(...Object.values(parts), ...layers[activation]());
+        const gradients = (y: Tensor): Tensor[] =>
+          k.autograd.grad(y.square().sum(), [conv.weight, conv.bias!]);
+        const want = gradients(byHand(x, { ...parts, activation }));
+        for (const [i, got] of gradients(model(x)).entries())
+          expect(await off(got, want[i]!)).toBeLessThan(1e-5);
+      }
+    },
+  );
 
   it('a convolution without norm takes the activation along, with gradients too', async () => {
     const conv = new nn.Conv2d(8, 8, 3, { padding: 1 });
