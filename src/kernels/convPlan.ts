@@ -174,7 +174,13 @@ function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io: Io): L
     const ci = pass.inC / pass.groups;
     const co = pass.outC / pass.groups;
     const gathered = gathers(target, pass, n);
-    const table = chooseTile(target, rows, co, 'k', io.elem);
+    const table = chooseTile(target, {
+      rows,
+      columns: co,
+      depth: ci * pass.taps.countH * pass.taps.countW,
+      major: 'k',
+      elem: io.elem,
+    });
     const tile = io.tile ?? (gathered ? { ...table, rows: gatheredRows(pass, n, table.cols) } : table);
     const input: ConvInput =
       pass.layout === 'runs' ? 'run' : ci % 4 === 0 && x.offset % 4 === 0 ? 'vec' : 'scalar';

@@ -290,7 +290,9 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
   const run = p.groups === 1 && p.dilationW === 1 && !inside;
   const lines = run ? p.kernelW * ci : ci;
   const tapRows = run ? p.kernelH : p.kernelH * p.kernelW;
-  const tile = tuned?.tile ?? chooseTile(target, lines, co, 'row', elem);
+  const tile =
+    tuned?.tile ??
+    chooseTile(target, { rows: lines, columns: co, depth: p.n * p.outH * p.outW, major: 'row', elem });
   const lineBlocks = ceilDiv(lines, tile.rows * tile.lanesY);
   const colBlocks = ceilDiv(co, tileCols(tile));
   const inImage = p.h * p.w * p.cIn;

@@ -220,7 +220,15 @@ function launchesOf(
     return p.column === 0 ? name : { name, offset: p.column * size, size: roundUp(p.n * size, 4) };
   });
 
-  const tile = p.tile ?? chooseTile(target, p.m, p.n, p.transA ? 'row' : 'k', p.elem);
+  const tile =
+    p.tile ??
+    chooseTile(target, {
+      rows: p.m,
+      columns: p.n,
+      depth: p.k * p.batch,
+      major: p.transA ? 'row' : 'k',
+      elem: p.elem,
+    });
   const blocks = ceilDiv(p.m, tileRows(tile)) * ceilDiv(p.n, tileCols(tile)) * p.batch;
   const splits = chooseSplits(blocks, p.k, enoughWorkgroups(target));
   const chunk = roundUp(ceilDiv(p.k, splits), 16);

@@ -58,23 +58,25 @@ export const stepCost = (rows: number, cols: Cols): number => (cols / 4) * rows 
 /** Rows of a broadcast tile. A tile of {@link tallRows} is a sixth faster than one of 16, but takes twice as long to compile. */
 export const tileHeights = [8, 16] as const;
 const tallRows = 32;
-/** Results from which that pays; fewer columns compile faster. */
-const resultsForTall = (cols: Cols): number => (cols === 4 ? 1 << 18 : 1 << 12);
+/** Multiply-adds from which that pays; fewer columns compile faster. */
+const workForTall = (cols: Cols): number => (cols === 4 ? 1 << 27 : 1 << 20);
 
-/**
- * The table of tiles: by adapter class and by how many rows and columns there are to cover.
- */
-export function chooseTile(
-  target: Target,
-  rows: number,
-  columns: number,
-  major: Major,
-  elem: Elem = 'f32',
-): Tile {
+/** What a tile is chosen by. */
+export interface TileProblem {
+  readonly rows: number;
+  readonly columns: number;
+  /** Products per result, times the number of matrices. */
+  readonly depth: number;
+  readonly major: Major;
+  readonly elem: Elem;
+}
+
+/** The table of tiles: by adapter class and by how much there is to cover. */
+export function chooseTile(target: Target, { rows, columns, depth, major, elem }: TileProblem): Tile {
   if (hasBroadcast(target)) {
     const cols: Cols = columns <= 8 ? 1 : columns <= 16 ? 2 : 4;
     const cost = (height: number): number => Math.ceil(rows / height) * stepCost(height, cols);
-    const tall = rows * columns >= resultsForTall(cols) ? [tallRows] : [];
+    const tall = rows * columns * depth >= workForTall(cols) ? [tallRows] : [];
     const height = [...tileHeights, ...tall].reduce((best, h) => (cost(h) < cost(best) ? h : best));
     return { style: 'subgroup', rows: height, cols, lanes: 8, lanesY: 1 };
   }

@@ -11,6 +11,7 @@ import {
   relaid,
   relativeError,
   run,
+  tables,
   targets,
   type Pass,
 } from './heavy-harness.js';
@@ -70,7 +71,7 @@ const shapes: Record<string, Conv2dProblem> = {
   'groups of odd channels': conv({ h: 8, w: 10, cIn: 6, cOut: 10, groups: 2, pad: 2, dilation: 2 }),
 };
 
-describe.each(Object.keys(targets))('conv2d and gradients, %s tiles', (target) => {
+describe.each(tables)('conv2d and gradients, %s tiles', (target) => {
   it.each(Object.keys(shapes))('%s', (name) => all(target, shapes[name]!));
 });
 
@@ -98,11 +99,16 @@ const stored: Record<string, Conv2dProblem> = {
   'a sum in parts': conv({ n: 8, h: 16, w: 16, cIn: 8, cOut: 8, pad: 1 }),
 };
 
-describe.each(Object.keys(targets))('weights with output channels innermost, %s tiles', (target) => {
+describe.each(tables)('weights with output channels innermost, %s tiles', (target) => {
   it.each(Object.keys(stored))('%s', (name) => all(target, { ...stored[name]!, weights: 'hwio' }));
 });
 
 describe('conv2d and gradients', () => {
+  it('tall tiles', () =>
+    all(
+      'tall',
+      conv({ n: 3, h: 9, w: 7, cIn: 20, cOut: 40, pad: 1, stride: 2, extra: { weights: 'hwio' } }),
+    ));
   it('every axis its own size, stride and dilation', () =>
     all(
       'native',

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { close, init } from '../../src/device/index.js';
 import { planGemm, type GemmProblem } from '../../src/kernels/gemmPlan.js';
-import { applyEpilogue, limits, random, relativeError, run, targets } from './heavy-harness.js';
+import { applyEpilogue, limits, random, relativeError, run, tables, targets } from './heavy-harness.js';
 
 beforeAll(() => init());
 afterAll(() => close());
@@ -49,7 +49,7 @@ async function error(target: string, p: GemmProblem, maxBinding?: number): Promi
 
 const everything = { bias: true, scale: true, shift: true, residual: true, activation: 'relu6' } as const;
 
-describe.each(Object.keys(targets))('gemm, %s tiles', (target) => {
+describe.each(tables)('gemm, %s tiles', (target) => {
   it.each([
     [false, false],
     [false, true],
@@ -71,6 +71,10 @@ describe.each(Object.keys(targets))('gemm, %s tiles', (target) => {
 });
 
 describe('gemm', () => {
+  it.each([false, true])('tall tiles, transA %s', async (transA) => {
+    const p = { m: 76, n: 52, k: 28, transA, epilogue: { bias: true, residual: true } };
+    expect(await error('tall', p)).toBeLessThan(1e-5);
+  });
   it.each([
     ['native', false, false],
     ['native', false, true],

@@ -3,6 +3,7 @@ import { runtime } from '../../src/device/index.js';
 import type { Conv2dProblem } from '../../src/kernels/convPlan.js';
 import type { Target } from '../../src/kernels/kernel.js';
 import type { Epilogue, Plan, PlanLimits } from '../../src/kernels/plan.js';
+import type { Tile } from '../../src/kernels/tile.js';
 import { runPlan } from './harness.js';
 
 let seed = 7;
@@ -17,7 +18,12 @@ export const targets: Record<string, () => Target> = {
   native: () => runtime().target,
   register: () => ({ ...runtime().target, subgroupSize: 0 }),
   gpu: () => ({ ...runtime().target, kind: 'gpu', subgroupSize: 0 }),
+  tall: () => ({ ...runtime().target, tuning: { id: 'tall', choose: () => ({ tile: tallTile }) } }),
 };
+/** Those that choose by the table: every kernel runs with each. */
+export const tables = ['native', 'register', 'gpu'];
+/** What the table has for large products only. */
+const tallTile: Tile = { style: 'subgroup', rows: 32, cols: 4, lanes: 8, lanesY: 1 };
 
 export const limits = (maxBinding?: number): PlanLimits => ({
   maxBinding: maxBinding ?? runtime().maxBinding,
