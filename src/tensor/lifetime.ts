@@ -29,6 +29,8 @@ const timeShare = 0.05;
 const urgentTimeShare = 0.5;
 const urgentBytes = 256 * 1024 ** 2;
 const urgentShare = 0.5;
+/** However long a collection took (on a loaded machine), the next one waits as if it had been this at most. */
+const highestCostMs = 15;
 
 /** Hands a tensor to the garbage collector's care. `held`: it has an owner, so there is nothing to win yet. */
 export function watch(tensor: Tensor, storage: Storage, held: boolean): void {
@@ -84,7 +86,7 @@ export function nudge(): void {
   if (now - lastNudge < nudgeCostMs / (urgent ? urgentTimeShare : timeShare)) return;
   collect();
   lastNudge = performance.now();
-  nudgeCostMs = Math.max(0.5, lastNudge - now);
+  nudgeCostMs = Math.min(highestCostMs, Math.max(0.5, lastNudge - now));
   escapedSinceNudge = 0;
   escapes = 0;
 }

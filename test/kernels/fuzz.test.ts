@@ -8,7 +8,7 @@ import { at, eachIndex, host, runPlan, runPointwise, type HostTensor } from './h
 
 beforeAll(() => init());
 
-const rounds = process.env['KINDLING_FULL'] === '1' ? 100 : 12;
+const rounds = process.env['KINDLING_FULL'] === '1' ? 100 : 9;
 let seed = Number(process.env['FUZZ_SEED'] ?? 1);
 
 function below(n: number): number {

@@ -81,7 +81,7 @@ describe('products by subgroup matrices (emulated)', () => {
     expect(relativeError(await run(plan, { a, b }, 'c', m * n), want)).toBeLessThan(bound);
   });
 
-  it.each(['3x3', 'stride 2, HWIO'])('convolution and gradients, %s', async (name) => {
+  it.each(['stride 2, HWIO'])('convolution and gradients, %s', async (name) => {
     const p: Conv2dProblem = { ...problems[name]!, elem: 'f16' };
     const x = sixtyFourths(p.n * p.h * p.w * p.cIn);
     const w = sixtyFourths(p.cOut * p.cIn * p.kernelH * p.kernelW);
