@@ -1,7 +1,7 @@
 /**
  * The parts of a `shared` tile of 64x64 that differ when subgroup matrices multiply: 256 invocations stage 64 rows, 64 columns and 16 k in
  * workgroup memory as float16, and each of eight subgroups adds up two blocks of 16x16 in float32
- * (https://registry.khronos.org/vulkan/specs/latest/man/html/VK_KHR_cooperative_matrix.html, in WGSL by Dawn's experimental
+ * (https://github.com/KhronosGroup/GLSL/blob/main/extensions/khr/GLSL_KHR_cooperative_matrix.txt, in WGSL by Dawn's experimental
  * `chromium_experimental_subgroup_matrix`). At the end the blocks go through workgroup memory to the tile's own 4x4 sums, and on as ever.
  */
 
