@@ -22,31 +22,25 @@ export interface ChannelsAfter {
   readonly activation: Activation;
 }
 
-/** Rows per turn of the loop. More are no faster, and every access takes the software driver tens of milliseconds to compile. */
-const unroll = 2;
-const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
-
 /** Whether {@link rowLoop} takes so many rows without a rest. */
-export const isEven = (rows: number): boolean => rows % unroll === 0;
+export const isEven = (rows: number): boolean => rows % 2 === 0;
 
 /**
  * Rows in pairs, then, unless the number is `even`, the last one. `row` is WGSL for the row whose first lane is at index `at`, with names
- * ending in `i`.
+ * ending in `i`. More rows per turn are no faster, and every access takes the software driver tens of milliseconds to compile.
  */
 export function rowLoop(row: (at: string, i: number) => string, even = false): string {
   const rest = `
-  for (; r < n; r++) {
+  if (r < n) {
 ${row('at', 0)}
-    at += p.columns;
   }`;
   return `
   var at = first * p.columns + column;
   var r = 0u;
-  for (; r + ${unroll}u <= n; r += ${unroll}u) {
-${range(unroll)
-  .map((i) => row(i === 0 ? 'at' : 'at + p.columns', i))
-  .join('\n')}
-    at += ${unroll}u * p.columns;
+  for (; r + 2u <= n; r += 2u) {
+${row('at', 0)}
+${row('at + p.columns', 1)}
+    at += 2u * p.columns;
   }${even ? '' : rest}`;
 }
 

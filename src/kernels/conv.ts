@@ -119,14 +119,12 @@ function positionSetup(s: ConvSpec, i: number): string {
   return lines.join('\n');
 }
 
-/** Declares `s{r}`, where output position `m` lies in the map it is scattered over. */
-function outputPosition(m: string, r: number): string {
-  return `  let sq${r} = ${m} / p.outW;
-  let sn${r} = sq${r} / p.outH;
-  let sh${r} = (sq${r} - sn${r} * p.outH) * u32(${highHalf('outStride')}) + u32(${highHalf('outBase')});
-  let sw${r} = (${m} - sq${r} * p.outW) * u32(${lowHalf('outStride')}) + u32(${lowHalf('outBase')});
-  let s${r} = (sn${r} * p.fullH + sh${r}) * p.fullW + sw${r};`;
-}
+/** Declares `place`, where output position `m` lies in the map it is scattered over. */
+const outputPosition = (m: string): string => `let q = ${m} / p.outW;
+    let image = q / p.outH;
+    let h = (q - image * p.outH) * u32(${highHalf('outStride')}) + u32(${highHalf('outBase')});
+    let w_ = (${m} - q * p.outW) * u32(${lowHalf('outStride')}) + u32(${lowHalf('outBase')});
+    let place = (image * p.fullH + h) * p.fullW + w_;`;
 
 /** WGSL of one step's left loads: tap (`th`, `tw`), and `step` elements into its channels or, for runs, into its run. */
 function leftStep(s: ConvSpec): string {
@@ -284,18 +282,18 @@ export function convKernel(s: ConvSpec): Kernel {
       turned ? `    tapAt = ${turnedTap};` : '',
       '  }',
     ];
-    // Where row `r` lies in the output; a broadcast tile knows it of its loads, eight rows each.
-    const place = (r: string): string => {
-      if (!s.scatter) return `(row0 + ${r})`;
-      return sub ? 'place' : shared ? `s${parseInt(r)}` : `o${parseInt(r)}`;
-    };
-    if (s.scatter && shared) for (const r of range(t.rows)) body.push(outputPosition(`(row0 + ${r}u)`, r));
-    if (s.scatter && sub)
+    // Where row `r` lies in the output: known of its load, eight rows of a broadcast tile in each; a shared tile loads other rows.
+    if (s.scatter && !shared)
       body.push(
         `  var places = array<u32, ${n}>(${range(n)
           .map((i) => `o${i}`)
           .join(', ')});`,
       );
+    const declarePlace = (r: string): string => {
+      if (!s.scatter) return `let place = row0 + ${r};`;
+      if (shared) return outputPosition(`(row0 + ${r})`);
+      return `let place = ${sub ? `subgroupShuffle(places[${r} >> 3u], ${r} & 7u)` : `places[${r}]`};`;
+    };
     const column = s.vecOut ? `(group * p.co / ${V}u + col)` : `(group * p.co + col * ${V}u)`;
     body.push(
       epilogueColumns(e, { cols: V, vectors: s.vecOut, elem: s.elem, column }),
@@ -303,9 +301,9 @@ export function convKernel(s: ConvSpec): Kernel {
         t,
         'p.rows',
         `col * ${V}u < p.co`,
-        (r, sum) => {
+        (_, sum) => {
           const element = (off: string): string => {
-            const index = `${off} + ${place(r)} * outPitch + group * p.co + col * ${V}u`;
+            const index = `${off} + place * outPitch + group * p.co + col * ${V}u`;
             return s.vecOut ? `(${index}) / ${V}u` : index;
           };
           return storeRow(e, {
@@ -320,7 +318,7 @@ export function convKernel(s: ConvSpec): Kernel {
             columns: '((group + 1u) * p.co)',
           });
         },
-        s.scatter ? 'let place = subgroupShuffle(places[r >> 3u], r & 7u);' : '',
+        declarePlace,
       ),
     );
     return {

@@ -198,7 +198,7 @@ export function declareAccumulators(t: Tile): string {
 
 /**
  * WGSL that runs `store` for every row of the tile below `rows`, where `inside` holds of the columns: its arguments are the row's number in
- * the tile, a u32, and its sums. A broadcast tile goes round a loop: written out, the checks of every lane's every store take its driver longer
+ * the tile, a u32, and its sums; `first` comes before, in uniform control flow on a broadcast tile. Such a tile goes round a loop: written out, the checks of every lane's every store take its driver longer
  * to compile than all the rest.
  */
 export function forRows(
@@ -206,17 +206,19 @@ export function forRows(
   rows: string,
   inside: string,
   store: (row: string, sum: string) => string,
-  each = '',
+  first: (row: string) => string = () => '',
 ): string {
   const all = range(t.rows);
   if (t.style !== 'subgroup') {
-    const stores = all.map((r) => `  if (row0 + ${r}u < ${rows}) { ${store(`${r}u`, `c${r}`)} }`);
+    const stores = all.map(
+      (r) => `  if (row0 + ${r}u < ${rows}) { ${first(`${r}u`)} ${store(`${r}u`, `c${r}`)} }`,
+    );
     return `${t.matrices ? matrixSums : ''}  if (!(${inside})) { return; }\n${stores.join('\n')}`;
   }
   return `  var sums = array<${vecType(t.cols)}, ${t.rows}>(${all.map((r) => `c${r}`).join(', ')});
   let storedRows = min(${t.rows}u, max(${rows}, row0) - row0);
   for (var r = 0u; r < storedRows; r++) {
-    ${each}
+    ${first('r')}
     if (${inside}) { let sum = sums[r]; ${store('r', 'sum')} }
   }`;
 }
@@ -315,7 +317,7 @@ export function activate(v: string, activation: EpilogueActivation = 'none', T: 
 const perColumn = ['bias', 'scale', 'shift'] as const;
 
 /** The `count` scalars of `name` from `index` on, widened to f32. */
-const gathered = (count: number, elem: Elem, name: string, index: string): string =>
+const scalars = (count: number, elem: Elem, name: string, index: string): string =>
   `${vecType(count)}(${range(count)
     .map((i) => widen(1, elem, `${name}[${index} + ${i}u]`))
     .join(', ')})`;
@@ -334,7 +336,7 @@ export function epilogueColumns(
     .map((name) => {
       const value = vectors
         ? widen(cols, elem, `${name}[${column}]`)
-        : gathered(cols, elem, name, `(${column})`);
+        : scalars(cols, elem, name, `(${column})`);
       return `  let ${name}V = ${value};`;
     })
     .join('\n');
@@ -362,7 +364,7 @@ export function storeRow(
 ): string {
   const { cols, vectors, elem, out, index } = opts;
   const load = (name: string, at: string): string =>
-    vectors ? widen(cols, elem, `${name}[${at}]`) : gathered(cols, elem, name, `(${at})`);
+    vectors ? widen(cols, elem, `${name}[${at}]`) : scalars(cols, elem, name, `(${at})`);
   let v = opts.value;
   for (const name of perColumn) if (e[name]) v = `(${v} ${name === 'scale' ? '*' : '+'} ${name}V)`;
   if (e.residual) v = `(${v} + ${load('residual', opts.residualIndex)})`;

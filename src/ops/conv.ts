@@ -102,6 +102,10 @@ const forwardOp: (
     const { weight, weights } = layoutOf(w, g.groups);
     const fresh = ctx.needs[1] === true;
     const mask = hasMask(activation) ? activation : 'none';
+    if (mask !== activation && ctx.needs.some(Boolean))
+      throw new Error(
+        `conv2d: '${activation}' in the epilogue records no gradient; apply it as an op of its own`,
+      );
     ctx.state = { g, layout: weights, fresh, activation: mask, biased: b !== null, added: residual !== null };
     noteWork(g);
     const y = emptyResult('conv2d', outputShape(g), x.dtype);
