@@ -18,6 +18,8 @@ export interface OpContext<S = unknown> {
   state: S;
   /** Keeps tensors for the backward; `ctx.saved` gives them back in this order. Save only what `needs` calls for. */
   save(...tensors: readonly (Tensor | null | undefined)[]): void;
+  /** As {@link save}, for values that may be overwritten all the same: they are copied before that. */
+  lend(...tensors: readonly (Tensor | null | undefined)[]): void;
   /** In backward: what forward saved, in order. */
   readonly saved: readonly (Tensor | null)[];
 }
@@ -40,9 +42,14 @@ class Recording<S> implements OpContext<S> {
   state = undefined as S;
   saved: readonly (Tensor | null)[] = nothing;
   readonly kept: (Tensor | null | undefined)[] = [];
+  readonly lent = new Set<Tensor>();
   constructor(readonly needs: readonly boolean[]) {}
   save(...tensors: readonly (Tensor | null | undefined)[]): void {
     this.kept.push(...tensors);
+  }
+  lend(...tensors: readonly (Tensor | null | undefined)[]): void {
+    this.kept.push(...tensors);
+    for (const tensor of tensors) if (tensor) this.lent.add(tensor);
   }
 }
 
@@ -51,6 +58,7 @@ class NotRecording<S> implements OpContext<S> {
   readonly saved = nothing;
   constructor(readonly needs: readonly boolean[]) {}
   save(): void {}
+  lend(): void {}
 }
 
 function collectTensors(args: readonly unknown[]): Tensor[] {
@@ -132,7 +140,10 @@ function attach<A extends readonly unknown[], R extends Tensor | readonly Tensor
   const saved = new SavedTensors();
   const saver = currentSaver();
   saver?.beginSaving(inputs);
-  for (const tensor of ctx.kept) saved.save(tensor, tensor ? outputs.indexOf(tensor) : -1);
+  for (const tensor of ctx.kept) {
+    if (tensor) saved.save(tensor, outputs.indexOf(tensor), ctx.lent.has(tensor));
+    else saved.save(null);
+  }
   saver?.endSaving();
   // Handles that were kept only to be saved have done their work.
   for (const tensor of ctx.kept) {

@@ -108,15 +108,17 @@ interface Capture {
 
 function checkGrad(node: GradNode, index: number, grad: Tensor): void {
   const meta = node.outputs[index];
-  if (meta !== undefined && !sameShape(meta.shape, grad.shape)) {
+  if (meta !== undefined && (!sameShape(meta.shape, grad.shape) || meta.dtype !== grad.dtype)) {
     throw new Error(
-      `backward: ${node.name} was given a gradient of shape ${showShape(grad.shape)} for an output of shape ${showShape(meta.shape)}`,
+      `backward: ${node.name} was given a gradient of shape ${showShape(grad.shape)} (${grad.dtype}) for an output of shape ` +
+        `${showShape(meta.shape)} (${meta.dtype})`,
     );
   }
 }
 
 function accumulate(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
-  if (leaf.isDisposed) return;
+  // It may have been switched off, or detached, since the forward.
+  if (leaf.isDisposed || !leaf.wantsGrad) return;
   if (leaf.hooks !== null && leaf.hooks.length > 0) grad = runHooks(leaf.hooks, grad);
   const old = leaf.leafGrad;
   if (old !== null) {

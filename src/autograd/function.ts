@@ -1,6 +1,9 @@
+import type { DType } from '../tensor/dtype.js';
 import { isTensor } from '../tensor/scope.js';
+import { expandsTo, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineOp, type GradThunk } from './define.js';
+import { primitives } from './primitives.js';
 
 /** What a custom {@link Function}'s forward leaves for its backward. */
 export interface FunctionContext {
@@ -24,6 +27,29 @@ export interface FunctionClass<A extends readonly unknown[], R extends AnyResult
   backward(ctx: FunctionContext, ...grads: Tensor[]): BackwardResult;
 }
 
+interface Meta {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+}
+
+const listOf = (result: BackwardResult): readonly (Tensor | null | undefined)[] =>
+  result === null || result === undefined || isTensor(result) ? [result] : result;
+
+/** `grad` as the gradient of argument `i`: summed over dims along which it was broadcast, in the argument's dtype. */
+function fitted(name: string, i: number, grad: Tensor, { shape, dtype }: Meta): Tensor {
+  if (!isTensor(grad)) {
+    throw new Error(
+      `${name}.backward returned ${typeof grad} '${String(grad)}' as gradient ${i}; expected a tensor or null`,
+    );
+  }
+  if (!expandsTo(shape, grad.shape)) {
+    throw new Error(
+      `${name}.backward returned a gradient of shape ${showShape(grad.shape)} for argument ${i}, whose shape is ${showShape(shape)}`,
+    );
+  }
+  return primitives().fit(grad, shape, dtype);
+}
+
 /**
  * `torch.autograd.Function`: an op with a gradient of your own.
  *
@@ -34,12 +60,14 @@ export interface FunctionClass<A extends readonly unknown[], R extends AnyResult
  * }
  * const y = Exp.apply(x);
  * ```
- * `backward` returns one gradient per argument of `forward` (null for arguments that are not tensors).
+ * `backward` returns one gradient per argument of `forward` (null for arguments that are not tensors), of the argument's shape or of one
+ * that it broadcasts to.
  */
 export abstract class Function {
   static apply<A extends readonly unknown[], R extends AnyResult>(this: FunctionClass<A, R>, ...args: A): R {
     const { name } = this;
     const isTensorArg = args.map(isTensor);
+    const metas = args.map((arg) => (isTensor(arg) ? { shape: arg.shape, dtype: arg.dtype } : null));
     const call = defineOp<A, R, FunctionContext>({
       name,
       forward: (op, ...given) => {
@@ -56,17 +84,18 @@ export abstract class Function {
       },
       backward: (op, ...grads) => {
         const ctx = Object.assign(op.state, { savedTensors: op.saved });
-        const result = this.backward(ctx, ...grads);
-        const list = result === null || result === undefined || isTensor(result) ? [result] : result;
-        if (list.length !== args.length && list.length !== 1) {
+        const list = listOf(this.backward(ctx, ...grads));
+        const surplus = list.slice(metas.length).some((grad) => grad !== null && grad !== undefined);
+        if (list.length < metas.length || surplus) {
           throw new Error(
-            `${name}.backward returned ${list.length} gradients for ${args.length} arguments of forward`,
+            `${name}.backward returned ${list.length} gradients for ${metas.length} arguments of forward; ` +
+              'return one per argument, null where there is none',
           );
         }
         const thunks: GradThunk[] = [];
-        isTensorArg.forEach((tensor, i) => {
+        metas.forEach((meta, i) => {
           const grad = list[i];
-          if (tensor) thunks.push(grad ? () => grad : null);
+          if (meta !== null) thunks.push(grad ? () => fitted(name, i, grad, meta) : null);
         });
         return thunks;
       },

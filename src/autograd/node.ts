@@ -1,10 +1,12 @@
 import { currentTrail } from '../device/index.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import { unwatchSaved, watchSaved } from '../tensor/lifetime.js';
-import type { Shape } from '../tensor/shape.js';
-import type { Storage } from '../tensor/storage.js';
+import { isTensor } from '../tensor/scope.js';
+import { sameShape, showShape, type Shape } from '../tensor/shape.js';
+import type { Borrower, Storage } from '../tensor/storage.js';
 import { Tensor, type TensorHook } from '../tensor/tensor.js';
 import { isAnomalyEnabled } from './anomaly.js';
+import { setGradMode } from './mode.js';
 import { primitives, type Geometry } from './primitives.js';
 import { currentSaver, type Held, type Saver } from './recompute.js';
 
@@ -59,14 +61,20 @@ export class GradNode {
     if (isAnomalyEnabled()) this.trace = new Error(`forward of ${name}`).stack;
   }
 
-  /** Makes `tensor` this node's next output. */
-  addOutput(tensor: Tensor): void {
+  /**
+   * Makes `tensor` this node's next output. Its `retainGrad()` comes along, so that it gets the gradient of the values it has now;
+   * not so where only part of it was written, through a view (PyTorch's rule).
+   */
+  addOutput(tensor: Tensor, whole = true): void {
     const index = this.outputs.length;
     this.outputs.push({ shape: tensor.shape, dtype: tensor.dtype });
     if (!isFloatingPoint(tensor.dtype)) return;
+    const before = tensor.node;
+    const retained = tensor.keepsGrad && whole && before !== null && before.dropRetained(tensor);
     tensor.node = this;
     tensor.outputIndex = index;
     tensor.wantsGrad = false;
+    if (retained) this.retainGrad(tensor);
   }
 
   backward(grads: readonly (Tensor | null)[], needs: readonly boolean[]): InputGrads {
@@ -83,6 +91,13 @@ export class GradNode {
     this.retained[tensor.outputIndex] = new WeakRef(tensor);
   }
 
+  private dropRetained(tensor: Tensor): boolean {
+    const at = this.retained?.findIndex((keeper) => keeper?.deref() === tensor) ?? -1;
+    if (at < 0) return false;
+    (this.retained as (WeakRef<Tensor> | undefined)[])[at] = undefined;
+    return true;
+  }
+
   /** @internal Runs tensor hooks and `retainGrad` for output `index`. */
   finishGrad(index: number, grad: Tensor): Tensor {
     const hooks = this.hookLists?.[index];
@@ -97,9 +112,22 @@ export class GradNode {
 export function runHooks(hooks: readonly TensorHook[], grad: Tensor): Tensor {
   for (const hook of [...hooks]) {
     grad.keep();
-    grad = hook(grad) ?? grad;
+    const changed: unknown = hook(grad) ?? grad;
+    if (changed !== grad) checkHooked('a tensor hook', changed, grad);
+    grad = changed as Tensor;
   }
   return grad;
+}
+
+/** @internal Throws unless `changed`, which `hook` returned in place of `grad`, is a tensor of its shape and dtype. */
+export function checkHooked(hook: string, changed: unknown, grad: Tensor): void {
+  const should = `expected a tensor of shape ${showShape(grad.shape)} (${grad.dtype}), or nothing to keep the gradient as it is`;
+  if (!isTensor(changed))
+    throw new Error(`${hook} returned ${typeof changed} '${String(changed)}': ${should}`);
+  if (!sameShape(changed.shape, grad.shape))
+    throw new Error(`${hook} changed the gradient's shape to ${showShape(changed.shape)}: ${should}`);
+  if (changed.dtype !== grad.dtype)
+    throw new Error(`${hook} changed the gradient's dtype to ${changed.dtype}: ${should}`);
 }
 
 /**
@@ -120,7 +148,7 @@ export function refreshView(view: Tensor): void {
   const place = geometryOf(base);
   const slice = geometryOf(view);
   new GradNode('view', [edge], null, ([grad]) => [
-    grad ? primitives().placeSlice(grad, place, slice) : null,
+    grad ? primitives().placeRegion(grad, place, slice) : null,
   ]).addOutput(view);
 }
 
@@ -144,21 +172,69 @@ export class AccumulateGrad extends GradNode {
   }
 }
 
-interface SavedEntry {
+class SavedEntry implements Borrower {
   /** Null once released, and in a checkpointed call. */
   storage: Storage | null;
-  /** Where it comes from in a checkpointed call. */
-  readonly held: Held | null;
-  readonly version: number;
+  version: number;
+  strides: readonly number[];
+  offset: number;
   readonly shape: Shape;
-  readonly strides: readonly number[];
-  readonly offset: number;
   readonly dtype: DType;
   /** The leaf itself, or where the tensor came from; for double backward. */
-  readonly leaf: Tensor | null;
+  leaf: Tensor | null;
   readonly edge: Edge | null;
-  /** Index among the saving node's own outputs, or -1. */
-  readonly ownOutput: number;
+  private copied = false;
+
+  constructor(
+    tensor: Tensor,
+    /** Where it comes from in a checkpointed call. */
+    readonly held: Held | null,
+    /** Index among the saving node's own outputs, or -1. */
+    readonly ownOutput: number,
+    /** A write to the memory is no error: the values are copied before it. */
+    lent: boolean,
+  ) {
+    const { storage } = tensor;
+    this.version = storage.version;
+    this.shape = tensor.shape;
+    this.strides = tensor.strides;
+    this.offset = tensor.offset;
+    this.dtype = tensor.dtype;
+    const own = ownOutput >= 0;
+    this.leaf = !own && tensor.node === null && tensor.wantsGrad ? tensor : null;
+    this.edge = !own && tensor.node !== null ? { node: tensor.node, index: tensor.outputIndex } : null;
+    this.storage = held === null ? storage.retain() : null;
+    if (lent && held === null) storage.lend(this);
+  }
+
+  takeCopy(): void {
+    const { storage } = this;
+    if (storage === null) return;
+    const { strides, offset, shape } = this;
+    const before = setGradMode(false);
+    const source = new Tensor(storage, shape, this.dtype, { strides, offset });
+    const copy = primitives().cloneLike(source, source);
+    setGradMode(before);
+    this.storage = copy.storage.retain();
+    this.version = this.storage.version;
+    this.strides = copy.strides;
+    this.offset = 0;
+    this.copied = true;
+    for (const handle of [source, copy]) handle.dispose();
+    storage.release();
+  }
+
+  /** The leaf itself, so that what is computed from it goes on the tape, unless it holds other values by now. */
+  get sameLeaf(): Tensor | null {
+    return this.leaf !== null && !this.leaf.isDisposed && !this.copied ? this.leaf : null;
+  }
+
+  release(): void {
+    this.held?.drop();
+    this.storage?.takeBack(this);
+    this.storage?.release();
+    this.storage = null;
+  }
 }
 
 /** What a node keeps for its backward: storages with the versions they had, not handles. */
@@ -192,7 +268,8 @@ export class SavedTensors {
     });
   }
 
-  save(tensor: Tensor | null | undefined, ownOutput = -1): void {
+  /** @param lent a later write to the tensor is no error: its values are copied before it. */
+  save(tensor: Tensor | null | undefined, ownOutput = -1, lent = false): void {
     if (tensor === null || tensor === undefined) {
       this.entries.push(null);
       return;
@@ -202,8 +279,7 @@ export class SavedTensors {
         'a tensor made in inferenceMode cannot be saved for backward; clone() it outside first',
       );
     }
-    const own = ownOutput >= 0;
-    const isLeaf = !own && tensor.node === null && tensor.wantsGrad;
+    const isLeaf = ownOutput < 0 && tensor.node === null && tensor.wantsGrad;
     const saver = currentSaver();
     // A leaf is its owner's: to keep it costs nothing, and a change of it before backward is noticed.
     const held = saver !== null && !isLeaf ? saver.hold(tensor) : null;
@@ -211,18 +287,7 @@ export class SavedTensors {
       this.entries.push(null);
       return;
     }
-    this.entries.push({
-      storage: held === null ? tensor.storage.retain() : null,
-      held,
-      version: tensor.storage.version,
-      shape: tensor.shape,
-      strides: tensor.strides,
-      offset: tensor.offset,
-      dtype: tensor.dtype,
-      leaf: isLeaf ? tensor : null,
-      edge: !own && tensor.node !== null ? { node: tensor.node, index: tensor.outputIndex } : null,
-      ownOutput,
-    });
+    this.entries.push(new SavedEntry(tensor, held, ownOutput, lent));
   }
 
   /** Handles on the saved tensors, checked for in-place changes. */
@@ -246,7 +311,7 @@ export class SavedTensors {
             'Use the out-of-place form, or clone() before changing it',
         );
       }
-      if (entry.leaf !== null && !entry.leaf.isDisposed) return entry.leaf;
+      if (entry.sameLeaf !== null) return entry.sameLeaf;
       const tensor = new Tensor(storage, entry.shape, entry.dtype, { strides, offset });
       captured?.storage.release();
       if (entry.leaf !== null) {
@@ -263,15 +328,12 @@ export class SavedTensors {
     });
   }
 
+  /** Frees what was saved. What saved nothing can go back as often as one likes, as in PyTorch. */
   release(): void {
-    if (this.released) return;
+    if (this.released || this.entries.every((entry) => entry === null)) return;
     this.released = true;
     if (this.watched) unwatchSaved(this);
-    for (const entry of this.entries) {
-      entry?.held?.drop();
-      entry?.storage?.release();
-      if (entry) entry.storage = null;
-    }
+    for (const entry of this.entries) entry?.release();
     this.entries.length = 0;
   }
 }

@@ -1,3 +1,4 @@
+import type { DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** Where a tensor's elements lie in its storage. */
@@ -11,11 +12,13 @@ export interface Geometry {
 export interface Primitives {
   add(a: Tensor, b: Tensor): Tensor;
   onesLike(x: Tensor): Tensor;
-  zeros(shape: readonly number[], dtype: Tensor['dtype']): Tensor;
+  zeros(shape: readonly number[], dtype: DType): Tensor;
+  /** `x` summed to `shape`, which broadcasts to its shape, and converted to `dtype`; differentiable. */
+  fit(x: Tensor, shape: readonly number[], dtype: DType): Tensor;
   /** A dense copy in the layout of `like`. */
   cloneLike(x: Tensor, like: Tensor): Tensor;
-  /** Zeros of `base` with `grad` where `slice` lies in it. */
-  placeSlice(grad: Tensor, base: Geometry, slice: Geometry): Tensor;
+  /** Zeros of `place` with `grad` added where `slice` lies in it. */
+  placeRegion(grad: Tensor, place: Geometry, slice: Geometry): Tensor;
   /** Zero-dim bool: does `x` hold a NaN? */
   hasNaN(x: Tensor): Tensor;
 }

@@ -1,5 +1,6 @@
 import { defineOp } from '../autograd/define.js';
 import { isGradEnabled } from '../autograd/mode.js';
+import { checkHooked } from '../autograd/node.js';
 import { isTensor } from '../tensor/scope.js';
 import type { HookHandle, Tensor } from '../tensor/tensor.js';
 
@@ -91,6 +92,11 @@ export class BackwardWatch {
           `${this.name}: a full backward hook returned ${list.length} gradients for ${grads.length} inputs that require grad`,
         );
       }
+      list.forEach((grad, i) => {
+        const given = grads[i] ?? null;
+        if (grad !== null && given !== null && grad !== given)
+          checkHooked(`${this.name}: a full backward hook`, grad, given);
+      });
       grads = list;
     }
     return grads;

@@ -132,13 +132,13 @@ async function readAndCopy(copies: readonly (readonly [Tensor, TensorLike])[]): 
     const chunks = integers ? source.int32Chunks?.(chunkElements) : source.float32Chunks?.(chunkElements);
     if (chunks !== undefined && takesPieces(target)) {
       let at = 0;
+      target.storage.beginWrite('loadStateDict');
       for await (const chunk of chunks) {
         writePiece(target, at, chunk);
         at += chunk.length;
         await uploaded(4 * chunk.length);
       }
       checkLength(target, at);
-      target.storage.bumpVersion('loadStateDict');
     } else {
       const data = await (integers ? source.toInt32Array() : source.toFloat32Array());
       assign(target, { shape: source.shape, data });
@@ -175,8 +175,8 @@ export function assign(
     checkLength(target, source.data.length);
     if (takesPieces(target)) {
       if (source.data.length === 0) return;
+      target.storage.beginWrite('loadStateDict');
       writePiece(target, 0, source.data);
-      target.storage.bumpVersion('loadStateDict');
       return;
     }
   }

@@ -7,8 +7,8 @@ import { chunk, reshape } from './view.js';
 
 /* Activation functions (https://pytorch.org/docs/stable/nn.functional.html#non-linear-activation-functions). */
 
-const activation = (name: string, expr: (x: Expr) => Expr, grad?: Row['grad']): Unary =>
-  rowFunction({ name, kind: 'float', expr, ...(grad && { grad }) } as Row) as Unary;
+const activation = (name: string, expr: (x: Expr) => Expr, options: Partial<Row> = {}): Unary =>
+  rowFunction({ name, kind: 'float', expr, ...options } as Row) as Unary;
 
 /** `relu(x) = max(x, 0)`; NaN stays NaN, the derivative at 0 is 0. The gradient needs only the result. */
 export const relu: Unary = rowFunction({
@@ -19,11 +19,10 @@ export const relu: Unary = rowFunction({
 }) as Unary;
 
 /** `min(max(x, 0), 6)`. The gradient needs only the result. */
-export const relu6: Unary = activation(
-  'relu6',
-  (x) => e.clamp(x, 0, 6),
-  (g, y) => [e.select(e.and(e.gt(y, 0), e.lt(y, 6)), g, 0)],
-);
+export const relu6: Unary = activation('relu6', (x) => e.clamp(x, 0, 6), {
+  grad: (g, y) => [e.select(e.and(e.gt(y, 0), e.lt(y, 6)), g, 0)],
+  lends: 'result',
+});
 
 /** `torch.nn.functional.hardtanh`: `x` between `minVal` and `maxVal`. */
 export function hardtanh(
@@ -75,16 +74,19 @@ export const logsigmoid: Unary = activation('logsigmoid', (x) => e.neg(e.softplu
 /** `x / (1 + |x|)`. */
 export const softsign: Unary = activation('softsign', (x) => e.div(x, e.add(e.abs(x), 1)));
 /** `relu6(x + 3) / 6` (Howard et al. 2019, MobileNetV3). */
-export const hardsigmoid: Unary = activation(
-  'hardsigmoid',
-  (x) => e.div(e.clamp(e.add(x, 3), 0, 6), 6),
-  (g, y) => [e.select(e.and(e.gt(y, 0), e.lt(y, 1)), e.div(g, 6), 0)],
-);
+export const hardsigmoid: Unary = activation('hardsigmoid', (x) => e.div(e.clamp(e.add(x, 3), 0, 6), 6), {
+  grad: (g, y) => [e.select(e.and(e.gt(y, 0), e.lt(y, 1)), e.div(g, 6), 0)],
+  lends: 'result',
+});
 /** `x * relu6(x + 3) / 6` (Howard et al. 2019, MobileNetV3). */
 export const hardswish: Unary = activation(
   'hardswish',
   (x) => e.div(e.mul(x, e.clamp(e.add(x, 3), 0, 6)), 6),
-  (g, _y, x) => [e.select(e.lt(x, -3), 0, e.select(e.lt(x, 3), e.mul(g, e.add(e.div(x, 3), 0.5)), g))],
+  {
+    grad: (g, _y, x) => [
+      e.select(e.lt(x, -3), 0, e.select(e.lt(x, 3), e.mul(g, e.add(e.div(x, 3), 0.5)), g)),
+    ],
+  },
 );
 const seluAlpha = 1.6732632423543772;
 const seluScale = 1.0507009873554805;
@@ -92,7 +94,10 @@ const seluScale = 1.0507009873554805;
 export const selu: Unary = activation(
   'selu',
   (x) => e.mul(e.select(e.gt(x, 0), x, e.mul(e.expm1(x), seluAlpha)), seluScale),
-  (g, y) => [e.mul(g, e.select(e.gt(y, 0), seluScale, e.add(y, seluAlpha * seluScale)))],
+  {
+    grad: (g, y) => [e.mul(g, e.select(e.gt(y, 0), seluScale, e.add(y, seluAlpha * seluScale)))],
+    lends: 'result',
+  },
 );
 
 /** `x` where positive, `alpha * (exp(x) - 1)` elsewhere. */
@@ -117,7 +122,9 @@ const celuFn = rowFunction({
 });
 
 /** `x - tanh(x)`. */
-export const tanhshrink: Unary = activation('tanhshrink', (x) => e.sub(x, e.tanh(x)));
+export const tanhshrink: Unary = activation('tanhshrink', (x) => e.sub(x, e.tanh(x)), {
+  lends: 'operands',
+});
 
 /** `x` where `|x| > lambd`, else 0. */
 export function hardshrink(x: Tensor, { lambd = 0.5 }: { lambd?: number } = {}): Tensor {

@@ -1,18 +1,35 @@
 import { runtime, type BufferArg, type Runtime } from '../device/index.js';
 import { isInferenceMode, isGradEnabled } from '../autograd/mode.js';
-import { edgeOf, geometryOf, GradNode, refreshView, SavedTensors, type Edge } from '../autograd/node.js';
-import { primitives, type Geometry } from '../autograd/primitives.js';
+import {
+  edgeOf,
+  geometryOf,
+  GradNode,
+  refreshView,
+  SavedTensors,
+  type BackwardFn,
+  type Edge,
+} from '../autograd/node.js';
+import { primitives } from '../autograd/primitives.js';
 import { differentiate } from '../kernels/expr-grad.js';
 import { e, input, inputsOf, substitute, type Expr } from '../kernels/expr.js';
 import { withParams } from '../kernels/plan-cache.js';
 import { planPointwise, type PointwiseLaunch } from '../kernels/pointwise.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
-import { broadcastShapes, isContiguous, sameShape, showShape, stridesLike } from '../tensor/shape.js';
+import {
+  broadcastShapes,
+  isContiguous,
+  overlapsItself,
+  sameShape,
+  showShape,
+  stridesLike,
+} from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 import { copyInto } from './copy.js';
 import { LayoutMemo } from './layout-memo.js';
+import { replaceRegion, takeRegion } from './region.js';
 import { sumTo } from './sum-to.js';
+import { checkWrite, type WriteOptions } from './write.js';
 
 /**
  * A pointwise computation with everything settled but the tensors: `expr` reads input `i` in the type its dtype computes in
@@ -30,6 +47,8 @@ export interface Pointwise {
    * Null where no gradient flows, a constant 0 for zeros. Default: the symbolic derivative.
    */
   readonly grads?: readonly (Expr | null)[];
+  /** What the gradient reads and may all the same be overwritten: the tape copies it first. */
+  readonly lends?: 'result' | 'operands';
   /** @internal What has been worked out for it so far. */
   readonly memo?: Memo;
 }
@@ -130,6 +149,14 @@ function edgesOf(inputs: readonly Tensor[]): Edges | null {
   return edges;
 }
 
+/** @internal Whether a write that reads `inputs` goes on the tape; `inputs[0]` is what is written. */
+export function isRecordedWrite(inputs: readonly Tensor[]): boolean {
+  const self = inputs[0] as Tensor;
+  if (!isGradEnabled() || !isFloatingPoint(self.dtype)) return false;
+  // A view made without grad mode has no history of its own, but its base may have one.
+  return inputs.some((x) => x.requiresGrad) || self.viewBase?.requiresGrad === true;
+}
+
 /**
  * Runs `op` and writes the result over input 0, which must already have the result's shape and dtype (`add_` and its kin).
  */
@@ -137,6 +164,7 @@ export function applyInPlace(
   op: Pointwise,
   inputs: readonly Tensor[],
   params: readonly number[] = [],
+  options: WriteOptions = {},
 ): Tensor {
   const self = inputs[0] as Tensor;
   const shape = broadcastShapes(op.name, ...inputs.map((x) => x.shape));
@@ -145,34 +173,32 @@ export function applyInPlace(
       `${op.name}: the result of shape ${showShape(shape)} does not fit the tensor of shape ${showShape(self.shape)} it is written to`,
     );
   }
-  if (isGradEnabled()) checkInPlace(op.name, self);
-  if (self.isInference && !isInferenceMode()) {
-    throw new Error(
-      `${op.name}: a tensor made in inferenceMode cannot be changed outside it; clone() it first`,
-    );
-  }
-  const edges = isGradEnabled() && isFloatingPoint(self.dtype) ? edgesOf(inputs) : null;
-  const saved = edges === null ? null : saveFor(op, inputs, edges, undefined, true);
+  checkWrite(op.name, self, inputs, options);
+  const record = isRecordedWrite(inputs) ? beginRecord(op, inputs) : null;
   // A source that shares the memory would be read while it is written.
   const operands = inputs.map((x, i) => (i > 0 && x.storage === self.storage ? detachedCopy(x) : x));
+  self.storage.beginWrite(op.name);
   run(op, operands, params, self, 0);
   operands.forEach((x, i) => {
     if (x !== inputs[i]) x.dispose();
   });
-  self.storage.bumpVersion(op.name);
-  if (edges !== null && saved !== null) recordInto(op, inputs, params, self, edges, saved);
+  if (record !== null) recordWrite(op, inputs, params, record);
   return self;
 }
 
-/** @internal The rules of in-place writes to tensors that take part in autograd. */
-export function checkInPlace(name: string, self: Tensor): void {
-  const owner = self.viewBase ?? self;
-  if (owner.wantsGrad && owner.isLeaf) {
-    const what = owner === self ? 'a leaf that requires grad' : 'a view of a leaf that requires grad';
-    throw new Error(
-      `${name}: ${what} cannot be changed in place while grad mode is on; wrap the change in noGrad()`,
-    );
+/** A copy that has the place of `x` on the tape, for gradients of gradients. */
+function copyForTape(x: Tensor): Tensor {
+  const copy = detachedCopy(x);
+  const edge = edgeOf(x);
+  if (edge === null) return copy;
+  if (x.node === null) {
+    copy.wantsGrad = true;
+    copy.accumulator = edge.node;
+  } else {
+    copy.node = edge.node;
+    copy.outputIndex = edge.index;
   }
+  return copy;
 }
 
 function detachedCopy(x: Tensor): Tensor {
@@ -244,6 +270,7 @@ function run(
   }
 }
 
+/** Keeps what the gradients along `edges` read. */
 function saveFor(
   op: Pointwise,
   inputs: readonly Tensor[],
@@ -261,28 +288,54 @@ function saveFor(
     // What an in-place op reads of its own target is gone afterwards: the tape keeps a copy.
     const copy =
       source !== null && overwritten && source.storage === (inputs[0] as Tensor).storage
-        ? detachedCopy(source)
+        ? copyForTape(source)
         : null;
-    saved.save(copy ?? source);
+    saved.save(copy ?? source, -1, op.lends === 'operands');
     copy?.dispose();
   }
-  if (out !== undefined) saved.save((wanted >> (n + 1)) & 1 ? out : null, 0);
+  if (out !== undefined) saved.save((wanted >> (n + 1)) & 1 ? out : null, 0, op.lends === 'result');
   return saved;
 }
 
 type Edges = readonly (Edge | null)[];
 
-function recordInto(
+interface WriteRecord {
+  /** Where the gradients of the operands go; that of the target is there even if it has no history, for a view. */
+  readonly edges: Edges;
+  /** Where the history of the written tensor, or of its base, has got to. */
+  readonly history: Edge | null;
+  readonly saved: SavedTensors;
+}
+
+/** What must be looked up and saved before the memory changes. */
+function beginRecord(op: Pointwise, inputs: readonly Tensor[]): WriteRecord {
+  const self = inputs[0] as Tensor;
+  const base = self.viewBase;
+  if (base !== null && overlapsItself(base.shape, base.strides)) {
+    throw new Error(
+      `${op.name}: this tensor is a view of an expanded one, whose gradient would have no place to go; clone() it first`,
+    );
+  }
+  const own = edgeOf(self);
+  const history = base === null ? own : edgeOf(base);
+  const edges = [
+    base === null || history === null ? history : (own ?? history),
+    ...inputs.slice(1).map(edgeOf),
+  ];
+  return { edges, history, saved: saveFor(op, inputs, edges, undefined, true) };
+}
+
+/** Gives the written tensor, or the tensor that it is a view of, its new place on the tape. */
+function recordWrite(
   op: Pointwise,
   inputs: readonly Tensor[],
   params: readonly number[],
-  self: Tensor,
-  edges: Edges,
-  saved: SavedTensors,
+  { edges, history, saved }: WriteRecord,
 ): void {
+  const self = inputs[0] as Tensor;
+  const { viewBase: base } = self;
   const n = inputs.length;
   const usesOut = edges.some((edge, i) => edge !== null && gradientOf(op, i)?.reads.includes(n + 1));
-  const { viewBase: base } = self;
   self.storage.epoch++;
   if (base === null) {
     const node = attach(op, inputs, params, edges, saved);
@@ -292,34 +345,25 @@ function recordInto(
   }
   // The write changed part of the base: the base's new history passes the rest of its gradient on as it is.
   saved.save(usesOut ? detachedCopy(self) : null);
-  const inner = attach(
-    op,
-    inputs,
-    params,
-    [edges[0] ?? { node: nowhere, index: 0 }, ...edges.slice(1)],
-    saved,
-  );
   const [place, slice] = [geometryOf(base), geometryOf(self)];
-  const node = new GradNode(op.name, [edgeOf(base), ...edges.slice(1)], saved, ([grad], needs) => {
-    if (!grad) return [];
-    const whole = cloneTo(grad, place);
-    const window = whole.alias(slice.shape, slice.strides, slice.offset - place.offset);
-    const [own, ...others] = inner.backward([window], needs);
-    if (own !== window) copyInto(window, own ?? primitives().zeros(slice.shape, grad.dtype));
-    return [whole, ...others];
+  const inner = backwardOf(op, inputs, params, () => {
+    const kept = saved.unpack(node);
+    // For gradients of gradients, the result is the part of the base that this node wrote.
+    const out = usesOut && isGradEnabled() ? kept[n] : null;
+    if (out) {
+      const part: BackwardFn = ([grad]) => [grad ? primitives().placeRegion(grad, place, slice) : null];
+      new GradNode('view', [{ node, index: 0 }], null, part).addOutput(out);
+    }
+    return kept;
   });
-  node.addOutput(base);
+  const node: GradNode = new GradNode(op.name, [history, ...edges.slice(1)], saved, ([grad], needs) => {
+    if (!grad) return [];
+    const [own, ...others] = inner([takeRegion(grad, place, slice)], needs);
+    if (!needs[0]) return [null, ...others];
+    return [replaceRegion(grad, own ?? primitives().zeros(slice.shape, grad.dtype), place, slice), ...others];
+  });
+  node.addOutput(base, false);
   refreshView(self);
-}
-
-/** Stands in for the edge of an operand that had none, so that its gradient is computed all the same. */
-const nowhere = new GradNode('nowhere', [], null, () => [], -1);
-
-/** A copy of a gradient laid out as `place`, from element 0 of its storage on. */
-function cloneTo(grad: Tensor, place: Geometry): Tensor {
-  const out = Tensor.empty(place.shape, grad.dtype, 'clone', place.strides);
-  copyInto(out, grad);
-  return out;
 }
 
 function attach(
@@ -329,22 +373,36 @@ function attach(
   edges: Edges,
   saved: SavedTensors,
 ): GradNode {
+  const node: GradNode = new GradNode(
+    op.name,
+    edges,
+    saved,
+    backwardOf(op, inputs, params, () => saved.unpack(node)),
+  );
+  return node;
+}
+
+/** The gradients of `op`'s inputs, computed with what `unpack` gives. */
+function backwardOf(
+  op: Pointwise,
+  inputs: readonly Tensor[],
+  params: readonly number[],
+  unpack: () => readonly (Tensor | null)[],
+): BackwardFn {
   const n = inputs.length;
   const shapes = inputs.map((x) => x.shape);
-  const node: GradNode = new GradNode(op.name, edges, saved, ([grad], needs) => {
+  return ([grad], needs) => {
     if (!grad) return [];
-    const kept = saved.unpack(node);
+    const kept = unpack();
     const source = (read: number): Tensor => (read < n ? kept[read] : read === n ? grad : kept[n]) as Tensor;
-    return edges.map((edge, i) => {
-      if (edge === null || !needs[i]) return null;
+    return shapes.map((shape, i) => {
+      if (!needs[i]) return null;
       const gradient = gradientOf(op, i);
       if (gradient === null) return null;
-      const shape = shapes[i] as readonly number[];
       if (gradient.kind === 'pass') return sumTo(grad, shape);
       if (gradient.kind === 'zero') return primitives().zeros(shape, op.inputs[i] as DType);
       const full = applyPointwise(gradient.pointwise, gradient.reads.map(source), params);
       return sameShape(full.shape, shape) ? full : scoped(op.name, () => sumTo(full, shape));
     });
-  });
-  return node;
+  };
 }

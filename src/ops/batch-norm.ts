@@ -138,6 +138,7 @@ const trainingOp: (
     ];
     const y = Tensor.empty(x.shape, 'float32', 'batchNorm', x.strides);
     const added = residual === null ? [] : [channelsInnermost(residual)];
+    for (const tensor of batches ? [...targets, batches] : targets) tensor.storage.beginWrite('batchNorm');
     if (isWhole(target, problem)) {
       dispatch(channelsWhole(finish, after, eps, momentum), [x, ...added, y, ...perChannel]);
     } else {
@@ -146,10 +147,8 @@ const trainingOp: (
       dispatch(channelMomentsFinish(target, finish, eps, momentum), [partials, ...perChannel]);
       dispatchBlocks(channelApply(target, problem, after), [x, ...added, y], [stats]);
     }
-    batches?.storage.bumpVersion('batchNorm');
     targets.forEach((tensor, i) => {
       if (running[i] !== tensor) copyInto(tensor, running[i] as Tensor);
-      tensor.storage.bumpVersion('batchNorm');
     });
     // Without a residual the activation is computed anew from x.
     const keepsResult = residual !== null && activation !== 'none';

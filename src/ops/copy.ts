@@ -1,6 +1,4 @@
 import { defineOp } from '../autograd/define.js';
-import { isGradEnabled } from '../autograd/mode.js';
-import type { Geometry } from '../autograd/primitives.js';
 import { dtypeInfo } from '../kernels/dtype.js';
 import { e, input, param, type Expr } from '../kernels/expr.js';
 import { isDType, isFloatingPoint, type DType } from '../tensor/dtype.js';
@@ -9,14 +7,17 @@ import {
   channelsLastStrides,
   contiguousStrides,
   isChannelsLast,
+  isContiguous,
   isDense,
   sameShape,
   showShape,
   stridesLike,
 } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { applyInPlace, checkInPlace, launchPointwise, type Pointwise } from './apply.js';
+import { applyInPlace, isRecordedWrite, launchPointwise, type Pointwise } from './apply.js';
+import { rowMajorTwin, tied } from './layout.js';
 import { sumTo } from './sum-to.js';
+import { checkWrite } from './write.js';
 
 /** How a tensor's elements lie in memory, as PyTorch names it. */
 export type MemoryFormat = 'contiguous' | 'channelsLast' | 'preserve';
@@ -73,14 +74,28 @@ function formatStrides(op: string, x: Tensor, format: MemoryFormat): readonly nu
   return x.isDense() ? stridesLike(x.shape, x.shape, x.strides) : contiguousStrides(x.shape);
 }
 
-/** `torch.Tensor.contiguous`: the tensor itself when its memory already has the format, else a copy that has. */
+/**
+ * `torch.Tensor.contiguous`: the tensor itself when its memory already has the format, else a copy that has. Where PyTorch's answer
+ * would be the other one, because the engine stores images channels-last, the result is tied to `x` (layout.ts).
+ */
 export function contiguous(
   x: Tensor,
   { memoryFormat = 'contiguous' }: { memoryFormat?: MemoryFormat } = {},
 ): Tensor {
-  if (memoryFormat === 'channelsLast' ? isChannelsLast(x.shape, x.strides) : x.isContiguous()) return x;
-  return copyOp(x, x.dtype, formatStrides('contiguous', x, memoryFormat));
+  const hasFormat = memoryFormat === 'channelsLast' ? isChannelsLast : isContiguous;
+  const same = hasFormat(x.shape, x.strides);
+  const result = same ? x : copyOp(x, x.dtype, formatStrides('contiguous', x, memoryFormat));
+  const twin = rowMajorTwin(x);
+  if (twin === null || hasFormat(x.shape, twin) === same) return result;
+  return tied('contiguous', same ? aliasOf(x) : result, x);
 }
+
+/** Another handle on the same memory, on the tape. */
+export const aliasOf: (x: Tensor) => Tensor = defineOp<[Tensor], Tensor>({
+  name: 'alias',
+  forward: (_, x) => x.alias(),
+  backward: (_, grad) => [() => grad],
+});
 
 /** `torch.clone`: a copy; dense tensors keep their memory order unless a format is given. */
 export function clone(
@@ -143,12 +158,13 @@ export function copy_(self: Tensor, source: Tensor): Tensor {
       `copy_: a source of shape ${showShape(source.shape)} does not fit a tensor of shape ${showShape(self.shape)}`,
     );
   }
-  if (!isGradEnabled() || !(self.requiresGrad || source.requiresGrad)) {
-    if (isGradEnabled()) checkInPlace('copy_', self);
+  if (source === self) return self;
+  if (!isRecordedWrite([self, source])) {
+    checkWrite('copy_', self, [source]);
     const safe = source.storage === self.storage ? clone(source) : source;
+    self.storage.beginWrite('copy_');
     copyInto(self, safe);
     if (safe !== source) safe.dispose();
-    self.storage.bumpVersion('copy_');
     return self;
   }
   const key = `${self.dtype}<${source.dtype}`;
@@ -196,18 +212,18 @@ const fillInPlace = new Map<DType, Pointwise>();
 
 /** `torch.Tensor.fill_`. */
 export function fill_(self: Tensor, value: number | boolean): Tensor {
-  if (isGradEnabled() && self.requiresGrad) {
-    checkInPlace('fill_', self);
+  if (isRecordedWrite([self])) {
     let op = fillInPlace.get(self.dtype);
     if (op === undefined)
       fillInPlace.set(
         self.dtype,
         (op = { ...fillOp(self.dtype), name: 'fill_', inputs: [self.dtype], grads: [e.const(0)] }),
       );
-    return applyInPlace(op, [self], [Number(value)]);
+    return applyInPlace(op, [self], [Number(value)], { uniform: true });
   }
+  checkWrite('fill_', self, [], { uniform: true });
+  self.storage.beginWrite('fill_');
   fillInto(self, Number(value));
-  self.storage.bumpVersion('fill_');
   return self;
 }
 
@@ -216,12 +232,17 @@ export function zero_(self: Tensor): Tensor {
   return fill_(self, 0);
 }
 
-/** @internal See {@link Primitives}. */
-export function placeSlice(grad: Tensor, base: Geometry, slice: Geometry): Tensor {
-  const out = Tensor.empty(base.shape, grad.dtype, 'view', base.strides);
-  fillInto(out, 0, false);
-  copyInto(out.alias(slice.shape, slice.strides, slice.offset - base.offset), grad);
-  return out;
+const sums = new Map<DType, Pointwise>();
+
+/** @internal Adds `source`, of the same dtype, to `target`, outside the tape. */
+export function addInto(target: Tensor, source: Tensor): void {
+  const { dtype } = target;
+  let op = sums.get(dtype);
+  if (op === undefined) {
+    const [a, b] = [0, 1].map((i) => input(i, dtypeInfo[dtype].compute)) as [Expr, Expr];
+    sums.set(dtype, (op = { name: 'add_', expr: e.add(a, b), inputs: [dtype, dtype], dtype, params: [] }));
+  }
+  applyInPlace(op, [target, source]);
 }
 
 /** @internal A dense copy in the memory order of `like`. */

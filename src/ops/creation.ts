@@ -1,12 +1,13 @@
 import { runtime } from '../device/index.js';
-import { registerPrimitives } from '../autograd/primitives.js';
+import { registerPrimitives, type Geometry } from '../autograd/primitives.js';
 import { planEye } from '../kernels/positions.js';
 import { isDType, type DType } from '../tensor/dtype.js';
 import { numel, showShape, type Shape } from '../tensor/shape.js';
 import { isTensor } from '../tensor/scope.js';
 import { Tensor, type NestedArray } from '../tensor/tensor.js';
-import { cloneLike, fillInto, placeSlice } from './copy.js';
+import { cloneLike, fillInto, to } from './copy.js';
 import { planLimits, runPlan } from './run-plan.js';
+import { sumTo } from './sum-to.js';
 
 export interface CreationOptions {
   /** Default: float32, or what the values say (`tensor`, `arange`, `full`). */
@@ -248,11 +249,12 @@ export function eye(n: number, m: number | CreationOptions = n, options: Creatio
 export function installPrimitives(ops: {
   add(a: Tensor, b: Tensor): Tensor;
   hasNaN(x: Tensor): Tensor;
+  placeRegion(grad: Tensor, place: Geometry, slice: Geometry): Tensor;
 }): void {
   registerPrimitives({
     ...ops,
     cloneLike,
-    placeSlice,
+    fit: (x, shape, dtype) => to(sumTo(x, shape), dtype),
     onesLike: (x) => onesLike(x),
     zeros: (shape, dtype) => filled(shape, dtype, 0, 'zeros'),
   });

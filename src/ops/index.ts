@@ -1,5 +1,6 @@
 import { Tensor } from '../tensor/tensor.js';
 import { installPrimitives } from './creation.js';
+import { placeRegion } from './region.js';
 import * as tensorOps from './tensor-ops.js';
 
 /** An op as a method; up to three overloads survive. */
@@ -30,6 +31,7 @@ for (const [name, op] of Object.entries(tensorOps)) {
 installPrimitives({
   add: (a, b) => tensorOps.add(a, b),
   hasNaN: (x) => tensorOps.isnan(x).any(),
+  placeRegion,
 });
 
 export { scaledDotProductAttention, type AttentionOptions } from './attention.js';

@@ -7,7 +7,7 @@ import { Tensor } from '../tensor/tensor.js';
 import { clone, copyInto, fillInto, to } from './copy.js';
 import { indexSelect } from './indexing.js';
 import { planLimits, runPlan } from './run-plan.js';
-import { expand, movedim, narrow, reshape, unsqueeze } from './view.js';
+import { expand, narrow, reshape, unsqueeze } from './view.js';
 
 /* Ops that lay tensors beside each other, around themselves, or repeat them. */
 
@@ -313,28 +313,3 @@ const triangle =
 export const tril: (x: Tensor, diagonal?: number) => Tensor = triangle('tril', false);
 /** `torch.triu`: the upper triangle, zeros below `diagonal`. */
 export const triu: (x: Tensor, diagonal?: number) => Tensor = triangle('triu', true);
-
-/** `torch.Tensor.unfold`: windows of `size` along `dim`, `step` apart, as a new last dim (a copy here). */
-export const unfold: (x: Tensor, dim: number, size: number, step: number) => Tensor = defineComposite(
-  'unfold',
-  (x: Tensor, dim: number, size: number, step: number): Tensor => {
-    const d = normalizeDim('unfold', dim, x.ndim);
-    const length = x.shape[d] ?? 1;
-    if (!(Number.isInteger(size) && size >= 0 && size <= length && Number.isInteger(step) && step > 0)) {
-      throw new Error(
-        `unfold: windows of ${size} with step ${step} do not fit dim ${dim} of shape ${showShape(x.shape)}`,
-      );
-    }
-    const count = Math.floor((length - size) / step) + 1;
-    const windows = indices(
-      Array.from({ length: count * size }, (_, i) => Math.floor(i / size) * step + (i % size)),
-    );
-    const picked = reshape(indexSelect(x, d, windows), [
-      ...x.shape.slice(0, d),
-      count,
-      size,
-      ...x.shape.slice(d + 1),
-    ]);
-    return movedim(picked, d + 1, -1);
-  },
-);

@@ -18,8 +18,8 @@ export interface LossOptions {
   reduction?: Reduction;
 }
 
-const lossRow = (name: string, expr: Row['expr'], grad?: Row['grad']): PointwiseFn =>
-  rowFunction({ name, kind: 'float', expr, ...(grad && { grad }) });
+const lossRow = (name: string, expr: Row['expr'], options: Partial<Row> = {}): PointwiseFn =>
+  rowFunction({ name, kind: 'float', expr, ...options });
 
 function reduced(op: string, losses: () => Tensor, reduction: Reduction): Tensor {
   checkReduction(op, reduction);
@@ -58,7 +58,7 @@ export const mseLoss: Loss<LossOptions> = pairLoss(
 /** `torch.nn.functional.l1_loss`: `|x - target|`; the gradient at equality is 0. */
 export const l1Loss: Loss<LossOptions> = pairLoss(
   'l1Loss',
-  lossRow('l1Loss', (x, y) => e.abs(e.sub(x, y))),
+  lossRow('l1Loss', (x, y) => e.abs(e.sub(x, y)), { lends: 'operands' }),
 );
 
 export interface SmoothL1LossOptions extends LossOptions {
@@ -117,11 +117,13 @@ const binaryCrossEntropyFn = lossRow(
   'binaryCrossEntropy',
   (x, y, w) =>
     e.mul(e.neg(e.add(e.mul(y, boundedLog(e.log(x))), e.mul(e.sub(1, y), boundedLog(e.log1p(e.neg(x)))))), w),
-  (g, _, x, y, w) => [
-    e.mul(e.mul(g, w), e.div(e.sub(x, y), e.maximum(e.mul(e.sub(1, x), x), 1e-12))),
-    e.mul(e.mul(g, w), e.sub(boundedLog(e.log1p(e.neg(x))), boundedLog(e.log(x)))),
-    null,
-  ],
+  {
+    grad: (g, _, x, y, w) => [
+      e.mul(e.mul(g, w), e.div(e.sub(x, y), e.maximum(e.mul(e.sub(1, x), x), 1e-12))),
+      e.mul(e.mul(g, w), e.sub(boundedLog(e.log1p(e.neg(x))), boundedLog(e.log(x)))),
+      null,
+    ],
+  },
 );
 
 /**

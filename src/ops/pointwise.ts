@@ -43,7 +43,7 @@ const addRow = binary('add', 'promote', (x, y) => (x.type === 'bool' ? e.or(x, y
 const subRow = binary('sub', 'promote', (x, y) => e.sub(x, y), { refuse: notBool('sub') });
 const mulRow = binary('mul', 'promote', (x, y) => (x.type === 'bool' ? e.and(x, y) : e.mul(x, y)));
 const divRow = binary('div', 'float', (x, y) => e.div(x, y), {
-  grad: (g, y, _, b) => [e.div(g, b), e.neg(e.div(e.mul(g, y), b))],
+  grad: (g, _, a, b) => [e.div(g, b), e.neg(e.mul(g, e.div(e.div(a, b), b)))],
 });
 const floorDivRow = binary('div', 'promote', (x, y) => e.floorDiv(x, y));
 const truncDivRow = binary('div', 'promote', (x, y) =>

@@ -1,22 +1,22 @@
-import { isGradEnabled } from '../autograd/mode.js';
 import type { Distribution } from '../kernels/random.js';
 import { bytesPerElement, isFloatingPoint, type DType } from '../tensor/dtype.js';
 import { showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { checkInPlace } from './apply.js';
+import { isRecordedWrite } from './apply.js';
 import { copy_ } from './copy.js';
 import type { CreationOptions } from './creation.js';
 import { drawInto, integerRange, uniformRange } from './draw.js';
+import { checkWrite } from './write.js';
 
 /** Draws over `x` in place; on the tape it is a copy from fresh numbers. */
 function drawOver(op: string, x: Tensor, distribution: Distribution): Tensor {
-  const recorded = isGradEnabled() && x.requiresGrad;
-  if (recorded) checkInPlace(op, x);
+  checkWrite(op, x);
+  const recorded = isRecordedWrite([x]);
   // In the order of the indices: a seed gives the same values in every memory layout.
   const owns = x.offset === 0 && x.isContiguous() && x.storage.bytes === x.numel() * bytesPerElement[x.dtype];
   if (owns && !recorded) {
+    x.storage.beginWrite(op);
     drawInto(x, distribution);
-    x.storage.bumpVersion(op);
     return x;
   }
   const fresh = drawInto(Tensor.empty(x.shape, x.dtype, op), distribution);

@@ -30,6 +30,11 @@ export interface Row {
    * Used where PyTorch's choice at kinks differs, or where the result makes it cheaper or more exact.
    */
   readonly grad?: (g: Expr, y: Expr, ...operands: Expr[]) => readonly (Expr | null)[];
+  /**
+   * The gradient reads the result or the operands, which may all the same be overwritten, because PyTorch's gradient reads something
+   * else: the tape copies them before that.
+   */
+  readonly lends?: 'result' | 'operands';
   /** Operands (by position) whose numeric value is compiled in: few values, much cheaper (`pow` with 2). */
   readonly bakes?: (position: number, value: number) => boolean;
   /** Dtypes that the op refuses, with the reason. */
@@ -81,6 +86,7 @@ function compile(row: Row, operands: readonly Operand[], common: DType): Compile
       dtype,
       params,
       ...(grads && { grads }),
+      ...(row.lends && { lends: row.lends }),
     },
     paramAt,
   };

@@ -11,10 +11,10 @@ import {
   type RowProblem,
 } from '../kernels/softmax.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
-import { normalizeDim, numel, showShape } from '../tensor/shape.js';
+import { contiguousStrides, normalizeDim, numel, showShape, stridesLike } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { eq, logicalAnd, ne } from './compare.js';
-import { clone, contiguous, to } from './copy.js';
+import { clone, contiguous, copyAs, to } from './copy.js';
 import { arange } from './creation.js';
 import { add, div, exp, mul, neg, sub } from './pointwise.js';
 import { mean, sum } from './reduce.js';
@@ -109,7 +109,13 @@ function alongDim(op: string, x: Tensor, dim: number, fn: (rows: Tensor) => Tens
   const y = fn(matrixAlong(to(x, 'float32'), d));
   if (x.ndim === 2 && d === 1) return to(y, x.dtype);
   const moved = [...x.shape.filter((_, i) => i !== d), x.shape[d] as number];
-  return to(movedim(reshape(y, moved), -1, d), x.dtype);
+  return to(inOrderOf(x, movedim(reshape(y, moved), -1, d)), x.dtype);
+}
+
+/** `y` in the memory order of `x`, in which PyTorch's results come. */
+function inOrderOf(x: Tensor, y: Tensor): Tensor {
+  const strides = stridesLike(x.shape, x.shape, x.isDense() ? x.strides : contiguousStrides(x.shape));
+  return y.shape.every((size, i) => size === 1 || y.strides[i] === strides[i]) ? y : copyAs(y, strides);
 }
 
 /** `x` as a row-major matrix whose rows run along `dim`. */
@@ -171,7 +177,9 @@ const fusedOp: (x: Tensor, labels: Tensor, weight: Tensor | null, options: Fused
     dispatch(crossEntropyForward(runtime().target, problem), [x, labels, ...(weight ? [weight] : []), rows]);
     const losses = narrow(rows, 0, 0, 1);
     const mass = options.reduction === 'mean' ? sum(narrow(rows, 0, 1, 1)) : null;
-    ctx.save(x, labels, weight, rows, mass);
+    // PyTorch keeps the log-probabilities, so that the scores may be overwritten.
+    ctx.lend(x);
+    ctx.save(labels, weight, rows, mass);
     if (options.reduction === 'none') return clone(reshape(losses, [problem.rows]));
     return mass === null ? sum(losses) : div(sum(losses), mass);
   },

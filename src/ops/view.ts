@@ -1,8 +1,17 @@
 import { defineOp } from '../autograd/define.js';
 import { primitives } from '../autograd/primitives.js';
-import { inferShape, normalizeDim, numel, sameShape, showShape, viewStrides } from '../tensor/shape.js';
+import {
+  contiguousStrides,
+  inferShape,
+  normalizeDim,
+  numel,
+  sameShape,
+  showShape,
+  viewStrides,
+} from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { contiguous, copyInto } from './copy.js';
+import { aliasOf, copyAs, copyInto } from './copy.js';
+import { rowMajorTwin, tied } from './layout.js';
 import { sumTo } from './sum-to.js';
 
 /** Sizes as separate arguments or as one array, as PyTorch takes them. */
@@ -32,13 +41,26 @@ export function view(x: Tensor, ...sizes: Sizes): Tensor {
   return viewOp(x, shape, strides);
 }
 
-/** `torch.reshape`: a view where strides allow it, else a copy. One size may be -1. */
+/**
+ * `torch.reshape`: a view where strides allow it, else a copy. One size may be -1. Where PyTorch's answer would be the other one, because
+ * the engine stores images channels-last, the result is tied to `x` (layout.ts): reading is fine, writing to either is an error.
+ */
 export function reshape(x: Tensor, ...sizes: Sizes): Tensor {
   const shape = inferShape('reshape', x.numel(), sizesOf(sizes));
+  return reshaped('reshape', x, shape);
+}
+
+function reshaped(op: string, x: Tensor, shape: readonly number[]): Tensor {
   const strides = viewStrides(x.shape, x.strides, shape);
-  if (strides !== null) return viewOp(x, shape, strides);
-  const dense = contiguous(x);
-  return viewOp(dense, shape, viewStrides(dense.shape, dense.strides, shape) as number[]);
+  const dense = strides === null ? copyAs(x, contiguousStrides(x.shape)) : x;
+  const result = viewOp(
+    dense,
+    shape,
+    strides ?? (viewStrides(dense.shape, dense.strides, shape) as number[]),
+  );
+  const twin = rowMajorTwin(x);
+  if (twin === null || (viewStrides(x.shape, twin, shape) === null) === (strides === null)) return result;
+  return tied(op, result, x);
 }
 
 /** `torch.flatten`: merges dims `startDim..endDim` (inclusive) into one. */
@@ -47,19 +69,16 @@ export function flatten(x: Tensor, startDim = 0, endDim = -1): Tensor {
   const start = normalizeDim('flatten', startDim, x.ndim);
   const end = normalizeDim('flatten', endDim, x.ndim);
   if (start > end) throw new Error(`flatten: startDim ${startDim} comes after endDim ${endDim}`);
-  if (start === end) return alias(x);
-  return reshape(x, [
-    ...x.shape.slice(0, start),
-    numel(x.shape.slice(start, end + 1)),
-    ...x.shape.slice(end + 1),
-  ]);
+  if (start === end) return aliasOf(x);
+  const merged = numel(x.shape.slice(start, end + 1));
+  return reshaped('flatten', x, [...x.shape.slice(0, start), merged, ...x.shape.slice(end + 1)]);
 }
 
 /** `torch.unflatten`: splits one dim into `sizes` (one may be -1). */
 export function unflatten(x: Tensor, dim: number, sizes: readonly number[]): Tensor {
   const d = normalizeDim('unflatten', dim, x.ndim);
   const split = inferShape('unflatten', x.shape[d] as number, sizes);
-  return reshape(x, [...x.shape.slice(0, d), ...split, ...x.shape.slice(d + 1)]);
+  return reshaped('unflatten', x, [...x.shape.slice(0, d), ...split, ...x.shape.slice(d + 1)]);
 }
 
 const permuteOp: (x: Tensor, dims: readonly number[]) => Tensor = defineOp<
@@ -106,7 +125,7 @@ export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
 export function t(x: Tensor): Tensor {
   if (x.ndim > 2)
     throw new Error(`t: expected at most 2 dims, got shape ${showShape(x.shape)}; use transpose(dim0, dim1)`);
-  return x.ndim < 2 ? alias(x) : transpose(x, 0, 1);
+  return x.ndim < 2 ? aliasOf(x) : transpose(x, 0, 1);
 }
 
 /** `torch.movedim` for one dim. */
@@ -285,7 +304,7 @@ export function index(x: Tensor, ...parts: readonly Index[]): Tensor {
     else if (typeof part === 'number') out = select(out, dim, part);
     else out = slice(out, dim++, part[0] ?? null, part[1] ?? null, part[2] ?? 1);
   }
-  return out === x ? alias(x) : out;
+  return out === x ? aliasOf(x) : out;
 }
 
 /** `torch.split`: pieces of `size` along `dim` (the last may be smaller), or of the given sizes; views. */
@@ -323,24 +342,18 @@ export function unbind(x: Tensor, dim = 0): Tensor[] {
   return Array.from({ length: x.shape[d] as number }, (_, i) => select(x, d, i));
 }
 
-const aliasOp = defineOp<[Tensor], Tensor>({
-  name: 'alias',
-  forward: (_, x) => x.alias(),
-  backward: (_, grad) => [() => grad],
-});
-
-/** Another handle on the same memory, on the tape. */
-function alias(x: Tensor): Tensor {
-  return aliasOp(x);
-}
-
 /** `torch.Tensor.detach`: the same memory, cut off from the tape. */
 export function detach(x: Tensor): Tensor {
   return x.alias();
 }
 
-/** `torch.Tensor.detach_`: cuts this tensor itself off from the tape. */
+/** `torch.Tensor.detach_`: cuts this tensor itself off from the tape. Views are refused, as PyTorch refuses them: `detach()` them. */
 export function detach_(x: Tensor): Tensor {
+  // The result of an op may be stored as a view of something that is gone: nobody can see that.
+  if (x.viewBase !== null && !x.viewBase.isDisposed) {
+    throw new Error('detach_: a view shares its place on the tape with its base; use detach() instead');
+  }
+  x.viewBase = null;
   x.node = null;
   x.wantsGrad = false;
   return x;
@@ -401,5 +414,5 @@ export function diagonal(x: Tensor, options: { offset?: number; dim1?: number; d
 
 /** `torch.Tensor.view_as`. */
 export function viewAs(x: Tensor, other: Tensor): Tensor {
-  return sameShape(x.shape, other.shape) ? alias(x) : view(x, other.shape);
+  return sameShape(x.shape, other.shape) ? aliasOf(x) : view(x, other.shape);
 }

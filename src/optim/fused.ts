@@ -80,12 +80,12 @@ export function applyRule(
     const direct = fillsStorage(grad) && hasStrides(grad, strides) && grad.storage !== weight.storage;
     ready.push({ weight, grad: direct ? grad : copyAs(grad, strides, op), state });
   }
-  dispatch({ rule, hyper, fresh, shared }, ready);
   for (const { weight, state } of ready)
-    for (const tensor of [weight, ...state]) tensor.storage.bumpVersion(op);
+    for (const tensor of [weight, ...state]) tensor.storage.beginWrite(op);
+  dispatch({ rule, hyper, fresh, shared }, ready);
   for (const [parameter, weight] of writeBack) {
     copy_(parameter, weight);
-    parameter.storage.bumpVersion(op);
+    parameter.storage.writer = op;
   }
 }
 

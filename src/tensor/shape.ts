@@ -84,6 +84,38 @@ export function isDense(shape: Shape, strides: readonly number[]): boolean {
   return true;
 }
 
+/** Whether some address belongs to more than one element, as after `expand` or an `unfold` whose windows overlap. */
+export function overlapsItself(shape: Shape, strides: readonly number[]): boolean {
+  const count = numel(shape);
+  const dims = shape.map((_, i) => i).filter((i) => shape[i] !== 1);
+  if (count < 2 || isContiguous(shape, strides)) return false;
+  dims.sort((a, b) => (strides[a] as number) - (strides[b] as number));
+  let span = 0;
+  let apart = true;
+  for (const d of dims) {
+    if (strides[d] === 0) return true;
+    // Each step of this dim clears everything that the dims within it reach: enough, though not needed.
+    if ((strides[d] as number) <= span) apart = false;
+    span += ((shape[d] as number) - 1) * (strides[d] as number);
+  }
+  if (apart) return false;
+  if (count > span + 1 || count > enumerable) return true;
+  return new Set(addresses(shape, strides)).size < count;
+}
+
+/** More elements than this are not told apart one by one. */
+const enumerable = 1 << 16;
+
+function addresses(shape: Shape, strides: readonly number[]): number[] {
+  let places = [0];
+  shape.forEach((size, d) => {
+    places = places.flatMap((place) =>
+      Array.from({ length: size }, (_, i) => place + i * (strides[d] as number)),
+    );
+  });
+  return places;
+}
+
 /** Dense strides for `shape` that keep the dim order of `like` (PyTorch's `preserve_format`). */
 export function stridesLike(shape: Shape, likeShape: Shape, likeStrides: readonly number[]): number[] {
   if (isContiguous(likeShape, likeStrides) || likeShape.length !== shape.length)
@@ -120,6 +152,12 @@ export function broadcastShapes(op: string, ...shapes: readonly Shape[]): number
     }
   }
   return out;
+}
+
+/** Whether `shape` broadcasts to `to`. */
+export function expandsTo(shape: Shape, to: Shape): boolean {
+  const lead = to.length - shape.length;
+  return lead >= 0 && shape.every((size, i) => size === to[lead + i] || size === 1);
 }
 
 /** A dim in [0, rank), with negative dims counted from the end; a zero-dim tensor accepts 0 and -1 as PyTorch does. */

@@ -6,6 +6,11 @@ interface Derived {
   readonly storage: Storage;
 }
 
+/** Holds contents that it copies only if they are about to change. */
+export interface Borrower {
+  takeCopy(): void;
+}
+
 const isCurrent = (known: Derived['others'], others: readonly Storage[]): boolean =>
   known.every(({ id, version }, i) => others[i]?.id === id && others[i].version === version);
 
@@ -21,7 +26,7 @@ export class Storage {
   private holders = 0;
   private buffer: DeviceBuffer | null;
   private readonly owner: Runtime;
-  /** Bumped by every in-place write; the tape compares it to find a saved tensor that was changed. */
+  /** One more with every in-place write; the tape compares it to find a saved tensor that was changed. */
   version = 0;
   /** The op that made the current contents, for error messages. */
   writer: string;
@@ -29,6 +34,7 @@ export class Storage {
   epoch = 0;
   /** Copies derived from these contents (packed weights, ...), dropped when the version moves on. */
   derived: Map<string, Derived> | null = null;
+  private borrowers: Set<Borrower> | null = null;
 
   constructor(
     readonly bytes: number,
@@ -69,10 +75,29 @@ export class Storage {
     this.owner.free(buffer);
   }
 
-  bumpVersion(op: string): void {
+  /**
+   * Announces an in-place write by `op`; the write itself is recorded after this call. Whoever was lent these contents takes a
+   * copy now, and everybody else can tell by the version that they changed.
+   */
+  beginWrite(op: string): void {
+    if (this.borrowers !== null) {
+      const { borrowers } = this;
+      this.borrowers = null;
+      for (const borrower of borrowers) borrower.takeCopy();
+    }
     this.version++;
     this.writer = op;
     this.dropDerived();
+  }
+
+  /** Has `borrower` told before the contents change. */
+  lend(borrower: Borrower): void {
+    (this.borrowers ??= new Set()).add(borrower);
+  }
+
+  /** `borrower` needs the contents no more. */
+  takeBack(borrower: Borrower): void {
+    this.borrowers?.delete(borrower);
   }
 
   /**

@@ -3,7 +3,16 @@ import { refreshView, type GradNode } from '../autograd/node.js';
 import { bytesPerElement, decode, encode, isFloatingPoint, type DType, type TypedArray } from './dtype.js';
 import { noteEscape, unwatch, watch } from './lifetime.js';
 import { currentScope, tensorBrand } from './scope.js';
-import { contiguousStrides, isContiguous, isDense, numel, showShape, spanOf, type Shape } from './shape.js';
+import {
+  contiguousStrides,
+  isContiguous,
+  isDense,
+  numel,
+  sameShape,
+  showShape,
+  spanOf,
+  type Shape,
+} from './shape.js';
 import { Storage } from './storage.js';
 
 /** Nested arrays as `toArray()` gives and `tensor()` takes. */
@@ -11,6 +20,22 @@ export type NestedArray = number | boolean | readonly NestedArray[];
 
 /** A function that sees, and may replace, a gradient on its way back. */
 export type TensorHook = (grad: Tensor) => Tensor | void;
+
+/**
+ * Ties a tensor to one that the engine lays out otherwise than PyTorch does, where PyTorch would have given a view and memory
+ * order forced a copy, or the other way round: as long as neither is written, nobody can tell.
+ *
+ * @internal
+ */
+export interface Tie {
+  /** The op that made it. */
+  readonly op: string;
+  readonly source: Storage;
+  /** Of `source` when it was made. */
+  readonly version: number;
+  readonly copied: boolean;
+  readonly outer: Tie | null;
+}
 
 export interface HookHandle {
   remove(): void;
@@ -49,6 +74,7 @@ export class Tensor {
   /** @internal */ keepsGrad = false;
   /** @internal The tensor this one is a differentiable view of. */ viewBase: Tensor | null = null;
   /** @internal `storage.epoch` when `node` was last set from the base. */ viewEpoch = 0;
+  /** @internal */ tie: Tie | null = null;
   /** @internal */ isInference = false;
   /** @internal */ scopeMark = 0;
   /** @internal */ isKept = false;
@@ -95,7 +121,9 @@ export class Tensor {
 
   /** @internal Another handle on the same memory. */
   alias(shape: Shape = this.shape, strides: readonly number[] = this.strides, offset = this.offset): Tensor {
-    return new Tensor(this.storage, shape, this.dtype, { strides, offset });
+    const other = new Tensor(this.storage, shape, this.dtype, { strides, offset });
+    other.tie = this.tie;
+    return other;
   }
 
   /** @internal The live storage; throws when the tensor was freed. */
@@ -106,6 +134,7 @@ export class Tensor {
           'return it, store it on the module, or call .keep() on it',
       );
     }
+    if (this.tie !== null) checkTie(this.shape, this.tie);
     return this.memory;
   }
 
@@ -202,7 +231,7 @@ export class Tensor {
   }
 
   set grad(value: Tensor | null) {
-    if (value !== null && (value.numel() !== this.numel() || value.dtype !== this.dtype)) {
+    if (value !== null && (!sameShape(value.shape, this.shape) || value.dtype !== this.dtype)) {
       throw new Error(
         `grad: a gradient of shape ${showShape(value.shape)} (${value.dtype}) does not fit a tensor of shape ` +
           `${showShape(this.shape)} (${this.dtype})`,
@@ -343,6 +372,21 @@ export class Tensor {
 Object.defineProperty(Tensor.prototype, tensorBrand, { value: true });
 
 const rememberedValues = 1 << 16;
+
+/** Values that would differ from PyTorch's are not read. */
+function checkTie(shape: Shape, tie: Tie): void {
+  for (let at: Tie | null = tie; at !== null; at = at.outer) {
+    if (at.source.version === at.version) continue;
+    throw new Error(
+      `${at.source.writer} changed the tensor that ${at.op} took this one (shape ${showShape(shape)}) from. ` +
+        (at.copied
+          ? `Stored channels-last it could not be viewed, so ${at.op} made a copy, which does not show the change: ` +
+            `call ${at.op} again after the change, or clone() the result before it`
+          : `Stored channels-last it could be viewed where PyTorch copies, so ${at.op} shares its memory: ` +
+            `clone() the result before the change`),
+    );
+  }
+}
 
 function gather(raw: TypedArray, shape: Shape, strides: readonly number[], start: number): TypedArray {
   const count = numel(shape);

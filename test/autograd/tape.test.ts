@@ -86,6 +86,14 @@ describe('backward', () => {
     expect(() => y.backward()).toThrow(/already freed.*retainGraph/s);
   });
 
+  it('goes back twice through ops that saved nothing', async () => {
+    const x = k.tensor([1, 2], { requiresGrad: true });
+    const y = x.add(1).reshape(2, 1).t().sum();
+    y.backward();
+    y.backward();
+    expect(await values(x.grad)).toEqual([2, 2]);
+  });
+
   it('leaves no gradient on a leaf that does not require one', () => {
     const x = k.tensor([1], { requiresGrad: true });
     const frozen = k.tensor([2]);
@@ -99,6 +107,37 @@ describe('backward', () => {
     y.retainGrad();
     y.mul(y).sum().backward();
     expect(await values(y.grad)).toEqual([6, 12]);
+  });
+
+  it('keeps the gradient of what an inner tensor is now, after it was changed in place', async () => {
+    const x = k.tensor([1, 1], { requiresGrad: true });
+    const y = x.mul(1);
+    const view = y.slice(0, 0, 1);
+    y.retainGrad();
+    view.retainGrad();
+    y.mul_(3);
+    y.sum().add(view.mul(5).sum()).backward();
+    expect(await values(y.grad)).toEqual([6, 1]);
+    expect(await values(view.grad)).toEqual([5]);
+  });
+
+  it('leaves no gradient on a leaf that was switched off, or detached, since the forward', async () => {
+    const x = k.tensor([1, 1], { requiresGrad: true });
+    const y = k.tensor([1, 1], { requiresGrad: true });
+    const z = k.tensor([1, 1], { requiresGrad: true });
+    const loss = x.mul(2).add(y.mul(3)).add(z.mul(4)).sum();
+    x.requiresGrad_(false);
+    y.detach_();
+    z.requiresGrad_(false).requiresGrad_();
+    loss.backward();
+    expect(x.grad).toBeNull();
+    expect(y.grad).toBeNull();
+    expect(await values(z.grad)).toEqual([4, 4]);
+  });
+
+  it("takes only a gradient of the tensor's own shape", () => {
+    const x = k.ones(3).requiresGrad_();
+    expect(() => (x.grad = k.ones(3, 1))).toThrow(/gradient of shape \[3, 1\].*\[3\]/s);
   });
 
   it('stops at detach()', async () => {
@@ -138,6 +177,64 @@ describe('hooks', () => {
     handle.remove();
     x.sum().backward();
     expect(calls).toBe(0);
+  });
+});
+
+describe('hooks that return something else than a gradient', () => {
+  const backwardWith = (hook: unknown) => (): void => {
+    const y = k.ones(2).requiresGrad_().mul(2);
+    y.registerHook(hook as k.TensorHook);
+    y.sum().backward();
+  };
+
+  it('are refused with what was expected', () => {
+    expect(backwardWith(() => 3)).toThrow(/a tensor hook returned number '3'.*shape \[2\]/s);
+    expect(backwardWith((g: k.Tensor) => g.sum())).toThrow(/changed the gradient's shape to \[\]/);
+    expect(backwardWith((g: k.Tensor) => g.int())).toThrow(/changed the gradient's dtype to int32/);
+  });
+
+  it('of modules too', () => {
+    const layer = new k.nn.Linear(2, 2);
+    layer.registerFullBackwardHook((_, [gradInput]) => [gradInput!.sum()]);
+    const y = layer(k.ones(1, 2).requiresGrad_());
+    expect(() => y.sum().backward()).toThrow(/Linear: a full backward hook changed the gradient's shape/);
+  });
+});
+
+describe('a custom Function', () => {
+  const product = (backward: (grad: k.Tensor) => unknown) =>
+    class Product extends k.autograd.Function {
+      static forward(_: k.autograd.FunctionContext, a: k.Tensor, b: k.Tensor): k.Tensor {
+        return a.mul(b);
+      }
+      static backward(_: k.autograd.FunctionContext, grad: k.Tensor): k.Tensor[] {
+        return backward(grad) as k.Tensor[];
+      }
+    };
+  const gradients = async (backward: (grad: k.Tensor) => unknown): Promise<number[][]> => {
+    const [a, b] = [k.ones(2).requiresGrad_(), k.ones(2).requiresGrad_()];
+    product(backward).apply(a, b).sum().backward();
+    return [await values(a.grad), await values(b.grad)];
+  };
+
+  it('returns a gradient for each argument of forward', async () => {
+    await expect(gradients((g) => g)).rejects.toThrow(
+      /Product.backward returned 1 gradients for 2 arguments/,
+    );
+    await expect(gradients((g) => [g, g, g])).rejects.toThrow(/returned 3 gradients for 2 arguments/);
+    expect(await gradients((g) => [g, g, null])).toEqual([
+      [1, 1],
+      [1, 1],
+    ]);
+  });
+
+  it("returns tensors of the arguments' shapes, or of shapes that they broadcast to", async () => {
+    await expect(gradients((g) => [3, g])).rejects.toThrow(/returned number '3' as gradient 0/);
+    await expect(gradients((g) => [g, g.sum()])).rejects.toThrow(/shape \[\] for argument 1.*\[2\]/s);
+    expect(await gradients((g) => [g.repeat(3, 1), g.int()])).toEqual([
+      [3, 3],
+      [1, 1],
+    ]);
   });
 });
 
