@@ -62,7 +62,9 @@ export class ParamPacker {
 /** WGSL that declares `p`, for the header of a shader. */
 export function declareParams(kernel: Kernel, immediates: boolean): string {
   if (paramFields(kernel).length === 0) return '';
-  const fields = paramFields(kernel).map(([name, type]) => `${name}: ${type},`).join(' ');
+  const fields = paramFields(kernel)
+    .map(([name, type]) => `${name}: ${type},`)
+    .join(' ');
   const variable = immediates ? 'var<immediate> p: Params;' : '@group(1) @binding(0) var<uniform> p: Params;';
   return `struct Params { ${fields} }\n${variable}\n`;
 }

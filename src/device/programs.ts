@@ -77,7 +77,8 @@ export class ProgramCache {
       name,
       pipeline,
       layout: pipeline.layout,
-      params: paramBytes > 0 ? new ParamPacker(kernel.params, name, faultSite > 0 ? [faultSite] : []) : undefined,
+      params:
+        paramBytes > 0 ? new ParamPacker(kernel.params, name, faultSite > 0 ? [faultSite] : []) : undefined,
       immediates,
       faultSite,
       counter,

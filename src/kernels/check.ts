@@ -67,7 +67,8 @@ const checks = {
   /** Weights of what was drawn: none may be 0. */
   drawn: floatCheck(
     `v == 0u || v == ${minusZero}`,
-    () => 'a row has fewer positive weights than samples are drawn; draw fewer, or pass { replacement: true }',
+    () =>
+      'a row has fewer positive weights than samples are drawn; draw fewer, or pass { replacement: true }',
   ),
 } as const satisfies Readonly<Record<string, Check>>;
 

@@ -95,7 +95,12 @@ describe.each([{ disable: [] }, { disable: ['immediates' as const] }])(
     it('gives way to an error of the GPU: one report', async () => {
       put(-1);
       check(first);
-      runtime().dispatch({ ...addOne, name: 'mismatched', bindings: ['read', 'read'] }, [x, x], [], [1, 1, 1]);
+      runtime().dispatch(
+        { ...addOne, name: 'mismatched', bindings: ['read', 'read'] },
+        [x, x],
+        [],
+        [1, 1, 1],
+      );
       await expect(read()).rejects.toMatchObject({ op: 'mismatched' });
       expect(await read()).toBe(-1);
     });
