@@ -9,6 +9,7 @@ import {
 } from '../kernels/gather.js';
 import { outOfRange } from '../kernels/faults.js';
 import { planOneHot } from '../kernels/positions.js';
+import { elementOf } from '../tensor/dtype.js';
 import { normalizeDim, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { checkOnDevice } from './check.js';
@@ -192,7 +193,8 @@ const scatterOp: (x: Tensor, index: Tensor, src: Tensor, dim: number, lookup: Lo
 
 /** `torch.scatter`: `out = x; out[index[i][j]][j] = src[i][j]` for dim 0, and so on; `src` may be a number. Of several writes the last wins. */
 export function scatter(x: Tensor, dim: number, index: Tensor, src: Tensor | number): Tensor {
-  const source = typeof src === 'number' ? Tensor.fromHost([src], [], x.dtype) : src;
+  const source =
+    typeof src === 'number' ? Tensor.fromHost([elementOf('scatter', src, x.dtype)], [], x.dtype) : src;
   const d = checkAlong('scatter', x, dim, index, typeof src === 'number' ? undefined : src);
   checkSameDtype('scatter', x, source);
   const [at, lookup] = checkIndex('scatter', index, x.shape[d] ?? 1);
