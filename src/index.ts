@@ -26,7 +26,7 @@ export {
   type ProfileOptions,
   type TableOptions,
 } from './nn/profiler.js';
-export { close, runtime, DeviceError, OutOfMemoryError, ShaderError } from './device/index.js';
+export { close, runtime, DataError, DeviceError, OutOfMemoryError, ShaderError } from './device/index.js';
 export type {
   DeviceProfile,
   HostSpan,

@@ -17,6 +17,20 @@ export class ShaderError extends DeviceError {
   override name = 'ShaderError';
 }
 
+/**
+ * Values that an op cannot work with, found by the GPU: an index outside its dim, an integer result outside int32. The engine stays usable;
+ * what the op wrote is undefined.
+ */
+export class DataError extends Error {
+  override name = 'DataError';
+  constructor(
+    message: string,
+    readonly op: string,
+  ) {
+    super(message);
+  }
+}
+
 /** A request that does not fit the memory budget (or the GPU's memory). The engine stays usable. */
 export class OutOfMemoryError extends DeviceError {
   override name = 'OutOfMemoryError';

@@ -2,6 +2,7 @@
 
 import type { Kernel, ParamField } from '../kernels/kernel.js';
 import { DeviceError } from './errors.js';
+import { paramFields } from './faults.js';
 import { bufferUsage } from './pool.js';
 
 /** Packs a kernel's parameters into `buffer`, four bytes each, in the order of its fields. */
@@ -13,15 +14,18 @@ export class ParamPacker {
   private readonly floats: Float32Array;
   private readonly kinds: Uint8Array;
 
+  /** @param last values of words behind the fields, the same for every launch */
   constructor(
     private readonly fields: readonly ParamField[],
     private readonly op: string,
+    last: readonly number[] = [],
   ) {
-    this.buffer = new ArrayBuffer(4 * fields.length);
+    this.buffer = new ArrayBuffer(4 * (fields.length + last.length));
     this.words = new Uint32Array(this.buffer);
     this.ints = new Int32Array(this.buffer);
     this.floats = new Float32Array(this.buffer);
     this.kinds = Uint8Array.from(fields, ([, type]) => ['u32', 'i32', 'f32'].indexOf(type));
+    this.words.set(last, fields.length);
   }
 
   /** @throws DeviceError where an integer field is given a number that its type cannot hold. */
@@ -57,8 +61,10 @@ export class ParamPacker {
 
 /** WGSL that declares `p`, for the header of a shader. */
 export function declareParams(kernel: Kernel, immediates: boolean): string {
-  if (kernel.params.length === 0) return '';
-  const fields = kernel.params.map(([name, type]) => `${name}: ${type},`).join(' ');
+  if (paramFields(kernel).length === 0) return '';
+  const fields = paramFields(kernel)
+    .map(([name, type]) => `${name}: ${type},`)
+    .join(' ');
   const variable = immediates ? 'var<immediate> p: Params;' : '@group(1) @binding(0) var<uniform> p: Params;';
   return `struct Params { ${fields} }\n${variable}\n`;
 }
@@ -104,9 +110,9 @@ export class UniformArena {
   }
 
   static check(kernel: Kernel): void {
-    if (4 * kernel.params.length > window) {
+    if (4 * paramFields(kernel).length > window) {
       throw new DeviceError(
-        `${kernel.name}: ${kernel.params.length} params; a kernel may have ${window / 4} at most.`,
+        `${kernel.name}: ${paramFields(kernel).length} params; a kernel may have ${window / 4} at most.`,
         kernel.name,
       );
     }

@@ -4,6 +4,7 @@ import type { Access, Kernel, Target } from '../kernels/kernel.js';
 import type { BindingLayout } from './bindgroups.js';
 import { matrixFeature } from './adapter.js';
 import { DeviceError, ShaderError, type ErrorLog } from './errors.js';
+import { declareFaults, FaultSites, paramFields } from './faults.js';
 import { declareParams, ParamPacker, UniformArena } from './params.js';
 
 interface Pipeline {
@@ -21,10 +22,13 @@ export interface Program {
   readonly params: ParamPacker | undefined;
   /** Parameters go through immediates, else through the uniform arena. */
   readonly immediates: boolean;
+  /** Number by which it raises faults; 0 when it cannot. */
+  readonly faultSite: number;
   readonly counter: { count: number };
 }
 
 export class ProgramCache {
+  readonly faultSites = new FaultSites();
   private readonly byKernel = new WeakMap<Kernel, Program>();
   private readonly byText = new Map<string, Pipeline>();
   private readonly layouts = new Map<string, BindingLayout>();
@@ -62,18 +66,21 @@ export class ProgramCache {
 
   private prepare(kernel: Kernel): Program {
     const { name } = kernel;
-    const paramBytes = 4 * kernel.params.length;
+    const paramBytes = 4 * paramFields(kernel).length;
     const immediates = paramBytes <= this.immediateSize;
     if (!immediates) UniformArena.check(kernel);
     let counter = this.counters.get(name);
     if (!counter) this.counters.set(name, (counter = { count: 0 }));
     const pipeline = this.pipeline(kernel, immediates);
+    const faultSite = kernel.fault ? this.faultSites.add(kernel.fault) : 0;
     const program: Program = {
       name,
       pipeline,
       layout: pipeline.layout,
-      params: paramBytes > 0 ? new ParamPacker(kernel.params, name) : undefined,
+      params:
+        paramBytes > 0 ? new ParamPacker(kernel.params, name, faultSite > 0 ? [faultSite] : []) : undefined,
       immediates,
+      faultSite,
       counter,
     };
     this.byKernel.set(kernel, program);
@@ -83,7 +90,7 @@ export class ProgramCache {
   private pipeline(kernel: Kernel, immediates: boolean): Pipeline {
     const header = this.header(kernel, immediates);
     const text = header + kernel.wgsl;
-    const key = `${kernel.bindings.join()}\n${text}`;
+    const key = `${bindingsOf(kernel).join()}\n${text}`;
     let pipeline = this.byText.get(key);
     if (!pipeline) {
       pipeline = this.compile(kernel, text, header.split('\n').length - 1, immediates);
@@ -108,19 +115,19 @@ export class ProgramCache {
       }
       header += `enable ${feature};\n`;
     }
-    if (immediates && kernel.params.length > 0) header += 'requires immediate_address_space;\n';
-    return header + declareParams(kernel, immediates);
+    if (immediates && paramFields(kernel).length > 0) header += 'requires immediate_address_space;\n';
+    return header + declareParams(kernel, immediates) + declareFaults(kernel);
   }
 
   private compile(kernel: Kernel, text: string, headerLines: number, immediates: boolean): Pipeline {
     const { device } = this;
     const { name } = kernel;
-    const layout = this.layout(kernel.bindings);
+    const layout = this.layout(bindingsOf(kernel));
     device.pushErrorScope('validation');
     const module = device.createShaderModule({ label: name, code: text });
     const gpu = device.createComputePipeline({
       label: name,
-      layout: this.pipelineLayout(layout, 4 * kernel.params.length, immediates),
+      layout: this.pipelineLayout(layout, 4 * paramFields(kernel).length, immediates),
       compute: { module, entryPoint: 'main' },
     });
     const pipeline: Pipeline = { gpu, layout, error: undefined };
@@ -167,6 +174,9 @@ export class ProgramCache {
     return gpu;
   }
 }
+
+const bindingsOf = (kernel: Kernel): readonly Access[] =>
+  kernel.fault ? [...kernel.bindings, 'write'] : kernel.bindings;
 
 /** Quotes the offending lines; line numbers count from the kernel's own WGSL, without the header. */
 function describe(

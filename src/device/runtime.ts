@@ -14,6 +14,7 @@ import {
 import { BindGroupCache, type BufferArg } from './bindgroups.js';
 import { CompileAhead } from './compile-ahead.js';
 import { DeviceError, ErrorLog, formatBytes } from './errors.js';
+import { FaultBuffer } from './faults.js';
 import { UniformArena } from './params.js';
 import { BufferPool, type DeviceBuffer, type MemoryStats } from './pool.js';
 import { ProgramCache } from './programs.js';
@@ -45,6 +46,7 @@ export class Runtime {
   private readonly programs: ProgramCache;
   private readonly ahead: CompileAhead | undefined;
   private readonly staging: StagingPool;
+  private readonly faults: FaultBuffer;
   private readonly waiter: PoliteWaiter;
   private readonly timestamps: boolean;
   private readonly uniformOffset = [0];
@@ -62,6 +64,7 @@ export class Runtime {
     this.timestamps = opened.timestamps;
     this.arena = new UniformArena(device);
     this.groups = new BindGroupCache(device, this.maxBinding);
+    this.faults = new FaultBuffer(device);
     this.staging = new StagingPool(device, (bytes) => this.pool.makeRoom(bytes));
     this.waiter = new PoliteWaiter(target.kind === 'software');
     this.stream = new CommandStream(
@@ -172,9 +175,10 @@ export class Runtime {
     const program = this.programs.get(kernel);
     const { name, layout, pipeline } = program;
     if (pipeline.error) throw pipeline.error;
-    if (buffers.length !== layout.bindings.length) {
+    const raises = program.faultSite > 0;
+    if (buffers.length + Number(raises) !== layout.bindings.length) {
       throw new DeviceError(
-        `${name}: ${buffers.length} buffers given, the kernel binds ${layout.bindings.length}.`,
+        `${name}: ${buffers.length} buffers given, the kernel binds ${layout.bindings.length - Number(raises)}.`,
         name,
       );
     }
@@ -196,7 +200,9 @@ export class Runtime {
     if (x === 0 || y === 0 || z === 0) return;
     if (packer && !program.immediates && !this.arena.hasRoom()) stream.flush();
 
-    const entry = this.groups.get(layout, buffers, stream.serial, name);
+    const bound = raises ? [...buffers, this.faults.buffer] : buffers;
+    const entry = this.groups.get(layout, bound, stream.serial, name);
+    if (raises) this.faults.armed = true;
     const pass = this.profiler ? this.profiledPass(name) : (stream.pass ?? stream.beginPass());
     if (stream.pipeline !== pipeline.gpu) pass.setPipeline((stream.pipeline = pipeline.gpu));
     if (stream.group !== entry.group) pass.setBindGroup(0, (stream.group = entry.group));
@@ -286,23 +292,29 @@ export class Runtime {
   /**
    * Downloads `bytes` bytes as they are after every command recorded so far, into a fresh ArrayBuffer.
    *
-   * @throws (rejects) the GPU's errors since the last await, naming the op
+   * @throws (rejects) DeviceError: the GPU's errors since the last await, naming the op
+   * @throws (rejects) DataError: what kernels found wrong with their values, likewise
    */
   async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
     this.check('read', buffer, offset, bytes, 1);
     if (bytes === 0) return new ArrayBuffer(0);
     const start = offset - (offset % 4);
     const span = Math.ceil((offset + bytes - start) / 4) * 4;
-    const staging = this.staging.acquire(span);
-    this.stream.commands().copyBufferToBuffer(buffer.gpu, start, staging, 0, span);
+    const recordBytes = this.faults.pendingBytes;
+    const staging = this.staging.acquire(span + recordBytes);
+    const encoder = this.stream.commands();
+    encoder.copyBufferToBuffer(buffer.gpu, start, staging, 0, span);
+    if (recordBytes > 0) this.faults.snapshot(encoder, staging, span);
     this.used(buffer);
     this.stream.count('read', span);
     this.stream.flush();
     let result: ArrayBuffer;
+    let record: ArrayBuffer;
     try {
       this.runIdleHooks();
-      await this.waiter.during(staging.mapAsync(1 /* GPUMapMode.READ */, 0, span));
-      result = staging.getMappedRange(0, span).slice(offset - start, offset - start + bytes);
+      const mapped = await this.mapped(staging, span + recordBytes);
+      result = mapped.slice(offset - start, offset - start + bytes);
+      record = mapped.slice(span);
       staging.unmap();
       this.staging.release(staging);
     } catch (cause) {
@@ -314,8 +326,13 @@ export class Runtime {
         { cause },
       );
     }
-    await this.raise();
+    await this.raise(record);
     return result;
+  }
+
+  private async mapped(staging: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+    await this.waiter.during(staging.mapAsync(1 /* GPUMapMode.READ */, 0, bytes));
+    return staging.getMappedRange(0, bytes);
   }
 
   /** Submits what is recorded. */
@@ -326,6 +343,8 @@ export class Runtime {
   /** Submits what is recorded and waits until the GPU has done it. Rejects like {@link read}. */
   async synchronize(): Promise<void> {
     if (this.errors.fatal) throw this.errors.fatal;
+    // A read waits for all that is recorded before it, and brings what kernels raised.
+    if (this.faults.armed) return void (await this.read(this.faults.buffer, 0, 4));
     this.stream.flush();
     const done = this.device.queue.onSubmittedWorkDone();
     this.runIdleHooks();
@@ -397,11 +416,18 @@ export class Runtime {
     this.device.destroy();
   }
 
-  /** Throws what the GPU has complained about since the last await. */
-  private async raise(): Promise<void> {
+  /** Throws what the GPU has complained about since the last await, or else what kernels raised (their `record`, if it was read). */
+  private async raise(record?: ArrayBuffer): Promise<void> {
     await this.errors.settle();
     const error = this.errors.take();
-    if (error) throw error;
+    const raised = record !== undefined && record.byteLength > 0;
+    if (error) {
+      // One report is enough, and a batch that was refused has neither copied nor cleared the record.
+      if (raised && error !== this.errors.fatal) this.faults.clear(this.stream.commands());
+      throw error;
+    }
+    const fault = raised ? this.programs.faultSites.errorOf(record) : undefined;
+    if (fault) throw fault;
   }
 
   private runIdleHooks(): void {

@@ -1,8 +1,8 @@
 /**
  * Reading and writing by index. Plans name their buffers `x`, `index` (several: `index0`, `index1` ..), `src`, `out`.
  *
- * Indices are int32; negative ones count from the end. An index outside reads NaN (0 for integers) and is not written:
- * a GPU cannot throw, and NaN shows.
+ * Indices are int32. With `checked` those outside [0, size) raise an error (faults.ts). Without, which is for indices that are known to be
+ * right, negative ones count from the end, and an index outside reads NaN (0 for integers) and is not written.
  *
  * Reads (`planGather`, `planLookup`, `planIndex`) are pointwise kernels. Writes (`planScatter` and what is built on it)
  * give one thread all that lands in its column and let it go through the source in order: sums are the same from run to
@@ -17,6 +17,10 @@ import type { PointwiseInput, PointwiseOperand } from './pointwise.js';
 import { planScatterLoop, type ScatterReduce } from './scatter.js';
 
 export type { ScatterReduce } from './scatter.js';
+
+interface Checks extends Limits {
+  readonly checked?: boolean;
+}
 
 const index0 = input(0, 'i32');
 
@@ -39,21 +43,28 @@ function without(t: PointwiseOperand, dims: readonly number[]): PointwiseInput {
 export function planGather(
   target: Target,
   {
+    name = 'gather',
     x,
     index,
     out,
     dim,
     ...limits
-  }: { x: PointwiseOperand; index: PointwiseOperand; out: PointwiseOperand; dim: number } & Limits,
+  }: {
+    name?: string;
+    x: PointwiseOperand;
+    index: PointwiseOperand;
+    out: PointwiseOperand;
+    dim: number;
+  } & Checks,
 ): Plan {
-  checkIndex('gather', index);
+  checkIndex(name, index);
   const source: PointwiseInput = {
     ...without(x, [dim]),
     shape: out.shape.map((n, d) => (d === dim ? 1 : n)),
     indirect: [{ index: index0, stride: x.strides[dim]!, size: x.shape[dim]! }],
   };
   const exprs = [input(1, dtypeInfo[x.dtype].compute)];
-  return namedPlan(target, { name: 'gather', exprs, inputs: [index, source], outputs: [out], ...limits }, [
+  return namedPlan(target, { name, exprs, inputs: [index, source], outputs: [out], ...limits }, [
     'index',
     'x',
     'out',
@@ -79,7 +90,7 @@ export function planLookup(
     index: PointwiseOperand;
     out: PointwiseOperand;
     dim: number;
-  } & Limits,
+  } & Checks,
 ): Plan {
   checkIndex(name, index);
   return planIndex(target, { name, x, indices: [index], out, dim, ...limits });
@@ -104,7 +115,7 @@ export function planIndex(
     indices: readonly PointwiseOperand[];
     out: PointwiseOperand;
     dim: number;
-  } & Limits,
+  } & Checks,
 ): Plan {
   const { looked, tables } = indexLayouts(name, x, indices, out.shape.length, dim);
   const source: PointwiseInput = {
@@ -175,7 +186,7 @@ export function planScatter(
     src: PointwiseOperand;
     dim: number;
     reduce: ScatterReduce;
-  } & Limits,
+  } & Checks,
 ): Plan {
   checkIndex(name, index);
   const scalar = src.shape.length === 0;
@@ -218,7 +229,7 @@ export function planIndexWrite(
     reduce: ScatterReduce;
     alpha?: number;
     skip?: number;
-  } & Limits,
+  } & Checks,
 ): Plan {
   const { looked, tables } = indexLayouts(name, out, indices, src.shape.length, dim);
   const after = out.shape.length - dim - indices.length;

@@ -32,7 +32,21 @@ export interface Kernel {
   /** Fields of `p`, read in WGSL as `p.name`. */
   readonly params: readonly ParamField[];
   readonly enables?: readonly Enable[];
+  /**
+   * Present on a kernel that may find its values unusable. The device then also declares `raiseFault(words: vec4<u32>)`, behind one more
+   * storage binding and one more parameter; the next await throws what `text` makes of the first words raised.
+   */
+  readonly fault?: Fault;
 }
+
+/** What a kernel may raise. */
+export interface Fault {
+  readonly op: string;
+  /** The message, naming the op. Words are as the kernel gave them, unsigned. */
+  readonly text: (words: FaultWords) => string;
+}
+
+export type FaultWords = readonly [number, number, number, number];
 
 /** What a kernel generator may know about the adapter. */
 export interface Target {

@@ -5,6 +5,7 @@
 import { dtypeInfo, loadCode, storeCode, wgslType, type DType } from './dtype.js';
 import { inputsOf, type Expr } from './expr.js';
 import { emit, WgslFunctions, type Width } from './expr-wgsl.js';
+import { checkIndexCode, indexFault } from './faults.js';
 import { linearWorkgroup, memoKernel, type Kernel, type ParamField, type Target } from './kernel.js';
 
 /**
@@ -40,6 +41,8 @@ export interface PointwiseSpec {
   /** 4: every item is a vec4 along the innermost dimension. */
   readonly width: Width;
   readonly params: readonly ParamField[];
+  /** Indices outside raise an error. */
+  readonly checked: boolean;
 }
 
 export interface ThreadShape {
@@ -62,7 +65,7 @@ function specKey(s: PointwiseSpec, target: Target): string {
     return `${x.dtype}${accessKey(x.access)}${x.alias ?? ''}${from}`;
   });
   const params = s.params.map(([n, t]) => n + t);
-  return `pointwise|${s.name}|${target.kind}|${s.rank}|${s.width}|${outs}|${ins}|${params}`;
+  return `pointwise|${s.name}|${target.kind}|${s.rank}|${s.width}|${s.checked}|${outs}|${ins}|${params}`;
 }
 
 /** Names and types of the launch parameters that hold an operand's offset, strides and index dimensions, in order. */
@@ -169,6 +172,7 @@ function loadIndirect(
   indirect.forEach((_, m) => {
     const j = `j${k}_${m}`;
     lines.push(`let ${j}n = ${int}(p.i${k}n${m});`);
+    if (spec.checked) lines.push(checkIndexCode(indices.results[m]!, `p.i${k}n${m}`, indexWidth));
     lines.push(
       `let ${j} = ${indices.results[m]} + select(${int}(0), ${j}n, ${indices.results[m]} < ${int}(0));`,
     );
@@ -290,6 +294,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
         ...spec.outputs.flatMap((x, j) => operandFields(`o${j}`, x.access)),
       ],
       ...(f16 ? { enables: ['f16'] as const } : {}),
+      ...(spec.checked && { fault: indexFault(spec.name) }),
     };
   });
 }

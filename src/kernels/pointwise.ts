@@ -66,6 +66,8 @@ export interface PointwiseProblem {
   readonly alias?: number | readonly number[];
   /** Nothing past the outputs' elements may be written (a view of a larger tensor); else up to 12 bytes of padding may. */
   readonly exact?: boolean;
+  /** Look-ups outside [0, size) raise an error instead of counting from the end or giving NaN. */
+  readonly checked?: boolean;
   /** Device limits in bytes; without them buffers are bound whole. */
   readonly maxBinding?: number;
   readonly offsetAlignment?: number;
@@ -94,7 +96,7 @@ const plans = new PlanCache<readonly PointwiseLaunch[]>();
 
 /** Launches that compute every output; several only where a buffer is larger than one binding. None for empty outputs. */
 export function planPointwise(target: Target, problem: PointwiseProblem): readonly PointwiseLaunch[] {
-  let key = `${problem.name};${limitsKey(target, problem)};${String(problem.alias)};${problem.exact === true}`;
+  let key = `${problem.name};${limitsKey(target, problem)};${String(problem.alias)};${problem.exact === true};${problem.checked === true}`;
   for (const x of problem.exprs) key += `;${x.id}`;
   for (const n of problem.paramNames ?? []) key += `;${n}`;
   for (const t of problem.inputs) key += inputKey(t);
@@ -254,7 +256,8 @@ function launch(
   const inner = sizes[rank - 1]!;
   let width: Width = 1;
   let access: OperandAccess[] = [];
-  if (inner % 4 === 0 || (rank === 1 && !problem.exact)) {
+  // Padding behind the last element may be written but not looked up: it holds no indices.
+  if (inner % 4 === 0 || (rank === 1 && !problem.exact && !problem.checked)) {
     access = operands.map((_, k) => accessOf(operands, k, sizes, 4));
     // Outputs must be written as vec4; what shares an output's buffer must see it as the same array.
     const writable = access.every((a, k) => (k < count && aliasOf(k) < 0) || isVector(a, 4));
@@ -281,6 +284,7 @@ function launch(
     rank,
     width,
     params: names.map((n): ParamField => [n, types.get(n) ?? 'f32']),
+    checked: problem.checked ?? false,
   };
   const kernel = pointwiseKernel(target, spec);
 

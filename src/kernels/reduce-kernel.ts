@@ -10,8 +10,16 @@
  */
 import { dtypeInfo, loadCode, storeCode, wgslType, type DType } from './dtype.js';
 import type { Expr } from './expr.js';
+import { overflowFault } from './exact-int.js';
 import { emit, WgslFunctions, type Width } from './expr-wgsl.js';
-import { linearWorkgroup, memoKernel, type Kernel, type ParamField, type Target } from './kernel.js';
+import {
+  linearWorkgroup,
+  memoKernel,
+  type Fault,
+  type Kernel,
+  type ParamField,
+  type Target,
+} from './kernel.js';
 import { reducer, type ReduceOp, type Reducer } from './reducers.js';
 
 /** Threads of a workgroup that share one cell. */
@@ -29,9 +37,13 @@ export interface ReduceAccess {
 
 export interface ReduceSpec {
   readonly name: string;
+  /** The op that the kernel is a part of, for errors. */
+  readonly of: string;
   readonly op: ReduceOp;
   /** Value to reduce, from the inputs; f32, i32 or u32. */
   readonly map: Expr;
+  /** The other factor of `exactDot`, i32. */
+  readonly factor?: Expr;
   /** Output values from the reduction's results (`resultTypes`), each of the type that its dtype computes in. */
   readonly finish: readonly Expr[];
   readonly inputs: readonly { readonly dtype: DType; readonly access: ReduceAccess }[];
@@ -56,7 +68,7 @@ function key(s: ReduceSpec, target: Target): string {
   const outs = s.outputs.map((x, j) => `${s.finish[j]!.id}${x.dtype}${accessKey(x.access)}`);
   const params = s.params.map(([n, t]) => n + t);
   const flags = [s.mode, s.keptRank, s.reducedRank, s.source, s.sink, s.tree, target.kind];
-  return `reduce|${s.name}|${s.op}|${s.map.id}|${flags}|${ins}|${outs}|${params}`;
+  return `reduce|${s.name}|${s.of}|${s.op}|${s.map.id}*${s.factor?.id}|${flags}|${ins}|${outs}|${params}`;
 }
 
 /** Launch parameters of an operand: offset, strides where it moves, distance of a vec4's lanes. */
@@ -124,7 +136,7 @@ function stepCode(
     }
     return { name: `${prefix}x${k}`, code: loadCode(dtype, w, stored), width: w };
   });
-  const value = emit([spec.map], {
+  const value = emit(spec.factor ? [spec.map, spec.factor] : [spec.map], {
     width,
     functions: fns,
     prefix: `${prefix}v`,
@@ -139,7 +151,7 @@ function stepCode(
   return [
     ...loads.map((l) => `let ${l.name} = ${l.code};`),
     value.code,
-    red.step(state(ctx, acc), value.results[0]!, number, width),
+    red.step(state(ctx, acc), value.results[0]!, number, width, value.results[1]),
   ].join('\n');
 }
 
@@ -238,7 +250,23 @@ function storeOutputs(ctx: Context, name: string, width: Width): string {
       ['x', 'y', 'z', 'w'].forEach((l, n) => lines.push(`o${j}[w${j} + ${n}u * p.o${j}l] = ${value}.${l};`));
     return lines;
   });
-  return [...results, finished.code, ...stores].join('\n');
+  return [raiseCode(red, state(ctx, name), width), ...results, finished.code, ...stores].join('\n');
+}
+
+/** Raises for the final states that the reducer refuses. */
+function raiseCode({ refuses }: Reducer, acc: readonly string[], width: Width): string {
+  const lanes = refuses === undefined ? [] : width === 1 ? [''] : ['.x', '.y', '.z', '.w'];
+  return lanes
+    .map((lane) => refuses!(acc.map((field) => field + lane)))
+    .map(({ bad, words }) => `if (${bad}) { raiseFault(vec4<u32>(${words})); }`)
+    .join('\n');
+}
+
+/** What a launch raises: only the last one knows whether the result fits. */
+function faultOf(spec: ReduceSpec): Fault | undefined {
+  if (spec.sink === 'partials') return undefined;
+  if (spec.op !== 'exactSum' && spec.op !== 'exactDot' && spec.op !== 'exactProd') return undefined;
+  return overflowFault(spec.of, spec.op);
 }
 
 function storePartials(ctx: Context, name: string, width: Width): string {
@@ -322,12 +350,14 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   ${body}
 }`;
     const f16 = [...spec.inputs, ...spec.outputs].some((x) => x.dtype === 'float16');
+    const fault = faultOf(spec);
     return {
       name: spec.name,
       wgsl,
       bindings: bindings.map((b) => b.mode),
       params: [...spec.params, ...reduceParams(spec).map((n): ParamField => [n, 'u32'])],
       ...(f16 ? { enables: ['f16'] as const } : {}),
+      ...(fault && { fault }),
     };
   });
 }

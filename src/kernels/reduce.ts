@@ -32,7 +32,7 @@ import {
   type ReduceMode,
   type ReduceSpec,
 } from './reduce-kernel.js';
-import { resultTypes, type ReduceOp } from './reducers.js';
+import { resultTypes, stateWords, type ReduceOp } from './reducers.js';
 
 export type { ReduceOp } from './reducers.js';
 
@@ -45,6 +45,8 @@ export interface ReduceProblem {
   /** Shape over which inputs broadcast; that of the first input by default. */
   readonly shape?: readonly number[];
   readonly map?: Expr;
+  /** For `exactDot`: what each value of the map is multiplied by. */
+  readonly factor?: Expr;
   /** One per output; by default the first result (for argmax and argmin: the index). */
   readonly finish?: readonly Expr[];
   readonly outputs: readonly PointwiseOperand[];
@@ -58,6 +60,7 @@ export interface ReduceProblem {
 export interface Reduction {
   readonly op: ReduceOp;
   readonly map?: Expr;
+  readonly factor?: Expr;
   readonly finish?: readonly Expr[];
 }
 
@@ -116,7 +119,7 @@ const plans = new PlanCache<Plan>();
 
 export function planReduce(target: Target, problem: ReduceProblem): Plan {
   let key = `${problem.name};${problem.op};${problem.dims.join()};${problem.shape?.join()};${limitsKey(target, problem)}`;
-  key += `;${problem.map?.id}`;
+  key += `;${problem.map?.id}*${problem.factor?.id}`;
   for (const f of problem.finish ?? []) key += `;${f.id}`;
   for (const n of problem.paramNames ?? []) key += `;${n}`;
   for (const t of problem.inputs) key += `|${operandKey(t)}`;
@@ -311,7 +314,7 @@ function planBoxes(
   const finish = (problem.finish ?? problem.outputs.map(() => input(last, results[last]!))).map((f, j) =>
     e.cast(f, dtypeInfo[problem.outputs[j]!.dtype].compute),
   );
-  const types = paramTypes([map, ...finish]);
+  const types = paramTypes([map, ...(problem.factor ? [problem.factor] : []), ...finish]);
   const names = [...(problem.paramNames ?? [])];
   const values = [...(problem.params ?? [])];
   if (types.has('count') && !names.includes('count')) {
@@ -369,8 +372,10 @@ function planBoxes(
     const outs = s.box.outputs.map((o) => accessOf(o, s.mode, false));
     const spec: ReduceSpec = {
       name: problem.name,
+      of: problem.name,
       op: problem.op,
       map,
+      ...(problem.factor && { factor: problem.factor }),
       finish,
       inputs: s.box.inputs.map((o, k) => ({ dtype: o.dtype, access: ins[k]!.access })),
       outputs: s.box.outputs.map((o, j) => ({ dtype: o.dtype, access: outs[j]!.access })),
@@ -407,6 +412,7 @@ function planBoxes(
   const tree = target.kind === 'gpu' && chunksInAll >= treeSize / 2;
   const spec: ReduceSpec = {
     name: `${problem.name}Join`,
+    of: problem.name,
     op: problem.op,
     map,
     finish,
@@ -431,13 +437,7 @@ function planBoxes(
     ],
     grid: foldGrid(tree ? keptItems : Math.ceil(keptItems / threadsPerGroup(target, false))),
   });
-  const fields =
-    problem.op === 'moments'
-      ? 3
-      : problem.op === 'sum' || problem.op === 'prod' || problem.op === 'max' || problem.op === 'min'
-        ? 1
-        : 2;
-  return { launches, scratch: 4 * fields * chunksInAll * keptItems };
+  return { launches, scratch: 4 * stateWords(problem.op) * chunksInAll * keptItems };
 }
 
 /** Elements summed on their own before they join the chunk's sum. */

@@ -4,16 +4,20 @@
  * works on scalars and on vec4 alike, where each lane is a state of its own.
  */
 import { wgslType, type ExprType } from './dtype.js';
+import { exact, type ExactOp } from './exact-int.js';
 import type { WgslFunctions, Width } from './expr-wgsl.js';
 
 /**
  * - `sum`, `prod`, `max`, `min`: of the mapped values; max and min pass NaN on.
+ * - `exactSum`, `exactDot`, `exactProd`: of i32 values (with a second one, `factor`, for the sum of products); a result that is no i32 raises
+ *   an error (exact-int.ts).
  * - `logsumexp`: log of the sum of exponentials, in one pass (M. Milakov, N. Gimelshein, arXiv:1805.02867).
  * - `moments`: mean and sum of squared deviations, by Welford's update and Chan's join
  *   (https://en.wikipedia.org/wiki/Algorithms_for_calculating_variance).
  * - `argmax`, `argmin`: the value and its index, the first among equals; NaN beats everything, as in PyTorch.
  */
-export type ReduceOp = 'sum' | 'prod' | 'max' | 'min' | 'logsumexp' | 'moments' | 'argmax' | 'argmin';
+export type ReduceOp =
+  'sum' | 'prod' | ExactOp | 'max' | 'min' | 'logsumexp' | 'moments' | 'argmax' | 'argmin';
 
 export interface Field {
   readonly type: 'f32' | 'i32' | 'u32';
@@ -30,12 +34,14 @@ export function resultTypes(op: ReduceOp, value: ExprType): ExprType[] {
 
 export interface Reducer {
   readonly fields: readonly Field[];
-  /** Statements that take value `x`, number `index` of the reduction (u32), into the state. */
-  step(acc: readonly string[], x: string, index: string, width: Width): string;
+  /** Statements that take value `x`, number `index` of the reduction (u32), into the state; for `exactDot` with its factor. */
+  step(acc: readonly string[], x: string, index: string, width: Width, factor?: string): string;
   /** Statements that join state `b` into `acc`. */
   merge(acc: readonly string[], b: readonly string[], width: Width): string;
   /** WGSL of the results, by {@link resultTypes}. */
   results(acc: readonly string[], width: Width): string[];
+  /** WGSL, on scalars, that says of a final state whether its result is no value of the type, and the words to raise then. */
+  refuses?(acc: readonly string[]): { readonly bad: string; readonly words: string };
 }
 
 const number = (type: ExprType, v: 0 | 1): string => (type === 'f32' ? `${v}.0f` : `${type}(${v})`);
@@ -49,6 +55,12 @@ function bound(type: 'f32' | 'i32' | 'u32', sign: 1 | -1, fns: WgslFunctions): s
 
 const orderFunctions = { f32: 'kOrderF', i32: 'kOrderI', u32: 'kOrderU' } as const;
 const unorderFunctions = { f32: 'kUnorderF', i32: 'kUnorderI', u32: 'kUnorderU' } as const;
+
+/** Words that a state of `op` takes. */
+export function stateWords(op: ReduceOp): number {
+  if (op === 'moments') return 3;
+  return op === 'sum' || op === 'prod' || op === 'max' || op === 'min' ? 1 : 2;
+}
 
 /** The state machine of `op` over values of type `value` (never bool: cast the map to u32). */
 export function reducer(op: ReduceOp, value: 'f32' | 'i32' | 'u32', fns: WgslFunctions): Reducer {
@@ -64,6 +76,10 @@ export function reducer(op: ReduceOp, value: 'f32' | 'i32' | 'u32', fns: WgslFun
         results: (acc) => [acc[0]!],
       };
     }
+    case 'exactSum':
+    case 'exactDot':
+    case 'exactProd':
+      return exact[op];
     case 'max':
     case 'min': {
       const name = (width: Width): string =>

@@ -7,6 +7,8 @@
 import { broadcastStrides, collapseDims, extent, numelOf } from './collapse.js';
 import type { Limits } from './positions.js';
 import { dtypeInfo, loadCode, storeCode, type DType } from './dtype.js';
+import { overflowFault, type ExactOp } from './exact-int.js';
+import { WgslFunctions } from './expr-wgsl.js';
 import {
   foldGrid,
   linearWorkgroup,
@@ -18,10 +20,12 @@ import {
 import type { Launch, Plan } from './plan.js';
 import { limitsKey, operandKey, PlanCache } from './plan-cache.js';
 import type { PointwiseOperand } from './pointwise.js';
+import { reducer, stateWords } from './reducers.js';
 
 export interface ScanProblem extends Limits {
   readonly name: string;
-  readonly op: 'sum' | 'prod';
+  /** The exact ones raise an error where a running value is no int32. */
+  readonly op: ScanOp;
   /** `out` has x's shape; its dtype is the type of the running value (float16 is accumulated in float32). */
   readonly x: PointwiseOperand;
   readonly out: PointwiseOperand;
@@ -30,12 +34,14 @@ export interface ScanProblem extends Limits {
   readonly reverse?: boolean;
 }
 
+type ScanOp = 'sum' | 'prod' | 'exactSum' | 'exactProd';
+
 /** `totals`: one value per chunk; `starts`: exclusive scan of those, in place; `scan`: the elements. */
 type Stage = 'totals' | 'starts' | 'scan';
 
 interface Spec {
   readonly name: string;
-  readonly op: 'sum' | 'prod';
+  readonly op: ScanOp;
   readonly stage: Stage;
   readonly x: DType;
   readonly out: DType;
@@ -61,12 +67,24 @@ function scanKernel(target: Target, s: Spec): Kernel {
   return memoKernel(`scan|${target.kind}|${Object.values(s).join('|')}`, () => {
     const type = dtypeInfo[s.out].compute;
     const group = groupOf(target);
-    const [sign, neutral] = s.op === 'sum' ? ['+', 0] : ['*', 1];
+    if (type === 'bool') throw new Error(`${s.name}: a running value cannot be bool; use int32`);
+    const red = reducer(s.op, type, new WgslFunctions());
+    const word = red.fields[0]!.type;
+    const acc = red.fields.map((_, i) => `acc${i}`);
+    const total = red.fields.map((_, i) => `total${i}`);
+    const slots = (at: string): string[] =>
+      red.fields.map((_, i) => `totals[${i === 0 ? at : `${i}u * p.lines * p.chunks + ${at}`}]`);
+    const declare = (names: readonly string[], from: readonly string[]): string =>
+      names.map((n, i) => `var ${n} = ${from[i]};`).join(' ');
+    const assign = (to: readonly string[], from: readonly string[]): string =>
+      to.map((n, i) => `${n} = ${from[i]};`).join(' ');
+    const neutral = red.fields.map((f) => f.init);
+    const refused = s.stage === 'scan' ? red.refuses?.(acc) : undefined;
     const bindings: { name: string; mode: 'read' | 'write'; type: string }[] = [];
     if (s.stage !== 'starts') bindings.push({ name: 'x', mode: 'read', type: dtypeInfo[s.x].storage });
-    if (s.stage !== 'scan') bindings.push({ name: 'totals', mode: 'write', type });
+    if (s.stage !== 'scan') bindings.push({ name: 'totals', mode: 'write', type: word });
     else {
-      if (s.chunked) bindings.push({ name: 'totals', mode: 'read', type });
+      if (s.chunked) bindings.push({ name: 'totals', mode: 'read', type: word });
       bindings.push({ name: 'y', mode: 'write', type: dtypeInfo[s.out].storage });
     }
     const decode = [
@@ -81,27 +99,28 @@ function scanKernel(target: Target, s: Spec): Kernel {
     const value = `${type}(${loadCode(s.x, 1, 'x[at]')})`;
     const body =
       s.stage === 'starts'
-        ? `var acc = ${type}(${neutral});
+        ? `${declare(acc, neutral)}
   for (var i = 0u; i < p.chunks; i++) {
     let at = i * p.lines + cell;
-    let total = totals[at];
-    totals[at] = acc;
-    acc = acc ${sign} total;
+    ${declare(total, slots('at'))}
+    ${assign(slots('at'), acc)}
+    ${red.merge(acc, total, 1)}
   }`
         : `let line = cell % p.lines;
   let part = cell / p.lines;
   ${decode}
   let begin = part * p.chunk;
   let end = min(p.length, begin + p.chunk);
-  var acc = ${s.stage === 'scan' && s.chunked ? 'totals[cell]' : `${type}(${neutral})`};
+  ${declare(acc, s.stage === 'scan' && s.chunked ? slots('cell') : neutral)}
   var at = ${base('x')} + begin * p.xl;
   ${s.stage === 'scan' ? `var to = ${base('y')} + begin * p.yl;` : ''}
   for (var i = begin; i < end; i++) {
-    acc = acc ${sign} ${value};
+    ${red.step(acc, value, 'i', 1)}
     at += p.xl;
-    ${s.stage === 'scan' ? `y[to] = ${storeCode(s.out, 1, 'acc')}; to += p.yl;` : ''}
+    ${s.stage === 'scan' ? `y[to] = ${storeCode(s.out, 1, red.results(acc, 1)[0]!)}; to += p.yl;` : ''}
+    ${refused ? `if (${refused.bad}) { raiseFault(vec4<u32>(${refused.words})); }` : ''}
   }
-  ${s.stage === 'totals' ? 'totals[cell] = acc;' : ''}`;
+  ${s.stage === 'totals' ? assign(slots('cell'), acc) : ''}`;
     const f16 = s.stage !== 'starts' && (s.x === 'float16' || (s.stage === 'scan' && s.out === 'float16'));
     return {
       name: s.stage === 'scan' ? s.name : `${s.name}.${s.stage}`,
@@ -120,6 +139,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       bindings: bindings.map((b) => b.mode),
       params: paramsOf(s),
       ...(f16 ? { enables: ['f16'] as const } : {}),
+      ...(refused && { fault: overflowFault(s.name, s.op as ExactOp) }),
     };
   });
 }
@@ -140,8 +160,6 @@ function makePlan(
   const { shape } = x;
   const total = numelOf(shape);
   if (total === 0) return { launches: [], workspaces: {} };
-  if (dtypeInfo[out.dtype].compute === 'bool')
-    throw new Error(`${name}: a running value cannot be bool; use int32`);
   const operands = [x, out].map((o) => {
     const strides = broadcastStrides(name, o, shape);
     const [, high] = extent(shape, strides, o.offset);
@@ -202,6 +220,6 @@ function makePlan(
       make('starts', count, ['totals'], []),
       scan,
     ],
-    workspaces: { totals: 4 * count * chunks },
+    workspaces: { totals: 4 * stateWords(op) * count * chunks },
   };
 }

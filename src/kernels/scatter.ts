@@ -9,6 +9,7 @@ import { broadcastStrides, collapseDims, extent, numelOf } from './collapse.js';
 import type { Limits } from './positions.js';
 import { dtypeInfo, loadCode, storeCode, wgslType, type DType } from './dtype.js';
 import { WgslFunctions, type Width } from './expr-wgsl.js';
+import { checkIndexCode, indexFault } from './faults.js';
 import {
   foldGrid,
   linearWorkgroup,
@@ -43,6 +44,8 @@ export interface ScatterProblem extends Limits {
   readonly alpha?: number;
   /** Value of the first index whose elements are left out. */
   readonly skip?: number;
+  /** An index outside [0, size) raises an error; else negative ones count from the end and those outside are left out. */
+  readonly checked?: boolean;
 }
 
 interface Spec {
@@ -57,6 +60,7 @@ interface Spec {
   readonly srcWide: boolean;
   readonly alpha: boolean;
   readonly skip: boolean;
+  readonly checked: boolean;
 }
 
 const operandsOf = (count: number): string[] => [
@@ -118,6 +122,7 @@ function scatterKernel(target: Target, s: Spec): Kernel {
     const indices = Array.from(
       { length: s.count },
       (_, m) => `let raw${m} = index${m}[j${m}Base + ${at(`j${m}`, 'L', s.loopRank, 'l')}];
+    ${s.checked ? checkIndexCode(`raw${m}`, `p.n${m}`, 1) : ''}
     let i${m} = select(raw${m}, raw${m} + p.n${m}, raw${m} < 0);
     inside = inside && i${m} >= 0 && i${m} < p.n${m};${m === 0 && s.skip ? ' inside = inside && i0 != p.skip;' : ''}
     position += bitcast<u32>(i${m}) * p.g${m};`,
@@ -153,6 +158,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       bindings: [...Array.from({ length: s.count + 1 }, () => 'read' as const), 'write'],
       params: paramsOf(s),
       ...(f16 ? { enables: ['f16'] as const } : {}),
+      ...(s.checked && { fault: indexFault(s.name) }),
     };
   });
 }
@@ -161,14 +167,14 @@ const plans = new PlanCache<Plan>();
 
 /** Combines src into out. @throws when an operand is larger than one binding. */
 export function planScatterLoop(target: Target, problem: ScatterProblem): Plan {
-  const { name, reduce, alpha, skip } = problem;
+  const { name, reduce, alpha, skip, checked } = problem;
   const looked = problem.indices.map((i) => `${operandKey(i.operand)}@${i.stride},${i.size}`).join('|');
-  const key = `${name};${reduce};${alpha};${skip};${problem.shape};${problem.loopDims};${limitsKey(target, problem)}|${looked}|${operandKey(problem.src)}|${operandKey(problem.out)}`;
+  const key = `${name};${reduce};${alpha};${skip};${checked === true};${problem.shape};${problem.loopDims};${limitsKey(target, problem)}|${looked}|${operandKey(problem.src)}|${operandKey(problem.out)}`;
   return plans.get(key, () => makePlan(target, problem));
 }
 
 function makePlan(target: Target, problem: ScatterProblem): Plan {
-  const { name, shape, loopDims, indices, src, out, reduce, alpha, skip } = problem;
+  const { name, shape, loopDims, indices, src, out, reduce, alpha, skip, checked = false } = problem;
   if (numelOf(shape) === 0) return { launches: [], workspaces: {} };
   const operands = [...indices.map((i) => i.operand), src, out];
   const strides = operands.map((o) => broadcastStrides(name, o, shape));
@@ -233,6 +239,7 @@ function makePlan(target: Target, problem: ScatterProblem): Plan {
     srcWide,
     alpha: alpha !== undefined && alpha !== 1,
     skip: skip !== undefined,
+    checked,
   };
   const kernel = scatterKernel(target, spec);
   const counts = columns.sizes.map((n, d) => (wide && d === last ? n / 4 : n));

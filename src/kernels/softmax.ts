@@ -2,6 +2,7 @@
  * Softmax and cross-entropy over rows of a dense [rows, classes] matrix. On a software adapter one thread walks a row
  * (barriers are dear there); on a GPU a workgroup shares one, reducing through workgroup memory.
  */
+import { labelFault } from './faults.js';
 import {
   foldGrid,
   linearWorkgroup,
@@ -170,6 +171,8 @@ export function softmaxBackward(target: Target, problem: RowProblem, log: boolea
 export interface CrossEntropyProblem extends RowProblem {
   /** Class weights are bound. */
   readonly weighted: boolean;
+  /** The forward pass raises an error for labels out of range; else they give NaN. */
+  readonly checked: boolean;
   readonly smoothing: number;
   readonly ignoreIndex: number;
 }
@@ -186,14 +189,15 @@ const readLabel = `
 
 /**
  * Buffers: x, labels, [weights], rowsOut. Per row three values, each in a block of `rows`: the loss, the label's class weight (0 when
- * ignored), and log(sum(exp(x))). A label out of range gives NaN.
+ * ignored), and log(sum(exp(x))).
  */
 export function crossEntropyForward(target: Target, problem: CrossEntropyProblem): RowLaunch {
   const shape = rowShape(target, problem);
-  const { weighted } = problem;
+  const { weighted, checked } = problem;
   const smooth = problem.smoothing !== 0;
-  const kernel = memoKernel(`crossEntropy:${weighted}:${smooth}:${shape.share}:${shape.width}`, () =>
-    rowKernel(
+  const key = `crossEntropy:${weighted}:${checked}:${smooth}:${shape.share}:${shape.width}`;
+  const kernel = memoKernel(key, () => ({
+    ...rowKernel(
       'crossEntropy',
       shape,
       [
@@ -221,7 +225,7 @@ ${
         w = ${weighted ? element('weights', '0u', 'c', shape.width) : '1.0'};
         loss = ${smooth ? '(1.0 - p.smoothing) * ' : ''}w * (lse - ${element('x', 'base', 'c', shape.width)})${smooth ? ' + p.smoothing * even' : ''};
       } else {
-        loss = nan(); w = 1.0;
+        loss = nan(); w = 1.0;${checked ? `\n        raiseFault(vec4<u32>(u32(label), row, p.lanes * ${shape.width}u, u32(p.ignored)));` : ''}
       }
     }
     rowsOut[row] = loss;
@@ -229,7 +233,8 @@ ${
     rowsOut[2u * p.rows + row] = lse;
   }`,
     ),
-  );
+    ...(checked && { fault: labelFault('crossEntropy') }),
+  }));
   return launch(kernel, shape, problem, [problem.smoothing, problem.ignoreIndex]);
 }
 

@@ -1,7 +1,7 @@
 import { runtime } from '../device/index.js';
 import { registerPrimitives, type Geometry } from '../autograd/primitives.js';
 import { planEye } from '../kernels/positions.js';
-import { isDType, type DType } from '../tensor/dtype.js';
+import { elementOf, isDType, type DType } from '../tensor/dtype.js';
 import { numel, showShape, type Shape } from '../tensor/shape.js';
 import { isTensor } from '../tensor/scope.js';
 import { Tensor, type NestedArray } from '../tensor/tensor.js';
@@ -95,18 +95,7 @@ export function tensor(data: TensorData, options: TensorOptions = {}): Tensor {
       `tensor: ${values.length} values do not fill shape ${showShape(shape)} (${numel(shape)} elements)`,
     );
   }
-  const dtype = options.dtype ?? natural;
-  if (dtype === 'int32' || dtype === 'uint8') checkRange(values, dtype);
-  return finish(Tensor.fromHost(values, [...shape], dtype), options);
-}
-
-function checkRange(values: ArrayLike<number>, dtype: DType): void {
-  const [low, high] = dtype === 'uint8' ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i] as number;
-    if (!(value >= low && value <= high))
-      throw new Error(`tensor: value ${value} at position ${i} does not fit ${dtype} (${low} to ${high})`);
-  }
+  return finish(Tensor.fromHost(values, [...shape], options.dtype ?? natural), options);
 }
 
 function firstLeaf(data: NestedArray): string {
@@ -138,8 +127,9 @@ function flattenNested(data: NestedArray, out: number[]): number[] {
 }
 
 function filled(shape: Shape, dtype: DType, value: number, op: string): Tensor {
+  const element = elementOf(op, value, dtype);
   const out = Tensor.empty(shape, dtype, op);
-  if (out.numel() > 0) fillInto(out, value, false);
+  if (out.numel() > 0) fillInto(out, element, false);
   return out;
 }
 
@@ -177,8 +167,10 @@ type Like = (x: Tensor, options?: CreationOptions) => Tensor;
 const like =
   (op: string, value: number): Like =>
   (x, options = {}) => {
-    const out = Tensor.empty(x.shape, options.dtype ?? x.dtype, op, x.isDense() ? x.strides : undefined);
-    if (out.numel() > 0) fillInto(out, value, false);
+    const dtype = options.dtype ?? x.dtype;
+    const element = elementOf(op, value, dtype);
+    const out = Tensor.empty(x.shape, dtype, op, x.isDense() ? x.strides : undefined);
+    if (out.numel() > 0) fillInto(out, element, false);
     return finish(out, options);
   };
 
@@ -213,6 +205,7 @@ export function arange(
   checkDType('arange', options.dtype);
   const count = Math.ceil((end - start) / step);
   const dtype = options.dtype ?? ([start, end, step].every(Number.isInteger) ? 'int32' : 'float32');
+  for (const value of count > 0 ? [start, start + (count - 1) * step] : []) elementOf('arange', value, dtype);
   return finish(
     Tensor.fromHost(
       Float64Array.from({ length: count }, (_, i) => start + i * step),
@@ -227,12 +220,14 @@ export function arange(
 export function linspace(start: number, end: number, steps: number, options: CreationOptions = {}): Tensor {
   if (!Number.isInteger(steps) || steps < 0)
     throw new Error(`linspace: steps must be an integer of 0 or more, got ${steps}`);
+  const dtype = options.dtype ?? 'float32';
+  for (const value of steps > 0 ? [start, end] : []) elementOf('linspace', value, dtype);
   const gap = steps > 1 ? (end - start) / (steps - 1) : 0;
   const middle = Math.floor(steps / 2);
   const values = Float64Array.from({ length: steps }, (_, i) =>
     i < middle || steps === 1 ? start + i * gap : end - (steps - 1 - i) * gap,
   );
-  return finish(Tensor.fromHost(values, [steps], options.dtype ?? 'float32'), options);
+  return finish(Tensor.fromHost(values, [steps], dtype), options);
 }
 
 /** `torch.eye`. */

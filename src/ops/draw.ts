@@ -1,5 +1,5 @@
 import { planRandom, type Distribution, type RandomElem } from '../kernels/random.js';
-import type { DType } from '../tensor/dtype.js';
+import { elementOf, type DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { nextKey } from './generator.js';
 import { planLimits, runPlan } from './run-plan.js';
@@ -31,9 +31,11 @@ export function uniformRange(op: string, low: number, high: number): Distributio
 }
 
 /** @internal */
-export function integerRange(op: string, low: number, high: number): Distribution {
+export function integerRange(op: string, low: number, high: number, dtype: DType): Distribution {
   const inRange = Number.isInteger(low) && Number.isInteger(high) && low >= -(2 ** 31) && high <= 2 ** 31;
   if (!inRange || low >= high)
     throw new Error(`${op}: needs integers low < high from -2^31 to 2^31, got ${low} and ${high}`);
+  elementOf(op, low, dtype);
+  elementOf(op, high - 1, dtype);
   return { kind: 'integer', low, range: high - low };
 }

@@ -1,7 +1,7 @@
 import { runtime } from '../device/index.js';
 import { defineComposite, defineOp } from '../autograd/define.js';
 import { planTriangle } from '../kernels/positions.js';
-import { promoteTypes } from '../tensor/dtype.js';
+import { elementOf, promoteTypes } from '../tensor/dtype.js';
 import { channelsLastStrides, isChannelsLast, normalizeDim, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { clone, copyInto, fillInto, to } from './copy.js';
@@ -156,6 +156,7 @@ export const pad: (x: Tensor, amounts: readonly number[], options?: PadOptions) 
         `pad: expected pairs of integers for at most ${x.ndim} dims of shape ${showShape(x.shape)}, got [${amounts.join(', ')}]`,
       );
     }
+    const fill = elementOf('pad', value, x.dtype);
     const low = x.shape.map(() => 0);
     const high = x.shape.map(() => 0);
     for (let i = 0; i < amounts.length / 2; i++) {
@@ -180,7 +181,7 @@ export const pad: (x: Tensor, amounts: readonly number[], options?: PadOptions) 
     });
     const before = low.map((a) => Math.max(0, a));
     const after = high.map((b) => Math.max(0, b));
-    if (mode === 'constant') return padOp(out, before, after, value);
+    if (mode === 'constant') return padOp(out, before, after, fill);
     if (!['reflect', 'replicate', 'circular'].includes(mode))
       throw new Error(
         `pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got '${String(mode)}'`,

@@ -1,11 +1,14 @@
 import { runtime } from '../device/index.js';
 import { defineComposite, defineOp } from '../autograd/define.js';
+import { mayOverflow } from '../kernels/exact-int.js';
+import { e } from '../kernels/expr.js';
 import { planGemm } from '../kernels/gemmPlan.js';
 import { isFloatingPoint, promoteTypes } from '../tensor/dtype.js';
 import { broadcastShapes, numel, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { clone, fillInto } from './copy.js';
 import { add, mul } from './pointwise.js';
+import { loaded, runReduce } from './reduce-core.js';
 import { sumDims } from './sum-to.js';
 import { elemOf, planLimits, rowMajor, runPlan } from './run-plan.js';
 import { expand, reshape, squeeze, transpose, unsqueeze } from './view.js';
@@ -71,9 +74,25 @@ const bmmOp: (a: Tensor, b: Tensor) => Tensor = defineOp<[Tensor, Tensor], Tenso
   },
 });
 
+/** Integers have no fast path: they are rare, and exact products matter more than speed. */
+function integerProduct(a: Tensor, b: Tensor): Tensor {
+  const [left, right] = [unsqueeze(a, -1), unsqueeze(b, -3)];
+  const shape = broadcastShapes('matmul', left.shape, right.shape);
+  const [x, y] = [loaded(a.dtype), loaded(b.dtype, 1)];
+  const exact = mayOverflow('exactDot', a.dtype, a.shape[a.ndim - 1] as number);
+  const [out] = runReduce({
+    name: 'matmul',
+    recipe: exact ? { op: 'exactDot', map: x, factor: y } : { op: 'sum', map: e.mul(x, y) },
+    inputs: [expand(left, shape), expand(right, shape)],
+    dims: [shape.length - 2],
+    keepdim: false,
+    dtypes: ['int32'],
+  });
+  return out as Tensor;
+}
+
 function matrixProduct(a: Tensor, b: Tensor): Tensor {
-  // Integers have no fast path: they are rare, and exact products matter more than speed.
-  if (!isFloatingPoint(a.dtype)) return sumDims(mul(unsqueeze(a, -1), unsqueeze(b, -3)), [-2], false);
+  if (!isFloatingPoint(a.dtype)) return integerProduct(a, b);
   const lead = a.shape.slice(0, -2);
   const [m, k] = a.shape.slice(-2) as [number, number];
   const n = b.shape[b.ndim - 1] as number;
@@ -101,7 +120,11 @@ function clash(op: string, a: Tensor, b: Tensor, why: string): Error {
   );
 }
 
-/** `torch.matmul` in all its forms: dot product, matrix-vector, matrix-matrix, and batches that broadcast. */
+/**
+ * `torch.matmul` in all its forms: dot product, matrix-vector, matrix-matrix, and batches that broadcast. Integers and bool give int32, exactly.
+ *
+ * @throws (at the next await) DataError when an integer result does not fit int32
+ */
 export const matmul: (a: Tensor, b: Tensor) => Tensor = defineComposite(
   'matmul',
   (a: Tensor, b: Tensor): Tensor => {

@@ -94,7 +94,7 @@ export function randintLike(x: Tensor, low: number, high: number, options: Creat
     'randintLike',
     x,
     dtype,
-    integerRange(`randintLike of shape ${showShape(x.shape)}`, low, high),
+    integerRange(`randintLike of shape ${showShape(x.shape)}`, low, high, dtype),
     options,
   );
 }

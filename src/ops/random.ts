@@ -48,10 +48,9 @@ export function randint(
       : ([0, ...args] as [number, number, Shape, CreationOptions?]);
   const { shape, options } = parseShape('randint', [size, given ?? {}]);
   if (options.dtype === 'bool') throw new Error('randint: integers do not fit bool; use bernoulli_()');
-  const out = drawInto(
-    Tensor.empty(shape, options.dtype ?? 'int32', 'randint'),
-    integerRange('randint', low, high),
-  );
+  const dtype = options.dtype ?? 'int32';
+  const range = integerRange('randint', low, high, dtype);
+  const out = drawInto(Tensor.empty(shape, dtype, 'randint'), range);
   if (options.requiresGrad) out.requiresGrad = true;
   return out;
 }

@@ -44,6 +44,7 @@ export function runReduce(call: ReduceCall): Tensor[] {
     name,
     op: recipe.op,
     ...(recipe.map && { map: recipe.map }),
+    ...(recipe.factor && { factor: recipe.factor }),
     ...(recipe.finish && { finish: recipe.finish.map((expr, i) => stored(expr, dtypes[i] as DType)) }),
     dims,
     inputs,
@@ -62,9 +63,9 @@ export function runReduce(call: ReduceCall): Tensor[] {
 
 const stored = (expr: Expr, dtype: DType): Expr => e.cast(expr, dtypeInfo[dtype].compute);
 
-/** @internal Input 0 in the type that reductions of its dtype compute in: bool and uint8 become integers. */
-export function loaded(dtype: DType): Expr {
-  const x = input(0, dtypeInfo[dtype].compute);
+/** @internal Input `k` in the type that reductions of its dtype compute in: bool and uint8 become integers. */
+export function loaded(dtype: DType, k = 0): Expr {
+  const x = input(k, dtypeInfo[dtype].compute);
   return dtype === 'bool' || dtype === 'uint8' ? e.cast(x, 'i32') : x;
 }
 

@@ -1,5 +1,6 @@
 import { defineComposite, defineOp } from '../autograd/define.js';
 import { dtypeInfo } from '../kernels/dtype.js';
+import { mayOverflow } from '../kernels/exact-int.js';
 import { input } from '../kernels/expr.js';
 import { reductions, type Reduction } from '../kernels/reduce.js';
 import { isFloatingPoint, toFloatType, type DType } from '../tensor/dtype.js';
@@ -28,7 +29,11 @@ import { maskedFill, where } from './where.js';
 
 /* Reductions (https://pytorch.org/docs/stable/torch.html#reduction-ops). */
 
-/** `torch.sum`; bool and integers give int32. */
+/**
+ * `torch.sum`; bool and integers give int32, exactly.
+ *
+ * @throws (at the next await) DataError when an integer sum does not fit int32
+ */
 export function sum(x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor {
   const { dim, options } = parseDims<DtypeOptions>(args);
   const source = options.dtype === undefined ? x : to(x, options.dtype);
@@ -241,7 +246,10 @@ const prodOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor =
     const dtype = isFloatingPoint(x.dtype) ? x.dtype : 'int32';
     return runReduce({
       name: 'prod',
-      recipe: { op: 'prod', map: loaded(x.dtype) },
+      recipe: {
+        op: mayOverflow('exactProd', x.dtype, countOf(ctx.state)) ? 'exactProd' : 'prod',
+        map: loaded(x.dtype),
+      },
       inputs: [x],
       dims,
       keepdim,
@@ -268,7 +276,11 @@ const prodOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor =
   },
 });
 
-/** `torch.prod`; its gradient is right with zeros among the factors. */
+/**
+ * `torch.prod`; its gradient is right with zeros among the factors. Bool and integers give int32, exactly.
+ *
+ * @throws (at the next await) DataError when an integer product does not fit int32
+ */
 export function prod(x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor {
   const { dim, options } = parseDims<DtypeOptions>(args);
   const source = options.dtype === undefined ? x : to(x, options.dtype);

@@ -3,6 +3,7 @@ import { e, input } from '../kernels/expr.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
+import { checkOnDevice } from './check.js';
 import { lt } from './compare.js';
 import { to } from './copy.js';
 import { drawInto, uniformRange } from './draw.js';
@@ -19,11 +20,16 @@ function requireFloat(op: string, x: Tensor): void {
     throw new Error(`${op}: expected a float32 or float16 tensor, got ${x.dtype}`);
 }
 
-/** `torch.bernoulli`: per element 1 with the probability that `x` holds there, else 0; in the dtype of `x`. */
+/**
+ * `torch.bernoulli`: per element 1 with the probability that `x` holds there, else 0; in the dtype of `x`.
+ *
+ * @throws (at the next await) DataError for a value that is no probability
+ */
 export const bernoulli: (x: Tensor) => Tensor = defineOp<[Tensor], Tensor>({
   name: 'bernoulli',
   forward(_, x) {
     requireFloat('bernoulli', x);
+    checkOnDevice('bernoulli', 'probability', to(x, 'float32'));
     return to(
       lt(drawInto(Tensor.empty(x.shape, 'float32', 'bernoulli'), uniformRange('bernoulli', 0, 1)), x),
       x.dtype,
@@ -44,6 +50,7 @@ function withReplacement(weights: Tensor, samples: number): Tensor {
   const [rows, categories] = weights.shape as [number, number];
   const cumulated = cumsum(weights, 1);
   const total = narrow(cumulated, 1, categories - 1, 1);
+  checkOnDevice('multinomial', 'total', total);
   const draws = drawInto(
     Tensor.empty([rows, samples], 'float32', 'multinomial'),
     uniformRange('multinomial', 0, 1),
@@ -70,12 +77,16 @@ function withoutReplacement(weights: Tensor, samples: number): Tensor {
     kind: 'exponential',
     rate: 1,
   });
-  return topk(div(weights, clocks), samples, { dim: 1 })[1];
+  const [rung, drawn] = topk(div(weights, clocks), samples, { dim: 1 });
+  checkOnDevice('multinomial', 'drawn', rung);
+  return drawn;
 }
 
 /**
  * `torch.multinomial`: `numSamples` categories (int32) per row of weights `x`, [C] or [rows, C]; rows need not add up to 1. Without
- * replacement each row must have at least `numSamples` positive weights, which is not checked here.
+ * replacement each row must have at least `numSamples` positive weights.
+ *
+ * @throws (at the next await) DataError for weights that are negative, infinite or NaN, and for a row without enough positive ones
  */
 export const multinomial: (x: Tensor, numSamples: number, options?: MultinomialOptions) => Tensor = defineOp<
   [Tensor, number, MultinomialOptions?],
@@ -93,6 +104,7 @@ export const multinomial: (x: Tensor, numSamples: number, options?: MultinomialO
       throw new Error(`multinomial: numSamples must be a positive integer${most}, got ${numSamples}`);
     }
     const weights = reshape(to(x, 'float32'), [-1, categories]);
+    checkOnDevice('multinomial', 'weight', weights);
     const drawn = (replacement ? withReplacement : withoutReplacement)(weights, numSamples);
     return x.ndim === 1 ? reshape(drawn, [numSamples]) : drawn;
   },

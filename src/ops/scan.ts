@@ -1,5 +1,6 @@
 import { runtime } from '../device/index.js';
 import { defineOp } from '../autograd/define.js';
+import { mayOverflow } from '../kernels/exact-int.js';
 import { planScan } from '../kernels/scan.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import { normalizeDim } from '../tensor/shape.js';
@@ -17,7 +18,9 @@ interface ScanState {
 
 type Scan = (x: Tensor, dim: number, reverse: boolean) => Tensor;
 
-function runScan(name: string, op: 'sum' | 'prod', x: Tensor, dim: number, reverse: boolean): Tensor {
+function runScan(name: string, kind: 'sum' | 'prod', x: Tensor, dim: number, reverse: boolean): Tensor {
+  const exact = kind === 'sum' ? 'exactSum' : 'exactProd';
+  const op = mayOverflow(exact, x.dtype, x.shape[dim] as number) ? exact : kind;
   const out = Tensor.empty(
     x.shape,
     isFloatingPoint(x.dtype) ? x.dtype : 'int32',
@@ -57,7 +60,7 @@ const cumprodOp: (x: Tensor, dim: number) => Tensor = defineOp<[Tensor, number],
         // Before the first zero the sum of g * out behind each element, over the element; at it, the same with the zero taken out;
         // behind it nothing, since every product there is zero.
         const isZero = eq(x, 0);
-        const zerosSoFar = cumsumOp(to(isZero, 'int32'), dim, false);
+        const zerosSoFar = cumsumOp(isZero, dim, false);
         const first = logicalAnd(isZero, eq(zerosSoFar, 1));
         const without = cumprodOp(maskedFill(x, first, 1), dim);
         const plain = div(cumsumOp(mul(grad, out), dim, true), maskedFill(x, isZero, 1));
@@ -72,14 +75,22 @@ interface ScanOptions {
   dtype?: DType;
 }
 
-/** `torch.cumsum`: running sums along `dim`; bool and integers give int32. */
+/**
+ * `torch.cumsum`: running sums along `dim`; bool and integers give int32, exactly.
+ *
+ * @throws (at the next await) DataError when one of them does not fit int32
+ */
 export function cumsum(x: Tensor, dim: number, { dtype }: ScanOptions = {}): Tensor {
   const source = dtype === undefined ? x : to(x, dtype);
   const d = normalizeDim('cumsum', dim, x.ndim);
   return x.ndim === 0 ? to(source, { copy: true }) : cumsumOp(source, d, false);
 }
 
-/** `torch.cumprod`: running products along `dim`; bool and integers give int32. */
+/**
+ * `torch.cumprod`: running products along `dim`; bool and integers give int32, exactly.
+ *
+ * @throws (at the next await) DataError when one of them does not fit int32
+ */
 export function cumprod(x: Tensor, dim: number, { dtype }: ScanOptions = {}): Tensor {
   const source = dtype === undefined ? x : to(x, dtype);
   const d = normalizeDim('cumprod', dim, x.ndim);

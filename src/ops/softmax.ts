@@ -10,9 +10,11 @@ import {
   type RowLaunch,
   type RowProblem,
 } from '../kernels/softmax.js';
+import { labelOutOfRange } from '../kernels/faults.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { contiguousStrides, normalizeDim, numel, showShape, stridesLike } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
+import { checkOnDevice } from './check.js';
 import { eq, logicalAnd, ne } from './compare.js';
 import { clone, contiguous, copyAs, to } from './copy.js';
 import { arange } from './creation.js';
@@ -238,18 +240,17 @@ function targetOf(
   return mul(target, to(ne(unsqueeze(labels, 1), ignoreIndex), 'float32'));
 }
 
-/** Labels that were uploaded from the host a moment ago are checked there, at no cost to the GPU. */
-function checkLabels(op: string, labels: Tensor, classes: number, ignoreIndex: number): void {
+/** Labels that were uploaded from the host a moment ago are checked there, at no cost to the GPU; true when they were. */
+function checkLabels(op: string, labels: Tensor, classes: number, ignoreIndex: number): boolean {
   const values = labels.hostValues();
-  if (values === null) return;
+  if (values === null) return false;
   for (let i = 0; i < values.length; i++) {
     const label = values[i] as number;
     if (label !== ignoreIndex && !(label >= 0 && label < classes)) {
-      throw new Error(
-        `${op}: label ${label} at position ${i} is out of range for ${classes} classes (0 to ${classes - 1}, or ignoreIndex ${ignoreIndex})`,
-      );
+      throw new Error(labelOutOfRange(op, label, i, classes, ignoreIndex));
     }
   }
+  return true;
 }
 
 function checkWeight(op: string, weight: Tensor | null, classes: number): void {
@@ -296,10 +297,11 @@ export const crossEntropy: (x: Tensor, target: Tensor, options?: CrossEntropyOpt
       return probabilityLoss(scores, target, weight, labelSmoothing, reduction);
     const { rows, labels, shape, classes } = asRows('crossEntropy', scores, target);
     checkWeight('crossEntropy', weight, classes);
-    checkLabels('crossEntropy', target, classes, ignoreIndex);
+    const checked = !checkLabels('crossEntropy', target, classes, ignoreIndex);
     const loss = fusedOp(rows, labels, weight === null ? null : rowMajor(weight), {
       smoothing: labelSmoothing,
       ignoreIndex,
+      checked,
       reduction,
     });
     return reduction === 'none' ? reshape(loss, shape) : loss;
@@ -337,7 +339,8 @@ export const nllLoss: (x: Tensor, target: Tensor, options?: NllLossOptions) => T
     checkReduction('nllLoss', reduction);
     const { rows, labels, shape, classes } = asRows('nllLoss', x, target);
     checkWeight('nllLoss', weight, classes);
-    checkLabels('nllLoss', target, classes, ignoreIndex);
+    if (!checkLabels('nllLoss', target, classes, ignoreIndex))
+      checkOnDevice('nllLoss', 'label', labels, [classes, ignoreIndex]);
     const counted = logicalAnd(oneHotMask(labels, classes), ne(unsqueeze(labels, 1), ignoreIndex));
     const weights = weight === null ? to(counted, 'float32') : where(counted, weight, 0);
     const losses = sumDims(where(counted, neg(mul(rows, weights)), 0), [1], false);

@@ -1,9 +1,10 @@
 import { defineOp } from '../autograd/define.js';
+import { mayOverflow } from '../kernels/exact-int.js';
 import type { Reduction } from '../kernels/reduce.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { normalizeDims, numel, sameShape, type Shape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { loaded, runReduce, spread, type Span } from './reduce-core.js';
+import { countOf, loaded, runReduce, spread, type Span } from './reduce-core.js';
 import { reshape } from './view.js';
 
 const sumOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<
@@ -15,7 +16,8 @@ const sumOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = 
   forward(ctx, x, dims, keepdim) {
     ctx.state = { shape: x.shape, dims };
     const dtype = isFloatingPoint(x.dtype) ? x.dtype : 'int32';
-    const recipe: Reduction = { op: 'sum', map: loaded(x.dtype) };
+    const exact = mayOverflow('exactSum', x.dtype, countOf(ctx.state));
+    const recipe: Reduction = { op: exact ? 'exactSum' : 'sum', map: loaded(x.dtype) };
     return runReduce({ name: 'sum', recipe, inputs: [x], dims, keepdim, dtypes: [dtype] })[0] as Tensor;
   },
   backward: (ctx, grad) => [() => spread(grad, ctx.state)],

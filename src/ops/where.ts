@@ -1,6 +1,6 @@
 import { dtypeInfo } from '../kernels/dtype.js';
 import { e, input, param, type Expr } from '../kernels/expr.js';
-import { isFloatingPoint, resultType, type DType } from '../tensor/dtype.js';
+import { elementOf, isFloatingPoint, resultType, type DType } from '../tensor/dtype.js';
 import { isTensor } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { applyInPlace, applyPointwise, type Pointwise } from './apply.js';
@@ -52,7 +52,8 @@ function choose(name: string, condition: Tensor, a: Operand, b: Operand, common:
     compiled.set(key, entry);
   }
   const tensors = [condition, ...[a, b].filter(isTensor)];
-  return { op: entry.op, tensors, params: entry.params.map((side) => Number(side === 0 ? a : b)) };
+  const number = (side: 0 | 1): number => elementOf(name, Number(side === 0 ? a : b), common);
+  return { op: entry.op, tensors, params: entry.params.map(number) };
 }
 
 function checkCondition(op: string, condition: Tensor): void {
@@ -95,5 +96,5 @@ export function maskedFill_(x: Tensor, mask: Tensor, value: number | boolean): T
     };
     filled.set(key, op);
   }
-  return applyInPlace(op, [x, mask], [Number(value)]);
+  return applyInPlace(op, [x, mask], [elementOf('maskedFill_', Number(value), x.dtype)]);
 }

@@ -108,13 +108,43 @@ export function fromHalf(bits: number): number {
   return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
 }
 
-/** Bytes as they are stored on the GPU for `values` of a dtype. */
-export function encode(values: ArrayLike<number>, dtype: DType): ArrayBufferView {
+const integerRange: Readonly<Partial<Record<DType, readonly [low: number, high: number]>>> = {
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint8: [0, 255],
+};
+
+/**
+ * A number from the host as an element of `dtype`: integers are cut towards zero, as PyTorch does.
+ *
+ * @throws RangeError for one that an integer dtype does not hold, NaN too; it is never wrapped
+ */
+export function elementOf(op: string, value: number, dtype: DType, place = ''): number {
+  const range = integerRange[dtype];
+  if (range === undefined) return value;
+  const whole = Math.trunc(value);
+  if (!(whole >= range[0] && whole <= range[1])) {
+    throw new RangeError(
+      `${op}: value ${value}${place} does not fit ${dtype} (${range[0]} to ${range[1]}); use a dtype that holds it, such as float32`,
+    );
+  }
+  return whole;
+}
+
+/**
+ * Bytes as they are stored on the GPU for `values` of a dtype.
+ *
+ * @throws RangeError for a value that an integer dtype does not hold
+ */
+export function encode(values: ArrayLike<number>, dtype: DType, op = 'tensor'): ArrayBufferView {
   if (dtype === 'float32') return values instanceof Float32Array ? values : Float32Array.from(values);
-  if (dtype === 'int32') return values instanceof Int32Array ? values : Int32Array.from(values);
+  if (dtype === 'int32') {
+    if (values instanceof Int32Array) return values;
+    return Int32Array.from(values, (v, i) => elementOf(op, v, dtype, ` at position ${i}`));
+  }
   if (dtype === 'float16') return Uint16Array.from(values, toHalf);
   if (dtype === 'bool') return Uint32Array.from(values, (v) => (v ? 1 : 0));
-  return Uint32Array.from(values, (v) => v & 0xff);
+  if (values instanceof Uint8Array || values instanceof Uint8ClampedArray) return Uint32Array.from(values);
+  return Uint32Array.from(values, (v, i) => elementOf(op, v, dtype, ` at position ${i}`));
 }
 
 /** The inverse of {@link encode}, for `count` elements at the start of `buffer`. */
