@@ -136,6 +136,12 @@ async function open(
   return { ...unwrap(tensors, options.stripPrefix, name, extra), extra, container, key, name };
 }
 
+/** @internal A checkpoint that was opened with its keys as they are, as it is by default. */
+export function unwrapCheckpoint(checkpoint: Checkpoint): Checkpoint {
+  const extra = new Map(checkpoint.extra);
+  return { ...checkpoint, ...unwrap(checkpoint.tensors, undefined, checkpoint.name, extra), extra };
+}
+
 /** The whole value that `torch.save` wrote, of any shape, or a safetensors file as a Map. Errors as for {@link loadCheckpoint}. */
 export async function loadValue(
   source: CheckpointSource,

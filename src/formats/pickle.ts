@@ -5,6 +5,7 @@
 
 import { CheckpointError, formatBytes, quote } from './errors.js';
 import { Budget, defaultLimits } from './limits.js';
+import { cost, weigh } from './pickle-cost.js';
 import { OP } from './pickle-opcodes.js';
 import {
   decodeLong,
@@ -22,21 +23,6 @@ import type { PickleHost, PickleLimits, PickleValue } from './pickle-types.js';
 
 const maxLine = 2 ** 24;
 const maxName = 1000;
-
-/** Bytes of host memory that values take in V8, measured and rounded up. */
-const cost = {
-  /** A slot of a list that grows, and a number that has a place of its own. */
-  slot: 24,
-  text: 32,
-  bytes: 240,
-  tuple: 120,
-  list: 200,
-  dict: 240,
-  entry: 64,
-  memo: 32,
-  object: 200,
-  global: 400,
-} as const;
 
 /**
  * Reads the one pickle that starts at `start`. Returns its value and the position after its STOP.
@@ -498,17 +484,4 @@ function asList(value: PickleValue): PickleValue[] {
 function asDict(value: PickleValue): Map<PickleValue, PickleValue> {
   if (!(value instanceof Map)) throw new CheckpointError('items are set on something that is not a dict');
   return value;
-}
-
-/** Elements, characters and bytes in a value and, `depth` levels down, in the first items of lists in it. */
-function weigh(value: PickleValue | readonly PickleValue[], depth: number): number {
-  if (typeof value === 'string' || value instanceof Uint8Array) return value.length;
-  if (value instanceof Map || value instanceof Set) return value.size;
-  if (!Array.isArray(value)) return 0;
-  let sum: number = value.length;
-  if (depth > 0) {
-    const count = Math.min(64, value.length);
-    for (let i = 0; i < count; i++) sum += weigh(value[i] as PickleValue, depth - 1);
-  }
-  return sum;
 }

@@ -49,7 +49,10 @@ const dataView = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOff
 const u64 = (view: DataView, at: number) => Number(view.getBigUint64(at, true));
 
 /** Lists an archive's entries by name. Throws a {@link CheckpointError} for anything that is not a whole ZIP file. */
-export async function readZipDirectory(source: ByteSource, budget = defaultReading(source).budget): Promise<Map<string, ZipEntry>> {
+export async function readZipDirectory(
+  source: ByteSource,
+  budget = defaultReading(source).budget,
+): Promise<Map<string, ZipEntry>> {
   const { offset, size, count } = await findDirectory(source);
   budget.checkTensors(count, 'entries');
   budget.hold(entryCost * count);
