@@ -418,7 +418,7 @@ class Unpickler implements PickleLimits {
     if (index > this.data.length)
       throw new CheckpointError(`memo index ${index} in a pickle of ${formatBytes(this.data.length)}`);
     const value = this.top();
-    if (this.memo[index] === undefined) {
+    if (index >= this.memo.length || this.memo[index] === undefined) {
       this.budget.hold(cost.memo);
       this.memoSize++;
     }

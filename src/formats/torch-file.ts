@@ -107,7 +107,7 @@ class PickleStream {
   ) {}
 
   async next(what: string, host: PickleHost): Promise<PickleValue> {
-    for (let wanted = 1 << 16; ;) {
+    for (let wanted = 1 << 20; ;) {
       const length = Math.min(wanted, this.source.size - this.position);
       if (
         this.position < this.windowStart ||

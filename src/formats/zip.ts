@@ -30,6 +30,8 @@ export interface ZipEntry {
   readonly compressedSize: number;
   readonly compressed: boolean;
   readonly headerOffset: number;
+  /** Checksum of the name's bytes, which stand before the data again. */
+  readonly nameCrc: number;
   /** Of the uncompressed bytes; null where the writer left it out. */
   readonly crc: number | null;
 }
@@ -72,11 +74,16 @@ export async function readZipDirectory(
     if (next > size)
       throw new CheckpointError(`${source.name}: corrupt zip: directory entry ${i} of ${count} is cut off`);
     const nameBytes = bytes.subarray(at + centralSize, at + centralSize + nameLength);
-    const entry = parseEntry(source, view, at, new TextDecoder().decode(nameBytes), offset);
+    const entry = parseEntry(source, view, at, nameBytes, offset);
     if (entries.has(entry.name))
       throw new CheckpointError(`${source.name}: corrupt zip: two entries are called ${quote(entry.name)}`);
     entries.set(entry.name, entry);
     at = next;
+  }
+  if (at !== size) {
+    throw new CheckpointError(
+      `${source.name}: corrupt zip: the ${count} entries of its directory take ${at} bytes, and it has ${size}`,
+    );
   }
   return entries;
 }
@@ -85,9 +92,10 @@ function parseEntry(
   source: ByteSource,
   view: DataView,
   at: number,
-  name: string,
+  nameBytes: Uint8Array,
   directory: number,
 ): ZipEntry {
+  const name = new TextDecoder().decode(nameBytes);
   const flags = view.getUint16(at + 8, true);
   const method = view.getUint16(at + 10, true);
   if (flags & 1) throw new CheckpointError(`${source.name}: zip entry ${quote(name)} is encrypted`);
@@ -131,7 +139,15 @@ function parseEntry(
     );
   }
   // PyTorch can be told to leave checksums out (set_crc32_options).
-  return { name, size, compressedSize, compressed, headerOffset, crc: crc === 0 ? null : crc };
+  return {
+    name,
+    size,
+    compressedSize,
+    compressed,
+    headerOffset,
+    nameCrc: crc32(nameBytes),
+    crc: crc === 0 ? null : crc,
+  };
 }
 
 /** Where the central directory lies, from the record at the end of the file. */
@@ -242,7 +258,11 @@ async function locate(source: ByteSource, entry: ZipEntry, what: string): Promis
       `${source.name}: corrupt zip: the header of ${what} is not at byte ${entry.headerOffset}`,
     );
   }
+  const nameLength = view.getUint16(26, true);
+  const name = await readRange(source, entry.headerOffset + localSize, nameLength, `the header of ${what}`);
+  if (crc32(name) !== entry.nameCrc)
+    throw new CheckpointError(`${source.name}: corrupt zip: the header of ${what} has another name`);
   // Its extra field may differ from the directory's: PyTorch pads it so that the data is 64-byte aligned.
-  const start = entry.headerOffset + localSize + view.getUint16(26, true) + view.getUint16(28, true);
+  const start = entry.headerOffset + localSize + nameLength + view.getUint16(28, true);
   return sliceSource(source, start, entry.compressedSize, what);
 }
