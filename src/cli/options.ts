@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { defaultLimits, type ReadLimits } from '../formats/index.js';
 
 /** Readers of option values: they return the value or throw commander's error, which becomes a usage error. */
 
@@ -30,6 +31,17 @@ export function positive(text: string): number {
   const value = nonNegative(text);
   if (value === 0) throw new InvalidArgumentError('It must be a number above 0.');
   return value;
+}
+
+/** `memory=268435456`, added to those before it. */
+export function limit(text: string, before: ReadLimits = {}): ReadLimits {
+  const [, name = '', digits = ''] = /^(\w+)=(\d+)$/.exec(text) ?? [];
+  if (!Object.hasOwn(defaultLimits, name) || !Number.isSafeInteger(Number(digits))) {
+    throw new InvalidArgumentError(
+      `It must be NAME=NUMBER; the names are ${Object.keys(defaultLimits).join(', ')}.`,
+    );
+  }
+  return { ...before, [name]: Number(digits) };
 }
 
 /** Three numbers, one for each of red, green and blue: `0.485,0.456,0.406`. */

@@ -1,4 +1,5 @@
 import cliProgress from 'cli-progress';
+import { printable, printableJson, printableLines } from '../tensor/printable.js';
 
 /** Where text goes. `isTTY` is there on the process's own streams. */
 export interface TextStream {
@@ -22,7 +23,8 @@ const noProgress: Progress = { advance: () => {}, stop: () => {} };
 
 /**
  * A command's output. For people, lines go to standard output; with `--json` standard output gets one JSON document and the
- * lines go to the error output. A bar is drawn only on a terminal.
+ * lines go to the error output. A bar is drawn only on a terminal. Lines may hold what others wrote (keys, metadata, names
+ * of classes and files): control characters in them are spelled out here, and in {@link shownError}, and nowhere else.
  */
 export class Output {
   private readonly bars = new Set<Progress>();
@@ -37,17 +39,17 @@ export class Output {
   }
 
   line(text = ''): void {
-    this.lines.write(`${text}\n`);
+    this.lines.write(`${printable(text)}\n`);
   }
 
   /** Something the user should know but did not ask for. */
   warn(text: string): void {
-    this.streams.stderr.write(`kindling: ${text}\n`);
+    this.streams.stderr.write(`kindling: ${indented(text)}\n`);
   }
 
   /** The command's result, for programs; printed with `--json` only. */
   document(value: unknown): void {
-    if (this.json) this.streams.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+    if (this.json) this.streams.stdout.write(`${printableJson(JSON.stringify(value, null, 2))}\n`);
   }
 
   progress(label: string, total: number): Progress {
@@ -55,7 +57,7 @@ export class Output {
     if (stream.isTTY !== true || isCI() || process.env['TERM'] === 'dumb') return noProgress;
     const bar = new cliProgress.SingleBar({
       stream: stream as NodeJS.WriteStream,
-      format: `${label} [{bar}] {value}/{total} {note}`,
+      format: `${printable(label).replace(/[{}]/g, '')} [{bar}] {value}/{total} {note}`,
       barCompleteChar: '=',
       barIncompleteChar: ' ',
       barsize: 30,
@@ -67,7 +69,7 @@ export class Output {
     });
     bar.start(total, 0, { note: '' });
     const progress: Progress = {
-      advance: (steps, note = '') => bar.increment(steps, { note }),
+      advance: (steps, note = '') => bar.increment(steps, { note: printable(note) }),
       stop: () => {
         bar.stop();
         this.bars.delete(progress);
@@ -81,6 +83,16 @@ export class Output {
   end(): void {
     for (const bar of this.bars) bar.stop();
   }
+}
+
+/** Text for people that may have several lines; those after the first are set in, so that none passes for another message. */
+function indented(text: string): string {
+  return printableLines(text).replace(/\n(?! {2})/g, '\n  ');
+}
+
+/** An error as the command prints it. */
+export function shownError(error: Error): string {
+  return `kindling: ${indented(error.message)}\n`;
 }
 
 function isCI(): boolean {

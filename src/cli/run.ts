@@ -1,4 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
+import { CheckpointError, UnclearStateDictError } from '../formats/index.js';
+import { printable, printableLines } from '../tensor/printable.js';
 import { bench, type BenchOptions } from './commands/bench.js';
 import { convert, floatDtypes, type ConvertOptions } from './commands/convert.js';
 import { demo, type DemoOptions } from './commands/demo.js';
@@ -13,7 +15,7 @@ import type { Context } from './context.js';
 import { CliError, exitCodes, Interrupted, UsageError } from './errors.js';
 import { addFinetuneOptions, besideResume, type FinetuneOptions } from './finetune/options.js';
 import * as read from './options.js';
-import { Output, type Streams } from './output.js';
+import { Output, shownError, type Streams } from './output.js';
 import { packageVersion } from './versions.js';
 
 export interface RunOptions {
@@ -49,11 +51,12 @@ export async function run(args: readonly string[], options: RunOptions = {}): Pr
 function report(error: unknown, { stderr }: Streams): number {
   // Commander has printed its message, or the help that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-  const { message } = plainest(error);
-  stderr.write(`kindling: ${message}\n`);
+  stderr.write(shownError(plainest(error)));
+  const choices = keyChoices(error);
+  if (choices !== '') stderr.write(`kindling: ${printable(choices)}\n`);
   if (process.env['KINDLING_DEBUG'] === '1' && error instanceof Error) {
     for (let at: unknown = error; at instanceof Error; at = at.cause)
-      stderr.write(`${at.stack ?? String(at)}\n`);
+      stderr.write(`${printableLines(at.stack ?? String(at))}\n`);
   }
   if (error instanceof Interrupted) return exitCodes.interrupted;
   return error instanceof UsageError ? exitCodes.usage : exitCodes.failure;
@@ -64,6 +67,24 @@ function plainest(error: unknown): Error {
   for (let at = error; at instanceof Error; at = at.cause) if (at instanceof CliError) return at;
   return error instanceof Error ? error : new Error(String(error));
 }
+
+/** How the command line says what the library's options say: `--key` and `--limit` of inspect and convert. */
+function keyChoices(error: unknown): string {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (!(at instanceof CheckpointError)) continue;
+    if (at instanceof UnclearStateDictError) {
+      const key = at.choices[0]?.map((step) => `--key ${shellWord(step)}`).join(' ') ?? '';
+      return `inspect and convert take ${key}; for other commands write the weights to a file of their own first: kindling convert IN OUT ${key}`;
+    }
+    const bound = /\{ limits: \{ (\w+): (\d+) \} \}/.exec(at.message);
+    if (bound !== null) return `inspect and convert take --limit ${bound[1]}=${bound[2]}`;
+    if (at.message.includes('{ verify: false }')) return 'inspect and convert take --no-verify';
+  }
+  return '';
+}
+
+const shellWord = (text: string): string =>
+  /^[\w.,:/-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
 type MakeContext = (json: boolean | undefined) => Context;
 interface Json {
@@ -78,8 +99,8 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
     .showHelpAfterError('(kindling --help lists the commands, kindling COMMAND --help its options)')
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => void stdout.write(text),
-      writeErr: (text) => void stderr.write(text),
+      writeOut: (text) => void stdout.write(printableLines(text)),
+      writeErr: (text) => void stderr.write(printableLines(text)),
       outputError: (text, write) => write(text.replace(/^error: /, 'kindling: ')),
       getOutHasColors: () => false,
       getErrHasColors: () => false,
@@ -106,6 +127,8 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
     .description('list what is in a weight file (.pth, .pt, .th, .safetensors, .npz, .npy)')
     .argument('<file>')
     .option('--key <key>', 'entry that holds the state dict; give it again for each level', read.collect)
+    .option('--limit <name=n>', limitHelp, read.limit)
+    .option('--no-verify', 'read a file whose checksums are wrong as it is')
     .addOption(json())
     .action((file: string, options: Json & InspectOptions) => inspect(context(options.json), file, options));
 
@@ -121,6 +144,8 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
       ),
     )
     .option('--force', 'replace a file that is there already')
+    .option('--limit <name=n>', limitHelp, read.limit)
+    .option('--no-verify', 'read a file whose checksums are wrong as it is')
     .addOption(json())
     .action((from: string, to: string, options: Json & ConvertOptions) =>
       convert(context(options.json), from, to, options),
@@ -232,6 +257,9 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
 
   return kindling;
 }
+
+const limitHelp =
+  'raise a bound on reading, for a file you trust (the error says which); give it again for others';
 
 /** What a command that runs a model on made-up images is told about it. */
 const workload = (command: Command): Command =>

@@ -1,9 +1,12 @@
+import { printable } from '../tensor/printable.js';
 import { CheckpointError, formatBytes } from './errors.js';
 
 /** Bytes that can be read in ranges: a file, a Blob or memory. */
 export interface ByteSource {
-  /** How error messages call it: a path, or `ArrayBuffer`. */
+  /** How error messages call it: a path, safe to print, or `ArrayBuffer`. */
   readonly name: string;
+  /** Where a file is. */
+  readonly path?: string;
   /** Length in bytes. */
   readonly size: number;
   /**
@@ -44,7 +47,7 @@ export function readRange(
 /** Reads from memory without copying. */
 export function memorySource(data: ArrayBuffer | Uint8Array, name?: string): ByteSource {
   const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
-  const label = name ?? (data instanceof Uint8Array ? 'Uint8Array' : 'ArrayBuffer');
+  const label = printable(name ?? (data instanceof Uint8Array ? 'Uint8Array' : 'ArrayBuffer'));
   return {
     name: label,
     size: bytes.byteLength,
@@ -57,7 +60,7 @@ export function memorySource(data: ArrayBuffer | Uint8Array, name?: string): Byt
 
 /** Reads a Blob (or a File the user picked) range by range. */
 export function blobSource(blob: Blob, name?: string): ByteSource {
-  const label = name ?? ('name' in blob && typeof blob.name === 'string' ? blob.name : 'Blob');
+  const label = printable(name ?? ('name' in blob && typeof blob.name === 'string' ? blob.name : 'Blob'));
   return {
     name: label,
     size: blob.size,

@@ -1,31 +1,47 @@
+import { printable } from '../tensor/printable.js';
 import type { ByteSource } from './byte-source.js';
 import { blobSource, memorySource } from './byte-source.js';
-import { CheckpointError } from './errors.js';
+import { CheckpointError, inFile, quoteKey } from './errors.js';
 import { HostTensor } from './host-tensor.js';
+import { Budget, resolveLimits, type Limits, type ReadLimits, type ReadOptions } from './limits.js';
 import { readNpy, readNpz } from './numpy-files.js';
+import { OpaqueObject } from './pickle-types.js';
+import { keyText } from './render.js';
 import { readSafetensors } from './safetensors.js';
 import { readSharded } from './sharded.js';
 import { detectContainer } from './sniff.js';
 import type { Container } from './sniff.js';
+import { descend, findStateDict, findWrappers, kindOf, listKeys, withoutWrappers } from './state-dict.js';
 import { readTorchLegacy, readTorchZip } from './torch-file.js';
 import type { PlainValue } from './torch-values.js';
 
 /** A path (Node; of a folder too, if it holds a sharded model), a URL (browser), or the file's bytes. */
 export type CheckpointSource = string | ArrayBuffer | Uint8Array | Blob;
 
-export interface LoadCheckpointOptions {
+export interface LoadValueOptions {
+  /** What error messages call the source, where it is not a path. */
+  readonly name?: string;
+  /** How much a file may cost before it is refused. */
+  readonly limits?: ReadLimits;
+  /**
+   * Whether bytes are checked as they are read, where the file has checksums: zip archives (`.pth`, `.npz`), and safetensors
+   * files that kindling wrote. Default true. False reads a damaged file as it is.
+   */
+  readonly verify?: boolean;
+}
+
+export interface LoadCheckpointOptions extends LoadValueOptions {
   /**
    * Which entry holds the state dict, when the file nests it: a top-level key, or a path of keys. By default it is found:
    * the file itself, or its one entry that holds tensors under a usual name (`state_dict`, `model`, ...).
    */
   readonly key?: string | readonly string[];
   /**
-   * A prefix to take off the tensors' keys. By default `module.`, which `DataParallel` adds, is taken off when all keys
-   * have it; `false` keeps the keys as they are. A given prefix must be on at least one key.
+   * A prefix to take off the tensors' keys; it must be on at least one of them. By default the names that wrappers put into
+   * keys are taken out: `module` (DataParallel, AveragedModel) and `_orig_mod` (torch.compile), around the whole model or a
+   * part of it, wherever a module has that one child and nothing else. `false` keeps the keys as they are.
    */
   readonly stripPrefix?: string | false;
-  /** What error messages call the source, where it is not a path. */
-  readonly name?: string;
 }
 
 export interface Checkpoint {
@@ -33,33 +49,18 @@ export interface Checkpoint {
   readonly tensors: Map<string, HostTensor>;
   /**
    * Everything else, such as `epoch`, `best_prec1` or `optimizer`: the entries beside the state dict, and entries of the
-   * state dict that are no tensors. For safetensors, the metadata.
+   * state dict that are no tensors. Objects of other Python classes are {@link OpaqueObject}s. For safetensors, the metadata.
    */
   readonly extra: Map<string, PlainValue>;
   readonly container: Container;
   /** Keys that lead to the state dict; empty when the file is one. */
   readonly key: readonly string[];
-  /** The prefix that was taken off, or null. */
+  /** The prefix that was taken off all keys, or null. */
   readonly strippedPrefix: string | null;
+  /** Paths of wrappers around parts of the model that were taken out of keys: `features.module`. */
+  readonly wrappers: readonly string[];
   readonly name: string;
 }
-
-/** Usual names of a nested state dict. */
-const usualKeys = [
-  'state_dict',
-  'model_state_dict',
-  'model_state',
-  'model',
-  'net',
-  'network',
-  'weights',
-  'params',
-  'state_dict_ema',
-  'model_ema',
-  'params_ema',
-  'ema_state_dict',
-  'ema',
-];
 
 /**
  * Opens a weight file of PyTorch (zip or legacy), safetensors (sharded too) or numpy, told apart by content, without running any of the code
@@ -73,6 +74,33 @@ export async function loadCheckpoint(
   options: LoadCheckpointOptions = {},
 ): Promise<Checkpoint> {
   const bytes = await openSource(source, options.name);
+  return within(bytes, options, (reading) => open(source, bytes, options, reading));
+}
+
+/** Runs a reader; whatever it throws names the file. */
+async function within<T>(
+  bytes: ByteSource,
+  { limits, verify = true }: LoadValueOptions,
+  read: (reading: Reading) => Promise<T>,
+): Promise<T> {
+  const bounds = resolveLimits(limits);
+  try {
+    return await read({ budget: new Budget(bounds, bytes.size), verify, limits: bounds });
+  } catch (error) {
+    throw inFile(bytes.name, error);
+  }
+}
+
+interface Reading extends ReadOptions {
+  readonly limits: Limits;
+}
+
+async function open(
+  source: CheckpointSource,
+  bytes: ByteSource,
+  options: LoadCheckpointOptions,
+  reading: Reading,
+): Promise<Checkpoint> {
   const { name } = bytes;
   const container = await detectContainer(bytes);
   if (!isTorch(container)) {
@@ -80,10 +108,10 @@ export async function loadCheckpoint(
       const kind = container.startsWith('np') ? 'numpy' : 'safetensors';
       throw new CheckpointError(`${name}: a ${kind} file has no nested entries; drop the option \`key\``);
     }
-    const { tensors, metadata } = await readFlat(bytes, container, source);
-    return { ...strip(tensors, options.stripPrefix, name), extra: metadata, container, key: [], name };
+    const { tensors, metadata: extra } = await readFlat(bytes, container, source, reading);
+    return { ...unwrap(tensors, options.stripPrefix, name, extra), extra, container, key: [], name };
   }
-  const root = await readTorch(bytes, container);
+  const root = await readTorch(bytes, container, reading);
   if (!(root instanceof Map)) {
     throw new CheckpointError(
       `${name}: holds ${kindOf(root)}, not a state dict; loadValue() returns it as it is`,
@@ -99,26 +127,33 @@ export async function loadCheckpoint(
   const tensors = new Map<string, HostTensor>();
   for (const [entry, value] of dict) {
     if (value instanceof HostTensor && typeof entry === 'string') tensors.set(entry, value);
-    else extra.set([...key, String(entry)].join('.'), value);
+    else extra.set([...key, keyText(entry)].join('.'), value);
   }
   if (tensors.size === 0 && dict.size > 0) {
-    throw new CheckpointError(
-      `${name}: ${key.length > 0 ? `entry '${key.join('.')}'` : 'the file'} holds no tensors, only ${listKeys(dict)}`,
-    );
+    const where = key.length > 0 ? `entry ${quoteKey(key.join('.'))}` : 'the file';
+    throw new CheckpointError(`${name}: ${where} holds no tensors, only ${listKeys(dict)}`);
   }
-  return { ...strip(tensors, options.stripPrefix, name), extra, container, key, name };
+  return { ...unwrap(tensors, options.stripPrefix, name, extra), extra, container, key, name };
+}
+
+/** @internal A checkpoint that was opened with its keys as they are, as it is by default. */
+export function unwrapCheckpoint(checkpoint: Checkpoint): Checkpoint {
+  const extra = new Map(checkpoint.extra);
+  return { ...checkpoint, ...unwrap(checkpoint.tensors, undefined, checkpoint.name, extra), extra };
 }
 
 /** The whole value that `torch.save` wrote, of any shape, or a safetensors file as a Map. Errors as for {@link loadCheckpoint}. */
 export async function loadValue(
   source: CheckpointSource,
-  options: { readonly name?: string } = {},
+  options: LoadValueOptions = {},
 ): Promise<PlainValue> {
   const bytes = await openSource(source, options.name);
-  const container = await detectContainer(bytes);
-  if (isTorch(container)) return readTorch(bytes, container);
-  const { tensors } = await readFlat(bytes, container, source);
-  return container === 'npy' ? [...tensors.values()][0]! : new Map(tensors);
+  return within(bytes, options, async (reading) => {
+    const container = await detectContainer(bytes);
+    if (isTorch(container)) return readTorch(bytes, container, reading);
+    const { tensors } = await readFlat(bytes, container, source, reading);
+    return container === 'npy' ? [...tensors.values()][0]! : new Map(tensors);
+  });
 }
 
 type TorchContainer = 'torch-zip' | 'torch-legacy';
@@ -130,17 +165,22 @@ async function readFlat(
   bytes: ByteSource,
   container: Exclude<Container, TorchContainer>,
   source: CheckpointSource,
+  reading: Reading,
 ): Promise<{ tensors: Map<string, HostTensor>; metadata: Map<string, PlainValue> }> {
   switch (container) {
     case 'safetensors':
-      return readSafetensors(bytes);
+      return readSafetensors(bytes, reading);
     case 'safetensors-index':
-      return readSharded(bytes, (file) => {
-        if (typeof source === 'string') return openSource(besides(source, bytes.name, file));
-        throw new CheckpointError('an index alone does not say where its files are: give its path or URL');
-      });
+      return readSharded(
+        bytes,
+        (file) => {
+          if (typeof source === 'string') return openSource(besides(source, bytes.path ?? source, file));
+          throw new CheckpointError('an index alone does not say where its files are: give its path or URL');
+        },
+        reading,
+      );
     case 'npz':
-      return { tensors: await readNpz(bytes), metadata: new Map() };
+      return { tensors: await readNpz(bytes, reading), metadata: new Map() };
     case 'npy': {
       const key = bytes.name.replace(/^.*[/\\]/, '').replace(/\.npy$/i, '');
       return { tensors: new Map([[key, await readNpy(bytes, bytes.name, key)]]), metadata: new Map() };
@@ -154,8 +194,21 @@ function besides(source: string, opened: string, file: string): string {
   return opened.replace(/[^/\\]*$/, '') + file;
 }
 
-function readTorch(source: ByteSource, container: TorchContainer): Promise<PlainValue> {
-  return container === 'torch-zip' ? readTorchZip(source) : readTorchLegacy(source);
+async function readTorch(
+  source: ByteSource,
+  container: TorchContainer,
+  reading: Reading,
+): Promise<PlainValue> {
+  const read = container === 'torch-zip' ? readTorchZip : readTorchLegacy;
+  const value = await read(source, reading);
+  if (value instanceof OpaqueObject) {
+    throw new CheckpointError(
+      `${source.name}: holds a pickled object of the Python class ${quoteKey(value.className)}, not just tensors: probably a ` +
+        'whole module saved by torch.save(model). Its weights cannot be read without running the class; nothing was ' +
+        "executed. Save them again in Python: torch.save(torch.load(path).state_dict(), 'weights.pth')",
+    );
+  }
+  return value;
 }
 
 const isUrl = (source: string): boolean => /^(https?|blob|data):/i.test(source);
@@ -170,7 +223,7 @@ async function openSource(source: CheckpointSource, name?: string): Promise<Byte
     const { fileSource, indexInFolder } = await import('./node-files.js');
     return fileSource((await indexInFolder(source)) ?? source);
   }
-  const label = name ?? source.slice(0, 200);
+  const label = printable(name ?? source.slice(0, 200));
   let response: Response;
   try {
     response = await fetch(source);
@@ -182,98 +235,65 @@ async function openSource(source: CheckpointSource, name?: string): Promise<Byte
   return blobSource(await response.blob(), label);
 }
 
-function isStateDict(value: PlainValue | undefined): value is Map<string, PlainValue> {
-  if (!(value instanceof Map)) return false;
-  let tensors = 0;
-  for (const [key, item] of value) {
-    if (typeof key !== 'string') return false;
-    if (item instanceof HostTensor) tensors++;
-  }
-  return tensors > 0;
-}
-
-function findStateDict(root: Map<PlainValue, PlainValue>, name: string): readonly string[] {
-  const usual = usualKeys.filter((key) => isStateDict(root.get(key)));
-  if (usual.length === 1) return usual;
-  if (usual.length === 0 && (isStateDict(root) || root.size === 0)) return [];
-  const any =
-    usual.length > 0
-      ? usual
-      : [...root].filter(([, value]) => isStateDict(value)).map(([key]) => String(key));
-  if (any.length === 1) return any;
-  if (any.length === 0)
-    throw new CheckpointError(`${name}: no state dict found; the file holds ${listKeys(root)}`);
-  throw new CheckpointError(
-    `${name}: several entries hold a state dict: ${any.map((key) => `'${key}'`).join(', ')}; choose one, e.g. { key: '${any[0]}' }`,
-  );
-}
-
-/** Follows `key`; what lies beside the path goes to `extra`. */
-function descend(root: Map<PlainValue, PlainValue>, key: readonly string[], name: string) {
-  const extra = new Map<string, PlainValue>();
-  let dict = root;
-  for (const [depth, step] of key.entries()) {
-    const next = dict.get(step);
-    if (!(next instanceof Map)) {
-      const where = depth === 0 ? 'the file' : `'${key.slice(0, depth).join('.')}'`;
-      const problem =
-        next === undefined ? `no entry '${step}'` : `${kindOf(next)} at '${step}', not a state dict`;
-      throw new CheckpointError(`${name}: ${where} has ${problem}; it holds ${listKeys(dict)}`);
-    }
-    for (const [entry, value] of dict) {
-      if (entry !== step) extra.set([...key.slice(0, depth), String(entry)].join('.'), value);
-    }
-    dict = next;
-  }
-  return { dict, extra };
-}
-
-function strip(tensors: Map<string, HostTensor>, option: string | false | undefined, name: string) {
-  const keys = [...tensors.keys()];
-  const prefix = option ?? 'module.';
-  const matching =
-    prefix === false || prefix === ''
-      ? 0
-      : keys.filter((key) => key.startsWith(prefix) && key !== prefix).length;
-  if (option === undefined ? matching < keys.length : matching === 0) {
-    if (option) {
+/**
+ * The tensors under the keys that a model has: less a given prefix, or less what wrappers put into them. What an averaged
+ * model counts beside its weights goes to `extra`.
+ */
+function unwrap(
+  tensors: Map<string, HostTensor>,
+  option: string | false | undefined,
+  name: string,
+  extra: Map<string, PlainValue>,
+): Pick<Checkpoint, 'tensors' | 'strippedPrefix' | 'wrappers'> {
+  const untouched = { tensors: rename(tensors, (key) => key), strippedPrefix: null, wrappers: [] };
+  if (option === false || option === '') return untouched;
+  if (option !== undefined) {
+    const stripped = rename(tensors, (key) =>
+      key.startsWith(option) && key !== option ? key.slice(option.length) : key,
+    );
+    if (![...tensors.keys()].some((key) => key.startsWith(option) && key !== option)) {
       throw new CheckpointError(
-        `${name}: no key starts with the prefix '${option}'; the keys are ${listKeys(tensors)}`,
+        `${name}: no key starts with the prefix ${quoteKey(option)}; the keys are ${listKeys(tensors)}`,
       );
     }
-    return { tensors: rename(tensors, ''), strippedPrefix: null };
+    if (stripped.size < tensors.size) throw clash(name, `the prefix ${quoteKey(option)}`);
+    return { tensors: stripped, strippedPrefix: option, wrappers: [] };
   }
-  if (prefix === false || matching === 0) return { tensors: rename(tensors, ''), strippedPrefix: null };
-  const stripped = rename(tensors, prefix);
-  if (stripped.size < tensors.size) {
-    throw new CheckpointError(
-      `${name}: without the prefix '${prefix}' two keys are the same; pass { stripPrefix: false }`,
-    );
+  const paths = findWrappers(tensors.keys());
+  if (paths.length === 0) return untouched;
+  // The wrappers around the whole model: each is the only step below the one before.
+  const outer: string[] = [];
+  for (const path of paths) {
+    const before = outer.length === 0 ? '' : `${outer[outer.length - 1]}.`;
+    if (path.startsWith(before) && !path.slice(before.length).includes('.')) outer.push(path);
+    else break;
   }
-  return { tensors: stripped, strippedPrefix: prefix };
+  const counters = new Set(['', ...paths.map((path) => `${path}.`)].map((prefix) => `${prefix}n_averaged`));
+  const kept = new Map<string, HostTensor>();
+  for (const [key, tensor] of tensors)
+    if (counters.has(key)) extra.set(key, tensor);
+    else kept.set(key, tensor);
+  const all = new Set(paths);
+  const unwrapped = rename(kept, (key) => withoutWrappers(key, all));
+  if (unwrapped.size < kept.size)
+    throw clash(name, `the names of wrappers (${paths.map((path) => quoteKey(path)).join(', ')})`);
+  const last = outer[outer.length - 1];
+  return {
+    tensors: unwrapped,
+    strippedPrefix: last === undefined ? null : `${last}.`,
+    wrappers: paths.filter((path) => !outer.includes(path)),
+  };
 }
 
-/** Keys less the prefix, and the tensors named by them. Tied weights, one tensor under two keys, become two handles. */
-function rename(tensors: Map<string, HostTensor>, prefix: string): Map<string, HostTensor> {
-  return new Map(
-    [...tensors].map(([key, tensor]) => {
-      const name = prefix !== '' && key.startsWith(prefix) && key !== prefix ? key.slice(prefix.length) : key;
-      return [name, tensor.renamed(name)];
-    }),
-  );
-}
+const clash = (name: string, what: string): CheckpointError =>
+  new CheckpointError(`${name}: without ${what} two keys are the same; pass { stripPrefix: false }`);
 
-function kindOf(value: PlainValue): string {
-  if (value instanceof HostTensor) return `one tensor of shape [${value.shape.join(', ')}]`;
-  if (Array.isArray(value)) return `a list of ${value.length} items`;
-  if (value instanceof Map) return 'a dict';
-  if (value instanceof Set) return 'a set';
-  if (value instanceof Uint8Array) return 'bytes';
-  return value === null ? 'None' : `a ${typeof value}`;
-}
-
-function listKeys(map: ReadonlyMap<unknown, unknown>): string {
-  const keys = [...map.keys()].slice(0, 8).map((key) => `'${String(key).slice(0, 60)}'`);
-  if (keys.length === 0) return 'nothing';
-  return keys.join(', ') + (map.size > keys.length ? ` and ${map.size - keys.length} more` : '');
+/** Tensors under new keys, and named by them. Tied weights, one tensor under two keys, become two handles. */
+function rename(tensors: Map<string, HostTensor>, to: (key: string) => string): Map<string, HostTensor> {
+  const renamed = new Map<string, HostTensor>();
+  for (const [key, tensor] of tensors) {
+    const name = to(key);
+    renamed.set(name, tensor.renamed(name));
+  }
+  return renamed;
 }

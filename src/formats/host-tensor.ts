@@ -2,7 +2,7 @@ import type { ByteRange } from './byte-source.js';
 import { memorySource } from './byte-source.js';
 import { convertBytes, decodeFloat32, decodeInt32, encodeNumbers, itemSize, wordSize } from './dtypes.js';
 import type { HostDtype } from './dtypes.js';
-import { CheckpointError } from './errors.js';
+import { CheckpointError, quoteKey } from './errors.js';
 import { chunkBytes } from './layout.js';
 import {
   checkLayout,
@@ -28,6 +28,10 @@ export interface HostTensorInit {
   readonly storage: ByteRange;
   readonly bigEndian?: boolean;
   readonly requiresGrad?: boolean;
+  /** What errors call the file. */
+  readonly file?: string | undefined;
+  /** Bytes that a stride of 0 may add to twice the storage's. Default 64 MiB. */
+  readonly maxExpandedBytes?: number;
 }
 
 /**
@@ -61,6 +65,7 @@ export class HostTensor {
       init.offset ?? 0,
       this.dtype,
       init.storage.size,
+      init.maxExpandedBytes,
     );
   }
 
@@ -107,7 +112,7 @@ export class HostTensor {
 
   /** The same tensor under another key. */
   renamed(name: string): HostTensor {
-    return new HostTensor({ ...this.#init, name });
+    return name === this.name ? this : new HostTensor({ ...this.#init, name });
   }
 
   /** Where the storage's bytes are. Tensors that share memory in their file have the same object here. */
@@ -140,7 +145,7 @@ export class HostTensor {
         return convertBytes(bytes, this.dtype, dtype, this.#what());
       },
     };
-    return new HostTensor({ name, dtype, shape, requiresGrad, storage });
+    return new HostTensor({ name, dtype, shape, requiresGrad, storage, file: this.#init.file });
   }
 
   /**
@@ -230,6 +235,8 @@ export class HostTensor {
   }
 
   #what(): string {
-    return this.name === '' ? 'tensor' : `tensor '${this.name}'`;
+    const { file } = this.#init;
+    const own = this.name === '' ? 'tensor' : `tensor ${quoteKey(this.name)}`;
+    return file === undefined ? own : `${file}: ${own}`;
   }
 }

@@ -8,6 +8,16 @@ export interface FileLayout {
    * for: its memory may be used again.
    */
   chunks(): AsyncGenerator<Uint8Array, void, undefined>;
+  /**
+   * What is known only once all chunks have been taken, such as a checksum that has its place before the data: bytes to write
+   * over those at an offset. A file without them is as good, only less is known about it.
+   */
+  patches?(): readonly Patch[];
+}
+
+export interface Patch {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
 }
 
 /** Tensors are read and written in pieces of this many bytes. */
@@ -23,5 +33,6 @@ export async function collect(layout: FileLayout, what: string): Promise<Uint8Ar
     bytes.set(chunk, at);
     at += chunk.length;
   }
+  for (const { offset, bytes: patch } of layout.patches?.() ?? []) bytes.set(patch, offset);
   return bytes;
 }

@@ -4,10 +4,12 @@
  */
 
 import type { FileHandle } from 'node:fs/promises';
+import { printable } from '../tensor/printable.js';
 import type { ByteSource } from './byte-source.js';
 import { checkRange } from './byte-source.js';
 import { allocate, CheckpointError } from './errors.js';
 import type { HostTensor } from './host-tensor.js';
+import type { FileLayout } from './layout.js';
 import { layoutNpz } from './numpy-files.js';
 import { layoutSafetensors } from './safetensors.js';
 import type { SafetensorsOptions } from './safetensors.js';
@@ -32,21 +34,23 @@ const maxRead = 2 ** 30;
  */
 export async function fileSource(path: string): Promise<ByteSource> {
   const { fs } = node();
+  const label = printable(path);
   const first = await fs.stat(path).catch((cause: NodeJS.ErrnoException) => {
     const why = cause.code === 'ENOENT' ? 'no such file' : cause.message;
-    throw new CheckpointError(`${path}: ${why}`, { cause });
+    throw new CheckpointError(`${label}: ${why}`, { cause });
   });
   if (!first.isFile())
-    throw new CheckpointError(`${path}: ${first.isDirectory() ? 'is a folder' : 'is not a plain file'}`);
+    throw new CheckpointError(`${label}: ${first.isDirectory() ? 'is a folder' : 'is not a plain file'}`);
   const size = first.size;
   return {
-    name: path,
+    name: label,
+    path,
     size,
     async read(offset, length, into) {
-      checkRange({ name: path, size }, offset, length, 'a read');
-      const bytes = into && into.length >= length ? into.subarray(0, length) : allocate(length, path);
+      checkRange({ name: label, size }, offset, length, 'a read');
+      const bytes = into && into.length >= length ? into.subarray(0, length) : allocate(length, label);
       const file = await fs.open(path, 'r').catch((cause: Error) => {
-        throw new CheckpointError(`${path}: ${cause.message}`, { cause });
+        throw new CheckpointError(`${label}: ${cause.message}`, { cause });
       });
       try {
         const now = await file.stat();
@@ -56,13 +60,13 @@ export async function fileSource(path: string): Promise<ByteSource> {
           now.size !== size ||
           now.mtimeMs !== first.mtimeMs
         ) {
-          throw new CheckpointError(`${path}: was changed after it was opened; load it again`);
+          throw new CheckpointError(`${label}: was changed after it was opened; load it again`);
         }
         for (let filled = 0; filled < length;) {
           const wanted = Math.min(maxRead, length - filled);
           const { bytesRead } = await file.read(bytes, filled, wanted, offset + filled);
           if (bytesRead === 0)
-            throw new CheckpointError(`${path}: ends at byte ${offset + filled}, earlier than it said`);
+            throw new CheckpointError(`${label}: ends at byte ${offset + filled}, earlier than it said`);
           filled += bytesRead;
         }
       } finally {
@@ -77,10 +81,13 @@ export async function fileSource(path: string): Promise<ByteSource> {
  * Writes a file so that a reader, or a crash at any moment, finds either the old content or the new, whole: the bytes go
  * to a temporary file in the same folder, are flushed to the disk, and then take the name. Links are followed. A process
  * killed midway leaves `.<name>.<random>.tmp` behind, which may be deleted.
+ *
+ * @param patches called when all chunks are written (see {@link FileLayout})
  */
 export async function writeFileAtomically(
   path: string,
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  patches?: FileLayout['patches'],
 ): Promise<void> {
   const { fs, path: paths } = node();
   const target = await fs.realpath(path).catch(() => path);
@@ -94,6 +101,7 @@ export async function writeFileAtomically(
     const file = await fs.open(temporary, 'wx', mode);
     try {
       for await (const chunk of chunks) await writeAll(file, chunk);
+      for (const { offset, bytes } of patches?.() ?? []) await writeAll(file, bytes, offset);
       await file.sync();
     } finally {
       await file.close();
@@ -106,6 +114,10 @@ export async function writeFileAtomically(
       : new CheckpointError(`${path}: cannot be written: ${messageOf(error)}`, { cause: error });
   }
   await syncFolder(folder);
+}
+
+function writeLayout(path: string, layout: FileLayout): Promise<void> {
+  return writeFileAtomically(path, layout.chunks(), () => layout.patches?.() ?? []);
 }
 
 /** The index of a sharded model, if `path` is a folder that holds just one; undefined for files and missing paths. */
@@ -124,9 +136,12 @@ export async function indexInFolder(path: string): Promise<string | undefined> {
   );
 }
 
-async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
+/** Writes on, or from `offset` of the file. */
+async function writeAll(file: FileHandle, chunk: Uint8Array, offset: number | null = null): Promise<void> {
   for (let written = 0; written < chunk.length;) {
-    const { bytesWritten } = await file.write(chunk, written, Math.min(maxRead, chunk.length - written));
+    const length = Math.min(maxRead, chunk.length - written);
+    const at = offset === null ? null : offset + written;
+    const { bytesWritten } = await file.write(chunk, written, length, at);
     written += bytesWritten;
   }
 }
@@ -151,7 +166,7 @@ export async function saveSafetensors(
   tensors: ReadonlyMap<string, HostTensor>,
   options: SafetensorsOptions = {},
 ): Promise<void> {
-  await writeFileAtomically(path, layoutSafetensors(tensors, options).chunks());
+  await writeLayout(path, layoutSafetensors(tensors, options));
 }
 
 /**
@@ -162,10 +177,10 @@ export async function saveSafetensors(
  * @throws CheckpointError for a value that cannot be written (naming its place), or when the file cannot be
  */
 export async function saveTorch(path: string, value: TorchValue, options: TorchOptions = {}): Promise<void> {
-  await writeFileAtomically(path, layoutTorch(value, options).chunks());
+  await writeLayout(path, layoutTorch(value, options));
 }
 
 /** Writes tensors as `numpy.savez` does, atomically (see {@link writeFileAtomically}), holding a piece in memory at a time. */
 export async function saveNpz(path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> {
-  await writeFileAtomically(path, layoutNpz(tensors).chunks());
+  await writeLayout(path, layoutNpz(tensors));
 }

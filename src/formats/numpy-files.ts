@@ -9,27 +9,32 @@ import type { HostDtype } from './dtypes.js';
 import { CheckpointError, quote } from './errors.js';
 import { HostTensor } from './host-tensor.js';
 import { collect, type FileLayout } from './layout.js';
+import { defaultReading, type ReadOptions } from './limits.js';
 import { numpyCodes, numpyDtypes } from './numpy-values.js';
 import { latin1 } from './pickle-text.js';
 import { contiguousStrides } from './strided.js';
 import { layoutZip } from './zip-writer.js';
-import { readZipDirectory, zipEntryRange } from './zip.js';
+import { readZipDirectory, zipEntryRange, type ZipRange } from './zip.js';
 
 export const npyMagic = '\x93NUMPY';
 
 // numpy itself refuses headers of more than 10,000 characters, and needs that many only for record dtypes.
 const maxHeaderBytes = 64 * 1024;
 const maxDimensions = 64;
+/** Bytes of host memory that an array's handle takes. */
+const handleCost = 1500;
 
 type Fail = (what: string) => never;
 
 /** The array of an `.npy` file; its bytes stay in the source until asked for. `what` names it in errors. */
-export async function readNpy(source: ByteRange, what: string, name: string): Promise<HostTensor> {
+export async function readNpy(source: ByteRange | ZipRange, what: string, name: string): Promise<HostTensor> {
   const fail: Fail = (problem) => {
     throw new CheckpointError(`${what}: ${problem}`);
   };
   if (source.size < 10) fail(`truncated: an .npy file of ${source.size} bytes`);
-  const head = await source.read(0, Math.min(12, source.size));
+  // Of an archive's entry only the beginning is read here, unchecked: its checksum is taken with the data.
+  const first = (bytes: number) => ('head' in source ? source.head(bytes) : source.read(0, bytes));
+  const head = await first(Math.min(12, source.size));
   if (latin1(head.subarray(0, 6)) !== npyMagic) fail('not an .npy file (its magic string is missing)');
   const view = new DataView(head.buffer, head.byteOffset, head.length);
   const major = view.getUint8(6);
@@ -39,7 +44,7 @@ export async function readNpy(source: ByteRange, what: string, name: string): Pr
   const length = major === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
   if (length > maxHeaderBytes) fail(`.npy header of ${length} bytes; at most ${maxHeaderBytes} are read`);
   if (start + length > source.size) fail('truncated in its header');
-  const bytes = await source.read(start, length);
+  const bytes = (await first(start + length)).subarray(start);
   const { dtype, bigEndian, fortran, shape } = parseHeader(
     major === 3 ? new TextDecoder().decode(bytes) : latin1(bytes),
     fail,
@@ -57,7 +62,7 @@ export async function readNpy(source: ByteRange, what: string, name: string): Pr
     size: data,
     read: (offset, count, into) => source.read(start + length + offset, count, into),
   };
-  return new HostTensor({ name, dtype, shape, strides, storage, bigEndian });
+  return new HostTensor({ name, dtype, shape, strides, storage, bigEndian, file: what });
 }
 
 /** The header is a Python dict literal of three entries, which `numpy.save` always writes in this form. */
@@ -82,19 +87,23 @@ function parseHeader(text: string, fail: Fail) {
     .map((size) => size.trim().replace(/L$/, ''))
     .filter((size) => size !== '')
     .map(Number);
-  if (shape.length > maxDimensions || !shape.every((size) => Number.isSafeInteger(size)))
+  if (shape.length > maxDimensions || !shape.every((size) => Number.isSafeInteger(size) && size >= 0))
     return fail(`bad .npy shape ${quote(sizes[1]!, 60)}`);
   return { dtype, bigEndian: code.startsWith('>'), fortran: order[1] === 'True', shape };
 }
 
 /** The arrays of an `.npz` file, stored or deflated, under their names without `.npy`. */
-export async function readNpz(source: ByteSource): Promise<Map<string, HostTensor>> {
+export async function readNpz(
+  source: ByteSource,
+  { budget, verify }: ReadOptions = defaultReading(source),
+): Promise<Map<string, HostTensor>> {
   const tensors = new Map<string, HostTensor>();
-  for (const entry of (await readZipDirectory(source)).values()) {
+  for (const entry of (await readZipDirectory(source, budget)).values()) {
+    budget.hold(handleCost);
     const what = `${source.name}: zip entry ${quote(entry.name)}`;
     if (!entry.name.endsWith('.npy')) throw new CheckpointError(`${what} is no .npy file`);
     const key = entry.name.slice(0, -'.npy'.length);
-    tensors.set(key, await readNpy(zipEntryRange(source, entry), what, key));
+    tensors.set(key, await readNpy(zipEntryRange(source, entry, verify), what, key));
   }
   return tensors;
 }

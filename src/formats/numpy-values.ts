@@ -1,13 +1,13 @@
 /** Pickled numpy scalars, dtypes and arrays, as they turn up beside the weights (`best_prec1`, loss histories). */
 
 import { memorySource } from './byte-source.js';
-import { CheckpointError } from './errors.js';
+import { CheckpointError, quote } from './errors.js';
 import type { HostDtype } from './dtypes.js';
 import { itemSize } from './dtypes.js';
 import { HostTensor } from './host-tensor.js';
 import { decodeUtf8, fromBigInt, latin1 } from './pickle-text.js';
-import { PickleObject } from './pickle-types.js';
-import type { PickleValue } from './pickle-types.js';
+import { OpaqueObject, PickleObject } from './pickle-types.js';
+import type { PickleLimits, PickleValue } from './pickle-types.js';
 import { contiguousStrides } from './strided.js';
 
 const kinds = {
@@ -33,28 +33,39 @@ export const numpyCodes: ReadonlyMap<HostDtype, string> = new Map(
   [...numpyDtypes].map(([code, dtype]) => [dtype, code]),
 );
 
+// numpy has no code longer than `datetime64[25as]`; record dtypes are no codes.
+const maxCode = 64;
+
 /** `numpy.dtype(code)`; its state holds the byte order. */
 export class NumpyDtype extends PickleObject {
   private bigEndian = false;
+  /** Whether it is one of numpy's that no tensor has: objects, records, dates. */
+  private foreign = false;
 
   constructor(readonly code: string) {
     super();
+    if (code.length > maxCode) throw new CheckpointError(`a numpy dtype of ${code.length} characters`);
   }
 
   /** State: (version, byte order, subdtype, names, fields, itemsize, alignment, flags). */
   override setState(state: PickleValue): void {
     const order = Array.isArray(state) ? state[1] : undefined;
     if (order !== '<' && order !== '>' && order !== '|' && order !== '=') {
-      throw new CheckpointError(`numpy dtype ${this.code} has an unknown state`);
+      throw new CheckpointError(`numpy dtype ${quote(this.code)} has an unknown state`);
     }
-    if (Array.isArray(state) && state[3] !== null)
-      throw new CheckpointError('numpy record dtypes are not supported');
+    this.foreign = Array.isArray(state) && state[3] !== null && state[3] !== undefined;
     this.bigEndian = order === '>';
   }
 
-  tensor(shape: readonly number[], bytes: Uint8Array, fortran: boolean): HostTensor {
-    const dtype = numpyDtypes.get(this.code.replace(/^[<>|=]/, ''));
-    if (dtype === undefined) throw new CheckpointError(`numpy dtype ${this.code} is not supported`);
+  /** Its name among the tensors' dtypes; undefined for one that no tensor has. */
+  private get known(): HostDtype | undefined {
+    return this.foreign ? undefined : numpyDtypes.get(this.code.replace(/^[<>|=]/, ''));
+  }
+
+  /** An array of a dtype that no tensor has is an opaque object, like those of other classes. */
+  tensor(shape: readonly number[], bytes: Uint8Array, fortran: boolean): HostTensor | OpaqueObject {
+    const dtype = this.known;
+    if (dtype === undefined) return new OpaqueObject(`numpy.ndarray of ${this.code}`);
     const expected = shape.reduce((product, dim) => product * dim, itemSize[dtype]);
     if (expected !== bytes.length) {
       throw new CheckpointError(
@@ -74,12 +85,11 @@ export class NumpyDtype extends PickleObject {
 
   scalar(bytes: Uint8Array): PickleValue {
     const kind = this.code.replace(/^[<>|=]/, '');
-    if (kind.startsWith('S')) return bytes.slice();
-    if (kind.startsWith('U')) return decodeUtf32(bytes, this.bigEndian);
-    const dtype = numpyDtypes.get(kind);
-    if (dtype === undefined || dtype.startsWith('complex')) {
-      throw new CheckpointError(`numpy scalars of dtype ${this.code} are not supported`);
-    }
+    if (!this.foreign && kind.startsWith('S')) return bytes.slice();
+    if (!this.foreign && kind.startsWith('U')) return decodeUtf32(bytes, this.bigEndian);
+    const dtype = this.known;
+    if (dtype === undefined || dtype.startsWith('complex'))
+      return new OpaqueObject(`numpy scalar of ${this.code}`);
     if (bytes.length !== itemSize[dtype]) {
       throw new CheckpointError(`a numpy ${dtype} scalar holds ${bytes.length} bytes`);
     }
@@ -118,36 +128,46 @@ function readScalar(view: DataView, dtype: HostDtype, little: boolean): PickleVa
 
 function decodeUtf32(bytes: Uint8Array, bigEndian: boolean): string {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  // numpy fills up with zeros.
+  let end = bytes.length - (bytes.length % 4);
+  while (end > 0 && view.getUint32(end - 4, true) === 0) end -= 4;
   let text = '';
-  for (let i = 0; i + 4 <= bytes.length; i += 4) {
+  for (let i = 0; i < end; i += 4) {
     const code = view.getUint32(i, !bigEndian);
     if (code > 0x10ffff) throw new CheckpointError('a numpy string holds an impossible character');
     text += String.fromCodePoint(code);
   }
-  return text.replace(/\0+$/, '');
+  return text;
 }
 
 /** `numpy.core.multiarray._reconstruct(...)` followed by the state that holds shape, dtype and bytes. */
 export class NumpyArray extends PickleObject {
-  #tensor: HostTensor | undefined;
+  #value: HostTensor | OpaqueObject | undefined;
 
   /** State: (version, shape, dtype, is Fortran order, raw bytes). */
-  override setState(state: PickleValue): void {
+  override setState(state: PickleValue, limits: PickleLimits): void {
     const [, shape, dtype, fortran, raw] = Array.isArray(state) ? state : [];
     if (
       !Array.isArray(shape) ||
+      shape.length > 64 ||
       !shape.every((dim) => typeof dim === 'number') ||
       !(dtype instanceof NumpyDtype)
     ) {
       throw new CheckpointError('a numpy array has an unknown state');
     }
-    if (Array.isArray(raw)) throw new CheckpointError('numpy arrays of Python objects are not supported');
-    this.#tensor = dtype.tensor(shape, rawBytes(raw), fortran === true);
+    // The bytes of an array of objects are a list of them.
+    if (Array.isArray(raw)) this.#value = new OpaqueObject('numpy.ndarray of objects');
+    else {
+      if (typeof raw === 'string') limits.hold(2 * raw.length);
+      limits.hold(1000);
+      this.#value = dtype.tensor(shape, rawBytes(raw), fortran === true);
+    }
   }
 
-  tensor(): HostTensor {
-    if (!this.#tensor) throw new CheckpointError('a numpy array has no contents');
-    return this.#tensor;
+  /** The array under a name, or what stands for it. */
+  value(name: string): HostTensor | OpaqueObject {
+    if (!this.#value) throw new CheckpointError('a numpy array has no contents');
+    return this.#value instanceof HostTensor ? this.#value.renamed(name) : this.#value;
   }
 }
 
@@ -160,10 +180,10 @@ export function rawBytes(value: PickleValue | undefined): Uint8Array {
 
 /** `_codecs.encode(text, 'latin1')`: how protocol 2 writes bytes. */
 export function encodeText(text: string, encoding: string): Uint8Array {
-  const codec = encoding.toLowerCase().replace(/[-_]/g, '');
+  const codec = encoding.slice(0, 40).toLowerCase().replace(/[-_]/g, '');
   if (codec === 'utf8') return new TextEncoder().encode(text);
   if (codec !== 'latin1' && codec !== 'iso88591' && codec !== 'ascii') {
-    throw new CheckpointError(`text encoding ${JSON.stringify(encoding)} is not supported`);
+    throw new CheckpointError(`text encoding ${quote(encoding, 40)} is not supported`);
   }
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < bytes.length; i++) {

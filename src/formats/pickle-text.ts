@@ -4,7 +4,7 @@ import { CheckpointError, quote } from './errors.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-// Parsing decimal digits takes quadratic time; no count or seed in a weight file is this long.
+// Parsing decimal digits takes quadratic time; no count, seed or float in a weight file is this long.
 const maxDigits = 2048;
 const maxLongBytes = 1024;
 
@@ -16,7 +16,7 @@ export function fromBigInt(value: bigint): number | bigint {
 
 export function parseInteger(text: string): number | bigint {
   const digits = text.endsWith('L') ? text.slice(0, -1) : text;
-  if (!/^[+-]?\d+$/.test(digits) || digits.length > maxDigits) {
+  if (digits.length > maxDigits || !/^[+-]?\d+$/.test(digits)) {
     throw new CheckpointError(`bad integer ${quote(text, 40)}`);
   }
   return fromBigInt(BigInt(digits));
@@ -26,7 +26,8 @@ export function parseFloatLiteral(text: string): number {
   if (text === 'nan' || text === '-nan') return NaN;
   if (text === 'inf') return Infinity;
   if (text === '-inf') return -Infinity;
-  if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) {
+  // Each digit can be matched in one way only, so that a bad number is refused in linear time.
+  if (text.length > maxDigits || !/^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(text)) {
     throw new CheckpointError(`bad number ${quote(text, 40)}`);
   }
   return Number(text);
@@ -67,44 +68,104 @@ export function latin1(bytes: Uint8Array): string {
   return text;
 }
 
-const simpleEscapes: Readonly<Record<string, string>> = {
-  '\\': '\\',
-  "'": "'",
-  '"': '"',
-  a: '\x07',
-  b: '\b',
-  f: '\f',
-  n: '\n',
-  r: '\r',
-  t: '\t',
-  v: '\v',
-};
+const code = (character: string): number => character.charCodeAt(0);
 
-/** A quoted Python 2 string literal (`S'...'`). */
-export function parseQuoted(line: Uint8Array): string | Uint8Array {
-  const text = latin1(line).trim();
-  const mark = text[0];
-  if (text.length < 2 || (mark !== "'" && mark !== '"') || text[text.length - 1] !== mark) {
-    throw new CheckpointError('a string literal is not quoted');
+const simpleEscapes: ReadonlyMap<number, number> = new Map(
+  Object.entries({
+    '\\': '\\',
+    "'": "'",
+    '"': '"',
+    a: '\x07',
+    b: '\b',
+    f: '\f',
+    n: '\n',
+    r: '\r',
+    t: '\t',
+    v: '\v',
+  }).map(([letter, meaning]) => [code(letter), code(meaning)]),
+);
+const backslash = code('\\');
+const space = (byte: number | undefined): boolean =>
+  byte === 32 || (byte !== undefined && byte >= 9 && byte <= 13);
+
+/** Value of the hexadecimal digits at `[at, at + count)`, or -1 where there are others. */
+function hexDigits(bytes: Uint8Array, at: number, count: number): number {
+  if (at + count > bytes.length) return -1;
+  let value = 0;
+  for (let i = at; i < at + count; i++) {
+    const byte = bytes[i]!;
+    const letter = byte | 32;
+    const digit = byte >= 48 && byte <= 57 ? byte - 48 : letter >= 97 && letter <= 102 ? letter - 87 : -1;
+    if (digit < 0) return -1;
+    value = value * 16 + digit;
   }
-  const plain = text
-    .slice(1, -1)
-    .replace(/\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|[\s\S])/g, (whole: string, escape: string) => {
-      if (/^x[0-9a-fA-F]{2}$/.test(escape)) return String.fromCharCode(parseInt(escape.slice(1), 16));
-      if (/^[0-7]+$/.test(escape)) return String.fromCharCode(parseInt(escape, 8) & 255);
-      return simpleEscapes[escape] ?? whole;
-    });
-  return decodePython2String(Uint8Array.from(plain, (character) => character.charCodeAt(0)));
+  return value;
+}
+
+/** A quoted Python 2 string literal (`S'...'`). Byte by byte, so that it takes no more memory than it has characters. */
+export function parseQuoted(line: Uint8Array): string | Uint8Array {
+  let start = 0;
+  let end = line.length;
+  while (start < end && space(line[start])) start++;
+  while (end > start && space(line[end - 1])) end--;
+  const mark = line[start];
+  if (end - start < 2 || (mark !== code("'") && mark !== code('"')) || line[end - 1] !== mark)
+    throw new CheckpointError('a string literal is not quoted');
+  const text = line.subarray(start + 1, end - 1);
+  const bytes = new Uint8Array(text.length);
+  let length = 0;
+  for (let i = 0; i < text.length;) {
+    const byte = text[i++]!;
+    if (byte !== backslash || i === text.length) {
+      bytes[length++] = byte;
+      continue;
+    }
+    const letter = text[i]!;
+    const hex = letter === code('x') ? hexDigits(text, i + 1, 2) : -1;
+    let octal = 0;
+    let digits = 0;
+    while (digits < 3 && (text[i + digits]! & 0xf8) === 48) octal = octal * 8 + text[i + digits++]! - 48;
+    if (hex >= 0) {
+      bytes[length++] = hex;
+      i += 3;
+    } else if (digits > 0) {
+      bytes[length++] = octal & 255;
+      i += digits;
+    } else {
+      const meaning = simpleEscapes.get(letter);
+      // Python keeps the backslash of an escape that it does not know.
+      if (meaning === undefined) bytes[length++] = backslash;
+      bytes[length++] = meaning ?? letter;
+      i++;
+    }
+  }
+  return decodePython2String(bytes.subarray(0, length));
 }
 
 /** Python's `raw-unicode-escape` codec (`V...`). */
 export function parseRawUnicode(line: Uint8Array): string {
-  return latin1(line).replace(
-    /\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})/g,
-    (_, short?: string, long?: string) => {
-      const code = parseInt(short ?? long ?? '', 16);
-      if (code > 0x10ffff) throw new CheckpointError('a string escape is past the last Unicode character');
-      return String.fromCodePoint(code);
-    },
-  );
+  // An escape is longer than the one or two code units that it stands for.
+  const units = new Uint16Array(line.length);
+  let length = 0;
+  for (let i = 0; i < line.length;) {
+    const byte = line[i]!;
+    const digits = byte !== backslash ? 0 : line[i + 1] === code('u') ? 4 : line[i + 1] === code('U') ? 8 : 0;
+    const point = digits === 0 ? -1 : hexDigits(line, i + 2, digits);
+    if (point < 0) {
+      units[length++] = byte;
+      i++;
+      continue;
+    }
+    if (point > 0x10ffff) throw new CheckpointError('a string escape is past the last Unicode character');
+    if (point < 0x10000) units[length++] = point;
+    else {
+      units[length++] = 0xd800 + ((point - 0x10000) >> 10);
+      units[length++] = 0xdc00 + ((point - 0x10000) & 0x3ff);
+    }
+    i += 2 + digits;
+  }
+  let text = '';
+  for (let i = 0; i < length; i += 8192)
+    text += String.fromCharCode(...units.subarray(i, Math.min(length, i + 8192)));
+  return text;
 }

@@ -4,6 +4,8 @@
  */
 
 import { CheckpointError, formatBytes, quote } from './errors.js';
+import { Budget, defaultLimits } from './limits.js';
+import { cost, weigh } from './pickle-cost.js';
 import { OP } from './pickle-opcodes.js';
 import {
   decodeLong,
@@ -16,25 +18,29 @@ import {
   parseQuoted,
   parseRawUnicode,
 } from './pickle-text.js';
-import { PickledClassError, PickleGlobal, PickleObject, PickleTruncatedError } from './pickle-types.js';
+import { OpaqueObject, PickleGlobal, PickleObject, PickleTruncatedError } from './pickle-types.js';
 import type { PickleHost, PickleLimits, PickleValue } from './pickle-types.js';
 
-const maxContainers = 2_000_000;
 const maxLine = 2 ** 24;
+const maxName = 1000;
 
 /**
  * Reads the one pickle that starts at `start`. Returns its value and the position after its STOP.
  * Throws {@link PickleTruncatedError} if the data ends first, {@link CheckpointError} for anything malformed or refused;
  * messages give the byte position but no file name, which the caller adds.
  */
-export function unpickle(data: Uint8Array, host: PickleHost, start = 0): { value: PickleValue; end: number } {
-  const machine = new Unpickler(data, host, start);
+export function unpickle(
+  data: Uint8Array,
+  host: PickleHost,
+  start = 0,
+  budget = new Budget(defaultLimits, data.length),
+): { value: PickleValue; end: number } {
+  const machine = new Unpickler(data, host, start, budget);
   try {
     return { value: machine.run(), end: machine.position };
   } catch (error) {
-    if (error instanceof CheckpointError && !(error instanceof PickledClassError)) {
+    if (error instanceof CheckpointError)
       error.message += ` (at byte ${machine.position - start} of the pickle)`;
-    }
     throw error;
   }
 }
@@ -44,15 +50,17 @@ class Unpickler implements PickleLimits {
   private readonly view: DataView;
   private stack: PickleValue[] = [];
   private readonly outer: PickleValue[][] = [];
-  private readonly memo = new Map<number, PickleValue>();
+  // An array: a Map's hash of numbers is known to all, and many indices of one hash would make each look-up slow.
+  private readonly memo: PickleValue[] = [];
+  private memoSize = 0;
   private readonly globals = new Map<string, PickleGlobal>();
-  private containers = 0;
   private work: number;
 
   constructor(
     private readonly data: Uint8Array,
     private readonly host: PickleHost,
     start: number,
+    private readonly budget: Budget,
   ) {
     this.position = start;
     this.view = new DataView(data.buffer, data.byteOffset, data.byteLength);
@@ -62,6 +70,14 @@ class Unpickler implements PickleLimits {
   spend(amount: number): void {
     this.work -= amount;
     if (this.work < 0) throw new CheckpointError('the pickle asks for far more work than its size; refused');
+  }
+
+  hold(bytes: number): void {
+    this.budget.hold(bytes);
+  }
+
+  key(value: PickleValue): void {
+    this.budget.key(value);
   }
 
   run(): PickleValue {
@@ -84,7 +100,7 @@ class Unpickler implements PickleLimits {
         this.take(8);
         return;
       case OP.MARK:
-        this.countContainer();
+        this.hold(cost.list);
         this.outer.push(this.stack);
         this.stack = [];
         return;
@@ -126,32 +142,32 @@ class Unpickler implements PickleLimits {
         return this.push(this.view.getFloat64(this.take(8), false));
 
       case OP.STRING:
-        return this.push(parseQuoted(this.lineBytes()));
+        return this.pushData(parseQuoted(this.lineBytes()));
       case OP.BINSTRING:
-        return this.push(
+        return this.pushData(
           decodePython2String(this.bytes(this.length(this.view.getInt32(this.take(4), true)))),
         );
       case OP.SHORT_BINSTRING:
-        return this.push(decodePython2String(this.bytes(this.byte())));
+        return this.pushData(decodePython2String(this.bytes(this.byte())));
       case OP.UNICODE:
-        return this.push(parseRawUnicode(this.lineBytes()));
+        return this.pushData(parseRawUnicode(this.lineBytes()));
       case OP.SHORT_BINUNICODE:
-        return this.push(decodeUtf8(this.bytes(this.byte())));
+        return this.pushData(decodeUtf8(this.bytes(this.byte())));
       case OP.BINUNICODE:
-        return this.push(decodeUtf8(this.bytes(this.view.getUint32(this.take(4), true))));
+        return this.pushData(decodeUtf8(this.bytes(this.view.getUint32(this.take(4), true))));
       case OP.BINUNICODE8:
-        return this.push(decodeUtf8(this.bytes(this.length64())));
+        return this.pushData(decodeUtf8(this.bytes(this.length64())));
       case OP.SHORT_BINBYTES:
-        return this.push(this.bytes(this.byte()).slice());
+        return this.pushData(this.bytes(this.byte()).slice());
       case OP.BINBYTES:
-        return this.push(this.bytes(this.view.getUint32(this.take(4), true)).slice());
+        return this.pushData(this.bytes(this.view.getUint32(this.take(4), true)).slice());
       case OP.BINBYTES8:
       case OP.BYTEARRAY8:
-        return this.push(this.bytes(this.length64()).slice());
+        return this.pushData(this.bytes(this.length64()).slice());
 
       case OP.EMPTY_TUPLE:
       case OP.EMPTY_LIST:
-        this.countContainer();
+        this.hold(cost.list);
         return this.push([]);
       case OP.TUPLE1:
         return this.tuple(1);
@@ -163,45 +179,56 @@ class Unpickler implements PickleLimits {
       case OP.LIST:
         return this.push(this.popMark());
       case OP.EMPTY_DICT:
-        this.countContainer();
+        this.hold(cost.dict);
         return this.push(new Map());
       case OP.DICT: {
         const items = this.popMark();
-        return this.push(setItems(new Map(), items));
+        this.hold(cost.dict);
+        return this.push(this.setItems(new Map(), items));
       }
       case OP.EMPTY_SET:
-        this.countContainer();
+        this.hold(cost.dict);
         return this.push(new Set());
-      case OP.FROZENSET:
-        return this.push(new Set(this.popMark()));
+      case OP.FROZENSET: {
+        const items = this.popMark();
+        this.hold(cost.dict);
+        return this.push(this.addItems(new Set(), items));
+      }
+      // An object of a foreign class may be a list or a dict of some kind; nobody looks into it.
       case OP.APPEND: {
         const item = this.pop();
-        asList(this.top()).push(item);
+        const list = this.top();
+        if (!(list instanceof OpaqueObject)) asList(list).push(item);
         return;
       }
       case OP.APPENDS: {
         const items = this.popMark();
-        const list = asList(this.top());
+        const target = this.top();
+        if (target instanceof OpaqueObject) return;
+        const list = asList(target);
         for (const item of items) list.push(item);
         return;
       }
       case OP.SETITEM: {
         const value = this.pop();
         const key = this.pop();
-        setItems(asDict(this.top()), [key, value]);
+        const target = this.top();
+        if (!(target instanceof OpaqueObject)) this.setItems(asDict(target), [key, value]);
         return;
       }
       case OP.SETITEMS: {
         const items = this.popMark();
-        setItems(asDict(this.top()), items);
+        const target = this.top();
+        if (!(target instanceof OpaqueObject)) this.setItems(asDict(target), items);
         return;
       }
       case OP.ADDITEMS: {
         const items = this.popMark();
         const set = this.top();
+        if (set instanceof OpaqueObject) return;
         if (!(set instanceof Set))
           throw new CheckpointError('items are added to something that is not a set');
-        for (const item of items) set.add(item);
+        this.addItems(set, items);
         return;
       }
 
@@ -212,17 +239,13 @@ class Unpickler implements PickleLimits {
       case OP.LONG_BINGET:
         return this.recall(this.view.getUint32(this.take(4), true));
       case OP.PUT:
-        this.memo.set(this.memoIndex(), this.top());
-        return;
+        return this.remember(this.memoIndex());
       case OP.BINPUT:
-        this.memo.set(this.byte(), this.top());
-        return;
+        return this.remember(this.byte());
       case OP.LONG_BINPUT:
-        this.memo.set(this.view.getUint32(this.take(4), true), this.top());
-        return;
+        return this.remember(this.view.getUint32(this.take(4), true));
       case OP.MEMOIZE:
-        this.memo.set(this.memo.size, this.top());
-        return;
+        return this.remember(this.memoSize);
 
       case OP.GLOBAL:
         return this.push(this.global(this.line(), this.line()));
@@ -250,15 +273,20 @@ class Unpickler implements PickleLimits {
       case OP.NEWOBJ_EX: {
         const keywords = this.pop();
         const args = asList(this.pop());
-        if (!(keywords instanceof Map) || keywords.size > 0) {
+        const callee = this.pop();
+        const foreign = callee instanceof PickleGlobal && callee.foreign;
+        if (!foreign && (!(keywords instanceof Map) || keywords.size > 0)) {
           throw new CheckpointError('an object is made with keyword arguments, which no weight file needs');
         }
-        return this.push(this.call(this.pop(), args));
+        return this.push(this.call(callee, args));
       }
       case OP.BUILD: {
         const state = this.pop();
         const target = this.top();
-        if (target instanceof PickleObject) target.setState(state, this);
+        if (target instanceof PickleObject) {
+          this.spend(weigh(state, 1));
+          target.setState(state, this);
+        }
         // Attributes of a dict, such as the `_metadata` of a state dict, are no part of its items.
         else if (!(target instanceof Map)) throw new CheckpointError('state is set on a plain value');
         return;
@@ -276,72 +304,87 @@ class Unpickler implements PickleLimits {
 
   private persistent(id: PickleValue): PickleValue {
     if (!this.host.persistentLoad) throw new CheckpointError('a persistent id where none is expected');
+    this.spend(weigh(id, 1));
+    this.hold(cost.object);
     return this.host.persistentLoad(id);
   }
 
   private call(callee: PickleValue, args: readonly PickleValue[]): PickleValue {
+    // The result of a foreign function is as foreign as the function; so is what calling it gives.
+    if (callee instanceof OpaqueObject) return callee;
     if (!(callee instanceof PickleGlobal))
       throw new CheckpointError('something that is not a function is called');
     if (!callee.call) throw new CheckpointError(`${callee.path} is called, which no weight file needs`);
-    this.countContainer();
-    return callee.call(args, this);
+    // What is called may look at all of its arguments, and make something as large as they are.
+    this.spend(weigh(args, 2));
+    const made = callee.call(args, this);
+    if (made instanceof Uint8Array) this.hold(cost.bytes + made.length);
+    else if (typeof made === 'string') this.hold(cost.text + made.length);
+    else if (Array.isArray(made)) this.hold(cost.list + 8 * made.length);
+    else if (made instanceof Map || made instanceof Set) this.hold(cost.dict + cost.entry * made.size);
+    else this.hold(cost.object);
+    return made;
   }
 
   private global(module: string, name: string): PickleGlobal {
+    if (module.length + name.length > maxName)
+      throw new CheckpointError(
+        `the name of a global has ${module.length + name.length} characters; at most ${maxName} are read`,
+      );
     const path = `${module}.${name}`;
     let found = this.globals.get(path);
     if (found === undefined) {
+      this.hold(cost.global + 2 * path.length);
       found = this.host.find(module, name);
-      if (found === undefined) throw this.refusal(module, name);
+      if (found === undefined) {
+        const advice = this.host.explain?.(module, name);
+        throw new CheckpointError(
+          `the pickle refers to ${quote(path)}, which is not among the names a weight file may use; ` +
+            `nothing was executed${advice ? `. ${advice}` : ''}`,
+        );
+      }
       this.globals.set(path, found);
     }
     return found;
   }
 
-  private refusal(module: string, name: string): CheckpointError {
-    const path = `${module}.${name}`.slice(0, 200);
-    if (this.isInstantiated()) {
-      return new PickledClassError(`holds a pickled object of the Python class ${quote(path)}`, path);
+  private setItems(
+    map: Map<PickleValue, PickleValue>,
+    items: readonly PickleValue[],
+  ): Map<PickleValue, PickleValue> {
+    if (items.length % 2 !== 0) throw new CheckpointError('a dict key has no value');
+    this.hold((cost.entry * items.length) / 2);
+    for (let i = 0; i < items.length; i += 2) {
+      this.budget.key(items[i]);
+      map.set(items[i]!, items[i + 1]!);
     }
-    const advice = this.host.explain?.(module, name);
-    return new CheckpointError(
-      `the pickle refers to ${quote(path)}, which is not among the names a weight file may use; ` +
-        `nothing was executed${advice ? `. ${advice}` : ''}`,
-    );
+    return map;
   }
 
-  /** Whether the bytes that follow make an object of the class just named, as `torch.save(model)` does. */
-  private isInstantiated(): boolean {
-    // The legacy format wraps a module's class as the persistent id ('module', class, file, source).
-    if (this.stack.length === 1 && this.stack[0] === 'module') return true;
-    let at = this.position;
-    const skipMemo = () => {
-      const code = this.data[at];
-      if (code === OP.BINPUT) at += 2;
-      else if (code === OP.LONG_BINPUT) at += 5;
-      else if (code === OP.MEMOIZE) at += 1;
-    };
-    skipMemo();
-    if (this.data[at++] !== OP.EMPTY_TUPLE) return false;
-    skipMemo();
-    return this.data[at] === OP.NEWOBJ;
-  }
-
-  private countContainer(): void {
-    if (++this.containers > maxContainers) {
-      throw new CheckpointError(`the pickle makes more than ${maxContainers} containers; refused`);
+  private addItems(set: Set<PickleValue>, items: readonly PickleValue[]): Set<PickleValue> {
+    this.hold(cost.entry * items.length);
+    for (const item of items) {
+      this.budget.key(item);
+      set.add(item);
     }
+    return set;
   }
 
   private tuple(length: number): void {
     if (this.stack.length < length)
       throw new CheckpointError('the pickle takes more values than it has pushed');
-    this.countContainer();
+    this.hold(cost.tuple);
     this.push(this.stack.splice(this.stack.length - length));
   }
 
   private push(value: PickleValue): void {
+    this.budget.hold(cost.slot);
     this.stack.push(value);
+  }
+
+  private pushData(value: string | Uint8Array): void {
+    this.budget.hold(value.length + (typeof value === 'string' ? cost.text : cost.bytes));
+    this.push(value);
   }
 
   private pop(): PickleValue {
@@ -370,8 +413,20 @@ class Unpickler implements PickleLimits {
     return index;
   }
 
+  private remember(index: number): void {
+    // Writers count from 0, so that there are no more indices than bytes.
+    if (index > this.data.length)
+      throw new CheckpointError(`memo index ${index} in a pickle of ${formatBytes(this.data.length)}`);
+    const value = this.top();
+    if (index >= this.memo.length || this.memo[index] === undefined) {
+      this.budget.hold(cost.memo);
+      this.memoSize++;
+    }
+    this.memo[index] = value;
+  }
+
   private recall(index: number): void {
-    const value = this.memo.get(index);
+    const value = this.memo[index];
     if (value === undefined) throw new CheckpointError(`memo entry ${index} is read before it is written`);
     this.push(value);
   }
@@ -429,13 +484,4 @@ function asList(value: PickleValue): PickleValue[] {
 function asDict(value: PickleValue): Map<PickleValue, PickleValue> {
   if (!(value instanceof Map)) throw new CheckpointError('items are set on something that is not a dict');
   return value;
-}
-
-function setItems(
-  map: Map<PickleValue, PickleValue>,
-  items: readonly PickleValue[],
-): Map<PickleValue, PickleValue> {
-  if (items.length % 2 !== 0) throw new CheckpointError('a dict key has no value');
-  for (let i = 0; i < items.length; i += 2) map.set(items[i]!, items[i + 1]!);
-  return map;
 }

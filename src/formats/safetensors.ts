@@ -2,11 +2,17 @@
 
 import type { ByteSource } from './byte-source.js';
 import { checkRange, readRange, sliceSource } from './byte-source.js';
-import { CheckpointError, quote } from './errors.js';
+import { crc32 } from './crc32.js';
+import { checkCrc, checkedRange } from './checked-range.js';
+import { CheckpointError, inFile, quote, quoteKey } from './errors.js';
 import type { HostDtype } from './dtypes.js';
 import { itemSize } from './dtypes.js';
 import { HostTensor } from './host-tensor.js';
+import { isObject, measureJson, parseJson } from './json.js';
 import { collect, type FileLayout } from './layout.js';
+import { defaultReading, type Budget, type ReadOptions } from './limits.js';
+import { render } from './render.js';
+import { ChecksumWriter, checksumKey, readChecksums } from './safetensors-checksums.js';
 
 const maxHeaderBytes = 100_000_000;
 
@@ -35,23 +41,51 @@ export interface SafetensorsContents {
   readonly metadata: Map<string, string>;
 }
 
+/** Bytes of host memory that a tensor's description and handle take. */
+const tensorCost = 1200;
+
+interface Span {
+  readonly name: string;
+  readonly dtype: HostDtype;
+  readonly shape: number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
 /**
  * Reads the header and checks all that the specification asks: sizes, dtypes, shapes, and that the tensors fill the data
- * without a hole or an overlap. The tensors' bytes stay in the source until asked for.
+ * without a hole or an overlap. The tensors' bytes stay in the source until asked for; in a file that kindling wrote they
+ * are checked then.
  */
-export async function readSafetensors(source: ByteSource): Promise<SafetensorsContents> {
-  const fail = (what: string): never => {
-    throw new CheckpointError(`${source.name}: ${what}`);
-  };
+export async function readSafetensors(
+  source: ByteSource,
+  { budget, verify }: ReadOptions = defaultReading(source),
+): Promise<SafetensorsContents> {
+  try {
+    return await read(source, budget, verify);
+  } catch (error) {
+    throw inFile(source.name, error);
+  }
+}
+
+const fail: Fail = (what) => {
+  throw new CheckpointError(what);
+};
+
+async function read(source: ByteSource, budget: Budget, verify: boolean): Promise<SafetensorsContents> {
   const sizeField = await readRange(source, 0, 8, 'the length of the safetensors header');
   const headerBytes = Number(new DataView(sizeField.buffer, sizeField.byteOffset, 8).getBigUint64(0, true));
-  if (headerBytes > maxHeaderBytes)
-    fail(`safetensors header of ${headerBytes} bytes; at most ${maxHeaderBytes} are allowed`);
+  budget.checkHeader(headerBytes, 'a safetensors header');
   const dataStart = 8 + headerBytes;
-  const header = parseHeader(await readRange(source, 8, headerBytes, 'the safetensors header'), fail);
+  const json = await readRange(source, 8, headerBytes, 'the safetensors header');
+  const measure = measureJson(json);
+  budget.checkTensors(measure.members[0] ?? 0);
+  budget.hold(tensorCost * (measure.members[0] ?? 0));
+  const header = parseJson(json, measure, 'the safetensors header', budget);
+  if (!isObject(header)) return fail('the safetensors header is not a JSON object');
 
   const metadata = new Map<string, string>();
-  const spans: { name: string; dtype: HostDtype; shape: number[]; begin: number; end: number }[] = [];
+  const spans: Span[] = [];
   for (const [name, info] of Object.entries(header)) {
     if (name === '__metadata__') {
       if (!isObject(info)) return fail('safetensors `__metadata__` is not an object');
@@ -60,7 +94,7 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsCo
         metadata.set(key, value);
       }
     } else {
-      spans.push({ name, ...parseTensor(name, info, fail) });
+      spans.push({ name, ...parseTensor(name, info) });
     }
   }
 
@@ -76,40 +110,26 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsCo
   if (dataStart + filled !== source.size) {
     fail(`safetensors data should end at byte ${dataStart + filled}, but the file has ${source.size} bytes`);
   }
-  const tensors = new Map(
-    spans.map(({ name, dtype, shape, begin, end }) => {
-      const storage = sliceSource(source, dataStart + begin, end - begin, `tensor ${quote(name)}`);
-      return [name, new HostTensor({ name, dtype, shape, storage })];
-    }),
-  );
+  const checksums = readChecksums(json, metadata, spans.length);
+  if (verify && checksums !== null) checkCrc(`${source.name}: the safetensors header`, ...checksums.header);
+  const tensors = new Map<string, HostTensor>();
+  for (const [i, { name, dtype, shape, begin, end }] of spans.entries()) {
+    let storage = sliceSource(source, dataStart + begin, end - begin, 'a tensor');
+    if (verify && checksums !== null && end > begin)
+      storage = checkedRange(storage, checksums.tensors(i), `${source.name}: tensor ${quote(name)}`);
+    tensors.set(name, new HostTensor({ name, dtype, shape, storage, file: source.name }));
+  }
   return { tensors, metadata };
 }
 
 type Fail = (what: string) => never;
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function parseHeader(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
-  let header: unknown;
-  try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
-  } catch (error) {
-    return fail(
-      `the safetensors header is not valid JSON (${error instanceof Error ? error.message.slice(0, 120) : 'unreadable'})`,
-    );
-  }
-  return isObject(header) ? header : fail('the safetensors header is not a JSON object');
-}
-
-function parseTensor(name: string, info: unknown, fail: Fail) {
+function parseTensor(name: string, info: unknown) {
   const what = `safetensors tensor ${quote(name)}`;
   if (!isObject(info)) return fail(`${what} has no description`);
   const { dtype: code, shape, data_offsets: offsets } = info;
-  const dtype = dtypeOfCode.get(String(code));
-  if (dtype === undefined)
-    return fail(`${what} has dtype ${quote(String(code), 20)}, which is not supported`);
+  const dtype = typeof code === 'string' ? dtypeOfCode.get(code) : undefined;
+  if (dtype === undefined) return fail(`${what} has dtype ${render(code, 20)}, which is not supported`);
   if (!isSizes(shape) || shape.length > 64) return fail(`${what} has no valid shape`);
   if (!isSizes(offsets) || offsets.length !== 2) return fail(`${what} has no valid data_offsets`);
   const [begin, end] = offsets as [number, number];
@@ -147,14 +167,18 @@ export function layoutSafetensors(
     dataBytes += tensor.byteLength;
   }
 
-  const fields: string[] = [];
-  if (options.metadata) fields.push(`"__metadata__":${JSON.stringify(options.metadata)}`);
+  // First of all, so that the checksums have a place that does not depend on anything else.
+  const checksums = new ChecksumWriter(tensors.size);
+  const metadata = { [checksumKey]: checksums.placeholder, ...options.metadata };
+  const fields = [`"__metadata__":${JSON.stringify(metadata)}`];
   for (const [name, tensor] of tensors) {
     const code = codeOfDtype.get(tensor.dtype);
     if (name === '__metadata__')
       throw new CheckpointError("safetensors: a tensor may not be called '__metadata__'");
     if (code === undefined)
-      throw new CheckpointError(`safetensors: tensor '${name}': the format has no dtype ${tensor.dtype}`);
+      throw new CheckpointError(
+        `safetensors: tensor ${quoteKey(name)}: the format has no dtype ${tensor.dtype}`,
+      );
     const begin = begins.get(name)!;
     const offsets = `[${begin},${begin + tensor.byteLength}]`;
     fields.push(
@@ -169,12 +193,21 @@ export function layoutSafetensors(
   new DataView(head.buffer).setBigUint64(0, BigInt(headerBytes), true);
   head.set(json, 8);
 
+  const places = new Map([...tensors.keys()].map((name, i) => [name, i]));
   return {
     size: head.length + dataBytes,
     async *chunks() {
       yield head;
-      for (const [, tensor] of byWidth) yield* tensor.chunks();
+      for (const [name, tensor] of byWidth) {
+        let crc = 0;
+        for await (const chunk of tensor.chunks()) {
+          crc = crc32(chunk, crc);
+          yield chunk;
+        }
+        checksums.set(places.get(name)!, crc);
+      }
     },
+    patches: () => checksums.patches(head.subarray(8)),
   };
 }
 

@@ -3,9 +3,8 @@
 import { itemSize } from './dtypes.js';
 import type { HostDtype } from './dtypes.js';
 import { allocate, CheckpointError, formatBytes } from './errors.js';
+import { defaultLimits } from './limits.js';
 
-// A file of a few bytes can claim a huge tensor by stride 0; a real expanded tensor is never this large.
-const maxExpandedBytes = 2 ** 30;
 const maxDimensions = 64;
 
 export function contiguousStrides(shape: readonly number[]): number[] {
@@ -41,6 +40,7 @@ export function checkLayout(
   offset: number,
   dtype: HostDtype,
   storageBytes: number,
+  maxExpandedBytes = defaultLimits.expandedBytes,
 ): number {
   const whole = (value: number) => Number.isSafeInteger(value) && value >= 0;
   const layout = `shape [${shape.slice(0, 16).join(', ')}], strides [${strides.slice(0, 16).join(', ')}], offset ${offset}`;
@@ -61,9 +61,12 @@ export function checkLayout(
     );
   }
   const bytes = size * itemSize[dtype];
-  if (!Number.isSafeInteger(size) || (bytes > storageBytes && bytes > maxExpandedBytes)) {
+  // A file of a few bytes can claim a huge tensor by a stride of 0; a real expanded tensor is never this large.
+  if (!Number.isSafeInteger(bytes) || bytes > 2 * storageBytes + maxExpandedBytes) {
     throw new CheckpointError(
-      `${what}: expands a storage of ${formatBytes(storageBytes)} to ${formatBytes(bytes)} (${layout}); refused`,
+      `${what}: expands a storage of ${formatBytes(storageBytes)} to ${formatBytes(bytes)} (${layout}), more than twice its ` +
+        `size and ${formatBytes(maxExpandedBytes)}; refused. If you trust the file, raise the bound: ` +
+        `{ limits: { expandedBytes: ${bytes} } }`,
     );
   }
   return size;

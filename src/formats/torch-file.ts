@@ -2,42 +2,36 @@
 
 import type { ByteRange, ByteSource } from './byte-source.js';
 import { checkRange, readRange, sliceSource } from './byte-source.js';
-import { CheckpointError, quote } from './errors.js';
+import { CheckpointError, inFile, quote } from './errors.js';
+import { defaultReading, type Budget, type ReadOptions } from './limits.js';
 import { unpickle } from './pickle.js';
-import { PickledClassError, PickleTruncatedError } from './pickle-types.js';
+import { PickleTruncatedError } from './pickle-types.js';
 import type { PickleHost, PickleValue } from './pickle-types.js';
-import { explainGlobal, findGlobal, storageOfId, toPlainValue } from './torch-values.js';
-import type { PlainValue, StorageRef } from './torch-values.js';
+import { render } from './render.js';
+import { explainGlobal, findGlobalOrForeign, persistentLoad } from './torch-globals.js';
+import { StorageRef } from './torch-refs.js';
+import { toPlainValue } from './torch-values.js';
+import type { PlainValue } from './torch-values.js';
 import { readZipDirectory, zipEntryRange } from './zip.js';
 import type { ZipEntry } from './zip.js';
 
-const torchHost: PickleHost = { find: findGlobal, explain: explainGlobal, persistentLoad: storageOfId };
+const torchHost: PickleHost = { find: findGlobalOrForeign, explain: explainGlobal, persistentLoad };
 
 /** torch.serialization.MAGIC_NUMBER, the first pickle of a legacy file. */
 export const legacyMagic = 0x1950a86a20f9469cfc6cn;
 const legacyProtocol = 1001;
 
-/** Puts the file's name, and for whole modules the remedy, on errors that the pickle reader raises. */
-function blame(error: unknown, source: ByteSource, where: string): never {
-  if (error instanceof PickledClassError) {
-    throw new CheckpointError(
-      `${source.name}: ${error.message}, not just tensors: probably a whole module saved by torch.save(model). ` +
-        'Its weights cannot be read without running the class; nothing was executed. ' +
-        "Save them again in Python: torch.save(torch.load(path).state_dict(), 'weights.pth')",
-      { cause: error },
-    );
-  }
-  if (error instanceof CheckpointError && !error.message.startsWith(source.name)) {
-    throw new CheckpointError(`${source.name}: ${where}: ${error.message}`, { cause: error });
-  }
-  throw error;
-}
-
 /** The object that `torch.save` wrote to a zip archive. Storages are read when a tensor's bytes are asked for. */
-export async function readTorchZip(source: ByteSource): Promise<PlainValue> {
-  const entries = await readZipDirectory(source);
+export async function readTorchZip(
+  source: ByteSource,
+  { budget, verify }: ReadOptions = defaultReading(source),
+): Promise<PlainValue> {
+  const entries = await readZipDirectory(source, budget);
   const folder = archiveFolder(source, entries);
-  const pickle = zipEntryRange(source, entries.get(`${folder}data.pkl`)!);
+  const description = entries.get(`${folder}data.pkl`)!;
+  if (description.compressed)
+    budget.holdWhole(description.size, `zip entry ${quote(description.name)}, which is compressed,`);
+  const pickle = zipEntryRange(source, description, verify);
   const bigEndian = await isBigEndian(source, entries.get(`${folder}byteorder`));
   const ranges = new Map<string, ByteRange>();
 
@@ -46,23 +40,24 @@ export async function readTorchZip(source: ByteSource): Promise<PlainValue> {
     const entry = entries.get(name);
     if (!entry)
       throw new CheckpointError(
-        `${source.name}: tensor '${tensor}' is in zip entry ${quote(name)}, which is missing`,
+        `${source.name}: tensor ${quote(tensor)} is in zip entry ${quote(name)}, which is missing`,
       );
     if (entry.size < storage.byteLength) {
       throw new CheckpointError(
-        `${source.name}: zip entry ${quote(name)} of tensor '${tensor}' has ${entry.size} bytes, not ${storage.byteLength}`,
+        `${source.name}: zip entry ${quote(name)} of tensor ${quote(tensor)} has ${entry.size} bytes, not ${storage.byteLength}`,
       );
     }
     let range = ranges.get(name);
-    if (!range) ranges.set(name, (range = zipEntryRange(source, entry)));
+    if (!range) ranges.set(name, (range = zipEntryRange(source, entry, verify)));
     return range;
   };
 
   const bytes = await pickle.read(0, pickle.size);
   try {
-    return toPlainValue(unpickle(bytes, torchHost).value, resolve, bigEndian);
+    const { value } = unpickle(bytes, torchHost, 0, budget);
+    return toPlainValue(value, resolve, bigEndian, budget, source.name);
   } catch (error) {
-    blame(error, source, `${folder}data.pkl`);
+    throw inFile(source.name, error, description.name);
   }
 }
 
@@ -107,11 +102,12 @@ class PickleStream {
 
   constructor(
     private readonly source: ByteSource,
+    private budget: Budget,
     public position = 0,
   ) {}
 
   async next(what: string, host: PickleHost): Promise<PickleValue> {
-    for (let wanted = 1 << 16; ;) {
+    for (let wanted = 1 << 20; ;) {
       const length = Math.min(wanted, this.source.size - this.position);
       if (
         this.position < this.windowStart ||
@@ -121,14 +117,16 @@ class PickleStream {
         this.windowStart = this.position;
       }
       try {
-        const { value, end } = unpickle(this.window, host, this.position - this.windowStart);
+        const attempt = this.budget.fork();
+        const { value, end } = unpickle(this.window, host, this.position - this.windowStart, attempt);
+        this.budget = attempt;
         this.position = this.windowStart + end;
         return value;
       } catch (error) {
-        if (!(error instanceof PickleTruncatedError)) blame(error, this.source, what);
+        if (!(error instanceof PickleTruncatedError)) throw inFile(this.source.name, error, what);
         // `needed` counts from the window's start; growing at least twofold keeps the rereading linear.
         const needed = this.windowStart + error.needed - this.position;
-        if (this.position + needed > this.source.size) blame(error, this.source, what);
+        if (this.position + needed > this.source.size) throw inFile(this.source.name, error, what);
         wanted = Math.max(needed, 2 * (this.windowStart + this.window.length - this.position));
       }
     }
@@ -136,8 +134,11 @@ class PickleStream {
 }
 
 /** The object in a legacy file (`_use_new_zipfile_serialization=False`, or PyTorch before 1.6). */
-export async function readTorchLegacy(source: ByteSource): Promise<PlainValue> {
-  const stream = new PickleStream(source);
+export async function readTorchLegacy(
+  source: ByteSource,
+  { budget }: ReadOptions = defaultReading(source),
+): Promise<PlainValue> {
+  const stream = new PickleStream(source, budget);
   const plainHost: PickleHost = { find: () => undefined };
   if ((await stream.next('the magic number', plainHost)) !== legacyMagic) {
     throw new CheckpointError(
@@ -146,7 +147,7 @@ export async function readTorchLegacy(source: ByteSource): Promise<PlainValue> {
   }
   const protocol = await stream.next('the protocol version', plainHost);
   if (protocol !== legacyProtocol)
-    throw new CheckpointError(`${source.name}: unknown legacy protocol version ${String(protocol)}`);
+    throw new CheckpointError(`${source.name}: unknown legacy protocol version ${render(protocol, 40)}`);
   // System information. Storages are little-endian whatever it says: the writer swaps them (torch/csrc/generic/serialization.cpp).
   await stream.next('the system information', plainHost);
 
@@ -154,7 +155,8 @@ export async function readTorchLegacy(source: ByteSource): Promise<PlainValue> {
   const root = await stream.next('the object', {
     ...torchHost,
     persistentLoad(id) {
-      const storage = storageOfId(id);
+      const storage = persistentLoad(id);
+      if (!(storage instanceof StorageRef)) return storage;
       const known = storages.get(storage.key);
       if (known !== undefined && known.byteLength !== storage.byteLength) {
         throw new CheckpointError(`storage ${quote(storage.key)} has two sizes`);
@@ -172,7 +174,7 @@ export async function readTorchLegacy(source: ByteSource): Promise<PlainValue> {
     const storage = typeof key === 'string' ? storages.get(key) : undefined;
     if (!storage)
       throw new CheckpointError(
-        `${source.name}: stores ${quote(String(key), 60)}, which no tensor uses; the file is corrupt`,
+        `${source.name}: stores ${render(key, 60)}, which no tensor uses; the file is corrupt`,
       );
     if (ranges.has(storage.key))
       throw new CheckpointError(`${source.name}: stores ${quote(storage.key)} twice; the file is corrupt`);
@@ -189,12 +191,19 @@ export async function readTorchLegacy(source: ByteSource): Promise<PlainValue> {
     at += 8 + storage.byteLength;
   }
   try {
-    return toPlainValue(root, (storage, tensor) => {
-      const range = ranges.get(storage.key);
-      if (!range) throw new CheckpointError(`storage ${quote(storage.key)} of tensor '${tensor}' is missing`);
-      return range;
-    });
+    return toPlainValue(
+      root,
+      (storage, tensor) => {
+        const range = ranges.get(storage.key);
+        if (!range)
+          throw new CheckpointError(`storage ${quote(storage.key)} of tensor ${quote(tensor)} is missing`);
+        return range;
+      },
+      false,
+      budget,
+      source.name,
+    );
   } catch (error) {
-    blame(error, source, 'the object');
+    throw inFile(source.name, error, 'the object');
   }
 }

@@ -2,7 +2,11 @@
 
 import type { ByteRange, ByteSource } from './byte-source.js';
 import { checkRange, readRange, sliceSource } from './byte-source.js';
-import { allocate, CheckpointError, quote } from './errors.js';
+import { checkCrc, checkedRange } from './checked-range.js';
+import { crc32 } from './crc32.js';
+import { CheckpointError, quote } from './errors.js';
+import { inflate, InflateStream, largestWhole } from './inflate.js';
+import { defaultReading } from './limits.js';
 
 const signatures = {
   local: 0x04034b50,
@@ -26,7 +30,20 @@ export interface ZipEntry {
   readonly compressedSize: number;
   readonly compressed: boolean;
   readonly headerOffset: number;
+  /** Checksum of the name's bytes, which stand before the data again. */
+  readonly nameCrc: number;
+  /** Of the uncompressed bytes; null where the writer left it out. */
+  readonly crc: number | null;
 }
+
+/** An entry's uncompressed bytes. `read` gives none before all of them have been found to have the archive's checksum. */
+export interface ZipRange extends ByteRange {
+  /** The first bytes, unchecked: a header is read without reading the data behind it. */
+  head(length: number): Promise<Uint8Array>;
+}
+
+/** Bytes of host memory that an entry of the directory takes. */
+const entryCost = 400;
 
 const dataView = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
@@ -34,8 +51,13 @@ const dataView = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOff
 const u64 = (view: DataView, at: number) => Number(view.getBigUint64(at, true));
 
 /** Lists an archive's entries by name. Throws a {@link CheckpointError} for anything that is not a whole ZIP file. */
-export async function readZipDirectory(source: ByteSource): Promise<Map<string, ZipEntry>> {
+export async function readZipDirectory(
+  source: ByteSource,
+  budget = defaultReading(source).budget,
+): Promise<Map<string, ZipEntry>> {
   const { offset, size, count } = await findDirectory(source);
+  budget.checkTensors(count, 'entries');
+  budget.hold(entryCost * count);
   const bytes = await readRange(source, offset, size, 'the zip directory');
   const view = dataView(bytes);
   const entries = new Map<string, ZipEntry>();
@@ -52,11 +74,16 @@ export async function readZipDirectory(source: ByteSource): Promise<Map<string, 
     if (next > size)
       throw new CheckpointError(`${source.name}: corrupt zip: directory entry ${i} of ${count} is cut off`);
     const nameBytes = bytes.subarray(at + centralSize, at + centralSize + nameLength);
-    const entry = parseEntry(source, view, at, new TextDecoder().decode(nameBytes), offset);
+    const entry = parseEntry(source, view, at, nameBytes, offset);
     if (entries.has(entry.name))
       throw new CheckpointError(`${source.name}: corrupt zip: two entries are called ${quote(entry.name)}`);
     entries.set(entry.name, entry);
     at = next;
+  }
+  if (at !== size) {
+    throw new CheckpointError(
+      `${source.name}: corrupt zip: the ${count} entries of its directory take ${at} bytes, and it has ${size}`,
+    );
   }
   return entries;
 }
@@ -65,9 +92,10 @@ function parseEntry(
   source: ByteSource,
   view: DataView,
   at: number,
-  name: string,
+  nameBytes: Uint8Array,
   directory: number,
 ): ZipEntry {
+  const name = new TextDecoder().decode(nameBytes);
   const flags = view.getUint16(at + 8, true);
   const method = view.getUint16(at + 10, true);
   if (flags & 1) throw new CheckpointError(`${source.name}: zip entry ${quote(name)} is encrypted`);
@@ -104,12 +132,22 @@ function parseEntry(
     );
   }
   const compressed = method === 8;
+  const crc = view.getUint32(at + 16, true);
   if (compressed ? size > maxInflation * (compressedSize + 1) : size !== compressedSize) {
     throw new CheckpointError(
       `${source.name}: corrupt zip: entry ${quote(name)} claims ${size} bytes from ${compressedSize}`,
     );
   }
-  return { name, size, compressedSize, compressed, headerOffset };
+  // PyTorch can be told to leave checksums out (set_crc32_options).
+  return {
+    name,
+    size,
+    compressedSize,
+    compressed,
+    headerOffset,
+    nameCrc: crc32(nameBytes),
+    crc: crc === 0 ? null : crc,
+  };
 }
 
 /** Where the central directory lies, from the record at the end of the file. */
@@ -155,29 +193,60 @@ async function findDirectory(source: ByteSource): Promise<{ offset: number; size
   return { offset, size, count };
 }
 
-/** The uncompressed bytes of an entry, as a range that is located, and if need be inflated, at its first read. */
-export function zipEntryRange(source: ByteSource, entry: ZipEntry): ByteRange {
-  let located: Promise<ByteRange> | undefined;
-  let inflated: WeakRef<Uint8Array> | undefined;
-  let stream: InflateStream | undefined;
+/**
+ * The uncompressed bytes of an entry, as a range that is located, and if need be inflated, at its first read. With `verify`
+ * bytes are given only once the entry has its checksum; of a large compressed entry, piece by piece, the last piece is.
+ */
+export function zipEntryRange(source: ByteSource, entry: ZipEntry, verify = true): ZipRange {
+  const { size, compressed } = entry;
   const what = `zip entry ${quote(entry.name)}`;
+  const label = `${source.name}: ${what}`;
+  const expected = verify ? entry.crc : null;
+  const check = (crc: number): void => {
+    if (expected !== null) checkCrc(label, crc, expected);
+  };
+  let located: Promise<ByteRange> | undefined;
+  const locateOnce = () => (located ??= locate(source, entry, what));
+  let opened: Promise<ByteRange> | undefined;
+  const open = async (): Promise<ByteRange> => {
+    const data = await locateOnce();
+    if (compressed)
+      return size > largestWhole
+        ? new InflateStream(data, size, label, expected === null ? undefined : check)
+        : inflatedRange(data);
+    return expected === null ? data : checkedRange(data, expected, label);
+  };
+  const inflatedRange = (data: ByteRange): ByteRange => {
+    let whole: WeakRef<Uint8Array> | undefined;
+    return {
+      size,
+      async read(offset, length) {
+        let bytes = whole?.deref();
+        if (bytes === undefined) {
+          bytes = await inflate(data, size, label);
+          if (expected !== null) check(crc32(bytes));
+          whole = new WeakRef(bytes);
+        }
+        return bytes.subarray(offset, offset + length);
+      },
+    };
+  };
   return {
-    size: entry.size,
+    size,
     async read(offset, length, into) {
-      checkRange({ name: `${source.name} (${what})`, size: entry.size }, offset, length, 'a read');
-      located ??= locate(source, entry, what);
-      const data = await located;
-      if (!entry.compressed) return data.read(offset, length, into);
-      if (entry.size > wholeAtOnce) {
-        stream ??= new InflateStream(data, entry.size, `${source.name}: ${what}`);
-        return stream.read(offset, length);
+      checkRange({ name: `${source.name} (${what})`, size }, offset, length, 'a read');
+      return (await (opened ??= open())).read(offset, length, into);
+    },
+    async head(length) {
+      const data = await locateOnce();
+      const wanted = Math.min(length, size);
+      if (!compressed) return data.read(0, wanted);
+      const start = new InflateStream(data, size, label);
+      try {
+        return await start.read(0, wanted);
+      } finally {
+        await start.close();
       }
-      let bytes = inflated?.deref();
-      if (bytes === undefined) {
-        bytes = await inflate(data, entry.size, `${source.name}: ${what}`);
-        inflated = new WeakRef(bytes);
-      }
-      return bytes.subarray(offset, offset + length);
     },
   };
 }
@@ -189,124 +258,11 @@ async function locate(source: ByteSource, entry: ZipEntry, what: string): Promis
       `${source.name}: corrupt zip: the header of ${what} is not at byte ${entry.headerOffset}`,
     );
   }
+  const nameLength = view.getUint16(26, true);
+  const name = await readRange(source, entry.headerOffset + localSize, nameLength, `the header of ${what}`);
+  if (crc32(name) !== entry.nameCrc)
+    throw new CheckpointError(`${source.name}: corrupt zip: the header of ${what} has another name`);
   // Its extra field may differ from the directory's: PyTorch pads it so that the data is 64-byte aligned.
-  const start = entry.headerOffset + localSize + view.getUint16(26, true) + view.getUint16(28, true);
+  const start = entry.headerOffset + localSize + nameLength + view.getUint16(28, true);
   return sliceSource(source, start, entry.compressedSize, what);
-}
-
-/** Deflated entries up to this size are inflated as a whole, larger ones piece by piece as they are read. */
-const wholeAtOnce = 16 * 1024 ** 2;
-const compressedPiece = 1024 ** 2;
-
-/** Reads that follow each other inflate on from where the last one ended; one that goes back begins anew. */
-class InflateStream {
-  private reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
-  private position = 0;
-  private rest: Uint8Array = new Uint8Array(0);
-  private queue: Promise<unknown> = Promise.resolve();
-
-  constructor(
-    private readonly data: ByteRange,
-    private readonly size: number,
-    private readonly what: string,
-  ) {}
-
-  /** One read at a time: they share the stream. */
-  read(offset: number, length: number): Promise<Uint8Array> {
-    const result = this.queue.then(() => this.next(offset, length));
-    this.queue = result.catch(() => undefined);
-    return result;
-  }
-
-  private async next(offset: number, length: number): Promise<Uint8Array> {
-    if (this.reader === undefined || offset < this.position) {
-      await this.close();
-      this.reader = inflating(this.data);
-      this.position = 0;
-      this.rest = new Uint8Array(0);
-    }
-    const out = allocate(length, this.what);
-    let filled = 0;
-    try {
-      while (filled < length) {
-        if (this.rest.length === 0) {
-          const part = await this.reader.read();
-          if (part.done) {
-            const all = this.position + filled;
-            throw new CheckpointError(`${this.what} inflates to ${all} bytes, not ${this.size}`);
-          }
-          this.rest = part.value;
-        }
-        const skip = Math.min(this.rest.length, Math.max(0, offset - this.position));
-        this.position += skip;
-        const take = Math.min(this.rest.length - skip, length - filled);
-        if (this.position >= offset) {
-          out.set(this.rest.subarray(skip, skip + take), filled);
-          filled += take;
-          this.position += take;
-          this.rest = this.rest.subarray(skip + take);
-        } else this.rest = this.rest.subarray(skip);
-      }
-      if (this.position === this.size) await this.expectEnd();
-    } catch (error) {
-      await this.close();
-      throw corrupt(error, this.what);
-    }
-    return out;
-  }
-
-  private async expectEnd(): Promise<void> {
-    let more = this.rest.length;
-    for (let part = await this.reader!.read(); !part.done && more === 0; part = await this.reader!.read())
-      more = part.value.length;
-    if (more > 0) throw new CheckpointError(`${this.what} inflates to more than its ${this.size} bytes`);
-    await this.close();
-  }
-
-  private async close(): Promise<void> {
-    const { reader } = this;
-    this.reader = undefined;
-    // A stream that was read to its end or has failed has nothing left to cancel.
-    await reader?.cancel().catch(() => undefined);
-  }
-}
-
-/** The inflated bytes of raw deflate data, which is read as far as they are asked for. */
-function inflating(data: ByteRange): ReadableStreamDefaultReader<Uint8Array> {
-  let at = 0;
-  const compressed = new ReadableStream<Uint8Array<ArrayBuffer>>({
-    async pull(controller) {
-      const length = Math.min(compressedPiece, data.size - at);
-      // A copy, since the stream may take the memory of what it is given.
-      if (length > 0) controller.enqueue((await data.read(at, length)).slice());
-      at += length;
-      if (at >= data.size) controller.close();
-    },
-  });
-  return compressed.pipeThrough(new DecompressionStream('deflate-raw')).getReader();
-}
-
-function corrupt(error: unknown, what: string): CheckpointError {
-  if (error instanceof CheckpointError) return error;
-  return new CheckpointError(`${what} is corrupt: its compressed data cannot be inflated`, { cause: error });
-}
-
-async function inflate(data: ByteRange, size: number, what: string): Promise<Uint8Array> {
-  const out = allocate(size, what);
-  let filled = 0;
-  const reader = inflating(data);
-  try {
-    for (let part = await reader.read(); !part.done; part = await reader.read()) {
-      if (filled + part.value.length > size)
-        throw new CheckpointError(`${what} inflates to more than its ${size} bytes`);
-      out.set(part.value, filled);
-      filled += part.value.length;
-    }
-  } catch (error) {
-    throw corrupt(error, what);
-  } finally {
-    await reader.cancel().catch(() => undefined);
-  }
-  if (filled !== size) throw new CheckpointError(`${what} inflates to ${filled} bytes, not ${size}`);
-  return out;
 }

@@ -2,6 +2,7 @@ import { noGrad } from '../autograd/mode.js';
 import { runtime } from '../device/index.js';
 import { copy_, reshape } from '../ops/index.js';
 import { bytesPerElement, encode } from '../tensor/dtype.js';
+import { printable } from '../tensor/printable.js';
 import { isTensor } from '../tensor/scope.js';
 import { sameShape, showShape, type Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -54,7 +55,10 @@ export function loadStateDict(
   const given: ReadonlyMap<string, TensorLike> =
     state instanceof Map ? state : new Map(Object.entries(state));
   const keys = new Set(entries.map(({ key }) => key));
-  const missingKeys = [...keys].filter((key) => !given.has(key) && !mayBeMissing(key));
+  // Of a parameter that the model has under several names one is enough: safetensors leaves the others out.
+  const found = new Set(entries.filter(({ key }) => given.has(key)).map(({ tensor }) => tensor));
+  const tied = new Set(entries.filter(({ tensor }) => found.has(tensor)).map(({ key }) => key));
+  const missingKeys = [...keys].filter((key) => !given.has(key) && !tied.has(key) && !mayBeMissing(key));
   const unexpectedKeys = [...given.keys()].filter((key) => !keys.has(key));
   const misshapen: string[] = [];
   const copies: (readonly [Tensor, TensorLike])[] = [];
@@ -95,8 +99,15 @@ export function loadStateDict(
 const fits = (target: Shape, source: Shape): boolean =>
   sameShape(target, source) || (target.length === 0 && source.length === 1 && source[0] === 1);
 
-const list = (what: string, items: readonly string[]): string =>
-  items.length === 0 ? '' : `  ${items.length} ${what}: ${items.join(', ')}`;
+const longestKey = 200;
+
+/** Keys come from files: safe to print, and no longer than a line. */
+const list = (what: string, items: readonly string[]): string => {
+  const shown = items.map((item) =>
+    printable(item.length > longestKey ? `${item.slice(0, longestKey)}...` : item),
+  );
+  return items.length === 0 ? '' : `  ${items.length} ${what}: ${shown.join(', ')}`;
+};
 
 function hint(keys: ReadonlySet<string>, unexpected: readonly string[]): string {
   const parallel = unexpected.some(

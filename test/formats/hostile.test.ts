@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { encodeSafetensors, HostTensor, loadCheckpoint, loadValue } from '../../src/formats/index.js';
 import { unpickle } from '../../src/formats/pickle.js';
-import { findGlobal, storageOfId, toPlainValue } from '../../src/formats/torch-values.js';
+import { findGlobal, storageOfId } from '../../src/formats/torch-globals.js';
+import { toPlainValue } from '../../src/formats/torch-values.js';
 import { fixture, randomNumbers, tryToLoad } from './support.js';
 
 const safetensors = await encodeSafetensors(

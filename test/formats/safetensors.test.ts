@@ -71,6 +71,7 @@ describe('safetensors', () => {
       object
     >;
     expect(header).toEqual({
+      __metadata__: { 'kindling.crc32': expect.stringMatching(/^[0-9a-f]{40}$/) as string },
       byte: { dtype: 'U8', shape: [3], data_offsets: [10, 13] },
       double: { dtype: 'F64', shape: [1], data_offsets: [0, 8] },
       half: { dtype: 'F16', shape: [1], data_offsets: [8, 10] },

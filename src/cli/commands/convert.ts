@@ -9,6 +9,7 @@ import {
   type FileLayout,
   type FloatDtype,
   type HostTensor,
+  type ReadLimits,
 } from '../../formats/index.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { CliError, Interrupted, UsageError } from '../errors.js';
@@ -20,6 +21,8 @@ export interface ConvertOptions {
   readonly key?: readonly string[];
   readonly dtype?: FloatDtype;
   readonly force?: boolean;
+  readonly limit?: ReadLimits;
+  readonly verify?: boolean;
 }
 
 export const floatDtypes = ['float32', 'float16', 'bfloat16'] as const;
@@ -53,9 +56,14 @@ export async function convert(
     throw new CliError(`${to}: is there already; --force replaces it`);
 
   const started = performance.now();
-  const { key } = options;
+  const { key, limit: limits = {}, verify = true } = options;
   // The keys as they are: taking a prefix off is for loading into a model.
-  const checkpoint = await loadCheckpoint(from, { stripPrefix: false, ...(key !== undefined && { key }) });
+  const checkpoint = await loadCheckpoint(from, {
+    stripPrefix: false,
+    limits,
+    verify,
+    ...(key !== undefined && { key }),
+  });
   const metadata: Record<string, string> = {};
   const leftOut: string[] = [];
   for (const [name, value] of checkpoint.extra) {
@@ -71,7 +79,7 @@ export async function convert(
     }
   };
   try {
-    await writeFileAtomically(to, chunks());
+    await writeFileAtomically(to, chunks(), () => file.patches?.() ?? []);
   } catch (error) {
     throw signal.aborted ? new Interrupted() : error;
   }

@@ -1,11 +1,20 @@
 import { statSync } from 'node:fs';
-import { HostTensor, loadCheckpoint, type PlainValue } from '../../formats/index.js';
+import {
+  HostTensor,
+  loadCheckpoint,
+  OpaqueObject,
+  type PlainValue,
+  type ReadLimits,
+} from '../../formats/index.js';
 import type { Context } from '../context.js';
+import { keyText } from '../../formats/render.js';
 import { byteSize, grouped, table } from '../output.js';
 
 export interface InspectOptions {
   /** Keys that lead to the state dict. */
   readonly key?: readonly string[];
+  readonly limit?: ReadLimits;
+  readonly verify?: boolean;
 }
 
 /** State that no gradient trains: batch norm's running statistics. */
@@ -13,8 +22,8 @@ const statistics = /(^|\.)(running_mean|running_var|num_batches_tracked)$/;
 
 /** `kindling inspect`: what is in a weight file. */
 export async function inspect({ output }: Context, file: string, options: InspectOptions): Promise<void> {
-  const { key } = options;
-  const checkpoint = await loadCheckpoint(file, key === undefined ? {} : { key });
+  const { key, limit: limits = {}, verify = true } = options;
+  const checkpoint = await loadCheckpoint(file, { limits, verify, ...(key !== undefined && { key }) });
   const tensors = [...checkpoint.tensors].map(([name, { dtype, shape, size, byteLength }]) => ({
     name,
     dtype,
@@ -31,6 +40,7 @@ export async function inspect({ output }: Context, file: string, options: Inspec
     container: checkpoint.container,
     key: checkpoint.key,
     strippedPrefix: checkpoint.strippedPrefix,
+    wrappers: checkpoint.wrappers,
     tensors,
     totals: {
       tensors: tensors.length,
@@ -38,7 +48,7 @@ export async function inspect({ output }: Context, file: string, options: Inspec
       statistics: sum((tensor) => (tensor.statistics ? tensor.count : 0)),
       bytes: sum((tensor) => tensor.bytes),
     },
-    extra: Object.fromEntries([...checkpoint.extra].map(([name, value]) => [name, plain(value)])),
+    extra: Object.fromEntries([...checkpoint.extra].map(([name, value]) => [name, plain(value, listing())])),
   };
   output.document(report);
   if (output.json) return;
@@ -46,6 +56,7 @@ export async function inspect({ output }: Context, file: string, options: Inspec
   output.line(`${file}: ${report.container}, ${byteSize(report.fileBytes)}`);
   if (report.key.length > 0) output.line(`state dict at '${report.key.join('.')}'`);
   if (report.strippedPrefix !== null) output.line(`prefix '${report.strippedPrefix}' taken off every key`);
+  for (const path of report.wrappers) output.line(`wrapper '${path}' taken out of the keys`);
   output.line();
   const rows = tensors.map(({ name, dtype, shape, count }) => [
     name,
@@ -68,25 +79,47 @@ export async function inspect({ output }: Context, file: string, options: Inspec
 
 const maxDepth = 6;
 const maxItems = 64;
+const maxText = 4096;
+const maxValues = 4096;
 
-/** A value of a pickle as JSON can hold it. Tensors become a description, long lists are cut. */
-function plain(value: PlainValue, depth = 0): unknown {
+/** How many more values of one entry are listed: a value may hold the same list a thousand times, a thousand levels deep. */
+interface Listing {
+  left: number;
+}
+
+const listing = (): Listing => ({ left: maxValues });
+
+/** A value of a pickle as JSON can hold it. Tensors become a description, long lists and texts are cut. */
+function plain(value: PlainValue, budget: Listing, depth = 0): unknown {
+  if (--budget.left < 0) return '...';
   if (value instanceof HostTensor) return `${value.dtype} tensor [${value.shape.join(', ')}]`;
+  if (value instanceof OpaqueObject) return value.toString();
   if (value instanceof Uint8Array) return `${value.length} bytes`;
-  if (typeof value === 'bigint') return value.toString();
+  if (typeof value === 'string') return cut(value);
+  if (typeof value === 'bigint') return cut(value.toString());
   if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
   if (typeof value !== 'object' || value === null) return value;
   if (depth >= maxDepth) return '...';
+  const taken = firstOf(value as Iterable<unknown>);
+  const size = Array.isArray(value) ? value.length : value.size;
   if (value instanceof Map) {
-    const entries = [...value].slice(0, maxItems).map(([k, v]) => [keyText(k), plain(v, depth + 1)] as const);
-    if (value.size > maxItems) entries.push(['...', `${value.size - maxItems} more`]);
+    const entries = (taken as [PlainValue, PlainValue][]).map(
+      ([key, item]) => [cut(keyText(key)), plain(item, budget, depth + 1)] as const,
+    );
+    if (size > maxItems) entries.push(['...', `${size - maxItems} more`]);
     return Object.fromEntries(entries);
   }
-  const list = [...(value as Iterable<PlainValue>)];
-  const items = list.slice(0, maxItems).map((item) => plain(item, depth + 1));
-  return list.length > maxItems ? [...items, `${list.length - maxItems} more`] : items;
+  const items = taken.map((item) => plain(item as PlainValue, budget, depth + 1));
+  return size > maxItems ? [...items, `${size - maxItems} more`] : items;
 }
 
-function keyText(key: PlainValue): string {
-  return typeof key === 'object' && key !== null ? JSON.stringify(plain(key, maxDepth - 1)) : String(key);
+function firstOf(values: Iterable<unknown>): unknown[] {
+  const taken: unknown[] = [];
+  for (const value of values) {
+    if (taken.length === maxItems) break;
+    taken.push(value);
+  }
+  return taken;
 }
+
+const cut = (text: string): string => (text.length > maxText ? `${text.slice(0, maxText)}...` : text);

@@ -86,7 +86,10 @@ export async function profileCommand(
   for (const line of opTable(report, options.top)) output.line(line);
   output.line();
   for (const line of layerTable(report, options.top)) output.line(line);
-  for (const path of files) output.line(`\nwritten: ${path}`);
+  for (const path of files) {
+    output.line();
+    output.line(`written: ${path}`);
+  }
   output.document(report);
 }
 

@@ -9,6 +9,7 @@ import {
   type PlainValue,
   type TorchValue,
 } from '../../formats/index.js';
+import { keyText } from '../../formats/render.js';
 import type { TensorModule } from '../../nn/index.js';
 import type { EarlyStopping, lrScheduler, Optimizer, swaUtils } from '../../optim/index.js';
 import { isTensor } from '../../tensor/scope.js';
@@ -175,11 +176,12 @@ export async function restore(state: ReadonlyMap<string, PlainValue>, training: 
   setRngState(fields('random') as unknown as RngState);
 }
 
-/** Maps with strings as keys become objects, big integers numbers. */
-function plain(value: PlainValue): unknown {
+/** Maps with strings as keys become objects, big integers numbers. A state is shallow; one that holds itself is none. */
+function plain(value: PlainValue, depth = 0): unknown {
+  if (depth > 16) throw new CliError('state.pth: its values are nested too deep for the state of a training');
   if (value instanceof Map)
-    return Object.fromEntries([...value].map(([key, item]) => [String(key), plain(item)]));
-  if (Array.isArray(value)) return value.map((item) => plain(item as PlainValue));
+    return Object.fromEntries([...value].map(([key, item]) => [keyText(key), plain(item, depth + 1)]));
+  if (Array.isArray(value)) return value.map((item) => plain(item as PlainValue, depth + 1));
   return typeof value === 'bigint' ? Number(value) : value;
 }
 

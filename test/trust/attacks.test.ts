@@ -1,0 +1,37 @@
+import { describe, expect, it } from 'vitest';
+import { CheckpointError, HostTensor, loadCheckpoint } from '../../src/formats/index.js';
+import { attacks } from './attacks.js';
+
+const name = 'stranger.bin';
+// eslint-disable-next-line no-control-regex -- finding them is the point
+const controls = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/;
+
+/** The first tensors are read too: some files are found out only then. */
+async function refusalOf(bytes: Uint8Array): Promise<unknown> {
+  try {
+    const { tensors } = await loadCheckpoint(bytes, { name });
+    for (const tensor of tensors.values() as Iterable<HostTensor>)
+      for await (const chunk of tensor.chunks()) void chunk;
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+describe('hand-made attacks', () => {
+  it('are more than sixty', () => expect(attacks.length).toBeGreaterThan(60));
+
+  it.each(attacks)('$name', async ({ bytes, refusal }) => {
+    const file = bytes();
+    const before = process.cpuUsage();
+    const error = await refusalOf(file);
+    const { user, system } = process.cpuUsage(before);
+    expect(error).toBeInstanceOf(CheckpointError);
+    const { message } = error as CheckpointError;
+    expect(message).toMatch(refusal);
+    expect(message.startsWith(`${name}: `), message).toBe(true);
+    expect(message).not.toMatch(controls);
+    // In CPU time, of this process and its collector: other processes may have the cores.
+    expect((user + system) / 1e6).toBeLessThan(1);
+  });
+});
