@@ -134,13 +134,24 @@ export class RunFolder {
     await this.write('history', epochs.map((epoch) => `${JSON.stringify(epoch)}\n`).join(''));
   }
 
+  /** The text of history.jsonl, empty where there is none. */
+  async readHistory(): Promise<string> {
+    if (!this.has('history')) return '';
+    return readFile(this.file('history'), 'utf8');
+  }
+
   async appendHistory(epoch: EpochReport): Promise<void> {
     const path = this.file('history');
     try {
       const file = await open(path, 'a');
+      const { size } = await file.stat();
       try {
         await appendFile(file, `${JSON.stringify(epoch)}\n`);
         await file.sync();
+      } catch (error) {
+        // On a full disk a part of the line may have found room.
+        await file.truncate(size).catch(() => undefined);
+        throw error;
       } finally {
         await file.close();
       }
