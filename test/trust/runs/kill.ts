@@ -76,8 +76,6 @@ interface Reference extends Undisturbed {
 }
 
 async function reference(recipe: Recipe, folder: string): Promise<Reference> {
-  // The first one finds kernels that were never compiled.
-  await undisturbed(recipe, join(folder, `first ${recipe.name}`));
   const out = join(folder, `whole ${recipe.name}`);
   const watcher = new Watcher(folder, out, () => undefined);
   const result = await undisturbed(recipe, out);
@@ -128,14 +126,11 @@ export async function killRuns(options: {
 }): Promise<KillFigures> {
   const { folder, kills, seed, lanes, log = () => undefined } = options;
   const { recipes } = await workshop(folder);
-  const references: Reference[] = [];
-  for (const recipe of recipes) {
-    const made = await reference(recipe, folder);
-    references.push(made);
+  const references = await Promise.all(recipes.map((recipe) => reference(recipe, folder)));
+  for (const made of references)
     log(
-      `${recipe.name}: ${(made.milliseconds / 1000).toFixed(1)} s undisturbed, ${made.writes.length} files written`,
+      `${made.recipe.name}: ${(made.milliseconds / 1000).toFixed(1)} s undisturbed, ${made.writes.length} files written`,
     );
-  }
   const figures: KillFigures = { kills: 0, equal: 0, fell: new Map(), failures: [] };
 
   const trial = async (index: number): Promise<void> => {
@@ -164,7 +159,7 @@ export async function killRuns(options: {
     if (problems.length === 0) figures.equal += count;
     else figures.failures.push(`run ${index} (${recipe.name}): ${problems.join('; ')}`);
     if (problems.length === 0) rmSync(run, { recursive: true });
-    if (index % 10 === 9) log(`${figures.kills} kills, ${figures.equal} equal`);
+    if (index % 5 === 4) log(`${figures.kills} kills, ${figures.equal} equal`);
   };
 
   let index = 0;
