@@ -47,10 +47,10 @@ const dawnsOwn = /^Warning: maxDynamic.*\n/gm;
 export function start(
   file: string,
   args: readonly string[],
-  { onOutput, cwd }: { onOutput?: (text: string) => void; cwd?: string } = {},
+  { onOutput, env }: { onOutput?: (text: string) => void; env?: Readonly<Record<string, string>> } = {},
 ): Running {
   const begun = performance.now();
-  const child = spawn(file, args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'], cwd });
+  const child = spawn(file, args, { env: { ...environment, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   let [stdout, stderr] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text;
