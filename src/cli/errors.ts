@@ -8,15 +8,24 @@ export class UsageError extends CliError {
   override readonly name = 'UsageError';
 }
 
-/** Ctrl-C, or a request to end. */
+/** The work was ended from outside: by Ctrl-C, another signal, or because its output has no place to go. */
 export class Interrupted extends CliError {
   override readonly name = 'Interrupted';
-  constructor() {
-    super('interrupted');
+  constructor(
+    message = 'interrupted',
+    readonly exitCode = 130,
+  ) {
+    super(message);
   }
 }
 
-export const exitCodes = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as const;
+export const exitCodes = { ok: 0, failure: 1, usage: 2 } as const;
+
+/** The error that was written for the user, which others may have wrapped; else the error itself. */
+export function plainest(error: unknown): Error {
+  for (let at = error; at instanceof Error; at = at.cause) if (at instanceof CliError) return at;
+  return error instanceof Error ? error : new Error(String(error));
+}
 
 /** Those of `names` that `wrong` may be a slip for, closest first. */
 export function closeNames(wrong: string, names: readonly string[]): string[] {

@@ -47,6 +47,11 @@ export class Output {
     this.streams.stderr.write(`kindling: ${indented(text)}\n`);
   }
 
+  /** What helps after an error; the error itself is reported once, when the command has ended. */
+  note(text: string): void {
+    this.streams.stderr.write(`${text}\n`);
+  }
+
   /** The command's result, for programs; printed with `--json` only. */
   document(value: unknown): void {
     if (this.json) this.streams.stdout.write(`${printableJson(JSON.stringify(value, null, 2))}\n`);

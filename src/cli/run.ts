@@ -12,7 +12,7 @@ import { predict, type PredictOptions } from './commands/predict.js';
 import { profileCommand, type ProfileOptions } from './commands/profile.js';
 import { downloadCommand, weightsCommand } from './commands/weights.js';
 import type { Context } from './context.js';
-import { CliError, exitCodes, Interrupted, UsageError } from './errors.js';
+import { exitCodes, Interrupted, plainest, UsageError } from './errors.js';
 import { addFinetuneOptions, besideResume, type FinetuneOptions } from './finetune/options.js';
 import * as read from './options.js';
 import { Output, shownError, type Streams } from './output.js';
@@ -21,14 +21,16 @@ import { packageVersion } from './versions.js';
 export interface RunOptions {
   /** Default: the process's own. */
   readonly streams?: Streams;
-  /** Aborting it is what Ctrl-C does. */
+  /** Aborting it is what Ctrl-C does; the reason may be an `Interrupted`. */
   readonly signal?: AbortSignal;
+  /** Called whenever the command asks for its signal: from then on it has something to put in order. */
+  readonly onSignalUse?: () => void;
 }
 
 /**
  * Runs one command line, without the program's name: `run(['info', '--json'])`. Nothing here ends the process.
  *
- * @returns the exit status: 0, 1 for a failure, 2 for a wrong command line, 130 after an interruption
+ * @returns the exit status: 0, 1 for a failure, 2 for a wrong command line, 128 and a signal's number after it (130: Ctrl-C)
  */
 export async function run(args: readonly string[], options: RunOptions = {}): Promise<number> {
   const streams = options.streams ?? process;
@@ -37,7 +39,13 @@ export async function run(args: readonly string[], options: RunOptions = {}): Pr
   const context = (json: boolean | undefined): Context => {
     const output = new Output(streams, json ?? false);
     outputs.push(output);
-    return { output, signal };
+    return {
+      output,
+      get signal() {
+        options.onSignalUse?.();
+        return signal;
+      },
+    };
   };
   try {
     await program(streams, context).parseAsync([...args], { from: 'user' });
@@ -58,14 +66,8 @@ function report(error: unknown, { stderr }: Streams): number {
     for (let at: unknown = error; at instanceof Error; at = at.cause)
       stderr.write(`${printableLines(at.stack ?? String(at))}\n`);
   }
-  if (error instanceof Interrupted) return exitCodes.interrupted;
+  if (error instanceof Interrupted) return error.exitCode;
   return error instanceof UsageError ? exitCodes.usage : exitCodes.failure;
-}
-
-/** The error that was written for the user, which others may have wrapped; else the error itself. */
-function plainest(error: unknown): Error {
-  for (let at = error; at instanceof Error; at = at.cause) if (at instanceof CliError) return at;
-  return error instanceof Error ? error : new Error(String(error));
 }
 
 /** How the command line says what the library's options say: `--key` and `--limit` of inspect and convert. */

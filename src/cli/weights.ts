@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { downloadFile, type DownloadOptions, type DownloadProgress } from '../formats/hub/index.js';
 import { getWeight, list, weights, type WeightsEntry } from '../models/index.js';
-import type { Context } from './context.js';
-import { CliError, closeNames, Interrupted } from './errors.js';
+import { interruptionOf, type Context } from './context.js';
+import { CliError, closeNames } from './errors.js';
 import { byteSize, type Progress } from './output.js';
 
 /** A weight file at hand. */
@@ -91,7 +91,7 @@ export async function fetchFile(
       onProgress: show,
     });
   } catch (error) {
-    if (signal.aborted) throw new Interrupted();
+    if (signal.aborted) throw interruptionOf(signal);
     throw error;
   } finally {
     (bar as Progress | null)?.stop();

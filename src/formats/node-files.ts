@@ -10,6 +10,7 @@ import { checkRange } from './byte-source.js';
 import { allocate, CheckpointError } from './errors.js';
 import type { HostTensor } from './host-tensor.js';
 import type { FileLayout } from './layout.js';
+import { removeAtExit } from './leftovers.js';
 import { layoutNpz } from './numpy-files.js';
 import { layoutSafetensors } from './safetensors.js';
 import type { SafetensorsOptions } from './safetensors.js';
@@ -79,8 +80,9 @@ export async function fileSource(path: string): Promise<ByteSource> {
 
 /**
  * Writes a file so that a reader, or a crash at any moment, finds either the old content or the new, whole: the bytes go
- * to a temporary file in the same folder, are flushed to the disk, and then take the name. Links are followed. A process
- * killed midway leaves `.<name>.<random>.tmp` behind, which may be deleted.
+ * to a temporary file in the same folder, are flushed to the disk, and then take the name. Links are followed. SIGKILL or a
+ * loss of power midway leaves `.<name>.<random>.tmp` behind, which may be deleted. What is no plain file (a pipe,
+ * `/dev/null`) is written to as it is.
  *
  * @param patches called when all chunks are written (see {@link FileLayout})
  */
@@ -92,11 +94,14 @@ export async function writeFileAtomically(
   const { fs, path: paths } = node();
   const target = await fs.realpath(path).catch(() => path);
   const folder = paths.dirname(target);
-  const mode = await fs.stat(target).then(
-    (stats) => stats.mode & 0o777,
-    () => 0o666,
-  );
+  const there = await fs.stat(target).catch(() => null);
+  if (there !== null && !there.isFile() && !there.isDirectory()) {
+    await writeInPlace(path, chunks);
+    return;
+  }
+  const mode = there === null ? 0o666 : there.mode & 0o777;
   const temporary = paths.join(folder, `.${paths.basename(target)}.${crypto.randomUUID()}.tmp`);
+  const release = removeAtExit(temporary);
   try {
     const file = await fs.open(temporary, 'wx', mode);
     try {
@@ -109,15 +114,37 @@ export async function writeFileAtomically(
     await fs.rename(temporary, target);
   } catch (error) {
     await fs.rm(temporary, { force: true });
-    throw error instanceof CheckpointError
-      ? error
-      : new CheckpointError(`${path}: cannot be written: ${messageOf(error)}`, { cause: error });
+    throw writeError(path, error);
+  } finally {
+    release();
   }
   await syncFolder(folder);
 }
 
 function writeLayout(path: string, layout: FileLayout): Promise<void> {
   return writeFileAtomically(path, layout.chunks(), () => layout.patches?.() ?? []);
+}
+
+async function writeInPlace(
+  path: string,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<void> {
+  try {
+    const file = await node().fs.open(path, 'w');
+    try {
+      // At no position, which pipes do not have.
+      for await (const chunk of chunks) await file.writeFile(chunk);
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw writeError(path, error);
+  }
+}
+
+function writeError(path: string, error: unknown): CheckpointError {
+  if (error instanceof CheckpointError) return error;
+  return new CheckpointError(`${path}: cannot be written: ${messageOf(error)}`, { cause: error });
 }
 
 /** The index of a sharded model, if `path` is a folder that holds just one; undefined for files and missing paths. */

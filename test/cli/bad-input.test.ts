@@ -96,6 +96,7 @@ describe('images that cannot be read', () => {
     expect(code).toBe(1);
     expect(stderr).toContain(bad[1]);
     expect(stderr).toMatch(/1 of 2 images could not be read\n$/);
+    expect(stderr.match(/^kindling: /gm)).toHaveLength(1);
     const report = JSON.parse(stdout) as {
       images: { image: string; predictions: { class: string; probability: number }[] }[];
       failed: { image: string }[];
@@ -185,6 +186,7 @@ describe('places to write to', () => {
       expect(code).toBe(1);
       expect(stderr).toContain(`last checkpoint in ${run} is whole; go on with: kindling finetune --resume`);
       expect(stderr).toMatch(/last\.safetensors: cannot be written: ENOSPC: no space left on device\n$/);
+      expect(stderr.match(/^kindling: /gm)).toHaveLength(1);
     } finally {
       restore();
     }

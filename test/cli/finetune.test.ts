@@ -1,5 +1,5 @@
 /** `kindling finetune`, in this process. */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, loadCheckpoint, manualSeed, models, saveWeights } from '../../src/index.js';
@@ -147,6 +147,20 @@ describe('a whole model', () => {
     const { code, stderr } = await kindling([...args, ...map]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/has 10 classes, but the data have 2/);
+  });
+});
+
+describe('a weight file that is there already', () => {
+  it('is replaced when that is asked for, and not otherwise', async () => {
+    const out = join(folder, 'there.safetensors');
+    writeFileSync(out, 'precious');
+    const args = ['finetune', train, ...base, ...map, '--epochs', '1', '--out', out];
+    const { code, stderr } = await kindling(args);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/there\.safetensors: is there already; --force replaces it\n$/);
+    expect(readFileSync(out, 'utf8')).toBe('precious');
+    expect((await kindling([...args, '--force'])).code).toBe(0);
+    expect((await loadCheckpoint(out)).tensors.size).toBeGreaterThan(30);
   });
 });
 

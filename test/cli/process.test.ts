@@ -15,8 +15,12 @@ beforeAll(async () => {
   await saveWeights(models.cifarResnet8(), weights);
 });
 
-/** @param interruptAt sends Ctrl-C's signal once standard output has this */
-function kindling(args: readonly string[], interruptAt?: string): Promise<Outcome> {
+/** @param interruptAt sends the signal once standard output has this */
+function kindling(
+  args: readonly string[],
+  interruptAt?: string,
+  signal: NodeJS.Signals = 'SIGINT',
+): Promise<Outcome> {
   const child = spawn(process.execPath, ['--import', 'tsx', join(root, 'src/cli/main.ts'), ...args], {
     cwd: root,
   });
@@ -24,7 +28,7 @@ function kindling(args: readonly string[], interruptAt?: string): Promise<Outcom
   let sent = false;
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text;
-    if (interruptAt !== undefined && !sent && stdout.includes(interruptAt)) sent = child.kill('SIGINT');
+    if (interruptAt !== undefined && !sent && stdout.includes(interruptAt)) sent = child.kill(signal);
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   return new Promise((resolve, reject) => {
@@ -45,14 +49,25 @@ it('ends with status 1 for a path that is not there', { timeout: 120_000 }, asyn
   expect(stderr).toMatch(/^kindling: .*resnet9\.safetensors: no such file\n$/m);
 });
 
-it('stops at Ctrl-C with status 130 and a whole file', { timeout: 240_000 }, async () => {
-  const out = join(folder, 'out.safetensors');
-  const args = ['finetune', data, '--weights', weights, '--model', 'cifar_resnet8', '--freeze', 'none'];
-  const outcome = await kindling([...args, '--epochs', '10000', '--batch-size', '20', '--out', out], 'epoch');
-  expect(outcome.stderr).toContain('kindling: interrupted');
-  expect(outcome.code).toBe(130);
-  expect(outcome.stdout).toContain(`saved ${out}`);
-  expect(existsSync(out)).toBe(true);
-  expect((await loadCheckpoint(out)).tensors.size).toBeGreaterThan(30);
-  expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
-});
+it.each([
+  ['Ctrl-C', 'SIGINT', 130, 'interrupted'],
+  ['SIGTERM', 'SIGTERM', 143, 'interrupted by SIGTERM'],
+] as const)(
+  'stops at %s with its status and a whole file',
+  { timeout: 240_000 },
+  async (_, signal, status, report) => {
+    const out = join(folder, `${signal}.safetensors`);
+    const args = ['finetune', data, '--weights', weights, '--model', 'cifar_resnet8', '--freeze', 'none'];
+    const outcome = await kindling(
+      [...args, '--epochs', '10000', '--batch-size', '20', '--out', out],
+      'epoch',
+      signal,
+    );
+    expect(outcome.stderr).toMatch(new RegExp(`^kindling: ${report}$`, 'm'));
+    expect(outcome.code).toBe(status);
+    expect(outcome.stdout).toContain(`saved ${out}`);
+    expect(existsSync(out)).toBe(true);
+    expect((await loadCheckpoint(out)).tensors.size).toBeGreaterThan(30);
+    expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+  },
+);

@@ -173,7 +173,71 @@ it('gives the same weights with worker threads', { timeout: 120_000 }, async () 
   expect(await differingKeys(join(alone, file), join(helped, file))).toEqual([]);
 });
 
+describe('a name with a dot in it', () => {
+  it('is a folder like any other', async () => {
+    const run = join(folder, 'run-0.1');
+    expect(await kindling([...base, ...five, '--epochs', '1', '--out', run])).toMatchObject({ code: 0 });
+    expect(readdirSync(run)).toContain('state.pth');
+  });
+
+  it.each(['out.pth', 'out.npz', 'out.ckpt'])(
+    'is refused where it is the name of a weight file: %s',
+    async (name) => {
+      const { code, stderr } = await kindling([...base, '--out', join(folder, name)]);
+      expect(code).toBe(2);
+      expect(stderr).toMatch(/must be a folder, or end in \.safetensors\n$/);
+    },
+  );
+});
+
+describe('a run that was killed before its first state', () => {
+  it('begins from the start, with all its files', async () => {
+    const [whole, killed] = [join(folder, 'early whole'), join(folder, 'early killed')];
+    expect(await kindling([...base, ...five, '--out', whole])).toMatchObject({ code: 0 });
+    mkdirSync(killed);
+    cpSync(join(whole, 'config.json'), join(killed, 'config.json'));
+    expect(await kindling(['finetune', '--resume', killed])).toMatchObject({ code: 0 });
+    expect(readdirSync(killed).sort()).toEqual(readdirSync(whole).sort());
+    expect(await differingKeys(join(whole, 'last.safetensors'), join(killed, 'last.safetensors'))).toEqual(
+      [],
+    );
+  });
+
+  it('and after its first weights', async () => {
+    const run = join(folder, 'early');
+    const interrupt = new AbortController();
+    // Stopped where the state is saved for the first time.
+    const onOutput = (text: string): void => void (text.startsWith('training') && interrupt.abort());
+    expect(
+      await kindling([...base, ...five, '--out', run], { signal: interrupt.signal, onOutput }),
+    ).toMatchObject({
+      code: 130,
+    });
+    rmSync(join(run, 'state.pth'));
+    expect(await kindling(['finetune', '--resume', run])).toMatchObject({ code: 0 });
+  });
+});
+
 describe('what --resume refuses', () => {
+  it.each(['state.pth', 'last.safetensors', 'best.safetensors'])(
+    'a run without its %s, and changes nothing',
+    async (name) => {
+      const run = join(folder, `without ${name}`);
+      const stopped = await interrupted([...base, ...five, '--epochs', '50', '--out', run], 1);
+      expect(stopped.code).toBe(130);
+      rmSync(join(run, name));
+      const before = new Map(readdirSync(run).map((file) => [file, readFileSync(join(run, file), 'latin1')]));
+      const { code, stdout, stderr } = await kindling(['finetune', '--resume', run]);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      expect(stderr).toMatch(
+        /^kindling: .*cannot be gone on with, as .* is missing; nothing was changed\. Put the file back/,
+      );
+      expect(stderr).toContain(name);
+      const after = new Map(readdirSync(run).map((file) => [file, readFileSync(join(run, file), 'latin1')]));
+      expect(after).toEqual(before);
+    },
+  );
+
   it('a folder that is no run', async () => {
     const { code, stderr } = await kindling(['finetune', '--resume', folder]);
     expect(code).toBe(1);

@@ -92,6 +92,23 @@ describe('the packed files', () => {
     expect(wanted.filter((path) => !packedFiles.includes(path))).toEqual([]);
   });
 
+  it('run nothing when they are installed', () => {
+    const installed = readFileSync(join(consumer, 'node_modules/kindling/package.json'), 'utf8');
+    const { scripts = {} } = JSON.parse(installed) as { scripts?: Record<string, string> };
+    // Those that npm runs in a package that it installs; node-gyp is run for a binding.gyp.
+    const hooks = [
+      'preinstall',
+      'install',
+      'postinstall',
+      'prepare',
+      'preprepare',
+      'postprepare',
+      'dependencies',
+    ];
+    expect(Object.keys(scripts).filter((name) => hooks.includes(name))).toEqual([]);
+    expect(packedFiles.filter((path) => path.endsWith('binding.gyp'))).toEqual([]);
+  });
+
   it('have a command that runs', () => {
     const command = join(consumer, 'node_modules/kindling/dist/cli/main.js');
     expect(readFileSync(command, 'utf8').split('\n')[0]).toBe('#!/usr/bin/env node');

@@ -2,7 +2,6 @@ import { init, runtime } from '../../index.js';
 import { loadTuning, saveTuning, type TunedEntry } from '../../device/index.js';
 import { TuningTable, type TunedChoice, type Tuning } from '../../kernels/tuning.js';
 import { checkInterrupted, type Context } from '../context.js';
-import { Interrupted } from '../errors.js';
 import { builderOf } from '../model.js';
 import { byteSize, grouped, table } from '../output.js';
 import { recordProblems, tune, type TuneResult, type TuneRow } from '../tune.js';
@@ -116,7 +115,7 @@ async function search(
   const worthKeeping = !sameChoices(known, result.choices);
   // At once, so that nothing that comes later can lose it.
   let file = worthKeeping ? keep(context, result.choices) : null;
-  if (context.signal.aborted) throw new Interrupted();
+  checkInterrupted(context);
 
   let compared: Awaited<ReturnType<typeof compare>> | null = null;
   if (found.length > 0) {

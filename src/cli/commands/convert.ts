@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import {
   layoutNpz,
   layoutSafetensors,
@@ -11,9 +10,9 @@ import {
   type HostTensor,
   type ReadLimits,
 } from '../../formats/index.js';
-import { checkInterrupted, type Context } from '../context.js';
-import { CliError, Interrupted, UsageError } from '../errors.js';
-import { checkWritable } from '../files.js';
+import { checkInterrupted, interruptionOf, type Context } from '../context.js';
+import { UsageError } from '../errors.js';
+import { checkNewFile } from '../files.js';
 import { byteSize, grouped } from '../output.js';
 
 export interface ConvertOptions {
@@ -46,14 +45,12 @@ export async function convert(
   to: string,
   options: ConvertOptions,
 ): Promise<void> {
-  const { output, signal } = context;
+  const { output } = context;
   const ending = /\.([^./\\]+)$/.exec(to)?.[1]?.toLowerCase() ?? '';
   const layout = Object.hasOwn(formats, ending) ? formats[ending] : undefined;
   if (layout === undefined)
     throw new UsageError(`${to}: the ending says which format to write: .safetensors, .pth, .pt or .npz`);
-  await checkWritable(to);
-  if (options.force !== true && (await stat(to).catch(() => null)) !== null)
-    throw new CliError(`${to}: is there already; --force replaces it`);
+  await checkNewFile(to, options.force ?? false);
 
   const started = performance.now();
   const { key, limit: limits = {}, verify = true } = options;
@@ -78,10 +75,12 @@ export async function convert(
       yield chunk;
     }
   };
+  // From here on there is a temporary file to put away.
+  checkInterrupted(context);
   try {
     await writeFileAtomically(to, chunks(), () => file.patches?.() ?? []);
   } catch (error) {
-    throw signal.aborted ? new Interrupted() : error;
+    throw context.signal.aborted ? interruptionOf(context.signal) : error;
   }
   const seconds = (performance.now() - started) / 1000;
   output.line(

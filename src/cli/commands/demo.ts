@@ -8,7 +8,7 @@ import type { TensorModule } from '../../nn/index.js';
 import type { Optimizer } from '../../optim/index.js';
 import type { LabelledImages } from '../classes.js';
 import { checkInterrupted, type Context } from '../context.js';
-import { CliError, Interrupted } from '../errors.js';
+import { CliError } from '../errors.js';
 import { trunkFeatures } from '../features.js';
 import { fit, type FitOptions, type FitResult } from '../fit.js';
 import { builderOf, modelWithWeights, readCard, recipeOf, type InputRecipe } from '../model.js';
@@ -154,6 +154,7 @@ async function trainHead(
       trainMode: () => void head.layer.train(),
     }),
   });
+  checkInterrupted(context);
   return { before: untrained.correct / untrained.count, after: finalAccuracy(result) };
 }
 
@@ -166,13 +167,13 @@ async function trainAll(
 ): Promise<number> {
   const model = builderOf(modelName)({ numClasses: train.classes.length });
   const optimizer = makeOptimizer(model.parameters(), { optimizer: 'adamw', lr: 0.005 });
-  const result = await fit(context, {
+  await fit(context, {
     ...steps,
     optimizer,
     schedule: cosine(optimizer, steps.epochs),
     stage: () => ({ model, train, validation: null, trainMode: () => void model.train() }),
   });
-  if (result.interrupted) throw new Interrupted();
+  checkInterrupted(context);
   model.eval();
   const { correct, count } = await evaluate(context, model, test, {
     batchSize,
@@ -184,8 +185,7 @@ async function trainAll(
 const cosine = (optimizer: Optimizer, epochs: number): Schedule | null =>
   makeSchedule(optimizer, { schedule: 'cosine', stepSize: 1, gamma: 1 }, { epochs, batches: 1 });
 
-function finalAccuracy({ epochs, interrupted }: FitResult): number {
-  if (interrupted) throw new Interrupted();
+function finalAccuracy({ epochs }: FitResult): number {
   return epochs.at(-1)?.validationAccuracy ?? 0;
 }
 

@@ -4,7 +4,7 @@ import { applyClassMap, firstImages, relabelled, shortList } from '../classes.js
 import type { ClassMap, LabelledImages } from '../classes.js';
 import type { Context } from '../context.js';
 import { CliError, UsageError } from '../errors.js';
-import { checkWritable } from '../files.js';
+import { checkReplaceable } from '../files.js';
 import { skippedImages, warnSkipped } from '../finetune/data.js';
 import { classMapOf } from '../finetune/plan.js';
 import { scoresOf } from '../finetune/scores.js';
@@ -45,7 +45,7 @@ export async function evaluateCommand(
   const { output } = context;
   const { weights, data } = operands(run, dataPath, options);
   const map = classMapOf(options);
-  if (options.predictions !== undefined) await checkWritable(options.predictions);
+  if (options.predictions !== undefined) await checkReplaceable(options.predictions);
   const trained = await openTrained(context, weights, options);
 
   await init();

@@ -1,10 +1,9 @@
-import { extname } from 'node:path';
 import { init, manualSeed, runtime } from '../../index.js';
 import { loadCheckpoint, type Checkpoint } from '../../formats/index.js';
 import { saveWeights } from '../../models/index.js';
-import type { Context } from '../context.js';
-import { CliError, Interrupted, UsageError } from '../errors.js';
-import { checkWritable } from '../files.js';
+import { checkInterrupted, interruptionOf, type Context } from '../context.js';
+import { CliError, UsageError } from '../errors.js';
+import { checkNewFile, namesFolder } from '../files.js';
 import type { FitResult } from '../fit.js';
 import { digestOf, openData, skippedImages, warnSkipped, type TrainingData } from '../finetune/data.js';
 import { prepareModel } from '../finetune/model.js';
@@ -30,11 +29,12 @@ export async function finetune(
     throw new UsageError('finetune: name the folder of the data, or a run with --resume');
   checkOptions(options);
   const { out } = options;
-  const isFile = out !== undefined && extname(out) !== '';
-  if (isFile && !out.endsWith('.safetensors'))
+  const { force = false } = options;
+  const isFile = out !== undefined && !(await namesFolder(out));
+  if (isFile && !/\.safetensors$/i.test(out))
     throw new UsageError(`--out: '${out}' must be a folder, or end in .safetensors`);
-  if (isFile) await checkWritable(out);
-  else if (out !== undefined) await RunFolder.checkNew(out, options.force ?? false);
+  if (isFile) await checkNewFile(out, force);
+  else if (out !== undefined) await RunFolder.checkNew(out, force);
 
   const weights =
     options.weights === undefined ? null : await openWeights(context, options.model, options.weights);
@@ -69,6 +69,8 @@ async function resume(
   path: string,
   options: Pick<FinetuneOptions, 'workers'>,
 ): Promise<void> {
+  // From here on there is a lock to give back.
+  checkInterrupted(context);
   const run = await RunFolder.open(path);
   try {
     const { plan, weights, dataDigest } = run.config;
@@ -98,13 +100,13 @@ async function resume(
 }
 
 async function start(
-  { signal }: Context,
+  context: Context,
   plan: Plan,
   data: TrainingData,
   checkpoint: Checkpoint | null,
   fresh = true,
 ): ReturnType<typeof prepareModel> {
-  if (signal.aborted) throw new Interrupted();
+  checkInterrupted(context);
   manualSeed(plan.seed);
   return prepareModel(plan, checkpoint, data.train.classes.length, fresh);
 }
@@ -130,7 +132,7 @@ async function work(
     result = await session.train(state);
   } catch (error) {
     if (run?.has('state') === true)
-      output.warn(`the last checkpoint in ${run.path} is whole; go on with: ${resumeCommand(run.path)}`);
+      output.note(`the last checkpoint in ${run.path} is whole; go on with: ${resumeCommand(run.path)}`);
     throw error;
   }
   const nothingLeft = state !== null && progressOf(state).finished && run?.has('report') === true;
@@ -154,7 +156,7 @@ async function work(
   });
   if (!result.interrupted) return;
   if (run !== null) output.line(`go on with: ${resumeCommand(run.path)}`);
-  throw new Interrupted();
+  throw interruptionOf(context.signal);
 }
 
 const resumeCommand = (path: string): string =>

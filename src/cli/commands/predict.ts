@@ -57,7 +57,6 @@ export async function predict(
           const message = error instanceof Error ? error.message : String(error);
           if (message.includes('npm install sharp')) throw error;
           failed.push({ image, error: message });
-          output.warn(message);
           return null;
         }
       }),
@@ -86,8 +85,9 @@ export async function predict(
     for (const line of table(rows, [0])) output.line(`  ${line}`);
   }
   output.document({ model: trained.modelName, weights: spec, images: done, failed });
-  if (failed.length > 0)
-    throw new CliError(`${grouped(failed.length)} of ${grouped(images.length)} images could not be read`);
+  if (failed.length === 0) return;
+  const count = `${grouped(failed.length)} of ${grouped(images.length)} images could not be read`;
+  throw new CliError([...failed.map(({ error }) => error), ...(images.length > 1 ? [count] : [])].join('\n'));
 }
 
 function likeliest(probabilities: ArrayLike<number>, names: readonly string[], count: number): Guess[] {

@@ -1,9 +1,8 @@
-import { writeFile } from 'node:fs/promises';
 import { init, profile, runtime } from '../../index.js';
+import { writeFileAtomically } from '../../formats/index.js';
 import { layerLabel, type LayerRow, type Profile } from '../../nn/profiler.js';
 import { checkInterrupted, type Context } from '../context.js';
-import { CliError } from '../errors.js';
-import { checkWritable } from '../files.js';
+import { checkReplaceable } from '../files.js';
 import { builderOf, modelWithWeights } from '../model.js';
 import { byteSize, grouped, table } from '../output.js';
 import { openWeights } from '../weights-file.js';
@@ -36,7 +35,7 @@ export async function profileCommand(
   const { output } = context;
   const builder = builderOf(modelName, 'profile');
   const files = [options.trace, options.json].filter((path) => typeof path === 'string');
-  for (const path of files) await checkWritable(path);
+  for (const path of files) await checkReplaceable(path);
   const opened =
     options.weights === undefined ? null : await openWeights(context, modelName, options.weights);
   await init();
@@ -147,12 +146,5 @@ async function seconds(fn: () => Promise<void>): Promise<number> {
 }
 
 async function write(path: string, text: string): Promise<void> {
-  await writeFile(path, text).catch((cause: unknown) => {
-    throw new CliError(
-      `${path}: cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`,
-      {
-        cause,
-      },
-    );
-  });
+  await writeFileAtomically(path, [new TextEncoder().encode(text)]);
 }

@@ -1,6 +1,7 @@
 import { link, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { removeAtExit } from '../../formats/leftovers.js';
 import { CliError } from '../errors.js';
 
 interface Owner {
@@ -19,10 +20,11 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   const path = join(folder, 'lock');
   const own = join(folder, `.lock.${crypto.randomUUID()}.tmp`);
   const me: Owner = { pid: process.pid, host: hostname() };
-  await writeFile(own, `${JSON.stringify(me)}\n`, { flag: 'wx' }).catch((cause: Error) => {
-    throw new CliError(`${folder}: cannot be written to: ${cause.message}`, { cause });
-  });
+  const releaseOwn = removeAtExit(own);
   try {
+    await writeFile(own, `${JSON.stringify(me)}\n`, { flag: 'wx' }).catch((cause: Error) => {
+      throw new CliError(`${folder}: cannot be written to: ${cause.message}`, { cause });
+    });
     // A link appears whole or not at all, and fails where the name is taken.
     for (let attempt = 0; attempt < 3; attempt++) {
       const taken = await link(own, path).then(
@@ -32,7 +34,10 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
           return false;
         },
       );
-      if (taken) return () => rm(path, { force: true });
+      if (taken) {
+        const release = removeAtExit(path);
+        return () => rm(path, { force: true }).finally(release);
+      }
       const owner = await ownerOf(path);
       if (owner !== null && isAlive(owner)) {
         throw new CliError(
@@ -44,7 +49,8 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
     }
     throw new CliError(`${folder}: another process is taking it at this moment; try again`);
   } finally {
-    await unlink(own);
+    await rm(own, { force: true });
+    releaseOwn();
   }
 }
 

@@ -150,6 +150,6 @@ export function addFinetuneOptions(command: Command): Command {
       '--out <run>',
       'a folder for checkpoints, history and report (made), or a .safetensors file for the weights alone',
     )
-    .option('--force', 'replace the run that is in the folder')
+    .option('--force', 'replace the run that is in the folder, or the file')
     .option('--resume <run>', 'go on with a run that was stopped or killed; needs no other option');
 }

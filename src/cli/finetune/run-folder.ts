@@ -91,7 +91,7 @@ export class RunFolder {
       // The old state must not outlive the old configuration.
       await rm(run.file('state'), { force: true });
       await run.write('config', `${JSON.stringify(config, null, 2)}\n`);
-      await run.write('classes', `${config.classes.join('\n')}\n`);
+      await run.writeClasses();
       for (const name of ['best', 'last', 'report'] as const) await rm(run.file(name), { force: true });
       await run.writeHistory([]);
       await run.removeLeftovers();
@@ -110,6 +110,8 @@ export class RunFolder {
     try {
       const run = new RunFolder(path, await readConfig(path), unlock);
       await run.removeLeftovers();
+      // The process that made the folder may not have come to it.
+      if (!run.has('classes')) await run.writeClasses();
       return run;
     } catch (error) {
       await unlock();
@@ -129,18 +131,33 @@ export class RunFolder {
     await writeFileAtomically(this.file(name), encode(text));
   }
 
+  private async writeClasses(): Promise<void> {
+    await this.write('classes', `${this.config.classes.join('\n')}\n`);
+  }
+
   /** Cuts the history back to the epochs that the state knows of. */
   async writeHistory(epochs: readonly EpochReport[]): Promise<void> {
     await this.write('history', epochs.map((epoch) => `${JSON.stringify(epoch)}\n`).join(''));
+  }
+
+  /** The text of history.jsonl, empty where there is none. */
+  async readHistory(): Promise<string> {
+    if (!this.has('history')) return '';
+    return readFile(this.file('history'), 'utf8');
   }
 
   async appendHistory(epoch: EpochReport): Promise<void> {
     const path = this.file('history');
     try {
       const file = await open(path, 'a');
+      const { size } = await file.stat();
       try {
         await appendFile(file, `${JSON.stringify(epoch)}\n`);
         await file.sync();
+      } catch (error) {
+        // On a full disk a part of the line may have found room.
+        await file.truncate(size).catch(() => undefined);
+        throw error;
       } finally {
         await file.close();
       }

@@ -16,7 +16,7 @@ import { isTensor } from '../../tensor/scope.js';
 import { CliError } from '../errors.js';
 import type { EpochReport, Progress } from '../fit.js';
 import type { Schedule } from '../schedules.js';
-import type { RunFolder } from './run-folder.js';
+import { runFiles, type RunFolder } from './run-folder.js';
 
 type SchedulerState = lrScheduler.SchedulerState;
 
@@ -74,7 +74,7 @@ export class Saver {
       await this.saveWeights('best', this.metadata(progress.epochs.slice(0, best.epoch)), this.pendingBest);
       this.pendingBest = null;
     }
-    await this.saveWeights('last', this.metadata(progress.epochs));
+    await this.saveWeights('last', { ...this.metadata(progress.epochs), ...markOf(progress) });
     await saveState(run, training, progress);
     this.savedAt = performance.now();
     this.cost = this.savedAt - started;
@@ -149,13 +149,49 @@ function disposeTensors(value: unknown): void {
   else if (typeof value === 'object' && value !== null) Object.values(value).forEach(disposeTensors);
 }
 
-/** A run's state.pth, or null before the first. */
+/** In last.safetensors: steps that its weights have seen, so that it is known without state.pth whether they are worth keeping. */
+const markOf = ({ epochs, sums }: Progress): Record<string, string> => ({
+  seen: `${epochs.length} epochs, ${sums.batches} batches`,
+});
+const seenNothing = '0 epochs, 0 batches';
+
+/**
+ * A run's state.pth, or null where the run was ended before it had the first.
+ *
+ * @throws CliError when files are missing without which the run cannot go on, or could only start over and lose what it has
+ */
 export async function readState(run: RunFolder): Promise<ReadonlyMap<string, PlainValue> | null> {
-  if (!run.has('state') || !run.has('last')) return null;
+  if (!run.has('state')) {
+    if (await hasTrained(run)) throw missing(run, 'state');
+    return null;
+  }
   const value = await loadValue(run.file('state'));
   if (!(value instanceof Map) || typeof value.get('progress') !== 'string')
     throw new CliError(`${run.file('state')}: is not the state of a training`);
-  return value as ReadonlyMap<string, PlainValue>;
+  const state = value as ReadonlyMap<string, PlainValue>;
+  const { bestEpoch, finished } = progressOf(state);
+  const needed =
+    bestEpoch > 0 && !(finished && run.has('report')) ? (['last', 'best'] as const) : ['last' as const];
+  for (const name of needed) if (!run.has(name)) throw missing(run, name);
+  return state;
+}
+
+/** Whether a run without state.pth has something that starting over would write over. */
+async function hasTrained(run: RunFolder): Promise<boolean> {
+  if (run.has('best') || run.has('report') || (await run.readHistory()).trim() !== '') return true;
+  if (!run.has('last')) return false;
+  const { extra } = await loadCheckpoint(run.file('last'));
+  return extra.get('seen') !== seenNothing;
+}
+
+function missing(run: RunFolder, name: 'state' | 'last' | 'best'): CliError {
+  const weights = (['best', 'last'] as const).filter((each) => run.has(each)).map((each) => run.file(each));
+  const others =
+    weights.length === 0 ? '' : `, or begin a new one with its weights (--weights ${weights[0]} --out NEW)`;
+  return new CliError(
+    `${run.path}: cannot be gone on with, as ${runFiles[name]} is missing; nothing was changed. ` +
+      `Put the file back${others}`,
+  );
 }
 
 export function progressOf(state: ReadonlyMap<string, PlainValue>): Progress {

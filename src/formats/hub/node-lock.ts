@@ -1,5 +1,6 @@
 /** A lock file that outlives no crash: its holder touches it, and whoever waits takes over a lock nobody touches. */
 
+import { removeAtExit } from '../leftovers.js';
 import { DownloadError } from './errors.js';
 import { nodeModules } from './node-cache.js';
 import { sleep } from './transfer.js';
@@ -34,6 +35,7 @@ export async function withFileLock<T>(
   const { fs } = nodeModules();
   const me: Holder = { pid: process.pid, host: await hostName(), token: crypto.randomUUID() };
   await acquire(path, me, staleAfter, signal, onWait);
+  const release = removeAtExit(path);
   const beat = setInterval(() => {
     const now = new Date();
     fs.utimes(path, now, now).catch(() => undefined);
@@ -47,6 +49,7 @@ export async function withFileLock<T>(
   } finally {
     clearInterval(beat);
     if (await isMine()) await fs.rm(path, { force: true });
+    release();
   }
 }
 
@@ -84,23 +87,29 @@ async function acquire(
 async function create(path: string, content: string): Promise<boolean> {
   const { fs } = nodeModules();
   const own = `${path}.${crypto.randomUUID()}`;
-  await fs.writeFile(own, content, { flag: 'wx' });
+  const taken = (error: NodeJS.ErrnoException): boolean => error.code === 'EEXIST';
+  const release = removeAtExit(own);
   try {
-    await fs.link(own, path);
-    return true;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EEXIST') return false;
-    // A file system without hard links.
-    return await fs.writeFile(path, content, { flag: 'wx' }).then(
-      () => true,
-      (second: NodeJS.ErrnoException) => {
-        if (second.code === 'EEXIST') return false;
-        throw second;
-      },
+    await fs.writeFile(own, content, { flag: 'wx' });
+    const problem = await fs.link(own, path).then(
+      () => null,
+      (error: NodeJS.ErrnoException) => error,
     );
+    if (problem === null) return true;
+    if (taken(problem)) return false;
+    // A file system without hard links.
+    try {
+      await fs.writeFile(path, content, { flag: 'wx' });
+      return true;
+    } catch (error) {
+      if (taken(error as NodeJS.ErrnoException)) return false;
+      // A lock without its content would be nobody's, and others would wait for it.
+      await fs.rm(path, { force: true });
+      throw error;
+    }
   } finally {
     await fs.rm(own, { force: true });
+    release();
   }
 }
 

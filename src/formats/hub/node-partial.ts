@@ -66,6 +66,7 @@ export class PartialFile implements Sink {
       const state: State = { url: this.url, etag, lastModified, total };
       await nodeModules().fs.writeFile(statePath(this.path), `${JSON.stringify(state)}\n`);
     } catch (error) {
+      await this.remove().catch(() => undefined);
       throw writeError(this.label, this.path, error);
     }
     this.length = 0;
