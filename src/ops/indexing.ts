@@ -102,7 +102,11 @@ function checkAlong(op: string, x: Tensor, dim: number, index: Tensor, src?: Ten
 /** Zero-dim tensors are indexed as if they had one dim of size 1. */
 const lift = (x: Tensor): Tensor => (x.ndim === 0 ? unsqueeze(x, 0) : x);
 
-/** `torch.gather`: `out[i][j] = x[index[i][j]][j]` for dim 0, and so on; the result has the shape of `index`. */
+/**
+ * `torch.gather`: `out[i][j] = x[index[i][j]][j]` for dim 0, and so on; the result has the shape of `index`.
+ *
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ */
 export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
   return gatherAs('gather', x, dim, index);
 }
@@ -113,7 +117,11 @@ function gatherAs(op: string, x: Tensor, dim: number, index: Tensor): Tensor {
   return x.ndim === 0 ? reshape(gatherOp(lift(x), lift(at), 0, lookup), []) : gatherOp(x, at, d, lookup);
 }
 
-/** `torch.take_along_dim` with indices of the tensor's rank. */
+/**
+ * `torch.take_along_dim` with indices of the tensor's rank.
+ *
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ */
 export function takeAlongDim(x: Tensor, index: Tensor, dim: number): Tensor {
   return gatherAs('takeAlongDim', x, dim, index);
 }
@@ -160,7 +168,11 @@ function padTo(x: Tensor, shape: readonly number[]): Tensor {
   return pad(x, missing.reverse().flat());
 }
 
-/** `torch.scatter_add`: `out = x; out[index[i][j]][j] += src[i][j]` for dim 0, and so on. */
+/**
+ * `torch.scatter_add`: `out = x; out[index[i][j]][j] += src[i][j]` for dim 0, and so on.
+ *
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ */
 export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor {
   const d = checkAlong('scatterAdd', x, dim, index, src);
   checkSameDtype('scatterAdd', x, src);
@@ -191,7 +203,11 @@ const scatterOp: (x: Tensor, index: Tensor, src: Tensor, dim: number, lookup: Lo
   },
 });
 
-/** `torch.scatter`: `out = x; out[index[i][j]][j] = src[i][j]` for dim 0, and so on; `src` may be a number. Of several writes the last wins. */
+/**
+ * `torch.scatter`: `out = x; out[index[i][j]][j] = src[i][j]` for dim 0, and so on; `src` may be a number. Of several writes the last wins.
+ *
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ */
 export function scatter(x: Tensor, dim: number, index: Tensor, src: Tensor | number): Tensor {
   const source =
     typeof src === 'number' ? Tensor.fromHost([elementOf('scatter', src, x.dtype)], [], x.dtype) : src;
@@ -287,7 +303,11 @@ const addRowsOp: (x: Tensor, index: Tensor, src: Tensor, dim: number, how: AddRo
   },
 });
 
-/** `torch.index_select`: the entries `index` (one dim) of `dim`. */
+/**
+ * `torch.index_select`: the entries `index` (one dim) of `dim`.
+ *
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ */
 export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
   const d = normalizeDim('indexSelect', dim, x.ndim);
   if (index.ndim > 1)
@@ -298,7 +318,11 @@ export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
   return x.ndim === 0 ? reshape(out, []) : out;
 }
 
-/** `torch.index_add`: `x` with `alpha * src[i]` added at entry `index[i]` of `dim`. */
+/**
+ * `torch.index_add`: `x` with `alpha * src[i]` added at entry `index[i]` of `dim`.
+ *
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ */
 export function indexAdd(
   x: Tensor,
   dim: number,
@@ -323,7 +347,11 @@ export interface EmbeddingOptions {
   paddingIdx?: number | null;
 }
 
-/** `torch.nn.functional.embedding`: rows of `weight` [V, D] at integer `ids` [...], giving [..., D]. */
+/**
+ * `torch.nn.functional.embedding`: rows of `weight` [V, D] at integer `ids` [...], giving [..., D].
+ *
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ */
 export function embedding(ids: Tensor, weight: Tensor, { paddingIdx = null }: EmbeddingOptions = {}): Tensor {
   if (weight.ndim !== 2)
     throw new Error(`embedding: weight must have shape [V, D], got ${showShape(weight.shape)}`);
@@ -333,7 +361,11 @@ export function embedding(ids: Tensor, weight: Tensor, { paddingIdx = null }: Em
   return lookupOp(weight, at, 0, lookup, skip);
 }
 
-/** `torch.nn.functional.one_hot`: int32 of shape [..., numClasses]; `numClasses` must be given for ids made on the GPU. */
+/**
+ * `torch.nn.functional.one_hot`: int32 of shape [..., numClasses]; `numClasses` must be given for ids made on the GPU.
+ *
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ */
 export function oneHot(ids: Tensor, numClasses = -1): Tensor {
   let classes = numClasses;
   if (classes < 0) {

@@ -284,6 +284,8 @@ function asRows(
 /**
  * `torch.nn.functional.cross_entropy` of scores `x` [N, C, ...] (or [C]) with integer labels [N, ...] or with probabilities of `x`'s shape.
  * `mean` divides by the sum of the labels' weights (labels), or by the number of samples (probabilities).
+ *
+ * @throws Error for a label out of range that the host knows; (at the next await) DataError for one computed on the GPU
  */
 export const crossEntropy: (x: Tensor, target: Tensor, options?: CrossEntropyOptions) => Tensor =
   defineComposite('crossEntropy', (x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor => {
@@ -331,7 +333,11 @@ function probabilityLoss(
 
 export type NllLossOptions = Omit<CrossEntropyOptions, 'labelSmoothing'>;
 
-/** `torch.nn.functional.nll_loss`: minus the log-probability of each label; `x` [N, C, ...] holds log-probabilities. */
+/**
+ * `torch.nn.functional.nll_loss`: minus the log-probability of each label; `x` [N, C, ...] holds log-probabilities.
+ *
+ * @throws Error for a label out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ */
 export const nllLoss: (x: Tensor, target: Tensor, options?: NllLossOptions) => Tensor = defineComposite(
   'nllLoss',
   (x: Tensor, target: Tensor, options: NllLossOptions = {}): Tensor => {
