@@ -1,7 +1,7 @@
 import { defineOp } from '../autograd/define.js';
 import { dtypeInfo } from '../kernels/dtype.js';
 import { e, input, param, type Expr } from '../kernels/expr.js';
-import { isDType, isFloatingPoint, type DType } from '../tensor/dtype.js';
+import { elementOf, isDType, isFloatingPoint, type DType } from '../tensor/dtype.js';
 import {
   broadcastShapes,
   channelsLastStrides,
@@ -111,7 +111,10 @@ export interface ToOptions {
   copy?: boolean;
 }
 
-/** `torch.Tensor.to`: another dtype and/or memory format; the tensor itself when nothing changes. */
+/**
+ * `torch.Tensor.to`: another dtype and/or memory format; the tensor itself when nothing changes. Floats outside int32, and NaN, give
+ * an undefined integer, as in PyTorch.
+ */
 export function to(x: Tensor, target: DType | ToOptions): Tensor {
   const {
     dtype = x.dtype,
@@ -199,18 +202,18 @@ function fillOp(dtype: DType): Pointwise {
 
 /** @internal Fills fresh or exclusively written memory, outside the tape. */
 export function fillInto(target: Tensor, value: number, exact = true): void {
-  launchPointwise(
-    fillOp(target.dtype),
-    [],
-    [target.dtype === 'bool' ? Number(value !== 0) : value],
-    target,
-    exact,
-  );
+  const { dtype } = target;
+  const stored = dtype === 'bool' ? Number(value !== 0) : elementOf('fill_', value, dtype);
+  launchPointwise(fillOp(dtype), [], [stored], target, exact);
 }
 
 const fillInPlace = new Map<DType, Pointwise>();
 
-/** `torch.Tensor.fill_`. */
+/**
+ * `torch.Tensor.fill_`; elements that share an address (`expand`) are no matter here.
+ *
+ * @throws RangeError for a value that an integer dtype does not hold
+ */
 export function fill_(self: Tensor, value: number | boolean): Tensor {
   if (isRecordedWrite([self])) {
     let op = fillInPlace.get(self.dtype);

@@ -318,7 +318,11 @@ export class Tensor {
 
   // ---- reading
 
-  /** All elements in logical row-major order: Float32Array, Int32Array, or Uint8Array (uint8, bool). */
+  /**
+   * All elements in logical row-major order: Float32Array, Int32Array, or Uint8Array (uint8, bool).
+   *
+   * @throws DataError where a computation met values it could not work with (an index out of range, an integer sum past int32)
+   */
   async data(): Promise<TypedArray> {
     const { shape, strides, dtype } = this;
     const count = this.numel();

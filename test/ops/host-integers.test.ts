@@ -18,6 +18,7 @@ const ways: Record<string, (value: number, dtype: 'int32' | 'uint8') => Tensor> 
   where: (value, dtype) => kd.where(mask(), value, zeros(dtype)),
   maskedFill: (value, dtype) => zeros(dtype).maskedFill(mask(), value),
   maskedFill_: (value, dtype) => zeros(dtype).maskedFill_(mask(), value),
+  fill_: (value, dtype) => zeros(dtype).fill_(value),
   scatter: (value, dtype) => zeros(dtype).scatter(0, tensor([1], { dtype: 'int32' }), value),
   pad: (value, dtype) => zeros(dtype).pad([0, 1], { value }),
 };
@@ -44,7 +45,7 @@ describe.each(Object.entries(ways))('%s', (way, make) => {
   });
 });
 
-describe.each(['tensor', 'full', 'fullLike', 'maskedFill'])('%s', (way) => {
+describe.each(['tensor', 'full', 'fullLike', 'maskedFill', 'fill_'])('%s', (way) => {
   it.each([NaN, Infinity, -Infinity])('refuses %d as an integer', (value) => {
     expect(() => ways[way]!(value, 'int32')).toThrow(`does not fit int32`);
   });
