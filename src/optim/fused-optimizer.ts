@@ -4,7 +4,7 @@ import type { UpdateRule } from '../kernels/optimizer.js';
 import { zero_ } from '../ops/index.js';
 import { isTensor } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { scoped } from '../tensor/tidy.js';
+import { callSync, scoped } from '../tensor/tidy.js';
 import { applyRule, stateLike } from './fused.js';
 import { Optimizer, type BaseOptions, type ParamGroup, type ParamState } from './optimizer.js';
 
@@ -32,8 +32,11 @@ export abstract class FusedOptimizer<O extends BaseOptions = BaseOptions> extend
   override step(): void;
   override step<R>(closure: () => R): R;
   override step<R>(closure?: () => R): R | undefined {
-    const result = closure === undefined ? undefined : enableGrad(closure);
     const op = `${this.constructor.name}.step`;
+    const result =
+      closure === undefined
+        ? undefined
+        : enableGrad(() => callSync(op, 'await what it does first, then call step()', closure, closure));
     scoped(op, () =>
       noGrad(() => {
         for (const group of this.paramGroups) this.stepGroup(op, group);
