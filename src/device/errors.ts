@@ -12,6 +12,17 @@ export class DeviceError extends Error {
   }
 }
 
+/** The device is gone, and with it what was on it. `init()` opens another; `restore` brings a training back. */
+export class DeviceLostError extends DeviceError {
+  override name = 'DeviceLostError';
+  constructor(reason: string) {
+    super(
+      `The GPU device was lost${reason === '' ? '' : ` (${reason})`}. Call \`await init()\` again, and \`restore\` what was trained from ` +
+        'a snapshot or a checkpoint; other tensors on it are gone.',
+    );
+  }
+}
+
 /** WGSL that does not compile. The message quotes the failing line. */
 export class ShaderError extends DeviceError {
   override name = 'ShaderError';

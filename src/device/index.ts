@@ -5,7 +5,7 @@ export type { AdapterInfo, InitOptions } from './adapter.js';
 export { cacheFolder } from './cache-folder.js';
 export { loadTuning, saveTuning, tuningPath, type TunedEntry, type TunedFor } from './tuned.js';
 export type { BufferArg } from './bindgroups.js';
-export { DeviceError, OutOfMemoryError, ShaderError } from './errors.js';
+export { DeviceError, DeviceLostError, OutOfMemoryError, ShaderError } from './errors.js';
 export type { DeviceBuffer, MemoryStats } from './pool.js';
 export type { DeviceProfile, ProfiledDispatch, ProfileRow } from './profiler.js';
 export type { Runtime } from './runtime.js';

@@ -12,12 +12,16 @@ let chosen: InitOptions = {};
 
 /**
  * Finds a GPU and makes it ready. Call it once, before any tensor is made; further calls return at once.
- * After {@link close} it starts anew.
+ * After {@link close} it starts anew, and after the device was lost too: then with the options of before, and those given.
  *
  * @throws DeviceError without a usable adapter (the message says what to install), or when called again with
  * other options than the running device has.
  */
 export function init(options: InitOptions = {}): Promise<void> {
+  if (current?.isLost === true) {
+    close();
+    options = { ...chosen, ...options };
+  }
   if (starting) {
     for (const key of Object.keys(options) as (keyof InitOptions)[]) {
       if (String(options[key]) !== String(chosen[key])) {

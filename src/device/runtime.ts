@@ -13,7 +13,7 @@ import {
 } from './adapter.js';
 import { BindGroupCache, type BufferArg } from './bindgroups.js';
 import { CompileAhead } from './compile-ahead.js';
-import { DeviceError, ErrorLog, formatBytes } from './errors.js';
+import { DeviceError, DeviceLostError, ErrorLog, formatBytes } from './errors.js';
 import { UniformArena } from './params.js';
 import { BufferPool, type DeviceBuffer, type MemoryStats } from './pool.js';
 import { ProgramCache } from './programs.js';
@@ -83,7 +83,7 @@ export class Runtime {
       this.ahead = new CompileAhead({
         helpers: idleCores(),
         isBusy: () => this.stream.isBusy,
-        open: () => openDevice(options),
+        open: () => openDevice({ ...options, wrapDevice: undefined }),
         wait: (promise) => this.waiter.during(promise),
       });
     }
@@ -106,10 +106,13 @@ export class Runtime {
       this.errors.record(new DeviceError(`GPU error: ${event.error.message}`));
     });
     void device.lost.then(({ message }) => {
-      this.errors.fatal ??= new DeviceError(
-        `The GPU device was lost: ${message} Call close(), then init() again; tensors on it are gone.`,
-      );
+      this.errors.fatal ??= new DeviceLostError(message.trim());
     });
+  }
+
+  /** The device is gone: every further operation throws {@link DeviceLostError}. */
+  get isLost(): boolean {
+    return this.errors.fatal instanceof DeviceLostError;
   }
 
   /** What plans are made for. */

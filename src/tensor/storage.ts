@@ -45,9 +45,15 @@ export class Storage {
       throw new Error(`internal: the storage made by ${this.writer} was already released`);
     if (this.owner !== runtime())
       throw new Error(
-        `a tensor made by ${this.writer} belongs to a device that was closed; make it anew after init()`,
+        `a tensor made by ${this.writer} belongs to a device that was closed or lost; after init() make it anew, or ` +
+          'restore() its model from a snapshot or a checkpoint',
       );
     return this.buffer;
+  }
+
+  /** Its memory was on a device that is gone. */
+  get isStranded(): boolean {
+    return this.owner !== runtime();
   }
 
   /** True when one holder is left, so that its contents may be taken over. */
