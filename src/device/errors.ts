@@ -55,6 +55,15 @@ export class ErrorLog {
     this.errors.push(error);
   }
 
+  /** `error` has been thrown where it arose. */
+  forget(error: DeviceError): void {
+    this.errors = this.errors.filter((other) => other !== error);
+  }
+
+  get isSettled(): boolean {
+    return this.pending.size === 0;
+  }
+
   /** Follows a promise that may record an error; a rejection means that the device died, which `fatal` reports. */
   track(check: Promise<void>): void {
     const tracked = check.then(
@@ -68,20 +77,29 @@ export class ErrorLog {
     while (this.pending.size > 0) await Promise.all(this.pending);
   }
 
-  /** The errors so far as one error: the root cause first. Commands that merely used a broken pipeline are left out. */
+  /** The errors so far as one error: the root cause first. What merely came of it is left out. */
   take(): DeviceError | undefined {
-    if (this.errors.length === 0) return this.fatal;
+    if (this.fatal !== undefined || this.errors.length === 0) {
+      this.errors = [];
+      return this.fatal;
+    }
     const errors = this.errors;
     this.errors = [];
-    const first = errors.find((e) => e instanceof ShaderError) ?? errors[0]!;
-    const others = errors.filter(
-      (e) => e !== first && !(first instanceof ShaderError && / is invalid/.test(e.message)),
-    );
+    const causes = errors.filter((error) => !isConsequence(error));
+    const first = causes.find((e) => e instanceof ShaderError) ?? causes[0] ?? errors[0]!;
+    const others = causes.filter((error) => error !== first);
     if (others.length > 0) {
       first.message += `\n(and ${others.length} more GPU error${others.length > 1 ? 's' : ''}; first: ${others[0]!.message})`;
     }
     return first;
   }
+}
+
+/** Commands that used an object which was refused before; in Dawn's words, and others'. */
+function isConsequence(error: DeviceError): boolean {
+  return (
+    !(error instanceof ShaderError || error instanceof OutOfMemoryError) && / is invalid/.test(error.message)
+  );
 }
 
 /** `1.5 MiB` */

@@ -41,7 +41,13 @@ export function init(options: InitOptions = {}): Promise<void> {
         opened.device.destroy();
         throw new DeviceError('init: close() was called before the device was ready.');
       }
-      current = new Runtime(opened, options);
+      try {
+        current = new Runtime(opened, options);
+      } catch (error) {
+        starting = undefined;
+        opened.device.destroy();
+        throw error;
+      }
       if (wantsTuned(options)) current.useTuning(new TuningTable(loadTuning(opened)));
     },
     (error: unknown) => {

@@ -292,20 +292,26 @@ export class BufferPool {
     if (this.reserved + capacity > this.budget) {
       throw new OutOfMemoryError(this.outOfMemory(bytes, label), label, bytes);
     }
+    let block: Block | undefined;
     this.device.pushErrorScope('out-of-memory');
-    const gpu = this.device.createBuffer({ label, size: capacity, usage: storageUsage });
-    const block = new Block(this.nextId++, gpu, capacity);
-    this.errors.track(
-      this.device.popErrorScope().then((error) => {
-        if (error === null) return;
-        block.broken = true;
-        this.trim(Infinity);
-        this.errors.record(
-          new OutOfMemoryError(`${this.outOfMemory(bytes, label)}\n${error.message}`, label, bytes),
-        );
-      }),
-    );
-    return block;
+    try {
+      const gpu = this.device.createBuffer({ label, size: capacity, usage: storageUsage });
+      return (block = new Block(this.nextId++, gpu, capacity));
+    } finally {
+      this.errors.track(
+        this.device.popErrorScope().then((error) => {
+          if (error === null) return;
+          if (block !== undefined) block.broken = true;
+          this.trim(Infinity);
+          this.errors.record(this.refused(bytes, label, error.message));
+        }),
+      );
+    }
+  }
+
+  /** The GPU itself had no memory. */
+  refused(bytes: number, label: string, reason: string): OutOfMemoryError {
+    return new OutOfMemoryError(`${this.outOfMemory(bytes, label)}\n${reason}`, label, bytes);
   }
 
   private get reserved(): number {

@@ -11,6 +11,8 @@ import {
   type InitOptions,
   type OpenedDevice,
 } from './adapter.js';
+import { Chain } from './chain.js';
+import { Commits } from './commits.js';
 import { BindGroupCache, type BufferArg } from './bindgroups.js';
 import { CompileAhead } from './compile-ahead.js';
 import { DeviceError, DeviceLostError, ErrorLog, formatBytes } from './errors.js';
@@ -24,6 +26,16 @@ import { setTrail, Trail } from './trail.js';
 import { PoliteWaiter } from './wait.js';
 
 const maxGrid = 65535;
+/** Dispatches that fit into {@link Runtime.together} at least. */
+const roomForSteps = 64;
+
+/** One dispatch of {@link Runtime.commit}. */
+export interface Launch {
+  readonly kernel: Kernel;
+  readonly buffers: readonly BufferArg[];
+  readonly params: readonly number[];
+  readonly grid: Grid;
+}
 
 export class Runtime {
   readonly info: AdapterInfo;
@@ -39,6 +51,8 @@ export class Runtime {
   private readonly device: GPUDevice;
   private readonly errors = new ErrorLog();
   private readonly stream: CommandStream;
+  private readonly chain: Chain;
+  private readonly commits = new Commits();
   private readonly pool: BufferPool;
   private readonly groups: BindGroupCache;
   private readonly arena: UniformArena;
@@ -62,14 +76,19 @@ export class Runtime {
     this.timestamps = opened.timestamps;
     this.arena = new UniformArena(device);
     this.groups = new BindGroupCache(device, this.maxBinding);
-    this.staging = new StagingPool(device, (bytes) => this.pool.makeRoom(bytes));
-    this.waiter = new PoliteWaiter(target.kind === 'software');
-    this.stream = new CommandStream(
+    this.staging = new StagingPool(
       device,
       this.errors,
-      () => this.arena.upload(),
-      () => this.pool.afterSubmit(),
+      (bytes) => this.pool.makeRoom(bytes),
+      (bytes, reason) => this.pool.refused(bytes, 'read', reason),
     );
+    this.chain = new Chain(device);
+    this.waiter = new PoliteWaiter(target.kind === 'software');
+    this.stream = new CommandStream(device, this.errors, this.chain, this.commits, {
+      beforeSubmit: () => this.arena.upload(),
+      afterSubmit: () => this.pool.afterSubmit(),
+      madeSince: () => this.groups.madeSince(),
+    });
     this.pool = new BufferPool(
       device,
       options.memoryBudget ?? defaultMemoryBudget(target),
@@ -172,9 +191,9 @@ export class Runtime {
   dispatch(kernel: Kernel, buffers: readonly BufferArg[], params: readonly number[], grid: Grid): void {
     if (this.errors.fatal) throw this.errors.fatal;
     if (this.idle) return;
-    const program = this.programs.get(kernel);
+    let program = this.programs.get(kernel);
+    if (program.pipeline.error) program = this.programs.again(kernel, program);
     const { name, layout, pipeline } = program;
-    if (pipeline.error) throw pipeline.error;
     if (buffers.length !== layout.bindings.length) {
       throw new DeviceError(
         `${name}: ${buffers.length} buffers given, the kernel binds ${layout.bindings.length}.`,
@@ -218,6 +237,53 @@ export class Runtime {
       stream.flush();
       this.profiler.submitted(name);
     }
+  }
+
+  /**
+   * Launches that happen as a whole or not at all: not, when work recorded before did not run (out of memory, a shader that was
+   * refused), or when one of them cannot be made. Each kernel's first binding is a `guard`, which is not among `buffers`.
+   *
+   * @param undo takes back what was noted on the host, should it turn out that the launches did not happen; called before the await
+   * that reports the error rejects
+   * @throws as {@link dispatch}; nothing has been recorded then
+   */
+  commit(launches: readonly Launch[], undo: () => void): void {
+    if (this.errors.fatal) throw this.errors.fatal;
+    if (this.idle) return;
+    const { stream } = this;
+    if (!this.arena.hasRoom(launches.length)) stream.flush();
+    for (const { kernel, buffers } of launches) {
+      let program = this.programs.get(kernel);
+      if (program.pipeline.error) program = this.programs.again(kernel, program);
+      this.groups.get(
+        program.layout,
+        [this.chain.link(stream.serial), ...buffers],
+        stream.serial,
+        kernel.name,
+      );
+    }
+    this.commits.add(stream.serial, undo);
+    try {
+      stream.together(() => {
+        for (const { kernel, buffers, params, grid } of launches)
+          this.dispatch(kernel, [this.chain.link(stream.serial), ...buffers], params, grid);
+      });
+    } catch (error) {
+      stream.discard();
+      throw error;
+    }
+    if (stream.isDue) stream.flush();
+  }
+
+  /** What `fn` (synchronous) records is submitted together: all of it runs, or none. */
+  together<R>(fn: () => R): R {
+    if (!this.arena.hasRoom(roomForSteps)) this.stream.flush();
+    return this.stream.together(fn);
+  }
+
+  /** Counts the times that work was lost; what was computed before the last one may never have been. */
+  get breaks(): number {
+    return this.commits.breaks;
   }
 
   private profiledPass(name: string): GPUComputePassEncoder {
@@ -297,6 +363,7 @@ export class Runtime {
     const start = offset - (offset % 4);
     const span = Math.ceil((offset + bytes - start) / 4) * 4;
     const staging = this.staging.acquire(span);
+    const { serial } = this.stream;
     this.stream.commands().copyBufferToBuffer(buffer.gpu, start, staging, 0, span);
     this.used(buffer);
     this.stream.count('read', span);
@@ -304,21 +371,31 @@ export class Runtime {
     let result: ArrayBuffer;
     try {
       this.runIdleHooks();
-      await this.waiter.during(staging.mapAsync(1 /* GPUMapMode.READ */, 0, span));
+      await this.waiter.during(this.map(staging, span));
       result = staging.getMappedRange(0, span).slice(offset - start, offset - start + bytes);
       staging.unmap();
       this.staging.release(staging);
     } catch (cause) {
       this.staging.discard(staging);
-      await this.raise();
+      await this.raise(serial);
       throw new DeviceError(
         `read: '${buffer.label}' (${formatBytes(bytes)}) could not be read: ${cause instanceof Error ? cause.message : String(cause)}`,
         buffer.label,
         { cause },
       );
     }
-    await this.raise();
+    await this.raise(serial);
     return result;
+  }
+
+  /** A mapping that fails says so by rejecting; the same as a GPU error would be a second report. */
+  private map(staging: GPUBuffer, bytes: number): Promise<undefined> {
+    this.device.pushErrorScope('validation');
+    try {
+      return staging.mapAsync(1 /* GPUMapMode.READ */, 0, bytes);
+    } finally {
+      this.errors.track(this.device.popErrorScope().then(() => undefined));
+    }
   }
 
   /** Submits what is recorded. */
@@ -330,10 +407,20 @@ export class Runtime {
   async synchronize(): Promise<void> {
     if (this.errors.fatal) throw this.errors.fatal;
     this.stream.flush();
-    const done = this.device.queue.onSubmittedWorkDone();
-    this.runIdleHooks();
-    await this.waiter.during(done);
-    await this.raise();
+    const serial = this.stream.serial - 1;
+    try {
+      const done = this.device.queue.onSubmittedWorkDone();
+      this.runIdleHooks();
+      await this.waiter.during(done);
+    } catch (cause) {
+      await this.raise(serial);
+      throw new DeviceError(
+        `synchronize: the GPU's work could not be waited for: ${cause instanceof Error ? cause.message : String(cause)}`,
+        'synchronize',
+        { cause },
+      );
+    }
+    await this.raise(serial);
   }
 
   memoryStats(): MemoryStats {
@@ -400,11 +487,21 @@ export class Runtime {
     this.device.destroy();
   }
 
-  /** Throws what the GPU has complained about since the last await. */
-  private async raise(): Promise<void> {
+  /** Throws what the GPU has complained about since the last await, and what was wrong with batch `serial`. */
+  private async raise(serial: number): Promise<void> {
     await this.errors.settle();
+    // What builds on a batch that did not run is taken back with it, so it must all be known.
+    while (this.commits.isBroken && !(this.errors.isSettled && !this.stream.hasWork)) {
+      this.stream.flush();
+      await this.errors.settle();
+    }
     const error = this.errors.take();
-    if (error) throw error;
+    if (this.commits.isBroken && this.errors.fatal === undefined) {
+      this.commits.rollBack(this.stream.serial, error ?? new DeviceError('GPU work was refused.'));
+      this.chain.arm(this.stream.serial);
+    }
+    const failure = error ?? this.commits.failureOf(serial);
+    if (failure) throw failure;
   }
 
   private runIdleHooks(): void {
