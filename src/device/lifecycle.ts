@@ -36,19 +36,19 @@ export function init(options: InitOptions = {}): Promise<void> {
   }
   chosen = options;
   const attempt: Promise<void> = openDevice(options).then(
-    (opened) => {
-      if (starting !== attempt) {
-        opened.device.destroy();
-        throw new DeviceError('init: close() was called before the device was ready.');
-      }
+    async (opened) => {
       try {
-        current = new Runtime(opened, options);
+        const fresh = new Runtime(opened, options);
+        await fresh.ready();
+        if (starting !== attempt)
+          throw new DeviceError('init: close() was called before the device was ready.');
+        if (wantsTuned(options)) fresh.useTuning(new TuningTable(loadTuning(opened)));
+        current = fresh;
       } catch (error) {
-        starting = undefined;
+        if (starting === attempt) starting = undefined;
         opened.device.destroy();
         throw error;
       }
-      if (wantsTuned(options)) current.useTuning(new TuningTable(loadTuning(opened)));
     },
     (error: unknown) => {
       if (starting === attempt) starting = undefined;

@@ -297,6 +297,8 @@ export class BufferPool {
     try {
       const gpu = this.device.createBuffer({ label, size: capacity, usage: storageUsage });
       return (block = new Block(this.nextId++, gpu, capacity));
+    } catch (cause) {
+      throw this.refused(bytes, label, cause instanceof Error ? cause.message : String(cause));
     } finally {
       this.errors.track(
         this.device.popErrorScope().then((error) => {
@@ -332,7 +334,9 @@ export class BufferPool {
       `${this.live.size} live buffers` +
       (this.budget === Infinity ? '.' : ` of a budget of ${formatBytes(this.budget)}.`) +
       (holders.length > 0 ? ` Largest: ${holders.join(', ')}.` : '') +
-      ' Free tensors (`tidy`, `dispose`), use a smaller batch, or raise `init({ memoryBudget })`.'
+      ' Free tensors (`tidy`, `dispose`), await something in the loop (`await loss.item()`, `await synchronize()`: tensors ' +
+      'that nothing refers to are collected then, which cannot happen while it never waits), use a smaller batch, or raise ' +
+      '`init({ memoryBudget })`.'
     );
   }
 

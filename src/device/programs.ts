@@ -148,6 +148,9 @@ export class ProgramCache {
         compute: { module, entryPoint: 'main' },
       });
       return (pipeline = { gpu, layout, error: undefined });
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new ShaderError(describe(name, text, headerLines, [], reason), name);
     } finally {
       const checks = Promise.all([device.popErrorScope(), device.popErrorScope()]);
       this.errors.track(
@@ -206,7 +209,8 @@ function describe(
   messages: readonly GPUCompilationMessage[],
   fallback: string,
 ): string {
-  if (messages.length === 0) return `${name}: the driver refused the shader: ${fallback}`;
+  if (messages.length === 0)
+    return `${name}: the driver refused the shader: ${fallback}. It is compiled anew at the next call.`;
   const lines = text.split('\n');
   const quoted = messages.slice(0, 3).map((m) => {
     const line = lines[m.lineNum - 1];

@@ -34,6 +34,8 @@ export class StagingPool {
       const buffer = this.device.createBuffer({ label: 'read', size, usage });
       this.bytes += size;
       return buffer;
+    } catch (cause) {
+      throw this.outOfMemory(size, cause instanceof Error ? cause.message : String(cause));
     } finally {
       this.errors.track(
         this.device.popErrorScope().then((error) => {

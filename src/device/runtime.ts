@@ -74,6 +74,9 @@ export class Runtime {
     this.features = [...device.features].sort();
     this.maxBinding = Math.min(options.maxBinding ?? Infinity, device.limits.maxStorageBufferBindingSize);
     this.timestamps = opened.timestamps;
+    // The stream closes it with its first batch, and opens the next.
+    device.pushErrorScope('validation');
+    device.pushErrorScope('out-of-memory');
     this.arena = new UniformArena(device);
     this.groups = new BindGroupCache(device, this.maxBinding);
     this.staging = new StagingPool(
@@ -120,6 +123,11 @@ export class Runtime {
       },
     );
 
+    this.errors.track(
+      device.popErrorScope().then((error) => {
+        if (error !== null) this.errors.record(this.pool.refused(0, 'init', error.message));
+      }),
+    );
     device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
       this.errors.record(new DeviceError(`GPU error: ${event.error.message}`));
@@ -132,6 +140,17 @@ export class Runtime {
   /** The device is gone: every further operation throws {@link DeviceLostError}. */
   get isLost(): boolean {
     return this.errors.fatal instanceof DeviceLostError;
+  }
+
+  /** @internal Rejects when something that every later operation needs could not be made. */
+  async ready(): Promise<void> {
+    this.stream.check();
+    await this.errors.settle();
+    const error = this.errors.take();
+    if (error)
+      throw new DeviceError(`init: the device could not be set up: ${error.message}`, 'init', {
+        cause: error,
+      });
   }
 
   /** What plans are made for. */

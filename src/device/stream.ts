@@ -36,9 +36,7 @@ export class CommandStream {
     private readonly chain: Chain,
     private readonly commits: Commits,
     private readonly hooks: StreamHooks,
-  ) {
-    device.pushErrorScope('validation');
-  }
+  ) {}
 
   /** Work is submitted that has not finished. */
   get isBusy(): boolean {
@@ -132,6 +130,12 @@ export class CommandStream {
     this.hooks.afterSubmit();
   }
 
+  /** Has what was made so far checked, without a batch. */
+  check(): void {
+    this.checkCreations([]);
+    this.device.pushErrorScope('validation');
+  }
+
   /** Gives up the open batch, which an exception has left half done. */
   discard(): void {
     const { serial } = this;
@@ -155,7 +159,7 @@ export class CommandStream {
   }
 
   /**
-   * A scope is open at all times, so that what is made invalid while a batch is recorded (a bind group) is reported with the batch, before
+   * A scope is open at all times, from the runtime's start on, so that what is made invalid while a batch is recorded (a bind group) is reported with the batch, before
    * what comes of it. The caller opens the next.
    */
   private checkCreations(ops: readonly string[]): void {
