@@ -15,8 +15,6 @@ interface Failure {
   readonly error: DeviceError;
 }
 
-const keptFailures = 16;
-
 /**
  * Commits whose batches have not been checked yet. The GPU does none that follows a batch which did not run (see {@link Chain}); what
  * JavaScript noted about those (step counts, new state) is undone here, the latest first.
@@ -24,7 +22,8 @@ const keptFailures = 16;
 export class Commits {
   private commits: Commit[] = [];
   private brokenAt = Infinity;
-  private readonly failures: Failure[] = [];
+  private failures: Failure[] = [];
+  private waits = 0;
   /** Counts breaks of the chain: what was computed before the last one may never have been. */
   breaks = 0;
 
@@ -54,9 +53,18 @@ export class Commits {
     for (const { serial, undo } of this.commits.reverse()) if (serial >= this.brokenAt) undo();
     this.commits = [];
     this.failures.push({ from: this.brokenAt, to: next - 1, error });
-    if (this.failures.length > keptFailures) this.failures.shift();
     this.brokenAt = Infinity;
     this.breaks++;
+  }
+
+  /** A read or another wait has begun ... */
+  beginWait(): void {
+    this.waits++;
+  }
+
+  /** ... and is over. Errors are kept for those that are under way only: with their stacks they hold on to what they were thrown in. */
+  endWait(): void {
+    if (--this.waits === 0) this.failures = [];
   }
 
   /** Why what batch `serial` computed is not to be trusted, although the error has been reported elsewhere. */

@@ -383,28 +383,31 @@ export class Runtime {
     const span = Math.ceil((offset + bytes - start) / 4) * 4;
     const staging = this.staging.acquire(span);
     const { serial } = this.stream;
-    this.stream.commands().copyBufferToBuffer(buffer.gpu, start, staging, 0, span);
-    this.used(buffer);
-    this.stream.count('read', span);
-    this.stream.flush();
-    let result: ArrayBuffer;
+    this.commits.beginWait();
     try {
+      this.stream.commands().copyBufferToBuffer(buffer.gpu, start, staging, 0, span);
+      this.used(buffer);
+      this.stream.count('read', span);
+      this.stream.flush();
       this.runIdleHooks();
       await this.waiter.during(this.map(staging, span));
-      result = staging.getMappedRange(0, span).slice(offset - start, offset - start + bytes);
+      const result = staging.getMappedRange(0, span).slice(offset - start, offset - start + bytes);
       staging.unmap();
       this.staging.release(staging);
+      await this.raise(serial);
+      return result;
     } catch (cause) {
+      if (cause instanceof DeviceError) throw cause;
       this.staging.discard(staging);
       await this.raise(serial);
       throw new DeviceError(
-        `read: '${buffer.label}' (${formatBytes(bytes)}) could not be read: ${cause instanceof Error ? cause.message : String(cause)}`,
+        `read: '${buffer.label}' (${formatBytes(bytes)}) could not be read: ${messageOf(cause)}`,
         buffer.label,
         { cause },
       );
+    } finally {
+      this.commits.endWait();
     }
-    await this.raise(serial);
-    return result;
   }
 
   /** A mapping that fails says so by rejecting; the same as a GPU error would be a second report. */
@@ -427,19 +430,22 @@ export class Runtime {
     if (this.errors.fatal) throw this.errors.fatal;
     this.stream.flush();
     const serial = this.stream.serial - 1;
+    this.commits.beginWait();
     try {
       const done = this.device.queue.onSubmittedWorkDone();
       this.runIdleHooks();
       await this.waiter.during(done);
-    } catch (cause) {
       await this.raise(serial);
-      throw new DeviceError(
-        `synchronize: the GPU's work could not be waited for: ${cause instanceof Error ? cause.message : String(cause)}`,
-        'synchronize',
-        { cause },
-      );
+    } catch (cause) {
+      if (cause instanceof DeviceError) throw cause;
+      await this.raise(serial);
+      const why = messageOf(cause);
+      throw new DeviceError(`synchronize: the GPU's work could not be waited for: ${why}`, 'synchronize', {
+        cause,
+      });
+    } finally {
+      this.commits.endWait();
     }
-    await this.raise(serial);
   }
 
   memoryStats(): MemoryStats {
@@ -555,6 +561,8 @@ function plainLimits(limits: GPUSupportedLimits): GPUSupportedLimits {
   for (const name in limits) plain[name] = limits[name as keyof GPUSupportedLimits];
   return plain as unknown as GPUSupportedLimits;
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function isExtent(n: number): boolean {
   return n >>> 0 === n && n <= maxGrid;

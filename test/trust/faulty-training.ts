@@ -2,6 +2,7 @@
 
 import * as k from '../../src/index.js';
 import { faultKinds, FaultyDevice, type FaultKind } from './faulty-device.js';
+import { collect, inTime, unclear, type Outcome } from './outcome.js';
 
 const steps = 3;
 const shape = [4, 1, 8, 8] as const;
@@ -63,17 +64,6 @@ async function stateOf({ model, optimizer }: Training): Promise<string> {
   return parts.join('\n');
 }
 
-/** A fault that leaves no trace but an error is `clean`, one that is not even noticed is `unnoticed`. */
-export interface TrainingOutcome {
-  readonly kind: FaultKind;
-  readonly at: number;
-  readonly fired: boolean;
-  readonly result: 'clean error' | 'no error' | 'broken';
-  readonly message: string;
-  /** What is wrong, if it is broken. */
-  readonly faults: readonly string[];
-}
-
 /** States after each step of a training that nothing happens to. */
 export async function undisturbed(name: OptimizerName): Promise<string[]> {
   await k.init();
@@ -97,28 +87,6 @@ export async function callsOf(kind: FaultKind, name: OptimizerName): Promise<num
   return device.calls;
 }
 
-const limit = 20_000;
-
-async function inTime<T>(what: string, promise: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`hang: ${what} took over ${limit / 1000} s`)), limit);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Lets the collector find what nothing refers to, as far as there is any. */
-async function collect(): Promise<void> {
-  for (let i = 0; i < 20 && (i < 2 || k.memoryStats().liveBuffers > 0); i++) {
-    (globalThis as unknown as { gc(): void }).gc();
-    await new Promise((resolve) => setTimeout(resolve, i));
-  }
-}
-
 /**
  * Trains with the Nth call of a kind failing. An error is caught where a user would, the step is done again as the state says, and
  * the end must be the undisturbed one, bit for bit.
@@ -128,7 +96,7 @@ export async function disturbed(
   at: number,
   name: OptimizerName,
   states: readonly string[],
-): Promise<TrainingOutcome> {
+): Promise<Outcome> {
   const faults: string[] = [];
   const unhandled = (reason: unknown): void => void faults.push(`unhandled rejection: ${String(reason)}`);
   process.on('unhandledRejection', unhandled);
@@ -139,8 +107,7 @@ export async function disturbed(
     const text = error instanceof Error ? error.message : String(error);
     if (message !== '') faults.push(`a second error, in ${where}: ${text}`);
     else message = text;
-    if (/undefined|\[object|internal:|Cannot read prop/.test(text)) faults.push(`unclear error: ${text}`);
-    if (/hang:/.test(text)) faults.push(text);
+    if (unclear(text)) faults.push(`unclear error: ${text}`);
   };
   try {
     try {
@@ -248,7 +215,7 @@ export async function* sweepTraining(
   name: OptimizerName,
   stride = 1,
   kinds: readonly FaultKind[] = faultKinds,
-): AsyncGenerator<TrainingOutcome> {
+): AsyncGenerator<Outcome> {
   const states = await undisturbed(name);
   for (const kind of kinds) {
     const calls = await callsOf(kind, name);
