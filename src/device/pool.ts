@@ -393,6 +393,11 @@ export class BufferPool {
       .map((b) => ({ label: b.label, bytes: b.capacity }));
   }
 
+  /** Bytes of the budget that live buffers do not take. */
+  get left(): number {
+    return this.budget - this.liveBytes;
+  }
+
   stats(): MemoryStats {
     return {
       liveBytes: this.liveBytes,

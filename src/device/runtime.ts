@@ -452,6 +452,11 @@ export class Runtime {
     return this.pool.stats();
   }
 
+  /** Bytes of the memory budget that no live buffer takes. */
+  get memoryLeft(): number {
+    return this.pool.left;
+  }
+
   /** A step of training has been recorded: what the next ones ask for is likely to be the same. */
   endStep(): void {
     this.pool.endStep();
