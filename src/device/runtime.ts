@@ -14,6 +14,7 @@ import {
 import { Chain } from './chain.js';
 import { Commits } from './commits.js';
 import { BindGroupCache, type BufferArg } from './bindgroups.js';
+import { checkRange, isExtent, maxGrid, messageOf, plainLimits } from './checks.js';
 import { CompileAhead } from './compile-ahead.js';
 import { DeviceError, DeviceLostError, ErrorLog, formatBytes } from './errors.js';
 import { UniformArena } from './params.js';
@@ -25,7 +26,6 @@ import { CommandStream } from './stream.js';
 import { setTrail, Trail } from './trail.js';
 import { PoliteWaiter } from './wait.js';
 
-const maxGrid = 65535;
 /** Dispatches that fit into {@link Runtime.together} at least. */
 const roomForSteps = 64;
 
@@ -544,31 +544,6 @@ export class Runtime {
 
   private check(op: string, buffer: DeviceBuffer, offset: number, bytes: number, alignment: number): void {
     if (this.errors.fatal) throw this.errors.fatal;
-    if (!buffer.live) throw new DeviceError(`${op}: buffer '${buffer.label}' was freed before.`, op);
-    if (!(offset >= 0 && bytes >= 0 && offset + bytes <= buffer.capacity)) {
-      throw new DeviceError(
-        `${op}: ${bytes} bytes at byte ${offset} lie outside buffer '${buffer.label}' of ${buffer.bytes} bytes.`,
-        op,
-      );
-    }
-    if (offset % alignment !== 0 || bytes % alignment !== 0) {
-      throw new DeviceError(
-        `${op}: ${bytes} bytes at byte ${offset} of '${buffer.label}': both must be multiples of ${alignment}.`,
-        op,
-      );
-    }
+    checkRange(op, buffer, offset, bytes, alignment);
   }
-}
-
-/** The device's own object crosses into native code for every number: 0.2 us each. */
-function plainLimits(limits: GPUSupportedLimits): GPUSupportedLimits {
-  const plain: Record<string, unknown> = {};
-  for (const name in limits) plain[name] = limits[name as keyof GPUSupportedLimits];
-  return plain as unknown as GPUSupportedLimits;
-}
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-function isExtent(n: number): boolean {
-  return n >>> 0 === n && n <= maxGrid;
 }
