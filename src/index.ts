@@ -26,7 +26,15 @@ export {
   type ProfileOptions,
   type TableOptions,
 } from './nn/profiler.js';
-export { close, runtime, DataError, DeviceError, OutOfMemoryError, ShaderError } from './device/index.js';
+export {
+  close,
+  runtime,
+  DataError,
+  DeviceError,
+  DeviceLostError,
+  OutOfMemoryError,
+  ShaderError,
+} from './device/index.js';
 export type {
   DeviceProfile,
   HostSpan,
@@ -53,6 +61,7 @@ export * as nn from './nn/index.js';
 /** `torch.utils`. */
 export * as utils from './nn/checkpoint.js';
 export * as optim from './optim/index.js';
+export { restore, snapshot, type Snapshot } from './optim/index.js';
 export * as formats from './formats/index.js';
 export * as models from './models/index.js';
 export { loadCheckpoint } from './formats/index.js';

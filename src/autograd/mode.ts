@@ -1,77 +1,194 @@
 /** Grad mode: whether ops record themselves on the tape. */
 
-let gradEnabled = true;
-let inferenceDepth = 0;
+import { nodeBuiltin } from '../device/adapter.js';
 
-export const isGradEnabled = (): boolean => gradEnabled;
-export const isInferenceMode = (): boolean => inferenceDepth > 0;
+/** The modes of one stretch of code: a callback with all that it awaits, or the program outside of callbacks. */
+class Mode {
+  /** The callback has returned, or its promise has settled: what it left running has the modes around it. */
+  ended = false;
 
-/** @internal */
+  constructor(
+    public grad: boolean,
+    public inference: boolean,
+    readonly outer: Mode | null,
+  ) {}
+}
+
+const program = new Mode(true, false, null);
+
+/** The mode of the code that runs now, as long as no async callback is pending. */
+let active = program;
+/** Callbacks whose promises have not settled. Ops look for their async context only while there are any. */
+let pending = 0;
+
+/** Follows a mode through the awaits of a callback; undefined where the platform cannot (browsers). */
+interface Contexts {
+  run<R>(mode: Mode, fn: () => R): R;
+  getStore(): Mode | undefined;
+}
+
+function makeContexts(): Contexts | null {
+  const hooks = nodeBuiltin?.('node:async_hooks');
+  return hooks === undefined ? null : new hooks.AsyncLocalStorage<Mode>();
+}
+
+let contexts: Contexts | null | undefined;
+
+/** @internal Pretends that the platform has no async contexts, as in browsers. Returns a function that undoes it. */
+export function withoutAsyncContexts(): () => void {
+  contexts = null;
+  return () => void (contexts = undefined);
+}
+
+function here(): Mode {
+  if (pending === 0) return active;
+  let mode = contexts?.getStore() ?? program;
+  while (mode.ended && mode.outer !== null) mode = mode.outer;
+  return mode;
+}
+
+export const isGradEnabled = (): boolean => (pending === 0 ? active : here()).grad;
+export const isInferenceMode = (): boolean => (pending === 0 ? active : here()).inference;
+
+/** @internal For synchronous code, which sets it back in a `finally`. */
 export function setGradMode(enabled: boolean): boolean {
-  const before = gradEnabled;
-  gradEnabled = enabled;
+  const mode = here();
+  const before = mode.grad;
+  mode.grad = enabled;
   return before;
 }
 
-/** Restores the mode that was in force when it was made; `using guard = noGrad()`. */
+/** Restores the mode that was in force when it was made; `using guard = noGrad()`. For synchronous code only. */
 export interface ModeGuard {
+  /** @throws Error when the code since the guard was made has awaited something: the mode ended there. */
   [Symbol.dispose](): void;
 }
 
-function enter(enabled: boolean, inference: boolean): () => void {
-  const before = setGradMode(enabled);
-  if (inference) inferenceDepth++;
-  let open = true;
-  return () => {
-    if (!open) return;
-    open = false;
-    if (inference) inferenceDepth--;
-    setGradMode(before);
-  };
-}
-
-function run<R>(enabled: boolean, inference: boolean, fn?: () => R): R | ModeGuard {
-  const leave = enter(enabled, inference);
-  if (fn === undefined) return { [Symbol.dispose]: leave };
-  let result: R;
-  try {
-    result = fn();
-  } catch (error) {
-    leave();
-    throw error;
-  }
-  if (result instanceof Promise) return result.finally(leave) as R;
-  leave();
-  return result;
+/** What a mode is called, and what it sets. */
+interface Change {
+  readonly name: string;
+  /** Arguments before the callback, for messages. */
+  readonly args?: string;
+  readonly grad: boolean;
+  readonly inference?: boolean;
+  /** Without `using` and without a callback it stays (`setGradEnabled`). */
+  readonly stays?: boolean;
 }
 
 /**
- * `torch.no_grad`: ops inside record nothing. With a callback (sync or async) it returns what the callback returns;
- * without one it returns a guard for `using`. The mode is global: do not interleave other async work with an async callback.
+ * A guard sets the mode at once. It ends where it is disposed, or with the synchronous code that made it: at the first await,
+ * since other code runs then. So a guard that nobody disposes cannot leave grad mode off either.
+ */
+function guard({ name, args = '', grad, inference = false, stays = false }: Change): ModeGuard {
+  const mode = here();
+  const before = { grad: mode.grad, inference: mode.inference };
+  Object.assign(mode, { grad, inference: mode.inference || inference });
+  let state: 'open' | 'disposed' | 'cut off' = 'open';
+  let held = false;
+  const dispose = (): void => {
+    if (state === 'cut off') {
+      throw new Error(
+        `${name}: this guard was held across an await, where its mode ended, so that code which ran meanwhile ` +
+          `was not affected. Wrap the code in a callback instead: await ${name}(${args}async () => { ... })`,
+      );
+    }
+    if (state === 'open') Object.assign(mode, before);
+    state = 'disposed';
+  };
+  queueMicrotask(() => {
+    if (state !== 'open' || (stays && !held)) return;
+    state = 'cut off';
+    Object.assign(mode, before);
+  });
+  return {
+    // `using` reads the method where the guard is made, which tells a guard from a bare statement.
+    get [Symbol.dispose]() {
+      held = true;
+      return dispose;
+    },
+  };
+}
+
+function run<R>(change: Change, fn: () => R): R {
+  if (contexts === undefined) contexts = makeContexts();
+  const outer = here();
+  const mode = new Mode(change.grad, outer.inference || change.inference === true, outer);
+  const before = active;
+  active = mode;
+  let result: R;
+  try {
+    result = contexts === null ? fn() : contexts.run(mode, fn);
+  } catch (error) {
+    mode.ended = true;
+    throw error;
+  } finally {
+    active = before;
+  }
+  if (!isPromise(result)) {
+    mode.ended = true;
+    return result;
+  }
+  if (contexts === null) {
+    mode.ended = true;
+    // The error below says it; the callback's own end must not be reported beside it.
+    result.then(undefined, () => undefined);
+    throw new Error(
+      `${change.name}: the callback returned a promise, and this platform cannot tell which code belongs to it after ` +
+        `an await. Await outside: const y = ${change.name}(${change.args ?? ''}() => model(x)); await y.data()`,
+    );
+  }
+  pending++;
+  return Promise.resolve(result).finally(() => {
+    mode.ended = true;
+    pending--;
+  }) as R;
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  );
+}
+
+/**
+ * `torch.no_grad`: ops inside record nothing. With a callback, sync or async, it returns what the callback returns. The mode
+ * holds for the callback and all that it awaits, and for no other code that runs meanwhile; what the callback leaves running
+ * when its promise settles has the mode around it. In browsers a callback must not return a promise.
+ *
+ * Without a callback it returns a guard for `using` in synchronous code.
+ *
+ * @throws Error in browsers, when the callback returns a promise
  */
 export function noGrad(): ModeGuard;
 export function noGrad<R>(fn: () => R): R;
 export function noGrad<R>(fn?: () => R): R | ModeGuard {
-  return run(false, false, fn);
+  const change = { name: 'noGrad', grad: false };
+  return fn === undefined ? guard(change) : run(change, fn);
 }
 
-/** `torch.enable_grad`: records again inside a `noGrad`. */
+/** `torch.enable_grad`: records again inside a `noGrad`. Callbacks and guards as there. */
 export function enableGrad(): ModeGuard;
 export function enableGrad<R>(fn: () => R): R;
 export function enableGrad<R>(fn?: () => R): R | ModeGuard {
-  return run(true, false, fn);
+  const change = { name: 'enableGrad', grad: true };
+  return fn === undefined ? guard(change) : run(change, fn);
 }
 
 /** `torch.inference_mode`: as `noGrad`; what is made inside can never be recorded by autograd later. */
 export function inferenceMode(): ModeGuard;
 export function inferenceMode<R>(fn: () => R): R;
 export function inferenceMode<R>(fn?: () => R): R | ModeGuard {
-  return run(false, true, fn);
+  const change = { name: 'inferenceMode', grad: false, inference: true };
+  return fn === undefined ? guard(change) : run(change, fn);
 }
 
-/** `torch.set_grad_enabled`. */
+/**
+ * `torch.set_grad_enabled`. As a statement it stays until it is set again, in the callback of a grad mode until that ends;
+ * with `using` or a callback as `noGrad`.
+ */
 export function setGradEnabled(enabled: boolean): ModeGuard;
 export function setGradEnabled<R>(enabled: boolean, fn: () => R): R;
 export function setGradEnabled<R>(enabled: boolean, fn?: () => R): R | ModeGuard {
-  return run(enabled, false, fn);
+  const change = { name: 'setGradEnabled', args: `${enabled}, `, grad: enabled, stays: true };
+  return fn === undefined ? guard(change) : run(change, fn);
 }

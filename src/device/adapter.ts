@@ -25,6 +25,8 @@ export interface InitOptions {
   readonly disable?: readonly Optional[];
   /** @internal Pretends that a binding ends at so many bytes, so that tests reach the code that binds ranges. */
   readonly maxBinding?: number;
+  /** @internal Stands between the engine and the device, so that tests can make the device fail. */
+  readonly wrapDevice?: (device: GPUDevice) => GPUDevice;
 }
 
 /** Dawn's name of subgroup matrices, which it offers to programs that allow unsafe APIs. */
@@ -74,11 +76,12 @@ export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
   const features: string[] = usefulFeatures.filter((name) => adapter.features.has(name));
   const matrices = options.subgroupMatrices === true && hasMatrices(adapter);
   if (matrices) features.push(matrixFeature);
-  const device = await adapter.requestDevice({
+  const opened = await adapter.requestDevice({
     label: 'kindling',
     requiredFeatures: features as GPUFeatureName[],
     requiredLimits: limits,
   });
+  const device = options.wrapDevice?.(opened) ?? opened;
 
   const { subgroupMinSize, subgroupMaxSize } = adapter.info;
   const subgroups = device.features.has('subgroups') && !disabled.has('subgroups');

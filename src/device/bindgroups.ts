@@ -37,6 +37,7 @@ export class BindGroupCache {
   private newest: BindGroupEntry | undefined;
   private oldest: BindGroupEntry | undefined;
   private count = 0;
+  private made: BindGroupEntry[] = [];
 
   constructor(
     private readonly device: GPUDevice,
@@ -117,6 +118,7 @@ export class BindGroupCache {
     this.table.set(hash, entry);
     for (const block of blocks) (block.groups ??= new Set()).add(entry);
     this.link(entry);
+    this.made.push(entry);
     if (++this.count > capacity) this.remove(this.oldest!);
     return entry;
   }
@@ -154,6 +156,16 @@ export class BindGroupCache {
     for (const entry of groups) this.remove(entry);
   }
 
+  /** Returns what forgets the bind groups that were made since the last call: one of them was refused. */
+  madeSince(): () => void {
+    const { made } = this;
+    if (made.length === 0) return nothing;
+    this.made = [];
+    return () => {
+      for (const entry of made) if (entry.blocks[0]?.groups?.has(entry) === true) this.remove(entry);
+    };
+  }
+
   private remove(entry: BindGroupEntry): void {
     const first = this.table.get(entry.hash);
     if (first === entry) {
@@ -184,6 +196,8 @@ export class BindGroupCache {
     else this.oldest = entry.newer;
   }
 }
+
+const nothing = (): void => undefined;
 
 function sameArgs(entry: BindGroupEntry, args: readonly BufferArg[]): boolean {
   const { blocks, ranges } = entry;

@@ -68,7 +68,7 @@ export class CompileAhead {
     device.addEventListener('uncapturederror', (event) => event.preventDefault());
     const arena = new UniformArena(device);
     const programs = new ProgramCache(device, target, immediateSize, arena, new ErrorLog());
-    const usage = bufferUsage.storage;
+    const usage = bufferUsage.storage | bufferUsage.uniform;
     const nothing = device.createBuffer({ size: 16, usage: 256 /* GPUBufferUsage.INDIRECT */ });
     const most = device.limits.maxStorageBuffersPerShaderStage;
     const buffers = Array.from({ length: most }, () => device.createBuffer({ size: dummyBytes, usage }));

@@ -12,6 +12,17 @@ export class DeviceError extends Error {
   }
 }
 
+/** The device is gone, and with it what was on it. `init()` opens another; `restore` brings a training back. */
+export class DeviceLostError extends DeviceError {
+  override name = 'DeviceLostError';
+  constructor(reason: string) {
+    super(
+      `The GPU device was lost${reason === '' ? '' : ` (${reason})`}. Call \`await init()\` again, and \`restore\` what was trained from ` +
+        'a snapshot or a checkpoint; other tensors on it are gone.',
+    );
+  }
+}
+
 /** WGSL that does not compile. The message quotes the failing line. */
 export class ShaderError extends DeviceError {
   override name = 'ShaderError';
@@ -58,6 +69,15 @@ export class ErrorLog {
     this.errors.push(error);
   }
 
+  /** `error` has been thrown where it arose. */
+  forget(error: DeviceError): void {
+    this.errors = this.errors.filter((other) => other !== error);
+  }
+
+  get isSettled(): boolean {
+    return this.pending.size === 0;
+  }
+
   /** Follows a promise that may record an error; a rejection means that the device died, which `fatal` reports. */
   track(check: Promise<void>): void {
     const tracked = check.then(
@@ -71,20 +91,29 @@ export class ErrorLog {
     while (this.pending.size > 0) await Promise.all(this.pending);
   }
 
-  /** The errors so far as one error: the root cause first. Commands that merely used a broken pipeline are left out. */
+  /** The errors so far as one error: the root cause first. What merely came of it is left out. */
   take(): DeviceError | undefined {
-    if (this.errors.length === 0) return this.fatal;
+    if (this.fatal !== undefined || this.errors.length === 0) {
+      this.errors = [];
+      return this.fatal;
+    }
     const errors = this.errors;
     this.errors = [];
-    const first = errors.find((e) => e instanceof ShaderError) ?? errors[0]!;
-    const others = errors.filter(
-      (e) => e !== first && !(first instanceof ShaderError && / is invalid/.test(e.message)),
-    );
+    const causes = errors.filter((error) => !isConsequence(error));
+    const first = causes.find((e) => e instanceof ShaderError) ?? causes[0] ?? errors[0]!;
+    const others = causes.filter((error) => error !== first);
     if (others.length > 0) {
       first.message += `\n(and ${others.length} more GPU error${others.length > 1 ? 's' : ''}; first: ${others[0]!.message})`;
     }
     return first;
   }
+}
+
+/** Commands that used an object which was refused before; in Dawn's words, and others'. */
+function isConsequence(error: DeviceError): boolean {
+  return (
+    !(error instanceof ShaderError || error instanceof OutOfMemoryError) && / is invalid/.test(error.message)
+  );
 }
 
 /** `1.5 MiB` */

@@ -5,10 +5,10 @@ export type { AdapterInfo, InitOptions } from './adapter.js';
 export { cacheFolder } from './cache-folder.js';
 export { loadTuning, saveTuning, tuningPath, type TunedEntry, type TunedFor } from './tuned.js';
 export type { BufferArg } from './bindgroups.js';
-export { DataError, DeviceError, OutOfMemoryError, ShaderError } from './errors.js';
+export { DataError, DeviceError, DeviceLostError, OutOfMemoryError, ShaderError } from './errors.js';
 export type { DeviceBuffer, MemoryStats } from './pool.js';
 export type { DeviceProfile, ProfiledDispatch, ProfileRow } from './profiler.js';
-export type { Runtime } from './runtime.js';
+export type { Launch, Runtime } from './runtime.js';
 export type { HostSpan, Phase } from './trail.js';
 /** @internal */
 export { currentTrail } from './trail.js';

@@ -12,12 +12,16 @@ let chosen: InitOptions = {};
 
 /**
  * Finds a GPU and makes it ready. Call it once, before any tensor is made; further calls return at once.
- * After {@link close} it starts anew.
+ * After {@link close} it starts anew, and after the device was lost too: then with the options of before, and those given.
  *
  * @throws DeviceError without a usable adapter (the message says what to install), or when called again with
  * other options than the running device has.
  */
 export function init(options: InitOptions = {}): Promise<void> {
+  if (current?.isLost === true) {
+    close();
+    options = { ...chosen, ...options };
+  }
   if (starting) {
     for (const key of Object.keys(options) as (keyof InitOptions)[]) {
       if (String(options[key]) !== String(chosen[key])) {
@@ -32,13 +36,19 @@ export function init(options: InitOptions = {}): Promise<void> {
   }
   chosen = options;
   const attempt: Promise<void> = openDevice(options).then(
-    (opened) => {
-      if (starting !== attempt) {
+    async (opened) => {
+      try {
+        const fresh = new Runtime(opened, options);
+        await fresh.ready();
+        if (starting !== attempt)
+          throw new DeviceError('init: close() was called before the device was ready.');
+        if (wantsTuned(options)) fresh.useTuning(new TuningTable(loadTuning(opened)));
+        current = fresh;
+      } catch (error) {
+        if (starting === attempt) starting = undefined;
         opened.device.destroy();
-        throw new DeviceError('init: close() was called before the device was ready.');
+        throw error;
       }
-      current = new Runtime(opened, options);
-      if (wantsTuned(options)) current.useTuning(new TuningTable(loadTuning(opened)));
     },
     (error: unknown) => {
       if (starting === attempt) starting = undefined;

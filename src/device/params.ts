@@ -71,7 +71,7 @@ export function declareParams(kernel: Kernel, immediates: boolean): string {
 
 /** Bytes of uniform visible to one dispatch. */
 const window = 1024;
-const arenaBytes = 64 * 1024;
+const arenaBytes = 256 * 1024;
 
 /**
  * Slots of one uniform buffer, bound with a dynamic offset. The host copy is uploaded once per submit, right
@@ -118,8 +118,9 @@ export class UniformArena {
     }
   }
 
-  hasRoom(): boolean {
-    return this.used + window <= arenaBytes;
+  /** For so many dispatches more. */
+  hasRoom(dispatches = 1): boolean {
+    return this.used + dispatches * window <= arenaBytes;
   }
 
   /** Stores one dispatch's parameters and returns their offset in bytes. */

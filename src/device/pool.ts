@@ -292,20 +292,28 @@ export class BufferPool {
     if (this.reserved + capacity > this.budget) {
       throw new OutOfMemoryError(this.outOfMemory(bytes, label), label, bytes);
     }
+    let block: Block | undefined;
     this.device.pushErrorScope('out-of-memory');
-    const gpu = this.device.createBuffer({ label, size: capacity, usage: storageUsage });
-    const block = new Block(this.nextId++, gpu, capacity);
-    this.errors.track(
-      this.device.popErrorScope().then((error) => {
-        if (error === null) return;
-        block.broken = true;
-        this.trim(Infinity);
-        this.errors.record(
-          new OutOfMemoryError(`${this.outOfMemory(bytes, label)}\n${error.message}`, label, bytes),
-        );
-      }),
-    );
-    return block;
+    try {
+      const gpu = this.device.createBuffer({ label, size: capacity, usage: storageUsage });
+      return (block = new Block(this.nextId++, gpu, capacity));
+    } catch (cause) {
+      throw this.refused(bytes, label, cause instanceof Error ? cause.message : String(cause));
+    } finally {
+      this.errors.track(
+        this.device.popErrorScope().then((error) => {
+          if (error === null) return;
+          if (block !== undefined) block.broken = true;
+          this.trim(Infinity);
+          this.errors.record(this.refused(bytes, label, error.message));
+        }),
+      );
+    }
+  }
+
+  /** The GPU itself had no memory. */
+  refused(bytes: number, label: string, reason: string): OutOfMemoryError {
+    return new OutOfMemoryError(`${this.outOfMemory(bytes, label)}\n${reason}`, label, bytes);
   }
 
   private get reserved(): number {
@@ -326,7 +334,9 @@ export class BufferPool {
       `${this.live.size} live buffers` +
       (this.budget === Infinity ? '.' : ` of a budget of ${formatBytes(this.budget)}.`) +
       (holders.length > 0 ? ` Largest: ${holders.join(', ')}.` : '') +
-      ' Free tensors (`tidy`, `dispose`), use a smaller batch, or raise `init({ memoryBudget })`.'
+      ' Free tensors (`tidy`, `dispose`), await something in the loop (`await loss.item()`, `await synchronize()`: tensors ' +
+      'that nothing refers to are collected then, which cannot happen while it never waits), use a smaller batch, or raise ' +
+      '`init({ memoryBudget })`.'
     );
   }
 
@@ -381,6 +391,11 @@ export class BufferPool {
       .sort((a, b) => b.capacity - a.capacity)
       .slice(0, count)
       .map((b) => ({ label: b.label, bytes: b.capacity }));
+  }
+
+  /** Bytes of the budget that live buffers do not take. */
+  get left(): number {
+    return this.budget - this.liveBytes;
   }
 
   stats(): MemoryStats {

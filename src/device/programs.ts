@@ -12,6 +12,8 @@ interface Pipeline {
   readonly layout: BindingLayout;
   /** Set once the driver has refused the shader. */
   error: ShaderError | undefined;
+  /** The error is the shader's: another try would end the same. */
+  wrongShader?: boolean;
 }
 
 export interface Program {
@@ -26,6 +28,8 @@ export interface Program {
   readonly faultSite: number;
   readonly counter: { count: number };
 }
+
+const bindingTypes = { read: 'read-only-storage', write: 'storage', guard: 'uniform' } as const;
 
 export class ProgramCache {
   readonly faultSites = new FaultSites();
@@ -47,6 +51,21 @@ export class ProgramCache {
 
   get(kernel: Kernel): Program {
     return this.byKernel.get(kernel) ?? this.prepare(kernel);
+  }
+
+  /**
+   * A program for a kernel whose pipeline was refused: another try where the driver had failed.
+   *
+   * @throws ShaderError when it is the shader that is wrong
+   */
+  again(kernel: Kernel, { pipeline }: Program): Program {
+    if (pipeline.error !== undefined && pipeline.wrongShader === true) {
+      // Thrown here, it need not be reported at the next await too.
+      this.errors.forget(pipeline.error);
+      throw pipeline.error;
+    }
+    for (const [key, known] of this.byText) if (known === pipeline) this.byText.delete(key);
+    return this.prepare(kernel);
   }
 
   counts(): Map<string, number> {
@@ -123,23 +142,37 @@ export class ProgramCache {
     const { device } = this;
     const { name } = kernel;
     const layout = this.layout(bindingsOf(kernel));
+    // A shader that is wrong is a validation error, a driver that fails an internal one.
+    device.pushErrorScope('internal');
     device.pushErrorScope('validation');
-    const module = device.createShaderModule({ label: name, code: text });
-    const gpu = device.createComputePipeline({
-      label: name,
-      layout: this.pipelineLayout(layout, 4 * paramFields(kernel).length, immediates),
-      compute: { module, entryPoint: 'main' },
-    });
-    const pipeline: Pipeline = { gpu, layout, error: undefined };
-    this.errors.track(
-      device.popErrorScope().then(async (error) => {
-        if (error === null) return;
-        const messages = (await module.getCompilationInfo()).messages.filter((m) => m.type === 'error');
-        pipeline.error = new ShaderError(describe(name, text, headerLines, messages, error.message), name);
-        this.errors.record(pipeline.error);
-      }),
-    );
-    return pipeline;
+    let pipeline: Pipeline | undefined;
+    let module: GPUShaderModule | undefined;
+    try {
+      module = device.createShaderModule({ label: name, code: text });
+      const gpu = device.createComputePipeline({
+        label: name,
+        layout: this.pipelineLayout(layout, 4 * paramFields(kernel).length, immediates),
+        compute: { module, entryPoint: 'main' },
+      });
+      return (pipeline = { gpu, layout, error: undefined });
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new ShaderError(describe(name, text, headerLines, [], reason), name);
+    } finally {
+      const checks = Promise.all([device.popErrorScope(), device.popErrorScope()]);
+      this.errors.track(
+        checks.then(async ([invalid, internal]) => {
+          const error = invalid ?? internal;
+          // What was thrown reports itself.
+          if (error === null || pipeline === undefined || module === undefined) return;
+          const messages = (await module.getCompilationInfo()).messages.filter((m) => m.type === 'error');
+          const described = describe(name, text, headerLines, messages, error.message);
+          pipeline.error = new ShaderError(described, name);
+          pipeline.wrongShader = messages.length > 0;
+          this.errors.record(pipeline.error);
+        }),
+      );
+    }
   }
 
   private layout(bindings: readonly Access[]): BindingLayout {
@@ -149,7 +182,7 @@ export class ProgramCache {
       const entries = bindings.map((access, binding): GPUBindGroupLayoutEntry => ({
         binding,
         visibility: 4 /* GPUShaderStage.COMPUTE */,
-        buffer: { type: access === 'write' ? 'storage' : 'read-only-storage' },
+        buffer: { type: bindingTypes[access] },
       }));
       const gpu = this.device.createBindGroupLayout({ label: key, entries });
       layout = { id: this.layouts.size + 1, bindings: [...bindings], gpu };
@@ -186,7 +219,8 @@ function describe(
   messages: readonly GPUCompilationMessage[],
   fallback: string,
 ): string {
-  if (messages.length === 0) return `${name}: the driver refused the shader: ${fallback}`;
+  if (messages.length === 0)
+    return `${name}: the driver refused the shader: ${fallback}. It is compiled anew at the next call.`;
   const lines = text.split('\n');
   const quoted = messages.slice(0, 3).map((m) => {
     const line = lines[m.lineNum - 1];

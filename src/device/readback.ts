@@ -1,5 +1,6 @@
 /** Staging buffers for reads, kept for reuse. */
 
+import type { DeviceError, ErrorLog } from './errors.js';
 import { bufferUsage, sizeClass } from './pool.js';
 
 /** Idle staging memory beyond this is destroyed. */
@@ -13,8 +14,10 @@ export class StagingPool {
 
   constructor(
     private readonly device: GPUDevice,
+    private readonly errors: ErrorLog,
     /** Called before a buffer is made. */
     private readonly makeRoom: (bytes: number) => void,
+    private readonly outOfMemory: (bytes: number, reason: string) => DeviceError,
   ) {}
 
   acquire(bytes: number): GPUBuffer {
@@ -25,12 +28,21 @@ export class StagingPool {
       return this.free.splice(index, 1)[0]!;
     }
     this.makeRoom(size);
-    this.bytes += size;
-    return this.device.createBuffer({
-      label: 'read',
-      size,
-      usage: bufferUsage.mapRead | bufferUsage.copyDst,
-    });
+    this.device.pushErrorScope('out-of-memory');
+    try {
+      const usage = bufferUsage.mapRead | bufferUsage.copyDst;
+      const buffer = this.device.createBuffer({ label: 'read', size, usage });
+      this.bytes += size;
+      return buffer;
+    } catch (cause) {
+      throw this.outOfMemory(size, cause instanceof Error ? cause.message : String(cause));
+    } finally {
+      this.errors.track(
+        this.device.popErrorScope().then((error) => {
+          if (error !== null) this.errors.record(this.outOfMemory(size, error.message));
+        }),
+      );
+    }
   }
 
   /** Takes back an unmapped buffer. */

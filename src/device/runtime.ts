@@ -11,9 +11,12 @@ import {
   type InitOptions,
   type OpenedDevice,
 } from './adapter.js';
+import { Chain } from './chain.js';
+import { Commits } from './commits.js';
 import { BindGroupCache, type BufferArg } from './bindgroups.js';
+import { checkRange, isExtent, maxGrid, messageOf, plainLimits } from './checks.js';
 import { CompileAhead } from './compile-ahead.js';
-import { DeviceError, ErrorLog, formatBytes } from './errors.js';
+import { DataError, DeviceError, DeviceLostError, ErrorLog, formatBytes } from './errors.js';
 import { FaultBuffer } from './faults.js';
 import { UniformArena } from './params.js';
 import { BufferPool, type DeviceBuffer, type MemoryStats } from './pool.js';
@@ -24,7 +27,16 @@ import { CommandStream } from './stream.js';
 import { setTrail, Trail } from './trail.js';
 import { PoliteWaiter } from './wait.js';
 
-const maxGrid = 65535;
+/** Dispatches that fit into {@link Runtime.together} at least. */
+const roomForSteps = 64;
+
+/** One dispatch of {@link Runtime.commit}. */
+export interface Launch {
+  readonly kernel: Kernel;
+  readonly buffers: readonly BufferArg[];
+  readonly params: readonly number[];
+  readonly grid: Grid;
+}
 
 export class Runtime {
   readonly info: AdapterInfo;
@@ -40,6 +52,8 @@ export class Runtime {
   private readonly device: GPUDevice;
   private readonly errors = new ErrorLog();
   private readonly stream: CommandStream;
+  private readonly chain: Chain;
+  private readonly commits = new Commits();
   private readonly pool: BufferPool;
   private readonly groups: BindGroupCache;
   private readonly arena: UniformArena;
@@ -62,17 +76,25 @@ export class Runtime {
     this.features = [...device.features].sort();
     this.maxBinding = Math.min(options.maxBinding ?? Infinity, device.limits.maxStorageBufferBindingSize);
     this.timestamps = opened.timestamps;
+    // The stream closes it with its first batch, and opens the next.
+    device.pushErrorScope('validation');
+    device.pushErrorScope('out-of-memory');
     this.arena = new UniformArena(device);
     this.groups = new BindGroupCache(device, this.maxBinding);
     this.faults = new FaultBuffer(device);
-    this.staging = new StagingPool(device, (bytes) => this.pool.makeRoom(bytes));
-    this.waiter = new PoliteWaiter(target.kind === 'software');
-    this.stream = new CommandStream(
+    this.staging = new StagingPool(
       device,
       this.errors,
-      () => this.arena.upload(),
-      () => this.pool.afterSubmit(),
+      (bytes) => this.pool.makeRoom(bytes),
+      (bytes, reason) => this.pool.refused(bytes, 'read', reason),
     );
+    this.chain = new Chain(device);
+    this.waiter = new PoliteWaiter(target.kind === 'software');
+    this.stream = new CommandStream(device, this.errors, this.chain, this.commits, {
+      beforeSubmit: () => this.arena.upload(),
+      afterSubmit: () => this.pool.afterSubmit(),
+      madeSince: () => this.groups.madeSince(),
+    });
     this.pool = new BufferPool(
       device,
       options.memoryBudget ?? defaultMemoryBudget(target),
@@ -86,7 +108,7 @@ export class Runtime {
       this.ahead = new CompileAhead({
         helpers: idleCores(),
         isBusy: () => this.stream.isBusy,
-        open: () => openDevice(options),
+        open: () => openDevice({ ...options, wrapDevice: undefined }),
         wait: (promise) => this.waiter.during(promise),
       });
     }
@@ -104,15 +126,34 @@ export class Runtime {
       },
     );
 
+    this.errors.track(
+      device.popErrorScope().then((error) => {
+        if (error !== null) this.errors.record(this.pool.refused(0, 'init', error.message));
+      }),
+    );
     device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
       this.errors.record(new DeviceError(`GPU error: ${event.error.message}`));
     });
     void device.lost.then(({ message }) => {
-      this.errors.fatal ??= new DeviceError(
-        `The GPU device was lost: ${message} Call close(), then init() again; tensors on it are gone.`,
-      );
+      this.errors.fatal ??= new DeviceLostError(message.trim());
     });
+  }
+
+  /** The device is gone: every further operation throws {@link DeviceLostError}. */
+  get isLost(): boolean {
+    return this.errors.fatal instanceof DeviceLostError;
+  }
+
+  /** @internal Rejects when something that every later operation needs could not be made. */
+  async ready(): Promise<void> {
+    this.stream.check();
+    await this.errors.settle();
+    const error = this.errors.take();
+    if (error)
+      throw new DeviceError(`init: the device could not be set up: ${error.message}`, 'init', {
+        cause: error,
+      });
   }
 
   /** What plans are made for. */
@@ -172,9 +213,9 @@ export class Runtime {
   dispatch(kernel: Kernel, buffers: readonly BufferArg[], params: readonly number[], grid: Grid): void {
     if (this.errors.fatal) throw this.errors.fatal;
     if (this.idle) return;
-    const program = this.programs.get(kernel);
+    let program = this.programs.get(kernel);
+    if (program.pipeline.error) program = this.programs.again(kernel, program);
     const { name, layout, pipeline } = program;
-    if (pipeline.error) throw pipeline.error;
     const raises = program.faultSite > 0;
     if (buffers.length + Number(raises) !== layout.bindings.length) {
       throw new DeviceError(
@@ -221,6 +262,53 @@ export class Runtime {
       stream.flush();
       this.profiler.submitted(name);
     }
+  }
+
+  /**
+   * Launches that happen as a whole or not at all: not, when work recorded before did not run (out of memory, a shader that was
+   * refused), or when one of them cannot be made. Each kernel's first binding is a `guard`, which is not among `buffers`.
+   *
+   * @param undo takes back what was noted on the host, should it turn out that the launches did not happen; called before the await
+   * that reports the error rejects
+   * @throws as {@link dispatch}; nothing has been recorded then
+   */
+  commit(launches: readonly Launch[], undo: () => void): void {
+    if (this.errors.fatal) throw this.errors.fatal;
+    if (this.idle) return;
+    const { stream } = this;
+    if (!this.arena.hasRoom(launches.length)) stream.flush();
+    for (const { kernel, buffers } of launches) {
+      let program = this.programs.get(kernel);
+      if (program.pipeline.error) program = this.programs.again(kernel, program);
+      this.groups.get(
+        program.layout,
+        [this.chain.link(stream.serial), ...buffers],
+        stream.serial,
+        kernel.name,
+      );
+    }
+    this.commits.add(stream.serial, undo);
+    try {
+      stream.together(() => {
+        for (const { kernel, buffers, params, grid } of launches)
+          this.dispatch(kernel, [this.chain.link(stream.serial), ...buffers], params, grid);
+      });
+    } catch (error) {
+      stream.discard();
+      throw error;
+    }
+    if (stream.isDue) stream.flush();
+  }
+
+  /** What `fn` (synchronous) records is submitted together: all of it runs, or none. */
+  together<R>(fn: () => R): R {
+    if (!this.arena.hasRoom(roomForSteps)) this.stream.flush();
+    return this.stream.together(fn);
+  }
+
+  /** Counts the times that work was lost; what was computed before the last one may never have been. */
+  get breaks(): number {
+    return this.commits.breaks;
   }
 
   private profiledPass(name: string): GPUComputePassEncoder {
@@ -302,36 +390,49 @@ export class Runtime {
     const span = Math.ceil((offset + bytes - start) / 4) * 4;
     const recordBytes = this.faults.pendingBytes;
     const staging = this.staging.acquire(span + recordBytes);
-    const encoder = this.stream.commands();
-    encoder.copyBufferToBuffer(buffer.gpu, start, staging, 0, span);
-    if (recordBytes > 0) this.faults.snapshot(encoder, staging, span);
-    this.used(buffer);
-    this.stream.count('read', span);
-    this.stream.flush();
-    let result: ArrayBuffer;
-    let record: ArrayBuffer;
+    const { serial } = this.stream;
+    this.commits.beginWait();
     try {
+      const encoder = this.stream.commands();
+      encoder.copyBufferToBuffer(buffer.gpu, start, staging, 0, span);
+      if (recordBytes > 0) this.faults.snapshot(encoder, staging, span);
+      this.used(buffer);
+      this.stream.count('read', span);
+      this.stream.flush();
       this.runIdleHooks();
       const mapped = await this.mapped(staging, span + recordBytes);
-      result = mapped.slice(offset - start, offset - start + bytes);
-      record = mapped.slice(span);
+      const result = mapped.slice(offset - start, offset - start + bytes);
+      const record = mapped.slice(span);
       staging.unmap();
       this.staging.release(staging);
+      await this.raise(serial, record);
+      return result;
     } catch (cause) {
+      if (cause instanceof DeviceError || cause instanceof DataError) throw cause;
       this.staging.discard(staging);
-      await this.raise();
+      await this.raise(serial);
       throw new DeviceError(
-        `read: '${buffer.label}' (${formatBytes(bytes)}) could not be read: ${cause instanceof Error ? cause.message : String(cause)}`,
+        `read: '${buffer.label}' (${formatBytes(bytes)}) could not be read: ${messageOf(cause)}`,
         buffer.label,
         { cause },
       );
+    } finally {
+      this.commits.endWait();
     }
-    await this.raise(record);
-    return result;
+  }
+
+  /** A mapping that fails says so by rejecting; the same as a GPU error would be a second report. */
+  private map(staging: GPUBuffer, bytes: number): Promise<undefined> {
+    this.device.pushErrorScope('validation');
+    try {
+      return staging.mapAsync(1 /* GPUMapMode.READ */, 0, bytes);
+    } finally {
+      this.errors.track(this.device.popErrorScope().then(() => undefined));
+    }
   }
 
   private async mapped(staging: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
-    await this.waiter.during(staging.mapAsync(1 /* GPUMapMode.READ */, 0, bytes));
+    await this.waiter.during(this.map(staging, bytes));
     return staging.getMappedRange(0, bytes);
   }
 
@@ -346,14 +447,32 @@ export class Runtime {
     // A read waits for all that is recorded before it, and brings what kernels raised.
     if (this.faults.armed) return void (await this.read(this.faults.buffer, 0, 4));
     this.stream.flush();
-    const done = this.device.queue.onSubmittedWorkDone();
-    this.runIdleHooks();
-    await this.waiter.during(done);
-    await this.raise();
+    const serial = this.stream.serial - 1;
+    this.commits.beginWait();
+    try {
+      const done = this.device.queue.onSubmittedWorkDone();
+      this.runIdleHooks();
+      await this.waiter.during(done);
+      await this.raise(serial);
+    } catch (cause) {
+      if (cause instanceof DeviceError) throw cause;
+      await this.raise(serial);
+      const why = messageOf(cause);
+      throw new DeviceError(`synchronize: the GPU's work could not be waited for: ${why}`, 'synchronize', {
+        cause,
+      });
+    } finally {
+      this.commits.endWait();
+    }
   }
 
   memoryStats(): MemoryStats {
     return this.pool.stats();
+  }
+
+  /** Bytes of the memory budget that no live buffer takes. */
+  get memoryLeft(): number {
+    return this.pool.left;
   }
 
   /** A step of training has been recorded: what the next ones ask for is likely to be the same. */
@@ -416,15 +535,28 @@ export class Runtime {
     this.device.destroy();
   }
 
-  /** Throws what the GPU has complained about since the last await, or else what kernels raised (their `record`, if it was read). */
-  private async raise(record?: ArrayBuffer): Promise<void> {
+  /**
+   * Throws what the GPU has complained about since the last await, and what was wrong with batch `serial`, or else what kernels raised
+   * (their `record`, if it was read).
+   */
+  private async raise(serial: number, record?: ArrayBuffer): Promise<void> {
     await this.errors.settle();
+    // What builds on a batch that did not run is taken back with it, so it must all be known.
+    while (this.commits.isBroken && !(this.errors.isSettled && !this.stream.hasWork)) {
+      this.stream.flush();
+      await this.errors.settle();
+    }
     const error = this.errors.take();
+    if (this.commits.isBroken && this.errors.fatal === undefined) {
+      this.commits.rollBack(this.stream.serial, error ?? new DeviceError('GPU work was refused.'));
+      this.chain.arm(this.stream.serial);
+    }
+    const failure = error ?? this.commits.failureOf(serial);
     const raised = record !== undefined && record.byteLength > 0;
-    if (error) {
+    if (failure) {
       // One report is enough, and a batch that was refused has neither copied nor cleared the record.
-      if (raised && error !== this.errors.fatal) this.faults.clear(this.stream.commands());
-      throw error;
+      if (raised && failure !== this.errors.fatal) this.faults.clear(this.stream.commands());
+      throw failure;
     }
     const fault = raised ? this.programs.faultSites.errorOf(record) : undefined;
     if (fault) throw fault;
@@ -440,29 +572,6 @@ export class Runtime {
 
   private check(op: string, buffer: DeviceBuffer, offset: number, bytes: number, alignment: number): void {
     if (this.errors.fatal) throw this.errors.fatal;
-    if (!buffer.live) throw new DeviceError(`${op}: buffer '${buffer.label}' was freed before.`, op);
-    if (!(offset >= 0 && bytes >= 0 && offset + bytes <= buffer.capacity)) {
-      throw new DeviceError(
-        `${op}: ${bytes} bytes at byte ${offset} lie outside buffer '${buffer.label}' of ${buffer.bytes} bytes.`,
-        op,
-      );
-    }
-    if (offset % alignment !== 0 || bytes % alignment !== 0) {
-      throw new DeviceError(
-        `${op}: ${bytes} bytes at byte ${offset} of '${buffer.label}': both must be multiples of ${alignment}.`,
-        op,
-      );
-    }
+    checkRange(op, buffer, offset, bytes, alignment);
   }
-}
-
-/** The device's own object crosses into native code for every number: 0.2 us each. */
-function plainLimits(limits: GPUSupportedLimits): GPUSupportedLimits {
-  const plain: Record<string, unknown> = {};
-  for (const name in limits) plain[name] = limits[name as keyof GPUSupportedLimits];
-  return plain as unknown as GPUSupportedLimits;
-}
-
-function isExtent(n: number): boolean {
-  return n >>> 0 === n && n <= maxGrid;
 }

@@ -1,5 +1,7 @@
 /** The command stream: one open encoder with at most one open compute pass, and when it is submitted. */
 
+import type { Chain } from './chain.js';
+import type { Commits } from './commits.js';
 import { DeviceError, type ErrorLog } from './errors.js';
 
 /** A batch is submitted at this many dispatches or bytes bound ... */
@@ -21,6 +23,7 @@ export class CommandStream {
   pipeline: GPUComputePipeline | undefined;
   group: GPUBindGroup | undefined;
   private held = false;
+  private uncut = 0;
   private encoder: GPUCommandEncoder | undefined;
   private ops: string[] = [];
   private bytes = 0;
@@ -30,8 +33,9 @@ export class CommandStream {
   constructor(
     private readonly device: GPUDevice,
     private readonly errors: ErrorLog,
-    private readonly beforeSubmit: () => void,
-    private readonly afterSubmit: () => void,
+    private readonly chain: Chain,
+    private readonly commits: Commits,
+    private readonly hooks: StreamHooks,
   ) {}
 
   /** Work is submitted that has not finished. */
@@ -40,9 +44,7 @@ export class CommandStream {
   }
 
   beginPass(timestampWrites?: GPUComputePassTimestampWrites): GPUComputePassEncoder {
-    this.endPass();
-    this.encoder ??= this.device.createCommandEncoder();
-    this.pass = this.encoder.beginComputePass(timestampWrites && { timestampWrites });
+    this.pass = this.commands().beginComputePass(timestampWrites && { timestampWrites });
     return this.pass;
   }
 
@@ -57,7 +59,24 @@ export class CommandStream {
   /** The encoder, for commands outside a pass. */
   commands(): GPUCommandEncoder {
     this.endPass();
-    return (this.encoder ??= this.device.createCommandEncoder());
+    if (this.encoder !== undefined) return this.encoder;
+    this.encoder = this.device.createCommandEncoder();
+    this.chain.handOn(this.encoder, this.serial);
+    return this.encoder;
+  }
+
+  get hasWork(): boolean {
+    return this.encoder !== undefined;
+  }
+
+  /** What `fn` (synchronous) records is submitted together, unless it flushes itself. */
+  together<R>(fn: () => R): R {
+    this.uncut++;
+    try {
+      return fn();
+    } finally {
+      this.uncut--;
+    }
   }
 
   /** Lets the open batch grow until something waits for it. */
@@ -67,8 +86,14 @@ export class CommandStream {
 
   /** Counts a command; true when the batch is due. */
   count(op: string, bytes: number): boolean {
-    const n = this.ops.push(op);
+    this.ops.push(op);
     this.bytes += bytes;
+    return this.isDue;
+  }
+
+  get isDue(): boolean {
+    const n = this.ops.length;
+    if (this.uncut > 0) return false;
     if (this.held) return n >= maxHeld;
     if (n < firstDispatches) return this.bytes >= batchBytes && this.inFlight < maxInFlight;
     if (this.inFlight === 0) return true;
@@ -77,27 +102,87 @@ export class CommandStream {
   }
 
   flush(): void {
-    const { encoder, ops, device } = this;
+    const { encoder, ops, device, serial } = this;
     if (encoder === undefined) return;
     this.endPass();
-    this.encoder = undefined;
-    this.held = false;
-    this.ops = [];
-    this.bytes = 0;
-    this.beforeSubmit();
+    this.reset();
+    this.hooks.beforeSubmit();
+    this.checkCreations(ops);
     device.pushErrorScope('validation');
-    device.queue.submit([encoder.finish()]);
+    let thrown: unknown = null;
+    try {
+      device.queue.submit([encoder.finish()]);
+    } catch (error) {
+      thrown = error;
+    }
+    const check = device.popErrorScope();
+    device.pushErrorScope('validation');
     this.errors.track(
-      device.popErrorScope().then((error) => {
-        if (error !== null) this.errors.record(batchError(error.message, ops));
+      check.then((error) => {
+        if (error === null && thrown === null) return this.commits.passed(serial);
+        this.commits.dropped(serial);
+        this.errors.record(batchError(error?.message ?? textOf(thrown), ops));
       }),
     );
     this.serial++;
     this.inFlight++;
     device.queue.onSubmittedWorkDone().then(this.finished, this.finished);
-    this.afterSubmit();
+    this.hooks.afterSubmit();
+  }
+
+  /** Has what was made so far checked, without a batch. */
+  check(): void {
+    this.checkCreations([]);
+    this.device.pushErrorScope('validation');
+  }
+
+  /** Gives up the open batch, which an exception has left half done. */
+  discard(): void {
+    const { serial } = this;
+    try {
+      this.endPass();
+    } catch {
+      // The encoder goes in any case.
+    }
+    this.pass = undefined;
+    this.reset();
+    this.commits.dropped(serial);
+    this.serial++;
+    this.hooks.afterSubmit();
+  }
+
+  private reset(): void {
+    this.encoder = undefined;
+    this.held = false;
+    this.ops = [];
+    this.bytes = 0;
+  }
+
+  /**
+   * A scope is open at all times, from the runtime's start on, so that what is made invalid while a batch is recorded (a bind group) is reported with the batch, before
+   * what comes of it. The caller opens the next.
+   */
+  private checkCreations(ops: readonly string[]): void {
+    const forget = this.hooks.madeSince();
+    this.errors.track(
+      this.device.popErrorScope().then((error) => {
+        if (error === null) return;
+        forget();
+        this.errors.record(batchError(error.message, ops));
+      }),
+    );
   }
 }
+
+/** What the runtime does around a submit. */
+export interface StreamHooks {
+  readonly beforeSubmit: () => void;
+  readonly afterSubmit: () => void;
+  /** Returns what forgets the objects that were made since the last call. */
+  readonly madeSince: () => () => void;
+}
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Objects carry their op's name as a label, which Dawn quotes; otherwise the batch's ops are named. */
 function batchError(message: string, ops: readonly string[]): DeviceError {

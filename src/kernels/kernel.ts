@@ -6,7 +6,11 @@
 import type { Tuning } from './tuning.js';
 
 /** How a storage buffer is bound. `write` is WGSL's `read_write`; the same buffer may not be bound twice if one binding writes. */
-export type Access = 'read' | 'write';
+/**
+ * How a kernel uses a binding. A `guard` is a uniform `vec4u` that the runtime gives (see `Runtime.commit`): where its first word is
+ * zero, work that the kernel builds on was lost, and it must write nothing.
+ */
+export type Access = 'read' | 'write' | 'guard';
 
 /** Types a launch parameter may have; each takes four bytes. */
 export type ParamType = 'u32' | 'i32' | 'f32';

@@ -1,7 +1,8 @@
 /**
  * Optimizer steps: one kernel updates several parameters in place, as many as the adapter's storage buffers allow.
  * Parameter `i` of a launch has the buffers `w<i>` (the weight), `g<i>` (its gradient) and one per state tensor, all of one
- * dense layout; buffers that all share come first. Hyper-parameters are launch parameters: a new learning rate compiles nothing.
+ * dense layout; a guard and buffers that all share come first. Hyper-parameters are launch parameters: a new learning rate compiles
+ * nothing. A step is a commit: it happens for all parameters or for none.
  */
 import {
   foldGrid,
@@ -34,6 +35,9 @@ const workgroup = 64;
 /** One vec4 per thread: on the software adapter a loop over several is no faster and compiles a quarter longer. */
 const blockElements = workgroup * 4;
 
+const guard = '@group(0) @binding(0) var<uniform> guard: vec4u;';
+const stopAtGuard = 'if (guard.x == 0u) { return; }';
+
 /** Invocations and vec4s of each in {@link optimizerWideKernel}. */
 const wideWorkgroup = 32;
 const wideVectors = 4;
@@ -65,10 +69,11 @@ export function optimizerWideKernel(rule: UpdateRule): Kernel {
     const names = ['w', 'g', ...rule.state];
     const shared = rule.shared ?? [];
     const declarations = [
-      ...shared.map((name, i) => `@group(0) @binding(${i}) var<storage, read> ${name}: array<i32>;`),
+      guard,
+      ...shared.map((name, i) => `@group(0) @binding(${1 + i}) var<storage, read> ${name}: array<i32>;`),
       ...names.map(
         (name, i) =>
-          `@group(0) @binding(${shared.length + i}) var<storage, ${name === 'g' ? 'read' : 'read_write'}> ${name}0: array<vec4f>;`,
+          `@group(0) @binding(${1 + shared.length + i}) var<storage, ${name === 'g' ? 'read' : 'read_write'}> ${name}0: array<vec4f>;`,
       ),
     ];
     const steps = Array.from({ length: wideVectors }, (_, i) => {
@@ -79,6 +84,7 @@ export function optimizerWideKernel(rule: UpdateRule): Kernel {
     return {
       name: rule.name,
       bindings: [
+        'guard',
         ...shared.map((): Access => 'read'),
         ...names.map((name): Access => (name === 'g' ? 'read' : 'write')),
       ],
@@ -86,6 +92,7 @@ export function optimizerWideKernel(rule: UpdateRule): Kernel {
       wgsl: `${declarations.join('\n')}
 @compute @workgroup_size(${wideWorkgroup})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  ${stopAtGuard}
   let fresh = p.fresh != 0u;
   let first = wid.x * ${wideWorkgroup * wideVectors}u + lane;
 ${steps.join('\n')}
@@ -113,8 +120,8 @@ export function optimizerLaunch(
 /** The kernel that applies `rule` to `count` parameters. Elements are handled in fours: the last vec4 may be padding. */
 export function optimizerKernel(rule: UpdateRule, count: number): Kernel {
   return memoKernel(`optimizer:${rule.name}:${count}`, () => {
-    const bindings: Access[] = [];
-    const declarations: string[] = [];
+    const bindings: Access[] = ['guard'];
+    const declarations: string[] = [guard];
     const params: ParamField[] = rule.hyper.map((name) => [name, 'f32']);
     params.push(['fresh', 'u32']);
     const declare = (name: string, access: Access): void => {
@@ -152,6 +159,7 @@ export function optimizerKernel(rule: UpdateRule, count: number): Kernel {
       wgsl: `${declarations.join('\n')}
 @compute @workgroup_size(${workgroup})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+  ${stopAtGuard}
   let block = ${linearWorkgroup};
   let fresh = p.fresh != 0u;
   ${branches.join(' else ')}

@@ -4,6 +4,7 @@ import { CheckpointedCall } from '../autograd/recompute.js';
 import { getRngState, setRngState } from '../ops/index.js';
 import { isTensor } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
+import { callSync } from '../tensor/tidy.js';
 import { observeCalls, type CallObserver } from './call.js';
 import { Sequential } from './containers.js';
 import { fieldsOf, Module, type TensorModule } from './module.js';
@@ -87,10 +88,8 @@ export function checkpoint<A extends readonly unknown[], R>(
   if ((options.useReentrant as unknown) === true)
     throw new Error('checkpoint: there is no reentrant form; leave useReentrant out');
   const call = (args: readonly unknown[]): R => {
-    const result = fn(...(args as unknown as A));
-    if (result instanceof Promise)
-      throw new Error('checkpoint: the function must not be async; read values outside it');
-    return result;
+    const bound = (): R => fn(...(args as unknown as A));
+    return callSync('checkpoint', 'read values outside it', fn, bound);
   };
   if (!isGradEnabled()) return call(given);
 

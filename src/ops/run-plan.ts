@@ -43,7 +43,12 @@ export function runPlan(
       const storage = new Storage(weights.bytes, `${op} (packed weights)`);
       named['weight'] = source.deviceBuffer;
       named['packed'] = storage.deviceBuffer;
-      dispatchAll(op, weights.launches, named);
+      try {
+        dispatchAll(op, weights.launches, named);
+      } catch (error) {
+        storage.retain().release();
+        throw error;
+      }
       return storage;
     });
     named['w'] = packed.deviceBuffer;
@@ -51,12 +56,15 @@ export function runPlan(
     named['w'] = weight.deviceBuffer;
   }
   const scratch: DeviceBuffer[] = [];
-  for (const name in workspaces) {
-    scratch.push((named[name] = rt.alloc(workspaces[name] as number, `${op} (workspace)`)));
+  try {
+    for (const name in workspaces) {
+      scratch.push((named[name] = rt.alloc(workspaces[name] as number, `${op} (workspace)`)));
+    }
+    dispatchAll(op, plan.launches, named);
+  } finally {
+    // Later commands may reuse the scratch at once: the queue runs in order.
+    for (const buffer of scratch) rt.free(buffer);
   }
-  dispatchAll(op, plan.launches, named);
-  // Later commands may reuse the scratch at once: the queue runs in order.
-  for (const buffer of scratch) rt.free(buffer);
 }
 
 function dispatchAll(

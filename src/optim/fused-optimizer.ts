@@ -4,8 +4,8 @@ import type { UpdateRule } from '../kernels/optimizer.js';
 import { zero_ } from '../ops/index.js';
 import { isTensor } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { scoped } from '../tensor/tidy.js';
-import { applyRule, stateLike } from './fused.js';
+import { callSync, scoped } from '../tensor/tidy.js';
+import { applyRules, stateLike, type RuleUse, type Update } from './fused.js';
 import { Optimizer, type BaseOptions, type ParamGroup, type ParamState } from './optimizer.js';
 
 /** A step of one kind, and the values it takes: parameters with equal steps are updated together. */
@@ -15,6 +15,9 @@ export interface Step {
   /** State-dict names of the rule's state tensors, in its order. */
   readonly state: readonly string[];
 }
+
+/** The parameters of a step with their state, and what was in it before: nothing before the first. */
+type Before = Map<Tensor, { readonly now: ParamState; readonly old: ParamState | undefined }>;
 
 /** An optimizer whose step is one {@link UpdateRule}, run on several parameters per dispatch. */
 export abstract class FusedOptimizer<O extends BaseOptions = BaseOptions> extends Optimizer<O> {
@@ -32,29 +35,55 @@ export abstract class FusedOptimizer<O extends BaseOptions = BaseOptions> extend
   override step(): void;
   override step<R>(closure: () => R): R;
   override step<R>(closure?: () => R): R | undefined {
-    const result = closure === undefined ? undefined : enableGrad(closure);
     const op = `${this.constructor.name}.step`;
-    scoped(op, () =>
-      noGrad(() => {
-        for (const group of this.paramGroups) this.stepGroup(op, group);
-      }),
-    );
+    const result =
+      closure === undefined
+        ? undefined
+        : enableGrad(() => callSync(op, 'await what it does first, then call step()', closure, closure));
+    const before: Before = new Map();
+    const undo = (): void => this.takeBack(before);
+    try {
+      scoped(op, () =>
+        noGrad(() => {
+          const uses = this.paramGroups.flatMap((group) => this.usesOf(op, group, before));
+          applyRules(op, uses, undo);
+        }),
+      );
+    } catch (error) {
+      undo();
+      throw error;
+    }
     runtime().endStep();
     return result;
   }
 
-  private stepGroup(op: string, group: ParamGroup<O>): void {
-    interface Batch {
-      readonly step: Step;
-      readonly fresh: boolean;
-      readonly updates: { parameter: Tensor; grad: Tensor; state: Tensor[] }[];
+  /** The state as it was before a step that did not happen. */
+  private takeBack(before: Before): void {
+    for (const [parameter, { now, old }] of before) {
+      // Another has been loaded since.
+      if (this.state.get(parameter) !== now) continue;
+      for (const [name, value] of Object.entries(now))
+        if (isTensor(value) && old?.[name] !== value) value.dispose();
+      if (old === undefined) this.state.delete(parameter);
+      else {
+        for (const name of Object.keys(now)) if (!(name in old)) Reflect.deleteProperty(now, name);
+        Object.assign(now, old);
+      }
+    }
+  }
+
+  private usesOf(op: string, group: ParamGroup<O>, before: Before): RuleUse[] {
+    interface Batch extends RuleUse {
+      readonly updates: Update[];
     }
     const batches = new Map<string, Batch>();
     for (const parameter of group.params) {
       const grad = parameter.leafGrad;
       if (grad === null || !parameter.requiresGrad) continue;
       let state = this.state.get(parameter);
+      const old = state === undefined ? undefined : { ...state };
       if (state === undefined) this.state.set(parameter, (state = {}));
+      before.set(parameter, { now: state, old });
       const step = this.plan(group, state);
       const own = state;
       const fresh = !step.state.some((name) => isTensor(own[name]));
@@ -68,11 +97,13 @@ export abstract class FusedOptimizer<O extends BaseOptions = BaseOptions> extend
       });
       const key = `${step.rule.name}|${fresh}|${step.hyper.join()}`;
       let batch = batches.get(key);
-      if (batch === undefined) batches.set(key, (batch = { step, fresh, updates: [] }));
+      if (batch === undefined) {
+        batch = { rule: step.rule, hyper: step.hyper, fresh, updates: [] };
+        batches.set(key, batch);
+      }
       batch.updates.push({ parameter, grad, state: tensors });
     }
-    for (const { step, fresh, updates } of batches.values())
-      applyRule(op, step.rule, step.hyper, fresh, updates);
+    return [...batches.values()];
   }
 }
 

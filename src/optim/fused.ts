@@ -1,4 +1,4 @@
-import { runtime, type BufferArg } from '../device/index.js';
+import { runtime, type BufferArg, type Launch } from '../device/index.js';
 import {
   isWide,
   optimizerKernel,
@@ -58,20 +58,48 @@ function copyAs(source: Tensor, strides: readonly number[], op: string): Tensor 
   return copy;
 }
 
+/** A rule with the values that it takes, and the parameters that it is applied to. */
+export interface RuleUse {
+  readonly rule: UpdateRule;
+  readonly hyper: readonly number[];
+  /** The state's contents are undefined. */
+  readonly fresh: boolean;
+  readonly updates: readonly Update[];
+  /** Tensors that the rule reads for all. */
+  readonly shared?: readonly Tensor[];
+}
+
 /**
- * Applies `rule` to every update, several parameters per dispatch. Parameters that are views or not float32, and gradients in
- * another layout, go through a copy. `shared` are the tensors that the rule reads for all. Call it in a scope and with grad mode off.
+ * Applies rules, several parameters per dispatch, to all parameters or to none. Parameters that are views or not float32, and
+ * gradients in another layout, go through a copy. Call it in a scope and with grad mode off.
+ *
+ * @param undo takes back what was noted on the host, if it turns out that nothing was changed
+ * @throws Error when one of the launches cannot be made; nothing has been changed then
  */
-export function applyRule(
+export function applyRules(op: string, uses: readonly RuleUse[], undo: () => void): void {
+  const rt = runtime();
+  rt.together(() => {
+    const launches: Launch[] = [];
+    const written: Tensor[] = [];
+    const writeBack: (readonly [Tensor, Tensor])[] = [];
+    for (const use of uses) collect(op, use, launches, written, writeBack);
+    for (const tensor of written) tensor.storage.beginWrite(op);
+    rt.commit(launches, undo);
+    for (const [parameter, weight] of writeBack) {
+      copy_(parameter, weight);
+      parameter.storage.writer = op;
+    }
+  });
+}
+
+function collect(
   op: string,
-  rule: UpdateRule,
-  hyper: readonly number[],
-  fresh: boolean,
-  updates: readonly Update[],
-  shared: readonly Tensor[] = [],
+  { rule, hyper, fresh, updates, shared = [] }: RuleUse,
+  launches: Launch[],
+  written: Tensor[],
+  writeBack: (readonly [Tensor, Tensor])[],
 ): void {
   const ready: Ready[] = [];
-  const writeBack: (readonly [Tensor, Tensor])[] = [];
   for (const { parameter, grad, state } of updates) {
     if (parameter.numel() === 0) continue;
     const strides = stridesOf(parameter);
@@ -80,23 +108,20 @@ export function applyRule(
     const direct = fillsStorage(grad) && hasStrides(grad, strides) && grad.storage !== weight.storage;
     ready.push({ weight, grad: direct ? grad : copyAs(grad, strides, op), state });
   }
-  for (const { weight, state } of ready)
-    for (const tensor of [weight, ...state]) tensor.storage.beginWrite(op);
-  dispatch({ rule, hyper, fresh, shared }, ready);
-  for (const [parameter, weight] of writeBack) {
-    copy_(parameter, weight);
-    parameter.storage.writer = op;
-  }
+  arrange({ rule, hyper, fresh, shared, launches }, ready);
+  for (const { weight, state } of ready) written.push(weight, ...state);
 }
 
-interface Launch {
+interface Use {
   readonly rule: UpdateRule;
   readonly hyper: readonly number[];
   readonly fresh: boolean;
   readonly shared: readonly Tensor[];
+  /** What comes of it. */
+  readonly launches: Launch[];
 }
 
-function dispatch(how: Launch, ready: readonly Ready[]): void {
+function arrange(how: Use, ready: readonly Ready[]): void {
   const { limits, maxBinding } = runtime();
   const buffersEach = 2 + how.rule.state.length;
   const most = Math.max(
@@ -129,7 +154,7 @@ function dispatch(how: Launch, ready: readonly Ready[]): void {
   flush();
 }
 
-function launch({ rule, hyper, fresh, shared }: Launch, batch: readonly Ready[]): void {
+function launch({ rule, hyper, fresh, shared, launches }: Use, batch: readonly Ready[]): void {
   const { params, grid } = optimizerLaunch(
     hyper,
     fresh,
@@ -137,17 +162,17 @@ function launch({ rule, hyper, fresh, shared }: Launch, batch: readonly Ready[])
   );
   const tensors = [...shared, ...batch.flatMap(({ weight, grad, state }) => [weight, grad, ...state])];
   const buffers = tensors.map((tensor) => tensor.deviceBuffer);
-  runtime().dispatch(optimizerKernel(rule, batch.length), buffers, params, grid);
+  launches.push({ kernel: optimizerKernel(rule, batch.length), buffers, params, grid });
 }
 
-function launchWide({ rule, hyper, fresh, shared }: Launch, { weight, grad, state }: Ready): void {
+function launchWide({ rule, hyper, fresh, shared, launches }: Use, { weight, grad, state }: Ready): void {
   const { params, grid } = optimizerWideLaunch(hyper, fresh, weight.numel());
   const buffers = [...shared, weight, grad, ...state].map((tensor) => tensor.deviceBuffer);
-  runtime().dispatch(optimizerWideKernel(rule), buffers, params, grid);
+  launches.push({ kernel: optimizerWideKernel(rule), buffers, params, grid });
 }
 
 /** A parameter larger than one binding, range by range. */
-function launchRanges({ rule, hyper, fresh, shared }: Launch, one: Ready, maxBinding: number): void {
+function launchRanges({ rule, hyper, fresh, shared, launches }: Use, one: Ready, maxBinding: number): void {
   const { minStorageBufferOffsetAlignment: alignment } = runtime().limits;
   const step = Math.floor(maxBinding / Math.max(16, alignment)) * Math.max(16, alignment);
   const total = one.weight.numel() * bytesPerElement;
@@ -155,11 +180,10 @@ function launchRanges({ rule, hyper, fresh, shared }: Launch, one: Ready, maxBin
     const size = Math.min(step, Math.ceil((total - offset) / 16) * 16);
     const range = (tensor: Tensor): BufferArg => ({ buffer: tensor.deviceBuffer, offset, size });
     const { params, grid } = optimizerLaunch(hyper, fresh, [size / bytesPerElement]);
-    runtime().dispatch(
-      optimizerKernel(rule, 1),
-      [...shared.map((tensor) => tensor.deviceBuffer), ...[one.weight, one.grad, ...one.state].map(range)],
-      params,
-      grid,
-    );
+    const buffers = [
+      ...shared.map((tensor) => tensor.deviceBuffer),
+      ...[one.weight, one.grad, ...one.state].map(range),
+    ];
+    launches.push({ kernel: optimizerKernel(rule, 1), buffers, params, grid });
   }
 }

@@ -19,5 +19,6 @@ export { RMSprop, type RMSpropOptions } from './rmsprop.js';
 export { LBFGS, type LBFGSOptions } from './lbfgs.js';
 export { ASGD, Rprop, type ASGDOptions, type RpropOptions } from './rprop.js';
 
+export { restore, snapshot, type HostCopy, type Parts, type Snapshot, type Stateful } from './snapshot.js';
 export { SGD, type SGDOptions } from './sgd.js';
 export * as swaUtils from './swa-utils.js';

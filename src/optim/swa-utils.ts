@@ -6,7 +6,7 @@ import { isTensor } from '../tensor/scope.js';
 import { sameShape, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
-import { applyRule } from './fused.js';
+import { applyRules } from './fused.js';
 import { LRScheduler, perGroup } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
 
@@ -25,7 +25,8 @@ const fused =
   (kind: 'equal' | 'exponential', hyper: readonly number[]): MultiAvgFn =>
   (averaged, current, numAveraged) => {
     const updates = averaged.map((parameter, i) => ({ parameter, grad: current[i] as Tensor, state: [] }));
-    applyRule('AveragedModel', averageRule(kind), hyper, false, updates, [numAveraged]);
+    const use = { rule: averageRule(kind), hyper, fresh: false, updates, shared: [numAveraged] };
+    applyRules('AveragedModel', [use], () => undefined);
   };
 
 /** Equal weights: stochastic weight averaging (Izmailov et al. 2018, https://arxiv.org/abs/1803.05407). */

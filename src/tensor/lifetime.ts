@@ -29,6 +29,8 @@ const timeShare = 0.05;
 const urgentTimeShare = 0.5;
 const urgentBytes = 256 * 1024 ** 2;
 const urgentShare = 0.5;
+/** Garbage that fills this share of what the memory budget leaves is collected at once, whatever it costs: the next would be out of memory. */
+const tightShare = 0.5;
 /** However long a collection took (on a loaded machine), the next one waits as if it had been this at most. */
 const highestCostMs = 15;
 
@@ -82,8 +84,9 @@ export function nudge(): void {
   const few = escapes < garbageHandles;
   if (few && escapedSinceNudge < Math.max(garbageBytes, garbageShare * Storage.liveBytes)) return;
   const now = performance.now();
+  const tight = escapedSinceNudge > tightShare * runtime().memoryLeft;
   const urgent = escapedSinceNudge > Math.max(urgentBytes, urgentShare * Storage.liveBytes);
-  if (now - lastNudge < nudgeCostMs / (urgent ? urgentTimeShare : timeShare)) return;
+  if (!tight && now - lastNudge < nudgeCostMs / (urgent ? urgentTimeShare : timeShare)) return;
   collect();
   lastNudge = performance.now();
   nudgeCostMs = Math.min(highestCostMs, Math.max(0.5, lastNudge - now));

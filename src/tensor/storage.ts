@@ -2,6 +2,8 @@ import { runtime, type DeviceBuffer, type Runtime } from '../device/index.js';
 
 interface Derived {
   readonly version: number;
+  /** `Runtime.breaks` when it was made: since then its work may have been lost. */
+  readonly breaks: number;
   readonly others: readonly { readonly id: number; readonly version: number }[];
   readonly storage: Storage;
 }
@@ -51,9 +53,15 @@ export class Storage {
       throw new Error(`internal: the storage made by ${this.writer} was already released`);
     if (this.owner !== runtime())
       throw new Error(
-        `a tensor made by ${this.writer} belongs to a device that was closed; make it anew after init()`,
+        `a tensor made by ${this.writer} belongs to a device that was closed or lost; after init() make it anew, or ` +
+          'restore() its model from a snapshot or a checkpoint',
       );
     return this.buffer;
+  }
+
+  /** Its memory was on a device that is gone. */
+  get isStranded(): boolean {
+    return this.owner !== runtime();
   }
 
   /** True when one holder is left, so that its contents may be taken over. */
@@ -107,13 +115,21 @@ export class Storage {
   derive(key: string, make: () => Storage, others: readonly Storage[] = []): Storage {
     this.derived ??= new Map();
     const known = this.derived.get(key);
-    if (known !== undefined && known.version === this.version && isCurrent(known.others, others))
+    const { breaks } = this.owner;
+    if (
+      known !== undefined &&
+      known.version === this.version &&
+      known.breaks === breaks &&
+      isCurrent(known.others, others)
+    )
       return known.storage;
+    this.derived.delete(key);
     known?.storage.release();
     const storage = make().retain();
     this.derived.set(key, {
       // What was made without its work must not be found again.
       version: this.owner.isIdle ? -1 : this.version,
+      breaks,
       others: others.map(({ id, version }) => ({ id, version })),
       storage,
     });

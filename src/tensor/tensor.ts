@@ -316,6 +316,41 @@ export class Tensor {
     memory.release();
   }
 
+  /** @internal Its memory was on a device that is gone. */
+  get isStranded(): boolean {
+    return this.storage.isStranded;
+  }
+
+  /**
+   * @internal If the device is gone that its memory was on: gives this handle memory of the same layout on the present one, contents
+   * undefined. `moved` says what became of storages, so that handles which shared memory still do.
+   */
+  moveToDevice(moved: Map<Storage, Storage>): void {
+    const old = this.storage;
+    if (!old.isStranded) return;
+    let fresh = moved.get(old);
+    if (fresh === undefined) moved.set(old, (fresh = new Storage(old.bytes, old.writer)));
+    this.setMemory(fresh);
+    this.node = null;
+    this.viewBase = null;
+  }
+
+  /** @internal Puts the memory of `other`, of the same layout, under this handle and disposes the other. */
+  takeOver(other: Tensor): void {
+    this.setMemory(other.storage);
+    other.dispose();
+  }
+
+  private setMemory(storage: Storage): void {
+    const old = this.memory;
+    if (this.watched) unwatch(this);
+    this.watched = false;
+    this.memory = storage.retain();
+    this.uploaded = null;
+    this.watch(true);
+    old?.release();
+  }
+
   // ---- reading
 
   /**

@@ -6,11 +6,12 @@ import { CliError, UsageError } from '../errors.js';
 import { checkNewFile, namesFolder } from '../files.js';
 import type { FitResult } from '../fit.js';
 import { digestOf, openData, skippedImages, warnSkipped, type TrainingData } from '../finetune/data.js';
-import { prepareModel } from '../finetune/model.js';
+import { prepareModel, type TrainedModel } from '../finetune/model.js';
 import type { FinetuneOptions } from '../finetune/options.js';
 import { checkOptions, planOf, type Plan } from '../finetune/plan.js';
 import { writeReport } from '../finetune/report.js';
-import { RunFolder, type RunConfig } from '../finetune/run-folder.js';
+import { resumeCommand, RunFolder, type RunConfig } from '../finetune/run-folder.js';
+import { lossIn, survivingLosses } from '../finetune/device-loss.js';
 import { Session } from '../finetune/session.js';
 import { progressOf, readState } from '../finetune/state.js';
 import { builderOf } from '../model.js';
@@ -47,7 +48,8 @@ export async function finetune(
   await init();
   const digest = weights === null || out === undefined || isFile ? null : await fileDigest(weights.path);
   const config = configOf(plan, data, digest === null ? null : { source: weights?.path ?? '', ...digest });
-  const prepared = await start(context, plan, data, weights?.checkpoint ?? null);
+  const makeFirst = (): Promise<TrainedModel> => start(context, plan, data, weights?.checkpoint ?? null);
+  const prepared = await survivingLosses(context, null, makeFirst, makeFirst);
   const run = out === undefined || isFile ? null : await RunFolder.create(out, config);
   try {
     const session = new Session(context, plan, prepared, data, run);
@@ -57,7 +59,18 @@ export async function finetune(
       context.output.warn(
         `--freeze ${plan.freeze.join(',')} without --weights: the frozen layers are random`,
       );
-    await work(context, { session, plan, data, config, run, file: isFile ? out : null, state: null });
+    const rest = { plan, data, config, run, file: isFile ? out : null };
+    await survivingLosses(
+      context,
+      run,
+      () => work(context, { ...rest, session, state: null }),
+      async () => {
+        const state = run === null ? null : await readState(run);
+        const model =
+          state === null || run === null ? await makeFirst() : await goOn(context, plan, data, run);
+        await work(context, { ...rest, session: new Session(context, plan, model, data, run), state });
+      },
+    );
   } finally {
     await run?.close();
   }
@@ -74,7 +87,6 @@ async function resume(
   const run = await RunFolder.open(path);
   try {
     const { plan, weights, dataDigest } = run.config;
-    const state = await readState(run);
     const data = await openData(context, plan, options.workers);
     if (digestOf(plan, data) !== dataDigest) {
       throw new CliError(
@@ -82,22 +94,42 @@ async function resume(
       );
     }
     await init();
-    let checkpoint: Checkpoint | null = null;
-    if (state !== null) checkpoint = await loadCheckpoint(run.file('last'));
-    else if (weights !== null) {
-      const digest = await fileDigest(weights.source);
-      if (digest.sha256 !== weights.sha256)
-        throw new CliError(`${weights.source}: is not the file that ${path} was started with`);
-      checkpoint = await loadCheckpoint(weights.source);
-    }
-    const prepared = await start(context, plan, data, checkpoint, state === null);
-    const session = new Session(context, plan, prepared, data, run);
-    session.describe(`, ${path} resumed`);
-    await work(context, { session, plan, data, config: run.config, run, file: null, state });
+    const attempt = async (again: boolean): Promise<void> => {
+      const reached = await readState(run);
+      let model: TrainedModel;
+      if (reached !== null) model = await goOn(context, plan, data, run);
+      else {
+        let checkpoint: Checkpoint | null = null;
+        if (weights !== null) {
+          const digest = await fileDigest(weights.source);
+          if (digest.sha256 !== weights.sha256)
+            throw new CliError(`${weights.source}: is not the file that ${path} was started with`);
+          checkpoint = await loadCheckpoint(weights.source);
+        }
+        model = await start(context, plan, data, checkpoint);
+      }
+      const session = new Session(context, plan, model, data, run);
+      if (!again) session.describe(`, ${path} resumed`);
+      await work(context, { session, plan, data, config: run.config, run, file: null, state: reached });
+    };
+    await survivingLosses(
+      context,
+      run,
+      () => attempt(false),
+      () => attempt(true),
+    );
   } finally {
     await run.close();
   }
 }
+
+/** The model of a run that has a state, as its last checkpoint has it. */
+const goOn = async (
+  context: Context,
+  plan: Plan,
+  data: TrainingData,
+  run: RunFolder,
+): Promise<TrainedModel> => start(context, plan, data, await loadCheckpoint(run.file('last')), false);
 
 async function start(
   context: Context,
@@ -131,7 +163,7 @@ async function work(
   try {
     result = await session.train(state);
   } catch (error) {
-    if (run?.has('state') === true)
+    if (run?.has('state') === true && lossIn(error) === null)
       output.note(`the last checkpoint in ${run.path} is whole; go on with: ${resumeCommand(run.path)}`);
     throw error;
   }
@@ -158,9 +190,6 @@ async function work(
   if (run !== null) output.line(`go on with: ${resumeCommand(run.path)}`);
   throw interruptionOf(context.signal);
 }
-
-const resumeCommand = (path: string): string =>
-  `kindling finetune --resume ${/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`}`;
 
 function configOf(plan: Plan, data: TrainingData, weights: RunConfig['weights']): RunConfig {
   const { vendor, architecture, device, description } = runtime().info;

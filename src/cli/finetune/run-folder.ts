@@ -205,3 +205,7 @@ export async function readConfig(path: string): Promise<RunConfig> {
     throw new CliError(`${file}: is of version ${String(config.version)}; this kindling knows version 1`);
   return config as RunConfig;
 }
+
+/** How to go on with the run at `path`. */
+export const resumeCommand = (path: string): string =>
+  `kindling finetune --resume ${/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`}`;
