@@ -7,7 +7,7 @@ import type { FaultKind } from '../trust/faulty-device.js';
 describe('a training step in which a call to the device fails', () => {
   const sample: readonly (readonly [FaultKind, number])[] = [
     // The runtime's own, a parameter, an activation, a gradient, the optimizer's state.
-    ...[1, 8, 26, 38, 47].map((at) => ['allocation', at] as const),
+    ...[1, 8, 26, 38, 43].map((at) => ['allocation', at] as const),
     ['allocation throws', 30],
     ['pipeline', 12],
     ['pipeline throws', 24],
@@ -34,9 +34,9 @@ describe('kindling finetune', () => {
   it('goes on by itself when its device is lost, to the same bits', async () => {
     const tuning = await prepareFinetuning();
     try {
-      const { result, faults, message } = await disturbedFinetune('lost at submit', 60, tuning);
+      const { result, faults, message } = await disturbedFinetune('lost at submit', 41, tuning);
       expect({ result, faults }).toEqual({ result: 'recovered', faults: [] });
-      expect(message).toContain('the GPU device was lost; a new one goes on from the last checkpoint');
+      expect(message).toContain('the GPU device was lost; a new one goes on from');
     } finally {
       cleanUp(tuning);
     }

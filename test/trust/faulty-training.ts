@@ -128,7 +128,7 @@ export async function disturbed(
       }
     }
     if (training === null) throw new Error('could not build');
-    let snapshot = await saved(training).catch((error: unknown) => {
+    let snapshot = await saved(training).catch(async (error: unknown) => {
       failed(error, 'the first snapshot');
       return null;
     });
@@ -158,8 +158,13 @@ export async function disturbed(
         done = known;
       }
       if (done < steps && faults.length === 0)
-        snapshot = await saved(training).catch((error: unknown) => {
+        snapshot = await saved(training).catch(async (error: unknown) => {
           failed(error, `the snapshot after step ${done}`);
+          if (await restart(kind, device)) {
+            // Back to the last snapshot that there is.
+            await k.restore(snapshot!, { ...training! });
+            done = states.indexOf(await stateOf(training!));
+          }
           return snapshot;
         });
     }
