@@ -96,8 +96,8 @@ function indented(text: string): string {
 }
 
 /** An error as the command prints it. */
-export function shownError(error: Error): string {
-  return `kindling: ${indented(error.message)}\n`;
+export function shownError(message: string): string {
+  return `kindling: ${indented(message)}\n`;
 }
 
 function isCI(): boolean {

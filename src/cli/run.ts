@@ -1,6 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { CheckpointError, UnclearStateDictError } from '../formats/index.js';
-import { printable, printableLines } from '../tensor/printable.js';
+import { printableLines } from '../tensor/printable.js';
 import { bench, type BenchOptions } from './commands/bench.js';
 import { convert, floatDtypes, type ConvertOptions } from './commands/convert.js';
 import { demo, type DemoOptions } from './commands/demo.js';
@@ -59,9 +59,9 @@ export async function run(args: readonly string[], options: RunOptions = {}): Pr
 function report(error: unknown, { stderr }: Streams): number {
   // Commander has printed its message, or the help that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-  stderr.write(shownError(plainest(error)));
+  stderr.write(shownError(plainest(error).message));
   const choices = keyChoices(error);
-  if (choices !== '') stderr.write(`kindling: ${printable(choices)}\n`);
+  if (choices !== '') stderr.write(shownError(choices));
   if (process.env['KINDLING_DEBUG'] === '1' && error instanceof Error) {
     for (let at: unknown = error; at instanceof Error; at = at.cause)
       stderr.write(`${printableLines(at.stack ?? String(at))}\n`);
@@ -103,7 +103,7 @@ function program({ stdout, stderr }: Streams, context: MakeContext): Command {
     .configureOutput({
       writeOut: (text) => void stdout.write(printableLines(text)),
       writeErr: (text) => void stderr.write(printableLines(text)),
-      outputError: (text, write) => write(text.replace(/^error: /, 'kindling: ')),
+      outputError: (text, write) => write(shownError(text.replace(/^error: /, '').trimEnd())),
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     });

@@ -4,38 +4,48 @@ import type { ByteRange } from './byte-source.js';
 import { crc32 } from './crc32.js';
 import { CheckpointError } from './errors.js';
 
-// Ranges up to this size are read as a whole; of larger ones the checksum takes a pass of its own over the file.
-const wholePiece = 8 * 1024 ** 2;
+const piece = 1024 ** 2;
+/** Memory for passes over a file, used again: fresh pages cost several times as much as reading into them. */
+let spare: Uint8Array | undefined;
 
-/** A range whose bytes are given only if together they have this CRC-32; `label` is the file's name and the range's. */
+async function crcOf(range: ByteRange): Promise<number> {
+  const into = spare ?? new Uint8Array(piece);
+  // Another pass may begin before this one has ended.
+  spare = undefined;
+  try {
+    let crc = 0;
+    for (let at = 0; at < range.size; at += piece)
+      crc = crc32(await range.read(at, Math.min(piece, range.size - at), into), crc);
+    return crc;
+  } finally {
+    spare = into;
+  }
+}
+
+/**
+ * A range whose bytes are given only if together they have this CRC-32; `label` is the file's name and the range's. What is
+ * read whole is checked as it comes; before a part is read, the range is read through once.
+ */
 export function checkedRange(range: ByteRange, expected: number, label: string): ByteRange {
   const { size } = range;
-  let whole: WeakRef<Uint8Array> | undefined;
   let passed = false;
   let pass: Promise<void> | undefined;
-
   const check = async (): Promise<void> => {
-    let crc = 0;
-    for (let at = 0; at < size; at += wholePiece)
-      crc = crc32(await range.read(at, Math.min(wholePiece, size - at)), crc);
-    checkCrc(label, crc, expected);
+    checkCrc(label, await crcOf(range), expected);
     passed = true;
   };
   return {
     size,
     async read(offset, length, into) {
-      if (!passed && (size <= wholePiece || length === size)) {
-        const bytes = whole?.deref() ?? (await range.read(0, size, length === size ? into : undefined));
+      if (!passed && length === size) {
+        const bytes = await range.read(offset, length, into);
         checkCrc(label, crc32(bytes), expected);
-        // What is in memory already is not read again; the memory of others may be used for something else.
-        if (bytes.buffer !== into?.buffer) whole = new WeakRef(bytes);
         passed = true;
-        return offset === 0 && length === size ? bytes : bytes.subarray(offset, offset + length);
+        return bytes;
       }
       // Not kept when it fails, so that a disk that failed once is asked again.
       if (!passed) await (pass ??= check().finally(() => (pass = undefined)));
-      const kept = whole?.deref();
-      return kept === undefined ? range.read(offset, length, into) : kept.subarray(offset, offset + length);
+      return range.read(offset, length, into);
     },
   };
 }

@@ -14,7 +14,8 @@ export const cost = {
   entry: 64,
   memo: 32,
   object: 200,
-  global: 400,
+  // Finding out what a name is takes time, too; honest files have a few dozen.
+  global: 2000,
 } as const;
 
 /** Elements, characters and bytes in a value and, `depth` levels down, in the first items of lists in it. */

@@ -126,7 +126,7 @@ describe('large entries', () => {
     const at = bytes.length - 4096;
     bytes[at]! ^= 1;
     const { tensors: read } = await loadCheckpoint(bytes, { name: 'f' });
-    const pieces = [];
+    const pieces: number[] = [];
     const reading = (async () => {
       for await (const piece of read.get('big')!.chunks(1 << 20)) pieces.push(piece.length);
     })();

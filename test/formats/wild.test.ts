@@ -97,14 +97,14 @@ describe.each(['zip', 'legacy'])('what people save around their weights (%s)', (
 describe('weights in models', () => {
   beforeAll(() => k.init());
 
-  class Tied extends k.nn.Module<[k.Tensor], k.Tensor> {
+  class Tied extends k.nn.Module {
     embed = new k.nn.Linear(3, 3, { bias: false });
     decode = new k.nn.Linear(3, 3, { bias: false });
     constructor() {
       super();
       this.decode.weight = this.embed.weight;
     }
-    override forward(x: k.Tensor): k.Tensor {
+    forward(x: k.Tensor): k.Tensor {
       return this.decode(this.embed(x));
     }
   }
@@ -131,9 +131,9 @@ describe('weights in models', () => {
     await expect(loadWeights(model, file)).rejects.toThrow(/1 missing in the state dict: decode\.weight/);
   });
 
-  class Wrapper extends k.nn.Module<[k.Tensor], k.Tensor> {
+  class Wrapper extends k.nn.Module {
     module = new k.nn.Linear(3, 1);
-    override forward(x: k.Tensor): k.Tensor {
+    forward(x: k.Tensor): k.Tensor {
       return this.module(x);
     }
   }

