@@ -222,7 +222,7 @@ describe('what --resume refuses', () => {
   it.each(['state.pth', 'last.safetensors', 'best.safetensors'])(
     'a run without its %s, and changes nothing',
     async (name) => {
-      const run = join(folder, `without ${name}`);
+      const run = join(folder, `without ${name.split('.')[0]}`);
       const stopped = await interrupted([...base, ...five, '--epochs', '50', '--out', run], 1);
       expect(stopped.code).toBe(130);
       rmSync(join(run, name));

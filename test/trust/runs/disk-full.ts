@@ -231,12 +231,12 @@ export async function fillDisks(options: {
     const predictions = ['eval', '--weights', weights, '--data', images + '/val', '--outputs', '0,1,2'];
     const cases: Case[] = [
       ...['safetensors', 'pth', 'npz'].map(convert),
-      { name: 'finetune, new run', args: begin, needs: 7 * size, after: () => whole(at('run'), begin) },
+      { name: 'finetune, new run', args: begin, needs: 4 * size, after: () => whole(at('run'), begin) },
       {
         name: 'finetune, resumed',
         before: () => cpSync(stopped, at('run'), { recursive: true }),
         args: ['finetune', '--resume', at('run')],
-        needs: 7 * size,
+        needs: 4 * size,
         after: () => whole(at('run'), begin),
       },
       {
