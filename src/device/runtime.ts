@@ -11,12 +11,13 @@ import {
   type InitOptions,
   type OpenedDevice,
 } from './adapter.js';
+import { Awaits } from './awaits.js';
 import { Chain } from './chain.js';
 import { Commits } from './commits.js';
 import { BindGroupCache, type BufferArg } from './bindgroups.js';
-import { checkRange, isExtent, maxGrid, messageOf, plainLimits } from './checks.js';
+import { checkRange, isExtent, maxGrid, plainLimits } from './checks.js';
 import { CompileAhead } from './compile-ahead.js';
-import { DataError, DeviceError, DeviceLostError, ErrorLog, formatBytes } from './errors.js';
+import { DeviceError, DeviceLostError, ErrorLog } from './errors.js';
 import { FaultBuffer } from './faults.js';
 import { UniformArena } from './params.js';
 import { BufferPool, type DeviceBuffer, type MemoryStats } from './pool.js';
@@ -52,6 +53,7 @@ export class Runtime {
   private readonly device: GPUDevice;
   private readonly errors = new ErrorLog();
   private readonly stream: CommandStream;
+  private readonly awaits: Awaits;
   private readonly chain: Chain;
   private readonly commits = new Commits();
   private readonly pool: BufferPool;
@@ -59,7 +61,6 @@ export class Runtime {
   private readonly arena: UniformArena;
   private readonly programs: ProgramCache;
   private readonly ahead: CompileAhead | undefined;
-  private readonly staging: StagingPool;
   private readonly faults: FaultBuffer;
   private readonly waiter: PoliteWaiter;
   private readonly timestamps: boolean;
@@ -82,7 +83,7 @@ export class Runtime {
     this.arena = new UniformArena(device);
     this.groups = new BindGroupCache(device, this.maxBinding);
     this.faults = new FaultBuffer(device);
-    this.staging = new StagingPool(
+    const staging = new StagingPool(
       device,
       this.errors,
       (bytes) => this.pool.makeRoom(bytes),
@@ -101,7 +102,7 @@ export class Runtime {
       this.maxBinding,
       this.errors,
       this.stream,
-      this.staging,
+      staging,
       (block) => this.groups.evict(block),
     );
     if (sharesShaders(opened)) {
@@ -126,6 +127,18 @@ export class Runtime {
       },
     );
 
+    this.awaits = new Awaits({
+      device,
+      errors: this.errors,
+      stream: this.stream,
+      chain: this.chain,
+      commits: this.commits,
+      staging,
+      faults: this.faults,
+      faultSites: this.programs.faultSites,
+      waiter: this.waiter,
+      onIdle: () => this.cpuIdleHook.forEach((hook) => hook()),
+    });
     this.errors.track(
       device.popErrorScope().then((error) => {
         if (error !== null) this.errors.record(this.pool.refused(0, 'init', error.message));
@@ -386,54 +399,7 @@ export class Runtime {
   async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
     this.check('read', buffer, offset, bytes, 1);
     if (bytes === 0) return new ArrayBuffer(0);
-    const start = offset - (offset % 4);
-    const span = Math.ceil((offset + bytes - start) / 4) * 4;
-    const recordBytes = this.faults.pendingBytes;
-    const staging = this.staging.acquire(span + recordBytes);
-    const { serial } = this.stream;
-    this.commits.beginWait();
-    try {
-      const encoder = this.stream.commands();
-      encoder.copyBufferToBuffer(buffer.gpu, start, staging, 0, span);
-      if (recordBytes > 0) this.faults.snapshot(encoder, staging, span);
-      this.used(buffer);
-      this.stream.count('read', span);
-      this.stream.flush();
-      this.runIdleHooks();
-      const mapped = await this.mapped(staging, span + recordBytes);
-      const result = mapped.slice(offset - start, offset - start + bytes);
-      const record = mapped.slice(span);
-      staging.unmap();
-      this.staging.release(staging);
-      await this.raise(serial, record);
-      return result;
-    } catch (cause) {
-      if (cause instanceof DeviceError || cause instanceof DataError) throw cause;
-      this.staging.discard(staging);
-      await this.raise(serial);
-      throw new DeviceError(
-        `read: '${buffer.label}' (${formatBytes(bytes)}) could not be read: ${messageOf(cause)}`,
-        buffer.label,
-        { cause },
-      );
-    } finally {
-      this.commits.endWait();
-    }
-  }
-
-  /** A mapping that fails says so by rejecting; the same as a GPU error would be a second report. */
-  private map(staging: GPUBuffer, bytes: number): Promise<undefined> {
-    this.device.pushErrorScope('validation');
-    try {
-      return staging.mapAsync(1 /* GPUMapMode.READ */, 0, bytes);
-    } finally {
-      this.errors.track(this.device.popErrorScope().then(() => undefined));
-    }
-  }
-
-  private async mapped(staging: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
-    await this.waiter.during(this.map(staging, bytes));
-    return staging.getMappedRange(0, bytes);
+    return this.awaits.read(buffer, offset, bytes);
   }
 
   /** Submits what is recorded. */
@@ -443,27 +409,7 @@ export class Runtime {
 
   /** Submits what is recorded and waits until the GPU has done it. Rejects like {@link read}. */
   async synchronize(): Promise<void> {
-    if (this.errors.fatal) throw this.errors.fatal;
-    // A read waits for all that is recorded before it, and brings what kernels raised.
-    if (this.faults.armed) return void (await this.read(this.faults.buffer, 0, 4));
-    this.stream.flush();
-    const serial = this.stream.serial - 1;
-    this.commits.beginWait();
-    try {
-      const done = this.device.queue.onSubmittedWorkDone();
-      this.runIdleHooks();
-      await this.waiter.during(done);
-      await this.raise(serial);
-    } catch (cause) {
-      if (cause instanceof DeviceError) throw cause;
-      await this.raise(serial);
-      const why = messageOf(cause);
-      throw new DeviceError(`synchronize: the GPU's work could not be waited for: ${why}`, 'synchronize', {
-        cause,
-      });
-    } finally {
-      this.commits.endWait();
-    }
+    await this.awaits.synchronize();
   }
 
   memoryStats(): MemoryStats {
@@ -533,37 +479,6 @@ export class Runtime {
     );
     this.ahead?.close();
     this.device.destroy();
-  }
-
-  /**
-   * Throws what the GPU has complained about since the last await, and what was wrong with batch `serial`, or else what kernels raised
-   * (their `record`, if it was read).
-   */
-  private async raise(serial: number, record?: ArrayBuffer): Promise<void> {
-    await this.errors.settle();
-    // What builds on a batch that did not run is taken back with it, so it must all be known.
-    while (this.commits.isBroken && !(this.errors.isSettled && !this.stream.hasWork)) {
-      this.stream.flush();
-      await this.errors.settle();
-    }
-    const error = this.errors.take();
-    if (this.commits.isBroken && this.errors.fatal === undefined) {
-      this.commits.rollBack(this.stream.serial, error ?? new DeviceError('GPU work was refused.'));
-      this.chain.arm(this.stream.serial);
-    }
-    const failure = error ?? this.commits.failureOf(serial);
-    const raised = record !== undefined && record.byteLength > 0;
-    if (failure) {
-      // One report is enough, and a batch that was refused has neither copied nor cleared the record.
-      if (raised && failure !== this.errors.fatal) this.faults.clear(this.stream.commands());
-      throw failure;
-    }
-    const fault = raised ? this.programs.faultSites.errorOf(record) : undefined;
-    if (fault) throw fault;
-  }
-
-  private runIdleHooks(): void {
-    for (const hook of this.cpuIdleHook) hook();
   }
 
   private used(...buffers: DeviceBuffer[]): void {

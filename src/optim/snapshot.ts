@@ -4,7 +4,7 @@ import { getRngState, setRngState, type RngState } from '../ops/index.js';
 import type { DType, TypedArray } from '../tensor/dtype.js';
 import { isTensor } from '../tensor/scope.js';
 import { showShape, type Shape } from '../tensor/shape.js';
-import { Storage } from '../tensor/storage.js';
+import { type Storage } from '../tensor/storage.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Optimizer, type ParamState } from './optimizer.js';
 

@@ -1,0 +1,137 @@
+/** Where JavaScript waits for the GPU: downloads, and the errors that reject them. */
+
+import type { Chain } from './chain.js';
+import { messageOf } from './checks.js';
+import type { Commits } from './commits.js';
+import { DataError, DeviceError, formatBytes, type ErrorLog } from './errors.js';
+import type { FaultBuffer, FaultSites } from './faults.js';
+import type { DeviceBuffer } from './pool.js';
+import type { PoliteWaiter } from './wait.js';
+import type { StagingPool } from './readback.js';
+import type { CommandStream } from './stream.js';
+
+export interface AwaitParts {
+  readonly device: GPUDevice;
+  readonly errors: ErrorLog;
+  readonly stream: CommandStream;
+  readonly chain: Chain;
+  readonly commits: Commits;
+  readonly staging: StagingPool;
+  readonly faults: FaultBuffer;
+  readonly faultSites: FaultSites;
+  readonly waiter: PoliteWaiter;
+  /** Work is submitted, and nothing is to be done until it is ready. */
+  readonly onIdle: () => void;
+}
+
+export class Awaits {
+  constructor(private readonly parts: AwaitParts) {}
+
+  /** As `Runtime.read`, of a range that has been checked. */
+  async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
+    const { staging, stream, commits, faults, onIdle } = this.parts;
+    const start = offset - (offset % 4);
+    const span = Math.ceil((offset + bytes - start) / 4) * 4;
+    const recordBytes = faults.pendingBytes;
+    const host = staging.acquire(span + recordBytes);
+    const { serial } = stream;
+    commits.beginWait();
+    try {
+      const encoder = stream.commands();
+      encoder.copyBufferToBuffer(buffer.gpu, start, host, 0, span);
+      if (recordBytes > 0) faults.snapshot(encoder, host, span);
+      buffer.block.lastUse = serial;
+      stream.count('read', span);
+      stream.flush();
+      onIdle();
+      const mapped = await this.mapped(host, span + recordBytes);
+      const result = mapped.slice(offset - start, offset - start + bytes);
+      const record = mapped.slice(span);
+      host.unmap();
+      staging.release(host);
+      await this.raise(serial, record);
+      return result;
+    } catch (cause) {
+      if (cause instanceof DeviceError || cause instanceof DataError) throw cause;
+      staging.discard(host);
+      await this.raise(serial);
+      throw new DeviceError(
+        `read: '${buffer.label}' (${formatBytes(bytes)}) could not be read: ${messageOf(cause)}`,
+        buffer.label,
+        { cause },
+      );
+    } finally {
+      commits.endWait();
+    }
+  }
+
+  /** As `Runtime.synchronize`. */
+  async synchronize(): Promise<void> {
+    const { device, errors, stream, commits, faults, waiter, onIdle } = this.parts;
+    if (errors.fatal) throw errors.fatal;
+    // A read waits for all that is recorded before it, and brings what kernels raised.
+    if (faults.armed) return void (await this.read(faults.buffer, 0, 4));
+    stream.flush();
+    const serial = stream.serial - 1;
+    commits.beginWait();
+    try {
+      const done = device.queue.onSubmittedWorkDone();
+      onIdle();
+      await waiter.during(done);
+      await this.raise(serial);
+    } catch (cause) {
+      if (cause instanceof DeviceError) throw cause;
+      await this.raise(serial);
+      const why = messageOf(cause);
+      throw new DeviceError(`synchronize: the GPU's work could not be waited for: ${why}`, 'synchronize', {
+        cause,
+      });
+    } finally {
+      commits.endWait();
+    }
+  }
+
+  private async mapped(host: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+    await this.parts.waiter.during(this.map(host, bytes));
+    return host.getMappedRange(0, bytes);
+  }
+
+  /** A mapping that fails says so by rejecting; the same as a GPU error would be a second report. */
+  private map(host: GPUBuffer, bytes: number): Promise<undefined> {
+    const { device, errors } = this.parts;
+    device.pushErrorScope('validation');
+    try {
+      return host.mapAsync(1 /* GPUMapMode.READ */, 0, bytes);
+    } finally {
+      errors.track(device.popErrorScope().then(() => undefined));
+    }
+  }
+
+  /**
+   * Throws what the GPU has complained about since the last await, and what was wrong with batch `serial`, or else what kernels raised
+   * (their `record`, if it was read).
+   */
+  private async raise(serial: number, record?: ArrayBuffer): Promise<void> {
+    const { errors, stream, chain, commits, faults, faultSites } = this.parts;
+    await errors.settle();
+    // What builds on a batch that did not run is taken back with it, so it must all be known.
+    while (commits.isBroken && !(errors.isSettled && !stream.hasWork)) {
+      stream.flush();
+      await errors.settle();
+    }
+    const error = errors.take();
+    if (commits.isBroken && errors.fatal === undefined) {
+      commits.rollBack(stream.serial, error ?? new DeviceError('GPU work was refused.'));
+      chain.arm(stream.serial);
+    }
+    const failure = error ?? commits.failureOf(serial);
+    const raised = record !== undefined && record.byteLength > 0;
+    if (failure) {
+      // One report is enough, and a batch that was refused has neither copied nor cleared the record.
+      if (raised && failure !== errors.fatal) faults.clear(stream.commands());
+      throw failure;
+    }
+    const fault = raised ? faultSites.errorOf(record) : undefined;
+    if (fault) throw fault;
+  }
+}
