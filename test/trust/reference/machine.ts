@@ -85,8 +85,7 @@ export class Machine {
   inPlace(formula: Formula, inputs: readonly Tensor[]): void {
     const self = inputs[0] as Tensor;
     const needs = this.needs(inputs);
-    if (this.gradMode && self.view?.creation === 'noGrad' && self.view.base.requiresGrad) refuseView(self);
-    if (needs) this.checkInPlace(self);
+    if (needs || (this.gradMode && self.view?.base.requiresGrad)) this.checkInPlace(self);
     const edges = needs && inputs.map(edgeOf);
     const values = this.compute(formula, inputs);
     if (!sameShape(values.shape, self.shape)) throw new Refused('shape');
@@ -108,7 +107,8 @@ export class Machine {
   private checkInPlace(self: Tensor): void {
     if (self.view !== null) {
       refuseView(self);
-      if (self.requiresGrad && gradFnOf(self.view.base) === null) throw new Refused('view of leaf');
+      const watched = self.requiresGrad || self.view.base.requiresGrad;
+      if (watched && gradFnOf(self.view.base) === null) throw new Refused('view of leaf');
     }
     if (self.requiresGrad && this.isLeaf(self)) throw new Refused('leaf');
   }
@@ -173,7 +173,7 @@ export class Machine {
   views(name: string, x: Tensor, make: (x: Geometry) => Geometry[], several = false): Tensor[] {
     const fresh: Creation = !this.gradMode ? 'noGrad' : several ? 'multi-output' : 'default';
     const creation = fresh === 'default' && x.view !== null ? x.view.creation : fresh;
-    const inherits = this.literal || creation !== 'noGrad';
+    const inherits = this.literal ? 'always' : creation === 'noGrad' ? 'never' : 'since a write';
     const needs = this.needs([x]);
     const edge = needs && edgeOf(x);
     const results = make(x).map((window) => {

@@ -137,7 +137,7 @@ function copySlices(base: Tensor, view: Geometry, write: Node, lenient: boolean)
 export function gradFnOf(tensor: Tensor): Node | null {
   const { view } = tensor;
   if (view === null) return tensor.gradFn;
-  if (tensor.gradFn === null && !(view.inherits && view.base.requiresGrad)) return null;
+  if (tensor.gradFn === null && !tensor.inheritsGrad) return null;
   if (view.version !== tensor.storage.version) {
     refuseView(tensor);
     const { base } = view;

@@ -55,10 +55,11 @@ export interface ViewInfo {
   readonly base: Tensor;
   readonly creation: Creation;
   /**
-   * It requires grad when its base does. Not when it was made in noGrad: so PyTorch's documentation of `no_grad` has it. (In fact
-   * PyTorch 1.13 says of such a view of a tensor that it requires grad, and then sends no gradient.)
+   * Whether it requires grad when its base does: by PyTorch's code always; by its documentation not when it was made in noGrad, and only
+   * since the last write when the base was told so after the view was made (PyTorch 1.13 calls them tensors that require grad, and
+   * sends no gradient through them).
    */
-  readonly inherits: boolean;
+  readonly inherits: 'always' | 'since a write' | 'never';
   /** The version for which `gradFn` is right; if the storage's is another, it is made anew from the base. */
   version: number;
 }
@@ -125,10 +126,13 @@ export class Tensor implements Geometry {
   }
 
   get requiresGrad(): boolean {
-    return (
-      this.wantsGrad ||
-      this.gradFn !== null ||
-      (this.view !== null && this.view.inherits && this.view.base.requiresGrad)
-    );
+    return this.wantsGrad || this.gradFn !== null || this.inheritsGrad;
+  }
+
+  /** It requires grad because its base does. */
+  get inheritsGrad(): boolean {
+    const { view } = this;
+    if (view === null || view.inherits === 'never' || !view.base.requiresGrad) return false;
+    return view.inherits === 'always' || view.version !== this.storage.version;
   }
 }
