@@ -116,7 +116,8 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
     const source = inputs[0];
     if (source !== undefined && result instanceof Tensor && result.storage === source.storage) {
       result.viewBase = source.viewBase ?? source;
-      result.viewEpoch = result.storage.epoch;
+      result.viewVersion = result.storage.version;
+      result.viewLimit = before ? source.viewLimit : 'noGrad';
     }
     if (recording !== null) attach(definition, recording, inputs, result);
     return result;

@@ -117,6 +117,12 @@ function checkGrad(node: GradNode, index: number, grad: Tensor): void {
 }
 
 function accumulate(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
+  if (leaf.node !== null) {
+    throw new Error(
+      `backward: a leaf of shape ${showShape(leaf.shape)} was detached and then changed in place by ${leaf.node.name}, so that it is no ` +
+        'leaf any more, but the graph still needs its gradient as one; clone() it before changing it',
+    );
+  }
   // It may have been switched off, or detached, since the forward.
   if (leaf.isDisposed || !leaf.wantsGrad) return;
   if (leaf.hooks !== null && leaf.hooks.length > 0) grad = runHooks(leaf.hooks, grad);
@@ -219,7 +225,8 @@ function run(
       }
       if (--next.waitsFor === 0) ready.push(edge.node);
     }
-    if (!retainGraph) node.saved?.release();
+    // What autograd.grad had no need to run can still be run.
+    if (!retainGraph && (useful === null || needs.includes(true))) node.saved?.release();
     if (grads !== null && !createGraph) {
       for (const grad of grads)
         if (grad && !grad.isDisposed && !grad.isKept && !captured(grad, captures))

@@ -103,7 +103,10 @@ export class GradNode {
     const hooks = this.hookLists?.[index];
     if (hooks !== undefined) grad = runHooks(hooks, grad);
     const keeper = this.retained?.[index]?.deref();
-    if (keeper !== undefined) keeper.grad = grad.keep();
+    if (keeper !== undefined) {
+      const before = keeper.leafGrad;
+      keeper.grad = (before === null ? grad : primitives().add(before, grad)).keep();
+    }
     return grad;
   }
 }
@@ -131,15 +134,15 @@ export function checkHooked(hook: string, changed: unknown, grad: Tensor): void 
 }
 
 /**
- * After a recorded in-place write to shared memory, a view's own history no longer tells its gradient: it becomes a slice of
- * what its base is now.
+ * After an in-place write to shared memory, a view's own history no longer tells its gradient: it becomes a slice of what its base
+ * is now.
  *
  * @internal
  */
 export function refreshView(view: Tensor): void {
   const base = view.viewBase;
-  if (base === null || view.isDisposed || view.viewEpoch === view.storage.epoch) return;
-  view.viewEpoch = view.storage.epoch;
+  if (base === null || view.isDisposed || isCurrentView(view) || view.viewLimit !== null) return;
+  view.viewVersion = view.storage.version;
   const edge = edgeOf(base);
   if (edge === null) {
     view.node = null;
@@ -152,12 +155,31 @@ export function refreshView(view: Tensor): void {
   ]).addOutput(view);
 }
 
+const isCurrentView = (view: Tensor): boolean => view.viewVersion === view.storage.version;
+
+/** @internal Why a view cannot be written on the tape, or used after a write; '' for others. */
+export function viewLimitOf({ viewLimit }: Tensor): string {
+  if (viewLimit === 'noGrad')
+    return 'a view that was made without grad mode has no place on the tape; make it with grad mode on';
+  if (viewLimit === 'several')
+    return 'split, chunk and unbind give several views at once, which cannot be told apart after a write; use narrow, slice or select';
+  return '';
+}
+
 /** @internal */
 export const geometryOf = ({ shape, strides, offset }: Tensor): Geometry => ({ shape, strides, offset });
 
 /** @internal Where the gradient of `tensor` goes; null when it needs none. */
 export function edgeOf(tensor: Tensor): Edge | null {
-  if (tensor.viewBase !== null) refreshView(tensor);
+  if (tensor.viewBase !== null) {
+    refreshView(tensor);
+    if (tensor.node !== null && tensor.viewLimit !== null && !isCurrentView(tensor)) {
+      throw new Error(
+        `${tensor.node.name}: the memory of this view (shape ${showShape(tensor.shape)}) was changed in place by ${tensor.storage.writer}: ` +
+          viewLimitOf(tensor),
+      );
+    }
+  }
   if (tensor.node !== null) return { node: tensor.node, index: tensor.outputIndex };
   if (!tensor.wantsGrad) return null;
   tensor.accumulator ??= new AccumulateGrad(tensor);

@@ -6,6 +6,7 @@ import {
   GradNode,
   refreshView,
   SavedTensors,
+  viewLimitOf,
   type BackwardFn,
   type Edge,
 } from '../autograd/node.js';
@@ -311,6 +312,8 @@ interface WriteRecord {
 function beginRecord(op: Pointwise, inputs: readonly Tensor[]): WriteRecord {
   const self = inputs[0] as Tensor;
   const base = self.viewBase;
+  const limit = viewLimitOf(self);
+  if (base !== null && limit !== '') throw new Error(`${op.name}: ${limit}, or clone() it first`);
   if (base !== null && overlapsItself(base.shape, base.strides)) {
     throw new Error(
       `${op.name}: this tensor is a view of an expanded one, whose gradient would have no place to go; clone() it first`,
@@ -336,7 +339,6 @@ function recordWrite(
   const { viewBase: base } = self;
   const n = inputs.length;
   const usesOut = edges.some((edge, i) => edge !== null && gradientOf(op, i)?.reads.includes(n + 1));
-  self.storage.epoch++;
   if (base === null) {
     const node = attach(op, inputs, params, edges, saved);
     node.addOutput(self);

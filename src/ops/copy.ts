@@ -161,7 +161,6 @@ export function copy_(self: Tensor, source: Tensor): Tensor {
       `copy_: a source of shape ${showShape(source.shape)} does not fit a tensor of shape ${showShape(self.shape)}`,
     );
   }
-  if (source === self) return self;
   if (!isRecordedWrite([self, source])) {
     checkWrite('copy_', self, [source]);
     const safe = source.storage === self.storage ? clone(source) : source;

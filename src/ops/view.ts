@@ -63,13 +63,13 @@ function reshaped(op: string, x: Tensor, shape: readonly number[]): Tensor {
   return tied(op, result, x);
 }
 
-/** `torch.flatten`: merges dims `startDim..endDim` (inclusive) into one. */
+/** `torch.flatten`: the tensor itself if there is but one dim to merge; merges dims `startDim..endDim` (inclusive) into one. */
 export function flatten(x: Tensor, startDim = 0, endDim = -1): Tensor {
   if (x.ndim === 0) return reshape(x, [1]);
   const start = normalizeDim('flatten', startDim, x.ndim);
   const end = normalizeDim('flatten', endDim, x.ndim);
   if (start > end) throw new Error(`flatten: startDim ${startDim} comes after endDim ${endDim}`);
-  if (start === end) return aliasOf(x);
+  if (start === end) return x;
   const merged = numel(x.shape.slice(start, end + 1));
   return reshaped('flatten', x, [...x.shape.slice(0, start), merged, ...x.shape.slice(end + 1)]);
 }
@@ -325,7 +325,12 @@ export function split(x: Tensor, size: number | readonly number[], dim = 0): Ten
     );
   }
   let at = 0;
-  return sizes.map((length) => sliceOp(x, d, (at += length) - length, length, 1));
+  return sizes.map((length) => oneOfSeveral(sliceOp(x, d, (at += length) - length, length, 1)));
+}
+
+function oneOfSeveral(view: Tensor): Tensor {
+  view.viewLimit ??= 'several';
+  return view;
 }
 
 /** `torch.chunk`: at most `chunks` pieces of equal size along `dim`; views. */
@@ -339,7 +344,7 @@ export function chunk(x: Tensor, chunks: number, dim = 0): Tensor[] {
 /** `torch.unbind`: every index of `dim`, which disappears; views. */
 export function unbind(x: Tensor, dim = 0): Tensor[] {
   const d = normalizeDim('unbind', dim, x.ndim);
-  return Array.from({ length: x.shape[d] as number }, (_, i) => select(x, d, i));
+  return Array.from({ length: x.shape[d] as number }, (_, i) => oneOfSeveral(select(x, d, i)));
 }
 
 /** `torch.Tensor.detach`: the same memory, cut off from the tape. */

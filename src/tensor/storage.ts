@@ -32,8 +32,6 @@ export class Storage {
   version = 0;
   /** The op that made the current contents, for error messages. */
   writer: string;
-  /** Counts recorded in-place writes: a view whose count lags behind takes its place on the tape anew from its base. */
-  epoch = 0;
   /** Copies derived from these contents (packed weights, ...), dropped when the version moves on. */
   derived: Map<string, Derived> | null = null;
   private borrowers: Set<Borrower> | null = null;

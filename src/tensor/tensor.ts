@@ -37,6 +37,14 @@ export interface Tie {
   readonly outer: Tie | null;
 }
 
+/**
+ * `noGrad`: the view was made without grad mode and has no history of its own. `several`: it is one of several views of an op (`split`,
+ * `chunk`, `unbind`). PyTorch refuses recorded writes to both.
+ *
+ * @internal
+ */
+export type ViewLimit = 'noGrad' | 'several';
+
 export interface HookHandle {
   remove(): void;
 }
@@ -73,7 +81,9 @@ export class Tensor {
   /** @internal */ hooks: TensorHook[] | null = null;
   /** @internal */ keepsGrad = false;
   /** @internal The tensor this one is a differentiable view of. */ viewBase: Tensor | null = null;
-  /** @internal `storage.epoch` when `node` was last set from the base. */ viewEpoch = 0;
+  /** @internal `storage.version` when `node` was last set from the base. */ viewVersion = 0;
+  /** @internal A view that may not be written on the tape: see {@link ViewLimit}. */ viewLimit: ViewLimit | null =
+    null;
   /** @internal */ tie: Tie | null = null;
   /** @internal */ isInference = false;
   /** @internal */ scopeMark = 0;

@@ -106,13 +106,24 @@ describe('in-place ops', () => {
     expect(await rounded(x.grad)).toEqual([(4 * Math.E).toFixed(4), '0.0000']);
   });
 
-  it("through a view made in noGrad are part of the base's history", async () => {
+  it('refuse, on the tape, views that have no place on it', async () => {
     const x = k.ones(3).requiresGrad_();
     const base = x.mul(1);
-    const view = k.noGrad(() => base.slice(0, 0, 2));
-    view.fill_(0);
-    base.sum().backward();
-    expect(await values(x.grad)).toEqual([0, 0, 1]);
+    const hidden = k.noGrad(() => base.slice(0, 0, 2));
+    expect(() => hidden.fill_(0)).toThrow(/fill_: .*made without grad mode.*clone\(\)/s);
+    const [first] = base.split(1);
+    expect(() => first!.mul_(2)).toThrow(/mul_: split, chunk and unbind give several views/);
+    expect(() => base.unbind(0)[1]!.copy_(x.sum())).toThrow(/copy_: split, chunk and unbind/);
+    const plain = k.zeros(4);
+    plain.chunk(2)[1]!.fill_(1);
+    expect(await values(plain)).toEqual([0, 0, 1, 1]);
+  });
+
+  it('refuse the use of one of several views once their memory was written', () => {
+    const base = k.ones(4).requiresGrad_().mul(1);
+    const [left] = base.chunk(2);
+    base.mul_(2);
+    expect(() => left!.sum()).toThrow(/split, chunk and unbind give several views/);
   });
 
   it('reach views whose elements share memory, which then add up', async () => {

@@ -247,6 +247,15 @@ describe('autograd.grad', () => {
     expect([x.grad, w.grad]).toEqual([null, null]);
   });
 
+  it('leaves what it need not run for a later pass', async () => {
+    const [x, y] = [k.ones(2).requiresGrad_(), k.ones(2).requiresGrad_()];
+    const inner = x.mul(x);
+    const [grad] = k.autograd.grad(inner.mul(y).sum(), inner);
+    expect(await values(grad!)).toEqual([1, 1]);
+    inner.sum().backward();
+    expect(await values(x.grad)).toEqual([2, 2]);
+  });
+
   it('reaches inner tensors', async () => {
     const x = k.tensor([2], { requiresGrad: true });
     const y = x.mul(3);

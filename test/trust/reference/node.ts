@@ -181,7 +181,8 @@ export function rebaseHistory(tensor: Tensor, node: Node, lenient: boolean): voi
   const { gradFn: before, outputIndex } = target;
   target.gradFn = view === null ? node : copySlices(view.base, tensor, node, lenient);
   target.outputIndex = 0;
-  moveRetained(target, before, outputIndex);
+  // Measured (1.13): a write through a view leaves the base's `retain_grad` with the value before it.
+  if (view === null) moveRetained(target, before, outputIndex);
   if (view !== null) gradFnOf(tensor);
 }
 
