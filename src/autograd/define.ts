@@ -182,5 +182,18 @@ function zerosFor(node: GradNode, index: number): Tensor | null {
  * (the tape keeps what it needs).
  */
 export function defineComposite<F extends (...args: never[]) => unknown>(name: string, fn: F): F {
-  return ((...args: Parameters<F>) => scoped(name, () => fn(...args))) as F;
+  return ((...args: Parameters<F>) => {
+    const result = scoped(name, () => fn(...args));
+    if (isTensor(result)) forgetBase(result);
+    else if (Array.isArray(result)) for (const one of result) if (isTensor(one)) forgetBase(one, result);
+    return result;
+  }) as F;
+}
+
+/** What is stored as a view of a temporary that is gone is nobody's view, unless another result shows the same memory. */
+function forgetBase(result: Tensor, all: readonly unknown[] = []): void {
+  if (result.viewBase?.isDisposed !== true) return;
+  if (all.some((other) => other !== result && isTensor(other) && other.storage === result.storage)) return;
+  result.viewBase = null;
+  result.viewLimit = null;
 }

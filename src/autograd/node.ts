@@ -69,12 +69,13 @@ export class GradNode {
     const index = this.outputs.length;
     this.outputs.push({ shape: tensor.shape, dtype: tensor.dtype });
     if (!isFloatingPoint(tensor.dtype)) return;
-    const before = tensor.node;
-    const retained = tensor.keepsGrad && whole && before !== null && before.dropRetained(tensor);
     tensor.node = this;
     tensor.outputIndex = index;
     tensor.wantsGrad = false;
-    if (retained) this.retainGrad(tensor);
+    if (whole && tensor.retainedBy !== null) {
+      tensor.retainedBy.dropRetained(tensor);
+      this.retainGrad(tensor);
+    }
   }
 
   backward(grads: readonly (Tensor | null)[], needs: readonly boolean[]): InputGrads {
@@ -89,13 +90,13 @@ export class GradNode {
   retainGrad(tensor: Tensor): void {
     this.retained ??= [];
     this.retained[tensor.outputIndex] = new WeakRef(tensor);
+    tensor.retainedBy = this;
   }
 
-  private dropRetained(tensor: Tensor): boolean {
-    const at = this.retained?.findIndex((keeper) => keeper?.deref() === tensor) ?? -1;
-    if (at < 0) return false;
-    (this.retained as (WeakRef<Tensor> | undefined)[])[at] = undefined;
-    return true;
+  private dropRetained(tensor: Tensor): void {
+    const { retained } = this;
+    if (retained === null) return;
+    for (let i = 0; i < retained.length; i++) if (retained[i]?.deref() === tensor) retained[i] = undefined;
   }
 
   /** @internal Runs tensor hooks and `retainGrad` for output `index`. */
@@ -144,10 +145,8 @@ export function refreshView(view: Tensor): void {
   if (base === null || view.isDisposed || isCurrentView(view) || view.viewLimit !== null) return;
   view.viewVersion = view.storage.version;
   const edge = edgeOf(base);
-  if (edge === null) {
-    view.node = null;
-    return;
-  }
+  // Of a base that was switched off meanwhile, the view's gradient goes nowhere.
+  if (edge === null && view.node === null) return;
   const place = geometryOf(base);
   const slice = geometryOf(view);
   new GradNode('view', [edge], null, ([grad]) => [
@@ -157,13 +156,18 @@ export function refreshView(view: Tensor): void {
 
 const isCurrentView = (view: Tensor): boolean => view.viewVersion === view.storage.version;
 
+/** @internal A view that requires grad, or would since a write to its memory, and has no place on the tape any more. */
+export const isLostView = (view: Tensor): boolean =>
+  view.viewLimit !== null &&
+  !isCurrentView(view) &&
+  (view.node !== null || (view.viewLimit === 'several' && view.viewBase?.requiresGrad === true));
+
 /** @internal Why a view cannot be written on the tape, or used after a write; '' for others. */
 export function viewLimitOf({ viewLimit }: Tensor): string {
-  if (viewLimit === 'noGrad')
-    return 'a view that was made without grad mode has no place on the tape; make it with grad mode on';
-  if (viewLimit === 'several')
-    return 'split, chunk and unbind give several views at once, which cannot be told apart after a write; use narrow, slice or select';
-  return '';
+  if (viewLimit === null) return '';
+  return viewLimit === 'noGrad'
+    ? 'a view that was made without grad mode has no place on the tape; make it with grad mode on'
+    : 'split, chunk and unbind give several views at once, which cannot be told apart after a write; use narrow, slice or select';
 }
 
 /** @internal */
@@ -173,10 +177,9 @@ export const geometryOf = ({ shape, strides, offset }: Tensor): Geometry => ({ s
 export function edgeOf(tensor: Tensor): Edge | null {
   if (tensor.viewBase !== null) {
     refreshView(tensor);
-    if (tensor.node !== null && tensor.viewLimit !== null && !isCurrentView(tensor)) {
+    if (isLostView(tensor)) {
       throw new Error(
-        `${tensor.node.name}: the memory of this view (shape ${showShape(tensor.shape)}) was changed in place by ${tensor.storage.writer}: ` +
-          viewLimitOf(tensor),
+        `the memory of a view (shape ${showShape(tensor.shape)}) was changed in place by ${tensor.storage.writer}: ${viewLimitOf(tensor)}`,
       );
     }
   }

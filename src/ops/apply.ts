@@ -18,6 +18,7 @@ import { planPointwise, type PointwiseLaunch } from '../kernels/pointwise.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import {
   broadcastShapes,
+  denseStrides,
   isContiguous,
   overlapsItself,
   sameShape,
@@ -120,7 +121,7 @@ export function applyPointwise(
   params: readonly number[] = [],
 ): Tensor {
   const shape = shapeOf(op.name, inputs);
-  const out = Tensor.empty(shape, op.dtype, op.name, layoutFor(shape, inputs));
+  const out = emptyFor(shape, op.dtype, op.name, inputs);
   run(op, inputs, params, out, -1);
   if (isInferenceMode()) out.isInference = true;
   if (isGradEnabled() && isFloatingPoint(op.dtype)) {
@@ -203,19 +204,20 @@ function copyForTape(x: Tensor): Tensor {
 }
 
 function detachedCopy(x: Tensor): Tensor {
-  const out = Tensor.empty(x.shape, x.dtype, 'clone', layoutFor(x.shape, [x]));
+  const out = emptyFor(x.shape, x.dtype, 'clone', [x]);
   copyInto(out, x);
   return out;
 }
 
-/** The result keeps the memory order of the first operand that has its shape (PyTorch's preserve_format). */
-function layoutFor(shape: readonly number[], inputs: readonly Tensor[]): number[] | undefined {
+/** A result in the memory order of the first operand that has its shape (PyTorch's preserve_format). */
+function emptyFor(shape: readonly number[], dtype: DType, name: string, inputs: readonly Tensor[]): Tensor {
   for (const x of inputs) {
     if (!sameShape(x.shape, shape)) continue;
-    if (isContiguous(x.shape, x.strides)) return undefined;
-    if (x.isDense()) return stridesLike(shape, x.shape, x.strides);
+    if (isContiguous(x.shape, x.strides)) break;
+    const strides = x.isDense() ? stridesLike(shape, x.shape, x.strides) : denseStrides(x.shape, x.strides);
+    if (!isContiguous(shape, strides)) return Tensor.empty(shape, dtype, name, strides, x);
   }
-  return undefined;
+  return Tensor.empty(shape, dtype, name);
 }
 
 /** @internal Runs `op` into `out` with no record; `exact` where `out` does not own everything up to the end of its buffer. */

@@ -6,6 +6,7 @@ import {
   broadcastShapes,
   channelsLastStrides,
   contiguousStrides,
+  denseStrides,
   isChannelsLast,
   isContiguous,
   isDense,
@@ -46,19 +47,22 @@ export function copyInto(target: Tensor, source: Tensor): void {
   launchPointwise(castOp(source.dtype, target.dtype), [source], [], target, true);
 }
 
-const copyOp = defineOp<[Tensor, DType, readonly number[]], Tensor, DType>({
+/** `own`: the order is the engine's choice (`Storage.ownOrder`). */
+const copyOp = defineOp<[Tensor, DType, readonly number[], boolean], Tensor, DType>({
   name: 'clone',
-  forward(ctx, x, dtype, strides) {
+  forward(ctx, x, dtype, strides, own) {
     ctx.state = x.dtype;
     const out = Tensor.empty(x.shape, dtype, 'clone', strides);
+    out.storage.ownOrder = own;
     launchPointwise(castOp(x.dtype, dtype), [x], [], out, false);
     return out;
   },
   backward: (ctx, grad) => [() => to(grad, ctx.state)],
 });
 
-/** @internal A copy with the given dense strides. */
-export const copyAs = (x: Tensor, strides: readonly number[]): Tensor => copyOp(x, x.dtype, strides);
+/** @internal A copy with the given dense strides, which are the engine's choice unless `own` is false. */
+export const copyAs = (x: Tensor, strides: readonly number[], own = true): Tensor =>
+  copyOp(x, x.dtype, strides, own);
 
 function formatStrides(op: string, x: Tensor, format: MemoryFormat): readonly number[] {
   if (format === 'contiguous') return contiguousStrides(x.shape);
@@ -71,8 +75,10 @@ function formatStrides(op: string, x: Tensor, format: MemoryFormat): readonly nu
     throw new Error(
       `${op}: memory format must be 'contiguous', 'channelsLast' or 'preserve', got '${String(format)}'`,
     );
-  return x.isDense() ? stridesLike(x.shape, x.shape, x.strides) : contiguousStrides(x.shape);
+  return x.isDense() ? stridesLike(x.shape, x.shape, x.strides) : denseStrides(x.shape, x.strides);
 }
+
+const ownOrderOf = (x: Tensor, format: MemoryFormat): boolean => format === 'preserve' && x.storage.ownOrder;
 
 /**
  * `torch.Tensor.contiguous`: the tensor itself when its memory already has the format, else a copy that has. Where PyTorch's answer
@@ -84,7 +90,7 @@ export function contiguous(
 ): Tensor {
   const hasFormat = memoryFormat === 'channelsLast' ? isChannelsLast : isContiguous;
   const same = hasFormat(x.shape, x.strides);
-  const result = same ? x : copyOp(x, x.dtype, formatStrides('contiguous', x, memoryFormat));
+  const result = same ? x : copyOp(x, x.dtype, formatStrides('contiguous', x, memoryFormat), false);
   const twin = rowMajorTwin(x);
   if (twin === null || hasFormat(x.shape, twin) === same) return result;
   return tied('contiguous', same ? aliasOf(x) : result, x);
@@ -102,7 +108,7 @@ export function clone(
   x: Tensor,
   { memoryFormat = 'preserve' }: { memoryFormat?: MemoryFormat } = {},
 ): Tensor {
-  return copyOp(x, x.dtype, formatStrides('clone', x, memoryFormat));
+  return copyOp(x, x.dtype, formatStrides('clone', x, memoryFormat), ownOrderOf(x, memoryFormat));
 }
 
 export interface ToOptions {
@@ -127,7 +133,7 @@ export function to(x: Tensor, target: DType | ToOptions): Tensor {
   const same =
     dtype === x.dtype &&
     (memoryFormat === 'preserve' || x.shape.every((size, i) => size === 1 || strides[i] === x.strides[i]));
-  return same && !copy ? x : copyOp(x, dtype, strides);
+  return same && !copy ? x : copyOp(x, dtype, strides, ownOrderOf(x, memoryFormat));
 }
 
 /** `torch.Tensor.float`. */
@@ -251,5 +257,5 @@ export function addInto(target: Tensor, source: Tensor): void {
 export function cloneLike(x: Tensor, like: Tensor): Tensor {
   const shaped = sameShape(x.shape, like.shape) ? x : sumTo(x, like.shape);
   const strides = isDense(like.shape, like.strides) ? like.strides : contiguousStrides(like.shape);
-  return copyOp(shaped, like.dtype, strides);
+  return copyOp(shaped, like.dtype, strides, like.storage.ownOrder);
 }

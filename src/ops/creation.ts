@@ -169,7 +169,7 @@ const like =
   (x, options = {}) => {
     const dtype = options.dtype ?? x.dtype;
     const element = elementOf(op, value, dtype);
-    const out = Tensor.empty(x.shape, dtype, op, x.isDense() ? x.strides : undefined);
+    const out = Tensor.empty(x.shape, dtype, op, x.isDense() ? x.strides : undefined, x);
     if (out.numel() > 0) fillInto(out, element, false);
     return finish(out, options);
   };

@@ -29,7 +29,7 @@ const dropoutOp: (x: Tensor, draw: Draw) => Tensor = defineOp<[Tensor, Draw], Te
     const { key, p, strides } = draw;
     const same = x.offset === 0 && sameShape(x.strides, strides);
     const source = same ? x : copyAs(x, strides);
-    const y = Tensor.empty(x.shape, x.dtype, 'dropout', strides);
+    const y = Tensor.empty(x.shape, x.dtype, 'dropout', strides, x);
     if (y.numel() > 0)
       runPlan('dropout', planDropout(planLimits(), elemOf('dropout', x.dtype), y.numel(), key, p), {
         x: source,

@@ -31,7 +31,13 @@ const catOp: (tensors: readonly Tensor[], dim: number) => Tensor = defineOp<
     ctx.state = { dim, sizes };
     const shape = first.shape.map((size, i) => (i === dim ? sizes.reduce((a, b) => a + b, 0) : size));
     const images = tensors.every((x) => isChannelsLast(x.shape, x.strides) && !x.isContiguous());
-    const out = Tensor.empty(shape, first.dtype, 'cat', images ? channelsLastStrides(shape) : undefined);
+    const out = Tensor.empty(
+      shape,
+      first.dtype,
+      'cat',
+      images ? channelsLastStrides(shape) : undefined,
+      first,
+    );
     let at = 0;
     tensors.forEach((x, i) => {
       if (x.numel() > 0) copyInto(part(out, dim, at, sizes[i] as number), x);
@@ -120,6 +126,7 @@ const padOp: (x: Tensor, low: readonly number[], high: readonly number[], value:
       x.dtype,
       'pad',
       isChannelsLast(x.shape, x.strides) ? channelsLastStrides(shape) : undefined,
+      x,
     );
     if (out.numel() > 0) fillInto(out, value, false);
     let inside = out;
@@ -292,7 +299,7 @@ const triangleOp: (x: Tensor, upper: boolean, diagonal: number) => Tensor = defi
   forward(ctx, x, upper, diagonal) {
     ctx.state = { upper, diagonal };
     const name = upper ? 'triu' : 'tril';
-    const out = Tensor.empty(x.shape, x.dtype, name, x.isDense() ? x.strides : undefined);
+    const out = Tensor.empty(x.shape, x.dtype, name, x.isDense() ? x.strides : undefined, x);
     if (out.numel() > 0) {
       runPlan(name, planTriangle(runtime().target, { x, out, upper, diagonal, ...planLimits() }), { x, out });
     }

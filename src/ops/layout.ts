@@ -26,7 +26,7 @@ const ownOrders: Readonly<Record<number, readonly (readonly number[])[]>> = {
 export function rowMajorTwin(x: Tensor): number[] | null {
   const { shape, strides } = x.viewBase ?? x;
   const orders = ownOrders[shape.length];
-  if (orders === undefined || isContiguous(shape, strides)) return null;
+  if (orders === undefined || !x.storage.ownOrder || isContiguous(shape, strides)) return null;
   if (!orders.some((order) => isInOrder(shape, strides, order))) return null;
   const own = contiguousStrides(shape);
   return x.strides.map((stride) => translate(stride, strides, own, shape));

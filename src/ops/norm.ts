@@ -40,7 +40,7 @@ const floats = (count: number): 'float32'[] => new Array<'float32'>(count).fill(
 /** An expression over float32 tensors, run outside the tape. */
 function evaluate(name: string, expr: Expr, inputs: readonly Tensor[], like: Tensor): Tensor {
   const op: Pointwise = { name, expr, inputs: floats(inputs.length), dtype: 'float32', params: [] };
-  const out = Tensor.empty(like.shape, 'float32', name, like.isDense() ? like.strides : undefined);
+  const out = Tensor.empty(like.shape, 'float32', name, like.isDense() ? like.strides : undefined, like);
   launchPointwise(op, inputs, [], out, false);
   return out;
 }

@@ -76,7 +76,10 @@ function drawLike(
   distribution: Distribution,
   options: CreationOptions,
 ): Tensor {
-  const out = drawInto(Tensor.empty(x.shape, dtype, op, x.isDense() ? x.strides : undefined), distribution);
+  const out = drawInto(
+    Tensor.empty(x.shape, dtype, op, x.isDense() ? x.strides : undefined, x),
+    distribution,
+  );
   if (options.requiresGrad) out.requiresGrad = true;
   return out;
 }

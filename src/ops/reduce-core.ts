@@ -37,7 +37,7 @@ export function runReduce(call: ReduceCall): Tensor[] {
     keepdim && isChannelsLast(x.shape, x.strides) && isDense(x.shape, x.strides)
       ? stridesLike(shape, x.shape, x.strides)
       : undefined;
-  const outputs = dtypes.map((dtype) => Tensor.empty(shape, dtype, name, strides));
+  const outputs = dtypes.map((dtype) => Tensor.empty(shape, dtype, name, strides, x));
   if ((outputs[0] as Tensor).numel() === 0) return outputs;
   const rt = runtime();
   const plan = planReduce(rt.target, {

@@ -26,6 +26,7 @@ function runScan(name: string, kind: 'sum' | 'prod', x: Tensor, dim: number, rev
     isFloatingPoint(x.dtype) ? x.dtype : 'int32',
     name,
     x.isDense() ? x.strides : undefined,
+    x,
   );
   if (out.numel() > 0)
     runPlan(name, planScan(runtime().target, { name, op, x, out, dim, reverse, ...planLimits() }), {

@@ -114,10 +114,13 @@ function alongDim(op: string, x: Tensor, dim: number, fn: (rows: Tensor) => Tens
   return to(inOrderOf(x, movedim(reshape(y, moved), -1, d)), x.dtype);
 }
 
-/** `y` in the memory order of `x`, in which PyTorch's results come. */
+/** `y` row-major, as PyTorch's results are, or in the order that the engine chose for `x`. */
 function inOrderOf(x: Tensor, y: Tensor): Tensor {
-  const strides = stridesLike(x.shape, x.shape, x.isDense() ? x.strides : contiguousStrides(x.shape));
-  return y.shape.every((size, i) => size === 1 || y.strides[i] === strides[i]) ? y : copyAs(y, strides);
+  const keeps = x.storage.ownOrder && x.isDense();
+  const strides = keeps ? stridesLike(x.shape, x.shape, x.strides) : contiguousStrides(x.shape);
+  return y.shape.every((size, i) => size === 1 || y.strides[i] === strides[i])
+    ? y
+    : copyAs(y, strides, x.storage.ownOrder);
 }
 
 /** `x` as a row-major matrix whose rows run along `dim`. */

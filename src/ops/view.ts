@@ -1,4 +1,5 @@
 import { defineOp } from '../autograd/define.js';
+import { isGradEnabled } from '../autograd/mode.js';
 import { primitives } from '../autograd/primitives.js';
 import {
   contiguousStrides,
@@ -329,7 +330,7 @@ export function split(x: Tensor, size: number | readonly number[], dim = 0): Ten
 }
 
 function oneOfSeveral(view: Tensor): Tensor {
-  view.viewLimit ??= 'several';
+  if (isGradEnabled()) view.viewLimit = 'several';
   return view;
 }
 
@@ -354,8 +355,7 @@ export function detach(x: Tensor): Tensor {
 
 /** `torch.Tensor.detach_`: cuts this tensor itself off from the tape. Views are refused, as PyTorch refuses them: `detach()` them. */
 export function detach_(x: Tensor): Tensor {
-  // The result of an op may be stored as a view of something that is gone: nobody can see that.
-  if (x.viewBase !== null && !x.viewBase.isDisposed) {
+  if (x.viewBase !== null) {
     throw new Error('detach_: a view shares its place on the tape with its base; use detach() instead');
   }
   x.viewBase = null;

@@ -48,14 +48,13 @@ export function checkWrite(
 }
 
 function checkLeaf(name: string, self: Tensor): void {
-  const owner = self.viewBase ?? self;
-  for (const tensor of owner === self ? [self] : [owner, self]) {
-    if (!tensor.wantsGrad || !tensor.isLeaf) continue;
-    const what = tensor === self ? 'a leaf that requires grad' : 'a view of a leaf that requires grad';
-    throw new Error(
-      `${name}: ${what} cannot be changed in place while grad mode is on; wrap the change in noGrad()`,
-    );
-  }
+  const base = self.viewBase;
+  const isView = base !== null && base.isLeaf && (base.wantsGrad || self.requiresGrad);
+  if (!isView && !(self.isLeaf && self.wantsGrad)) return;
+  throw new Error(
+    `${name}: ${isView ? 'a view of a leaf' : 'a leaf'} that requires grad cannot be changed in place while grad mode is on; ` +
+      'wrap the change in noGrad()',
+  );
 }
 
 /** ATen's `get_overlap_status`: what has gaps is not looked into (such a source is copied before the write). */

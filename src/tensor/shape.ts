@@ -132,6 +132,36 @@ export function stridesLike(shape: Shape, likeShape: Shape, likeStrides: readonl
   return strides;
 }
 
+/**
+ * Dense strides for what has `strides`, in PyTorch's order (ATen's `infer_dense_strides`): gaps go, the order of the dims stays, and dims that
+ * do not tell (stride 0) stay where row-major has them.
+ */
+export function denseStrides(shape: Shape, strides: readonly number[]): number[] {
+  const order = shape.map((_, i) => shape.length - 1 - i);
+  const isBefore = (a: number, b: number): number => {
+    const [s, t] = [strides[a] as number, strides[b] as number];
+    if (s === 0 || t === 0) return 0;
+    return s - t || Math.max(0, (shape[a] as number) - (shape[b] as number));
+  };
+  for (let i = 1; i < order.length; i++) {
+    let at = i;
+    for (let j = i - 1; j >= 0; j--) {
+      const difference = isBefore(order[j] as number, order[at] as number);
+      if (difference < 0) break;
+      if (difference === 0) continue;
+      [order[j], order[at]] = [order[at] as number, order[j] as number];
+      at = j;
+    }
+  }
+  const out = new Array<number>(shape.length);
+  let step = 1;
+  for (const d of order) {
+    out[d] = step;
+    step *= Math.max(1, shape[d] as number);
+  }
+  return out;
+}
+
 /** NumPy broadcasting of several shapes; throws naming the op and the shapes that clash. */
 export function broadcastShapes(op: string, ...shapes: readonly Shape[]): number[] {
   let rank = 0;

@@ -32,6 +32,8 @@ export class Storage {
   version = 0;
   /** The op that made the current contents, for error messages. */
   writer: string;
+  /** Its memory order is the engine's choice (channels-last, kernels' weights), where PyTorch's would be row-major. */
+  ownOrder = false;
   /** Copies derived from these contents (packed weights, ...), dropped when the version moves on. */
   derived: Map<string, Derived> | null = null;
   private borrowers: Set<Borrower> | null = null;

@@ -1,5 +1,5 @@
 import { runtime, type DeviceBuffer } from '../device/index.js';
-import { refreshView, type GradNode } from '../autograd/node.js';
+import { edgeOf, isLostView, refreshView, type GradNode } from '../autograd/node.js';
 import { bytesPerElement, decode, encode, isFloatingPoint, type DType, type TypedArray } from './dtype.js';
 import { noteEscape, unwatch, watch } from './lifetime.js';
 import { currentScope, tensorBrand } from './scope.js';
@@ -79,7 +79,8 @@ export class Tensor {
   gradSeen = false;
   /** @internal */ accumulator: GradNode | null = null;
   /** @internal */ hooks: TensorHook[] | null = null;
-  /** @internal */ keepsGrad = false;
+  /** @internal The node at which `retainGrad()` waits for the gradient. */ retainedBy: GradNode | null =
+    null;
   /** @internal The tensor this one is a differentiable view of. */ viewBase: Tensor | null = null;
   /** @internal `storage.version` when `node` was last set from the base. */ viewVersion = 0;
   /** @internal A view that may not be written on the tape: see {@link ViewLimit}. */ viewLimit: ViewLimit | null =
@@ -105,10 +106,16 @@ export class Tensor {
     else this.watch();
   }
 
-  /** @internal A tensor with fresh, undefined contents; strides with gaps get the memory they span. */
-  static empty(shape: Shape, dtype: DType, op: string, strides?: readonly number[]): Tensor {
+  /**
+   * A tensor with fresh, undefined contents; strides with gaps get the memory they span.
+   *
+   * @param like whose memory order `strides` follow; without it they are the engine's own choice
+   * @internal
+   */
+  static empty(shape: Shape, dtype: DType, op: string, strides?: readonly number[], like?: Tensor): Tensor {
     const elements = strides === undefined ? numel(shape) : spanOf(shape, strides);
     const storage = new Storage(elements * bytesPerElement[dtype], op);
+    if (strides !== undefined) storage.ownOrder = like === undefined || like.storage.ownOrder;
     return new Tensor(storage, shape, dtype, strides === undefined ? undefined : { strides });
   }
 
@@ -200,7 +207,10 @@ export class Tensor {
   // ---- autograd state
 
   get requiresGrad(): boolean {
-    if (this.viewBase !== null) refreshView(this);
+    if (this.viewBase !== null) {
+      refreshView(this);
+      if (isLostView(this)) return true;
+    }
     return this.wantsGrad || this.node !== null;
   }
 
@@ -260,14 +270,14 @@ export class Tensor {
   /** Keep `.grad` of a non-leaf tensor after `backward()`. */
   retainGrad(): void {
     if (!this.requiresGrad) throw new Error('retainGrad: this tensor does not require grad');
-    if (this.node === null || this.keepsGrad) return;
-    this.keepsGrad = true;
-    this.node.retainGrad(this);
+    edgeOf(this);
+    if (this.node !== null && this.retainedBy === null) this.node.retainGrad(this);
   }
 
   /** Calls `hook` with the gradient of this tensor when it is computed; what it returns replaces the gradient. */
   registerHook(hook: TensorHook): HookHandle {
     if (!this.requiresGrad) throw new Error('registerHook: this tensor does not require grad');
+    edgeOf(this);
     const hooks = this.node === null ? (this.hooks ??= []) : this.node.hooksOf(this.outputIndex);
     hooks.push(hook);
     return {

@@ -38,6 +38,8 @@ export interface Formula {
   backward(grad: NdArray, saved: Saved): readonly (() => NdArray)[];
   /** How the result lies in memory: as PyTorch's TensorIterator lays it out, or row-major (the default). */
   readonly layout?: 'pointwise';
+  /** A row-major operand before the inputs, which has its say about the layout. */
+  readonly leading?: NdArray;
   /** Distance of the inputs to a kink or a tie; programs keep away from those, since rounding decides there. */
   readonly margin?: (...inputs: NdArray[]) => number;
 }
@@ -227,6 +229,7 @@ export const copy: Formula = binary(
 export const where = (mask: NdArray): Formula => ({
   name: 'where',
   layout: 'pointwise',
+  leading: mask,
   forward: (a, b) => {
     if (broadcastShape(mask.shape, a.shape, b.shape) === null) throw new Refused('shape');
     return zip((m, x, y) => (m ? x : y), mask, a, b);

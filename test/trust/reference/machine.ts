@@ -14,6 +14,9 @@ import {
 } from './node.js';
 import { Refused, Tensor, Undefined, type Creation, type Geometry, type Hook } from './tensor.js';
 
+const geometryOf = (values: NdArray | undefined): Geometry[] =>
+  values === undefined ? [] : [{ shape: values.shape, strides: rowMajor(values.shape), offset: 0 }];
+
 /**
  * What PyTorch does with tensors, in float64: each method is a rule of the eager engine. Statements are refused before they change
  * anything, except `backward`.
@@ -67,7 +70,9 @@ export class Machine {
     const values = this.compute(formula, inputs);
     const result = Tensor.from(
       values,
-      formula.layout === 'pointwise' ? pointwiseStrides(values.shape, inputs) : rowMajor(values.shape),
+      formula.layout === 'pointwise'
+        ? pointwiseStrides(values.shape, [...geometryOf(formula.leading), ...inputs])
+        : rowMajor(values.shape),
     );
     if (needs && edges) {
       result.gradFn = this.record(
