@@ -173,7 +173,9 @@ describe('the price', () => {
     x = runtime().alloc(256, 'x');
     put(1);
     await read();
-    expect(await commands(read)).toEqual(['copyBufferToBuffer', 'mapAsync']);
+    // A batch begins by handing on its guard (chain.ts).
+    const plain = ['copyBufferToBuffer', 'clearBuffer', 'copyBufferToBuffer', 'mapAsync'];
+    expect(await commands(read)).toEqual(plain);
     check(first);
     // The record comes with the values: no second map.
     expect(await commands(read)).toEqual([
@@ -182,7 +184,7 @@ describe('the price', () => {
       'clearBuffer',
       'mapAsync',
     ]);
-    expect(await commands(read)).toEqual(['copyBufferToBuffer', 'mapAsync']);
+    expect(await commands(read)).toEqual(plain);
   });
 
   it('takes nothing of the memory budget', () => {
