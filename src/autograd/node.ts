@@ -143,10 +143,10 @@ export function checkHooked(hook: string, changed: unknown, grad: Tensor): void 
 export function refreshView(view: Tensor): void {
   const base = view.viewBase;
   if (base === null || view.isDisposed || isCurrentView(view) || view.viewLimit !== null) return;
-  view.viewVersion = view.storage.version;
   const edge = edgeOf(base);
   // Of a base that was switched off meanwhile, the view's gradient goes nowhere.
   if (edge === null && view.node === null) return;
+  view.viewVersion = view.storage.version;
   const place = geometryOf(base);
   const slice = geometryOf(view);
   new GradNode('view', [edge], null, ([grad]) => [

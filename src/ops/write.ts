@@ -62,6 +62,9 @@ function overlapsPartly(a: Tensor, b: Tensor): boolean {
   if (a.storage !== b.storage || a.numel() === 0 || b.numel() === 0) return false;
   if (!isDense(a.shape, a.strides) || !isDense(b.shape, b.strides)) return false;
   const [endA, endB] = [a.offset + spanOf(a.shape, a.strides), b.offset + spanOf(b.shape, b.strides)];
-  if (a.offset === b.offset && endA === endB) return !sameShape(a.strides, b.strides);
+  if (a.offset === b.offset && endA === endB) {
+    const sameOrder = (size: number, d: number): boolean => size === 1 || a.strides[d] === b.strides[d];
+    return !(sameShape(a.shape, b.shape) && a.shape.every(sameOrder));
+  }
   return a.offset < endB && b.offset < endA;
 }
