@@ -205,7 +205,8 @@ export async function soak(
   steps: number,
 ): Promise<{ slopes: Slopes; losses: readonly [number, number]; seconds: number }> {
   const step = loops[name]();
-  const every = Math.max(1, Math.floor(steps / 80));
+  // Even: the steps of a loop that takes turns are not alike.
+  const every = 2 * Math.max(1, Math.floor(steps / 160));
   const warm = Math.floor(steps / 5);
   const points = Object.fromEntries(Object.keys(measures).map((each) => [each, [] as number[]])) as Record<
     Measure,
