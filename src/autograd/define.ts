@@ -190,7 +190,10 @@ export function defineComposite<F extends (...args: never[]) => unknown>(name: s
   }) as F;
 }
 
-/** What is stored as a view of a temporary that is gone is nobody's view, unless another result shows the same memory. */
+/**
+ * What is stored as a view of a temporary that is gone is nobody's view, unless another result shows the same
+ * memory.
+ */
 function forgetBase(result: Tensor, all: readonly unknown[] = []): void {
   if (result.viewBase?.isDisposed !== true) return;
   if (all.some((other) => other !== result && isTensor(other) && other.storage === result.storage)) return;

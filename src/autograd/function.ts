@@ -35,7 +35,10 @@ interface Meta {
 const listOf = (result: BackwardResult): readonly (Tensor | null | undefined)[] =>
   result === null || result === undefined || isTensor(result) ? [result] : result;
 
-/** `grad` as the gradient of argument `i`: summed over dims along which it was broadcast, in the argument's dtype. */
+/**
+ * `grad` as the gradient of argument `i`: summed over dims along which it was broadcast, in the argument's
+ * dtype.
+ */
 function fitted(name: string, i: number, grad: Tensor, { shape, dtype }: Meta): Tensor {
   if (!isTensor(grad)) {
     throw new Error(
@@ -60,8 +63,8 @@ function fitted(name: string, i: number, grad: Tensor, { shape, dtype }: Meta): 
  * }
  * const y = Exp.apply(x);
  * ```
- * `backward` returns one gradient per argument of `forward` (null for arguments that are not tensors), of the argument's shape or of one
- * that it broadcasts to.
+ * `backward` returns one gradient per argument of `forward` (null for arguments that are not tensors), of the
+ * argument's shape or of one that it broadcasts to.
  */
 export abstract class Function {
   static apply<A extends readonly unknown[], R extends AnyResult>(this: FunctionClass<A, R>, ...args: A): R {

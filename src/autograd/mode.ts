@@ -2,7 +2,9 @@
 
 import { nodeBuiltin } from '../device/adapter.js';
 
-/** The modes of one stretch of code: a callback with all that it awaits, or the program outside of callbacks. */
+/**
+ * The modes of one stretch of code: a callback with all that it awaits, or the program outside of callbacks.
+ */
 class Mode {
   /** The callback has returned, or its promise has settled: what it left running has the modes around it. */
   ended = false;
@@ -34,7 +36,10 @@ function makeContexts(): Contexts | null {
 
 let contexts: Contexts | null | undefined;
 
-/** @internal Pretends that the platform has no async contexts, as in browsers. Returns a function that undoes it. */
+/**
+ * @internal Pretends that the platform has no async contexts, as in browsers. Returns a function that undoes
+ * it.
+ */
 export function withoutAsyncContexts(): () => void {
   contexts = null;
   return () => void (contexts = undefined);
@@ -58,7 +63,9 @@ export function setGradMode(enabled: boolean): boolean {
   return before;
 }
 
-/** Restores the mode that was in force when it was made; `using guard = noGrad()`. For synchronous code only. */
+/**
+ * Restores the mode that was in force when it was made; `using guard = noGrad()`. For synchronous code only.
+ */
 export interface ModeGuard {
   /** @throws Error when the code since the guard was made has awaited something: the mode ended there. */
   [Symbol.dispose](): void;
@@ -76,8 +83,9 @@ interface Change {
 }
 
 /**
- * A guard sets the mode at once. It ends where it is disposed, or with the synchronous code that made it: at the first await,
- * since other code runs then. So a guard that nobody disposes cannot leave grad mode off either.
+ * A guard sets the mode at once. It ends where it is disposed, or with the synchronous code that made it: at
+ * the first await, since other code runs then. So a guard that nobody disposes cannot leave grad mode off
+ * either.
  */
 function guard({ name, args = '', grad, inference = false, stays = false }: Change): ModeGuard {
   const mode = here();
@@ -151,9 +159,10 @@ function isPromise(value: unknown): value is PromiseLike<unknown> {
 }
 
 /**
- * `torch.no_grad`: ops inside record nothing. With a callback, sync or async, it returns what the callback returns. The mode
- * holds for the callback and all that it awaits, and for no other code that runs meanwhile; what the callback leaves running
- * when its promise settles has the mode around it. In browsers a callback must not return a promise.
+ * `torch.no_grad`: ops inside record nothing. With a callback, sync or async, it returns what the callback
+ * returns. The mode holds for the callback and all that it awaits, and for no other code that runs meanwhile;
+ * what the callback leaves running when its promise settles has the mode around it. In browsers a callback
+ * must not return a promise.
  *
  * Without a callback it returns a guard for `using` in synchronous code.
  *
@@ -183,8 +192,8 @@ export function inferenceMode<R>(fn?: () => R): R | ModeGuard {
 }
 
 /**
- * `torch.set_grad_enabled`. As a statement it stays until it is set again, in the callback of a grad mode until that ends;
- * with `using` or a callback as `noGrad`.
+ * `torch.set_grad_enabled`. As a statement it stays until it is set again, in the callback of a grad mode
+ * until that ends; with `using` or a callback as `noGrad`.
  */
 export function setGradEnabled(enabled: boolean): ModeGuard;
 export function setGradEnabled<R>(enabled: boolean, fn: () => R): R;

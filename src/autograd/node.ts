@@ -62,8 +62,8 @@ export class GradNode {
   }
 
   /**
-   * Makes `tensor` this node's next output. Its `retainGrad()` comes along, so that it gets the gradient of the values it has now;
-   * not so where only part of it was written, through a view (PyTorch's rule).
+   * Makes `tensor` this node's next output. Its `retainGrad()` comes along, so that it gets the gradient of
+   * the values it has now; not so where only part of it was written, through a view (PyTorch's rule).
    */
   addOutput(tensor: Tensor, whole = true): void {
     const index = this.outputs.length;
@@ -123,7 +123,10 @@ export function runHooks(hooks: readonly TensorHook[], grad: Tensor): Tensor {
   return grad;
 }
 
-/** @internal Throws unless `changed`, which `hook` returned in place of `grad`, is a tensor of its shape and dtype. */
+/**
+ * @internal Throws unless `changed`, which `hook` returned in place of `grad`, is a tensor of its shape and
+ * dtype.
+ */
 export function checkHooked(hook: string, changed: unknown, grad: Tensor): void {
   const should = `expected a tensor of shape ${showShape(grad.shape)} (${grad.dtype}), or nothing to keep the gradient as it is`;
   if (!isTensor(changed))
@@ -135,8 +138,8 @@ export function checkHooked(hook: string, changed: unknown, grad: Tensor): void 
 }
 
 /**
- * After an in-place write to shared memory, a view's own history no longer tells its gradient: it becomes a slice of what its base
- * is now.
+ * After an in-place write to shared memory, a view's own history no longer tells its gradient: it becomes a
+ * slice of what its base is now.
  *
  * @internal
  */
@@ -156,7 +159,10 @@ export function refreshView(view: Tensor): void {
 
 const isCurrentView = (view: Tensor): boolean => view.viewVersion === view.storage.version;
 
-/** @internal A view that requires grad, or would since a write to its memory, and has no place on the tape any more. */
+/**
+ * @internal A view that requires grad, or would since a write to its memory, and has no place on the tape any
+ * more.
+ */
 export const isLostView = (view: Tensor): boolean =>
   view.viewLimit !== null &&
   !isCurrentView(view) &&
@@ -249,7 +255,9 @@ class SavedEntry implements Borrower {
     storage.release();
   }
 
-  /** The leaf itself, so that what is computed from it goes on the tape, unless it holds other values by now. */
+  /**
+   * The leaf itself, so that what is computed from it goes on the tape, unless it holds other values by now.
+   */
   get sameLeaf(): Tensor | null {
     return this.leaf !== null && !this.leaf.isDisposed && !this.copied ? this.leaf : null;
   }

@@ -5,10 +5,11 @@ import { Interrupted } from './errors.js';
 export interface Context {
   readonly output: Output;
   /**
-   * Aborted by Ctrl-C and its kin, with an {@link Interrupted} as the reason: commands stop at the next safe place.
+   * Aborted by Ctrl-C and its kin, with an {@link Interrupted} as the reason: commands stop at the next safe
+   * place.
    *
-   * Until a command first asks for it, signals end the process at once, also while JavaScript is busy (with a file from a
-   * stranger, for one). So ask for it when there is something to put in order, not before.
+   * Until a command first asks for it, signals end the process at once, also while JavaScript is busy (with a
+   * file from a stranger, for one). So ask for it when there is something to put in order, not before.
    */
   readonly signal: AbortSignal;
 }

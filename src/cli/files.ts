@@ -26,8 +26,9 @@ export async function checkNewFile(path: string, force: boolean): Promise<void> 
 }
 
 /**
- * Checks before a long run that JSON can be written to `path` at its end without the loss of anything else: what is there
- * already may be JSON as well, an earlier result, but not a weight file whose name stands in the wrong place.
+ * Checks before a long run that JSON can be written to `path` at its end without the loss of anything else:
+ * what is there already may be JSON as well, an earlier result, but not a weight file whose name stands in
+ * the wrong place.
  *
  * @throws CliError as {@link checkWritable} does, or when the file holds something else
  */
@@ -51,7 +52,10 @@ export async function checkReplaceable(path: string): Promise<void> {
 /** Endings of weight files and archives, which nobody gives a folder. */
 const fileEndings = new Set(['.safetensors', '.pth', '.pt', '.th', '.ckpt', '.npz', '.npy', '.onnx', '.zip']);
 
-/** Whether a path that need not be there yet is meant as a folder: a dot in its name says nothing, as in `run-0.1`. */
+/**
+ * Whether a path that need not be there yet is meant as a folder: a dot in its name says nothing, as in
+ * `run-0.1`.
+ */
 export async function namesFolder(path: string): Promise<boolean> {
   if (/[/\\]$/.test(path)) return true;
   if ((await stat(path).catch(() => null))?.isDirectory() === true) return true;

@@ -22,9 +22,10 @@ export interface Progress {
 const noProgress: Progress = { advance: () => {}, stop: () => {} };
 
 /**
- * A command's output. For people, lines go to standard output; with `--json` standard output gets one JSON document and the
- * lines go to the error output. A bar is drawn only on a terminal. Lines may hold what others wrote (keys, metadata, names
- * of classes and files): control characters in them are spelled out here, and in {@link shownError}, and nowhere else.
+ * A command's output. For people, lines go to standard output; with `--json` standard output gets one JSON
+ * document and the lines go to the error output. A bar is drawn only on a terminal. Lines may hold what
+ * others wrote (keys, metadata, names of classes and files): control characters in them are spelled out here,
+ * and in {@link shownError}, and nowhere else.
  */
 export class Output {
   private readonly bars = new Set<Progress>();
@@ -90,7 +91,10 @@ export class Output {
   }
 }
 
-/** Text for people that may have several lines; those after the first are set in, so that none passes for another message. */
+/**
+ * Text for people that may have several lines; those after the first are set in, so that none passes for
+ * another message.
+ */
 function indented(text: string): string {
   return printableLines(text).replace(/\n(?! {2})/g, '\n  ');
 }

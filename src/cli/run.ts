@@ -30,7 +30,8 @@ export interface RunOptions {
 /**
  * Runs one command line, without the program's name: `run(['info', '--json'])`. Nothing here ends the process.
  *
- * @returns the exit status: 0, 1 for a failure, 2 for a wrong command line, 128 and a signal's number after it (130: Ctrl-C)
+ * @returns the exit status: 0, 1 for a failure, 2 for a wrong command line, 128 and a signal's number after
+ * it (130: Ctrl-C)
  */
 export async function run(args: readonly string[], options: RunOptions = {}): Promise<number> {
   const streams = options.streams ?? process;

@@ -19,8 +19,8 @@ export class Interrupts {
   /**
    * Answers signals from now on; until then they end the process as they end any other.
    *
-   * Ctrl-C pressed again ends the process without waiting for a safe place. Other signals come twice by themselves (a closed
-   * terminal and the shell in it both send SIGHUP), so the second changes nothing.
+   * Ctrl-C pressed again ends the process without waiting for a safe place. Other signals come twice by
+   * themselves (a closed terminal and the shell in it both send SIGHUP), so the second changes nothing.
    */
   answer(): void {
     if (this.answering) return;
@@ -42,8 +42,8 @@ export class Interrupts {
   }
 
   /**
-   * Watches the process's own streams. A reader of standard output that has had enough, such as `head`, ends what is still to
-   * do; a full disk below it is an error. Without standard error the work goes on.
+   * Watches the process's own streams. A reader of standard output that has had enough, such as `head`, ends
+   * what is still to do; a full disk below it is an error. Without standard error the work goes on.
    *
    * @returns the exit status that a command which ran to its end has nevertheless
    */

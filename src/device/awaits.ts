@@ -108,8 +108,8 @@ export class Awaits {
   }
 
   /**
-   * Throws what the GPU has complained about since the last await, and what was wrong with batch `serial`, or else what kernels raised
-   * (their `record`, if it was read).
+   * Throws what the GPU has complained about since the last await, and what was wrong with batch `serial`, or
+   * else what kernels raised (their `record`, if it was read).
    */
   private async raise(serial: number, record?: ArrayBuffer): Promise<void> {
     const { errors, stream, chain, commits, faults, faultSites } = this.parts;

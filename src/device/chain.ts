@@ -5,10 +5,11 @@ import { Block, bufferUsage, DeviceBuffer } from './pool.js';
 const bytes = 16;
 
 /**
- * A submission runs as a whole or, when something in it is invalid (the GPU had no memory for a buffer, the driver made no pipeline), not at
- * all; JavaScript learns of it later, when others have been submitted that build on it. So each batch hands a word on to the
- * next: it copies the word of the batch before and clears the one after. A batch that did not run breaks the chain: all later ones
- * find zero, until it is armed again. Kernels that bind the word as a `guard` (optimizer steps) do nothing then.
+ * A submission runs as a whole or, when something in it is invalid (the GPU had no memory for a buffer, the
+ * driver made no pipeline), not at all; JavaScript learns of it later, when others have been submitted that
+ * build on it. So each batch hands a word on to the next: it copies the word of the batch before and clears
+ * the one after. A batch that did not run breaks the chain: all later ones find zero, until it is armed
+ * again. Kernels that bind the word as a `guard` (optimizer steps) do nothing then.
  *
  * Two copies of four bytes a batch; the buffers are three because one is read, one written and one cleared.
  */

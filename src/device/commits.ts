@@ -16,8 +16,9 @@ interface Failure {
 }
 
 /**
- * Commits whose batches have not been checked yet. The GPU does none that follows a batch which did not run (see {@link Chain}); what
- * JavaScript noted about those (step counts, new state) is undone here, the latest first.
+ * Commits whose batches have not been checked yet. The GPU does none that follows a batch which did not run
+ * (see {@link Chain}); what JavaScript noted about those (step counts, new state) is undone here, the latest
+ * first.
  */
 export class Commits {
   private commits: Commit[] = [];
@@ -48,7 +49,10 @@ export class Commits {
     return this.brokenAt !== Infinity;
   }
 
-  /** Ends a break; `next` is the first batch after it, which is not begun. Reads of batches in between fail with `error`. */
+  /**
+   * Ends a break; `next` is the first batch after it, which is not begun. Reads of batches in between fail
+   * with `error`.
+   */
   rollBack(next: number, error: DeviceError): void {
     for (const { serial, undo } of this.commits.reverse()) if (serial >= this.brokenAt) undo();
     this.commits = [];
@@ -62,12 +66,17 @@ export class Commits {
     this.waits++;
   }
 
-  /** ... and is over. Errors are kept for those that are under way only: with their stacks they hold on to what they were thrown in. */
+  /**
+   * ... and is over. Errors are kept for those that are under way only: with their stacks they hold on to
+   * what they were thrown in.
+   */
   endWait(): void {
     if (--this.waits === 0) this.failures = [];
   }
 
-  /** Why what batch `serial` computed is not to be trusted, although the error has been reported elsewhere. */
+  /**
+   * Why what batch `serial` computed is not to be trusted, although the error has been reported elsewhere.
+   */
   failureOf(serial: number): DeviceError | undefined {
     return this.failures.find(({ from, to }) => serial >= from && serial <= to)?.error;
   }

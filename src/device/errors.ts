@@ -12,7 +12,9 @@ export class DeviceError extends Error {
   }
 }
 
-/** The device is gone, and with it what was on it. `init()` opens another; `restore` brings a training back. */
+/**
+ * The device is gone, and with it what was on it. `init()` opens another; `restore` brings a training back.
+ */
 export class DeviceLostError extends DeviceError {
   override name = 'DeviceLostError';
   constructor(reason: string) {
@@ -29,8 +31,8 @@ export class ShaderError extends DeviceError {
 }
 
 /**
- * Values that an op cannot work with, found by the GPU: an index outside its dim, an integer result outside int32. The engine stays usable;
- * what the op wrote is undefined.
+ * Values that an op cannot work with, found by the GPU: an index outside its dim, an integer result outside
+ * int32. The engine stays usable; what the op wrote is undefined.
  */
 export class DataError extends Error {
   override name = 'DataError';

@@ -1,16 +1,20 @@
 /**
- * What kernels find wrong with the values they are given: an index outside its dim, an integer result outside int32. A GPU cannot throw,
- * so such a kernel leaves a record in a buffer of the runtime, and the next await throws what it says.
+ * What kernels find wrong with the values they are given: an index outside its dim, an integer result outside
+ * int32. A GPU cannot throw, so such a kernel leaves a record in a buffer of the runtime, and the next await
+ * throws what it says.
  *
- * The buffer is copied (and cleared) behind a read only if a kernel that may raise was dispatched since the last copy: other reads and
- * other kernels cost nothing.
+ * The buffer is copied (and cleared) behind a read only if a kernel that may raise was dispatched since the
+ * last copy: other reads and other kernels cost nothing.
  */
 
 import type { Fault, FaultWords, Kernel, ParamField } from '../kernels/kernel.js';
 import { DataError } from './errors.js';
 import { Block, bufferUsage, DeviceBuffer } from './pool.js';
 
-/** Bytes of a record: how many kernels' threads raised (about), the site of the first, four words that it gave. */
+/**
+ * Bytes of a record: how many kernels' threads raised (about), the site of the first, four words that it
+ * gave.
+ */
 export const faultBytes = 24;
 
 /** The launch parameter, filled in by the device, that says which kernel raised. */
@@ -21,8 +25,8 @@ export const paramFields = (kernel: Kernel): readonly ParamField[] =>
   kernel.fault ? [...kernel.params, siteField] : kernel.params;
 
 /**
- * WGSL of `raiseFault(words)`, for the header of a kernel that may raise. The first to count up writes the record, which stays until it is
- * read; the rest leave it alone.
+ * WGSL of `raiseFault(words)`, for the header of a kernel that may raise. The first to count up writes the
+ * record, which stays until it is read; the rest leave it alone.
  */
 export function declareFaults(kernel: Kernel): string {
   if (!kernel.fault) return '';

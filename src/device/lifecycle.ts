@@ -12,7 +12,8 @@ let chosen: InitOptions = {};
 
 /**
  * Finds a GPU and makes it ready. Call it once, before any tensor is made; further calls return at once.
- * After {@link close} it starts anew, and after the device was lost too: then with the options of before, and those given.
+ * After {@link close} it starts anew, and after the device was lost too: then with the options of before, and
+ * those given.
  *
  * @throws DeviceError without a usable adapter (the message says what to install), or when called again with
  * other options than the running device has.

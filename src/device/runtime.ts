@@ -278,11 +278,12 @@ export class Runtime {
   }
 
   /**
-   * Launches that happen as a whole or not at all: not, when work recorded before did not run (out of memory, a shader that was
-   * refused), or when one of them cannot be made. Each kernel's first binding is a `guard`, which is not among `buffers`.
+   * Launches that happen as a whole or not at all: not, when work recorded before did not run (out of memory,
+   * a shader that was refused), or when one of them cannot be made. Each kernel's first binding is a `guard`,
+   * which is not among `buffers`.
    *
-   * @param undo takes back what was noted on the host, should it turn out that the launches did not happen; called before the await
-   * that reports the error rejects
+   * @param undo takes back what was noted on the host, should it turn out that the launches did not happen;
+   * called before the await that reports the error rejects
    * @throws as {@link dispatch}; nothing has been recorded then
    */
   commit(launches: readonly Launch[], undo: () => void): void {

@@ -159,8 +159,8 @@ export class CommandStream {
   }
 
   /**
-   * A scope is open at all times, from the runtime's start on, so that what is made invalid while a batch is recorded (a bind group) is reported with the batch, before
-   * what comes of it. The caller opens the next.
+   * A scope is open at all times, from the runtime's start on, so that what is made invalid while a batch is
+   * recorded (a bind group) is reported with the batch, before what comes of it. The caller opens the next.
    */
   private checkCreations(ops: readonly string[]): void {
     const forget = this.hooks.madeSince();

@@ -23,8 +23,8 @@ async function crcOf(range: ByteRange): Promise<number> {
 }
 
 /**
- * A range whose bytes are given only if together they have this CRC-32; `label` is the file's name and the range's. What is
- * read whole is checked as it comes; before a part is read, the range is read through once.
+ * A range whose bytes are given only if together they have this CRC-32; `label` is the file's name and the
+ * range's. What is read whole is checked as it comes; before a part is read, the range is read through once.
  */
 export function checkedRange(range: ByteRange, expected: number, label: string): ByteRange {
   const { size } = range;

@@ -24,8 +24,8 @@ export interface LoadValueOptions {
   /** How much a file may cost before it is refused. */
   readonly limits?: ReadLimits;
   /**
-   * Whether bytes are checked as they are read, where the file has checksums: zip archives (`.pth`, `.npz`), and safetensors
-   * files that kindling wrote. Default true. False reads a damaged file as it is.
+   * Whether bytes are checked as they are read, where the file has checksums: zip archives (`.pth`, `.npz`),
+   * and safetensors files that kindling wrote. Default true. False reads a damaged file as it is.
    */
   readonly verify?: boolean;
 }
@@ -37,9 +37,10 @@ export interface LoadCheckpointOptions extends LoadValueOptions {
    */
   readonly key?: string | readonly string[];
   /**
-   * A prefix to take off the tensors' keys; it must be on at least one of them. By default the names that wrappers put into
-   * keys are taken out: `module` (DataParallel, AveragedModel) and `_orig_mod` (torch.compile), around the whole model or a
-   * part of it, wherever a module has that one child and nothing else. `false` keeps the keys as they are.
+   * A prefix to take off the tensors' keys; it must be on at least one of them. By default the names that
+   * wrappers put into keys are taken out: `module` (DataParallel, AveragedModel) and `_orig_mod`
+   * (torch.compile), around the whole model or a part of it, wherever a module has that one child and nothing
+   * else. `false` keeps the keys as they are.
    */
   readonly stripPrefix?: string | false;
 }
@@ -48,8 +49,9 @@ export interface Checkpoint {
   /** The state dict in the file's order, with the file's own keys less the stripped prefix. Tensors read on demand. */
   readonly tensors: Map<string, HostTensor>;
   /**
-   * Everything else, such as `epoch`, `best_prec1` or `optimizer`: the entries beside the state dict, and entries of the
-   * state dict that are no tensors. Objects of other Python classes are {@link OpaqueObject}s. For safetensors, the metadata.
+   * Everything else, such as `epoch`, `best_prec1` or `optimizer`: the entries beside the state dict, and
+   * entries of the state dict that are no tensors. Objects of other Python classes are {@link OpaqueObject}s.
+   * For safetensors, the metadata.
    */
   readonly extra: Map<string, PlainValue>;
   readonly container: Container;
@@ -236,8 +238,8 @@ async function openSource(source: CheckpointSource, name?: string): Promise<Byte
 }
 
 /**
- * The tensors under the keys that a model has: less a given prefix, or less what wrappers put into them. What an averaged
- * model counts beside its weights goes to `extra`.
+ * The tensors under the keys that a model has: less a given prefix, or less what wrappers put into them. What
+ * an averaged model counts beside its weights goes to `extra`.
  */
 function unwrap(
   tensors: Map<string, HostTensor>,

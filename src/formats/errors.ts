@@ -4,8 +4,8 @@ import { printable, printableLines } from '../tensor/printable.js';
 const longestMessage = 32_768;
 
 /**
- * A weight file that cannot be read or written; the message starts with the file's name and says what was wrong. Messages
- * are safe to print: control characters of names in the file are spelled out (`\x1b`).
+ * A weight file that cannot be read or written; the message starts with the file's name and says what was
+ * wrong. Messages are safe to print: control characters of names in the file are spelled out (`\x1b`).
  */
 export class CheckpointError extends Error {
   override readonly name: string = 'CheckpointError';
@@ -17,7 +17,10 @@ export class CheckpointError extends Error {
   }
 }
 
-/** The error with the file's name in front, unless it is there already. What is no CheckpointError becomes one. */
+/**
+ * The error with the file's name in front, unless it is there already. What is no CheckpointError becomes
+ * one.
+ */
 export function inFile(file: string, error: unknown, where = ''): CheckpointError {
   const message = error instanceof Error ? error.message : String(error);
   // Parts of files are named `file (part)` or `file: part`.

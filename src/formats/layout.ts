@@ -9,8 +9,9 @@ export interface FileLayout {
    */
   chunks(): AsyncGenerator<Uint8Array, void, undefined>;
   /**
-   * What is known only once all chunks have been taken, such as a checksum that has its place before the data: bytes to write
-   * over those at an offset. A file without them is as good, only less is known about it.
+   * What is known only once all chunks have been taken, such as a checksum that has its place before the
+   * data: bytes to write over those at an offset. A file without them is as good, only less is known about
+   * it.
    */
   patches?(): readonly Patch[];
 }

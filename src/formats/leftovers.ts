@@ -1,6 +1,7 @@
 /**
- * Files that must not outlive the process: temporary ones of writes that are under way, locks. They are removed when it ends
- * by itself, by `process.exit` or by an uncaught error; nothing can be done about SIGKILL.
+ * Files that must not outlive the process: temporary ones of writes that are under way, locks. They are
+ * removed when it ends by itself, by `process.exit` or by an uncaught error; nothing can be done about
+ * SIGKILL.
  */
 
 const files = new Set<string>();

@@ -1,29 +1,39 @@
-/** What reading a file may cost before it is refused: files come from strangers, and some are made to fill the memory. */
+/**
+ * What reading a file may cost before it is refused: files come from strangers, and some are made to fill the
+ * memory.
+ */
 
 import { CheckpointError, formatBytes } from './errors.js';
 
 /**
- * Bounds on reading a weight file. Each error that comes of one says its number and how to raise it, for a file you trust:
- * `loadCheckpoint(path, { limits: { tensors: 500_000 } })`.
+ * Bounds on reading a weight file. Each error that comes of one says its number and how to raise it, for a
+ * file you trust: `loadCheckpoint(path, { limits: { tensors: 500_000 } })`.
  */
 export interface ReadLimits {
   /**
-   * Bytes of host memory that the description of a file may take beyond twice the file's size: inflated pickles, the values
-   * they push, JSON headers, one handle for each tensor. Default 64 MiB. The tensors' own bytes are no part of it: they stay
-   * in the file until asked for.
+   * Bytes of host memory that the description of a file may take beyond twice the file's size: inflated
+   * pickles, the values they push, JSON headers, one handle for each tensor. Default 64 MiB. The tensors' own
+   * bytes are no part of it: they stay in the file until asked for.
    */
   readonly memory?: number;
   /** Tensors of a file or of a sharded model, or entries of an archive. Default 100,000. */
   readonly tensors?: number;
-  /** Bytes of a safetensors header or of a sharded model's index. Default 100,000,000, as the reference reader has it. */
+  /**
+   * Bytes of a safetensors header or of a sharded model's index. Default 100,000,000, as the reference reader
+   * has it.
+   */
   readonly headerBytes?: number;
   /** How deep values of a pickle may be nested. Default 1,000. */
   readonly depth?: number;
-  /** Bytes that a tensor with a stride of 0 may have beyond twice its storage, once written out. Default 64 MiB. */
+  /**
+   * Bytes that a tensor with a stride of 0 may have beyond twice its storage, once written out. Default 64
+   * MiB.
+   */
   readonly expandedBytes?: number;
   /**
-   * Keys of dicts and members of sets that are fractions or integers past 2^20. Default 10,000. JavaScript finds such keys by
-   * a hash that anybody can compute, so that a file with many of one hash would block for minutes.
+   * Keys of dicts and members of sets that are fractions or integers past 2^20. Default 10,000. JavaScript
+   * finds such keys by a hash that anybody can compute, so that a file with many of one hash would block for
+   * minutes.
    */
   readonly numberKeys?: number;
 }

@@ -79,10 +79,10 @@ export async function fileSource(path: string): Promise<ByteSource> {
 }
 
 /**
- * Writes a file so that a reader, or a crash at any moment, finds either the old content or the new, whole: the bytes go
- * to a temporary file in the same folder, are flushed to the disk, and then take the name. Links are followed. SIGKILL or a
- * loss of power midway leaves `.<name>.<random>.tmp` behind, which may be deleted. What is no plain file (a pipe,
- * `/dev/null`) is written to as it is.
+ * Writes a file so that a reader, or a crash at any moment, finds either the old content or the new, whole:
+ * the bytes go to a temporary file in the same folder, are flushed to the disk, and then take the name. Links
+ * are followed. SIGKILL or a loss of power midway leaves `.<name>.<random>.tmp` behind, which may be deleted.
+ * What is no plain file (a pipe, `/dev/null`) is written to as it is.
  *
  * @param patches called when all chunks are written (see {@link FileLayout})
  */

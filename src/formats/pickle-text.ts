@@ -102,7 +102,10 @@ function hexDigits(bytes: Uint8Array, at: number, count: number): number {
   return value;
 }
 
-/** A quoted Python 2 string literal (`S'...'`). Byte by byte, so that it takes no more memory than it has characters. */
+/**
+ * A quoted Python 2 string literal (`S'...'`). Byte by byte, so that it takes no more memory than it has
+ * characters.
+ */
 export function parseQuoted(line: Uint8Array): string | Uint8Array {
   let start = 0;
   let end = line.length;

@@ -9,9 +9,9 @@ export abstract class PickleObject {
 }
 
 /**
- * An object that only its own Python class could make sense of: a criterion, a scheduler, `datetime`, `functools.partial`. It
- * stands where the object was and knows the name of its class; nothing was run to make it, and what the file says of its
- * contents is not kept.
+ * An object that only its own Python class could make sense of: a criterion, a scheduler, `datetime`,
+ * `functools.partial`. It stands where the object was and knows the name of its class; nothing was run to
+ * make it, and what the file says of its contents is not kept.
  */
 export class OpaqueObject extends PickleObject {
   constructor(

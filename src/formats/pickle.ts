@@ -50,7 +50,8 @@ class Unpickler implements PickleLimits {
   private readonly view: DataView;
   private stack: PickleValue[] = [];
   private readonly outer: PickleValue[][] = [];
-  // An array: a Map's hash of numbers is known to all, and many indices of one hash would make each look-up slow.
+  // An array: a Map's hash of numbers is known to all, and many indices of one hash would make each look-up
+  // slow.
   private readonly memo: PickleValue[] = [];
   private memoSize = 0;
   private readonly globals = new Map<string, PickleGlobal>();

@@ -1,4 +1,7 @@
-/** Values of files as short text, for messages, keys and listings: bounded in time and length whatever they hold. */
+/**
+ * Values of files as short text, for messages, keys and listings: bounded in time and length whatever they
+ * hold.
+ */
 
 import { HostTensor } from './host-tensor.js';
 import { OpaqueObject, PickleGlobal } from './pickle-types.js';
@@ -7,8 +10,9 @@ const maxDepth = 3;
 const maxNodes = 64;
 
 /**
- * A value on one line, at most about `limit` characters of it. A value may hold itself, or hold others so often that writing
- * them all out would never end: what is deep is `...`, and so is everything past the first 64 values.
+ * A value on one line, at most about `limit` characters of it. A value may hold itself, or hold others so
+ * often that writing them all out would never end: what is deep is `...`, and so is everything past the first
+ * 64 values.
  */
 export function render(value: unknown, limit = 120): string {
   let nodes = maxNodes;

@@ -1,7 +1,8 @@
 /**
- * The checksums in the safetensors files that kindling writes, under `kindling.crc32` in `__metadata__`: eight hexadecimal
- * digits for the header and eight for each tensor's bytes, in the header's order. The entry comes first, so that its place
- * is always the same; the header's own checksum is taken with a `-` for each of the digits. Other readers see a string.
+ * The checksums in the safetensors files that kindling writes, under `kindling.crc32` in `__metadata__`:
+ * eight hexadecimal digits for the header and eight for each tensor's bytes, in the header's order. The entry
+ * comes first, so that its place is always the same; the header's own checksum is taken with a `-` for each
+ * of the digits. Other readers see a string.
  */
 
 import { crc32 } from './crc32.js';
@@ -48,8 +49,8 @@ export interface Checksums {
 }
 
 /**
- * The checksums of a file with so many tensors, whose entry is taken out of `metadata`; null where it has none: another
- * program's file, or one that was written piece by piece without the patches.
+ * The checksums of a file with so many tensors, whose entry is taken out of `metadata`; null where it has
+ * none: another program's file, or one that was written piece by piece without the patches.
  *
  * @throws CheckpointError where the entry is there, but damaged
  */

@@ -53,9 +53,9 @@ interface Span {
 }
 
 /**
- * Reads the header and checks all that the specification asks: sizes, dtypes, shapes, and that the tensors fill the data
- * without a hole or an overlap. The tensors' bytes stay in the source until asked for; in a file that kindling wrote they
- * are checked then.
+ * Reads the header and checks all that the specification asks: sizes, dtypes, shapes, and that the tensors
+ * fill the data without a hole or an overlap. The tensors' bytes stay in the source until asked for; in a
+ * file that kindling wrote they are checked then.
  */
 export async function readSafetensors(
   source: ByteSource,

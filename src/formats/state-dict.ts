@@ -54,8 +54,8 @@ function isStateDict(value: PlainValue | undefined): value is Map<string, PlainV
 }
 
 /**
- * The path of keys to the file's one state dict: an entry under a usual name, the file itself, or the one dict of tensors
- * that is nearest to the top, one under a usual name before others.
+ * The path of keys to the file's one state dict: an entry under a usual name, the file itself, or the one
+ * dict of tensors that is nearest to the top, one under a usual name before others.
  *
  * @throws CheckpointError where there is none, {@link UnclearStateDictError} where there are several
  */
@@ -79,7 +79,10 @@ export function findStateDict(root: Dict, name: string): readonly string[] {
 const optionOf = (path: readonly string[]): string =>
   path.length === 1 ? quoteKey(path[0]!) : `[${path.map((step) => quoteKey(step)).join(', ')}]`;
 
-/** Paths to the dicts of tensors that are fewest steps below the top; those under usual names alone, if there are any. */
+/**
+ * Paths to the dicts of tensors that are fewest steps below the top; those under usual names alone, if there
+ * are any.
+ */
 function nearestStateDicts(root: Dict): string[][] {
   let level: { dict: Dict; path: string[] }[] = [{ dict: root, path: [] }];
   const seen = new Set<Dict>([root]);
@@ -147,8 +150,8 @@ interface Branch {
 }
 
 /**
- * Paths of the modules that are wrappers: whose one child is called `module` or `_orig_mod` and who have nothing else, but
- * the counter of an averaged model. In the order of their depth.
+ * Paths of the modules that are wrappers: whose one child is called `module` or `_orig_mod` and who have
+ * nothing else, but the counter of an averaged model. In the order of their depth.
  */
 export function findWrappers(keys: Iterable<string>): string[] {
   const all = [...keys];

@@ -61,7 +61,8 @@ export function checkLayout(
     );
   }
   const bytes = size * itemSize[dtype];
-  // A file of a few bytes can claim a huge tensor by a stride of 0; a real expanded tensor is never this large.
+  // A file of a few bytes can claim a huge tensor by a stride of 0; a real expanded tensor is never this
+  // large.
   if (!Number.isSafeInteger(bytes) || bytes > 2 * storageBytes + maxExpandedBytes) {
     throw new CheckpointError(
       `${what}: expands a storage of ${formatBytes(storageBytes)} to ${formatBytes(bytes)} (${layout}), more than twice its ` +

@@ -191,7 +191,9 @@ function rebuildParameter([tensor, requiresGrad]: Args): PickleValue {
   return tensor.withGrad(requiresGrad === true);
 }
 
-/** `_rebuild_from_type_v2(function, type, args, state)`: a tensor with Python attributes, which are dropped. */
+/**
+ * `_rebuild_from_type_v2(function, type, args, state)`: a tensor with Python attributes, which are dropped.
+ */
 function rebuildFromType([rebuild, , args]: Args, limits: PickleLimits): PickleValue {
   if (
     !(rebuild instanceof PickleGlobal) ||
@@ -229,8 +231,9 @@ export function findGlobal(module: string, name: string): PickleGlobal | undefin
 }
 
 /**
- * Modules whose names have no business in a file of weights and many an attack: a file that mentions one is refused by name.
- * Nothing would be run either way, so this is a warning to its owner and not what keeps the reader safe.
+ * Modules whose names have no business in a file of weights and many an attack: a file that mentions one is
+ * refused by name. Nothing would be run either way, so this is a warning to its owner and not what keeps the
+ * reader safe.
  */
 const attackers = new Set(
   (
@@ -269,8 +272,8 @@ function isRefused(module: string, name: string): boolean {
 }
 
 /**
- * As {@link findGlobal}; another class or function is a name only, and what it would make an {@link OpaqueObject}. Names in
- * which tensors or attacks are made are refused.
+ * As {@link findGlobal}; another class or function is a name only, and what it would make an {@link
+ * OpaqueObject}. Names in which tensors or attacks are made are refused.
  */
 export function findGlobalOrForeign(module: string, name: string): PickleGlobal | undefined {
   const found = findGlobal(module, name);

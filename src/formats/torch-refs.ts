@@ -36,7 +36,9 @@ export class TensorRef extends PickleObject {
     super();
   }
 
-  /** Python attributes of a tensor are dropped; an old-style state would replace the data, so it is refused. */
+  /**
+   * Python attributes of a tensor are dropped; an old-style state would replace the data, so it is refused.
+   */
   override setState(state: PickleValue): void {
     if (state !== null && !(state instanceof Map)) throw new CheckpointError('a tensor has an unknown state');
   }

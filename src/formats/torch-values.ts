@@ -11,9 +11,9 @@ import { keyText } from './render.js';
 import { Namespace, StorageRef, TensorRef } from './torch-refs.js';
 
 /**
- * A value from a file, without any Python: dict is a Map (order and keys of every kind kept), list and tuple are arrays,
- * int is a number or (beyond 2^53) a bigint, bytes are a Uint8Array, tensors and numpy arrays are {@link HostTensor}s, and
- * an object of another class is an {@link OpaqueObject}.
+ * A value from a file, without any Python: dict is a Map (order and keys of every kind kept), list and tuple
+ * are arrays, int is a number or (beyond 2^53) a bigint, bytes are a Uint8Array, tensors and numpy arrays are
+ * {@link HostTensor}s, and an object of another class is an {@link OpaqueObject}.
  */
 export type PlainValue =
   | null
@@ -28,7 +28,8 @@ export type PlainValue =
   | Map<PlainValue, PlainValue>
   | Set<PlainValue>;
 
-// Long paths only serve error messages; without a bound a deep chain of long keys would take quadratic memory.
+// Long paths only serve error messages; without a bound a deep chain of long keys would take quadratic
+// memory.
 const longestPath = 512;
 const longestStep = 200;
 

@@ -36,7 +36,10 @@ export interface ZipEntry {
   readonly crc: number | null;
 }
 
-/** An entry's uncompressed bytes. `read` gives none before all of them have been found to have the archive's checksum. */
+/**
+ * An entry's uncompressed bytes. `read` gives none before all of them have been found to have the archive's
+ * checksum.
+ */
 export interface ZipRange extends ByteRange {
   /** The first bytes, unchecked: a header is read without reading the data behind it. */
   head(length: number): Promise<Uint8Array>;
@@ -194,8 +197,9 @@ async function findDirectory(source: ByteSource): Promise<{ offset: number; size
 }
 
 /**
- * The uncompressed bytes of an entry, as a range that is located, and if need be inflated, at its first read. With `verify`
- * bytes are given only once the entry has its checksum; of a large compressed entry, piece by piece, the last piece is.
+ * The uncompressed bytes of an entry, as a range that is located, and if need be inflated, at its first read.
+ * With `verify` bytes are given only once the entry has its checksum; of a large compressed entry, piece by
+ * piece, the last piece is.
  */
 export function zipEntryRange(source: ByteSource, entry: ZipEntry, verify = true): ZipRange {
   const { size, compressed } = entry;

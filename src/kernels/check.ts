@@ -1,6 +1,7 @@
 /**
- * A kernel that only checks values, for ops whose own kernels don't: it raises an error (faults.ts) and writes nothing. Buffer `x`, dense.
- * Floats are compared by their bits: comparisons with NaN cannot be trusted on every adapter.
+ * A kernel that only checks values, for ops whose own kernels don't: it raises an error (faults.ts) and
+ * writes nothing. Buffer `x`, dense. Floats are compared by their bits: comparisons with NaN cannot be
+ * trusted on every adapter.
  */
 import { floatFault, indexFault, labelFault } from './faults.js';
 import { foldGrid, linearWorkgroup, memoKernel, type Fault, type Kernel, type ParamField } from './kernel.js';

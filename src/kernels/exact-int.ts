@@ -1,6 +1,6 @@
 /**
- * Sums, products and sums of products of int32 values that are exact where the result fits int32, and raise an error (faults.ts) where it does not. What is
- * summed on the way may be larger: only the result counts.
+ * Sums, products and sums of products of int32 values that are exact where the result fits int32, and raise
+ * an error (faults.ts) where it does not. What is summed on the way may be larger: only the result counts.
  */
 import { wgslType, type DType } from './dtype.js';
 import type { Width } from './expr-wgsl.js';
@@ -35,7 +35,10 @@ const add64 = (
   ${acc[1]} += ${high} + ${u32(width)}(sum < low);
   ${acc[0]} = sum; }`;
 
-/** A sum of products, likewise: as many as there may be elements in a tensor stay within 64 bits unless nearly all are the least int32. */
+/**
+ * A sum of products, likewise: as many as there may be elements in a tensor stay within 64 bits unless nearly
+ * all are the least int32.
+ */
 const exactDot: Reducer = {
   ...exactSum,
   step: (acc, x, _, width, factor) => {
@@ -50,8 +53,9 @@ const exactDot: Reducer = {
 };
 
 /**
- * A product as its absolute value and the number of negative factors. An absolute value past 2^31 (that of the least int32) becomes the
- * largest word and stays there, since factors are integers, unless one of them is 0.
+ * A product as its absolute value and the number of negative factors. An absolute value past 2^31 (that of
+ * the least int32) becomes the largest word and stays there, since factors are integers, unless one of them
+ * is 0.
  */
 const exactProduct: Reducer = {
   fields: [
@@ -93,8 +97,8 @@ export type ExactOp = keyof typeof exact;
 const largest: Readonly<Partial<Record<DType, number>>> = { bool: 1, uint8: 255, int32: 2 ** 31 };
 
 /**
- * Whether a sum or product of `count` values of `dtype`, or a sum of `count` products of two, may leave int32, so that it takes the exact
- * kernels; never for floats.
+ * Whether a sum or product of `count` values of `dtype`, or a sum of `count` products of two, may leave
+ * int32, so that it takes the exact kernels; never for floats.
  */
 export function mayOverflow(op: ExactOp, dtype: DType, count: number): boolean {
   const most = largest[dtype];

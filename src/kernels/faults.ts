@@ -1,6 +1,6 @@
 /**
- * What kernels raise (see `Kernel.fault`), and how it reads: the WGSL of the check beside the text of its error. Errors of checks on the
- * host have the same texts, from here as well.
+ * What kernels raise (see `Kernel.fault`), and how it reads: the WGSL of the check beside the text of its
+ * error. Errors of checks on the host have the same texts, from here as well.
  */
 import type { Fault } from './kernel.js';
 import type { Width } from './expr-wgsl.js';

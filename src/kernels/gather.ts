@@ -1,8 +1,9 @@
 /**
  * Reading and writing by index. Plans name their buffers `x`, `index` (several: `index0`, `index1` ..), `src`, `out`.
  *
- * Indices are int32. With `checked` those outside [0, size) raise an error (faults.ts). Without, which is for indices that are known to be
- * right, negative ones count from the end, and an index outside reads NaN (0 for integers) and is not written.
+ * Indices are int32. With `checked` those outside [0, size) raise an error (faults.ts). Without, which is for
+ * indices that are known to be right, negative ones count from the end, and an index outside reads NaN (0 for
+ * integers) and is not written.
  *
  * Reads (`planGather`, `planLookup`, `planIndex`) are pointwise kernels. Writes (`planScatter` and what is built on it)
  * give one thread all that lands in its column and let it go through the source in order: sums are the same from run to

@@ -7,8 +7,8 @@ import type { Tuning } from './tuning.js';
 
 /** How a storage buffer is bound. `write` is WGSL's `read_write`; the same buffer may not be bound twice if one binding writes. */
 /**
- * How a kernel uses a binding. A `guard` is a uniform `vec4u` that the runtime gives (see `Runtime.commit`): where its first word is
- * zero, work that the kernel builds on was lost, and it must write nothing.
+ * How a kernel uses a binding. A `guard` is a uniform `vec4u` that the runtime gives (see `Runtime.commit`):
+ * where its first word is zero, work that the kernel builds on was lost, and it must write nothing.
  */
 export type Access = 'read' | 'write' | 'guard';
 
@@ -37,8 +37,9 @@ export interface Kernel {
   readonly params: readonly ParamField[];
   readonly enables?: readonly Enable[];
   /**
-   * Present on a kernel that may find its values unusable. The device then also declares `raiseFault(words: vec4<u32>)`, behind one more
-   * storage binding and one more parameter; the next await throws what `text` makes of the first words raised.
+   * Present on a kernel that may find its values unusable. The device then also declares `raiseFault(words:
+   * vec4<u32>)`, behind one more storage binding and one more parameter; the next await throws what `text`
+   * makes of the first words raised.
    */
   readonly fault?: Fault;
 }

@@ -1,8 +1,9 @@
 /**
- * Optimizer steps: one kernel updates several parameters in place, as many as the adapter's storage buffers allow.
- * Parameter `i` of a launch has the buffers `w<i>` (the weight), `g<i>` (its gradient) and one per state tensor, all of one
- * dense layout; a guard and buffers that all share come first. Hyper-parameters are launch parameters: a new learning rate compiles
- * nothing. A step is a commit: it happens for all parameters or for none.
+ * Optimizer steps: one kernel updates several parameters in place, as many as the adapter's storage buffers
+ * allow. Parameter `i` of a launch has the buffers `w<i>` (the weight), `g<i>` (its gradient) and one per
+ * state tensor, all of one dense layout; a guard and buffers that all share come first. Hyper-parameters are
+ * launch parameters: a new learning rate compiles nothing. A step is a commit: it happens for all parameters
+ * or for none.
  */
 import {
   foldGrid,

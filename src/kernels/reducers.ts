@@ -9,8 +9,8 @@ import type { WgslFunctions, Width } from './expr-wgsl.js';
 
 /**
  * - `sum`, `prod`, `max`, `min`: of the mapped values; max and min pass NaN on.
- * - `exactSum`, `exactDot`, `exactProd`: of i32 values (with a second one, `factor`, for the sum of products); a result that is no i32 raises
- *   an error (exact-int.ts).
+ * - `exactSum`, `exactDot`, `exactProd`: of i32 values (with a second one, `factor`, for the sum of
+ *   products); a result that is no i32 raises an error (exact-int.ts).
  * - `logsumexp`: log of the sum of exponentials, in one pass (M. Milakov, N. Gimelshein, arXiv:1805.02867).
  * - `moments`: mean and sum of squared deviations, by Welford's update and Chan's join
  *   (https://en.wikipedia.org/wiki/Algorithms_for_calculating_variance).
@@ -34,13 +34,19 @@ export function resultTypes(op: ReduceOp, value: ExprType): ExprType[] {
 
 export interface Reducer {
   readonly fields: readonly Field[];
-  /** Statements that take value `x`, number `index` of the reduction (u32), into the state; for `exactDot` with its factor. */
+  /**
+   * Statements that take value `x`, number `index` of the reduction (u32), into the state; for `exactDot`
+   * with its factor.
+   */
   step(acc: readonly string[], x: string, index: string, width: Width, factor?: string): string;
   /** Statements that join state `b` into `acc`. */
   merge(acc: readonly string[], b: readonly string[], width: Width): string;
   /** WGSL of the results, by {@link resultTypes}. */
   results(acc: readonly string[], width: Width): string[];
-  /** WGSL, on scalars, that says of a final state whether its result is no value of the type, and the words to raise then. */
+  /**
+   * WGSL, on scalars, that says of a final state whether its result is no value of the type, and the words to
+   * raise then.
+   */
   refuses?(acc: readonly string[]): { readonly bad: string; readonly words: string };
 }
 

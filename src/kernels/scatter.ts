@@ -44,7 +44,10 @@ export interface ScatterProblem extends Limits {
   readonly alpha?: number;
   /** Value of the first index whose elements are left out. */
   readonly skip?: number;
-  /** An index outside [0, size) raises an error; else negative ones count from the end and those outside are left out. */
+  /**
+   * An index outside [0, size) raises an error; else negative ones count from the end and those outside are
+   * left out.
+   */
   readonly checked?: boolean;
 }
 

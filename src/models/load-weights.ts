@@ -50,7 +50,10 @@ function unwrapped({ strippedPrefix, wrappers }: Checkpoint): string {
   return `with ${names} taken out of its keys (which { stripPrefix: false } prevents): `;
 }
 
-/** A model may itself have modules that are called as wrappers are, an averaged model above all: then keys stay as they are. */
+/**
+ * A model may itself have modules that are called as wrappers are, an averaged model above all: then keys
+ * stay as they are.
+ */
 async function openFor(
   model: Module,
   source: CheckpointSource,

@@ -303,7 +303,10 @@ function saveFor(
 type Edges = readonly (Edge | null)[];
 
 interface WriteRecord {
-  /** Where the gradients of the operands go; that of the target is there even if it has no history, for a view. */
+  /**
+   * Where the gradients of the operands go; that of the target is there even if it has no history, for a
+   * view.
+   */
   readonly edges: Edges;
   /** Where the history of the written tensor, or of its base, has got to. */
   readonly history: Edge | null;

@@ -2,7 +2,10 @@ import { planCheck, type CheckKind } from '../kernels/check.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { planLimits, rowMajor, runPlan } from './run-plan.js';
 
-/** @internal Has the GPU check values (int32 or float32); the next await throws an error that names `op` if one is unusable. */
+/**
+ * @internal Has the GPU check values (int32 or float32); the next await throws an error that names `op` if
+ * one is unusable.
+ */
 export function checkOnDevice(op: string, kind: CheckKind, x: Tensor, params: readonly number[] = []): void {
   if (x.numel() === 0) return;
   const dense = rowMajor(x);

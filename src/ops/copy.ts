@@ -81,8 +81,9 @@ function formatStrides(op: string, x: Tensor, format: MemoryFormat): readonly nu
 const ownOrderOf = (x: Tensor, format: MemoryFormat): boolean => format === 'preserve' && x.storage.ownOrder;
 
 /**
- * `torch.Tensor.contiguous`: the tensor itself when its memory already has the format, else a copy that has. Where PyTorch's answer
- * would be the other one, because the engine stores images channels-last, the result is tied to `x` (layout.ts).
+ * `torch.Tensor.contiguous`: the tensor itself when its memory already has the format, else a copy that has.
+ * Where PyTorch's answer would be the other one, because the engine stores images channels-last, the result
+ * is tied to `x` (layout.ts).
  */
 export function contiguous(
   x: Tensor,
@@ -118,8 +119,8 @@ export interface ToOptions {
 }
 
 /**
- * `torch.Tensor.to`: another dtype and/or memory format; the tensor itself when nothing changes. Floats outside int32, and NaN, give
- * an undefined integer, as in PyTorch.
+ * `torch.Tensor.to`: another dtype and/or memory format; the tensor itself when nothing changes. Floats
+ * outside int32, and NaN, give an undefined integer, as in PyTorch.
  */
 export function to(x: Tensor, target: DType | ToOptions): Tensor {
   const {

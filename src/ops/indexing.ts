@@ -21,11 +21,15 @@ import { planLimits, runPlan } from './run-plan.js';
 import { reshape, unsqueeze } from './view.js';
 
 /*
- * Reading and writing by int32 indices. Sums go through their sources in order, so results are the same from run to run. Indices that were
- * uploaded from the host are checked there, at once; those computed on the GPU by the kernel that uses them, which makes the next await throw.
+ * Reading and writing by int32 indices. Sums go through their sources in order, so results are the same from
+ * run to run. Indices that were uploaded from the host are checked there, at once; those computed on the GPU
+ * by the kernel that uses them, which makes the next await throw.
  */
 
-/** Who looks something up, for its errors, and whether its kernel checks the indices: only those that nothing has checked before. */
+/**
+ * Who looks something up, for its errors, and whether its kernel checks the indices: only those that nothing
+ * has checked before.
+ */
 interface Lookup {
   readonly name: string;
   readonly checked: boolean;
@@ -105,7 +109,8 @@ const lift = (x: Tensor): Tensor => (x.ndim === 0 ? unsqueeze(x, 0) : x);
 /**
  * `torch.gather`: `out[i][j] = x[index[i][j]][j]` for dim 0, and so on; the result has the shape of `index`.
  *
- * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
+ * on the GPU
  */
 export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
   return gatherAs('gather', x, dim, index);
@@ -120,7 +125,8 @@ function gatherAs(op: string, x: Tensor, dim: number, index: Tensor): Tensor {
 /**
  * `torch.take_along_dim` with indices of the tensor's rank.
  *
- * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
+ * on the GPU
  */
 export function takeAlongDim(x: Tensor, index: Tensor, dim: number): Tensor {
   return gatherAs('takeAlongDim', x, dim, index);
@@ -171,7 +177,8 @@ function padTo(x: Tensor, shape: readonly number[]): Tensor {
 /**
  * `torch.scatter_add`: `out = x; out[index[i][j]][j] += src[i][j]` for dim 0, and so on.
  *
- * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
+ * on the GPU
  */
 export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor {
   const d = checkAlong('scatterAdd', x, dim, index, src);
@@ -204,9 +211,11 @@ const scatterOp: (x: Tensor, index: Tensor, src: Tensor, dim: number, lookup: Lo
 });
 
 /**
- * `torch.scatter`: `out = x; out[index[i][j]][j] = src[i][j]` for dim 0, and so on; `src` may be a number. Of several writes the last wins.
+ * `torch.scatter`: `out = x; out[index[i][j]][j] = src[i][j]` for dim 0, and so on; `src` may be a number. Of
+ * several writes the last wins.
  *
- * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
+ * on the GPU
  */
 export function scatter(x: Tensor, dim: number, index: Tensor, src: Tensor | number): Tensor {
   const source =
@@ -306,7 +315,8 @@ const addRowsOp: (x: Tensor, index: Tensor, src: Tensor, dim: number, how: AddRo
 /**
  * `torch.index_select`: the entries `index` (one dim) of `dim`.
  *
- * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
+ * on the GPU
  */
 export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
   const d = normalizeDim('indexSelect', dim, x.ndim);
@@ -321,7 +331,8 @@ export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
 /**
  * `torch.index_add`: `x` with `alpha * src[i]` added at entry `index[i]` of `dim`.
  *
- * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
+ * on the GPU
  */
 export function indexAdd(
   x: Tensor,
@@ -350,7 +361,8 @@ export interface EmbeddingOptions {
 /**
  * `torch.nn.functional.embedding`: rows of `weight` [V, D] at integer `ids` [...], giving [..., D].
  *
- * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
+ * on the GPU
  */
 export function embedding(ids: Tensor, weight: Tensor, { paddingIdx = null }: EmbeddingOptions = {}): Tensor {
   if (weight.ndim !== 2)
@@ -362,9 +374,11 @@ export function embedding(ids: Tensor, weight: Tensor, { paddingIdx = null }: Em
 }
 
 /**
- * `torch.nn.functional.one_hot`: int32 of shape [..., numClasses]; `numClasses` must be given for ids made on the GPU.
+ * `torch.nn.functional.one_hot`: int32 of shape [..., numClasses]; `numClasses` must be given for ids made on
+ * the GPU.
  *
- * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
+ * on the GPU
  */
 export function oneHot(ids: Tensor, numClasses = -1): Tensor {
   let classes = numClasses;

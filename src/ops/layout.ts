@@ -2,12 +2,16 @@ import { contiguousStrides, isContiguous, type Shape } from '../tensor/shape.js'
 import type { Tensor } from '../tensor/tensor.js';
 
 /*
- * Activations are stored channels-last and convolution weights with their output channels innermost, where PyTorch stores both
- * row-major. Whether reshape, flatten and contiguous give a view or a copy depends on that. Where the answer would not be PyTorch's, the
- * result is tied to its source: it can be read as long as nobody writes to either, and the write or the late read is an error.
+ * Activations are stored channels-last and convolution weights with their output channels innermost, where
+ * PyTorch stores both row-major. Whether reshape, flatten and contiguous give a view or a copy depends on
+ * that. Where the answer would not be PyTorch's, the result is tied to its source: it can be read as long as
+ * nobody writes to either, and the write or the late read is an error.
  */
 
-/** Orders of dims in memory, outermost first, in which the engine stores what PyTorch stores row-major; by rank. */
+/**
+ * Orders of dims in memory, outermost first, in which the engine stores what PyTorch stores row-major; by
+ * rank.
+ */
 const ownOrders: Readonly<Record<number, readonly (readonly number[])[]>> = {
   // Channels innermost, of a batch of rows and of one image.
   3: [
@@ -22,7 +26,10 @@ const ownOrders: Readonly<Record<number, readonly (readonly number[])[]>> = {
   5: [[0, 2, 3, 4, 1]],
 };
 
-/** The strides that PyTorch would have for `x`, where `x` is (a view of) something stored otherwise; null where they are x's own. */
+/**
+ * The strides that PyTorch would have for `x`, where `x` is (a view of) something stored otherwise; null
+ * where they are x's own.
+ */
 export function rowMajorTwin(x: Tensor): number[] | null {
   const { shape, strides } = x.viewBase ?? x;
   const orders = ownOrders[shape.length];

@@ -121,7 +121,8 @@ function clash(op: string, a: Tensor, b: Tensor, why: string): Error {
 }
 
 /**
- * `torch.matmul` in all its forms: dot product, matrix-vector, matrix-matrix, and batches that broadcast. Integers and bool give int32, exactly.
+ * `torch.matmul` in all its forms: dot product, matrix-vector, matrix-matrix, and batches that broadcast.
+ * Integers and bool give int32, exactly.
  *
  * @throws (at the next await) DataError when an integer result does not fit int32
  */

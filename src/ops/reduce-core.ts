@@ -63,7 +63,9 @@ export function runReduce(call: ReduceCall): Tensor[] {
 
 const stored = (expr: Expr, dtype: DType): Expr => e.cast(expr, dtypeInfo[dtype].compute);
 
-/** @internal Input `k` in the type that reductions of its dtype compute in: bool and uint8 become integers. */
+/**
+ * @internal Input `k` in the type that reductions of its dtype compute in: bool and uint8 become integers.
+ */
 export function loaded(dtype: DType, k = 0): Expr {
   const x = input(k, dtypeInfo[dtype].compute);
   return dtype === 'bool' || dtype === 'uint8' ? e.cast(x, 'i32') : x;

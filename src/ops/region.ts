@@ -7,9 +7,10 @@ import { sumDims } from './sum-to.js';
 import { select } from './view.js';
 
 /*
- * The part of a tensor that a view covers, for gradients that go through writes into views (PyTorch's CopySlices and the backward of
- * as_strided). `place` says how the tensor's elements lie, `slice` how the view's elements lie in the same memory. Each op's gradient is made
- * of the others, so that they can be differentiated again.
+ * The part of a tensor that a view covers, for gradients that go through writes into views (PyTorch's
+ * CopySlices and the backward of as_strided). `place` says how the tensor's elements lie, `slice` how the
+ * view's elements lie in the same memory. Each op's gradient is made of the others, so that they can be
+ * differentiated again.
  */
 
 type Part = readonly [place: Geometry, slice: Geometry];

@@ -31,8 +31,8 @@ export interface Row {
    */
   readonly grad?: (g: Expr, y: Expr, ...operands: Expr[]) => readonly (Expr | null)[];
   /**
-   * The gradient reads the result or the operands, which may all the same be overwritten, because PyTorch's gradient reads something
-   * else: the tape copies them before that.
+   * The gradient reads the result or the operands, which may all the same be overwritten, because PyTorch's
+   * gradient reads something else: the tape copies them before that.
    */
   readonly lends?: 'result' | 'operands';
   /** Operands (by position) whose numeric value is compiled in: few values, much cheaper (`pow` with 2). */

@@ -86,7 +86,8 @@ function withoutReplacement(weights: Tensor, samples: number): Tensor {
  * `torch.multinomial`: `numSamples` categories (int32) per row of weights `x`, [C] or [rows, C]; rows need not add up to 1. Without
  * replacement each row must have at least `numSamples` positive weights.
  *
- * @throws (at the next await) DataError for weights that are negative, infinite or NaN, and for a row without enough positive ones
+ * @throws (at the next await) DataError for weights that are negative, infinite or NaN, and for a row without
+ * enough positive ones
  */
 export const multinomial: (x: Tensor, numSamples: number, options?: MultinomialOptions) => Tensor = defineOp<
   [Tensor, number, MultinomialOptions?],

@@ -243,7 +243,10 @@ function targetOf(
   return mul(target, to(ne(unsqueeze(labels, 1), ignoreIndex), 'float32'));
 }
 
-/** Labels that were uploaded from the host a moment ago are checked there, at no cost to the GPU; true when they were. */
+/**
+ * Labels that were uploaded from the host a moment ago are checked there, at no cost to the GPU; true when
+ * they were.
+ */
 function checkLabels(op: string, labels: Tensor, classes: number, ignoreIndex: number): boolean {
   const values = labels.hostValues();
   if (values === null) return false;
@@ -288,7 +291,8 @@ function asRows(
  * `torch.nn.functional.cross_entropy` of scores `x` [N, C, ...] (or [C]) with integer labels [N, ...] or with probabilities of `x`'s shape.
  * `mean` divides by the sum of the labels' weights (labels), or by the number of samples (probabilities).
  *
- * @throws Error for a label out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ * @throws Error for a label out of range that the host knows; (at the next await) DataError for one computed
+ * on the GPU
  */
 export const crossEntropy: (x: Tensor, target: Tensor, options?: CrossEntropyOptions) => Tensor =
   defineComposite('crossEntropy', (x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor => {
@@ -337,9 +341,11 @@ function probabilityLoss(
 export type NllLossOptions = Omit<CrossEntropyOptions, 'labelSmoothing'>;
 
 /**
- * `torch.nn.functional.nll_loss`: minus the log-probability of each label; `x` [N, C, ...] holds log-probabilities.
+ * `torch.nn.functional.nll_loss`: minus the log-probability of each label; `x` [N, C, ...] holds
+ * log-probabilities.
  *
- * @throws Error for a label out of range that the host knows; (at the next await) DataError for one computed on the GPU
+ * @throws Error for a label out of range that the host knows; (at the next await) DataError for one computed
+ * on the GPU
  */
 export const nllLoss: (x: Tensor, target: Tensor, options?: NllLossOptions) => Tensor = defineComposite(
   'nllLoss',

@@ -43,8 +43,9 @@ export function view(x: Tensor, ...sizes: Sizes): Tensor {
 }
 
 /**
- * `torch.reshape`: a view where strides allow it, else a copy. One size may be -1. Where PyTorch's answer would be the other one, because
- * the engine stores images channels-last, the result is tied to `x` (layout.ts): reading is fine, writing to either is an error.
+ * `torch.reshape`: a view where strides allow it, else a copy. One size may be -1. Where PyTorch's answer
+ * would be the other one, because the engine stores images channels-last, the result is tied to `x`
+ * (layout.ts): reading is fine, writing to either is an error.
  */
 export function reshape(x: Tensor, ...sizes: Sizes): Tensor {
   const shape = inferShape('reshape', x.numel(), sizesOf(sizes));
@@ -64,7 +65,10 @@ function reshaped(op: string, x: Tensor, shape: readonly number[]): Tensor {
   return tied(op, result, x);
 }
 
-/** `torch.flatten`: the tensor itself if there is but one dim to merge; merges dims `startDim..endDim` (inclusive) into one. */
+/**
+ * `torch.flatten`: the tensor itself if there is but one dim to merge; merges dims `startDim..endDim`
+ * (inclusive) into one.
+ */
 export function flatten(x: Tensor, startDim = 0, endDim = -1): Tensor {
   if (x.ndim === 0) return reshape(x, [1]);
   const start = normalizeDim('flatten', startDim, x.ndim);
@@ -353,7 +357,10 @@ export function detach(x: Tensor): Tensor {
   return x.alias();
 }
 
-/** `torch.Tensor.detach_`: cuts this tensor itself off from the tape. Views are refused, as PyTorch refuses them: `detach()` them. */
+/**
+ * `torch.Tensor.detach_`: cuts this tensor itself off from the tape. Views are refused, as PyTorch refuses
+ * them: `detach()` them.
+ */
 export function detach_(x: Tensor): Tensor {
   if (x.viewBase !== null) {
     throw new Error('detach_: a view shares its place on the tape with its base; use detach() instead');

@@ -57,7 +57,9 @@ function checkLeaf(name: string, self: Tensor): void {
   );
 }
 
-/** ATen's `get_overlap_status`: what has gaps is not looked into (such a source is copied before the write). */
+/**
+ * ATen's `get_overlap_status`: what has gaps is not looked into (such a source is copied before the write).
+ */
 function overlapsPartly(a: Tensor, b: Tensor): boolean {
   if (a.storage !== b.storage || a.numel() === 0 || b.numel() === 0) return false;
   if (!isDense(a.shape, a.strides) || !isDense(b.shape, b.strides)) return false;

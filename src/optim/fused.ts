@@ -70,8 +70,8 @@ export interface RuleUse {
 }
 
 /**
- * Applies rules, several parameters per dispatch, to all parameters or to none. Parameters that are views or not float32, and
- * gradients in another layout, go through a copy. Call it in a scope and with grad mode off.
+ * Applies rules, several parameters per dispatch, to all parameters or to none. Parameters that are views or
+ * not float32, and gradients in another layout, go through a copy. Call it in a scope and with grad mode off.
  *
  * @param undo takes back what was noted on the host, if it turns out that nothing was changed
  * @throws Error when one of the launches cannot be made; nothing has been changed then

@@ -36,8 +36,9 @@ export interface Snapshot {
 }
 
 /**
- * Copies a training to the host: parameters, buffers, the optimizer's state, schedules, and the stream of random numbers, all as
- * they are at the call. With {@link restore} it goes on from there after the device was lost, or after steps to be undone:
+ * Copies a training to the host: parameters, buffers, the optimizer's state, schedules, and the stream of
+ * random numbers, all as they are at the call. With {@link restore} it goes on from there after the device
+ * was lost, or after steps to be undone:
  *
  * ```ts
  * const saved = await k.snapshot({ model, optimizer, scheduler });
@@ -74,15 +75,17 @@ export async function snapshot(parts: Parts): Promise<Snapshot> {
 }
 
 /**
- * Puts a training back to what `source` says: a {@link snapshot}, or the dict of a checkpoint with the same names, as
- * `formats.loadValue(path)` gives it (`{ model: ..., optimizer: ..., random: getRngState() }`). Names that `source` has beside
- * those of `parts` (an epoch) are left alone.
+ * Puts a training back to what `source` says: a {@link snapshot}, or the dict of a checkpoint with the same
+ * names, as `formats.loadValue(path)` gives it (`{ model: ..., optimizer: ..., random: getRngState() }`).
+ * Names that `source` has beside those of `parts` (an epoch) are left alone.
  *
- * The objects stay what they are. After the device was lost (or closed) and `init()` was called again, the same parameters, buffers
- * and optimizer state get memory on the new device, so that parameter groups and your own references hold. Gradients are dropped.
- * Other tensors of the old device (batches, activations, recorded graphs) are gone.
+ * The objects stay what they are. After the device was lost (or closed) and `init()` was called again, the
+ * same parameters, buffers and optimizer state get memory on the new device, so that parameter groups and
+ * your own references hold. Gradients are dropped. Other tensors of the old device (batches, activations,
+ * recorded graphs) are gone.
  *
- * @throws Error naming what is missing or does not fit; checks of names come first, before anything is changed
+ * @throws Error naming what is missing or does not fit; checks of names come first, before anything is
+ * changed
  */
 export async function restore(
   source: Snapshot | ReadonlyMap<string, unknown> | Readonly<Record<string, unknown>>,

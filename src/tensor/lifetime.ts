@@ -29,7 +29,10 @@ const timeShare = 0.05;
 const urgentTimeShare = 0.5;
 const urgentBytes = 256 * 1024 ** 2;
 const urgentShare = 0.5;
-/** Garbage that fills this share of what the memory budget leaves is collected at once, whatever it costs: the next would be out of memory. */
+/**
+ * Garbage that fills this share of what the memory budget leaves is collected at once, whatever it costs: the
+ * next would be out of memory.
+ */
 const tightShare = 0.5;
 /** However long a collection took (on a loaded machine), the next one waits as if it had been this at most. */
 const highestCostMs = 15;

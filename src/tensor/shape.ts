@@ -84,7 +84,10 @@ export function isDense(shape: Shape, strides: readonly number[]): boolean {
   return true;
 }
 
-/** Whether some address belongs to more than one element, as after `expand` or an `unfold` whose windows overlap. */
+/**
+ * Whether some address belongs to more than one element, as after `expand` or an `unfold` whose windows
+ * overlap.
+ */
 export function overlapsItself(shape: Shape, strides: readonly number[]): boolean {
   const count = numel(shape);
   const dims = shape.map((_, i) => i).filter((i) => shape[i] !== 1);
@@ -133,8 +136,8 @@ export function stridesLike(shape: Shape, likeShape: Shape, likeStrides: readonl
 }
 
 /**
- * Dense strides for what has `strides`, in PyTorch's order (ATen's `infer_dense_strides`): gaps go, the order of the dims stays, and dims that
- * do not tell (stride 0) stay where row-major has them.
+ * Dense strides for what has `strides`, in PyTorch's order (ATen's `infer_dense_strides`): gaps go, the order
+ * of the dims stays, and dims that do not tell (stride 0) stay where row-major has them.
  */
 export function denseStrides(shape: Shape, strides: readonly number[]): number[] {
   const order = shape.map((_, i) => shape.length - 1 - i);

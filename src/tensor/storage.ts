@@ -32,7 +32,10 @@ export class Storage {
   version = 0;
   /** The op that made the current contents, for error messages. */
   writer: string;
-  /** Its memory order is the engine's choice (channels-last, kernels' weights), where PyTorch's would be row-major. */
+  /**
+   * Its memory order is the engine's choice (channels-last, kernels' weights), where PyTorch's would be
+   * row-major.
+   */
   ownOrder = false;
   /** Copies derived from these contents (packed weights, ...), dropped when the version moves on. */
   derived: Map<string, Derived> | null = null;
@@ -84,8 +87,8 @@ export class Storage {
   }
 
   /**
-   * Announces an in-place write by `op`; the write itself is recorded after this call. Whoever was lent these contents takes a
-   * copy now, and everybody else can tell by the version that they changed.
+   * Announces an in-place write by `op`; the write itself is recorded after this call. Whoever was lent these
+   * contents takes a copy now, and everybody else can tell by the version that they changed.
    */
   beginWrite(op: string): void {
     if (this.borrowers !== null) {

@@ -22,8 +22,9 @@ export type NestedArray = number | boolean | readonly NestedArray[];
 export type TensorHook = (grad: Tensor) => Tensor | void;
 
 /**
- * Ties a tensor to one that the engine lays out otherwise than PyTorch does, where PyTorch would have given a view and memory
- * order forced a copy, or the other way round: as long as neither is written, nobody can tell.
+ * Ties a tensor to one that the engine lays out otherwise than PyTorch does, where PyTorch would have given a
+ * view and memory order forced a copy, or the other way round: as long as neither is written, nobody can
+ * tell.
  *
  * @internal
  */
@@ -38,8 +39,8 @@ export interface Tie {
 }
 
 /**
- * `noGrad`: the view was made without grad mode and has no history of its own. `several`: it is one of several views of an op (`split`,
- * `chunk`, `unbind`). PyTorch refuses recorded writes to both.
+ * `noGrad`: the view was made without grad mode and has no history of its own. `several`: it is one of
+ * several views of an op (`split`, `chunk`, `unbind`). PyTorch refuses recorded writes to both.
  *
  * @internal
  */
@@ -83,8 +84,7 @@ export class Tensor {
     null;
   /** @internal The tensor this one is a differentiable view of. */ viewBase: Tensor | null = null;
   /** @internal `storage.version` when `node` was last set from the base. */ viewVersion = 0;
-  /** @internal A view that may not be written on the tape: see {@link ViewLimit}. */ viewLimit: ViewLimit | null =
-    null;
+  /** @internal Why it may not be written on the tape. */ viewLimit: ViewLimit | null = null;
   /** @internal */ tie: Tie | null = null;
   /** @internal */ isInference = false;
   /** @internal */ scopeMark = 0;
@@ -342,8 +342,9 @@ export class Tensor {
   }
 
   /**
-   * @internal If the device is gone that its memory was on: gives this handle memory of the same layout on the present one, contents
-   * undefined. `moved` says what became of storages, so that handles which shared memory still do.
+   * @internal If the device is gone that its memory was on: gives this handle memory of the same layout on
+   * the present one, contents undefined. `moved` says what became of storages, so that handles which shared
+   * memory still do.
    */
   moveToDevice(moved: Map<Storage, Storage>): void {
     const old = this.storage;
@@ -376,7 +377,8 @@ export class Tensor {
   /**
    * All elements in logical row-major order: Float32Array, Int32Array, or Uint8Array (uint8, bool).
    *
-   * @throws DataError where a computation met values it could not work with (an index out of range, an integer sum past int32)
+   * @throws DataError where a computation met values it could not work with (an index out of range, an
+   * integer sum past int32)
    */
   async data(): Promise<TypedArray> {
     const { shape, strides, dtype } = this;

@@ -25,9 +25,10 @@ export function closeScope(scope: Scope, result: unknown, also?: unknown): void 
 /**
  * Runs `fn` and frees every tensor it made except those it returns (in nested arrays or objects) or `keep()`s.
  *
- * @throws Error when `fn` is async: the engine cannot tell what an interleaved async function made. Nothing of it runs where
- * that can be seen beforehand (`async () => ...`); otherwise what it made before its first await is freed, what it makes
- * later belongs to the garbage collector, and its promise is not reported a second time.
+ * @throws Error when `fn` is async: the engine cannot tell what an interleaved async function made. Nothing
+ * of it runs where that can be seen beforehand (`async () => ...`); otherwise what it made before its first
+ * await is freed, what it makes later belongs to the garbage collector, and its promise is not reported a
+ * second time.
  */
 export function tidy<R>(fn: () => R): R {
   return scoped('tidy()', () => callSync('tidy', tidyAdvice, fn, fn));
@@ -36,8 +37,8 @@ export function tidy<R>(fn: () => R): R {
 const tidyAdvice = 'read values after tidy returns, or use `using` and dispose()';
 
 /**
- * @internal Calls `fn`, which must be done when it returns. What is declared async is refused before it starts; the promise of
- * anything else is settled in silence, since the error here stands for it.
+ * @internal Calls `fn`, which must be done when it returns. What is declared async is refused before it
+ * starts; the promise of anything else is settled in silence, since the error here stands for it.
  */
 export function callSync<R>(name: string, advice: string, fn: unknown, call: () => R): R {
   const refusal = (): Error => new Error(`${name}: the callback must not be async; ${advice}`);

@@ -82,7 +82,10 @@ const maxItems = 64;
 const maxText = 4096;
 const maxValues = 4096;
 
-/** How many more values of one entry are listed: a value may hold the same list a thousand times, a thousand levels deep. */
+/**
+ * How many more values of one entry are listed: a value may hold the same list a thousand times, a thousand
+ * levels deep.
+ */
 interface Listing {
   left: number;
 }

@@ -10,8 +10,9 @@ import { progressOf, readState } from './state.js';
 const mostLosses = 3;
 
 /**
- * Runs `first`; when the device is lost meanwhile opens it anew and runs `again`, which goes on from the run's last checkpoint, or from the
- * start where there is none. Either comes to the weights of a training that nothing happened to.
+ * Runs `first`; when the device is lost meanwhile opens it anew and runs `again`, which goes on from the
+ * run's last checkpoint, or from the start where there is none. Either comes to the weights of a training
+ * that nothing happened to.
  *
  * @throws CliError when the device is lost again and again
  */

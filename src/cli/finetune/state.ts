@@ -149,7 +149,10 @@ function disposeTensors(value: unknown): void {
   else if (typeof value === 'object' && value !== null) Object.values(value).forEach(disposeTensors);
 }
 
-/** In last.safetensors: steps that its weights have seen, so that it is known without state.pth whether they are worth keeping. */
+/**
+ * In last.safetensors: steps that its weights have seen, so that it is known without state.pth whether they
+ * are worth keeping.
+ */
 const markOf = ({ epochs, sums }: Progress): Record<string, string> => ({
   seen: `${epochs.length} epochs, ${sums.batches} batches`,
 });
@@ -158,7 +161,8 @@ const seenNothing = '0 epochs, 0 batches';
 /**
  * A run's state.pth, or null where the run was ended before it had the first.
  *
- * @throws CliError when files are missing without which the run cannot go on, or could only start over and lose what it has
+ * @throws CliError when files are missing without which the run cannot go on, or could only start over and
+ * lose what it has
  */
 export async function readState(run: RunFolder): Promise<ReadonlyMap<string, PlainValue> | null> {
   if (!run.has('state')) {
@@ -212,7 +216,10 @@ export async function restore(state: ReadonlyMap<string, PlainValue>, training: 
   setRngState(fields('random') as unknown as RngState);
 }
 
-/** Maps with strings as keys become objects, big integers numbers. A state is shallow; one that holds itself is none. */
+/**
+ * Maps with strings as keys become objects, big integers numbers. A state is shallow; one that holds itself
+ * is none.
+ */
 function plain(value: PlainValue, depth = 0): unknown {
   if (depth > 16) throw new CliError('state.pth: its values are nested too deep for the state of a training');
   if (value instanceof Map)
