@@ -249,6 +249,12 @@ function seedFor(op: string, root: Tensor, given: Tensor | null | undefined): Te
     }
     return primitives().onesLike(root);
   }
+  if (!(given instanceof Tensor)) {
+    throw new Error(
+      `${op}: the gradient to start from must be a tensor of shape ${showShape(root.shape)} or null, got ${typeof given} ` +
+        `'${String(given)}'; make it one with tensor()`,
+    );
+  }
   if (!sameShape(given.shape, root.shape)) {
     throw new Error(
       `${op}: a gradient of shape ${showShape(given.shape)} does not fit a tensor of shape ${showShape(root.shape)}`,
@@ -284,16 +290,22 @@ function inMode<R>(createGraph: boolean, fn: () => R): R {
   }
 }
 
+/** Options given in place of the gradient, which is optional too. */
+function isOptions(grads: unknown): grads is BackwardOptions {
+  return typeof grads === 'object' && grads !== null && !Array.isArray(grads) && !(grads instanceof Tensor);
+}
+
 /**
  * Gradients of `roots` with respect to every leaf that requires grad, added into the leaves' `.grad`
  * (`torch.autograd.backward`). A root of more than one element needs its gradient in `grads`.
  */
 export function backward(
   roots: Tensor | readonly Tensor[],
-  grads?: Tensor | readonly (Tensor | null)[] | null,
+  grads?: Tensor | readonly (Tensor | null)[] | BackwardOptions | null,
   options: BackwardOptions = {},
 ): void {
   const list = roots instanceof Tensor ? [roots] : roots;
+  if (isOptions(grads)) return backward(roots, null, grads);
   const given = grads === null || grads === undefined ? [] : grads instanceof Tensor ? [grads] : grads;
   const edges = list.map((root) => rootEdge('backward', root));
   inMode(options.createGraph ?? false, () => {
@@ -359,10 +371,13 @@ export function grad(
 declare module '../tensor/tensor.js' {
   interface Tensor {
     /** Adds the gradients of this tensor into the leaves' `.grad`; see {@link backward}. */
-    backward(grad?: Tensor | null, options?: BackwardOptions): void;
+    backward(grad?: Tensor | BackwardOptions | null, options?: BackwardOptions): void;
   }
 }
 
-Tensor.prototype.backward = function (grad?: Tensor | null, options?: BackwardOptions): void {
-  backward(this, grad ?? null, options);
+Tensor.prototype.backward = function (
+  grad?: Tensor | BackwardOptions | null,
+  options?: BackwardOptions,
+): void {
+  backward(this, isOptions(grad) || grad === undefined || grad === null ? (grad ?? null) : [grad], options);
 };

@@ -1,4 +1,5 @@
 import { defineComposite, defineOp } from '../autograd/define.js';
+import { isGradEnabled } from '../autograd/mode.js';
 import { dtypeInfo } from '../kernels/dtype.js';
 import { mayOverflow } from '../kernels/exact-int.js';
 import { input } from '../kernels/expr.js';
@@ -23,8 +24,9 @@ import {
   type KeepdimOptions,
   type Span,
 } from './reduce-core.js';
-import { reshape } from './view.js';
+import { exclusiveProduct } from './scan.js';
 import { sumDims } from './sum-to.js';
+import { permute, reshape } from './view.js';
 import { maskedFill, where } from './where.js';
 
 /* Reductions (https://pytorch.org/docs/stable/torch.html#reduction-ops). */
@@ -259,6 +261,7 @@ const prodOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor =
   backward(ctx, grad) {
     const x = ctx.saved[0] as Tensor;
     const span = ctx.state;
+    if (isGradEnabled()) return [() => mul(spread(grad, span), productOfOthers(x, span.dims))];
     return [
       () => {
         // One zero leaves a gradient at the zero alone, two leave none: no division by an element that is zero.
@@ -275,6 +278,17 @@ const prodOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor =
     ];
   },
 });
+
+/** The product of all other elements of `dims`, without a division: its own gradient is right where elements are zero. */
+function productOfOthers(x: Tensor, dims: readonly number[]): Tensor {
+  const kept = x.shape.map((_, d) => d).filter((d) => !dims.includes(d));
+  const order = [...kept, ...dims];
+  const sizes = order.map((d) => x.shape[d] as number);
+  const flat = reshape(permute(x, order), [...sizes.slice(0, kept.length), numel(sizes.slice(kept.length))]);
+  const others = mul(exclusiveProduct(flat), exclusiveProduct(flat, true));
+  const inverse = order.map((_, d) => order.indexOf(d));
+  return permute(reshape(others, sizes), inverse);
+}
 
 /**
  * `torch.prod`; its gradient is right with zeros among the factors. Bool and integers give int32, exactly.

@@ -1,14 +1,19 @@
 import { runtime } from '../device/index.js';
 import { defineOp } from '../autograd/define.js';
+import { isGradEnabled } from '../autograd/mode.js';
 import { mayOverflow } from '../kernels/exact-int.js';
 import { planScan } from '../kernels/scan.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import { normalizeDim } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { eq, logicalAnd } from './compare.js';
+import { eq, ge, gt, logicalAnd } from './compare.js';
 import { to } from './copy.js';
+import { arange, ones } from './creation.js';
+import { cat, flip } from './join.js';
 import { div, mul } from './pointwise.js';
 import { planLimits, runPlan } from './run-plan.js';
+import { sumDims } from './sum-to.js';
+import { movedim, narrow, unsqueeze } from './view.js';
 import { maskedFill, where } from './where.js';
 
 interface ScanState {
@@ -56,6 +61,7 @@ const cumprodOp: (x: Tensor, dim: number) => Tensor = defineOp<[Tensor, number],
   backward(ctx, grad) {
     const [x, out] = ctx.saved as [Tensor, Tensor];
     const dim = ctx.state;
+    if (isGradEnabled()) return [() => differentiable(x, grad, dim)];
     return [
       () => {
         // Before the first zero the sum of g * out behind each element, over the element; at it, the same with the zero taken out;
@@ -71,6 +77,31 @@ const cumprodOp: (x: Tensor, dim: number) => Tensor = defineOp<[Tensor, number],
     ];
   },
 });
+
+/**
+ * The gradient of `cumprod` without a division, so that its own gradient is right where factors are zero: of factor k it
+ * is the product before it times the sum of `grad[j]` times the product of the factors between k and j, for j from k on.
+ * It takes n^2 numbers.
+ */
+function differentiable(x: Tensor, grad: Tensor, dim: number): Tensor {
+  const factors = movedim(x, dim, -1);
+  const n = factors.shape[factors.ndim - 1] as number;
+  const [row, column] = [unsqueeze(arange(n), 1), arange(n)];
+  const after = where(gt(column, row), unsqueeze(factors, -2), 1);
+  const between = where(ge(column, row), cumprodOp(after, after.ndim - 1), 0);
+  const behind = sumDims(mul(between, unsqueeze(movedim(grad, dim, -1), -2)), [-1], false);
+  return movedim(mul(exclusiveProduct(factors), behind), -1, dim);
+}
+
+/** @internal Along the last dim, the product of all elements before each, or behind it. Differentiable also where they are zero. */
+export function exclusiveProduct(x: Tensor, behind = false): Tensor {
+  const last = x.ndim - 1;
+  const n = x.shape[last] as number;
+  if (n === 0) return x;
+  const one = ones([...x.shape.slice(0, -1), 1], { dtype: x.dtype });
+  if (!behind) return cumprodOp(cat([one, narrow(x, last, 0, n - 1)], last), last);
+  return flip(cumprodOp(cat([one, flip(narrow(x, last, 1, n - 1), last)], last), last), last);
+}
 
 interface ScanOptions {
   dtype?: DType;

@@ -271,7 +271,42 @@ describe('autograd.grad', () => {
   });
 });
 
+describe('backward()', () => {
+  it('takes its options in the place of the gradient too', async () => {
+    const x = k.ones(2).requiresGrad_();
+    const loss = x.mul(x).sum();
+    loss.backward({ retainGraph: true });
+    loss.backward(null, { retainGraph: true });
+    k.autograd.backward(loss, { retainGraph: true });
+    expect(await values(x.grad)).toEqual([6, 6]);
+  });
+
+  it('takes only a tensor for a gradient', () => {
+    const y = k.ones(2).requiresGrad_().mul(2);
+    expect(() => y.sum().backward(5 as never)).toThrow(
+      /must be a tensor of shape \[\] or null, got number '5'/,
+    );
+    expect(() => y.backward([1, 1] as never)).toThrow(/must be a tensor of shape \[2\]/);
+  });
+});
+
 describe('higher derivatives', () => {
+  it.each([
+    { op: 'prod', input: [0, 3], first: [3, 0], second: [2, 1] },
+    { op: 'prod', input: [0, 0], first: [0, 0], second: [2, 1] },
+    { op: 'prod', input: [0, 0, 2], first: [0, 0, 0], second: [4, 2, 0] },
+    { op: 'cumprod', input: [0, 3], first: [4, 0], second: [2, 1] },
+    { op: 'cumprod', input: [0, 0, 2], first: [1, 0, 0], second: [6, 3, 0] },
+  ] as const)('of $op over $input: factors of zero', async ({ op, input, first, second }) => {
+    const x = k.tensor([...input], { requiresGrad: true });
+    const y = op === 'prod' ? x.prod(0) : x.cumprod(0).sum();
+    const [grad] = k.autograd.grad(y, x, { createGraph: true });
+    expect(await values(grad!)).toEqual(first);
+    const weights = k.arange(1, input.length + 1);
+    const [twice] = k.autograd.grad(grad!.mul(weights).sum(), x);
+    expect(await values(twice!)).toEqual(second);
+  });
+
   it('of x^3: 3x^2, 6x, 6', async () => {
     const x = k.tensor([2], { requiresGrad: true });
     const [first] = k.autograd.grad(x.pow(3).sum(), x, { createGraph: true });
