@@ -52,14 +52,19 @@ export function reshape(x: Tensor, ...sizes: Sizes): Tensor {
   return reshaped('reshape', x, shape);
 }
 
+function reshapedCopy(x: Tensor, shape: readonly number[]): Tensor {
+  const dense = copyAs(x, contiguousStrides(x.shape));
+  const result = viewOp(dense, shape, contiguousStrides(shape));
+  // Nobody else sees the copy: the result is no view of anything.
+  result.viewBase = null;
+  result.viewLimit = null;
+  dense.dispose();
+  return result;
+}
+
 function reshaped(op: string, x: Tensor, shape: readonly number[]): Tensor {
   const strides = viewStrides(x.shape, x.strides, shape);
-  const dense = strides === null ? copyAs(x, contiguousStrides(x.shape)) : x;
-  const result = viewOp(
-    dense,
-    shape,
-    strides ?? (viewStrides(dense.shape, dense.strides, shape) as number[]),
-  );
+  const result = strides === null ? reshapedCopy(x, shape) : viewOp(x, shape, strides);
   const twin = rowMajorTwin(x);
   if (twin === null || (viewStrides(x.shape, twin, shape) === null) === (strides === null)) return result;
   return tied(op, result, x);

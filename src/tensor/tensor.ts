@@ -220,6 +220,7 @@ export class Tensor {
         `requiresGrad: only floating point tensors can require gradients, this one is ${this.dtype}`,
       );
     }
+    if (!value && this.viewBase !== null) refreshView(this);
     if (this.node !== null) {
       if (value) return;
       throw new Error(
@@ -236,11 +237,12 @@ export class Tensor {
   }
 
   get isLeaf(): boolean {
-    return this.node === null;
+    return this.gradFn === null;
   }
 
   /** The tape node that made this tensor; null for leaves. */
   get gradFn(): GradNode | null {
+    if (this.viewBase !== null) refreshView(this);
     return this.node;
   }
 

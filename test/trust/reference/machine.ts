@@ -236,8 +236,8 @@ export class Machine {
   retainGrad(x: Tensor): void {
     if (!x.requiresGrad) throw new Refused('no grad');
     const node = gradFnOf(x);
-    if (node === null || x.retainsGrad) return;
-    x.retainsGrad = true;
+    if (node === null || x.retainedBy !== null) return;
+    x.retainedBy = node;
     node.retained[x.outputIndex] = x;
   }
 

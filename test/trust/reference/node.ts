@@ -141,12 +141,11 @@ export function gradFnOf(tensor: Tensor): Node | null {
   if (view.version !== tensor.storage.version) {
     refuseView(tensor);
     const { base } = view;
-    const before = tensor.gradFn;
     tensor.gradFn = new Node('AsStrided', [edgeOf(base)], false, ([grad]) => [
       grad ? scatterView(grad, base, tensor) : null,
     ]);
-    moveRetained(tensor, before, tensor.outputIndex);
     tensor.outputIndex = 0;
+    moveRetained(tensor);
     view.version = tensor.storage.version;
   }
   return tensor.gradFn;
@@ -159,10 +158,14 @@ export function refuseView({ view }: Tensor): void {
 }
 
 /** `retain_grad` is about the tensor's latest value: it goes along to the new node. Hooks stay with the value they were put on. */
-function moveRetained(tensor: Tensor, before: Node | null, index: number): void {
-  if (!tensor.retainsGrad || before === null || tensor.gradFn === null || before === tensor.gradFn) return;
-  before.retained[index] = undefined;
-  tensor.gradFn.retained[0] = tensor;
+function moveRetained(tensor: Tensor): void {
+  const { gradFn, retainedBy } = tensor;
+  if (retainedBy === null || gradFn === null || retainedBy === gradFn) return;
+  retainedBy.retained.forEach((keeper, i) => {
+    if (keeper === tensor) retainedBy.retained[i] = undefined;
+  });
+  gradFn.retained[0] = tensor;
+  tensor.retainedBy = gradFn;
 }
 
 /** Where the gradient of `tensor` goes; null where none is wanted. */
@@ -178,11 +181,10 @@ export function edgeOf(tensor: Tensor): Edge | null {
 export function rebaseHistory(tensor: Tensor, node: Node, lenient: boolean): void {
   const { view } = tensor;
   const target = view === null ? tensor : view.base;
-  const { gradFn: before, outputIndex } = target;
   target.gradFn = view === null ? node : copySlices(view.base, tensor, node, lenient);
   target.outputIndex = 0;
   // Measured (1.13): a write through a view leaves the base's `retain_grad` with the value before it.
-  if (view === null) moveRetained(target, before, outputIndex);
+  if (view === null) moveRetained(target);
   if (view !== null) gradFnOf(tensor);
 }
 

@@ -89,7 +89,8 @@ export class Tensor implements Geometry {
   grad: NdArray | null = null;
   /** Of a leaf. Those of a result belong to its node. */
   readonly hooks: Hook[] = [];
-  retainsGrad = false;
+  /** The node at which `retain_grad` waits. */
+  retainedBy: Node | null = null;
 
   constructor(
     readonly storage: Storage,
