@@ -279,7 +279,10 @@ const prodOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor =
   },
 });
 
-/** The product of all other elements of `dims`, without a division: its own gradient is right where elements are zero. */
+/**
+ * The product of all other elements of `dims`, without a division: its own gradient is right where elements
+ * are zero.
+ */
 function productOfOthers(x: Tensor, dims: readonly number[]): Tensor {
   const kept = x.shape.map((_, d) => d).filter((d) => !dims.includes(d));
   const order = [...kept, ...dims];

@@ -79,9 +79,9 @@ const cumprodOp: (x: Tensor, dim: number) => Tensor = defineOp<[Tensor, number],
 });
 
 /**
- * The gradient of `cumprod` without a division, so that its own gradient is right where factors are zero: of factor k it
- * is the product before it times the sum of `grad[j]` times the product of the factors between k and j, for j from k on.
- * It takes n^2 numbers.
+ * The gradient of `cumprod` without a division, so that its own gradient is right where factors are zero: of
+ * factor k it is the product before it times the sum of `grad[j]` times the product of the factors between k
+ * and j, for j from k on. It takes n^2 numbers.
  */
 function differentiable(x: Tensor, grad: Tensor, dim: number): Tensor {
   const factors = movedim(x, dim, -1);
@@ -93,7 +93,10 @@ function differentiable(x: Tensor, grad: Tensor, dim: number): Tensor {
   return movedim(mul(exclusiveProduct(factors), behind), -1, dim);
 }
 
-/** @internal Along the last dim, the product of all elements before each, or behind it. Differentiable also where they are zero. */
+/**
+ * @internal Along the last dim, the product of all elements before each, or behind it. Differentiable also
+ * where they are zero.
+ */
 export function exclusiveProduct(x: Tensor, behind = false): Tensor {
   const last = x.ndim - 1;
   const n = x.shape[last] as number;

@@ -14,6 +14,8 @@ export interface Finetuning {
   readonly folder: string;
   readonly args: readonly string[];
   readonly want: string;
+  /** Lines of standard error that the undisturbed run has too: warnings. */
+  readonly warnings: ReadonlySet<string>;
 }
 
 async function command(args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
@@ -62,7 +64,7 @@ export async function prepareFinetuning(): Promise<Finetuning> {
   if (code !== 0) throw new Error(`the undisturbed run failed: ${err}`);
   const want = await resultOf(out);
   k.close();
-  return { folder, args, want };
+  return { folder, args, want, warnings: new Set(err.split('\n')) };
 }
 
 export const cleanUp = ({ folder }: Finetuning): void => rmSync(folder, { recursive: true, force: true });
@@ -98,11 +100,12 @@ export async function disturbedFinetune(kind: FaultKind, at: number, tuning: Fin
     if (recovered) message = outcome.out.split('\n').find((line) => line.includes('device was lost')) ?? '';
     if (outcome.code !== 0) {
       if (message === '') {
-        const lines = outcome.err.split('\n').filter((line) => /^kindling: /.test(line));
-        message = lines.find((line) => !line.includes('go on with:')) ?? outcome.err;
+        const isReport = (line: string): boolean =>
+          line.startsWith('kindling: ') && !tuning.warnings.has(line);
+        const lines = outcome.err.split('\n').filter(isReport);
+        message = lines[0] ?? outcome.err;
         if (lines.length === 0) faults.push(`no error line: ${outcome.err}`);
-        if (lines.filter((line) => !line.includes('go on with:')).length > 1)
-          faults.push(`two reports: ${outcome.err}`);
+        if (lines.length > 1) faults.push(`two reports: ${outcome.err}`);
         if (unclear(outcome.err)) faults.push(`unclear error: ${outcome.err}`);
       }
       const started = existsSync(join(out, 'config.json'));
