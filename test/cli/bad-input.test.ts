@@ -193,6 +193,15 @@ describe('places to write to', () => {
     files.forEach((file, i) => expect(readFileSync(file).equals(before[i] ?? Buffer.of())).toBe(true));
     expect(readdirSync(run).filter((name) => name.endsWith('.tmp') || name === 'lock')).toEqual([]);
     expect((await kindling(['finetune', '--resume', run])).code).toBe(0);
+
+    // A state that cannot be read is not called whole.
+    const bytes = readFileSync(join(run, 'state.pth'));
+    bytes[bytes.length >> 1]! ^= 1;
+    writeFileSync(join(run, 'state.pth'), bytes);
+    const damaged = await kindling(['finetune', '--resume', run]);
+    expect(damaged.code).toBe(1);
+    expect(damaged.stderr).toMatch(/state\.pth: .*damaged/);
+    expect(damaged.stderr).not.toContain('is whole');
   });
 });
 

@@ -1,5 +1,5 @@
 import { init, manualSeed, runtime } from '../../index.js';
-import { CheckpointError, loadCheckpoint, type Checkpoint } from '../../formats/index.js';
+import { loadCheckpoint, type Checkpoint } from '../../formats/index.js';
 import { saveWeights } from '../../models/index.js';
 import { checkInterrupted, interruptionOf, type Context } from '../context.js';
 import { CliError, UsageError } from '../errors.js';
@@ -153,13 +153,6 @@ interface Work {
   readonly state: Awaited<ReturnType<typeof readState>>;
 }
 
-/** Whether what failed was to read the run's own files: going on would fail the same way. */
-function isUnreadable(error: unknown, run: RunFolder): boolean {
-  for (let at = error; at instanceof Error; at = at.cause)
-    if (at instanceof CheckpointError && at.message.startsWith(run.path)) return true;
-  return false;
-}
-
 async function work(
   context: Context,
   { session, plan, data, config, run, file, state }: Work,
@@ -170,7 +163,7 @@ async function work(
   try {
     result = await session.train(state);
   } catch (error) {
-    if (run?.has('state') === true && lossIn(error) === null && !isUnreadable(error, run))
+    if (run !== null && session.hasGoodState && lossIn(error) === null)
       output.note(`the last checkpoint in ${run.path} is whole; go on with: ${resumeCommand(run.path)}`);
     throw error;
   }

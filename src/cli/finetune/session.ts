@@ -54,6 +54,12 @@ export class Session {
   }
 
   /**
+   * The run's folder holds a state that could be read, or was written: after an error there is something to
+   * go on from.
+   */
+  hasGoodState = false;
+
+  /**
    * Trains to the end, or to an interruption. With a run folder the state is saved at the start, after epochs, and when it
    * is interrupted.
    *
@@ -65,8 +71,12 @@ export class Session {
     const saver = run === null ? null : new Saver(run, training, (epochs) => this.metadata(epochs));
     if (state !== null) {
       await restore(state, training);
+      this.hasGoodState = true;
       await run?.writeHistory(from.epochs);
-    } else await saver?.save(from);
+    } else {
+      await saver?.save(from);
+      this.hasGoodState = saver !== null;
+    }
     if (from.finished) return { ...from, interrupted: false };
 
     this.classWeights = plan.classWeights === 'balanced' ? balanced(data.train) : null;
