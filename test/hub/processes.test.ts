@@ -42,7 +42,8 @@ const options = (more: Partial<DownloadOptions> = {}): DownloadOptions => ({
 const checkpoints = (): string => join(folder, 'hub', 'checkpoints');
 const target = (): string => join(checkpoints(), 'model.pth');
 
-function start(): { child: ChildProcess; output: Promise<string> } {
+/** A process that downloads the file; `said` is what it has printed so far. */
+function start(): { child: ChildProcess; output: Promise<string>; said: () => string } {
   const script = fileURLToPath(new URL('./child.ts', import.meta.url));
   const child = spawn(process.execPath, ['--import', 'tsx', script, JSON.stringify(options())], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -51,11 +52,11 @@ function start(): { child: ChildProcess; output: Promise<string> } {
   let text = '';
   child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
   const output = new Promise<string>((resolve) => child.on('close', () => resolve(text)));
-  return { child, output };
+  return { child, output, said: () => text };
 }
 
 async function until(done: () => boolean): Promise<void> {
-  for (const end = Date.now() + 20_000; !done();) {
+  for (const end = Date.now() + 60_000; !done();) {
     if (Date.now() > end) throw new Error('waited for too long');
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
@@ -85,8 +86,13 @@ it('goes on after a process that was killed, at once', async () => {
 });
 
 it('is done once by processes that want it at once', async () => {
-  server.reset({ pace: 10 });
-  const outputs = await Promise.all([start(), start()].map(({ output }) => output));
+  // The download cannot end before the other process has found it going on, however late that starts.
+  let release = (): void => undefined;
+  server.reset({ hold: new Promise<void>((resolve) => (release = resolve)) });
+  const both = [start(), start()];
+  await until(() => both.some(({ said }) => said().includes('waiting for')));
+  release();
+  const outputs = await Promise.all(both.map(({ output }) => output));
   for (const text of outputs) expect(text.trim().split('\n').at(-1)).toBe(target());
   expect(outputs.join('')).toMatch(/message: model\.pth: waiting for process \d+, which downloads it/);
   expect(server.requests).toHaveLength(1);

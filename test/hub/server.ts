@@ -22,6 +22,8 @@ export interface Behaviour {
   noValidators?: boolean;
   /** Milliseconds between pieces of 16 KiB. */
   pace?: number;
+  /** Half of the body is sent only once this is fulfilled. */
+  hold?: Promise<void>;
   redirect?: string;
 }
 
@@ -113,11 +115,12 @@ export class FileServer {
       stall ?? Infinity,
       body.length + Math.min(0, behaviour.lengthLie ?? 0),
     );
-    const step = behaviour.pace === undefined ? end : 16 * 1024;
+    const step = behaviour.pace === undefined && behaviour.hold === undefined ? end : 16 * 1024;
     while (seen.sent < end && !response.destroyed) {
       const part = body.subarray(seen.sent, Math.min(end, seen.sent + step));
       await new Promise<void>((resolve) => response.write(part, () => resolve()));
       seen.sent += part.length;
+      if (seen.sent > end / 2) await behaviour.hold;
       if (behaviour.pace !== undefined) await new Promise((resolve) => setTimeout(resolve, behaviour.pace));
     }
     if (stall !== null) return;
