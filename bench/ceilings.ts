@@ -3,7 +3,7 @@
  * copy. Run through the engine's own runtime; several forms and sizes are tried and the fastest counts.
  */
 import * as k from '../src/index.js';
-import type { Kernel } from '../src/kernels/kernel.js';
+import type { Kernel } from '../src/kernels/base/kernel.js';
 
 export interface Ceilings {
   /** GFLOP/s of float32 multiply-adds, each counted as two. */

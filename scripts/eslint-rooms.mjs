@@ -1,6 +1,6 @@
 /**
  * The lint rule behind docs/architecture.md: a file in `src` may import its own room and the rooms below it,
- * nothing else of `src`.
+ * nothing else of `src`. A room may have rooms within, for which the same holds.
  */
 import { posix } from 'node:path';
 
@@ -26,6 +26,29 @@ export const rooms = {
   models: ['nn', 'optim', 'data', 'formats', ...ops],
 };
 
+const plans = ['base', 'expr', 'pointwise'];
+
+/**
+ * Rooms within rooms: which of the others each may import, besides itself.
+ * @type {Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>}
+ */
+export const subRooms = {
+  kernels: {
+    base: [],
+    expr: ['base'],
+    pointwise: ['base', 'expr'],
+    reduce: plans,
+    index: plans,
+    matmul: ['base'],
+    conv: ['base', 'matmul'],
+    images: ['base'],
+    norm: ['base', 'matmul'],
+    random: ['base', 'expr'],
+    optim: ['base'],
+    tuning: ['base', 'matmul', 'conv'],
+  },
+};
+
 /** Rooms at the very top; they may import everything, and only they may import each other or an entry file. */
 const top = 'cli';
 
@@ -42,6 +65,37 @@ function roomOf(path) {
 }
 
 /**
+ * The same one level down, in rooms that have rooms within.
+ * @param {string} path
+ * @returns {string | null} '' for a file that lies in the room itself
+ */
+function subRoomOf(path) {
+  const inside = /(?:^|\/)src\/[^/]+\/(.+)$/.exec(path)?.[1];
+  if (inside === undefined) return null;
+  const slash = inside.indexOf('/');
+  return slash < 0 ? '' : inside.slice(0, slash);
+}
+
+/**
+ * @param {string} room
+ * @param {string} file the importing file
+ * @param {string} target the file it imports, in the same room
+ * @returns {string | null}
+ */
+function subRoomProblem(room, file, target) {
+  const within = subRooms[room];
+  if (within === undefined) return null;
+  const [from, to] = [subRoomOf(file), subRoomOf(target)];
+  if (from === null || from === '' || from === to) return null;
+  const allowed = within[from];
+  if (allowed === undefined)
+    return `src/${room}/${from} is not a room yet: give it a row in scripts/eslint-rooms.mjs`;
+  if (to !== null && allowed.includes(to)) return null;
+  const below = allowed.length === 0 ? 'nothing outside itself' : `only ${allowed.join(', ')}`;
+  return `src/${room}/${from} must not import src/${room}/${to}: it may import ${below}`;
+}
+
+/**
  * @param {string} from the importing file
  * @param {string} specifier what it imports
  * @returns {string | null} why that import is not allowed, or null
@@ -50,9 +104,10 @@ export function importProblem(from, specifier) {
   const file = from.replaceAll('\\', '/');
   const room = roomOf(file);
   if (room === null || room === top || !specifier.startsWith('.')) return null;
-  const target = roomOf(posix.join(posix.dirname(file), specifier));
+  const path = posix.join(posix.dirname(file), specifier);
+  const target = roomOf(path);
   if (target === null) return `src/${room} must not import "${specifier}", which is outside src`;
-  if (target === room) return null;
+  if (target === room) return subRoomProblem(room, file, path);
   if (room === '') return target === top ? 'an entry file of the package must not import src/cli' : null;
   const allowed = rooms[room];
   if (allowed === undefined)

@@ -1,19 +1,22 @@
 /** Measures candidate tiles and algorithms for the matrix products and convolutions of a model. */
 import { randn, runtime, type Tensor } from '../index.js';
 import type { TunedEntry } from '../device/index.js';
-import { planConv2d, planConv2dInputGrad, type Conv2dProblem } from '../kernels/convPlan.js';
-import { planConv2dWeightGrad } from '../kernels/convWeightGrad.js';
-import { planGemm, type GemmProblem } from '../kernels/gemmPlan.js';
-import type { Target } from '../kernels/kernel.js';
-import type { Elem, Plan } from '../kernels/plan.js';
+import { planConv2d } from '../kernels/conv/plan.js';
+import { planConv2dInputGrad } from '../kernels/conv/input-grad.js';
+import type { Conv2dProblem } from '../kernels/conv/problem.js';
+import { planConv2dWeightGrad } from '../kernels/conv/weight-grad.js';
+import { planGemm } from '../kernels/matmul/plan.js';
+import type { GemmProblem } from '../kernels/matmul/problem.js';
+import type { Target } from '../kernels/base/kernel.js';
+import type { Elem, Plan } from '../kernels/base/plan.js';
 import {
   candidates,
   ProblemRecorder,
   TuningTable,
   type RecordedProblem,
-  type TunedChoice,
   type TunedProblem,
-} from '../kernels/tuning.js';
+} from '../kernels/tuning/table.js';
+import type { TunedChoice } from '../kernels/matmul/choice.js';
 import { Tensor as TensorClass } from '../tensor/tensor.js';
 import { planLimits, runPlan } from '../ops/run-plan.js';
 

@@ -4,7 +4,7 @@
  * integers, so the numbers for (epoch, sample) do not depend on the order in which samples are asked for, and
  * they are the same on every platform: only integer and correctly rounded operations are used.
  */
-import { philox } from '../kernels/philox.js';
+import { philox } from '../kernels/random/philox.js';
 
 /** Throws unless `seed` is an integer that a double holds exactly. */
 function checkSeed(seed: number): void {

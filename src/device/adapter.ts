@@ -1,7 +1,7 @@
 /** Finds a GPU: `navigator.gpu` in browsers, the `webgpu` package (Dawn) in Node. */
 
-import type { Target } from '../kernels/kernel.js';
-import { matrixSize, matrixSubgroup } from '../kernels/matrixTile.js';
+import type { Target } from '../kernels/base/kernel.js';
+import { matrixSize, matrixSubgroup } from '../kernels/matmul/matrix-tile.js';
 import { DeviceError } from './errors.js';
 
 export interface InitOptions {

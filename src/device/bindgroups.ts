@@ -1,6 +1,6 @@
 /** Bind groups, reused by layout and bound ranges. Creating one costs more than the rest of a dispatch. */
 
-import type { Access } from '../kernels/kernel.js';
+import type { Access } from '../kernels/base/kernel.js';
 import { DeviceError, formatBytes } from './errors.js';
 import { DeviceBuffer, type Block } from './pool.js';
 

@@ -1,6 +1,6 @@
 /** Compiles shaders on further devices while the first is busy compiling: Mesa's software driver uses one core for it. */
 
-import type { Kernel } from '../kernels/kernel.js';
+import type { Kernel } from '../kernels/base/kernel.js';
 import type { OpenedDevice } from './adapter.js';
 import { ErrorLog } from './errors.js';
 import { UniformArena } from './params.js';

@@ -7,7 +7,7 @@
  * last copy: other reads and other kernels cost nothing.
  */
 
-import type { Fault, FaultWords, Kernel, ParamField } from '../kernels/kernel.js';
+import type { Fault, FaultWords, Kernel, ParamField } from '../kernels/base/kernel.js';
 import { DataError } from './errors.js';
 import { Block, bufferUsage, DeviceBuffer } from './pool.js';
 

@@ -2,7 +2,7 @@
 
 import { openDevice, type InitOptions } from './adapter.js';
 import { DeviceError } from './errors.js';
-import { TuningTable } from '../kernels/tuning.js';
+import { TuningTable } from '../kernels/tuning/table.js';
 import { Runtime } from './runtime.js';
 import { loadTuning, wantsTuned } from './tuned.js';
 

@@ -1,6 +1,6 @@
 /** Launch parameters: packing, and the uniform arena for adapters without immediates. */
 
-import type { Kernel, ParamField } from '../kernels/kernel.js';
+import type { Kernel, ParamField } from '../kernels/base/kernel.js';
 import { DeviceError } from './errors.js';
 import { paramFields } from './faults.js';
 import { bufferUsage } from './pool.js';

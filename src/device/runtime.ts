@@ -1,7 +1,6 @@
 /** Runs kernels: the one object through which everything above talks to the GPU. */
 
-import type { Grid, Kernel, Target } from '../kernels/kernel.js';
-import type { Tuning } from '../kernels/tuning.js';
+import type { Choices, Grid, Kernel, Target } from '../kernels/base/kernel.js';
 import {
   defaultMemoryBudget,
   idleCores,
@@ -175,7 +174,7 @@ export class Runtime {
   }
 
   /** Plans made from now on follow `tuning`; undefined for the table of tiles alone. */
-  useTuning(tuning: Tuning | undefined): void {
+  useTuning(tuning: Choices | undefined): void {
     const { tuning: _, ...plain } = this.planFor;
     this.planFor = tuning === undefined ? plain : { ...plain, tuning };
   }

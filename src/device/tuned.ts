@@ -2,8 +2,9 @@
  * Measured choices of tiles on disk (Node): one file per adapter, driver version and format of the file, in `tuning` of the cache
  * folder. Read only where asked for; a file that is damaged or of another adapter is left alone, with a warning.
  */
-import type { Target } from '../kernels/kernel.js';
-import { isCandidate, type TunedChoice } from '../kernels/tuning.js';
+import type { Target } from '../kernels/base/kernel.js';
+import { isCandidate } from '../kernels/tuning/table.js';
+import type { TunedChoice } from '../kernels/matmul/choice.js';
 import { nodeBuiltin, type AdapterInfo, type InitOptions } from './adapter.js';
 import { cacheFolder } from './cache-folder.js';
 import { DeviceError } from './errors.js';

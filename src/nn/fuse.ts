@@ -1,5 +1,5 @@
 import { isGradEnabled } from '../autograd/mode.js';
-import type { EpilogueActivation } from '../kernels/plan.js';
+import type { EpilogueActivation } from '../kernels/base/plan.js';
 import { hasMask } from '../ops/activation-mask.js';
 import { add, relu } from '../ops/index.js';
 import { currentScope, isTensor } from '../tensor/scope.js';

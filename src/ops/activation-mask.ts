@@ -1,5 +1,5 @@
-import { e, type Expr } from '../kernels/expr.js';
-import type { Activation, EpilogueActivation } from '../kernels/plan.js';
+import { e, type Expr } from '../kernels/expr/expr.js';
+import type { Activation, EpilogueActivation } from '../kernels/base/plan.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { hardswish, relu, relu6, silu } from './activation.js';
 import { rowFunction } from './row.js';

@@ -1,4 +1,4 @@
-import { e, type Expr } from '../kernels/expr.js';
+import { e, type Expr } from '../kernels/expr/expr.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { rowFunction, type Row } from './row.js';
 import { normalizeDim, showShape } from '../tensor/shape.js';

@@ -11,10 +11,10 @@ import {
   type Edge,
 } from '../autograd/node.js';
 import { primitives } from '../autograd/primitives.js';
-import { differentiate } from '../kernels/expr-grad.js';
-import { e, input, inputsOf, substitute, type Expr } from '../kernels/expr.js';
-import { withParams } from '../kernels/plan-cache.js';
-import { planPointwise, type PointwiseLaunch } from '../kernels/pointwise.js';
+import { differentiate } from '../kernels/expr/grad.js';
+import { e, input, inputsOf, substitute, type Expr } from '../kernels/expr/expr.js';
+import { withParams } from '../kernels/base/plan-cache.js';
+import { planPointwise, type PointwiseLaunch } from '../kernels/pointwise/plan.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import {
   broadcastShapes,

@@ -9,16 +9,16 @@ import {
   type BlocksLaunch,
   type ChannelsLaunch,
   type ChannelsProblem,
-} from '../kernels/channels.js';
+} from '../kernels/norm/channels.js';
 import {
   channelApply,
   channelGradApply,
   channelGradPartial,
   type ChannelsAfter,
-} from '../kernels/channelsApply.js';
-import { channelsWhole, channelsWholeGrad, isWhole } from '../kernels/channelsWhole.js';
-import { e, type Expr } from '../kernels/expr.js';
-import type { Activation } from '../kernels/plan.js';
+} from '../kernels/norm/channels-apply.js';
+import { channelsWhole, channelsWholeGrad, isWhole } from '../kernels/norm/channels-whole.js';
+import { e, type Expr } from '../kernels/expr/expr.js';
+import type { Activation } from '../kernels/base/plan.js';
 import { contiguousStrides, numel, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { activate, activationMask } from './activation-mask.js';

@@ -1,4 +1,4 @@
-import { planCheck, type CheckKind } from '../kernels/check.js';
+import { planCheck, type CheckKind } from '../kernels/pointwise/check.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { planLimits, rowMajor, runPlan } from './run-plan.js';
 

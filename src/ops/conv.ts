@@ -1,8 +1,10 @@
 import { runtime } from '../device/index.js';
 import { defineComposite, defineOp } from '../autograd/define.js';
-import { planConv2d, planConv2dInputGrad, type Conv2dProblem } from '../kernels/convPlan.js';
-import { planConv2dWeightGrad } from '../kernels/convWeightGrad.js';
-import type { Activation, EpilogueActivation, WeightLayout } from '../kernels/plan.js';
+import { planConv2d } from '../kernels/conv/plan.js';
+import { planConv2dInputGrad } from '../kernels/conv/input-grad.js';
+import type { Conv2dProblem } from '../kernels/conv/problem.js';
+import { planConv2dWeightGrad } from '../kernels/conv/weight-grad.js';
+import type { Activation, EpilogueActivation, WeightLayout } from '../kernels/base/plan.js';
 import { contiguousStrides, numel, sameShape, showShape, type Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { activate, activationMask, hasMask } from './activation-mask.js';

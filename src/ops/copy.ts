@@ -1,6 +1,6 @@
 import { defineOp } from '../autograd/define.js';
-import { dtypeInfo } from '../kernels/dtype.js';
-import { e, input, param, type Expr } from '../kernels/expr.js';
+import { dtypeInfo } from '../kernels/base/dtype.js';
+import { e, input, param, type Expr } from '../kernels/expr/expr.js';
 import { elementOf, isDType, isFloatingPoint, type DType } from '../tensor/dtype.js';
 import {
   broadcastShapes,

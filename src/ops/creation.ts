@@ -1,6 +1,6 @@
 import { runtime } from '../device/index.js';
 import { registerPrimitives, type Geometry } from '../autograd/primitives.js';
-import { planEye } from '../kernels/positions.js';
+import { planEye } from '../kernels/index/positions.js';
 import { elementOf, isDType, type DType } from '../tensor/dtype.js';
 import { numel, showShape, type Shape } from '../tensor/shape.js';
 import { isTensor } from '../tensor/scope.js';

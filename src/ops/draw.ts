@@ -1,4 +1,4 @@
-import { planRandom, type Distribution, type RandomElem } from '../kernels/random.js';
+import { planRandom, type Distribution, type RandomElem } from '../kernels/random/fill.js';
 import { elementOf, type DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { nextKey } from './generator.js';

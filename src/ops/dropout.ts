@@ -1,5 +1,5 @@
 import { defineComposite, defineOp } from '../autograd/define.js';
-import { planDropout, type RandomKey } from '../kernels/random.js';
+import { planDropout, type RandomKey } from '../kernels/random/fill.js';
 import { contiguousStrides, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { copyAs } from './copy.js';

@@ -1,4 +1,4 @@
-import type { RandomKey } from '../kernels/random.js';
+import type { RandomKey } from '../kernels/random/fill.js';
 
 /** Where the global stream of random numbers stands: the same state gives the same numbers. */
 export interface RngState {

@@ -6,9 +6,9 @@ import {
   planLookup,
   planScatter,
   type ScatterReduce,
-} from '../kernels/gather.js';
-import { outOfRange } from '../kernels/faults.js';
-import { planOneHot } from '../kernels/positions.js';
+} from '../kernels/index/gather.js';
+import { outOfRange } from '../kernels/base/faults.js';
+import { planOneHot } from '../kernels/index/positions.js';
 import { elementOf } from '../tensor/dtype.js';
 import { normalizeDim, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';

@@ -1,5 +1,9 @@
 import { defineComposite, defineOp } from '../autograd/define.js';
-import { planInterpolate, planInterpolateGrad, type InterpolateProblem } from '../kernels/interpolate.js';
+import {
+  planInterpolate,
+  planInterpolateGrad,
+  type InterpolateProblem,
+} from '../kernels/images/interpolate.js';
 import { numel, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { pairOf, type Pair } from './conv.js';

@@ -1,6 +1,6 @@
 import { runtime } from '../device/index.js';
 import { defineComposite, defineOp } from '../autograd/define.js';
-import { planTriangle } from '../kernels/positions.js';
+import { planTriangle } from '../kernels/index/positions.js';
 import { elementOf, promoteTypes } from '../tensor/dtype.js';
 import { channelsLastStrides, isChannelsLast, normalizeDim, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';

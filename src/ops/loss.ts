@@ -1,5 +1,5 @@
 import { defineComposite } from '../autograd/define.js';
-import { e, type Expr } from '../kernels/expr.js';
+import { e, type Expr } from '../kernels/expr/expr.js';
 import { sameShape, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { clamp, div, mul, sub, add } from './pointwise.js';

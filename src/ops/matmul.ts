@@ -1,8 +1,8 @@
 import { runtime } from '../device/index.js';
 import { defineComposite, defineOp } from '../autograd/define.js';
-import { mayOverflow } from '../kernels/exact-int.js';
-import { e } from '../kernels/expr.js';
-import { planGemm } from '../kernels/gemmPlan.js';
+import { mayOverflow } from '../kernels/reduce/exact-int.js';
+import { e } from '../kernels/expr/expr.js';
+import { planGemm } from '../kernels/matmul/plan.js';
 import { isFloatingPoint, promoteTypes } from '../tensor/dtype.js';
 import { broadcastShapes, numel, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';

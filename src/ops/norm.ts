@@ -1,6 +1,6 @@
 import { defineComposite, defineOp } from '../autograd/define.js';
 import { isGradEnabled } from '../autograd/mode.js';
-import { e, input, param, type Expr } from '../kernels/expr.js';
+import { e, input, param, type Expr } from '../kernels/expr/expr.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';

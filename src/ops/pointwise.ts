@@ -1,4 +1,4 @@
-import { e, type Expr } from '../kernels/expr.js';
+import { e, type Expr } from '../kernels/expr/expr.js';
 import { isTensor } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { clone } from './copy.js';

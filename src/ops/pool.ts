@@ -1,5 +1,5 @@
 import { defineComposite, defineOp } from '../autograd/define.js';
-import { planMaxPoolGather, planMaxPoolGrad, planAvgPoolGrad } from '../kernels/pool-grad.js';
+import { planMaxPoolGather, planMaxPoolGrad, planAvgPoolGrad } from '../kernels/images/pool-grad.js';
 import {
   planAvgPool,
   planMaxPool,
@@ -8,7 +8,7 @@ import {
   type Divisor,
   type PoolProblem,
   type StridedWindow,
-} from '../kernels/pool.js';
+} from '../kernels/images/pool.js';
 import { numel, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { pairOf, type Pair } from './conv.js';

@@ -1,4 +1,4 @@
-import type { Distribution } from '../kernels/random.js';
+import type { Distribution } from '../kernels/random/fill.js';
 import { bytesPerElement, isFloatingPoint, type DType } from '../tensor/dtype.js';
 import { showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';

@@ -1,4 +1,4 @@
-import { hostWords, type Distribution } from '../kernels/random.js';
+import { hostWords, type Distribution } from '../kernels/random/fill.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import type { Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';

@@ -1,7 +1,7 @@
 import { runtime } from '../device/index.js';
-import { dtypeInfo } from '../kernels/dtype.js';
-import { e, input, type Expr } from '../kernels/expr.js';
-import { planReduce, type Reduction } from '../kernels/reduce.js';
+import { dtypeInfo } from '../kernels/base/dtype.js';
+import { e, input, type Expr } from '../kernels/expr/expr.js';
+import { planReduce, type Reduction } from '../kernels/reduce/plan.js';
 import type { DType } from '../tensor/dtype.js';
 import { isDense, isChannelsLast, stridesLike } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';

@@ -1,9 +1,9 @@
 import { defineComposite, defineOp } from '../autograd/define.js';
 import { isGradEnabled } from '../autograd/mode.js';
-import { dtypeInfo } from '../kernels/dtype.js';
-import { mayOverflow } from '../kernels/exact-int.js';
-import { input } from '../kernels/expr.js';
-import { reductions, type Reduction } from '../kernels/reduce.js';
+import { dtypeInfo } from '../kernels/base/dtype.js';
+import { mayOverflow } from '../kernels/reduce/exact-int.js';
+import { input } from '../kernels/expr/expr.js';
+import { reductions, type Reduction } from '../kernels/reduce/plan.js';
 import { isFloatingPoint, toFloatType, type DType } from '../tensor/dtype.js';
 import { normalizeDim, normalizeDims, numel, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';

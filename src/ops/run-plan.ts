@@ -1,5 +1,5 @@
 import { runtime, type BufferArg, type DeviceBuffer } from '../device/index.js';
-import type { BufferRef, Elem, Plan, PlanLimits } from '../kernels/plan.js';
+import type { BufferRef, Elem, Plan, PlanLimits } from '../kernels/base/plan.js';
 import type { DType } from '../tensor/dtype.js';
 import { channelsLastStrides, contiguousStrides, isChannelsLast } from '../tensor/shape.js';
 import { Storage } from '../tensor/storage.js';

@@ -1,5 +1,5 @@
 import { defineOp } from '../autograd/define.js';
-import { e, input } from '../kernels/expr.js';
+import { e, input } from '../kernels/expr/expr.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';

@@ -1,8 +1,8 @@
 import { runtime } from '../device/index.js';
 import { defineOp } from '../autograd/define.js';
 import { isGradEnabled } from '../autograd/mode.js';
-import { mayOverflow } from '../kernels/exact-int.js';
-import { planScan } from '../kernels/scan.js';
+import { mayOverflow } from '../kernels/reduce/exact-int.js';
+import { planScan } from '../kernels/reduce/scan.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import { normalizeDim } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';

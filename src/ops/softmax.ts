@@ -9,8 +9,8 @@ import {
   type CrossEntropyProblem,
   type RowLaunch,
   type RowProblem,
-} from '../kernels/softmax.js';
-import { labelOutOfRange } from '../kernels/faults.js';
+} from '../kernels/reduce/softmax.js';
+import { labelOutOfRange } from '../kernels/base/faults.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { contiguousStrides, normalizeDim, numel, showShape, stridesLike } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';

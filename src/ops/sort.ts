@@ -1,6 +1,6 @@
 import { runtime } from '../device/index.js';
 import { defineOp } from '../autograd/define.js';
-import { planSort, planTopk } from '../kernels/sort.js';
+import { planSort, planTopk } from '../kernels/index/sort.js';
 import { normalizeDim, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { zeros } from './creation.js';

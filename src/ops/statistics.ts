@@ -1,6 +1,6 @@
 import { defineComposite, defineOp } from '../autograd/define.js';
-import { e, input } from '../kernels/expr.js';
-import { normP, reductions, type Reduction } from '../kernels/reduce.js';
+import { e, input } from '../kernels/expr/expr.js';
+import { normP, reductions, type Reduction } from '../kernels/reduce/plan.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { normalizeDims } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';

@@ -1,6 +1,6 @@
 import { defineOp } from '../autograd/define.js';
-import { mayOverflow } from '../kernels/exact-int.js';
-import type { Reduction } from '../kernels/reduce.js';
+import { mayOverflow } from '../kernels/reduce/exact-int.js';
+import type { Reduction } from '../kernels/reduce/plan.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { normalizeDims, numel, sameShape, type Shape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';

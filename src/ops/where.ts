@@ -1,5 +1,5 @@
-import { dtypeInfo } from '../kernels/dtype.js';
-import { e, input, param, type Expr } from '../kernels/expr.js';
+import { dtypeInfo } from '../kernels/base/dtype.js';
+import { e, input, param, type Expr } from '../kernels/expr/expr.js';
 import { elementOf, isFloatingPoint, resultType, type DType } from '../tensor/dtype.js';
 import { isTensor } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';

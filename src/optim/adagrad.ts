@@ -1,4 +1,4 @@
-import { adadeltaRule, adagradRule } from '../kernels/optimizer-rules.js';
+import { adadeltaRule, adagradRule } from '../kernels/optim/rules.js';
 import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';
 import {
   requireAtLeast,

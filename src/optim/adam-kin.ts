@@ -1,4 +1,4 @@
-import { adamaxRule, nadamRule, radamRule } from '../kernels/optimizer-rules.js';
+import { adamaxRule, nadamRule, radamRule } from '../kernels/optim/rules.js';
 import type { Shape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';

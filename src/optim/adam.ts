@@ -1,4 +1,4 @@
-import { adamRule } from '../kernels/optimizer-rules.js';
+import { adamRule } from '../kernels/optim/rules.js';
 import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';
 import {
   requireAtLeast,

@@ -1,6 +1,6 @@
 import { runtime } from '../device/index.js';
 import { enableGrad, noGrad } from '../autograd/mode.js';
-import type { UpdateRule } from '../kernels/optimizer.js';
+import type { UpdateRule } from '../kernels/optim/kernel.js';
 import { zero_ } from '../ops/index.js';
 import { isTensor } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';

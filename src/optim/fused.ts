@@ -6,7 +6,7 @@ import {
   optimizerWideKernel,
   optimizerWideLaunch,
   type UpdateRule,
-} from '../kernels/optimizer.js';
+} from '../kernels/optim/kernel.js';
 import { copy_ } from '../ops/index.js';
 import { contiguousStrides } from '../tensor/shape.js';
 import type { Storage } from '../tensor/storage.js';

@@ -1,4 +1,4 @@
-import { rmspropRule } from '../kernels/optimizer-rules.js';
+import { rmspropRule } from '../kernels/optim/rules.js';
 import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';
 import {
   requireAtLeast,

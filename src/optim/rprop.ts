@@ -1,4 +1,4 @@
-import { asgdRule, rpropRule } from '../kernels/optimizer-rules.js';
+import { asgdRule, rpropRule } from '../kernels/optim/rules.js';
 import type { Shape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';

@@ -1,4 +1,4 @@
-import { sgdRule } from '../kernels/optimizer-rules.js';
+import { sgdRule } from '../kernels/optim/rules.js';
 import { FusedOptimizer, type Step } from './fused-optimizer.js';
 import { requireAtLeast, type BaseOptions, type ParamGroup, type Params } from './optimizer.js';
 

@@ -1,5 +1,5 @@
 import { noGrad } from '../autograd/mode.js';
-import { averageRule } from '../kernels/optimizer-rules.js';
+import { averageRule } from '../kernels/optim/rules.js';
 import { BatchNorm1d, BatchNorm2d, deepcopy, Module, type TensorModule } from '../nn/index.js';
 import { add_, copy_, eq, tensor, where } from '../ops/index.js';
 import { isTensor } from '../tensor/scope.js';

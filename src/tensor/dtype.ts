@@ -1,8 +1,8 @@
 /** Element types and PyTorch's promotion rules among them. */
 
-import { dtypeInfo, type DType } from '../kernels/dtype.js';
+import { dtypeInfo, type DType } from '../kernels/base/dtype.js';
 
-export type { DType } from '../kernels/dtype.js';
+export type { DType } from '../kernels/base/dtype.js';
 
 /** What `await t.data()` gives for a dtype. float16 is widened to Float32Array; bool reads as 0/1 bytes. */
 export type TypedArray = Float32Array | Int32Array | Uint8Array;

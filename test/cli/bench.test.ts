@@ -2,7 +2,8 @@ import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { recordProblems, tune } from '../../src/cli/tune.js';
 import { init, noGrad, randn, runtime } from '../../src/index.js';
-import { candidateTiles, type RecordedProblem, type TunedChoice } from '../../src/kernels/tuning.js';
+import { candidateTiles, type RecordedProblem } from '../../src/kernels/tuning/table.js';
+import type { TunedChoice } from '../../src/kernels/matmul/choice.js';
 import { cifarResnet20 } from '../../src/models/index.js';
 import { kindling, temporaryFolder } from './support.js';
 

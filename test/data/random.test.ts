@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../src/data/random.js';
-import { philox } from '../../src/kernels/philox.js';
+import { philox } from '../../src/kernels/random/philox.js';
 
 const block = (counter: number[], key: [number, number]): string[] => {
   const out = new Uint32Array(4);

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { openDevice, type OpenedDevice } from '../../src/device/adapter.js';
 import { CompileAhead } from '../../src/device/compile-ahead.js';
-import type { Kernel } from '../../src/kernels/kernel.js';
+import type { Kernel } from '../../src/kernels/base/kernel.js';
 
 const kernel = (name: string): Kernel => ({
   name,

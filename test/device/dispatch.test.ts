@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { close, init, runtime } from '../../src/device/index.js';
-import type { Kernel } from '../../src/kernels/kernel.js';
+import type { Kernel } from '../../src/kernels/base/kernel.js';
 import { addOne, affine } from './kernels.js';
 
 const ones = new Float32Array(64).fill(1);

@@ -1,4 +1,4 @@
-import type { Kernel } from '../../src/kernels/kernel.js';
+import type { Kernel } from '../../src/kernels/base/kernel.js';
 
 /** `y[i] = y[i] * scale + add` over `n` floats. */
 export const affine: Kernel = {

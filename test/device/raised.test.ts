@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { close, DataError, init, runtime } from '../../src/device/index.js';
 import type { DeviceBuffer } from '../../src/device/index.js';
-import type { Kernel } from '../../src/kernels/kernel.js';
+import type { Kernel } from '../../src/kernels/base/kernel.js';
 import { addOne } from './kernels.js';
 
 /** Raises where x[i] is negative; thread i, as `op`. */

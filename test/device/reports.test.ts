@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import { runtime } from '../../src/device/index.js';
-import type { Kernel } from '../../src/kernels/kernel.js';
+import type { Kernel } from '../../src/kernels/base/kernel.js';
 import { FaultyDevice, type FaultKind } from '../trust/faulty-device.js';
 
 afterEach(() => k.close());

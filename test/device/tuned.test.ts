@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { close, init, loadTuning, runtime, saveTuning, tuningPath } from '../../src/device/index.js';
-import type { Target } from '../../src/kernels/kernel.js';
-import { candidateTiles } from '../../src/kernels/tuning.js';
+import type { Target } from '../../src/kernels/base/kernel.js';
+import { candidateTiles } from '../../src/kernels/tuning/table.js';
 
 const target: Target = {
   kind: 'software',

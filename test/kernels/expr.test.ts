@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { e, evaluate, input, param, substitute, type Expr } from '../../src/kernels/expr.js';
-import { differentiate } from '../../src/kernels/expr-grad.js';
+import { e, evaluate, input, param, substitute, type Expr } from '../../src/kernels/expr/expr.js';
+import { differentiate } from '../../src/kernels/expr/grad.js';
 
 const x = input(0);
 const y = input(1);

@@ -1,9 +1,9 @@
 /** Random shapes, strides, offsets and binding limits for the pointwise and reduction planners, both kinds of kernels. */
 import { beforeAll, expect, it } from 'vitest';
 import { init, runtime } from '../../src/device/index.js';
-import { e, input } from '../../src/kernels/expr.js';
-import type { Target } from '../../src/kernels/kernel.js';
-import { planReduce } from '../../src/kernels/reduce.js';
+import { e, input } from '../../src/kernels/expr/expr.js';
+import type { Target } from '../../src/kernels/base/kernel.js';
+import { planReduce } from '../../src/kernels/reduce/plan.js';
 import { at, eachIndex, host, runPlan, runPointwise, type HostTensor } from './harness.js';
 
 beforeAll(() => init());

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { close, init } from '../../src/device/index.js';
-import { planGemm, type GemmProblem } from '../../src/kernels/gemmPlan.js';
+import { planGemm } from '../../src/kernels/matmul/plan.js';
+import type { GemmProblem } from '../../src/kernels/matmul/problem.js';
 import { applyEpilogue, limits, random, relativeError, run, tables, targets } from './heavy-harness.js';
 
 beforeAll(() => init());

@@ -1,9 +1,9 @@
 /** Runs kernel plans on host arrays. */
 import { runtime } from '../../src/device/index.js';
 import type { DeviceBuffer } from '../../src/device/index.js';
-import { planPointwise, type PointwiseProblem } from '../../src/kernels/pointwise.js';
-import type { Target } from '../../src/kernels/kernel.js';
-import type { Plan } from '../../src/kernels/plan.js';
+import { planPointwise, type PointwiseProblem } from '../../src/kernels/pointwise/plan.js';
+import type { Target } from '../../src/kernels/base/kernel.js';
+import type { Plan } from '../../src/kernels/base/plan.js';
 import { bytesPerElement, decode, encode, type DType, type TypedArray } from '../../src/tensor/dtype.js';
 
 export interface HostTensor {

@@ -1,9 +1,9 @@
 /** Runs plans with packed weights, and plain float64 loops to compare them with. */
 import { runtime } from '../../src/device/index.js';
-import type { Conv2dProblem } from '../../src/kernels/convPlan.js';
-import type { Target } from '../../src/kernels/kernel.js';
-import type { Epilogue, Plan, PlanLimits } from '../../src/kernels/plan.js';
-import type { Tile } from '../../src/kernels/tile.js';
+import type { Conv2dProblem } from '../../src/kernels/conv/problem.js';
+import type { Target } from '../../src/kernels/base/kernel.js';
+import type { Epilogue, Plan, PlanLimits } from '../../src/kernels/base/plan.js';
+import type { Tile } from '../../src/kernels/matmul/tile.js';
 import { runPlan } from './harness.js';
 
 let seed = 7;

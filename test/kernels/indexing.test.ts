@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, runtime } from '../../src/device/index.js';
-import { planEye, planOneHot, planTriangle } from '../../src/kernels/positions.js';
+import { planEye, planOneHot, planTriangle } from '../../src/kernels/index/positions.js';
 import {
   planGather,
   planIndex,
@@ -8,9 +8,9 @@ import {
   planLookup,
   planScatter,
   type ScatterReduce,
-} from '../../src/kernels/gather.js';
-import type { Target } from '../../src/kernels/kernel.js';
-import type { Plan } from '../../src/kernels/plan.js';
+} from '../../src/kernels/index/gather.js';
+import type { Target } from '../../src/kernels/base/kernel.js';
+import type { Plan } from '../../src/kernels/base/plan.js';
 import { at, eachIndex, host, runPlan, type HostTensor } from './harness.js';
 
 beforeAll(() => init());

@@ -5,11 +5,13 @@ import { matrixFeature } from '../../src/device/adapter.js';
 import { ErrorLog } from '../../src/device/errors.js';
 import { UniformArena } from '../../src/device/params.js';
 import { ProgramCache } from '../../src/device/programs.js';
-import { planConv2d, planConv2dInputGrad, type Conv2dProblem } from '../../src/kernels/convPlan.js';
-import { planConv2dWeightGrad } from '../../src/kernels/convWeightGrad.js';
-import { planGemm } from '../../src/kernels/gemmPlan.js';
-import type { Target } from '../../src/kernels/kernel.js';
-import type { Launch, Plan } from '../../src/kernels/plan.js';
+import { planConv2d } from '../../src/kernels/conv/plan.js';
+import { planConv2dInputGrad } from '../../src/kernels/conv/input-grad.js';
+import type { Conv2dProblem } from '../../src/kernels/conv/problem.js';
+import { planConv2dWeightGrad } from '../../src/kernels/conv/weight-grad.js';
+import { planGemm } from '../../src/kernels/matmul/plan.js';
+import type { Target } from '../../src/kernels/base/kernel.js';
+import type { Launch, Plan } from '../../src/kernels/base/plan.js';
 import { runPlan } from './harness.js';
 import { conv, limits, random, reference, relaid, relativeError, type Pass } from './heavy-harness.js';
 

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, runtime } from '../../src/device/index.js';
-import type { Target } from '../../src/kernels/kernel.js';
-import { planScan } from '../../src/kernels/scan.js';
-import { planSort, planTopk } from '../../src/kernels/sort.js';
+import type { Target } from '../../src/kernels/base/kernel.js';
+import { planScan } from '../../src/kernels/reduce/scan.js';
+import { planSort, planTopk } from '../../src/kernels/index/sort.js';
 import { at, eachIndex, host, runPlan, type HostTensor } from './harness.js';
 
 beforeAll(() => init());

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init } from '../../src/device/index.js';
-import { e, evaluate, input, type Expr } from '../../src/kernels/expr.js';
+import { e, evaluate, input, type Expr } from '../../src/kernels/expr/expr.js';
 import type { DType } from '../../src/tensor/dtype.js';
 import { at, eachIndex, host, runPointwise, type HostTensor } from './harness.js';
 

@@ -1,14 +1,14 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, runtime } from '../../src/device/index.js';
-import { e, input } from '../../src/kernels/expr.js';
-import type { Target } from '../../src/kernels/kernel.js';
+import { e, input } from '../../src/kernels/expr/expr.js';
+import type { Target } from '../../src/kernels/base/kernel.js';
 import {
   normP,
   planReduce,
   reductions,
   type Reduction,
   type ReduceProblem,
-} from '../../src/kernels/reduce.js';
+} from '../../src/kernels/reduce/plan.js';
 import type { TypedArray } from '../../src/tensor/dtype.js';
 import { at, eachIndex, host, runPlan, type HostTensor } from './harness.js';
 

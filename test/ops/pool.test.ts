@@ -2,8 +2,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import type { Tensor } from '../../src/index.js';
-import { planMaxPool, tapWords, type PoolProblem } from '../../src/kernels/pool.js';
-import { planMaxPoolGrad } from '../../src/kernels/pool-grad.js';
+import { planMaxPool, tapWords, type PoolProblem } from '../../src/kernels/images/pool.js';
+import { planMaxPoolGrad } from '../../src/kernels/images/pool-grad.js';
 import { planLimits, runPlan } from '../../src/ops/run-plan.js';
 
 beforeAll(() => k.init());

@@ -1,6 +1,8 @@
 import { init, runtime } from '../../index.js';
 import { loadTuning, saveTuning, type TunedEntry } from '../../device/index.js';
-import { TuningTable, type TunedChoice, type Tuning } from '../../kernels/tuning.js';
+import { TuningTable } from '../../kernels/tuning/table.js';
+import type { Choices } from '../../kernels/base/kernel.js';
+import type { TunedChoice } from '../../kernels/matmul/choice.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { builderOf } from '../model.js';
 import { byteSize, grouped, table } from '../output.js';
@@ -83,7 +85,7 @@ export async function bench(context: Context, modelName: string, options: BenchO
 
 const ms = (value: number): string => `${value.toFixed(value < 10 ? 2 : 1)} ms`;
 
-const tunedCount = (tuning: Tuning | undefined): number =>
+const tunedCount = (tuning: Choices | undefined): number =>
   tuning instanceof TuningTable ? tuning.choices.size : 0;
 
 /** Searches, keeps what it found, and times the model with and without. `dryRun` is never run in earnest. */
@@ -151,9 +153,9 @@ const sameChoices = (a: ReadonlyMap<string, TunedEntry>, b: ReadonlyMap<string, 
 async function compare(
   context: Context,
   work: () => void,
-  tuning: Tuning,
+  tuning: Choices,
 ): Promise<{ beforeMs: number; afterMs: number; ratio: number }> {
-  const turn = (used: Tuning | undefined): Promise<number> => {
+  const turn = (used: Choices | undefined): Promise<number> => {
     runtime().useTuning(used);
     return timed(context, work);
   };

@@ -1,0 +1,70 @@
+/** Second half of a weight gradient: adds the parts in a fixed order and writes the weight's own layout. */
+import { memoKernel, type Kernel } from '../base/kernel.js';
+import { ceilDiv, type Elem, type Launch } from '../base/plan.js';
+
+/**
+ * An invocation sums some taps of one input channel and four output channels, so that the taps of a weight are written in a
+ * row: workgroups cover 8 by 8 of those, and z is the group and block of taps.
+ */
+function weightGradSumKernel(elem: Elem): Kernel {
+  return memoKernel(`convWeightGradSum.${elem}`, () => ({
+    name: 'convWeightGradSum',
+    bindings: ['read', 'write'],
+    params: [
+      ['taps', 'u32'],
+      ['tapBlocks', 'u32'],
+      ['ci', 'u32'],
+      ['co', 'u32'],
+      ['splits', 'u32'],
+      ['first', 'u32'], // 1: overwrite; 0: add to what an earlier range of images left
+    ],
+    enables: elem === 'f16' ? ['f16'] : [],
+    wgsl: `@group(0) @binding(0) var<storage, read> partials: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> dw: array<${elem}>;
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let pitch = (p.co + 3u) / 4u;
+  let o = wid.x * 8u + (lane & 7u);
+  let c = wid.y * 8u + (lane >> 3u);
+  if (o >= pitch || c >= p.ci) { return; }
+  let group = wid.z / p.tapBlocks;
+  let block = p.taps / p.tapBlocks;
+  let tap0 = (wid.z - group * p.tapBlocks) * block;
+  let part = p.taps * p.ci * pitch;
+  let weight = ((group * p.co + 4u * o) * p.ci + c) * p.taps;
+  for (var tap = tap0; tap < tap0 + block; tap++) {
+    var at = group * p.splits * part + (tap * p.ci + c) * pitch + o;
+    var sum = partials[at];
+    for (var s = 1u; s < p.splits; s++) {
+      at += part;
+      sum += partials[at];
+    }
+    for (var j = 0u; j < min(4u, p.co - 4u * o); j++) {
+      let to = weight + j * p.ci * p.taps + tap;
+      if (p.first == 1u) { dw[to] = ${elem}(sum[j]); } else { dw[to] = ${elem}(f32(dw[to]) + sum[j]); }
+    }
+  }
+}`,
+  }));
+}
+
+/** Adds `partials` [group][split][tap][ci][co padded to 4] into `dw` [group * co][ci][tap]; see the kernel for `first`. */
+export function weightGradSumLaunch(o: {
+  groups: number;
+  taps: number;
+  ci: number;
+  co: number;
+  splits: number;
+  first: boolean;
+  elem: Elem;
+}): Launch {
+  const x = ceilDiv(o.co, 32);
+  const y = ceilDiv(o.ci, 8);
+  const tapBlocks = x * y * o.groups < 64 ? o.taps : 1;
+  return {
+    kernel: weightGradSumKernel(o.elem),
+    buffers: ['partials', 'dw'],
+    params: [o.taps, tapBlocks, o.ci, o.co, o.splits, o.first ? 1 : 0],
+    grid: [x, y, o.groups * tapBlocks],
+  };
+}

@@ -1,0 +1,203 @@
+/**
+ * What each primitive of the expression language means, on JavaScript numbers. The builder folds constants with it,
+ * `evaluate` interprets whole expressions with it (in double precision: the reference of the tests), and the WGSL
+ * helpers are held against it. Conventions at the edges (NaN, ties, signs) are PyTorch's.
+ */
+import type { ExprType } from '../base/dtype.js';
+
+/** Double precision error function: the Maclaurin series up to 2.5, then the continued fraction of erfc (A&S 7.1.5, 7.1.14). */
+export function erf(x: number): number {
+  const a = Math.abs(x);
+  if (Number.isNaN(x)) return NaN;
+  if (a > 6) return Math.sign(x);
+  if (a < 2.5) {
+    let term = x;
+    let sum = x;
+    for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
+      term *= (-x * x) / n;
+      sum += term / (2 * n + 1);
+    }
+    return (2 / Math.sqrt(Math.PI)) * sum;
+  }
+  let f = 0;
+  for (let k = 60; k >= 1; k--) f = k / 2 / (a + f);
+  return Math.sign(x) * (1 - Math.exp(-a * a) / Math.sqrt(Math.PI) / (a + f));
+}
+
+/** Inverse of {@link erf}: Winitzki's estimate, then Newton's method. */
+export function erfinv(y: number): number {
+  if (!(Math.abs(y) < 1)) return Math.abs(y) === 1 ? y * Infinity : NaN;
+  if (y === 0) return y;
+  const l = Math.log(1 - y * y);
+  const t = 2 / (Math.PI * 0.147) + l / 2;
+  let x = Math.sign(y) * Math.sqrt(Math.sqrt(t * t - l / 0.147) - t);
+  for (let i = 0; i < 4; i++) x -= (erf(x) - y) / ((2 / Math.sqrt(Math.PI)) * Math.exp(-x * x));
+  return x;
+}
+
+/** Nearest integer, halves to even. */
+export function roundHalfEven(x: number): number {
+  const f = Math.floor(x);
+  const d = x - f;
+  if (d < 0.5) return f;
+  if (d > 0.5) return f + 1;
+  return f % 2 === 0 ? f : f + 1;
+}
+
+const remainder = (a: number, b: number): number => {
+  const m = a % b;
+  return m !== 0 && m < 0 !== b < 0 ? m + b : m;
+};
+
+const maxNan = (a: number, b: number): number => (Number.isNaN(a) || Number.isNaN(b) ? NaN : Math.max(a, b));
+const minNan = (a: number, b: number): number => (Number.isNaN(a) || Number.isNaN(b) ? NaN : Math.min(a, b));
+
+/** Functions of one float. */
+export const unaryFloat = {
+  exp: Math.exp,
+  expm1: Math.expm1,
+  log: Math.log,
+  log1p: Math.log1p,
+  log2: Math.log2,
+  sqrt: Math.sqrt,
+  rsqrt: (x: number) => 1 / Math.sqrt(x),
+  sin: Math.sin,
+  cos: Math.cos,
+  tan: Math.tan,
+  asin: Math.asin,
+  acos: Math.acos,
+  atan: Math.atan,
+  sinh: Math.sinh,
+  cosh: Math.cosh,
+  tanh: Math.tanh,
+  asinh: Math.asinh,
+  acosh: Math.acosh,
+  atanh: Math.atanh,
+  sigmoid: (x: number) => 1 / (1 + Math.exp(-x)),
+  /** log(1 + exp(x)), stable on both sides. */
+  softplus: (x: number) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
+  erf,
+  erfinv,
+  floor: Math.floor,
+  ceil: Math.ceil,
+  round: roundHalfEven,
+  trunc: Math.trunc,
+} as const;
+
+/** Functions of one number of any numeric type. */
+export const unaryNumber = {
+  neg: (x: number) => -x,
+  abs: Math.abs,
+  sign: (x: number) => (x > 0 ? 1 : x < 0 ? -1 : 0),
+  relu: (x: number) => (x <= 0 ? 0 : x),
+} as const;
+
+/** Functions of two numbers of one type, giving that type. */
+export const binaryNumber = {
+  add: (a: number, b: number) => a + b,
+  sub: (a: number, b: number) => a - b,
+  mul: (a: number, b: number) => a * b,
+  div: (a: number, b: number) => a / b,
+  maximum: maxNan,
+  minimum: minNan,
+  fmod: (a: number, b: number) => a % b,
+  remainder,
+  pow: (a: number, b: number) =>
+    a === 1 || b === 0 ? 1 : Math.abs(a) === 1 && !Number.isFinite(b) && !Number.isNaN(b) ? 1 : a ** b,
+  atan2: Math.atan2,
+} as const;
+
+export const comparisons = {
+  lt: (a: number, b: number) => a < b,
+  le: (a: number, b: number) => a <= b,
+  gt: (a: number, b: number) => a > b,
+  ge: (a: number, b: number) => a >= b,
+  eq: (a: number, b: number) => a === b,
+  ne: (a: number, b: number) => a !== b,
+} as const;
+
+/** On bool: and, or, exclusive or. On integers: bitwise. */
+export const bitwise = {
+  and: (a: number, b: number) => a & b,
+  or: (a: number, b: number) => a | b,
+  xor: (a: number, b: number) => a ^ b,
+} as const;
+
+export const shifts = {
+  shl: (a: number, b: number) => a << b,
+  shr: (a: number, b: number) => a >> b,
+} as const;
+
+export const classifiers = {
+  isNan: (x: number) => Number.isNaN(x),
+  isInf: (x: number) => Math.abs(x) === Infinity,
+  isFinite: (x: number) => Number.isFinite(x),
+} as const;
+
+export type Op =
+  | 'input'
+  | 'param'
+  | 'const'
+  | 'select'
+  | 'clamp'
+  | 'cast'
+  | 'not'
+  | keyof typeof unaryFloat
+  | keyof typeof unaryNumber
+  | keyof typeof binaryNumber
+  | keyof typeof comparisons
+  | keyof typeof bitwise
+  | keyof typeof shifts
+  | keyof typeof classifiers;
+
+/** Wraps a number into the range of an integer type, or 0/1 for bool; f32 is left in double precision. */
+export function wrap(type: ExprType, x: number): number {
+  if (type === 'i32') return x | 0;
+  if (type === 'u32') return x >>> 0;
+  if (type === 'bool') return x !== 0 ? 1 : 0;
+  return x;
+}
+
+function toInteger(x: number): number {
+  return Number.isNaN(x) ? 0 : Math.max(-2147483648, Math.min(2147483647, Math.trunc(x)));
+}
+
+const simple: Readonly<Record<string, (...args: number[]) => number | boolean>> = {
+  ...unaryFloat,
+  ...unaryNumber,
+  ...binaryNumber,
+  ...comparisons,
+  ...bitwise,
+  ...shifts,
+  ...classifiers,
+};
+
+/** Applies one primitive. Bools are 0 and 1. `from` is the type of the first argument. */
+export function applyOp(op: Op, type: ExprType, from: ExprType, args: readonly number[]): number {
+  const [a = 0, b = 0, c = 0] = args;
+  switch (op) {
+    case 'select':
+      return a !== 0 ? b : c;
+    case 'clamp':
+      return Number.isNaN(a) ? NaN : Math.min(Math.max(a, b), c);
+    case 'cast':
+      return from === 'f32' && type !== 'f32' && type !== 'bool' ? wrap(type, toInteger(a)) : wrap(type, a);
+    case 'not':
+      return wrap(type, from === 'bool' ? 1 - a : ~a);
+    case 'mul':
+      return type === 'f32' ? a * b : wrap(type, Math.imul(a, b));
+    case 'div':
+      return type === 'f32' ? a / b : b === 0 ? a : wrap(type, Math.trunc(a / b));
+    case 'fmod':
+    case 'remainder':
+      if (type !== 'f32' && b === 0) return 0;
+      return wrap(type, op === 'fmod' ? a % b : remainder(a, b));
+    case 'shr':
+      return type === 'u32' ? a >>> b : a >> b;
+    default: {
+      const fn = simple[op];
+      if (fn === undefined) throw new Error(`expr: ${op} is not a primitive that can be applied to numbers`);
+      return wrap(type, Number(fn(a, b, c)));
+    }
+  }
+}

@@ -1,0 +1,222 @@
+/**
+ * Matrix product `C[M,N] = epilogue(A[M,K] B[K,N])`, batched, any layout of A and B.
+ *
+ * Generators only; {@link planGemm} in plan.ts routes a problem to them.
+ */
+import { memoKernel, type Kernel, type ParamField } from '../base/kernel.js';
+import { epilogueBuffers, epilogueKey, type Elem, type Epilogue } from '../base/plan.js';
+import {
+  component,
+  declareAccumulators,
+  epilogueBindings,
+  epilogueColumns,
+  forRows,
+  leftK,
+  leftLoads,
+  leftRow,
+  multiplyAdd,
+  range,
+  rightCol,
+  rightK,
+  rightLoads,
+  stepK,
+  storeRow,
+  tileEnables,
+  tileHead,
+  tileKey,
+  tileMemory,
+  vecType,
+  widen,
+  type Major,
+  type Tile,
+} from './tile.js';
+
+export interface GemmSpec {
+  readonly tile: Tile;
+  /** A is stored [K, M]. */
+  readonly transA: boolean;
+  /** B is stored [N, K]. */
+  readonly transB: boolean;
+  /** Sizes, strides and offsets of A, B and C allow vector access. */
+  readonly vecA: boolean;
+  readonly vecB: boolean;
+  readonly vecC: boolean;
+  /** K is not a multiple of the step, so the last one is guarded. */
+  readonly tail: boolean;
+  /** Adds to C instead of overwriting it. */
+  readonly accumulate: boolean;
+  readonly epilogue: Epilogue;
+  readonly elem: Elem;
+  /** Element type of C; the partial sums of a split are f32. */
+  readonly elemC: Elem;
+}
+
+/** Launch fields of every gemm kernel; sizes, leading dimensions, offsets and batch strides are in elements. */
+export const gemmParams = [
+  ['M', 'u32'],
+  ['N', 'u32'],
+  ['K', 'u32'],
+  ['lda', 'u32'],
+  ['ldb', 'u32'],
+  ['ldc', 'u32'],
+  ['aOff', 'u32'],
+  ['bOff', 'u32'],
+  ['cOff', 'u32'],
+  ['aBatch', 'u32'],
+  ['bBatch', 'u32'],
+  ['cBatch', 'u32'],
+  ['chunk', 'u32'], // k per split; a multiple of 16
+  ['splits', 'u32'], // workgroup z = batch * splits + split; with more than one, C is [batch, split, M, ldc]
+  ['colBlocks', 'u32'],
+  ['residualOff', 'u32'],
+] as const satisfies readonly ParamField[];
+
+/** Base addresses and the range of k, common to all gemm kernels. */
+export const gemmPrologue = `
+  let batch = wid.z / p.splits;
+  let split = wid.z - batch * p.splits;
+  let kStart = split * p.chunk;
+  let kEnd = min(p.K, kStart + p.chunk);
+  let aBase = p.aOff + batch * p.aBatch;
+  let bBase = p.bOff + batch * p.bBatch;
+  let cBase = p.cOff + batch * p.cBatch + split * p.M * p.ldc * u32(p.splits > 1u);`;
+
+const guard = (tail: boolean, n: number, k: string, load: string): string =>
+  tail ? `select(${vecType(n)}(0.0), ${load}, ${k} < kEnd)` : load;
+
+/** Index of k, kept inside the operand where the last step may pass its end. */
+const clampK = (tail: boolean, k: string): string => (tail ? `min(${k}, p.K - 1u)` : k);
+
+/** Left vector `name`, four k of one row from `k` on; `base` is the element index of the row. */
+function loadAlongK(s: GemmSpec, which: 'a' | 'b', name: string, base: string, k: string): string {
+  const vec = which === 'a' ? s.vecA : s.vecB;
+  if (vec)
+    return `      let ${name} = ${guard(s.tail, 4, k, widen(4, s.elem, `${which}[(${base} + ${clampK(s.tail, k)}) >> 2u]`))};`;
+  const parts = range(4).map((q) =>
+    guard(s.tail, 1, `${k} + ${q}u`, `f32(${which}[${base} + ${clampK(s.tail, `${k} + ${q}u`)}])`),
+  );
+  return `      let ${name} = vec4<f32>(${parts.join(', ')});`;
+}
+
+/** Vector `name` of `n` neighbouring rows (of A) or columns (of B) at one `k`; `line` is the first, `last` the operand's last. */
+function loadAlongLines(
+  s: GemmSpec,
+  which: 'a' | 'b',
+  name: string,
+  n: number,
+  k: string,
+  line: string,
+  last: string,
+): string {
+  const ld = which === 'a' ? 'p.lda' : 'p.ldb';
+  const row = `${which}Base + (${clampK(s.tail, k)}) * ${ld}`;
+  const vec = which === 'a' ? s.vecA : s.vecB;
+  if (vec)
+    return `      let ${name} = ${guard(s.tail, n, k, widen(n, s.elem, `${which}[(${row} + ${line}) / ${n}u]`))};`;
+  const parts = range(n).map((j) =>
+    guard(s.tail, 1, k, `f32(${which}[${row} + min(${line} + ${j}u, ${last})])`),
+  );
+  return `      let ${name} = ${vecType(n)}(${parts.join(', ')});`;
+}
+
+export function gemmKernel(s: GemmSpec): Kernel {
+  const { tile: t, epilogue: e } = s;
+  const layout = `${s.transA ? 't' : 'n'}${s.transB ? 't' : 'n'}`;
+  const key = [
+    'gemm',
+    layout,
+    tileKey(t),
+    +s.vecA,
+    +s.vecB,
+    +s.vecC,
+    +s.tail,
+    +s.accumulate,
+    epilogueKey(e),
+    s.elem,
+    s.elemC,
+  ].join('.');
+  return memoKernel(key, () => {
+    const major: Major = s.transA ? 'row' : 'k';
+    const V = t.cols;
+    const n = leftLoads(t, major);
+    const body: string[] = [];
+    const shared = t.style === 'shared';
+
+    // Columns past the end repeat the last ones, and their sums are not stored.
+    const columns = s.transB ? (shared ? 1 : V) : 0;
+    const firstColumn = s.transB && shared ? '(colBlock * 64u + (tid >> 2u))' : `${rightCol(t)} * ${V}u`;
+    body.push(`  let colC = ${s.vecB && !s.transB ? `min(${firstColumn}, p.N - ${V}u)` : firstColumn};`);
+    for (const j of range(columns))
+      body.push(`  let bRow${j} = bBase + min(colC + ${j}u, p.N - 1u) * p.ldb;`);
+    for (const i of range(n)) {
+      const row = leftRow(t, major, i);
+      if (s.transA) body.push(`  let aRow${i} = ${s.vecA ? `min(${row}, p.M - 4u)` : row};`);
+      else body.push(`  let aRow${i} = aBase + min(${row}, p.M - 1u) * p.lda;`);
+    }
+    body.push(declareAccumulators(t));
+    body.push(`  for (var k = kStart; k < kEnd; k += ${stepK(t)}u) {`);
+    const kLeft = `(k + ${leftK(t, major)})`;
+    for (const i of range(n)) {
+      if (!s.transA) body.push(loadAlongK(s, 'a', `a${i}`, `aRow${i}`, kLeft));
+      else if (t.style !== 'register')
+        body.push(loadAlongLines(s, 'a', `a${i}`, 4, kLeft, `aRow${i}`, 'p.M - 1u'));
+      else {
+        for (const q of range(4)) {
+          body.push(loadAlongLines(s, 'a', `a${i}_${q}`, 4, `(k + ${q}u)`, `aRow${i}`, 'p.M - 1u'));
+        }
+      }
+    }
+    for (const j of range(columns)) {
+      body.push(loadAlongK(s, 'b', `t${j}`, `bRow${j}`, shared ? '(k + (tid & 3u) * 4u)' : 'k'));
+    }
+    if (s.transB && !shared) {
+      for (const q of range(4)) {
+        const parts = range(V).map((j) => component(`t${j}`, q, 4));
+        body.push(`      let b${q} = ${vecType(V)}(${parts.join(', ')});`);
+      }
+    } else if (!s.transB) {
+      for (const q of range(rightLoads(t))) {
+        body.push(loadAlongLines(s, 'b', `b${q}`, V, `(k + ${rightK(t, q)})`, 'colC', 'p.N - 1u'));
+      }
+    }
+    body.push(multiplyAdd(t, major, s.transB ? 'k' : 'columns'), '  }');
+    const column = s.vecC ? 'col' : `col * ${V}u`;
+    body.push(
+      epilogueColumns(e, { cols: V, vectors: s.vecC, elem: s.elemC, column }),
+      forRows(t, 'p.M', `col * ${V}u < p.N`, (r, sum) => {
+        const element = `cBase + (row0 + ${r}) * p.ldc + col * ${V}u`;
+        const residual = `p.residualOff + batch * p.cBatch + (row0 + ${r}) * p.ldc + col * ${V}u`;
+        return storeRow(e, {
+          cols: V,
+          vectors: s.vecC,
+          elem: s.elemC,
+          out: 'out',
+          value: sum,
+          index: s.vecC ? `(${element}) / ${V}u` : element,
+          residualIndex: s.vecC ? `(${residual}) / ${V}u` : residual,
+          column,
+          columns: 'p.N',
+          accumulate: s.accumulate,
+        });
+      }),
+    );
+
+    const a = vecType(s.vecA ? 4 : 1, s.elem);
+    const b = vecType(s.vecB ? (s.transB ? 4 : V) : 1, s.elem);
+    const wgsl = `@group(0) @binding(0) var<storage, read> a: array<${a}>;
+@group(0) @binding(1) var<storage, read> b: array<${b}>;
+@group(0) @binding(2) var<storage, read_write> out: array<${vecType(s.vecC ? V : 1, s.elemC)}>;
+${epilogueBindings(e, 3, V, s.vecC, s.elemC)}
+${tileMemory(t)}
+${tileHead(t)}${gemmPrologue}
+${body.join('\n')}
+}`;
+    return {
+      name: 'gemm',
+      wgsl,
+      bindings: ['read', 'read', 'write', ...epilogueBuffers(e).map(() => 'read' as const)],
+      params: gemmParams,
+      enables: tileEnables(t, s.elem, s.elemC),
+    };
+  });
+}

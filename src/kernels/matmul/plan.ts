@@ -1,0 +1,267 @@
+/** Routing of a matrix product to launches: tile, split of the sum, and ranges for operands larger than a binding. */
+import { PlanCache } from '../base/plan-cache.js';
+import type { Target } from '../base/kernel.js';
+import { tunedChoice } from './choice.js';
+import { gemmKernel } from './kernel.js';
+import type { GemmProblem } from './problem.js';
+import { partialStride, splitSumLaunch } from './split-sum.js';
+import {
+  chooseTile,
+  stepK,
+  tileCols,
+  tileColBlocks,
+  tileGrid,
+  tileRows,
+  type Cols,
+  type Tile,
+} from './tile.js';
+import {
+  bindElements,
+  bytesOf,
+  ceilDiv,
+  epilogueBuffers,
+  noEpilogue,
+  roundUp,
+  type Bound,
+  type BufferRef,
+  type Launch,
+  type Plan,
+  type PlanLimits,
+  problemKey,
+} from '../base/plan.js';
+
+interface Full extends Required<GemmProblem> {
+  /** First column, for the operands with one value per column. */
+  readonly column: number;
+  /** From measurements; default: the table's. */
+  readonly tile?: Tile | undefined;
+}
+
+/** About how many workgroups keep the adapter busy. */
+const enoughWorkgroups = (target: Target): number => (target.kind === 'software' ? 24 : 256);
+
+/**
+ * Plans `C = activation((A B + bias) * scale + shift + residual)`. Buffers: `a`, `b`, `c` and those of the epilogue;
+ * `bias`, `scale` and `shift` have n values from byte 0 of what is bound.
+ *
+ * @throws RangeError when a size is not a positive integer or one row block exceeds a binding.
+ */
+export function planGemm(target: Target, limits: PlanLimits, problem: GemmProblem): Plan {
+  return gemmPlans.get(problemKey(target, limits, problem), () => routeGemm(target, limits, problem));
+}
+
+const gemmPlans = new PlanCache<Plan>();
+
+function routeGemm(target: Target, limits: PlanLimits, problem: GemmProblem): Plan {
+  const { m, n, k } = problem;
+  for (const [name, v] of Object.entries({ m, n, k, batch: problem.batch ?? 1 })) {
+    if (!Number.isInteger(v) || v < 1)
+      throw new RangeError(`gemm: ${name} must be a positive integer, got ${v}`);
+  }
+  const lda = problem.lda ?? (problem.transA ? m : k);
+  const ldb = problem.ldb ?? (problem.transB ? k : n);
+  const ldc = problem.ldc ?? n;
+  const full: Full = {
+    transA: false,
+    transB: false,
+    aOffset: 0,
+    bOffset: 0,
+    cOffset: 0,
+    batch: 1,
+    residualOffset: 0,
+    column: 0,
+    epilogue: noEpilogue,
+    accumulate: false,
+    elem: 'f32',
+    tile: tunedChoice(target, 'gemm', problem)?.tile,
+    ...problem,
+    lda,
+    ldb,
+    ldc,
+    aBatch: problem.aBatch ?? m * k,
+    bBatch: problem.bBatch ?? k * n,
+    cBatch: problem.cBatch ?? m * ldc,
+  };
+  const workspaces: Record<string, number> = {};
+  const launches = cut(full, limits).flatMap((part) => launchesOf(target, limits, part, workspaces));
+  return { launches, workspaces };
+}
+
+/** Elements an operand spans. */
+const span = (rows: number, columns: number, ld: number, batch: number, stride: number): number =>
+  (batch - 1) * stride + (rows - 1) * ld + columns;
+
+/**
+ * Cuts a problem until every operand fits a binding: by batch, else along the dimension that the too large operand's
+ * rows run over. Parts along k accumulate in order, so the epilogue belongs to the last of them.
+ */
+function cut(p: Full, limits: PlanLimits): Full[] {
+  const most = Math.floor((limits.maxBinding - limits.offsetAlignment) / bytesOf(p.elem));
+  const a = p.transA ? span(p.k, p.m, p.lda, p.batch, p.aBatch) : span(p.m, p.k, p.lda, p.batch, p.aBatch);
+  const b = p.transB ? span(p.n, p.k, p.ldb, p.batch, p.bBatch) : span(p.k, p.n, p.ldb, p.batch, p.bBatch);
+  const c = span(p.m, p.n, p.ldc, p.batch, p.cBatch);
+  if (a <= most && b <= most && c <= most && p.batch <= 65535) return [p];
+  const halves = (size: number, step: number): [number, number] => {
+    const first = Math.min(size - 1, roundUp(Math.ceil(size / 2), step));
+    return [first, size - first];
+  };
+  if (p.batch > 1) {
+    const [first, rest] = halves(p.batch, 1);
+    const second = {
+      ...p,
+      batch: rest,
+      aOffset: p.aOffset + first * p.aBatch,
+      bOffset: p.bOffset + first * p.bBatch,
+      cOffset: p.cOffset + first * p.cBatch,
+      residualOffset: p.residualOffset + first * p.cBatch,
+    };
+    return [...cut({ ...p, batch: first }, limits), ...cut(second, limits)];
+  }
+  if (p.m > 1 && (c > most || (a > most && !p.transA))) {
+    const [first, rest] = halves(p.m, 64);
+    const second = {
+      ...p,
+      m: rest,
+      aOffset: p.aOffset + first * (p.transA ? 1 : p.lda),
+      cOffset: p.cOffset + first * p.ldc,
+      residualOffset: p.residualOffset + first * p.ldc,
+    };
+    return [...cut({ ...p, m: first }, limits), ...cut(second, limits)];
+  }
+  if (b > most && p.transB) {
+    // A cut between columns also cuts bias, scale and shift, whose ranges must start at an aligned byte.
+    const step = limits.offsetAlignment / bytesOf(p.elem);
+    if (p.n <= step) throw tooLarge(p, limits);
+    const first = Math.min(roundUp(ceilDiv(p.n, 2), step), roundUp(p.n, step) - step);
+    const second = {
+      ...p,
+      n: p.n - first,
+      column: p.column + first,
+      bOffset: p.bOffset + first * p.ldb,
+      cOffset: p.cOffset + first,
+      residualOffset: p.residualOffset + first,
+    };
+    return [...cut({ ...p, n: first }, limits), ...cut(second, limits)];
+  }
+  if (p.k < 2 || c > most) throw tooLarge(p, limits);
+  const [first, rest] = halves(p.k, 64);
+  const second = {
+    ...p,
+    k: rest,
+    aOffset: p.aOffset + first * (p.transA ? p.lda : 1),
+    bOffset: p.bOffset + first * (p.transB ? 1 : p.ldb),
+    accumulate: true,
+  };
+  return [...cut({ ...p, k: first, epilogue: noEpilogue }, limits), ...cut(second, limits)];
+}
+
+function tooLarge(p: Full, limits: PlanLimits): RangeError {
+  return new RangeError(
+    `gemm: one row of a [${p.m}, ${p.k}] x [${p.k}, ${p.n}] product exceeds the adapter's binding limit of ${limits.maxBinding} bytes`,
+  );
+}
+
+function launchesOf(
+  target: Target,
+  limits: PlanLimits,
+  p: Full,
+  workspaces: Record<string, number>,
+): Launch[] {
+  const bind = (
+    name: string,
+    rows: number,
+    columns: number,
+    ld: number,
+    stride: number,
+    offset: number,
+  ): Bound => bindElements(name, offset, span(rows, columns, ld, p.batch, stride), p.elem, limits);
+  const a = p.transA
+    ? bind('a', p.k, p.m, p.lda, p.aBatch, p.aOffset)
+    : bind('a', p.m, p.k, p.lda, p.aBatch, p.aOffset);
+  const b = p.transB
+    ? bind('b', p.n, p.k, p.ldb, p.bBatch, p.bOffset)
+    : bind('b', p.k, p.n, p.ldb, p.bBatch, p.bOffset);
+  const c = bind('c', p.m, p.n, p.ldc, p.cBatch, p.cOffset);
+  const residual = p.epilogue.residual
+    ? bind('residual', p.m, p.n, p.ldc, p.cBatch, p.residualOffset)
+    : undefined;
+  const refs = epilogueBuffers(p.epilogue).map((name): BufferRef => {
+    if (name === 'residual' && residual) return residual.ref;
+    const size = bytesOf(p.elem);
+    return p.column === 0 ? name : { name, offset: p.column * size, size: roundUp(p.n * size, 4) };
+  });
+
+  const tile =
+    p.tile ??
+    chooseTile(target, {
+      rows: p.m,
+      columns: p.n,
+      depth: p.k * p.batch,
+      major: p.transA ? 'row' : 'k',
+      elem: p.elem,
+    });
+  const blocks = ceilDiv(p.m, tileRows(tile)) * ceilDiv(p.n, tileCols(tile)) * p.batch;
+  const splits = chooseSplits(blocks, p.k, enoughWorkgroups(target));
+  const chunk = roundUp(ceilDiv(p.k, splits), 16);
+  const parts = ceilDiv(p.k, chunk);
+  const split = parts > 1;
+  const V: Cols = tile.cols;
+  const fits = (...values: number[]): boolean => values.every((v) => v % 4 === 0);
+  const fitsV = (...values: number[]): boolean => values.every((v) => v % V === 0);
+  const ldp = partialStride(p.n);
+  const kernel = gemmKernel({
+    tile,
+    transA: p.transA,
+    transB: p.transB,
+    vecA: fits(p.transA ? p.m : p.k, p.lda, a.offset, p.aBatch),
+    vecB: p.transB ? fits(p.k, p.ldb, b.offset, p.bBatch) : fitsV(p.n, p.ldb, b.offset, p.bBatch),
+    vecC: split ? true : fitsV(p.n, p.ldc, c.offset, p.cBatch, residual?.offset ?? 0),
+    tail: p.k % stepK(tile) !== 0,
+    accumulate: p.accumulate && !split,
+    epilogue: split ? noEpilogue : p.epilogue,
+    elem: p.elem,
+    elemC: split ? 'f32' : p.elem,
+  });
+  const params = [p.m, p.n, p.k, p.lda, p.ldb, split ? ldp : p.ldc, a.offset, b.offset, split ? 0 : c.offset];
+  params.push(
+    p.aBatch,
+    p.bBatch,
+    split ? parts * p.m * ldp : p.cBatch,
+    chunk,
+    parts,
+    tileColBlocks(tile, p.n),
+  );
+  params.push(residual?.offset ?? 0);
+  const launch: Launch = {
+    kernel,
+    buffers: [a.ref, b.ref, split ? 'partials' : c.ref, ...(split ? [] : refs)],
+    params,
+    grid: tileGrid(tile, p.m, p.n, p.batch * parts),
+  };
+  if (!split) return [launch];
+  const bytes = p.batch * parts * p.m * ldp * 4;
+  workspaces.partials = Math.max(workspaces.partials ?? 0, bytes);
+  const sum = splitSumLaunch({
+    rows: p.m,
+    columns: p.n,
+    splits: parts,
+    batch: p.batch,
+    ldo: p.ldc,
+    out: c.ref,
+    outOff: c.offset,
+    outBatch: p.cBatch,
+    residualOff: residual?.offset ?? 0,
+    epilogue: p.epilogue,
+    epilogueRefs: refs,
+    elem: p.elem,
+    accumulate: p.accumulate,
+    partials: 'partials',
+  });
+  return [launch, sum];
+}
+
+/** Splits a long sum when the output alone gives too few workgroups; each part keeps at least 256 terms. */
+export function chooseSplits(blocks: number, k: number, enough: number): number {
+  if (blocks >= enough || k < 512) return 1;
+  return Math.max(1, Math.min(ceilDiv(enough, blocks), Math.floor(k / 256), 64));
+}

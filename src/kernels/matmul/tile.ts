@@ -1,0 +1,381 @@
+/**
+ * Register tiles shared by gemm and the convolutions. An invocation owns `rows` rows by one vector of `cols` columns of
+ * the output and adds up outer products.
+ *
+ * - `subgroup`: the lanes of one subgroup lie along the columns. Each lane loads one vector of the left operand and
+ *   `subgroupBroadcast` hands its parts to all lanes, so the left operand costs one load per eight rows. On lavapipe
+ *   this is four times as fast as any tile without it, because loads are its limit.
+ * - `register`: no subgroups; every invocation loads its own rows.
+ * - `shared`: for real GPUs. 256 invocations stage 64 rows, 64 columns and 16 k in workgroup memory, one vector each per
+ *   operand and step, and read them back as register tiles of 4x4.
+ *
+ * The left operand is either contiguous along the summed index (`k`: a load gives four k of one row) or along rows
+ * (`row`: a load gives four rows at one k).
+ */
+import type { Enable, Target } from '../base/kernel.js';
+import {
+  matrixAccumulators,
+  matrixEntryPoint,
+  matrixMemory,
+  matrixStep,
+  matrixStorage,
+  matrixSums,
+} from './matrix-tile.js';
+import { epilogueBuffers, type Elem, type Epilogue, type EpilogueActivation } from '../base/plan.js';
+
+export type Cols = 1 | 2 | 4;
+export type Major = 'k' | 'row';
+
+export interface Tile {
+  readonly style: 'subgroup' | 'register' | 'shared';
+  readonly rows: number;
+  readonly cols: Cols;
+  /** Invocations along the columns of one workgroup. */
+  readonly lanes: number;
+  /** Invocations along the rows of one workgroup. */
+  readonly lanesY: number;
+  /** A `shared` tile of 64x64 multiplies its staged operands by subgroup matrices (matrix-tile.ts). */
+  readonly matrices?: 'native' | 'emulated' | undefined;
+}
+
+export const tileKey = (t: Tile): string =>
+  `${t.style[0]}${t.rows}x${t.cols}x${t.lanes}x${t.lanesY}${t.matrices ?? ''}`;
+
+/** Rows and columns of the output that one workgroup covers. */
+export const tileRows = (t: Tile): number => t.rows * t.lanesY;
+export const tileCols = (t: Tile): number => t.cols * t.lanes;
+
+/** Whether the eight-lane broadcast kernels run: their row loads assume exactly eight lanes in lockstep. */
+export const hasBroadcast = (target: Target): boolean =>
+  target.kind === 'software' && target.subgroupSize === 8;
+
+/**
+ * What one step of four k costs a broadcast tile, relative to a multiply-add of one vector of four columns: it loads a left vector per eight
+ * rows and four right vectors. From measured products; loads are dear on the software driver, so tall tiles win.
+ */
+export const stepCost = (rows: number, cols: Cols): number => (cols / 4) * rows * 4 + 12 * (rows / 8 + cols);
+
+/** Rows of a broadcast tile. A tile of {@link tallRows} is a sixth faster than one of 16, but takes twice as long to compile. */
+export const tileHeights = [8, 16] as const;
+const tallRows = 32;
+/** Multiply-adds from which that pays; fewer columns compile faster. */
+const workForTall = (cols: Cols): number => (cols === 4 ? 1 << 27 : 1 << 20);
+
+/** What a tile is chosen by. */
+export interface TileProblem {
+  readonly rows: number;
+  readonly columns: number;
+  /** Products per result, times the number of matrices. */
+  readonly depth: number;
+  readonly major: Major;
+  readonly elem: Elem;
+}
+
+/** The table of tiles: by adapter class and by how much there is to cover. */
+export function chooseTile(target: Target, { rows, columns, depth, major, elem }: TileProblem): Tile {
+  if (hasBroadcast(target)) {
+    const cols: Cols = columns <= 8 ? 1 : columns <= 16 ? 2 : 4;
+    const cost = (height: number): number => Math.ceil(rows / height) * stepCost(height, cols);
+    const tall = rows * columns * depth >= workForTall(cols) ? [tallRows] : [];
+    const height = [...tileHeights, ...tall].reduce((best, h) => (cost(h) < cost(best) ? h : best));
+    return { style: 'subgroup', rows: height, cols, lanes: 8, lanesY: 1 };
+  }
+  const fits = target.maxInvocations >= 256 && target.maxWorkgroupStorage >= 8192;
+  if (target.kind === 'gpu' && fits && rows > 16 && columns > 16) {
+    const matrices =
+      elem === 'f16' && target.maxWorkgroupStorage >= matrixStorage ? target.matrices : undefined;
+    return { style: 'shared', rows: 4, cols: 4, lanes: 16, lanesY: 16, ...(matrices && { matrices }) };
+  }
+  const cols: Cols = columns <= 2 ? 1 : 4;
+  if (rows <= 4) return { style: 'register', rows: major === 'row' ? 4 : 1, cols, lanes: 32, lanesY: 1 };
+  return { style: 'register', rows: 4, cols, lanes: 8, lanesY: 8 };
+}
+
+export const vecType = (n: number, elem: Elem = 'f32'): string => (n === 1 ? elem : `vec${n}<${elem}>`);
+/** WGSL that widens a loaded value of element type `elem` to f32. */
+export const widen = (n: number, elem: Elem, expr: string): string =>
+  elem === 'f32' ? expr : `${vecType(n)}(${expr})`;
+export const narrow = (n: number, elem: Elem, expr: string): string =>
+  elem === 'f32' ? expr : `${vecType(n, elem)}(${expr})`;
+
+export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+const xyzw = ['x', 'y', 'z', 'w'] as const;
+/** Component `i` of a WGSL vector of `n`, where a vector of one is a scalar. */
+export const component = (expr: string, i: number, n: number): string =>
+  n === 1 ? expr : `${expr}.${xyzw[i]}`;
+
+/** How many left-operand vectors one invocation loads per step. */
+export function leftLoads(t: Tile, major: Major): number {
+  if (t.style === 'shared') return 1;
+  if (t.style === 'subgroup') return t.rows / 8;
+  return major === 'row' ? t.rows / 4 : t.rows;
+}
+
+/** Number of k that one step covers. */
+export const stepK = (t: Tile): number => (t.style === 'shared' ? 16 : 4);
+
+/** Number of right-operand vectors along the columns that one invocation loads per step. */
+export const rightLoads = (t: Tile): number => (t.style === 'shared' ? 1 : 4);
+
+/** WGSL for the row that left load `i` of this invocation starts at. */
+export function leftRow(t: Tile, major: Major, i: number): string {
+  if (t.style === 'shared') return major === 'row' ? 'blockRow + (tid & 15u) * 4u' : 'blockRow + (tid >> 2u)';
+  if (t.style === 'register') return `row0 + ${(major === 'row' ? 4 : 1) * i}u`;
+  // Along rows, the lower four lanes hold one vector of four rows at four k, the upper four lanes the next vector.
+  return major === 'row' ? `row0 + ${8 * i}u + (lane >> 2u) * 4u` : `row0 + ${8 * i}u + lane`;
+}
+
+/** WGSL for the k, from the step's first, of this invocation's left loads; a `register` tile loads all k along rows. */
+export function leftK(t: Tile, major: Major): string {
+  if (t.style === 'shared') return major === 'row' ? '(tid >> 4u)' : '(tid & 3u) * 4u';
+  return major === 'row' && t.style === 'subgroup' ? '(lane & 3u)' : '0u';
+}
+
+/** WGSL for the k, from the step's first, of right load `q`, and for its column in vectors. */
+export const rightK = (t: Tile, q: number): string => (t.style === 'shared' ? '(tid >> 4u)' : `${q}u`);
+export const rightCol = (t: Tile): string =>
+  t.style === 'shared' ? '(colBlock * 16u + (tid & 15u))' : 'col';
+
+/** Workgroup memory of a tile. */
+export const tileMemory = (t: Tile): string =>
+  t.matrices
+    ? matrixMemory(t.matrices)
+    : t.style === 'shared'
+      ? 'var<workgroup> left: array<vec4<f32>, 256>;\nvar<workgroup> right: array<vec4<f32>, 256>;'
+      : '';
+
+/** WGSL that declares `tid` and `blockRow` for the loads of a `shared` tile; `blockRow` is the tile's first row. */
+export const sharedHead = (t: Tile): string =>
+  t.style === 'shared' ? '  let tid = lid.y * 16u + lid.x;\n  let blockRow = row0 - lid.y * 4u;' : '';
+
+/** The entry point's first lines: the builtins `wid`, `nwg` and `lid`. */
+export function entryPoint(t: Tile): string {
+  const builtins = '@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>';
+  if (t.matrices) return matrixEntryPoint(t.matrices, builtins);
+  const size = t.lanesY === 1 ? `${t.lanes}` : `${t.lanes}, ${t.lanesY}`;
+  return `@compute @workgroup_size(${size})
+fn main(${builtins}, @builtin(local_invocation_id) lid: vec3<u32>) {`;
+}
+
+/** What the WGSL of a tile over elements of type `elem` enables. */
+export const tileEnables = (t: Tile, ...elems: readonly Elem[]): Enable[] => [
+  ...(t.style === 'subgroup' || t.matrices === 'native' ? (['subgroups'] as const) : []),
+  ...(t.matrices || elems.includes('f16') ? (['f16'] as const) : []),
+  ...(t.matrices === 'native' ? (['chromium_experimental_subgroup_matrix'] as const) : []),
+];
+
+/** Entry point head: declares `row0`, `lane`, `col` (in vectors). `block` and `colBlock` are u32 expressions. */
+export function tileHead(t: Tile): string {
+  return `${entryPoint(t)}
+  let lane = lid.x;
+  let colBlock = wid.y % p.colBlocks;
+  let row0 = ((wid.y / p.colBlocks) * nwg.x + wid.x) * ${tileRows(t)}u${t.lanesY > 1 ? ` + lid.y * ${t.rows}u` : ''};
+  let col = colBlock * ${t.lanes}u + lane;
+${sharedHead(t)}`;
+}
+
+/** Grid for {@link tileHead}: row blocks fold into y when there are too many. */
+export function tileGrid(
+  t: Tile,
+  rows: number,
+  columns: number,
+  z: number,
+): readonly [number, number, number] {
+  const blocks = Math.max(1, Math.ceil(rows / tileRows(t)));
+  const colBlocks = tileColBlocks(t, columns);
+  const x = Math.min(blocks, 32768);
+  return [x, Math.ceil(blocks / x) * colBlocks, z];
+}
+export const tileColBlocks = (t: Tile, columns: number): number =>
+  Math.max(1, Math.ceil(columns / tileCols(t)));
+
+export function declareAccumulators(t: Tile): string {
+  if (t.matrices) return matrixAccumulators;
+  return range(t.rows)
+    .map((r) => `  var c${r} = ${vecType(t.cols)}(0.0);`)
+    .join('\n');
+}
+
+/**
+ * WGSL that runs `store` for every row of the tile below `rows`, where `inside` holds of the columns: its arguments are the row's number in
+ * the tile, a u32, and its sums; `first` comes before, in uniform control flow on a broadcast tile. Such a tile goes round a loop: written out, the checks of every lane's every store take its driver longer
+ * to compile than all the rest.
+ */
+export function forRows(
+  t: Tile,
+  rows: string,
+  inside: string,
+  store: (row: string, sum: string) => string,
+  first: (row: string) => string = () => '',
+): string {
+  const all = range(t.rows);
+  if (t.style !== 'subgroup') {
+    const stores = all.map(
+      (r) => `  if (row0 + ${r}u < ${rows}) { ${first(`${r}u`)} ${store(`${r}u`, `c${r}`)} }`,
+    );
+    return `${t.matrices ? matrixSums : ''}  if (!(${inside})) { return; }\n${stores.join('\n')}`;
+  }
+  return `  var sums = array<${vecType(t.cols)}, ${t.rows}>(${all.map((r) => `c${r}`).join(', ')});
+  let storedRows = min(${t.rows}u, max(${rows}, row0) - row0);
+  for (var r = 0u; r < storedRows; r++) {
+    ${first('r')}
+    if (${inside}) { let sum = sums[r]; ${store('r', 'sum')} }
+  }`;
+}
+
+/**
+ * The arithmetic of one step. Expects left vectors `a0..` ({@link leftLoads}) and right vectors `b0..b3`, each this
+ * invocation's columns at one k. A `register` tile with a `row`-major left operand expects the left vectors of all four
+ * k, named `a{i}_{k}`; a `subgroup` tile expects that of k number `lane & 3`. A `shared` tile expects `a0` and `b0`, or `t0`
+ * when its right operand was loaded along k.
+ */
+export function multiplyAdd(t: Tile, major: Major, right: 'columns' | 'k' = 'columns'): string {
+  if (t.matrices) return matrixStep(major, right);
+  if (t.style === 'shared') return sharedStep(t, major, right);
+  const lines: string[] = [];
+  const sub = t.style === 'subgroup';
+  // Row by row, so that a row's sum stays in registers for four products: taller tiles than registers could hold then cost nothing.
+  for (let r = 0; r < t.rows; r++) {
+    for (let k = 0; k < 4; k++) {
+      let left: string;
+      if (major === 'k')
+        left = sub ? `subgroupBroadcast(a${r >> 3}.${xyzw[k]}, ${r & 7}u)` : `a${r}.${xyzw[k]}`;
+      else if (sub) left = `subgroupBroadcast(a${r >> 3}.${xyzw[r & 3]}, ${(r & 4) + k}u)`;
+      else left = `a${r >> 2}_${k}.${xyzw[r & 3]}`;
+      lines.push(`      c${r} += ${left} * b${k};`);
+    }
+  }
+  return lines.join('\n');
+}
+
+/** Stages `a0` and `b0` (along columns) or `t0` (four k of column `tid >> 2`), then multiplies out of workgroup memory. */
+function sharedStep(t: Tile, major: Major, right: 'columns' | 'k'): string {
+  const register: Tile = { ...t, style: 'register' };
+  const four = range(4);
+  const lines = ['      workgroupBarrier();', '      left[tid] = a0;'];
+  // Columns by k are stored so that neighbouring invocations read neighbouring vectors.
+  lines.push(
+    right === 'columns'
+      ? '      right[tid] = b0;'
+      : '      right[(tid & 3u) * 64u + ((tid >> 2u) & 3u) * 16u + (tid >> 4u)] = t0;',
+    '      workgroupBarrier();',
+    '      for (var kk = 0u; kk < 4u; kk++) {',
+  );
+  for (const i of four) {
+    lines.push(
+      major === 'k'
+        ? `      let a${i} = left[(lid.y * 4u + ${i}u) * 4u + kk];`
+        : `      let a0_${i} = left[(kk * 4u + ${i}u) * 16u + lid.y];`,
+    );
+  }
+  if (right === 'columns') {
+    for (const q of four) lines.push(`      let b${q} = right[(kk * 4u + ${q}u) * 16u + lid.x];`);
+  } else {
+    for (const j of four) lines.push(`      let t${j} = right[kk * 64u + ${16 * j}u + lid.x];`);
+    for (const q of four)
+      lines.push(`      let b${q} = vec4<f32>(${four.map((j) => `t${j}.${xyzw[q]}`).join(', ')});`);
+  }
+  lines.push(multiplyAdd(register, major), '      }');
+  return lines.join('\n');
+}
+
+/** Bindings of the epilogue, numbered from `first`; the per-column ones as vectors when `vectors` is set. */
+export function epilogueBindings(
+  e: Epilogue,
+  first: number,
+  cols: number,
+  vectors: boolean,
+  elem: Elem,
+): string {
+  return epilogueBuffers(e)
+    .map((name, i) => {
+      const type = vecType(vectors ? cols : 1, elem);
+      return `@group(0) @binding(${first + i}) var<storage, read> ${name}: array<${type}>;`;
+    })
+    .join('\n');
+}
+
+/** WGSL: the activation on `v` of type `T`, by comparison rather than `max`: some adapters' `max` drops a NaN that PyTorch keeps. */
+export function activate(v: string, activation: EpilogueActivation = 'none', T: string): string {
+  const clip = (name: string, high: boolean): string =>
+    `${name} = select(${name}, ${T}(0.0), ${name} < ${T}(0.0)); ` +
+    (high ? `${name} = select(${name}, ${T}(6.0), ${name} > ${T}(6.0)); ` : '');
+  switch (activation) {
+    case 'none':
+      return '';
+    case 'relu':
+    case 'relu6':
+      return clip(v, activation === 'relu6');
+    case 'silu':
+      return `${v} = ${v} / (${T}(1.0) + exp(-${v})); `;
+    case 'hardswish':
+      return `var gate = ${v} + 3.0; ${clip('gate', true)}${v} = ${v} * gate / 6.0; `;
+  }
+}
+
+/** What the epilogue holds per column, in the order it is applied. */
+const perColumn = ['bias', 'scale', 'shift'] as const;
+
+/** The `count` scalars of `name` from `index` on, widened to f32. */
+const scalars = (count: number, elem: Elem, name: string, index: string): string =>
+  `${vecType(count)}(${range(count)
+    .map((i) => widen(1, elem, `${name}[${index} + ${i}u]`))
+    .join(', ')})`;
+
+/**
+ * WGSL that loads what the epilogue holds for this invocation's columns, ahead of its {@link storeRow}s: once, because a compiler must take
+ * every store for one into these buffers too. `column` is the first column, in vectors where the operands are bound so.
+ */
+export function epilogueColumns(
+  e: Epilogue,
+  opts: { cols: number; vectors: boolean; elem: Elem; column: string },
+): string {
+  const { cols, vectors, elem, column } = opts;
+  return perColumn
+    .filter((name) => e[name])
+    .map((name) => {
+      const value = vectors
+        ? widen(cols, elem, `${name}[${column}]`)
+        : scalars(cols, elem, name, `(${column})`);
+      return `  let ${name}V = ${value};`;
+    })
+    .join('\n');
+}
+
+/**
+ * WGSL statements that apply the epilogue to `value` and store it, for one row, after {@link epilogueColumns}. `index` is the element index of
+ * the row's first column of this vector in the output, `residualIndex` likewise. With `vectors` the output is bound as vectors and the
+ * indices are in vectors; else columns from `columns` on are left alone, `column` being this vector's first.
+ */
+export function storeRow(
+  e: Epilogue,
+  opts: {
+    cols: Cols;
+    vectors: boolean;
+    elem: Elem;
+    out: string;
+    value: string;
+    index: string;
+    residualIndex: string;
+    column: string;
+    columns: string;
+    accumulate?: boolean;
+  },
+): string {
+  const { cols, vectors, elem, out, index } = opts;
+  const load = (name: string, at: string): string =>
+    vectors ? widen(cols, elem, `${name}[${at}]`) : scalars(cols, elem, name, `(${at})`);
+  let v = opts.value;
+  for (const name of perColumn) if (e[name]) v = `(${v} ${name === 'scale' ? '*' : '+'} ${name}V)`;
+  if (e.residual) v = `(${v} + ${load('residual', opts.residualIndex)})`;
+  if (opts.accumulate) v = `(${v} + ${load(out, index)})`;
+  const stores = vectors
+    ? `${out}[${index}] = ${narrow(cols, elem, 'v')};`
+    : range(cols)
+        .map((i) => {
+          const value = narrow(1, elem, component('v', i, cols));
+          return `if (${opts.column} + ${i}u < ${opts.columns}) { ${out}[${index} + ${i}u] = ${value}; }`;
+        })
+        .join('\n      ');
+  return `{ var v = ${v}; ${activate('v', e.activation, vecType(cols))}${stores} }`;
+}

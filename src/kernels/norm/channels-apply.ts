@@ -1,0 +1,191 @@
+/**
+ * The passes of batch norm over whole [rows, channels] matrices: normalising with what follows it (residual, activation), and the
+ * way back through them. Statistics are in channels.ts. A thread keeps one column of lanes and walks down a block of rows, so that what
+ * belongs to a channel is loaded once.
+ */
+import {
+  blockLaunches,
+  blockParams,
+  blockThread,
+  lane,
+  workgroupX,
+  type BlocksLaunch,
+  type ChannelsProblem,
+} from './channels.js';
+import { memoKernel, type Access, type Kernel, type Target } from '../base/kernel.js';
+import type { Activation } from '../base/plan.js';
+import { activate } from '../matmul/tile.js';
+
+/** What follows the normalisation: `y = activation(x * scale + shift + residual)`. */
+export interface ChannelsAfter {
+  readonly residual: boolean;
+  readonly activation: Activation;
+}
+
+/** Whether {@link rowLoop} takes so many rows without a rest. */
+export const isEven = (rows: number): boolean => rows % 2 === 0;
+
+/**
+ * Rows in pairs, then, unless the number is `even`, the last one. `row` is WGSL for the row whose first lane is at index `at`, with names
+ * ending in `i`. More rows per turn are no faster, and every access takes the software driver tens of milliseconds to compile.
+ */
+export function rowLoop(row: (at: string, i: number) => string, even = false): string {
+  const rest = `
+  if (r < n) {
+${row('at', 0)}
+  }`;
+  return `
+  var at = first * p.columns + column;
+  var r = 0u;
+  for (; r + 2u <= n; r += 2u) {
+${row('at', 0)}
+${row('at + p.columns', 1)}
+    at += 2u * p.columns;
+  }${even ? '' : rest}`;
+}
+
+/** WGSL that stores row `i` of the forward result. */
+export const storeResult =
+  ({ residual, activation }: ChannelsAfter, T: string) =>
+  (at: string, i: number): string =>
+    `    var v${i} = x[${at}] * scale + shift${residual ? ` + residual[${at}]` : ''}; ${activate(`v${i}`, activation, T)}y[${at}] = v${i};`;
+
+/** The mask of an activation behind a residual sum comes from the result, and what it leaves is kept: it is the residual's gradient. */
+export const keepsMasked = ({ residual, activation }: ChannelsAfter): boolean =>
+  residual && activation !== 'none';
+
+/** WGSL that loads `x{i}` and `g{i}`, the gradient behind the activation, which is computed anew from x where {@link keepsMasked} is false. */
+export const loadGrad =
+  (after: ChannelsAfter, T: string) =>
+  (at: string, i: number): string => {
+    const { activation } = after;
+    const load = `    let x${i} = x[${at}]; var g${i} = dy[${at}];`;
+    if (activation === 'none') return load;
+    const mask = (v: string): string => {
+      const passes = activation === 'relu' ? `${v} > ${T}()` : `(${v} > ${T}()) & (${v} < ${T}(6.0))`;
+      return `g${i} = select(${T}(), g${i}, ${passes});`;
+    };
+    if (keepsMasked(after)) return `${load} ${mask(`y[${at}]`)} g[${at}] = g${i};`;
+    return `${load} let v${i} = x${i} * scale + shift; ${mask(`v${i}`)}`;
+  };
+
+/** WGSL that adds row `i` to the sums s0, s1 of g and q0, q1 of `g * (x - mean)`. */
+export const addGrad = (i: number): string => `s${i} += g${i}; q${i} += g${i} * (x${i} - mean);`;
+
+/** Storage bindings for `names` in order, those in `written` writable, each an array of its type. */
+export function bindNames(
+  names: readonly string[],
+  written: readonly string[],
+  typeOf: (name: string) => string,
+): { wgsl: string; bindings: Access[] } {
+  const bindings = names.map((name): Access => (written.includes(name) ? 'write' : 'read'));
+  const wgsl = names.map(
+    (name, i) =>
+      `@group(0) @binding(${i}) var<storage, ${bindings[i] === 'write' ? 'read_write' : 'read'}> ${name}: array<${typeOf(name)}>;`,
+  );
+  return { wgsl: wgsl.join('\n'), bindings };
+}
+
+const affine = `  let scale = stats[2u * p.columns + column];
+  let shift = stats[3u * p.columns + column];`;
+
+function kernelOf(
+  target: Target,
+  key: string,
+  name: string,
+  problem: ChannelsProblem,
+  names: readonly string[],
+  written: readonly string[],
+  body: (T: string) => string,
+): Kernel {
+  const { width, T } = lane(problem.channels);
+  const wx = workgroupX(target);
+  return memoKernel(`${key}:${width}:${wx}`, () => {
+    const bound = bindNames(names, written, () => T);
+    return {
+      name,
+      bindings: bound.bindings,
+      params: blockParams,
+      wgsl: `${bound.wgsl}
+@compute @workgroup_size(${wx})
+fn main(@builtin(global_invocation_id) gid: vec3<u32>) {${blockThread}
+${body(T)}
+}`,
+    };
+  });
+}
+
+/**
+ * Forward: `y = activation(x * scale + shift + residual)` with rows 2 and 3 of `stats`. Buffers: the matrices x, [residual], y, then stats.
+ */
+export function channelApply(target: Target, problem: ChannelsProblem, after: ChannelsAfter): BlocksLaunch[] {
+  const { residual, activation } = after;
+  const kernel = kernelOf(
+    target,
+    `channelApply:${residual}:${activation}`,
+    'batchNorm',
+    problem,
+    ['x', ...(residual ? ['residual'] : []), 'y', 'stats'],
+    ['y'],
+    (T) => `${affine}${rowLoop(storeResult(after, T))}`,
+  );
+  return blockLaunches(kernel, target, problem);
+}
+
+/**
+ * First launches backward: per block and channel the sums of `g` and `g * (x - mean)`, where g is `dy` behind the activation. Buffers:
+ * the matrices x, dy, with a residual and an activation also y (the result) and g (written: it is the residual's gradient), then stats,
+ * partials. Without a residual the activation's result is computed anew from x.
+ */
+export function channelGradPartial(
+  target: Target,
+  problem: ChannelsProblem,
+  after: ChannelsAfter,
+): BlocksLaunch[] {
+  const { activation } = after;
+  const keeps = keepsMasked(after);
+  const kernel = kernelOf(
+    target,
+    `channelGradPartial:${keeps}:${activation}`,
+    'batchNormGradSums',
+    problem,
+    ['x', 'dy', ...(keeps ? ['y', 'g'] : []), 'stats', 'partials'],
+    ['g', 'partials'],
+    (T) => `  let mean = stats[column];
+${activation !== 'none' && !keeps ? affine : ''}
+  var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();${rowLoop((at, i) => `${loadGrad(after, T)(at, i)} ${addGrad(i)}`)}
+  let to = ((p.firstBlock + block) * p.columns + column) * 2u;
+  partials[to] = s0 + s1;
+  partials[to + 1u] = q0 + q1;`,
+  );
+  return blockLaunches(kernel, target, problem);
+}
+
+/**
+ * Last launches backward: `dx = a * g + b * (x - mean) + c`. Buffers: the matrices x, dy (behind the activation already where
+ * {@link channelGradPartial} wrote it), dx, then stats and the coefficients a, b, c.
+ */
+export function channelGradApply(
+  target: Target,
+  problem: ChannelsProblem,
+  after: ChannelsAfter,
+): BlocksLaunch[] {
+  const activation = after.residual ? 'none' : after.activation;
+  const kernel = kernelOf(
+    target,
+    `channelGradApply:${activation}`,
+    'batchNormBackward',
+    problem,
+    ['x', 'dy', 'dx', 'stats', 'coefficients'],
+    ['dx'],
+    (T) => `  let mean = stats[column];
+  let a = coefficients[column];
+  let b = coefficients[p.columns + column];
+  let c = coefficients[2u * p.columns + column];
+${activation !== 'none' ? affine : ''}${rowLoop(
+      (at, i) =>
+        `${loadGrad({ residual: false, activation }, T)(at, i)} dx[${at}] = a * g${i} + (b * (x${i} - mean) + c);`,
+    )}`,
+  );
+  return blockLaunches(kernel, target, problem);
+}

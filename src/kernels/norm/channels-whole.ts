@@ -1,0 +1,148 @@
+/**
+ * Batch norm of a matrix with few rows in one launch each way: a thread takes a column of lanes from top to bottom, twice. On software
+ * adapters, where a launch costs as much as some thousand rows, that beats the blocks of channels.ts.
+ */
+import {
+  addGrad,
+  bindNames,
+  isEven,
+  keepsMasked,
+  loadGrad,
+  rowLoop,
+  storeResult,
+  type ChannelsAfter,
+} from './channels-apply.js';
+import { lane, type ChannelsLaunch, type ChannelsProblem, type MomentsFinish } from './channels.js';
+import { memoKernel, type Target } from '../base/kernel.js';
+
+const workgroup = 8;
+
+/** Whether one thread per column of lanes is enough. */
+export function isWhole(target: Target, { rows, channels, maxBinding = Infinity }: ChannelsProblem): boolean {
+  if (target.kind !== 'software' || rows * channels * 4 > maxBinding) return false;
+  return rows <= (channels / lane(channels).width >= 2 * workgroup ? 4096 : 512);
+}
+
+const head = `@compute @workgroup_size(${workgroup})
+fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
+  let column = gid.x;
+  if (column >= p.columns) { return; }
+  let first = 0u;
+  let n = p.rows;`;
+
+const grid = (columns: number): ChannelsLaunch['grid'] => [Math.ceil(columns / workgroup), 1, 1];
+
+/**
+ * Forward: statistics, running statistics and the result. Buffers: x, [residual], y, stats (four rows of `channels`: mean, invstd, scale,
+ * shift), [gamma, beta], [runningMean, runningVar], [count].
+ */
+export function channelsWhole(
+  problem: MomentsFinish,
+  after: ChannelsAfter,
+  eps: number,
+  momentum: number,
+): ChannelsLaunch {
+  const { rows, channels, affine, running, counted } = problem;
+  const { residual, activation } = after;
+  const { width, T } = lane(channels);
+  const even = isEven(rows);
+  const key = `channelsWhole:${even}:${width}:${affine}:${running}:${counted}:${residual}:${activation}`;
+  const kernel = memoKernel(key, () => {
+    const written = ['y', 'stats', 'runningMean', 'runningVar', 'batches'];
+    const names = [
+      'x',
+      ...(residual ? ['residual'] : []),
+      'y',
+      'stats',
+      ...(affine ? ['gamma', 'beta'] : []),
+      ...(running ? ['runningMean', 'runningVar'] : []),
+      ...(counted ? ['batches'] : []),
+    ];
+    const bound = bindNames(names, written, (name) => (name === 'batches' ? 'i32' : T));
+    return {
+      name: 'batchNorm',
+      bindings: bound.bindings,
+      params: [
+        ['rows', 'u32'],
+        ['columns', 'u32'],
+        ['eps', 'f32'],
+        ['momentum', 'f32'],
+      ],
+      wgsl: `${bound.wgsl}
+${head}
+  let pivot = x[column];
+  var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();
+  {${rowLoop((at, i) => `    let d${i} = x[${at}] - pivot; s${i} += d${i}; q${i} += d${i} * d${i};`, even)}
+  }
+  let count = f32(n);
+  let offset = (s0 + s1) / count;
+  let mean = pivot + offset;
+  let m2 = max((q0 + q1) - (s0 + s1) * offset, ${T}());
+  let invstd = ${T}(1.0) / sqrt(m2 / count + p.eps);
+  let scale = ${affine ? 'gamma[column] * ' : ''}invstd;
+  let shift = ${affine ? 'beta[column]' : `${T}()`} - mean * scale;
+  stats[column] = mean;
+  stats[p.columns + column] = invstd;
+  stats[2u * p.columns + column] = scale;
+  stats[3u * p.columns + column] = shift;
+${
+  running
+    ? `  runningMean[column] = (1.0 - p.momentum) * runningMean[column] + p.momentum * mean;
+  runningVar[column] = (1.0 - p.momentum) * runningVar[column] + p.momentum * (m2 / max(count - 1.0, 1.0));`
+    : ''
+}
+${counted ? '  if (column == 0u) { batches[0] += 1; }' : ''}
+${rowLoop(storeResult(after, T), even)}
+}`,
+    };
+  });
+  const columns = channels / width;
+  return { kernel, params: [rows, columns, eps, momentum], grid: grid(columns) };
+}
+
+/**
+ * Backward. Buffers: x, dy, [y, g (written: the residual's gradient)], dx, stats, dgamma, dbeta; y and g where there are a residual and
+ * an activation. The formulas are those of channels-apply.ts.
+ */
+export function channelsWholeGrad(problem: ChannelsProblem, after: ChannelsAfter): ChannelsLaunch {
+  const { rows, channels } = problem;
+  const { activation } = after;
+  const { width, T } = lane(channels);
+  const keeps = keepsMasked(after);
+  const even = isEven(rows);
+  const kernel = memoKernel(`channelsWholeGrad:${even}:${width}:${keeps}:${activation}`, () => {
+    const names = ['x', 'dy', ...(keeps ? ['y', 'g'] : []), 'dx', 'stats', 'dgamma', 'dbeta'];
+    const bound = bindNames(names, ['g', 'dx', 'dgamma', 'dbeta'], () => T);
+    const load = loadGrad(after, T);
+    return {
+      name: 'batchNormBackward',
+      bindings: bound.bindings,
+      params: [
+        ['rows', 'u32'],
+        ['columns', 'u32'],
+      ],
+      wgsl: `${bound.wgsl}
+${head}
+  let mean = stats[column];
+  let invstd = stats[p.columns + column];
+  let scale = stats[2u * p.columns + column];
+  let shift = stats[3u * p.columns + column];
+  var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();
+  {${rowLoop((at, i) => `${load(at, i)} ${addGrad(i)}`, even)}
+  }
+  let s = s0 + s1;
+  let q = q0 + q1;
+  dgamma[column] = q * invstd;
+  dbeta[column] = s;
+  let b = -scale * invstd * invstd * q / f32(n);
+  let c = -scale * s / f32(n);
+${rowLoop((at, i) => {
+  const g = keeps ? `    let x${i} = x[${at}]; let g${i} = g[${at}];` : load(at, i);
+  return `${g} dx[${at}] = scale * g${i} + (b * (x${i} - mean) + c);`;
+}, even)}
+}`,
+    };
+  });
+  const columns = channels / width;
+  return { kernel, params: [rows, columns], grid: grid(columns) };
+}

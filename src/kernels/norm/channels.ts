@@ -1,0 +1,277 @@
+/**
+ * Per-channel statistics of a [rows, channels] matrix with channels innermost (channels-last activations, [N, C] batches):
+ * what batch norm needs, in two launches each way. Rows are cut into blocks; each block leaves partial results, a second
+ * launch combines them in block order, so that results do not depend on timing.
+ */
+import { memoKernel, type Grid, type Kernel, type Target } from '../base/kernel.js';
+
+export interface ChannelsProblem {
+  readonly rows: number;
+  readonly channels: number;
+  /** Bytes of one binding; a larger matrix is read in parts. */
+  readonly maxBinding?: number;
+}
+
+export interface ChannelsLaunch {
+  readonly kernel: Kernel;
+  readonly params: readonly number[];
+  readonly grid: Grid;
+}
+
+/** Reads some of the rows: bytes `[offset, offset + size)` of the matrices are bound, or all of them where `part` is absent. */
+export interface BlocksLaunch extends ChannelsLaunch {
+  readonly part?: { readonly offset: number; readonly size: number };
+}
+
+/** Number of row blocks: enough threads to fill the adapter, few enough that combining them stays cheap. */
+export function rowBlocks(target: Target, { rows, channels }: ChannelsProblem): number {
+  const columns = Math.ceil(channels / 4);
+  const threads = target.kind === 'software' ? 512 : 32768;
+  return Math.max(1, Math.min(Math.ceil(rows / 8), Math.ceil(threads / columns), 256));
+}
+
+const group = 64;
+
+/** @internal A vec4 of channels where their number allows it, else single ones. */
+export function lane(channels: number): { width: 1 | 4; T: string } {
+  return channels % 4 === 0 ? { width: 4, T: 'vec4<f32>' } : { width: 1, T: 'f32' };
+}
+
+export const blockParams = [
+  ['rows', 'u32'],
+  ['columns', 'u32'],
+  ['rowsPerBlock', 'u32'],
+  ['firstBlock', 'u32'],
+] as const;
+
+/** Thread = (column of lanes, row block); x runs over columns so that neighbours read neighbouring memory. */
+export const blockThread = `
+  let column = gid.x;
+  let block = gid.y;
+  if (column >= p.columns) { return; }
+  let first = block * p.rowsPerBlock;
+  let last = min(first + p.rowsPerBlock, p.rows);
+  let n = last - first;`;
+
+const rowBytes = ({ channels }: ChannelsProblem): number => 4 * channels;
+
+/** Rows of a block, and blocks in all. */
+function blocking(target: Target, problem: ChannelsProblem): { rowsPerBlock: number; blocks: number } {
+  const { rows, maxBinding = Infinity } = problem;
+  let rowsPerBlock = Math.ceil(rows / rowBlocks(target, problem));
+  // 64 rows are a multiple of 256 bytes, at which a binding may start.
+  if (rows * rowBytes(problem) > maxBinding) rowsPerBlock = Math.ceil(rowsPerBlock / 64) * 64;
+  return { rowsPerBlock, blocks: Math.ceil(rows / rowsPerBlock) };
+}
+
+export function blockLaunches(kernel: Kernel, target: Target, problem: ChannelsProblem): BlocksLaunch[] {
+  const { rows, channels, maxBinding = Infinity } = problem;
+  const columns = channels / lane(channels).width;
+  const { rowsPerBlock, blocks } = blocking(target, problem);
+  const blockBytes = rowsPerBlock * rowBytes(problem);
+  const whole = rows * rowBytes(problem) <= maxBinding;
+  const atOnce = whole ? blocks : Math.floor(maxBinding / blockBytes);
+  if (atOnce < 1) {
+    throw new RangeError(
+      `batchNorm: ${blockBytes} bytes of a [${rows}, ${channels}] matrix must be bound at once, the adapter binds at most ${maxBinding}`,
+    );
+  }
+  const launches: BlocksLaunch[] = [];
+  for (let first = 0; first < blocks; first += atOnce) {
+    const count = Math.min(rows - first * rowsPerBlock, atOnce * rowsPerBlock);
+    launches.push({
+      kernel,
+      params: [count, columns, rowsPerBlock, first],
+      grid: [Math.ceil(columns / workgroupX(target)), Math.ceil(count / rowsPerBlock), 1],
+      ...(!whole && { part: { offset: first * blockBytes, size: count * rowBytes(problem) } }),
+    });
+  }
+  return launches;
+}
+
+/** Threads along the columns of one workgroup: one number for all widths, so that they share a pipeline. */
+export const workgroupX = (target: Target): number => (target.kind === 'software' ? 8 : 16);
+
+/**
+ * First launches of the forward statistics, one unless the matrix exceeds a binding. Buffers: x, partials. Per block and channel: the sum of `x - pivot` and of its square,
+ * with the block's first row as pivot, so that a large mean costs no digits.
+ */
+export function channelMomentsPartial(target: Target, problem: ChannelsProblem): BlocksLaunch[] {
+  const { width, T } = lane(problem.channels);
+  const wx = workgroupX(target);
+  const kernel = memoKernel(`channelMomentsPartial:${width}:${wx}`, () => ({
+    name: 'batchNormMoments',
+    bindings: ['read', 'write'],
+    params: blockParams,
+    wgsl: `
+@group(0) @binding(0) var<storage, read> x: array<${T}>;
+@group(0) @binding(1) var<storage, read_write> partials: array<${T}>;
+@compute @workgroup_size(${wx})
+fn main(@builtin(global_invocation_id) gid: vec3<u32>) {${blockThread}
+  let pivot = x[first * p.columns + column];
+  var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();
+  var at = first * p.columns + column;
+  var r = 0u;
+  for (; r + 4u <= n; r += 4u) {
+    let a = x[at] - pivot;
+    let b = x[at + p.columns] - pivot;
+    let c = x[at + 2u * p.columns] - pivot;
+    let d = x[at + 3u * p.columns] - pivot;
+    s0 += a + b; s1 += c + d;
+    q0 += a * a + b * b; q1 += c * c + d * d;
+    at += 4u * p.columns;
+  }
+  for (; r < n; r++) {
+    let a = x[at] - pivot;
+    s0 += a; q0 += a * a;
+    at += p.columns;
+  }
+  let s = s0 + s1;
+  let count = f32(n);
+  let mean = s / count;
+  let to = ((p.firstBlock + block) * p.columns + column) * 2u;
+  partials[to] = pivot + mean;
+  partials[to + 1u] = max((q0 + q1) - s * mean, ${T}());
+}`,
+  }));
+  return blockLaunches(kernel, target, problem);
+}
+
+export interface MomentsFinish extends ChannelsProblem {
+  /** gamma and beta are bound. */
+  readonly affine: boolean;
+  /** Running statistics are bound and updated. */
+  readonly running: boolean;
+  /** The count of batches (i32) is bound and raised. */
+  readonly counted: boolean;
+}
+
+/**
+ * Second launch: combines the blocks (Chan, Golub & LeVeque 1979) and writes mean, 1/std and the affine map of the
+ * normalisation. Buffers: partials, stats, [gamma, beta], [runningMean, runningVar], [count]. `stats` holds four rows of `channels`:
+ * mean, invstd, scale, shift. Running variance takes the unbiased estimate. Params: eps, momentum.
+ */
+export function channelMomentsFinish(
+  target: Target,
+  problem: MomentsFinish,
+  eps: number,
+  momentum: number,
+): ChannelsLaunch {
+  const { affine, running, counted } = problem;
+  const { width } = lane(problem.channels);
+  const kernel = memoKernel(`channelMomentsFinish:${width}:${affine}:${running}:${counted}`, () => {
+    const names = [
+      'stats',
+      ...(affine ? ['gamma', 'beta'] : []),
+      ...(running ? ['runningMean', 'runningVar'] : []),
+      ...(counted ? ['batches'] : []),
+    ];
+    const written = new Set(['stats', 'runningMean', 'runningVar', 'batches']);
+    return {
+      name: 'batchNormFinish',
+      bindings: [
+        'read',
+        ...names.map((name) => (written.has(name) ? ('write' as const) : ('read' as const))),
+      ],
+      params: [
+        ['channels', 'u32'],
+        ['blocks', 'u32'],
+        ['rows', 'u32'],
+        ['rowsPerBlock', 'u32'],
+        ['eps', 'f32'],
+        ['momentum', 'f32'],
+      ],
+      wgsl: `
+@group(0) @binding(0) var<storage, read> partials: array<f32>;
+${names.map((name, i) => `@group(0) @binding(${i + 1}) var<storage, ${written.has(name) ? 'read_write' : 'read'}> ${name}: array<${name === 'batches' ? 'i32' : 'f32'}>;`).join('\n')}
+@compute @workgroup_size(${group})
+fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
+  let c = gid.x;
+  if (c >= p.channels) { return; }
+  // Partials are pairs of lanes of ${width}: the mean of a block, then its sum of squared deviations.
+  let lane = (c / ${width}u) * ${2 * width}u + c % ${width}u;
+  var count = 0.0; var mean = 0.0; var m2 = 0.0;
+  for (var b = 0u; b < p.blocks; b++) {
+    let at = b * p.channels * 2u + lane;
+    let n = f32(min(p.rowsPerBlock, p.rows - b * p.rowsPerBlock));
+    let delta = partials[at] - mean;
+    let total = count + n;
+    mean += delta * (n / total);
+    m2 += partials[at + ${width}u] + delta * delta * (count * n / total);
+    count = total;
+  }
+  let variance = m2 / count;
+  let invstd = 1.0 / sqrt(variance + p.eps);
+  let scale = ${affine ? 'gamma[c] * ' : ''}invstd;
+  stats[c] = mean;
+  stats[p.channels + c] = invstd;
+  stats[2u * p.channels + c] = scale;
+  stats[3u * p.channels + c] = ${affine ? 'beta[c]' : '0.0'} - mean * scale;
+${
+  running
+    ? `  runningMean[c] = (1.0 - p.momentum) * runningMean[c] + p.momentum * mean;
+  runningVar[c] = (1.0 - p.momentum) * runningVar[c] + p.momentum * (m2 / max(count - 1.0, 1.0));`
+    : ''
+}
+${counted ? '  if (c == 0u) { batches[0] += 1; }' : ''}
+}`,
+    };
+  });
+  const { blocks, rowsPerBlock } = blocking(target, problem);
+  return {
+    kernel,
+    params: [problem.channels, blocks, problem.rows, rowsPerBlock, eps, momentum],
+    grid: [Math.ceil(problem.channels / group), 1, 1],
+  };
+}
+
+/**
+ * Second launch backward. Buffers: partials, stats, dgamma, dbeta, coefficients: three rows (a, b, c) with
+ * `dx = a * dy + b * (x - mean) + c` (Ioffe & Szegedy 2015, section 3).
+ */
+export function channelGradFinish(target: Target, problem: ChannelsProblem): ChannelsLaunch {
+  const { width } = lane(problem.channels);
+  const kernel = memoKernel(`channelGradFinish:${width}`, () => ({
+    name: 'batchNormGradFinish',
+    bindings: ['read', 'read', 'write', 'write', 'write'],
+    params: [
+      ['channels', 'u32'],
+      ['blocks', 'u32'],
+      ['rows', 'f32'],
+    ],
+    wgsl: `
+@group(0) @binding(0) var<storage, read> partials: array<f32>;
+@group(0) @binding(1) var<storage, read> stats: array<f32>;
+@group(0) @binding(2) var<storage, read_write> dgamma: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dbeta: array<f32>;
+@group(0) @binding(4) var<storage, read_write> coefficients: array<f32>;
+@compute @workgroup_size(${group})
+fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
+  let c = gid.x;
+  if (c >= p.channels) { return; }
+  let lane = (c / ${width}u) * ${2 * width}u + c % ${width}u;
+  var s = 0.0; var q = 0.0;
+  for (var b = 0u; b < p.blocks; b++) {
+    let at = b * p.channels * 2u + lane;
+    s += partials[at];
+    q += partials[at + ${width}u];
+  }
+  let invstd = stats[p.channels + c];
+  let a = stats[2u * p.channels + c];
+  dgamma[c] = q * invstd;
+  dbeta[c] = s;
+  coefficients[c] = a;
+  coefficients[p.channels + c] = -a * invstd * invstd * q / p.rows;
+  coefficients[2u * p.channels + c] = -a * s / p.rows;
+}`,
+  }));
+  return {
+    kernel,
+    params: [problem.channels, blocking(target, problem).blocks, problem.rows],
+    grid: [Math.ceil(problem.channels / group), 1, 1],
+  };
+}
+
+/** Floats of the partials of either pass. */
+export const channelPartials = (target: Target, problem: ChannelsProblem): number =>
+  2 * problem.channels * rowBlocks(target, problem);

@@ -1,0 +1,130 @@
+/**
+ * A kernel that only checks values, for ops whose own kernels don't: it raises an error (base/faults.ts) and
+ * writes nothing. Buffer `x`, dense. Floats are compared by their bits: comparisons with NaN cannot be
+ * trusted on every adapter.
+ */
+import { floatFault, indexFault, labelFault } from '../base/faults.js';
+import {
+  foldGrid,
+  linearWorkgroup,
+  memoKernel,
+  type Fault,
+  type Kernel,
+  type ParamField,
+} from '../base/kernel.js';
+import { bindElements, ceilDiv, type Launch, type Plan, type PlanLimits } from '../base/plan.js';
+
+interface Check {
+  /** float32 values come as bits. */
+  readonly element: 'i32' | 'u32';
+  readonly params: readonly ParamField[];
+  /** WGSL: `v` at position `at` is unusable. */
+  readonly bad: string;
+  readonly words: string;
+  fault(op: string): Fault;
+}
+
+const minusZero = '0x80000000u';
+const infinity = '0x7f800000u';
+
+function floatCheck(bad: string, text: (value: number) => string): Check {
+  return {
+    element: 'u32',
+    params: [],
+    bad,
+    words: 'v, 0u, 0u, 0u',
+    fault: (op) => floatFault(op, text),
+  };
+}
+
+const checks = {
+  /** Params: the size. */
+  index: {
+    element: 'i32',
+    params: [['size', 'u32']],
+    bad: 'u32(v) >= p.size',
+    words: 'u32(v), p.size, 0u, 0u',
+    fault: indexFault,
+  },
+  /** Params: the number of classes, the label that is ignored. */
+  label: {
+    element: 'i32',
+    params: [
+      ['classes', 'u32'],
+      ['ignored', 'i32'],
+    ],
+    bad: 'u32(v) >= p.classes && v != p.ignored',
+    words: 'u32(v), at, p.classes, u32(p.ignored)',
+    fault: labelFault,
+  },
+  /** From 0 to 1. */
+  probability: floatCheck(
+    `v > 0x3f800000u && v != ${minusZero}`,
+    (value) => `${value} is no probability (0 to 1)`,
+  ),
+  /** Finite and not negative. */
+  weight: floatCheck(
+    `v >= ${infinity} && v != ${minusZero}`,
+    (value) => `weight ${value} is negative, infinite or NaN`,
+  ),
+  /** A sum of weights that can be drawn from. */
+  total: floatCheck(
+    `v == 0u || v >= ${infinity}`,
+    (value) => `the weights of a row add up to ${value}; at least one must be positive`,
+  ),
+  /** Weights of what was drawn: none may be 0. */
+  drawn: floatCheck(
+    `v == 0u || v == ${minusZero}`,
+    () =>
+      'a row has fewer positive weights than samples are drawn; draw fewer, or pass { replacement: true }',
+  ),
+} as const satisfies Readonly<Record<string, Check>>;
+
+export type CheckKind = keyof typeof checks;
+
+const group = 64;
+
+function checkKernel(op: string, kind: CheckKind): Kernel {
+  return memoKernel(`check|${op}|${kind}`, () => {
+    const { element, params, bad, words, fault } = checks[kind];
+    return {
+      name: `${op}.check`,
+      bindings: ['read'],
+      params: [['count', 'u32'], ['offset', 'u32'], ['first', 'u32'], ...params],
+      fault: fault(op),
+      wgsl: `@group(0) @binding(0) var<storage, read> x: array<${element}>;
+@compute @workgroup_size(${group})
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+  let i = ${linearWorkgroup} * ${group}u + lid;
+  if (i >= p.count) { return; }
+  let at = p.first + i;
+  let v = x[p.offset + i];
+  if (${bad}) { raiseFault(vec4<u32>(${words})); }
+}`,
+    };
+  });
+}
+
+/** Checks `count` elements (int32 or float32) from the start of buffer `x`; `params` as the kind says. */
+export function planCheck(
+  limits: PlanLimits,
+  op: string,
+  kind: CheckKind,
+  count: number,
+  params: readonly number[] = [],
+): Plan {
+  const kernel = checkKernel(op, kind);
+  const most = Math.floor((limits.maxBinding - limits.offsetAlignment) / 4);
+  const launches: Launch[] = [];
+  for (let first = 0; first < count; first += most) {
+    const part = Math.min(most, count - first);
+    const { ref, offset } = bindElements('x', first, part, 'f32', limits);
+    launches.push({
+      kernel,
+      buffers: [ref],
+      params: [part, offset, first, ...params],
+      grid: foldGrid(ceilDiv(part, group)),
+    });
+  }
+  return { launches, workspaces: {} };
+}

@@ -1,0 +1,224 @@
+/**
+ * Running sums and products along one dimension (`torch.cumsum`, `torch.cumprod`), any strides, forwards or backwards.
+ *
+ * A thread owns a line. Where there are few lines, each is cut into chunks and scanned in three launches: totals of the
+ * chunks, their running totals, then every chunk from its start value. Buffers `x`, `out`, workspace `totals`.
+ */
+import { broadcastStrides, collapseDims, extent, numelOf } from '../base/collapse.js';
+import type { Limits, Launch, Plan } from '../base/plan.js';
+import { dtypeInfo, loadCode, storeCode, type DType } from '../base/dtype.js';
+import { overflowFault, type ExactOp } from './exact-int.js';
+import { WgslFunctions } from '../expr/wgsl.js';
+import {
+  foldGrid,
+  linearWorkgroup,
+  memoKernel,
+  type Kernel,
+  type ParamField,
+  type Target,
+} from '../base/kernel.js';
+import { limitsKey, operandKey, PlanCache } from '../base/plan-cache.js';
+import type { PointwiseOperand } from '../pointwise/plan.js';
+import { reducer, stateWords } from './states.js';
+
+export interface ScanProblem extends Limits {
+  readonly name: string;
+  /** The exact ones raise an error where a running value is no int32. */
+  readonly op: ScanOp;
+  /** `out` has x's shape; its dtype is the type of the running value (float16 is accumulated in float32). */
+  readonly x: PointwiseOperand;
+  readonly out: PointwiseOperand;
+  readonly dim: number;
+  /** From the last element to the first. */
+  readonly reverse?: boolean;
+}
+
+type ScanOp = 'sum' | 'prod' | 'exactSum' | 'exactProd';
+
+/** `totals`: one value per chunk; `starts`: exclusive scan of those, in place; `scan`: the elements. */
+type Stage = 'totals' | 'starts' | 'scan';
+
+interface Spec {
+  readonly name: string;
+  readonly op: ScanOp;
+  readonly stage: Stage;
+  readonly x: DType;
+  readonly out: DType;
+  readonly rank: number;
+  readonly chunked: boolean;
+}
+
+const groupOf = (target: Target): number => (target.kind === 'software' ? 8 : 64);
+
+function paramsOf(s: Spec): ParamField[] {
+  const names = ['cells', 'lines', 'length', 'chunk', 'chunks'];
+  if (s.stage !== 'starts') {
+    for (let d = 1; d < s.rank; d++) names.push(`n${d}`);
+    for (const tag of s.stage === 'scan' ? ['x', 'y'] : ['x']) {
+      names.push(`${tag}o`, `${tag}l`);
+      for (let d = 0; d < s.rank; d++) names.push(`${tag}s${d}`);
+    }
+  }
+  return names.map((n) => [n, 'u32']);
+}
+
+function scanKernel(target: Target, s: Spec): Kernel {
+  return memoKernel(`scan|${target.kind}|${Object.values(s).join('|')}`, () => {
+    const type = dtypeInfo[s.out].compute;
+    const group = groupOf(target);
+    if (type === 'bool') throw new Error(`${s.name}: a running value cannot be bool; use int32`);
+    const red = reducer(s.op, type, new WgslFunctions());
+    const word = red.fields[0]!.type;
+    const acc = red.fields.map((_, i) => `acc${i}`);
+    const total = red.fields.map((_, i) => `total${i}`);
+    const slots = (at: string): string[] =>
+      red.fields.map((_, i) => `totals[${i === 0 ? at : `${i}u * p.lines * p.chunks + ${at}`}]`);
+    const declare = (names: readonly string[], from: readonly string[]): string =>
+      names.map((n, i) => `var ${n} = ${from[i]};`).join(' ');
+    const assign = (to: readonly string[], from: readonly string[]): string =>
+      to.map((n, i) => `${n} = ${from[i]};`).join(' ');
+    const neutral = red.fields.map((f) => f.init);
+    const refused = s.stage === 'scan' ? red.refuses?.(acc) : undefined;
+    const bindings: { name: string; mode: 'read' | 'write'; type: string }[] = [];
+    if (s.stage !== 'starts') bindings.push({ name: 'x', mode: 'read', type: dtypeInfo[s.x].storage });
+    if (s.stage !== 'scan') bindings.push({ name: 'totals', mode: 'write', type: word });
+    else {
+      if (s.chunked) bindings.push({ name: 'totals', mode: 'read', type: word });
+      bindings.push({ name: 'y', mode: 'write', type: dtypeInfo[s.out].storage });
+    }
+    const decode = [
+      'var t = line;',
+      ...Array.from({ length: s.rank - 1 }, (_, i) => s.rank - 1 - i).map(
+        (d) => `let c${d} = t % p.n${d}; t = t / p.n${d};`,
+      ),
+      'let c0 = t;',
+    ].join('\n  ');
+    const base = (tag: string): string =>
+      [`p.${tag}o`, ...Array.from({ length: s.rank }, (_, d) => `c${d} * p.${tag}s${d}`)].join(' + ');
+    const value = `${type}(${loadCode(s.x, 1, 'x[at]')})`;
+    const body =
+      s.stage === 'starts'
+        ? `${declare(acc, neutral)}
+  for (var i = 0u; i < p.chunks; i++) {
+    let at = i * p.lines + cell;
+    ${declare(total, slots('at'))}
+    ${assign(slots('at'), acc)}
+    ${red.merge(acc, total, 1)}
+  }`
+        : `let line = cell % p.lines;
+  let part = cell / p.lines;
+  ${decode}
+  let begin = part * p.chunk;
+  let end = min(p.length, begin + p.chunk);
+  ${declare(acc, s.stage === 'scan' && s.chunked ? slots('cell') : neutral)}
+  var at = ${base('x')} + begin * p.xl;
+  ${s.stage === 'scan' ? `var to = ${base('y')} + begin * p.yl;` : ''}
+  for (var i = begin; i < end; i++) {
+    ${red.step(acc, value, 'i', 1)}
+    at += p.xl;
+    ${s.stage === 'scan' ? `y[to] = ${storeCode(s.out, 1, red.results(acc, 1)[0]!)}; to += p.yl;` : ''}
+    ${refused ? `if (${refused.bad}) { raiseFault(vec4<u32>(${refused.words})); }` : ''}
+  }
+  ${s.stage === 'totals' ? assign(slots('cell'), acc) : ''}`;
+    const f16 = s.stage !== 'starts' && (s.x === 'float16' || (s.stage === 'scan' && s.out === 'float16'));
+    return {
+      name: s.stage === 'scan' ? s.name : `${s.name}.${s.stage}`,
+      wgsl: `${bindings
+        .map(({ name, mode, type: t }, b) => {
+          const space = mode === 'read' ? 'storage, read' : 'storage, read_write';
+          return `@group(0) @binding(${b}) var<${space}> ${name}: array<${t}>;`;
+        })
+        .join('\n')}
+@compute @workgroup_size(${group})
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+  let cell = ${linearWorkgroup} * ${group}u + lid;
+  if (cell >= p.cells) { return; }
+  ${body}
+}`,
+      bindings: bindings.map((b) => b.mode),
+      params: paramsOf(s),
+      ...(f16 ? { enables: ['f16'] as const } : {}),
+      ...(refused && { fault: overflowFault(s.name, s.op as ExactOp) }),
+    };
+  });
+}
+
+const plans = new PlanCache<Plan>();
+
+/** @throws when an operand is larger than one binding. */
+export function planScan(target: Target, problem: ScanProblem): Plan {
+  const { name, op, x, out, dim, reverse = false } = problem;
+  const key = `${name};${op};${dim};${reverse};${limitsKey(target, problem)}|${operandKey(x)}|${operandKey(out)}`;
+  return plans.get(key, () => makePlan(target, problem));
+}
+
+function makePlan(
+  target: Target,
+  { name, op, x, out, dim, reverse = false, maxBinding = Infinity }: ScanProblem,
+): Plan {
+  const { shape } = x;
+  const total = numelOf(shape);
+  if (total === 0) return { launches: [], workspaces: {} };
+  const operands = [x, out].map((o) => {
+    const strides = broadcastStrides(name, o, shape);
+    const [, high] = extent(shape, strides, o.offset);
+    const bytes = (high + 1) * dtypeInfo[o.dtype].bytes;
+    if (bytes > maxBinding) {
+      throw new Error(
+        `${name}: a tensor takes ${bytes} bytes, the adapter binds at most ${maxBinding}; split it`,
+      );
+    }
+    return { strides, offset: o.offset };
+  });
+  const length = shape[dim]!;
+  const others = shape.map((_, d) => d).filter((d) => d !== dim);
+  const lines = collapseDims(
+    others.map((d) => shape[d]!),
+    operands.map((o) => others.map((d) => o.strides[d]!)),
+  );
+  const count = total / length;
+  const wanted = target.kind === 'software' ? 128 : 16384;
+  const parts = count >= wanted ? 1 : Math.min(Math.ceil(wanted / count), Math.ceil(length / 256), 1024);
+  const chunk = Math.ceil(length / parts);
+  const chunks = Math.ceil(length / chunk);
+  const layout = operands.map((o, k) => {
+    const along = o.strides[dim]!;
+    const start = reverse ? o.offset + (length - 1) * along : o.offset;
+    return [start, (reverse ? -along : along) >>> 0, ...lines.strides[k]!.map((s) => s >>> 0)];
+  });
+  const spec = (stage: Stage): Spec => ({
+    name,
+    op,
+    stage,
+    x: x.dtype,
+    out: out.dtype,
+    rank: lines.sizes.length,
+    chunked: chunks > 1,
+  });
+  const group = groupOf(target);
+  const make = (
+    stage: Stage,
+    cells: number,
+    buffers: readonly string[],
+    rest: readonly number[],
+  ): Launch => ({
+    kernel: scanKernel(target, spec(stage)),
+    buffers,
+    params: [cells, count, length, chunk, chunks, ...rest],
+    grid: foldGrid(Math.ceil(cells / group)),
+  });
+  const sizes = lines.sizes.slice(1);
+  const scan = make('scan', count * chunks, chunks > 1 ? ['x', 'totals', 'out'] : ['x', 'out'], [
+    ...sizes,
+    ...layout.flat(),
+  ]);
+  if (chunks === 1) return { launches: [scan], workspaces: {} };
+  return {
+    launches: [
+      make('totals', count * chunks, ['x', 'totals'], [...sizes, ...layout[0]!]),
+      make('starts', count, ['totals'], []),
+      scan,
+    ],
+    workspaces: { totals: 4 * stateWords(op) * count * chunks },
+  };
+}
