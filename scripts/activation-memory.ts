@@ -38,7 +38,7 @@ export async function activationTable(model: Model, shape: readonly number[]): P
   const { result: y } = await k.profile(() => k.runtime().withoutWork(() => model(x)));
   const rows = new Map<string, { layer: string; held: number; what: string[] }>();
   const seen = new Set<Storage>(own);
-  for (const node of tapeOf(y.gradFn)) {
+  for (const node of tapeOf(y.gradFn as GradNode | null)) {
     for (const { storage, shape: saved, dtype } of node.saved?.held() ?? []) {
       if (seen.has(storage)) continue;
       seen.add(storage);

@@ -1,11 +1,13 @@
 import { isGradEnabled, isInferenceMode, setGradMode } from './mode.js';
-import { edgeOf, GradNode, SavedTensors } from './node.js';
+import { edgeOf, record, type OutputMeta } from './node.js';
 import { primitives } from './primitives.js';
 import { currentSaver } from './recompute.js';
+import { SavedTensors } from './saved.js';
+import { markView } from './view.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
-import { abandonScope, beginScope, isTensor } from '../tensor/scope.js';
+import { abandonScope, beginScope, endScope, isTensor } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
-import { closeScope, scoped } from '../tensor/tidy.js';
+import { scoped } from '../tensor/tidy.js';
 
 /** A gradient that is computed only if somebody needs it; null or undefined where none flows. */
 export type GradThunk = (() => Tensor) | null | undefined;
@@ -111,14 +113,11 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
     } finally {
       setGradMode(before);
     }
-    closeScope(scope, result, recording?.kept);
+    endScope(scope, result, recording?.kept);
     if (isInferenceMode()) markInference(result);
     const source = inputs[0];
-    if (source !== undefined && result instanceof Tensor && result.storage === source.storage) {
-      result.viewBase = source.viewBase ?? source;
-      result.viewVersion = result.storage.version;
-      result.viewLimit = before ? source.viewLimit : 'noGrad';
-    }
+    if (source !== undefined && result instanceof Tensor && result.storage === source.storage)
+      markView(result, source, before);
     if (recording !== null) attach(definition, recording, inputs, result);
     return result;
   };
@@ -135,8 +134,7 @@ function attach<A extends readonly unknown[], R extends Tensor | readonly Tensor
   inputs: readonly Tensor[],
   result: R,
 ): void {
-  const { name } = definition;
-  const backward = definition.backward as NonNullable<typeof definition.backward>;
+  const { name, backward } = definition;
   const outputs: readonly Tensor[] = result instanceof Tensor ? [result] : result;
   const saved = new SavedTensors();
   const saver = currentSaver();
@@ -158,21 +156,20 @@ function attach<A extends readonly unknown[], R extends Tensor | readonly Tensor
       tensor.disposeBy(name);
     }
   }
-  const state = ctx.state;
-  const node: GradNode = new GradNode(name, inputs.map(edgeOf), saved, (grads, needs) => {
+  const { state } = ctx;
+  const metas = outputs.map(({ shape, dtype }): OutputMeta => ({ shape, dtype }));
+  record(name, inputs.map(edgeOf), saved, outputs, (grads, needs, kept) => {
     const back = new Recording<S>(needs);
     back.state = state;
-    back.saved = saved.unpack(node);
-    const given = grads.map((grad, i) => grad ?? zerosFor(node, i)) as Tensor[];
-    const thunks = backward(back, ...given);
+    back.saved = kept;
+    const given = grads.map((grad, i) => grad ?? zerosFor(metas[i])) as Tensor[];
+    const thunks = backward?.(back, ...given) ?? [];
     return thunks.map((thunk, i) => (thunk && needs[i] ? thunk() : null));
   });
-  for (const output of outputs) node.addOutput(output);
 }
 
 /** Outputs that got no gradient count as zeros; integer outputs have none at all. */
-function zerosFor(node: GradNode, index: number): Tensor | null {
-  const meta = node.outputs[index];
+function zerosFor(meta: OutputMeta | undefined): Tensor | null {
   if (meta === undefined || !isFloatingPoint(meta.dtype)) return null;
   return primitives().zeros(meta.shape, meta.dtype);
 }
@@ -195,8 +192,7 @@ export function defineComposite<F extends (...args: never[]) => unknown>(name: s
  * memory.
  */
 function forgetBase(result: Tensor, all: readonly unknown[] = []): void {
-  if (result.viewBase?.isDisposed !== true) return;
+  if (result.viewOf?.base.isDisposed !== true) return;
   if (all.some((other) => other !== result && isTensor(other) && other.storage === result.storage)) return;
-  result.viewBase = null;
-  result.viewLimit = null;
+  result.viewOf = null;
 }

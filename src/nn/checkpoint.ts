@@ -1,5 +1,6 @@
 import { isGradEnabled } from '../autograd/mode.js';
-import { GradNode, SavedTensors } from '../autograd/node.js';
+import { GradNode } from '../autograd/node.js';
+import { SavedTensors } from '../autograd/saved.js';
 import { CheckpointedCall } from '../autograd/recompute.js';
 import { getRngState, setRngState } from '../ops/index.js';
 import { isTensor } from '../tensor/scope.js';

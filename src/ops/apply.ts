@@ -2,15 +2,15 @@ import { runtime, type BufferArg, type Runtime } from '../device/index.js';
 import { isInferenceMode, isGradEnabled } from '../autograd/mode.js';
 import {
   edgeOf,
-  geometryOf,
   GradNode,
-  refreshView,
-  SavedTensors,
-  viewLimitOf,
+  record,
   type BackwardFn,
   type Edge,
+  type RecordedBackward,
 } from '../autograd/node.js';
 import { primitives } from '../autograd/primitives.js';
+import { SavedTensors } from '../autograd/saved.js';
+import { geometryOf, limitOf } from '../autograd/view.js';
 import { differentiate } from '../kernels/expr/grad.js';
 import { e, input, inputsOf, substitute, type Expr } from '../kernels/expr/expr.js';
 import { withParams } from '../kernels/base/plan-cache.js';
@@ -126,7 +126,8 @@ export function applyPointwise(
   if (isInferenceMode()) out.isInference = true;
   if (isGradEnabled() && isFloatingPoint(op.dtype)) {
     const edges = edgesOf(inputs);
-    if (edges !== null) attach(op, inputs, params, edges, saveFor(op, inputs, edges, out)).addOutput(out);
+    if (edges !== null)
+      record(op.name, edges, saveFor(op, inputs, edges, out), [out], gradientsOf(op, inputs, params));
   }
   return out;
 }
@@ -156,7 +157,7 @@ export function isRecordedWrite(inputs: readonly Tensor[]): boolean {
   const self = inputs[0] as Tensor;
   if (!isGradEnabled() || !isFloatingPoint(self.dtype)) return false;
   // A view made without grad mode has no history of its own, but its base may have one.
-  return inputs.some((x) => x.requiresGrad) || self.viewBase?.requiresGrad === true;
+  return inputs.some((x) => x.requiresGrad) || self.viewOf?.base.requiresGrad === true;
 }
 
 /**
@@ -316,8 +317,8 @@ interface WriteRecord {
 /** What must be looked up and saved before the memory changes. */
 function beginRecord(op: Pointwise, inputs: readonly Tensor[]): WriteRecord {
   const self = inputs[0] as Tensor;
-  const base = self.viewBase;
-  const limit = viewLimitOf(self);
+  const base = self.viewOf?.base ?? null;
+  const limit = limitOf(self.viewOf);
   if (base !== null && limit !== '') throw new Error(`${op.name}: ${limit}, or clone() it first`);
   if (base !== null && overlapsItself(base.shape, base.strides)) {
     throw new Error(
@@ -341,66 +342,40 @@ function recordWrite(
   { edges, history, saved }: WriteRecord,
 ): void {
   const self = inputs[0] as Tensor;
-  const { viewBase: base } = self;
+  const base = self.viewOf?.base ?? null;
   const n = inputs.length;
   const usesOut = edges.some((edge, i) => edge !== null && gradientOf(op, i)?.reads.includes(n + 1));
+  const gradients = gradientsOf(op, inputs, params);
   if (base === null) {
-    const node = attach(op, inputs, params, edges, saved);
-    node.addOutput(self);
+    record(op.name, edges, saved, [self], gradients);
     saved.save(usesOut ? self : null, 0);
     return;
   }
   // The write changed part of the base: the base's new history passes the rest of its gradient on as it is.
   saved.save(usesOut ? detachedCopy(self) : null);
   const [place, slice] = [geometryOf(base), geometryOf(self)];
-  const inner = backwardOf(op, inputs, params, () => {
-    const kept = saved.unpack(node);
+  const node = record(op.name, [history, ...edges.slice(1)], saved, [], ([grad], needs, kept) => {
+    if (!grad) return [];
     // For gradients of gradients, the result is the part of the base that this node wrote.
     const out = usesOut && isGradEnabled() ? kept[n] : null;
     if (out) {
-      const part: BackwardFn = ([grad]) => [grad ? primitives().placeRegion(grad, place, slice) : null];
+      const part: BackwardFn = ([g]) => [g ? primitives().placeRegion(g, place, slice) : null];
       new GradNode('view', [{ node, index: 0 }], null, part).addOutput(out);
     }
-    return kept;
-  });
-  const node: GradNode = new GradNode(op.name, [history, ...edges.slice(1)], saved, ([grad], needs) => {
-    if (!grad) return [];
-    const [own, ...others] = inner([takeRegion(grad, place, slice)], needs);
+    const [own, ...others] = gradients([takeRegion(grad, place, slice)], needs, kept);
     if (!needs[0]) return [null, ...others];
     return [replaceRegion(grad, own ?? primitives().zeros(slice.shape, grad.dtype), place, slice), ...others];
   });
   node.addOutput(base, false);
-  refreshView(self);
+  self.viewOf?.refresh();
 }
 
-function attach(
-  op: Pointwise,
-  inputs: readonly Tensor[],
-  params: readonly number[],
-  edges: Edges,
-  saved: SavedTensors,
-): GradNode {
-  const node: GradNode = new GradNode(
-    op.name,
-    edges,
-    saved,
-    backwardOf(op, inputs, params, () => saved.unpack(node)),
-  );
-  return node;
-}
-
-/** The gradients of `op`'s inputs, computed with what `unpack` gives. */
-function backwardOf(
-  op: Pointwise,
-  inputs: readonly Tensor[],
-  params: readonly number[],
-  unpack: () => readonly (Tensor | null)[],
-): BackwardFn {
+/** The gradients of `op`'s inputs; `kept` is what {@link saveFor} saved. */
+function gradientsOf(op: Pointwise, inputs: readonly Tensor[], params: readonly number[]): RecordedBackward {
   const n = inputs.length;
   const shapes = inputs.map((x) => x.shape);
-  return ([grad], needs) => {
+  return ([grad], needs, kept) => {
     if (!grad) return [];
-    const kept = unpack();
     const source = (read: number): Tensor => (read < n ? kept[read] : read === n ? grad : kept[n]) as Tensor;
     return shapes.map((shape, i) => {
       if (!needs[i]) return null;

@@ -31,7 +31,7 @@ const ownOrders: Readonly<Record<number, readonly (readonly number[])[]>> = {
  * where they are x's own.
  */
 export function rowMajorTwin(x: Tensor): number[] | null {
-  const { shape, strides } = x.viewBase ?? x;
+  const { shape, strides } = x.viewOf?.base ?? x;
   const orders = ownOrders[shape.length];
   if (orders === undefined || !x.storage.ownOrder || isContiguous(shape, strides)) return null;
   if (!orders.some((order) => isInOrder(shape, strides, order))) return null;

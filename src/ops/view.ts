@@ -56,8 +56,7 @@ function reshapedCopy(x: Tensor, shape: readonly number[]): Tensor {
   const dense = copyAs(x, contiguousStrides(x.shape));
   const result = viewOp(dense, shape, contiguousStrides(shape));
   // Nobody else sees the copy: the result is no view of anything.
-  result.viewBase = null;
-  result.viewLimit = null;
+  result.viewOf = null;
   dense.dispose();
   return result;
 }
@@ -339,7 +338,7 @@ export function split(x: Tensor, size: number | readonly number[], dim = 0): Ten
 }
 
 function oneOfSeveral(view: Tensor): Tensor {
-  if (isGradEnabled()) view.viewLimit = 'several';
+  if (isGradEnabled() && view.viewOf !== null) view.viewOf.limit = 'several';
   return view;
 }
 
@@ -367,10 +366,9 @@ export function detach(x: Tensor): Tensor {
  * them: `detach()` them.
  */
 export function detach_(x: Tensor): Tensor {
-  if (x.viewBase !== null) {
+  if (x.viewOf !== null) {
     throw new Error('detach_: a view shares its place on the tape with its base; use detach() instead');
   }
-  x.viewBase = null;
   x.node = null;
   x.wantsGrad = false;
   return x;

@@ -48,7 +48,7 @@ export function checkWrite(
 }
 
 function checkLeaf(name: string, self: Tensor): void {
-  const base = self.viewBase;
+  const base = self.viewOf?.base ?? null;
   const isView = base !== null && base.isLeaf && (base.wantsGrad || self.requiresGrad);
   if (!isView && !(self.isLeaf && self.wantsGrad)) return;
   throw new Error(

@@ -1,6 +1,5 @@
 import { runtime } from '../device/index.js';
 import { Storage } from './storage.js';
-import type { Tensor } from './tensor.js';
 
 /**
  * The backstop for handles that no scope owns (a script's own batches, outputs and losses): the garbage collector
@@ -38,7 +37,7 @@ const tightShare = 0.5;
 const highestCostMs = 15;
 
 /** Hands a tensor to the garbage collector's care. `held`: it has an owner, so there is nothing to win yet. */
-export function watch(tensor: Tensor, storage: Storage, held: boolean): void {
+export function watch(tensor: object, storage: Storage, held: boolean): void {
   registry.register(tensor, storage, tensor);
   if (!held) noteEscape(storage);
 }
@@ -49,7 +48,7 @@ export function noteEscape(storage: Storage): void {
   escapes++;
 }
 
-export function unwatch(tensor: Tensor): void {
+export function unwatch(tensor: object): void {
   registry.unregister(tensor);
 }
 

@@ -6,11 +6,22 @@ import type { Tensor } from './tensor.js';
  * Handles made outside every scope belong to the garbage collector (see lifetime.ts).
  */
 export class Scope {
-  readonly made: Tensor[] = [];
+  readonly made: Handle[] = [];
   constructor(
     readonly name: string,
     readonly parent: Scope | null,
   ) {}
+}
+
+/** What scopes own. */
+export interface Handle {
+  readonly isDisposed: boolean;
+  readonly isKept: boolean;
+  /** The last scope's end that found it in a result. */
+  scopeMark: number;
+  disposeBy(who: string): void;
+  /** Leaves it to the garbage collector. */
+  watch(): void;
 }
 
 let current: Scope | null = null;
@@ -27,12 +38,7 @@ export function beginScope(name: string): Scope {
  * Ends `scope`: what `result` holds (tensors in nested arrays, plain objects, Maps and Sets) and kept tensors move
  * to the enclosing scope, everything else made in it is disposed.
  */
-export function endScope(
-  scope: Scope,
-  result: unknown,
-  adopt: (tensor: Tensor) => void,
-  also?: unknown,
-): void {
+export function endScope(scope: Scope, result: unknown, also?: unknown): void {
   current = scope.parent;
   if (scope.made.length === 0) return;
   const mark = ++marks;
@@ -42,7 +48,7 @@ export function endScope(
     if (tensor.isDisposed) continue;
     if (tensor.scopeMark === mark || tensor.isKept) {
       if (scope.parent !== null && !tensor.isKept) scope.parent.made.push(tensor);
-      else adopt(tensor);
+      else tensor.watch();
     } else {
       tensor.disposeBy(scope.name);
     }

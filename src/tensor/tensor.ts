@@ -1,5 +1,4 @@
 import { runtime, type DeviceBuffer } from '../device/index.js';
-import { edgeOf, isLostView, refreshView, type GradNode } from '../autograd/node.js';
 import { bytesPerElement, decode, encode, isFloatingPoint, type DType, type TypedArray } from './dtype.js';
 import { noteEscape, unwatch, watch } from './lifetime.js';
 import { currentScope, tensorBrand } from './scope.js';
@@ -46,6 +45,36 @@ export interface Tie {
  */
 export type ViewLimit = 'noGrad' | 'several';
 
+/**
+ * What a tensor knows of the one that it is a differentiable view of (autograd/view.ts).
+ *
+ * @internal
+ */
+export interface TensorView {
+  readonly base: Tensor;
+  limit: ViewLimit | null;
+  /** It requires grad, or would since a write to its memory, and has no place on the tape any more. */
+  readonly isLost: boolean;
+  /** Takes its place on the tape anew where its memory was changed since it had one. */
+  refresh(): void;
+  /** As {@link refresh}. @throws Error when it is lost. */
+  settle(): void;
+}
+
+/** The op on the tape that made a tensor (`torch.autograd.graph.Node`). */
+export interface GradFn {
+  /** Of the op. */
+  readonly name: string;
+  /** The module that it was recorded in, while a profile is taken. */
+  readonly path: string;
+  /** @internal The hooks on output `index`, to add to and take from. */
+  hooksOf(index: number): TensorHook[];
+  /** @internal Keeps the gradient of `tensor`, one of its outputs. */
+  retainGrad(tensor: Tensor): void;
+  /** @internal */
+  dropRetained(tensor: Tensor): void;
+}
+
 export interface HookHandle {
   remove(): void;
 }
@@ -72,19 +101,17 @@ export class Tensor {
   /** Name a parameter or buffer got from its module; used in messages. */
   name = '';
 
-  /** @internal */ node: GradNode | null = null;
+  /** @internal */ node: GradFn | null = null;
   /** @internal */ outputIndex = 0;
   /** @internal */ wantsGrad = false;
   /** @internal */ leafGrad: Tensor | null = null;
   /** @internal Set once user code has held the gradient: then only the garbage collector may free it. */
   gradSeen = false;
-  /** @internal */ accumulator: GradNode | null = null;
+  /** @internal */ accumulator: GradFn | null = null;
   /** @internal */ hooks: TensorHook[] | null = null;
-  /** @internal The node at which `retainGrad()` waits for the gradient. */ retainedBy: GradNode | null =
-    null;
-  /** @internal The tensor this one is a differentiable view of. */ viewBase: Tensor | null = null;
-  /** @internal `storage.version` when `node` was last set from the base. */ viewVersion = 0;
-  /** @internal Why it may not be written on the tape. */ viewLimit: ViewLimit | null = null;
+  /** @internal The node at which `retainGrad()` waits for the gradient. */
+  retainedBy: GradFn | null = null;
+  /** @internal Set on differentiable views. */ viewOf: TensorView | null = null;
   /** @internal */ tie: Tie | null = null;
   /** @internal */ isInference = false;
   /** @internal */ scopeMark = 0;
@@ -207,9 +234,9 @@ export class Tensor {
   // ---- autograd state
 
   get requiresGrad(): boolean {
-    if (this.viewBase !== null) {
-      refreshView(this);
-      if (isLostView(this)) return true;
+    if (this.viewOf !== null) {
+      this.viewOf.refresh();
+      if (this.viewOf.isLost) return true;
     }
     return this.wantsGrad || this.node !== null;
   }
@@ -220,7 +247,7 @@ export class Tensor {
         `requiresGrad: only floating point tensors can require gradients, this one is ${this.dtype}`,
       );
     }
-    if (!value && this.viewBase !== null) refreshView(this);
+    if (!value) this.viewOf?.refresh();
     if (this.node !== null) {
       if (value) return;
       throw new Error(
@@ -241,8 +268,8 @@ export class Tensor {
   }
 
   /** The tape node that made this tensor; null for leaves. */
-  get gradFn(): GradNode | null {
-    if (this.viewBase !== null) refreshView(this);
+  get gradFn(): GradFn | null {
+    this.viewOf?.refresh();
     return this.node;
   }
 
@@ -272,14 +299,14 @@ export class Tensor {
   /** Keep `.grad` of a non-leaf tensor after `backward()`. */
   retainGrad(): void {
     if (!this.requiresGrad) throw new Error('retainGrad: this tensor does not require grad');
-    edgeOf(this);
+    this.viewOf?.settle();
     if (this.node !== null && this.retainedBy === null) this.node.retainGrad(this);
   }
 
   /** Calls `hook` with the gradient of this tensor when it is computed; what it returns replaces the gradient. */
   registerHook(hook: TensorHook): HookHandle {
     if (!this.requiresGrad) throw new Error('registerHook: this tensor does not require grad');
-    edgeOf(this);
+    this.viewOf?.settle();
     const hooks = this.node === null ? (this.hooks ??= []) : this.node.hooksOf(this.outputIndex);
     hooks.push(hook);
     return {
@@ -355,7 +382,7 @@ export class Tensor {
     if (fresh === undefined) moved.set(old, (fresh = new Storage(old.bytes, old.writer)));
     this.setMemory(fresh);
     this.node = null;
-    this.viewBase = null;
+    this.viewOf = null;
   }
 
   /** @internal Puts the memory of `other`, of the same layout, under this handle and disposes the other. */

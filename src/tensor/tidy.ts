@@ -1,7 +1,4 @@
-import { abandonScope, beginScope, endScope, type Scope } from './scope.js';
-import type { Tensor } from './tensor.js';
-
-const adopt = (tensor: Tensor): void => tensor.watch();
+import { abandonScope, beginScope, endScope } from './scope.js';
 
 /** @internal Runs `fn` in a scope: what it makes and neither returns nor keeps is freed when it returns. */
 export function scoped<R>(name: string, fn: () => R, also?: () => unknown): R {
@@ -13,13 +10,8 @@ export function scoped<R>(name: string, fn: () => R, also?: () => unknown): R {
     abandonScope(scope);
     throw error;
   }
-  closeScope(scope, result, also?.());
+  endScope(scope, result, also?.());
   return result;
-}
-
-/** @internal */
-export function closeScope(scope: Scope, result: unknown, also?: unknown): void {
-  endScope(scope, result, adopt, also);
 }
 
 /**
