@@ -1,4 +1,3 @@
-import { runtime, type BufferArg, type Runtime } from '../device/index.js';
 import { isInferenceMode, isGradEnabled } from '../autograd/mode.js';
 import {
   edgeOf,
@@ -13,8 +12,6 @@ import { SavedTensors } from '../autograd/saved.js';
 import { geometryOf, limitOf } from '../autograd/view.js';
 import { differentiate } from '../kernels/expr/grad.js';
 import { e, input, inputsOf, substitute, type Expr } from '../kernels/expr/expr.js';
-import { withParams } from '../kernels/base/plan-cache.js';
-import { planPointwise, type PointwiseLaunch } from '../kernels/pointwise/plan.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import {
   broadcastShapes,
@@ -28,7 +25,7 @@ import {
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 import { copyInto } from './copy.js';
-import { LayoutMemo } from './layout-memo.js';
+import { launchInPlace, launchPointwise } from './launch-pointwise.js';
 import { replaceRegion, takeRegion } from './region.js';
 import { sumTo } from './sum-to.js';
 import { checkWrite, type WriteOptions } from './write.js';
@@ -51,24 +48,9 @@ export interface Pointwise {
   readonly grads?: readonly (Expr | null)[];
   /** What the gradient reads and may all the same be overwritten: the tape copies it first. */
   readonly lends?: 'result' | 'operands';
-  /** @internal What has been worked out for it so far. */
-  readonly memo?: Memo;
 }
 
-interface Memo {
-  readonly gradients: (Gradient | null)[];
-  /** Launches by the layouts of inputs and result, for one device. */
-  launches: LayoutMemo<readonly PointwiseLaunch[]>;
-  runtime: Runtime | null;
-}
-
-function memoOf(op: Pointwise): Memo {
-  if (op.memo !== undefined) return op.memo;
-  const memo: Memo = { gradients: [], launches: new LayoutMemo(), runtime: null };
-  // Not enumerable: a changed copy of `op` has to work out its own.
-  Object.defineProperty(op, 'memo', { value: memo });
-  return memo;
-}
+const gradients = new WeakMap<Pointwise, (Gradient | null)[]>();
 
 interface Gradient {
   readonly pointwise: Pointwise;
@@ -81,10 +63,10 @@ interface Gradient {
 }
 
 function gradientOf(op: Pointwise, i: number): Gradient | null {
-  const { gradients } = memoOf(op);
-  const known = gradients[i];
-  if (known !== undefined) return known;
-  return (gradients[i] = makeGradient(op, i));
+  let known = gradients.get(op);
+  if (known === undefined) gradients.set(op, (known = []));
+  const gradient = known[i];
+  return gradient !== undefined ? gradient : (known[i] = makeGradient(op, i));
 }
 
 function makeGradient(op: Pointwise, i: number): Gradient | null {
@@ -122,7 +104,7 @@ export function applyPointwise(
 ): Tensor {
   const shape = shapeOf(op.name, inputs);
   const out = emptyFor(shape, op.dtype, op.name, inputs);
-  run(op, inputs, params, out, -1);
+  launchPointwise(op, inputs, params, out, false);
   if (isInferenceMode()) out.isInference = true;
   if (isGradEnabled() && isFloatingPoint(op.dtype)) {
     const edges = edgesOf(inputs);
@@ -181,7 +163,7 @@ export function applyInPlace(
   // A source that shares the memory would be read while it is written.
   const operands = inputs.map((x, i) => (i > 0 && x.storage === self.storage ? detachedCopy(x) : x));
   self.storage.beginWrite(op.name);
-  run(op, operands, params, self, 0);
+  launchInPlace(op, operands, params, self);
   operands.forEach((x, i) => {
     if (x !== inputs[i]) x.dispose();
   });
@@ -219,59 +201,6 @@ function emptyFor(shape: readonly number[], dtype: DType, name: string, inputs: 
     if (!isContiguous(shape, strides)) return Tensor.empty(shape, dtype, name, strides, x);
   }
   return Tensor.empty(shape, dtype, name);
-}
-
-/** @internal Runs `op` into `out` with no record; `exact` where `out` does not own everything up to the end of its buffer. */
-export function launchPointwise(
-  op: Pointwise,
-  inputs: readonly Tensor[],
-  params: readonly number[],
-  out: Tensor,
-  exact: boolean,
-): void {
-  run(op, inputs, params, out, -1, exact);
-}
-
-function run(
-  op: Pointwise,
-  inputs: readonly Tensor[],
-  params: readonly number[],
-  out: Tensor,
-  alias: number,
-  exact = alias >= 0,
-): void {
-  if (out.numel() === 0) return;
-  const rt = runtime();
-  const memo = memoOf(op);
-  if (memo.runtime !== rt) {
-    memo.runtime = rt;
-    memo.launches = new LayoutMemo();
-  }
-  const planned = memo.launches.get(2 * alias + Number(exact), inputs, out, () =>
-    planPointwise(rt.target, {
-      name: op.name,
-      exprs: [op.expr],
-      paramNames: op.params,
-      params,
-      inputs,
-      outputs: [out],
-      alias,
-      exact,
-      maxBinding: rt.maxBinding,
-      offsetAlignment: rt.limits.minStorageBufferOffsetAlignment,
-    }),
-  );
-  for (const { kernel, buffers, params: values, grid } of withParams(planned, params)) {
-    const bound = new Array<BufferArg>(buffers.length);
-    for (let i = 0; i < buffers.length; i++) {
-      const { index, offset, size } = buffers[i] as PointwiseLaunch['buffers'][number];
-      const buffer = (index < inputs.length ? (inputs[index] as Tensor) : out).deviceBuffer;
-      if (size !== undefined) bound[i] = { buffer, offset: offset as number, size };
-      // Without a range the launch stays within the first binding's worth.
-      else bound[i] = buffer.capacity <= rt.maxBinding ? buffer : { buffer, offset: 0, size: rt.maxBinding };
-    }
-    rt.dispatch(kernel, bound, values, grid);
-  }
 }
 
 /** Keeps what the gradients along `edges` read. */

@@ -15,7 +15,8 @@ import {
   stridesLike,
 } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { applyInPlace, isRecordedWrite, launchPointwise, type Pointwise } from './apply.js';
+import { applyInPlace, isRecordedWrite, type Pointwise } from './apply.js';
+import { launchPointwise } from './launch-pointwise.js';
 import { rowMajorTwin, tied } from './layout.js';
 import { sumTo } from './sum-to.js';
 import { checkWrite } from './write.js';
