@@ -1,5 +1,5 @@
 /**
- * `npm test`: sets up what is missing, then checks format, lint and types and runs the tests. Arguments go to
+ * `npm test`: sets up what is missing, then checks format, lint, import circles and types and runs the tests. Arguments go to
  * vitest; with arguments only the tests run. `--full` adds the slow tests of `test/full`.
  */
 import { spawnSync } from 'node:child_process';
@@ -83,6 +83,9 @@ void runMain(import.meta.url, () => {
         ]),
       ),
       step('lint', () => tool('eslint/bin/eslint.js', ['.', '--max-warnings=0'])),
+      step('circles', () =>
+        tool('dependency-cruiser/bin/dependency-cruise.mjs', ['--config', '.dependency-cruiser.json', 'src']),
+      ),
       step('types', () => tool('typescript/bin/tsc', ['-p', 'tsconfig.json'])),
     );
   }

@@ -6,7 +6,7 @@ import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 import { isAnomalyEnabled, noteGradient } from './anomaly.js';
 import { setGradMode } from './mode.js';
-import { AccumulateGrad, edgeOf, runHooks, type Edge, type GradNode } from './node.js';
+import { AccumulateGrad, edgeOf, runHooks, type Edge, type GradNode, type InputGrads } from './node.js';
 import { primitives } from './primitives.js';
 
 export interface BackwardOptions {
@@ -62,7 +62,6 @@ class Ready {
 class Pending {
   /** How many nodes have yet to say whether they have a gradient for it. */
   waitsFor = 0;
-  queued = false;
   /** Gradients of its outputs, as far as some have come. */
   grads: (Tensor | null)[] | null = null;
 }
@@ -145,98 +144,136 @@ function accumulate(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
   leaf.gradSeen = createGraph;
 }
 
-/** Runs the tape from `roots`. With `captures`, gradients at those edges are returned and no leaf is touched. */
-function run(
-  roots: readonly Edge[],
-  seeds: readonly Tensor[],
-  options: BackwardOptions,
-  captures: Capture[] | null,
-): void {
-  const createGraph = options.createGraph ?? false;
-  const retainGraph = options.retainGraph ?? createGraph;
-  const nodes = reach(roots);
-  const useful =
-    captures === null ? null : leadingTo(nodes.keys(), new Set(captures.map((capture) => capture.edge.node)));
-  const ready = new Ready();
+/**
+ * One run over the tape. With captures, the gradients at their edges are what is wanted, and no leaf is touched;
+ * without, every leaf is.
+ */
+class Pass {
+  private readonly nodes: Map<GradNode, Pending>;
+  /** The nodes that lead to a capture; null for all. */
+  private readonly useful: ReadonlySet<GradNode> | null;
+  private readonly ready = new Ready();
+  private readonly createGraph: boolean;
+  private readonly retainGraph: boolean;
+  private readonly trail = currentTrail();
 
-  const deliver = ({ node, index }: Edge, pending: Pending, grad: Tensor): void => {
-    checkGrad(node, index, grad);
-    const grads = (pending.grads ??= new Array<Tensor | null>(node.outputs.length).fill(null));
-    const before = grads[index];
-    grads[index] = before ? primitives().add(before, grad) : grad;
-    if (before && !before.isKept && !createGraph) before.disposeBy('backward()');
-  };
-
-  roots.forEach((edge, i) => deliver(edge, nodes.get(edge.node) as Pending, seeds[i] as Tensor));
-  for (const { node } of roots) {
-    const pending = nodes.get(node) as Pending;
-    if (pending.waitsFor === 0 && !pending.queued) {
-      pending.queued = true;
-      ready.push(node);
-    }
+  constructor(
+    private readonly roots: readonly Edge[],
+    options: BackwardOptions,
+    private readonly captures: readonly Capture[] | null,
+  ) {
+    this.createGraph = options.createGraph ?? false;
+    this.retainGraph = options.retainGraph ?? this.createGraph;
+    this.nodes = reach(roots);
+    this.useful =
+      captures === null ? null : leadingTo(this.nodes.keys(), new Set(captures.map(({ edge }) => edge.node)));
   }
 
-  const trail = currentTrail();
-  while (ready.size > 0) {
-    const node = ready.pop();
-    if (trail !== null && !(node instanceof AccumulateGrad)) {
-      trail.leave();
-      trail.enter(`backward of ${node.name}`, 'backward', node.path);
-    }
-    const pending = nodes.get(node) as Pending;
-    const grads = useful === null || useful.has(node) ? pending.grads : null;
-    pending.grads = null;
-    if (grads !== null) {
-      for (let i = 0; i < grads.length; i++) if (grads[i]) grads[i] = node.finishGrad(i, grads[i] as Tensor);
-    }
-    if (captures !== null && grads !== null) {
-      for (const capture of captures) {
-        if (capture.edge.node === node) capture.grad = grads[capture.edge.index] ?? null;
-      }
-    }
+  run(seeds: readonly Tensor[]): void {
+    this.roots.forEach((edge, i) => this.deliver(edge, seeds[i] as Tensor));
+    for (const node of new Set(this.roots.map((edge) => edge.node)))
+      if (this.pending(node).waitsFor === 0) this.ready.push(node);
+    while (this.ready.size > 0) this.step(this.ready.pop());
+  }
+
+  private pending(node: GradNode): Pending {
+    return this.nodes.get(node) as Pending;
+  }
+
+  private isWanted(edge: Edge | null): boolean {
+    return edge !== null && (this.useful === null || this.useful.has(edge.node));
+  }
+
+  /** Runs `node`, whose gradients have all come, passes its results on and lets go of what it needed. */
+  private step(node: GradNode): void {
     if (node instanceof AccumulateGrad) {
-      const grad = grads?.[0];
-      if (grad && captures === null) accumulate(node.leaf, grad, createGraph);
-      else if (grad && captures !== null && node.leaf.hooks?.length) {
-        const hooked = runHooks(node.leaf.hooks, grad);
-        for (const capture of captures) if (capture.edge.node === node) capture.grad = hooked;
-      }
-      continue;
+      this.finishLeaf(node, this.finished(node)?.[0] ?? null);
+      return;
     }
-    let results: readonly (Tensor | null | undefined)[] = [];
-    const needs = node.edges.map((edge) => edge !== null && (useful === null || useful.has(edge.node)));
-    if (grads !== null && needs.includes(true)) {
-      const inputs = grads;
-      results = scoped(`backward of ${node.name}`, () => node.backward(inputs, needs));
-      if (isAnomalyEnabled()) {
-        for (const result of results)
-          if (result) noteGradient(node.name, node.trace, primitives().hasNaN(result));
-      }
-    }
+    this.note(node);
+    const grads = this.finished(node);
+    this.capture(node, grads);
+    const needs = node.edges.map((edge) => this.isWanted(edge));
+    const runs = needs.includes(true);
+    const results = grads !== null && runs ? runNode(node, grads, needs) : [];
+    this.passOn(node, results, needs, grads);
+    // What autograd.grad had no need to run can still be run.
+    if (!this.retainGraph && (this.useful === null || runs)) node.saved?.release();
+    if (grads !== null && !this.createGraph) this.free(grads);
+  }
+
+  /** The gradients of `node`'s outputs, after hooks; null where there are none, or nobody wants what follows. */
+  private finished(node: GradNode): readonly (Tensor | null)[] | null {
+    const pending = this.pending(node);
+    const { grads } = pending;
+    pending.grads = null;
+    if (grads === null || (this.useful !== null && !this.useful.has(node))) return null;
+    return grads.map((grad, i) => grad && node.finishGrad(i, grad));
+  }
+
+  /** The trail says whose work follows, from hooks on. */
+  private note(node: GradNode): void {
+    if (this.trail === null) return;
+    this.trail.leave();
+    this.trail.enter(`backward of ${node.name}`, 'backward', node.path);
+  }
+
+  private capture(node: GradNode, grads: readonly (Tensor | null)[] | null): void {
+    if (this.captures === null || grads === null) return;
+    for (const capture of this.captures)
+      if (capture.edge.node === node) capture.grad = grads[capture.edge.index] ?? null;
+  }
+
+  private finishLeaf(node: AccumulateGrad, grad: Tensor | null): void {
+    if (grad === null) return;
+    if (this.captures === null) accumulate(node.leaf, grad, this.createGraph);
+    else this.capture(node, [node.leaf.hooks === null ? grad : runHooks(node.leaf.hooks, grad)]);
+  }
+
+  private passOn(
+    node: GradNode,
+    results: InputGrads,
+    needs: readonly boolean[],
+    grads: readonly (Tensor | null)[] | null,
+  ): void {
     for (let i = 0; i < node.edges.length; i++) {
       const edge = node.edges[i];
       if (!edge) continue;
-      const next = nodes.get(edge.node) as Pending;
       const result = results[i];
       if (result && needs[i]) {
         // Each delivered gradient gets a handle of its own, so that each can be freed as soon as its node has run.
-        const shared = !createGraph && (results.indexOf(result) < i || grads?.includes(result) === true);
-        deliver(edge, next, shared ? result.alias() : result);
+        const shared = !this.createGraph && (results.indexOf(result) < i || grads?.includes(result) === true);
+        this.deliver(edge, shared ? result.alias() : result);
       }
-      if (--next.waitsFor === 0) ready.push(edge.node);
+      if (--this.pending(edge.node).waitsFor === 0) this.ready.push(edge.node);
     }
-    // What autograd.grad had no need to run can still be run.
-    if (!retainGraph && (useful === null || needs.includes(true))) node.saved?.release();
-    if (grads !== null && !createGraph) {
-      for (const grad of grads)
-        if (grad && !grad.isDisposed && !grad.isKept && !captured(grad, captures))
-          grad.disposeBy('backward()');
+  }
+
+  private deliver({ node, index }: Edge, grad: Tensor): void {
+    checkGrad(node, index, grad);
+    const pending = this.pending(node);
+    const grads = (pending.grads ??= new Array<Tensor | null>(node.outputs.length).fill(null));
+    const before = grads[index];
+    grads[index] = before ? primitives().add(before, grad) : grad;
+    if (before && !before.isKept && !this.createGraph) before.disposeBy('backward()');
+  }
+
+  private free(grads: readonly (Tensor | null)[]): void {
+    for (const grad of grads) {
+      if (!grad || grad.isDisposed || grad.isKept) continue;
+      if (this.captures?.some((capture) => capture.grad === grad)) continue;
+      grad.disposeBy('backward()');
     }
   }
 }
 
-function captured(grad: Tensor, captures: readonly Capture[] | null): boolean {
-  return captures !== null && captures.some((capture) => capture.grad === grad);
+/** The gradients of `node`'s inputs. */
+function runNode(node: GradNode, grads: readonly (Tensor | null)[], needs: readonly boolean[]): InputGrads {
+  const results = scoped(`backward of ${node.name}`, () => node.backward(grads, needs));
+  if (isAnomalyEnabled())
+    for (const result of results)
+      if (result) noteGradient(node.name, node.trace, primitives().hasNaN(result));
+  return results;
 }
 
 function seedFor(op: string, root: Tensor, given: Tensor | null | undefined): Tensor {
@@ -310,7 +347,7 @@ export function backward(
   const edges = list.map((root) => rootEdge('backward', root));
   inMode(options.createGraph ?? false, () => {
     const seeds = list.map((root, i) => seedFor('backward', root, given[i]));
-    run(edges, seeds, options, null);
+    new Pass(edges, options, null).run(seeds);
   });
 }
 
@@ -354,7 +391,7 @@ export function grad(
   });
   const results = inMode(options.createGraph ?? false, () => {
     const seeds = roots.map((root, i) => seedFor('grad', root, given[i]));
-    run(edges, seeds, options, captures);
+    new Pass(edges, options, captures).run(seeds);
     return captures.map((capture) => capture.grad);
   });
   if (options.allowUnused !== true) {

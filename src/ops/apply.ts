@@ -24,7 +24,7 @@ import {
 } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
-import { copyInto } from './copy.js';
+import { copyInto } from './copies.js';
 import { launchInPlace, launchPointwise } from './launch-pointwise.js';
 import { replaceRegion, takeRegion } from './region.js';
 import { sumTo } from './sum-to.js';

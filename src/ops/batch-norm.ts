@@ -22,12 +22,11 @@ import type { Activation } from '../kernels/base/plan.js';
 import { contiguousStrides, numel, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { activate, activationMask } from './activation-mask.js';
-import { copyAs, copyInto } from './copy.js';
+import { copyAs, copyInto, rowMajor } from './copies.js';
 import { add, mul, neg, rsqrt, sub } from './pointwise.js';
 import { mean } from './reduce.js';
 import { sumDims } from './sum-to.js';
 import { rowFunction, type PointwiseFn } from './row.js';
-import { rowMajor } from './run-plan.js';
 import { reshape } from './view.js';
 
 export interface BatchNormOptions {

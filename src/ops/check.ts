@@ -1,6 +1,7 @@
 import { planCheck, type CheckKind } from '../kernels/pointwise/check.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { planLimits, rowMajor, runPlan } from './run-plan.js';
+import { planLimits, runPlan } from './run-plan.js';
+import { rowMajor } from './copies.js';
 
 /**
  * @internal Has the GPU check values (int32 or float32); the next await throws an error that names `op` if

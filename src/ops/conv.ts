@@ -9,10 +9,10 @@ import { contiguousStrides, numel, sameShape, showShape, type Shape } from '../t
 import { Tensor } from '../tensor/tensor.js';
 import { activate, activationMask, hasMask } from './activation-mask.js';
 import { zeros } from './creation.js';
-import { fillInto } from './copy.js';
+import { fillInto, channelsLast, rowMajor } from './copies.js';
 import { add } from './pointwise.js';
 import { sumDims } from './sum-to.js';
-import { channelsLast, elemOf, emptyResult, planLimits, rowMajor, runPlan } from './run-plan.js';
+import { elemOf, emptyResult, planLimits, runPlan } from './run-plan.js';
 import { reshape, squeeze, unsqueeze } from './view.js';
 import { noteMultiplyAdds } from './work.js';
 

@@ -1,85 +1,32 @@
-import { defineOp } from '../autograd/define.js';
 import { dtypeInfo } from '../kernels/base/dtype.js';
-import { e, input, param, type Expr } from '../kernels/expr/expr.js';
-import { elementOf, isDType, isFloatingPoint, type DType } from '../tensor/dtype.js';
+import { e, input, type Expr } from '../kernels/expr/expr.js';
+import { isDType, isFloatingPoint, type DType } from '../tensor/dtype.js';
 import {
   broadcastShapes,
-  channelsLastStrides,
   contiguousStrides,
-  denseStrides,
   isChannelsLast,
   isContiguous,
   isDense,
   sameShape,
   showShape,
-  stridesLike,
 } from '../tensor/shape.js';
-import { Tensor } from '../tensor/tensor.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { applyInPlace, isRecordedWrite, type Pointwise } from './apply.js';
-import { launchPointwise } from './launch-pointwise.js';
+import {
+  aliasOf,
+  copyInto,
+  copyOp,
+  fillInto,
+  fillOp,
+  formatStrides,
+  ownOrderOf,
+  type MemoryFormat,
+} from './copies.js';
 import { rowMajorTwin, tied } from './layout.js';
 import { sumTo } from './sum-to.js';
 import { checkWrite } from './write.js';
 
-/** How a tensor's elements lie in memory, as PyTorch names it. */
-export type MemoryFormat = 'contiguous' | 'channelsLast' | 'preserve';
-
-const casts = new Map<string, Pointwise>();
-
-function castOp(from: DType, to: DType): Pointwise {
-  const key = `${from}>${to}`;
-  let op = casts.get(key);
-  if (op === undefined) {
-    const x = input(0, dtypeInfo[from].compute);
-    op = {
-      name: from === to ? 'copy' : 'to',
-      expr: e.cast(x, dtypeInfo[to].compute),
-      inputs: [from],
-      dtype: to,
-      params: [],
-    };
-    casts.set(key, op);
-  }
-  return op;
-}
-
-/** @internal Writes `source` (broadcast, converted) over `target`, outside the tape. */
-export function copyInto(target: Tensor, source: Tensor): void {
-  launchPointwise(castOp(source.dtype, target.dtype), [source], [], target, true);
-}
-
-/** `own`: the order is the engine's choice (`Storage.ownOrder`). */
-const copyOp = defineOp<[Tensor, DType, readonly number[], boolean], Tensor, DType>({
-  name: 'clone',
-  forward(ctx, x, dtype, strides, own) {
-    ctx.state = x.dtype;
-    const out = Tensor.empty(x.shape, dtype, 'clone', strides);
-    out.storage.ownOrder = own;
-    launchPointwise(castOp(x.dtype, dtype), [x], [], out, false);
-    return out;
-  },
-  backward: (ctx, grad) => [() => to(grad, ctx.state)],
-});
-
-/** @internal A copy with the given dense strides, which are the engine's choice unless `own` is false. */
-export const copyAs = (x: Tensor, strides: readonly number[], own = true): Tensor =>
-  copyOp(x, x.dtype, strides, own);
-
-function formatStrides(op: string, x: Tensor, format: MemoryFormat): readonly number[] {
-  if (format === 'contiguous') return contiguousStrides(x.shape);
-  if (format === 'channelsLast') {
-    if (x.ndim !== 4)
-      throw new Error(`${op}: channelsLast needs a 4-dimensional tensor, got shape ${showShape(x.shape)}`);
-    return channelsLastStrides(x.shape);
-  }
-  if (format !== 'preserve')
-    throw new Error(
-      `${op}: memory format must be 'contiguous', 'channelsLast' or 'preserve', got '${String(format)}'`,
-    );
-  return x.isDense() ? stridesLike(x.shape, x.shape, x.strides) : denseStrides(x.shape, x.strides);
-}
-
-const ownOrderOf = (x: Tensor, format: MemoryFormat): boolean => format === 'preserve' && x.storage.ownOrder;
+export type { MemoryFormat };
 
 /**
  * `torch.Tensor.contiguous`: the tensor itself when its memory already has the format, else a copy that has.
@@ -97,13 +44,6 @@ export function contiguous(
   if (twin === null || hasFormat(x.shape, twin) === same) return result;
   return tied('contiguous', same ? aliasOf(x) : result, x);
 }
-
-/** Another handle on the same memory, on the tape. */
-export const aliasOf: (x: Tensor) => Tensor = defineOp<[Tensor], Tensor>({
-  name: 'alias',
-  forward: (_, x) => x.alias(),
-  backward: (_, grad) => [() => grad],
-});
 
 /** `torch.clone`: a copy; dense tensors keep their memory order unless a format is given. */
 export function clone(
@@ -194,26 +134,6 @@ export function copy_(self: Tensor, source: Tensor): Tensor {
   return applyInPlace(op, [self, source]);
 }
 
-const fills = new Map<DType, Pointwise>();
-
-function fillOp(dtype: DType): Pointwise {
-  let op = fills.get(dtype);
-  if (op === undefined) {
-    const compute = dtypeInfo[dtype].compute;
-    const value = compute === 'bool' ? e.ne(param('value', 'u32'), 0) : param('value', compute);
-    op = { name: 'fill', expr: value, inputs: [], dtype, params: ['value'] };
-    fills.set(dtype, op);
-  }
-  return op;
-}
-
-/** @internal Fills fresh or exclusively written memory, outside the tape. */
-export function fillInto(target: Tensor, value: number, exact = true): void {
-  const { dtype } = target;
-  const stored = dtype === 'bool' ? Number(value !== 0) : elementOf('fill_', value, dtype);
-  launchPointwise(fillOp(dtype), [], [stored], target, exact);
-}
-
 const fillInPlace = new Map<DType, Pointwise>();
 
 /**
@@ -227,7 +147,13 @@ export function fill_(self: Tensor, value: number | boolean): Tensor {
     if (op === undefined)
       fillInPlace.set(
         self.dtype,
-        (op = { ...fillOp(self.dtype), name: 'fill_', inputs: [self.dtype], grads: [e.const(0)] }),
+        (op = {
+          ...fillOp(self.dtype),
+          name: 'fill_',
+          inputs: [self.dtype],
+          dtype: self.dtype,
+          grads: [e.const(0)],
+        }),
       );
     return applyInPlace(op, [self], [Number(value)], { uniform: true });
   }
@@ -240,19 +166,6 @@ export function fill_(self: Tensor, value: number | boolean): Tensor {
 /** `torch.Tensor.zero_`. */
 export function zero_(self: Tensor): Tensor {
   return fill_(self, 0);
-}
-
-const sums = new Map<DType, Pointwise>();
-
-/** @internal Adds `source`, of the same dtype, to `target`, outside the tape. */
-export function addInto(target: Tensor, source: Tensor): void {
-  const { dtype } = target;
-  let op = sums.get(dtype);
-  if (op === undefined) {
-    const [a, b] = [0, 1].map((i) => input(i, dtypeInfo[dtype].compute)) as [Expr, Expr];
-    sums.set(dtype, (op = { name: 'add_', expr: e.add(a, b), inputs: [dtype, dtype], dtype, params: [] }));
-  }
-  applyInPlace(op, [target, source]);
 }
 
 /** @internal A dense copy in the memory order of `like`. */

@@ -5,7 +5,8 @@ import { elementOf, isDType, type DType } from '../tensor/dtype.js';
 import { numel, showShape, type Shape } from '../tensor/shape.js';
 import { isTensor } from '../tensor/scope.js';
 import { Tensor, type NestedArray } from '../tensor/tensor.js';
-import { cloneLike, fillInto, to } from './copy.js';
+import { cloneLike, to } from './copy.js';
+import { fillInto } from './copies.js';
 import { planLimits, runPlan } from './run-plan.js';
 import { sumTo } from './sum-to.js';
 

@@ -2,7 +2,7 @@ import { defineComposite, defineOp } from '../autograd/define.js';
 import { planDropout, type RandomKey } from '../kernels/random/fill.js';
 import { contiguousStrides, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { copyAs } from './copy.js';
+import { copyAs } from './copies.js';
 import { zerosLike } from './creation.js';
 import { nextKey } from './generator.js';
 import { mul } from './pointwise.js';

@@ -10,13 +10,14 @@ import {
 import { outOfRange } from '../kernels/base/faults.js';
 import { planOneHot } from '../kernels/index/positions.js';
 import { elementOf } from '../tensor/dtype.js';
-import { normalizeDim, sameShape, showShape } from '../tensor/shape.js';
+import { contiguousStrides, normalizeDim, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { checkOnDevice } from './check.js';
 import { ne } from './compare.js';
-import { clone, fillInto, to } from './copy.js';
-import { pad } from './join.js';
+import { clone, to } from './copy.js';
+import { fillInto } from './copies.js';
 import { mul } from './pointwise.js';
+import { placeRegion } from './region.js';
 import { planLimits, runPlan } from './run-plan.js';
 import { reshape, unsqueeze } from './view.js';
 
@@ -169,9 +170,8 @@ const scatterAddOp: (x: Tensor, index: Tensor, src: Tensor, dim: number, lookup:
 /** The gradient of a source larger than its index is zero past the index. */
 function padTo(x: Tensor, shape: readonly number[]): Tensor {
   if (sameShape(x.shape, shape)) return x;
-  // `pad` counts dims from the last.
-  const missing = shape.map((size, i) => [0, size - (x.shape[i] as number)]);
-  return pad(x, missing.reverse().flat());
+  const whole = { shape, strides: contiguousStrides(shape), offset: 0 };
+  return placeRegion(x, whole, { ...whole, shape: x.shape });
 }
 
 /**

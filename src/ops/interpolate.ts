@@ -7,8 +7,8 @@ import {
 import { numel, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { pairOf, type Pair } from './conv.js';
-import { fillInto } from './copy.js';
-import { channelsLast, elemOf, emptyResult, planLimits, runPlan } from './run-plan.js';
+import { fillInto, channelsLast } from './copies.js';
+import { elemOf, emptyResult, planLimits, runPlan } from './run-plan.js';
 
 export interface InterpolateOptions {
   /** The new height and width; or else `scaleFactor`. */

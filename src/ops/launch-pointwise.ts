@@ -6,7 +6,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import { LayoutMemo } from './layout-memo.js';
 
 /** What is launched of a pointwise op: `expr` over the inputs, broadcast, and over the scalars `params`. */
-interface Computation {
+export interface Computation {
   readonly name: string;
   readonly expr: Expr;
   readonly params: readonly string[];

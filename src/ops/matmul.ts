@@ -6,11 +6,12 @@ import { planGemm } from '../kernels/matmul/plan.js';
 import { isFloatingPoint, promoteTypes } from '../tensor/dtype.js';
 import { broadcastShapes, numel, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { clone, fillInto } from './copy.js';
+import { clone } from './copy.js';
+import { fillInto, rowMajor } from './copies.js';
 import { add, mul } from './pointwise.js';
 import { loaded, runReduce } from './reduce-core.js';
 import { sumDims } from './sum-to.js';
-import { elemOf, planLimits, rowMajor, runPlan } from './run-plan.js';
+import { elemOf, planLimits, runPlan } from './run-plan.js';
 import { expand, reshape, squeeze, transpose, unsqueeze } from './view.js';
 import { noteMultiplyAdds } from './work.js';
 

@@ -2,7 +2,7 @@ import { defineOp } from '../autograd/define.js';
 import type { Geometry } from '../autograd/primitives.js';
 import { overlapsItself, sameShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { addInto, copyInto, fillInto } from './copy.js';
+import { addInto, fillInto, copyInto } from './copies.js';
 import { sumDims } from './sum-to.js';
 import { select } from './view.js';
 

@@ -1,10 +1,9 @@
 import { runtime, type BufferArg, type DeviceBuffer } from '../device/index.js';
 import type { BufferRef, Elem, Plan, PlanLimits } from '../kernels/base/plan.js';
 import type { DType } from '../tensor/dtype.js';
-import { channelsLastStrides, contiguousStrides, isChannelsLast } from '../tensor/shape.js';
+import { channelsLastStrides, contiguousStrides } from '../tensor/shape.js';
 import { Storage } from '../tensor/storage.js';
 import { Tensor } from '../tensor/tensor.js';
-import { clone } from './copy.js';
 
 /** @internal */
 export function planLimits(): PlanLimits {
@@ -87,18 +86,6 @@ function dispatchAll(
     }
     rt.dispatch(kernel, args, params, grid);
   }
-}
-
-/** @internal `x` itself, or a copy that is row-major from element 0 of its buffer on. */
-export function rowMajor(x: Tensor): Tensor {
-  return x.isContiguous() && x.offset === 0 ? x : clone(x, { memoryFormat: 'contiguous' });
-}
-
-/** @internal `x` itself, or a copy that is channels-last from element 0 of its buffer on. */
-export function channelsLast(x: Tensor): Tensor {
-  return isChannelsLast(x.shape, x.strides) && x.offset === 0
-    ? x
-    : clone(x, { memoryFormat: 'channelsLast' });
 }
 
 /** @internal A fresh result, channels-last when it has four dims. */

@@ -16,12 +16,12 @@ import { contiguousStrides, normalizeDim, numel, showShape, stridesLike } from '
 import { Tensor } from '../tensor/tensor.js';
 import { checkOnDevice } from './check.js';
 import { eq, logicalAnd, ne } from './compare.js';
-import { clone, contiguous, copyAs, to } from './copy.js';
+import { clone, contiguous, to } from './copy.js';
+import { copyAs, rowMajor } from './copies.js';
 import { arange } from './creation.js';
 import { add, div, exp, mul, neg, sub } from './pointwise.js';
 import { mean, sum } from './reduce.js';
 import { sumDims } from './sum-to.js';
-import { rowMajor } from './run-plan.js';
 import { movedim, narrow, reshape, unsqueeze } from './view.js';
 import { where } from './where.js';
 

@@ -2,7 +2,7 @@ import { defineOp } from '../autograd/define.js';
 import { primitives } from '../autograd/primitives.js';
 import { normalizeDim, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { addInto, copyInto } from './copy.js';
+import { addInto, copyInto } from './copies.js';
 import { reshape, select, slice } from './view.js';
 
 interface Windows {

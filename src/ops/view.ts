@@ -11,9 +11,8 @@ import {
   viewStrides,
 } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { aliasOf, copyAs, copyInto } from './copy.js';
+import { aliasOf, copyAs, copyInto } from './copies.js';
 import { rowMajorTwin, tied } from './layout.js';
-import { sumTo } from './sum-to.js';
 
 /** Sizes as separate arguments or as one array, as PyTorch takes them. */
 export type Sizes = number[] | [sizes: readonly number[]];
@@ -152,7 +151,7 @@ const expandOp = defineOp<[Tensor, readonly number[], readonly number[]], Tensor
     ctx.state = x.shape;
     return x.alias(shape, strides);
   },
-  backward: (ctx, grad) => [() => sumTo(grad, ctx.state)],
+  backward: (ctx, grad) => [() => primitives().fit(grad, ctx.state, grad.dtype)],
 });
 
 /** `torch.Tensor.expand`: repeats size-1 dims without a copy; -1 keeps a size; new dims go in front. */
