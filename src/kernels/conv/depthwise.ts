@@ -6,7 +6,8 @@
  * Generators only; depthwise-plan.ts routes. Packed weights are [tap][output channel].
  */
 import { linearWorkgroup, memoKernel, type Kernel, type ParamField } from '../base/kernel.js';
-import { epilogueBuffers, epilogueKey, highHalf, lowHalf, type Elem, type Epilogue } from '../base/plan.js';
+import { reads, shader, writes } from '../base/shader.js';
+import { epilogueKey, highHalf, lowHalf, type Elem, type Epilogue } from '../base/plan.js';
 import { epilogueBindings, epilogueColumns, range, storeRow, vecType, widen } from '../matmul/tile.js';
 
 export const depthwiseGroup = 64;
@@ -44,12 +45,10 @@ const geometry: readonly ParamField[] = [
   ['yOff', 'u32'],
 ];
 
-const enables = (elem: Elem): 'f16'[] => (elem === 'f16' ? ['f16'] : []);
 const windowKey = (w?: Window): string => (w ? `${w.kernel}s${w.stride}x${w.outputs}` : 'any');
 
-const head = `@compute @workgroup_size(${depthwiseGroup})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let index = ${linearWorkgroup} * ${depthwiseGroup}u + lane;
+const entryPoint = { workgroup: depthwiseGroup, builtins: ['wid', 'nwg', 'lane'] } as const;
+const head = `  let index = ${linearWorkgroup} * ${depthwiseGroup}u + lane;
   if (index >= p.count) { return; }`;
 
 /** `y = epilogue(x * w)`. */
@@ -58,6 +57,7 @@ export function depthwiseForwardKernel(s: DepthwiseSpec): Kernel {
   return memoKernel(key, () => {
     const { V, elem } = s;
     const T = vecType(V);
+    const stored = vecType(V, elem);
     const outputs = s.window?.outputs ?? 1;
     const load = (column: string): string =>
       `select(${T}(0.0), ${widen(V, elem, `x[row + u32(clamp(${column}, 0, i32(p.inW) - 1)) * inPitch]`)}, okh & (${column} >= 0) & (${column} < i32(p.inW)))`;
@@ -82,14 +82,16 @@ export function depthwiseForwardKernel(s: DepthwiseSpec): Kernel {
       `${off} / ${V}u + (line * p.outW + ow + ${o}u) * p.channels + c`;
     return {
       name: 'depthwise',
-      bindings: ['read', 'read', 'write', ...epilogueBuffers(s.epilogue).map(() => 'read' as const)],
       params: [...geometry, ...(s.epilogue.residual ? ([['residualOff', 'u32']] as const) : [])],
-      enables: enables(elem),
-      wgsl: `@group(0) @binding(0) var<storage, read> x: array<${vecType(V, elem)}>;
-@group(0) @binding(1) var<storage, read> w: array<${vecType(V, elem)}>;
-@group(0) @binding(2) var<storage, read_write> y: array<${vecType(V, elem)}>;
-${epilogueBindings(s.epilogue, 3, V, true, elem)}
-${head}
+      ...shader({
+        bindings: [
+          reads('x', stored),
+          reads('w', stored),
+          writes('y', stored),
+          ...epilogueBindings(s.epilogue, V, true, elem),
+        ],
+        ...entryPoint,
+        body: `${head}
   let blocks = (p.outW + ${outputs - 1}u) / ${outputs}u;
   let c = index % p.channels;
   let pixel = index / p.channels;
@@ -125,8 +127,8 @@ ${range(outputs)
     });
     return `  if (ow + ${o}u < p.outW) ${store}`;
   })
-  .join('\n')}
-}`,
+  .join('\n')}`,
+      }),
     };
   });
 }
@@ -137,6 +139,7 @@ export function depthwiseInputGradKernel(s: Omit<DepthwiseSpec, 'window'>): Kern
   return memoKernel(key, () => {
     const { V, elem } = s;
     const T = vecType(V);
+    const stored = vecType(V, elem);
     const store = storeRow(s.epilogue, {
       cols: V,
       vectors: true,
@@ -150,25 +153,27 @@ export function depthwiseInputGradKernel(s: Omit<DepthwiseSpec, 'window'>): Kern
     });
     return {
       name: 'depthwiseInputGrad',
-      bindings: ['read', 'read', 'write', ...epilogueBuffers(s.epilogue).map(() => 'read' as const)],
       params: [
         ...geometry,
         ['step', 'i32'],
         ...(s.epilogue.residual ? ([['residualOff', 'u32']] as const) : []),
       ],
-      enables: enables(elem),
-      wgsl: `@group(0) @binding(0) var<storage, read> dy: array<${vecType(V, elem)}>;
-@group(0) @binding(1) var<storage, read> w: array<${vecType(V, elem)}>;
-@group(0) @binding(2) var<storage, read_write> dx: array<${vecType(V, elem)}>;
-${epilogueBindings(s.epilogue, 3, V, true, elem)}
-// The first tap whose distance from this position is a multiple of the stride; the kernel's size when none is.
+      ...shader({
+        bindings: [
+          reads('dy', stored),
+          reads('w', stored),
+          writes('dx', stored),
+          ...epilogueBindings(s.epilogue, V, true, elem),
+        ],
+        functions: `// The first tap whose distance from this position is a multiple of the stride; the kernel's size when none is.
 fn firstTap(at: i32, kernel: i32, stride: i32, dilation: i32, step: i32) -> i32 {
   for (var t = 0; t < min(step, kernel); t++) {
     if ((at - t * dilation) % stride == 0) { return t; }
   }
   return kernel;
-}
-${head}
+}`,
+        ...entryPoint,
+        body: `${head}
   let inPitch = p.channels / p.multiplier;
   let c = index % inPitch;
   let pixel = index / inPitch;
@@ -195,8 +200,8 @@ ${head}
     }
   }
 ${epilogueColumns(s.epilogue, { cols: V, vectors: true, elem, column: 'c' })}
-  ${store}
-}`,
+  ${store}`,
+      }),
     };
   });
 }
@@ -242,13 +247,11 @@ ${range(taps)
     }`;
     return {
       name: 'depthwiseWeightGrad',
-      bindings: ['read', 'read', 'write'],
       params: [...geometry, ['lines', 'u32'], ['chunk', 'u32']],
-      enables: enables(elem),
-      wgsl: `@group(0) @binding(0) var<storage, read> x: array<${vecType(V, elem)}>;
-@group(0) @binding(1) var<storage, read> dy: array<${vecType(V, elem)}>;
-@group(0) @binding(2) var<storage, read_write> partials: array<${T}>;
-${head}
+      ...shader({
+        bindings: [reads('x', vecType(V, elem)), reads('dy', vecType(V, elem)), writes('partials', T)],
+        ...entryPoint,
+        body: `${head}
   let c = index % p.channels;
   let rest = index / p.channels;
   let tapGroups = ${s.window ? highHalf('kernel') : `${highHalf('kernel')} * ${lowHalf('kernel')}`};
@@ -271,8 +274,8 @@ ${slide}
   let at = (split * u32(${highHalf('kernel')} * ${lowHalf('kernel')}) + u32(tapGroup) * ${taps}u) * pitch + c;
 ${range(taps)
   .map((k) => `  partials[at + ${k}u * pitch] = s${k};`)
-  .join('\n')}
-}`,
+  .join('\n')}`,
+      }),
     };
   });
 }
@@ -281,20 +284,19 @@ ${range(taps)
 export function depthwisePackKernel(elem: Elem): Kernel {
   return memoKernel(`depthwisePack.${elem}`, () => ({
     name: 'depthwisePackWeights',
-    bindings: ['read', 'write'],
     params: [
       ['count', 'u32'],
       ['channels', 'u32'],
       ['taps', 'u32'],
       ['flip', 'u32'],
     ],
-    enables: enables(elem),
-    wgsl: `@group(0) @binding(0) var<storage, read> weight: array<${elem}>;
-@group(0) @binding(1) var<storage, read_write> packed: array<${elem}>;
-${head}
+    ...shader({
+      bindings: [reads('weight', elem), writes('packed', elem)],
+      ...entryPoint,
+      body: `${head}
   let tap = index / p.channels;
   let c = index - tap * p.channels;
-  packed[index] = weight[c * p.taps + select(tap, p.taps - 1u - tap, p.flip == 1u)];
-}`,
+  packed[index] = weight[c * p.taps + select(tap, p.taps - 1u - tap, p.flip == 1u)];`,
+    }),
   }));
 }

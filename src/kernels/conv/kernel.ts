@@ -6,7 +6,8 @@
  * Generators only; plan.ts and input-grad.ts route.
  */
 import { memoKernel, type Kernel, type ParamField } from '../base/kernel.js';
-import { epilogueBuffers, epilogueKey, highHalf, lowHalf, type Elem, type Epilogue } from '../base/plan.js';
+import { reads, writes } from '../base/shader.js';
+import { epilogueKey, highHalf, lowHalf, type Elem, type Epilogue } from '../base/plan.js';
 import {
   component,
   declareAccumulators,
@@ -23,10 +24,9 @@ import {
   rightLoads,
   stepK,
   storeRow,
-  tileEnables,
   tileHead,
+  tileShader,
   tileKey,
-  tileMemory,
   vecType,
   widen,
   type Tile,
@@ -321,19 +321,16 @@ export function convKernel(s: ConvSpec): Kernel {
         declarePlace,
       ),
     );
+    const bindings = [
+      reads('x', vecType(s.input === 'vec' ? 4 : 1, s.elem)),
+      reads('w', vecType(turned ? 4 : V, s.elem)),
+      writes('y', vecType(s.vecOut ? V : 1, s.elem)),
+      ...epilogueBindings(e, V, s.vecOut, s.elem),
+    ];
     return {
       name: s.scatter ? 'convScatter' : 'conv',
-      bindings: ['read', 'read', 'write', ...epilogueBuffers(e).map(() => 'read' as const)],
       params: convParams(s),
-      enables: tileEnables(t, s.elem),
-      wgsl: `@group(0) @binding(0) var<storage, read> x: array<${vecType(s.input === 'vec' ? 4 : 1, s.elem)}>;
-@group(0) @binding(1) var<storage, read> w: array<${vecType(turned ? 4 : V, s.elem)}>;
-@group(0) @binding(2) var<storage, read_write> y: array<${vecType(s.vecOut ? V : 1, s.elem)}>;
-${epilogueBindings(e, 3, V, s.vecOut, s.elem)}
-${tileMemory(t)}
-${tileHead(t)}
-${body.filter((line) => line !== '').join('\n')}
-}`,
+      ...tileShader(t, [s.elem], bindings, [tileHead(t), ...body].join('\n')),
     };
   });
 }

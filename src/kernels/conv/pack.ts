@@ -1,5 +1,6 @@
 /** Copies of convolution weights in the order the implicit-GEMM kernels read them. */
 import { foldGrid, linearWorkgroup, memoKernel, type Kernel, type ParamField } from '../base/kernel.js';
+import { reads, shader, writes } from '../base/shader.js';
 import {
   ceilDiv,
   highHalf,
@@ -76,17 +77,15 @@ const packParams: readonly ParamField[] = [
 function packTapsKernel(elem: Elem): Kernel {
   return memoKernel(`convPack.taps.${elem}`, () => ({
     name: 'convPackWeights',
-    bindings: ['read', 'write'],
     params: packParams,
-    enables: elem === 'f16' ? ['f16'] : [],
-    wgsl: `@group(0) @binding(0) var<storage, read> w: array<${elem}>;
-@group(0) @binding(1) var<storage, read_write> packed: array<vec4<${elem}>>;
-fn base(group: u32, k: u32, n: u32) -> u32 {
+    ...shader({
+      bindings: [reads('w', elem), writes('packed', `vec4<${elem}>`)],
+      functions: `fn base(group: u32, k: u32, n: u32) -> u32 {
   return group * p.groupStride + min(k, p.k - 1u) * p.kStride + min(n, p.n - 1u) * p.nStride;
-}
-@compute @workgroup_size(${size})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let nPitch = (p.n + 3u) / 4u;
+}`,
+      workgroup: size,
+      builtins: ['wid', 'lane'],
+      body: `  let nPitch = (p.n + 3u) / 4u;
   let kPad = (p.k + 3u) & ~3u;
   let n = wid.x * 8u + (lane & 7u);
   let k = wid.y * 8u + (lane >> 3u);
@@ -102,8 +101,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       packed[to] = select(vec4<${elem}>(0.0), v, inside);
       to += kPad * nPitch;
     }
-  }
-}`,
+  }`,
+    }),
   }));
 }
 
@@ -111,14 +110,12 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
 function packRunsKernel(elem: Elem): Kernel {
   return memoKernel(`convPack.runs.${elem}`, () => ({
     name: 'convPackWeights',
-    bindings: ['read', 'write'],
     params: packParams,
-    enables: elem === 'f16' ? ['f16'] : [],
-    wgsl: `@group(0) @binding(0) var<storage, read> w: array<${elem}>;
-@group(0) @binding(1) var<storage, read_write> packed: array<${elem}>;
-@compute @workgroup_size(${size})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let i = ${linearWorkgroup} * ${size}u + lane;
+    ...shader({
+      bindings: [reads('w', elem), writes('packed', elem)],
+      workgroup: size,
+      builtins: ['wid', 'nwg', 'lane'],
+      body: `  let i = ${linearWorkgroup} * ${size}u + lane;
   let nPad = (p.n + 3u) & ~3u;
   let tapsW = u32(${lowHalf('taps')});
   let run = (tapsW * p.k + 3u) & ~3u;
@@ -135,8 +132,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let kw = u32(${lowHalf('first')}) + tw * u32(${lowHalf('step')});
     v = w[n * p.nStride + k * p.kStride + (kh * u32(p.kernelW) + kw) * p.tapStride];
   }
-  packed[p.outOff + i] = v;
-}`,
+  packed[p.outOff + i] = v;`,
+    }),
   }));
 }
 

@@ -1,5 +1,6 @@
 /** Second half of a weight gradient: adds the parts in a fixed order and writes the weight's own layout. */
 import { memoKernel, type Kernel } from '../base/kernel.js';
+import { reads, shader, writes } from '../base/shader.js';
 import { ceilDiv, type Elem, type Launch } from '../base/plan.js';
 
 /**
@@ -9,7 +10,6 @@ import { ceilDiv, type Elem, type Launch } from '../base/plan.js';
 function weightGradSumKernel(elem: Elem): Kernel {
   return memoKernel(`convWeightGradSum.${elem}`, () => ({
     name: 'convWeightGradSum',
-    bindings: ['read', 'write'],
     params: [
       ['taps', 'u32'],
       ['tapBlocks', 'u32'],
@@ -18,12 +18,11 @@ function weightGradSumKernel(elem: Elem): Kernel {
       ['splits', 'u32'],
       ['first', 'u32'], // 1: overwrite; 0: add to what an earlier range of images left
     ],
-    enables: elem === 'f16' ? ['f16'] : [],
-    wgsl: `@group(0) @binding(0) var<storage, read> partials: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> dw: array<${elem}>;
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let pitch = (p.co + 3u) / 4u;
+    ...shader({
+      bindings: [reads('partials', 'vec4<f32>'), writes('dw', elem)],
+      workgroup: 64,
+      builtins: ['wid', 'lane'],
+      body: `  let pitch = (p.co + 3u) / 4u;
   let o = wid.x * 8u + (lane & 7u);
   let c = wid.y * 8u + (lane >> 3u);
   if (o >= pitch || c >= p.ci) { return; }
@@ -43,8 +42,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       let to = weight + j * p.ci * p.taps + tap;
       if (p.first == 1u) { dw[to] = ${elem}(sum[j]); } else { dw[to] = ${elem}(f32(dw[to]) + sum[j]); }
     }
-  }
-}`,
+  }`,
+    }),
   }));
 }
 

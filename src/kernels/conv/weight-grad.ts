@@ -12,6 +12,7 @@ import { tunedChoice } from '../matmul/choice.js';
 import { insideShare } from './gathered.js';
 import { chooseSplits, planGemm } from '../matmul/plan.js';
 import { planWinogradWeightGrad, useWinogradWeightGrad } from './winograd-plan.js';
+import { reads, writes } from '../base/shader.js';
 import {
   bindElements,
   bytesOf,
@@ -43,11 +44,9 @@ import {
   rightLoads,
   sharedHead,
   stepK,
-  entryPoint,
   tileCols,
-  tileEnables,
   tileKey,
-  tileMemory,
+  tileShader,
   vecType,
   widen,
   type Tile,
@@ -173,12 +172,12 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
         : `${vecType(V)}(${parts.join(', ')})`;
       return `      let b${q} = ${s.tail ? `select(${vecType(V)}(0.0), ${value}, ${k} < kEnd)` : value};`;
     };
-    const wgsl = `@group(0) @binding(0) var<storage, read> x: array<${vecType(vec ? 4 : 1, s.elem)}>;
-@group(0) @binding(1) var<storage, read> dy: array<${vecType(s.vecDy ? V : 1, s.elem)}>;
-@group(0) @binding(2) var<storage, read_write> partials: array<${vecType(V)}>;
-${tileMemory(t)}
-${entryPoint(t)}
-  let lane = lid.x;
+    const bindings = [
+      reads('x', vecType(vec ? 4 : 1, s.elem)),
+      reads('dy', vecType(s.vecDy ? V : 1, s.elem)),
+      writes('partials', vecType(V)),
+    ];
+    const body = `  let lane = lid.x;
   let lines = ${run ? `u32(${lowHalf('taps')}) * p.ci` : 'p.ci'};
   let lineBlocks = (lines + ${t.rows * t.lanesY - 1}u) / ${t.rows * t.lanesY}u;
   let tap = wid.x / lineBlocks;
@@ -219,12 +218,9 @@ ${multiplyAdd(t, 'row')}
   }
   let pitch = ((p.co + 3u) & ~3u) / ${V}u;
   let at = ((wid.z * tapCount + tap) * lines + row0) * pitch + col;
-${forRows(t, 'lines', `col * ${V}u < p.co`, (r, sum) => `partials[at + ${r} * pitch] = ${sum};`)}
-}`;
+${forRows(t, 'lines', `col * ${V}u < p.co`, (r, sum) => `partials[at + ${r} * pitch] = ${sum};`)}`;
     return {
       name: 'convWeightGrad',
-      wgsl: wgsl.replace(/\n\s*\n/g, '\n'),
-      bindings: ['read', 'read', 'write'],
       params: [
         ['positions', 'u32'],
         ['inH', 'u32'],
@@ -250,7 +246,7 @@ ${forRows(t, 'lines', `col * ${V}u < p.co`, (r, sum) => `partials[at + ${r} * pi
               ['stepN', 'u32'],
             ] as const)),
       ],
-      enables: tileEnables(t, s.elem),
+      ...tileShader(t, [s.elem], bindings, body),
     };
   });
 }

@@ -20,14 +20,8 @@ import {
   type Kernel,
   type ParamField,
 } from '../base/kernel.js';
-import {
-  ceilDiv,
-  epilogueBuffers,
-  epilogueKey,
-  type Elem,
-  type Epilogue,
-  type WeightLayout,
-} from '../base/plan.js';
+import { ceilDiv, epilogueKey, type Elem, type Epilogue, type WeightLayout } from '../base/plan.js';
+import { reads, shader, writes } from '../base/shader.js';
 import {
   epilogueBindings,
   epilogueColumns,
@@ -167,9 +161,8 @@ ${moveRows.join('\n')}
   }`;
 }
 
-const head = `@compute @workgroup_size(${size})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let index = ${linearWorkgroup} * ${size}u + lane;`;
+const entryPoint = { workgroup: size, builtins: ['wid', 'nwg', 'lane'] } as const;
+const head = `  let index = ${linearWorkgroup} * ${size}u + lane;`;
 
 /** Splits the invocation's index into a channel vector `c` and the tile's image and corner. */
 const tilePosition = `
@@ -200,8 +193,6 @@ const tileParams: readonly ParamField[] = [
 const pointAt = (i: string, k: number, turned: boolean): string =>
   turned ? `(${turnedIndex(i)} * 6u + ${turnedPoint[k]}u)` : `(${i} * 6u + ${k}u)`;
 
-const enables = (elem: Elem): 'f16'[] => (elem === 'f16' ? ['f16'] : []);
-
 /**
  * Tiles of a channels-last tensor to points [36][tile][channel]: `x` (6x6 overlapping) or `dy` (4x4). `turned` puts point k where a filter
  * that is turned around has it.
@@ -231,16 +222,15 @@ export function winogradTilesKernel(which: 'x' | 'dy', turned: boolean, elem: El
     });
     return {
       name: which === 'x' ? 'winogradInput' : 'winogradOutputGrad',
-      bindings: ['read', 'write'],
       params: tileParams,
-      enables: enables(elem),
-      wgsl: `@group(0) @binding(0) var<storage, read> x: array<${vecType(4, elem)}>;
-@group(0) @binding(1) var<storage, read_write> v: array<vec4<f32>>;
-${head}${tilePosition}
+      ...shader({
+        bindings: [reads('x', vecType(4, elem)), writes('v', 'vec4<f32>')],
+        ...entryPoint,
+        body: `${head}${tilePosition}
   let base = p.off / 4u;
   let h_ = i32(ty * ${tileSize}u) - p.padTop;
-${body}
-}`,
+${body}`,
+      }),
     };
   });
 }
@@ -282,25 +272,25 @@ export function winogradOutputKernel(epilogue: Epilogue, turned: boolean, elem: 
     });
     return {
       name: 'winogradOutput',
-      bindings: ['read', 'write', ...epilogueBuffers(epilogue).map(() => 'read' as const)],
       params: [...tileParams, ['residualOff', 'u32']],
-      enables: enables(elem),
-      wgsl: `@group(0) @binding(0) var<storage, read> points: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> y: array<${vecType(4, elem)}>;
-${epilogueBindings(epilogue, 2, 4, true, elem)}
-${head}${tilePosition}
+      ...shader({
+        bindings: [
+          reads('points', 'vec4<f32>'),
+          writes('y', vecType(4, elem)),
+          ...epilogueBindings(epilogue, 4, true, elem),
+        ],
+        ...entryPoint,
+        body: `${head}${tilePosition}
   let x_ = tx * ${tileSize}u;
 ${epilogueColumns(epilogue, { cols: 4, vectors: true, elem, column: 'c' })}
-${body}
-}`,
+${body}`,
+      }),
     };
   });
 }
 
 /** One input channel `k` and four output channels `n` of a weight per invocation, 8 by 8 of them per workgroup. */
-const weightHead = (k: string, n: string): string => `@compute @workgroup_size(${size})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let n = wid.x * 8u + (lane & 7u);
+const weightHead = (k: string, n: string): string => `  let n = wid.x * 8u + (lane & 7u);
   let k = wid.y * 8u + (lane >> 3u);
   if (n >= ${n} / 4u || k >= ${k}) { return; }`;
 export const winogradWeightGrid = (k: number, n: number): Grid => [ceilDiv(n, 32), ceilDiv(k, 8), 1];
@@ -333,17 +323,15 @@ export function winogradWeightsKernel(layout: WeightLayout, elem: Elem): Kernel 
     });
     return {
       name: 'winogradWeights',
-      bindings: ['read', 'write'],
       params: [
         ['ci', 'u32'],
         ['co', 'u32'],
       ],
-      enables: enables(elem),
-      wgsl: `@group(0) @binding(0) var<storage, read> weight: array<${vecType(vectors ? 4 : 1, elem)}>;
-@group(0) @binding(1) var<storage, read_write> packed: array<${vecType(4, elem)}>;
-${weightHead('p.ci', 'p.co')}
-${body}
-}`,
+      ...shader({
+        bindings: [reads('weight', vecType(vectors ? 4 : 1, elem)), writes('packed', vecType(4, elem))],
+        ...entryPoint,
+        body: `${weightHead('p.ci', 'p.co')}\n${body}`,
+      }),
     };
   });
 }
@@ -381,18 +369,16 @@ ${f
     });
     return {
       name: 'winogradWeightGrad',
-      bindings: ['read', 'write'],
       params: [
         ['ci', 'u32'],
         ['co', 'u32'],
         ['first', 'u32'],
       ],
-      enables: enables(elem),
-      wgsl: `@group(0) @binding(0) var<storage, read> points: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> dw: array<${vecType(vectors ? 4 : 1, elem)}>;
-${weightHead('p.ci', 'p.co')}
-${body}
-}`,
+      ...shader({
+        bindings: [reads('points', 'vec4<f32>'), writes('dw', vecType(vectors ? 4 : 1, elem))],
+        ...entryPoint,
+        body: `${weightHead('p.ci', 'p.co')}\n${body}`,
+      }),
     };
   });
 }

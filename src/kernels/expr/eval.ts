@@ -134,21 +134,20 @@ export const classifiers = {
   isFinite: (x: number) => Number.isFinite(x),
 } as const;
 
-export type Op =
-  | 'input'
-  | 'param'
-  | 'const'
-  | 'select'
-  | 'clamp'
-  | 'cast'
-  | 'not'
-  | keyof typeof unaryFloat
-  | keyof typeof unaryNumber
-  | keyof typeof binaryNumber
-  | keyof typeof comparisons
-  | keyof typeof bitwise
-  | keyof typeof shifts
-  | keyof typeof classifiers;
+/** Primitives whose meaning does not depend on more than the numbers, but for wrapping. */
+const simple = {
+  ...unaryFloat,
+  ...unaryNumber,
+  ...binaryNumber,
+  ...comparisons,
+  ...bitwise,
+  ...shifts,
+  ...classifiers,
+};
+
+/** What has arguments. Everything that is keyed by operations has all of them, or does not compile. */
+export type Operation = 'select' | 'clamp' | 'cast' | 'not' | keyof typeof simple;
+export type Op = 'input' | 'param' | 'const' | Operation;
 
 /** Wraps a number into the range of an integer type, or 0/1 for bool; f32 is left in double precision. */
 export function wrap(type: ExprType, x: number): number {
@@ -162,18 +161,8 @@ function toInteger(x: number): number {
   return Number.isNaN(x) ? 0 : Math.max(-2147483648, Math.min(2147483647, Math.trunc(x)));
 }
 
-const simple: Readonly<Record<string, (...args: number[]) => number | boolean>> = {
-  ...unaryFloat,
-  ...unaryNumber,
-  ...binaryNumber,
-  ...comparisons,
-  ...bitwise,
-  ...shifts,
-  ...classifiers,
-};
-
 /** Applies one primitive. Bools are 0 and 1. `from` is the type of the first argument. */
-export function applyOp(op: Op, type: ExprType, from: ExprType, args: readonly number[]): number {
+export function applyOp(op: Operation, type: ExprType, from: ExprType, args: readonly number[]): number {
   const [a = 0, b = 0, c = 0] = args;
   switch (op) {
     case 'select':
@@ -194,10 +183,7 @@ export function applyOp(op: Op, type: ExprType, from: ExprType, args: readonly n
       return wrap(type, op === 'fmod' ? a % b : remainder(a, b));
     case 'shr':
       return type === 'u32' ? a >>> b : a >> b;
-    default: {
-      const fn = simple[op];
-      if (fn === undefined) throw new Error(`expr: ${op} is not a primitive that can be applied to numbers`);
-      return wrap(type, Number(fn(a, b, c)));
-    }
+    default:
+      return wrap(type, Number(simple[op](a, b)));
   }
 }

@@ -25,6 +25,7 @@ import {
   type unaryFloat,
   unaryNumber,
   type Op,
+  type Operation,
 } from './eval.js';
 
 export type { ExprType } from '../base/dtype.js';
@@ -92,7 +93,7 @@ export function param(name: string, type: 'f32' | 'i32' | 'u32' = 'f32'): Expr {
 
 const isConst = (x: Expr, value: number): boolean => x.op === 'const' && x.value === value;
 
-function make(op: Op, type: ExprType, args: readonly Expr[]): Expr {
+function make(op: Operation, type: ExprType, args: readonly Expr[]): Expr {
   if (args.every((a) => a.op === 'const')) {
     return constant(
       applyOp(
@@ -373,7 +374,6 @@ export function substitute(expr: Expr, f: (index: number, type: ExprType) => Exp
     let r = done.get(x);
     if (r !== undefined) return r;
     if (x.op === 'input') r = f(x.index, x.type) ?? x;
-    else if (x.args.length === 0) r = x;
     else r = rebuild(x, x.args.map(visit));
     done.set(x, r);
     return r;
@@ -381,13 +381,12 @@ export function substitute(expr: Expr, f: (index: number, type: ExprType) => Exp
   return visit(expr);
 }
 
-function rebuild(x: Expr, args: readonly Expr[]): Expr {
+const builders: Readonly<Record<Exclude<Operation, 'cast'>, (...args: Expr[]) => Expr>> = e;
+
+function rebuild(x: Expr, args: Expr[]): Expr {
+  if (x.op === 'input' || x.op === 'param' || x.op === 'const') return x;
   if (args.every((a, i) => a === x.args[i])) return x;
-  if (x.op === 'cast') return cast(args[0]!, x.type);
-  const builder = e[x.op as Exclude<Op, 'input' | 'param' | 'const' | 'cast'>] as (
-    ...a: readonly Expr[]
-  ) => Expr;
-  return builder(...args);
+  return x.op === 'cast' ? cast(args[0]!, x.type) : builders[x.op](...args);
 }
 
 /** Inputs that an expression reads, ascending. */

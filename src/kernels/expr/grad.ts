@@ -3,6 +3,7 @@
  * Where a function has no derivative the value is PyTorch's: 0 for abs, relu and sign at 0, a half each for a tie in
  * maximum/minimum, 1 on the bounds of clamp (https://pytorch.org/docs/stable/notes/autograd.html, derivatives.yaml).
  */
+import type { Operation } from './eval.js';
 import { constant, e, type Expr } from './expr.js';
 
 /** undefined stands for a derivative that is identically zero, so that 0 * inf never arises from structure alone. */
@@ -12,114 +13,148 @@ const plus = (a: Tangent, b: Tangent): Tangent => (a === undefined ? b : b === u
 const times = (a: Tangent, factor: () => Expr): Tangent => (a === undefined ? undefined : e.mul(a, factor()));
 const orZero = (a: Tangent): Expr => a ?? constant(0);
 
-/** d y / d u of the functions of one float, from u and the value y itself. */
-const unaryRules: Readonly<Record<string, (u: Expr, y: Expr) => Expr>> = {
-  neg: () => constant(-1),
-  abs: (u) => e.sign(u),
-  relu: (u) => e.select(e.gt(u, 0), 1, 0),
-  exp: (_, y) => y,
-  expm1: (u) => e.exp(u),
-  log: (u) => e.reciprocal(u),
-  log1p: (u) => e.reciprocal(e.add(u, 1)),
-  log2: (u) => e.reciprocal(e.mul(u, Math.LN2)),
-  sqrt: (_, y) => e.div(0.5, y),
-  rsqrt: (_, y) => e.mul(-0.5, e.mul(e.square(y), y)),
-  sin: (u) => e.cos(u),
-  cos: (u) => e.neg(e.sin(u)),
-  tan: (_, y) => e.add(e.square(y), 1),
-  asin: (u) => e.rsqrt(e.sub(1, e.square(u))),
-  acos: (u) => e.neg(e.rsqrt(e.sub(1, e.square(u)))),
-  atan: (u) => e.reciprocal(e.add(e.square(u), 1)),
-  sinh: (u) => e.cosh(u),
-  cosh: (u) => e.sinh(u),
-  tanh: (_, y) => e.sub(1, e.square(y)),
-  asinh: (u) => e.rsqrt(e.add(e.square(u), 1)),
-  acosh: (u) => e.rsqrt(e.sub(e.square(u), 1)),
-  atanh: (u) => e.reciprocal(e.sub(1, e.square(u))),
-  sigmoid: (_, y) => e.mul(y, e.sub(1, y)),
-  softplus: (u) => e.sigmoid(u),
-  erf: (u) => e.mul(e.exp(e.neg(e.square(u))), 2 / Math.sqrt(Math.PI)),
-  erfinv: (_, y) => e.mul(e.exp(e.square(y)), Math.sqrt(Math.PI) / 2),
-};
+/**
+ * The tangent of `y` from those of its arguments. An operation without a rule does not compile; what is flat says so.
+ */
+type Rule = (y: Expr, d: readonly Tangent[]) => Tangent;
 
-function power(y: Expr, du: Tangent, dv: Tangent): Tangent {
+/** A function of one float: d y / d u, from u and the value y itself. */
+const chain =
+  (derivative: (u: Expr, y: Expr) => Expr): Rule =>
+  (y, [du]) =>
+    times(du, () => derivative(y.args[0]!, y));
+
+/** A function of two floats: d y / d a and d y / d b. */
+const chain2 =
+  (first: (a: Expr, b: Expr, y: Expr) => Expr, second: (a: Expr, b: Expr, y: Expr) => Expr): Rule =>
+  (y, [da, db]) => {
+    const [a, b] = y.args as [Expr, Expr];
+    return plus(
+      times(da, () => first(a, b, y)),
+      times(db, () => second(a, b, y)),
+    );
+  };
+
+/** Constant, a step, or no float. */
+const flat: Rule = () => undefined;
+
+const power: Rule = (y, [du, dv]) => {
   const [u, v] = y.args as [Expr, Expr];
   // PyTorch: the base's derivative is 0 where the exponent is 0, the exponent's is 0 where base = 0 and exponent >= 0.
   const base = times(du, () => e.select(e.eq(v, 0), 0, e.mul(v, e.pow(u, e.sub(v, 1)))));
   const exponent = times(dv, () => e.select(e.and(e.eq(u, 0), e.ge(v, 0)), 0, e.mul(y, e.log(u))));
   return plus(base, exponent);
-}
+};
 
-function extremum(y: Expr, da: Tangent, db: Tangent): Tangent {
+const extremum: Rule = (y, [da, db]) => {
   if (da === undefined && db === undefined) return undefined;
   const [a, b] = y.args as [Expr, Expr];
   const [first, second] = y.op === 'maximum' ? [e.gt(a, b), e.lt(a, b)] : [e.lt(a, b), e.gt(a, b)];
   const tie = e.mul(0.5, orZero(plus(da, db)));
   return e.select(first, orZero(da), e.select(second, orZero(db), tie));
-}
+};
 
-function rule(y: Expr, d: readonly Tangent[]): Tangent {
-  const [a, b, c] = y.args as [Expr, Expr, Expr];
-  const [da, db, dc] = d;
-  const one = unaryRules[y.op];
-  if (one !== undefined) return times(da, () => one(a, y));
-  switch (y.op) {
-    case 'add':
-      return plus(da, db);
-    case 'sub':
-      return plus(da, db === undefined ? undefined : e.neg(db));
-    case 'mul':
-      return plus(
-        times(da, () => b),
-        times(db, () => a),
-      );
-    case 'div':
-      return plus(
-        da === undefined ? undefined : e.div(da, b),
-        times(db, () => e.neg(e.div(y, b))),
-      );
-    case 'pow':
-      return power(y, da, db);
-    case 'maximum':
-    case 'minimum':
-      return extremum(y, da, db);
-    case 'fmod':
-      return plus(
-        da,
-        times(db, () => e.neg(e.trunc(e.div(a, b)))),
-      );
-    case 'remainder':
-      return plus(
-        da,
-        times(db, () => e.neg(e.floor(e.div(a, b)))),
-      );
-    case 'atan2': {
-      const norm = e.add(e.square(a), e.square(b));
-      return plus(
-        times(da, () => e.div(b, norm)),
-        times(db, () => e.neg(e.div(a, norm))),
-      );
-    }
-    case 'clamp': {
-      if (da === undefined && db === undefined && dc === undefined) return undefined;
-      return e.select(e.lt(a, b), orZero(db), e.select(e.gt(a, c), orZero(dc), orZero(da)));
-    }
-    case 'select':
-      return db === undefined && dc === undefined ? undefined : e.select(a, orZero(db), orZero(dc));
-    default:
-      // Constants, params, steps (floor, sign, comparisons) and everything that is not a float.
-      return undefined;
-  }
-}
+/** `a - b round(a / b)`, with the quotient rounded as the operation does. */
+const modulo =
+  (round: (quotient: Expr) => Expr): Rule =>
+  (y, [da, db]) =>
+    plus(
+      da,
+      times(db, () => e.neg(round(e.div(y.args[0]!, y.args[1]!)))),
+    );
+
+const clamp: Rule = ({ args }, [dx, dLow, dHigh]) => {
+  if (dx === undefined && dLow === undefined && dHigh === undefined) return undefined;
+  const [x, low, high] = args as [Expr, Expr, Expr];
+  return e.select(e.lt(x, low), orZero(dLow), e.select(e.gt(x, high), orZero(dHigh), orZero(dx)));
+};
+
+const rules: Readonly<Record<Operation, Rule>> = {
+  neg: chain(() => constant(-1)),
+  abs: chain((u) => e.sign(u)),
+  relu: chain((u) => e.select(e.gt(u, 0), 1, 0)),
+  exp: chain((_, y) => y),
+  expm1: chain((u) => e.exp(u)),
+  log: chain((u) => e.reciprocal(u)),
+  log1p: chain((u) => e.reciprocal(e.add(u, 1))),
+  log2: chain((u) => e.reciprocal(e.mul(u, Math.LN2))),
+  sqrt: chain((_, y) => e.div(0.5, y)),
+  rsqrt: chain((_, y) => e.mul(-0.5, e.mul(e.square(y), y))),
+  sin: chain((u) => e.cos(u)),
+  cos: chain((u) => e.neg(e.sin(u))),
+  tan: chain((_, y) => e.add(e.square(y), 1)),
+  asin: chain((u) => e.rsqrt(e.sub(1, e.square(u)))),
+  acos: chain((u) => e.neg(e.rsqrt(e.sub(1, e.square(u))))),
+  atan: chain((u) => e.reciprocal(e.add(e.square(u), 1))),
+  sinh: chain((u) => e.cosh(u)),
+  cosh: chain((u) => e.sinh(u)),
+  tanh: chain((_, y) => e.sub(1, e.square(y))),
+  asinh: chain((u) => e.rsqrt(e.add(e.square(u), 1))),
+  acosh: chain((u) => e.rsqrt(e.sub(e.square(u), 1))),
+  atanh: chain((u) => e.reciprocal(e.sub(1, e.square(u)))),
+  sigmoid: chain((_, y) => e.mul(y, e.sub(1, y))),
+  softplus: chain((u) => e.sigmoid(u)),
+  erf: chain((u) => e.mul(e.exp(e.neg(e.square(u))), 2 / Math.sqrt(Math.PI))),
+  erfinv: chain((_, y) => e.mul(e.exp(e.square(y)), Math.sqrt(Math.PI) / 2)),
+  sign: flat,
+  floor: flat,
+  ceil: flat,
+  round: flat,
+  trunc: flat,
+  add: (_, [da, db]) => plus(da, db),
+  sub: (_, [da, db]) => plus(da, db && e.neg(db)),
+  mul: chain2(
+    (_, b) => b,
+    (a) => a,
+  ),
+  div: (y, [da, db]) => {
+    const b = y.args[1]!;
+    return plus(
+      da && e.div(da, b),
+      times(db, () => e.neg(e.div(y, b))),
+    );
+  },
+  pow: power,
+  maximum: extremum,
+  minimum: extremum,
+  fmod: modulo(e.trunc),
+  remainder: modulo(e.floor),
+  atan2: chain2(
+    (a, b) => e.div(b, e.add(e.square(a), e.square(b))),
+    (a, b) => e.neg(e.div(a, e.add(e.square(a), e.square(b)))),
+  ),
+  clamp,
+  select: ({ args }, [, da, db]) =>
+    da === undefined && db === undefined ? undefined : e.select(args[0]!, orZero(da), orZero(db)),
+  cast: flat,
+  not: flat,
+  and: flat,
+  or: flat,
+  xor: flat,
+  shl: flat,
+  shr: flat,
+  lt: flat,
+  le: flat,
+  gt: flat,
+  ge: flat,
+  eq: flat,
+  ne: flat,
+  isNan: flat,
+  isInf: flat,
+  isFinite: flat,
+};
 
 /** The derivative of an f32 expression with respect to one of its f32 inputs. */
 export function differentiate(expr: Expr, inputIndex: number): Expr {
   const done = new Map<Expr, Tangent>();
+  const tangent = (x: Expr): Tangent => {
+    if (x.op === 'input') return x.index === inputIndex ? constant(1) : undefined;
+    return x.op === 'const' || x.op === 'param' ? undefined : rules[x.op](x, x.args.map(visit));
+  };
   const visit = (x: Expr): Tangent => {
     if (x.type !== 'f32') return undefined;
     if (done.has(x)) return done.get(x);
-    const t =
-      x.op === 'input' ? (x.index === inputIndex ? constant(1) : undefined) : rule(x, x.args.map(visit));
+    const t = tangent(x);
     done.set(x, t);
     return t;
   };

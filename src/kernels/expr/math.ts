@@ -33,7 +33,7 @@ const logEdges = `
   let r2 = select(r1, kNan$s(), b > $U(0x7f800000u));
   return select(r2, -kInf$s(), (b & $U(0x7f800000u)) == $U(0u));`;
 
-export const mathFunctions: Readonly<Record<string, string>> = {
+export const mathFunctions = {
   kNan: `fn kNan$s() -> $F { var b = 0x7fc00000u; return $F(bitcast<f32>(b)); }`,
   kInf: `fn kInf$s() -> $F { var b = 0x7f800000u; return $F(bitcast<f32>(b)); }`,
   kIsNan: `fn kIsNan$s(x: $F) -> $B { return (bitcast<$U>(x) & $U(0x7fffffffu)) > $U(0x7f800000u); }`,
@@ -314,22 +314,22 @@ export const mathFunctions: Readonly<Record<string, string>> = {
   }
   return select(r, select($I(0), r, abs(base) == $I(1)), y < $I(0));
 }`,
-};
+} as const;
+
+export type MathFunction = keyof typeof mathFunctions;
 
 /** Collects the functions that a kernel uses, with what they use, each once and in an order that WGSL accepts. */
 export class WgslFunctions {
   private readonly text = new Map<string, string>();
 
   /** Name to call for the function at this width. */
-  use(name: string, width: 1 | 4): string {
+  use(name: MathFunction, width: 1 | 4): string {
     const suffix = width === 4 ? '4' : '';
     const full = name + suffix;
     if (!this.text.has(full)) {
-      const source = mathFunctions[name];
-      if (source === undefined)
-        throw new Error(`WGSL function ${name} does not exist; add it to mathFunctions`);
+      const source: string = mathFunctions[name];
       for (const [, callee] of source.matchAll(/\b(k[A-Z]\w*)\$s\(/g))
-        if (callee !== name) this.use(callee!, width);
+        if (callee !== name) this.use(callee as MathFunction, width);
       const type = (t: string): string => (width === 4 ? `vec4<${t}>` : t);
       const types: Readonly<Record<string, string>> = {
         F: type('f32'),

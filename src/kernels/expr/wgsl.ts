@@ -9,8 +9,9 @@
  * Parts that depend on scalars only (params, constants, broadcast inputs) stay scalar until they meet a vector.
  */
 import { wgslType, type Width } from '../base/dtype.js';
-import type { Expr } from './expr.js';
-import { type WgslFunctions } from './math.js';
+import type { Operation } from './eval.js';
+import type { Expr, ExprType } from './expr.js';
+import type { MathFunction, WgslFunctions } from './math.js';
 
 export { WgslFunctions } from './math.js';
 
@@ -33,36 +34,150 @@ export interface Emitted {
   readonly results: readonly string[];
 }
 
-// prettier-ignore
-const infix: Readonly<Record<string, string>> = {
-  add: '+', sub: '-', mul: '*', div: '/',
-  lt: '<', le: '<=', gt: '>', ge: '>=', eq: '==', ne: '!=',
-  and: '&', or: '|', xor: '^',
+/** An operation on operands that have WGSL already. */
+interface Operands {
+  readonly x: Expr;
+  readonly args: readonly string[];
+  readonly width: Width;
+  readonly functions: WgslFunctions;
+}
+type Writer = (operands: Operands) => string;
+
+const infix =
+  (sign: string): Writer =>
+  ({ args }) =>
+    `${args[0]} ${sign} ${args[1]}`;
+
+/** A function of WGSL. */
+const builtin =
+  (name: string): Writer =>
+  ({ args }) =>
+    `${name}(${args.join(', ')})`;
+
+/** A function of math.ts, where WGSL's own is missing or too inexact. */
+const helper =
+  (name: MathFunction): Writer =>
+  ({ args, width, functions }) =>
+    `${functions.use(name, width)}(${args.join(', ')})`;
+
+/** By the type of the first operand. */
+const byType =
+  (writers: Partial<Readonly<Record<ExprType, Writer>>>): Writer =>
+  (operands) => {
+    const { op, args } = operands.x;
+    const from = args[0]!.type;
+    const writer = writers[from];
+    if (writer === undefined)
+      throw new Error(`expr: ${op} is not available for ${from}; cast the operand to f32`);
+    return writer(operands);
+  };
+
+const integers = (writer: Writer): { i32: Writer; u32: Writer } => ({ i32: writer, u32: writer });
+
+/** A constant second operand is never NaN, which spares half of the test. */
+const extremum = (name: 'max' | 'min', nanSafe: MathFunction): Writer => {
+  const float: Writer = (operands) => {
+    const { x, args, width, functions } = operands;
+    const second = x.args[1]!;
+    if (second.op !== 'const' || Number.isNaN(second.value)) return helper(nanSafe)(operands);
+    return `select(${name}(${args.join(', ')}), ${args[0]}, ${functions.use('kIsNan', width)}(${args[0]}))`;
+  };
+  return byType({ f32: float, ...integers(builtin(name)) });
 };
 
-/** Float primitives that WGSL computes well enough itself. */
-// prettier-ignore
-const builtins: Readonly<Record<string, string>> = {
-  abs: 'abs', sign: 'sign', sqrt: 'sqrt', rsqrt: 'inverseSqrt',
-  floor: 'floor', ceil: 'ceil', round: 'round', trunc: 'trunc', maximum: 'max', minimum: 'min', clamp: 'clamp',
+const shift =
+  (sign: string): Writer =>
+  ({ args, width }) => {
+    const u32 = wgslType('u32', width);
+    return `${args[0]} ${sign} (${u32}(${args[1]}) & ${u32}(31u))`;
+  };
+
+const cast: Writer = (operands) => {
+  const { x, args, width } = operands;
+  const from = x.args[0]!.type;
+  if (x.type === 'bool')
+    return from === 'f32' ? helper('kTruth')(operands) : `${args[0]} != ${wgslType(from, width)}(0)`;
+  const to = wgslType(x.type, width);
+  return x.type === 'u32' && from === 'f32'
+    ? `${to}(${wgslType('i32', width)}(${args[0]}))`
+    : `${to}(${args[0]})`;
 };
 
-// prettier-ignore
-const floatFunctions: Readonly<Record<string, string>> = {
-  exp: 'kExp', expm1: 'kExpm1', log: 'kLog', log1p: 'kLog1p', log2: 'kLog2', sin: 'kSin', cos: 'kCos', tan: 'kTan', asin: 'kAsin', acos: 'kAcos', atan: 'kAtan',
-  sinh: 'kSinh', cosh: 'kCosh', tanh: 'kTanh', asinh: 'kAsinh', acosh: 'kAcosh', atanh: 'kAtanh', sigmoid: 'kSigmoid',
-  softplus: 'kSoftplus', erf: 'kErf', erfinv: 'kErfinv', relu: 'kRelu', sign: 'kSign', maximum: 'kMax', minimum: 'kMin',
-  clamp: 'kClamp', fmod: 'kFmod', remainder: 'kRemainder', pow: 'kPow', atan2: 'kAtan2', ne: 'kNe',
-  isNan: 'kIsNan', isInf: 'kIsInf', isFinite: 'kIsFinite',
-};
+const negated: Writer = ({ args }) => `-${args[0]}`;
 
-const intFunctions: Readonly<Record<string, string>> = {
-  div: 'kDivI',
-  fmod: 'kModI',
-  remainder: 'kRemainderI',
-  pow: 'kPowI',
+const writers: Readonly<Record<Operation, Writer>> = {
+  select: ({ args }) => `select(${args[2]}, ${args[1]}, ${args[0]})`,
+  cast,
+  neg: byType({
+    f32: negated,
+    i32: negated,
+    u32: ({ args, width }) => `${wgslType('u32', width)}(0u) - ${args[0]}`,
+  }),
+  not: ({ x, args }) => `${x.type === 'bool' ? '!' : '~'}${args[0]}`,
+  add: infix('+'),
+  sub: infix('-'),
+  mul: infix('*'),
+  div: byType({ f32: infix('/'), i32: helper('kDivI'), u32: helper('kDivU') }),
+  fmod: byType({ f32: helper('kFmod'), i32: helper('kModI'), u32: helper('kModU') }),
+  remainder: byType({ f32: helper('kRemainder'), i32: helper('kRemainderI'), u32: helper('kModU') }),
+  pow: byType({ f32: helper('kPow'), i32: helper('kPowI') }),
+  atan2: helper('kAtan2'),
+  maximum: extremum('max', 'kMax'),
+  minimum: extremum('min', 'kMin'),
+  clamp: byType({ f32: helper('kClamp'), ...integers(builtin('clamp')) }),
+  relu: byType({
+    f32: helper('kRelu'),
+    i32: ({ args, width }) => `max(${args[0]}, ${wgslType('i32', width)}(0))`,
+    u32: ({ args }) => args[0]!,
+  }),
+  sign: byType({
+    f32: helper('kSign'),
+    i32: builtin('sign'),
+    u32: ({ args, width }) => `min(${args[0]}, ${wgslType('u32', width)}(1u))`,
+  }),
+  abs: builtin('abs'),
+  lt: infix('<'),
+  le: infix('<='),
+  gt: infix('>'),
+  ge: infix('>='),
+  eq: infix('=='),
+  ne: byType({ f32: helper('kNe'), ...integers(infix('!=')), bool: infix('!=') }),
+  and: infix('&'),
+  or: infix('|'),
+  xor: byType({ ...integers(infix('^')), bool: infix('!=') }),
+  shl: shift('<<'),
+  shr: shift('>>'),
+  sqrt: builtin('sqrt'),
+  rsqrt: builtin('inverseSqrt'),
+  floor: builtin('floor'),
+  ceil: builtin('ceil'),
+  round: builtin('round'),
+  trunc: builtin('trunc'),
+  exp: helper('kExp'),
+  expm1: helper('kExpm1'),
+  log: helper('kLog'),
+  log1p: helper('kLog1p'),
+  log2: helper('kLog2'),
+  sin: helper('kSin'),
+  cos: helper('kCos'),
+  tan: helper('kTan'),
+  asin: helper('kAsin'),
+  acos: helper('kAcos'),
+  atan: helper('kAtan'),
+  sinh: helper('kSinh'),
+  cosh: helper('kCosh'),
+  tanh: helper('kTanh'),
+  asinh: helper('kAsinh'),
+  acosh: helper('kAcosh'),
+  atanh: helper('kAtanh'),
+  sigmoid: helper('kSigmoid'),
+  softplus: helper('kSoftplus'),
+  erf: helper('kErf'),
+  erfinv: helper('kErfinv'),
+  isNan: helper('kIsNan'),
+  isInf: helper('kIsInf'),
+  isFinite: helper('kIsFinite'),
 };
-const uintFunctions: Readonly<Record<string, string>> = { div: 'kDivU', fmod: 'kModU', remainder: 'kModU' };
 
 /** A literal of scalar type; infinities and NaN go through functions because WGSL rejects them as constants. */
 export function literal(expr: Pick<Expr, 'type' | 'value'>, functions: WgslFunctions): string {
@@ -97,41 +212,6 @@ export function emit(exprs: readonly Expr[], options: EmitOptions): Emitted {
   const lines: string[] = [];
   const done = new Map<Expr, { code: string; width: Width }>();
 
-  const operation = (x: Expr, args: readonly string[], width: Width): string => {
-    const from = x.args[0]!.type;
-    const call = (name: string): string => `${functions.use(name, width)}(${args.join(', ')})`;
-    if (x.op === 'select') return `select(${args[2]}, ${args[1]}, ${args[0]})`;
-    if (x.op === 'neg') return from === 'u32' ? `${wgslType('u32', width)}(0u) - ${args[0]}` : `-${args[0]}`;
-    if (x.op === 'not') return `${x.type === 'bool' ? '!' : '~'}${args[0]}`;
-    if (x.op === 'shl' || x.op === 'shr') {
-      return `${args[0]} ${x.op === 'shl' ? '<<' : '>>'} (${wgslType('u32', width)}(${args[1]}) & ${wgslType('u32', width)}(31u))`;
-    }
-    if (x.op === 'cast') {
-      if (x.type === 'bool' && from === 'f32') return call('kTruth');
-      if (x.type === 'bool') return `${args[0]} != ${wgslType(from, width)}(0)`;
-      const to = wgslType(x.type, width);
-      return x.type === 'u32' && from === 'f32'
-        ? `${to}(${wgslType('i32', width)}(${args[0]}))`
-        : `${to}(${args[0]})`;
-    }
-    const table = from === 'f32' ? floatFunctions : from === 'i32' ? intFunctions : uintFunctions;
-    // A constant second operand is never NaN, which spares half of the test.
-    if ((x.op === 'maximum' || x.op === 'minimum') && from === 'f32' && x.args[1]!.op === 'const') {
-      if (!Number.isNaN(x.args[1]!.value)) {
-        return `select(${builtins[x.op]}(${args.join(', ')}), ${args[0]}, ${functions.use('kIsNan', width)}(${args[0]}))`;
-      }
-    }
-    const helper = table[x.op];
-    if (helper !== undefined) return call(helper);
-    if (x.op === 'relu') return from === 'u32' ? args[0]! : `max(${args[0]}, ${wgslType(from, width)}(0))`;
-    const sign = x.op === 'xor' && x.args[0]!.type === 'bool' ? '!=' : infix[x.op];
-    if (sign !== undefined) return `${args[0]} ${sign} ${args[1]}`;
-    if (from === 'u32' && x.op === 'sign') return `min(${args[0]}, ${wgslType('u32', width)}(1u))`;
-    const builtin = builtins[x.op];
-    if (builtin !== undefined) return `${builtin}(${args.join(', ')})`;
-    throw new Error(`expr: ${x.op} is not available for ${from}; cast the operand to f32`);
-  };
-
   const visit = (x: Expr): { code: string; width: Width } => {
     let r = done.get(x);
     if (r !== undefined) return r;
@@ -143,7 +223,7 @@ export function emit(exprs: readonly Expr[], options: EmitOptions): Emitted {
       const width: Width = parts.some((part) => part.width === 4) ? 4 : 1;
       const args = parts.map((part, i) => widen(part, x.args[i]!, width));
       const name = `${prefix}${x.id}`;
-      lines.push(`let ${name} = ${operation(x, args, width)};`);
+      lines.push(`let ${name} = ${writers[x.op]({ x, args, width, functions })};`);
       r = { code: name, width };
     }
     done.set(x, r);

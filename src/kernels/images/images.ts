@@ -3,6 +3,7 @@
  * lane, and launches that cover a batch in as many ranges as the binding limit asks for.
  */
 import { memoKernel, type Kernel, type ParamField } from '../base/kernel.js';
+import { reads, shader, writes } from '../base/shader.js';
 import {
   bindElements,
   bytesOf,
@@ -46,10 +47,10 @@ fn unpack(t: u32) -> U { return t; }`
 const group = 64;
 
 /** Thread = (lane and column, row, image); `columns` and `rows` are of what it writes. */
-export const threadText = (columns: string, name: 'o' | 'i' | 'b'): string => `
-@compute @workgroup_size(${group})
-fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
-  if (gid.x >= ${columns} * p.lanes) { return; }
+export const threadText = (
+  columns: string,
+  name: 'o' | 'i' | 'b',
+): string => `  if (gid.x >= ${columns} * p.lanes) { return; }
   let ${name}x = gid.x / p.lanes;
   let lane = gid.x - ${name}x * p.lanes;
   let ${name}y = gid.y;`;
@@ -83,8 +84,9 @@ export interface ImageKernel {
   readonly key: string;
   readonly name: string;
   readonly operands: readonly Operand[];
-  /** Functions and the body up to the closing brace; sees `lane`, `gid`, the operands and their first items as `p.<name>At`. */
-  readonly text: () => string;
+  readonly functions?: () => string;
+  /** Begins with {@link threadText}; sees the operands and their first items as `p.<name>At`. */
+  readonly body: () => string;
   /** Further launch parameters. */
   readonly params?: readonly (readonly [...ParamField, number])[];
   /** Threads per image: along the lanes and columns, and along rows. */
@@ -98,22 +100,20 @@ export function planImages(problem: ImageProblem, limits: PlanLimits, width: 1 |
   const { operands, params = [] } = spec;
   const kernel: Kernel = memoKernel(`${spec.name}:${elem}:${width}:${spec.key}`, () => ({
     name: spec.name,
-    bindings: operands.map(({ write }) => (write ? 'write' : 'read')),
     params: [
       ...(['lanes', 'h', 'w', 'outH', 'outW'] as const).map((field) => [field, 'u32'] as const),
       ...params.map(([name, type]) => [name, type] as const),
       ...operands.map(({ name }) => [`${name}At`, 'u32'] as const),
     ],
-    ...(elem === 'f16' && { enables: ['f16'] as const }),
-    wgsl: `${laneText(width, elem)}
-${operands
-  .map(({ name, width: wide, stored, write }, i) => {
-    const type = wide === 4 ? `vec4<${stored}>` : stored;
-    return `@group(0) @binding(${i}) var<storage, ${write ? 'read_write' : 'read'}> ${name}: array<${type}>;`;
-  })
-  .join('\n')}
-${spec.text()}
-}`,
+    ...shader({
+      bindings: operands.map(({ name, width: wide, stored, write }) =>
+        (write ? writes : reads)(name, wide === 4 ? `vec4<${stored}>` : stored),
+      ),
+      functions: `${laneText(width, elem)}\n${spec.functions?.() ?? ''}`,
+      workgroup: group,
+      builtins: ['gid'],
+      body: spec.body(),
+    }),
   }));
   const unit = (o: Operand): Elem => (o.stored === 'f16' ? 'f16' : 'f32');
   const bytes = (o: Operand): number => o.items * o.width * bytesOf(unit(o));

@@ -72,8 +72,8 @@ export function planInterpolate(limits: PlanLimits, problem: InterpolateProblem)
     operands: [operand(problem, 'x', 'in', width), operand(problem, 'y', 'out', width, true)],
     across: problem.outW * (problem.c / width),
     down: problem.outH,
-    text: () => `${sourceText(problem)}
-${threadText('p.outW', 'o')}
+    functions: () => sourceText(problem),
+    body: () => `${threadText('p.outW', 'o')}
   let sy = sourceOf(oy, p.h, p.scaleH);
   let sx = sourceOf(ox, p.w, p.scaleW);
   y[p.yAt + ${outputItem}] = S(${value});`,
@@ -96,7 +96,7 @@ export function planInterpolateGrad(limits: PlanLimits, problem: InterpolateProb
     operands: [operand(problem, 'dy', 'out', width), operand(problem, 'dx', 'in', width, true)],
     across: problem.w * (problem.c / width),
     down: problem.h,
-    text: () => `${sourceText(problem)}
+    functions: () => `${sourceText(problem)}
 // Output coordinates that may read input coordinate i: some more on either side than exact arithmetic would need.
 fn readersOf(i: u32, size: u32, out: u32, scale: f32) -> vec2<u32> {
   if (scale == 0.0) { return vec2<u32>(0u, out); }
@@ -104,8 +104,8 @@ fn readersOf(i: u32, size: u32, out: u32, scale: f32) -> vec2<u32> {
   let high = select(u32(max(ceil(${last}) + 2.0, 0.0)), out, i == size - 1u);
   return vec2<u32>(min(low, out), min(high, out));
 }
-fn weightOf(s: Source, i: u32) -> f32 { return select(0.0, 1.0 - s.mix, s.low == i) + select(0.0, s.mix, s.high == i); }
-${threadText('p.w', 'i')}
+fn weightOf(s: Source, i: u32) -> f32 { return select(0.0, 1.0 - s.mix, s.low == i) + select(0.0, s.mix, s.high == i); }`,
+    body: () => `${threadText('p.w', 'i')}
   let rows = readersOf(iy, p.h, p.outH, p.scaleH);
   let columns = readersOf(ix, p.w, p.outW, p.scaleW);
   var sum = T();

@@ -194,7 +194,7 @@ export function planMaxPoolGrad(limits: PlanLimits, problem: PoolProblem): Plan 
       operand(problem, 'dx', 'in', width, true),
     ],
     ...gatherGrid(problem, width),
-    text: () => gatherText(window, gather),
+    body: () => gatherText(window, gather),
   });
 }
 
@@ -214,13 +214,13 @@ export function planMaxPoolGather(limits: PlanLimits, problem: PoolProblem): Pla
     ],
     across: problem.outW * (problem.c / width),
     down: problem.outH,
-    text: () => `${tapPosition(problem.window)}
+    functions: () => `${tapPosition(problem.window)}
 fn picked(pixel: u32, lane: u32, image: u32) -> T {
   let inside = pixel < p.h * p.w;
   let value = T(x[p.xAt + (image * p.h * p.w + select(0u, pixel, inside)) * p.lanes + lane]);
   return select(T(), value, inside);
-}
-${threadText('p.outW', 'o')}
+}`,
+    body: () => `${threadText('p.outW', 'o')}
   let at = ${outputItem};
   let winner = unpack(taps[p.tapsAt + at]);
   y[p.yAt + at] = S(${Array.from({ length: width }, (_, i) => each(i)).join(', ')});`,
@@ -244,7 +244,8 @@ export function planAvgPoolGrad(limits: PlanLimits, problem: PoolProblem, diviso
       name: 'avgPool2dBackward',
       operands: [operand(problem, 'dy', 'out', width), operand(problem, 'dx', 'in', width, true)],
       ...gatherGrid(problem, width),
-      text: () => `${divisorText(problem, divisor)}\n${gatherText(window, gather)}`,
+      functions: () => divisorText(problem, divisor),
+      body: () => gatherText(window, gather),
     },
     divisor,
   );

@@ -193,7 +193,7 @@ export function planMaxPool(limits: PlanLimits, problem: PoolProblem, keepTaps: 
     ],
     across: problem.outW * (problem.c / width),
     down: problem.outH,
-    text: () => `${threadText('p.outW', 'o')}
+    body: () => `${threadText('p.outW', 'o')}
   var lowest = 0xff800000u;
   ${body()}
   let to = ${outputItem};
@@ -230,8 +230,8 @@ export function planMaxPoolIndices(limits: PlanLimits, problem: PoolProblem): Pl
     operands: [tapsOperand(problem, width, false), indices],
     across: problem.outW * (problem.c / width),
     down: problem.outH,
-    text: () => `${tapPosition(problem.window)}
-${threadText('p.outW', 'o')}
+    functions: () => tapPosition(problem.window),
+    body: () => `${threadText('p.outW', 'o')}
   let at = ${outputItem};
   let tap = unpack(taps[p.tapsAt + at]);
   ${Array.from({ length: width }, (_, i) => `indices[p.indicesAt + at * ${width}u + ${i}u] = i32(pixelOf(oy, ox, tap${width === 4 ? `[${i}]` : ''}));`).join('\n  ')}`,
@@ -269,8 +269,7 @@ export function planAvgPool(limits: PlanLimits, problem: PoolProblem, divisor: D
     unrolled
       ? eachTap(window as StridedWindow, (load) => `sum += ${load};`)
       : `${windowRange(window)}\n  ${loops(window, 'sum += v;')}`;
-  const text = (): string => `${divisorText(problem, divisor)}
-${threadText('p.outW', 'o')}
+  const text = (): string => `${threadText('p.outW', 'o')}
   var sum = T();
   ${body()}
   y[p.yAt + ${outputItem}] = S(sum / divisorOf(oy, ox));`;
@@ -284,7 +283,8 @@ ${threadText('p.outW', 'o')}
       operands: [operand(problem, 'x', 'in', width), operand(problem, 'y', 'out', width, true)],
       across: problem.outW * (problem.c / width),
       down: problem.outH,
-      text,
+      functions: () => divisorText(problem, divisor),
+      body: text,
     },
     divisor,
   );

@@ -18,6 +18,7 @@ import {
   type ParamField,
   type Target,
 } from '../base/kernel.js';
+import { reads, shader, writes } from '../base/shader.js';
 import { limitsKey, operandKey, PlanCache } from '../base/plan-cache.js';
 import type { PointwiseOperand } from '../pointwise/plan.js';
 
@@ -114,12 +115,6 @@ function scatterKernel(target: Target, s: Spec): Kernel {
     const fns = new WgslFunctions();
     const group = target.kind === 'software' ? 8 : 64;
     const srcWidth: Width = s.srcWide ? 4 : 1;
-    const array = (dtype: DType, w: Width): string => `array<${wgslType(dtypeInfo[dtype].storage, w)}>`;
-    const declarations = [
-      ...Array.from({ length: s.count }, (_, m) => `var<storage, read> index${m}: array<i32>;`),
-      `var<storage, read> src: ${array(s.src, srcWidth)};`,
-      `var<storage, read_write> out: ${array(s.out, s.width)};`,
-    ].map((d, b) => `@group(0) @binding(${b}) ${d}`);
     const compute = wgslType(dtypeInfo[s.out].compute, s.width);
     const indices = Array.from(
       { length: s.count },
@@ -131,11 +126,7 @@ function scatterKernel(target: Target, s: Spec): Kernel {
     );
     const value = `${compute}(${loadCode(s.src, srcWidth, `src[srcBase + ${at('src', 'L', s.loopRank, 'l')}]`)})`;
     const scaled = s.alpha ? `${compute}(${wgslType('f32', s.width)}(${value}) * p.alpha)` : value;
-    const wgsl = `${declarations.join('\n')}
-@FUNCTIONS@
-@compute @workgroup_size(${group})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-  let column = ${linearWorkgroup} * ${group}u + lid;
+    const body = `  let column = ${linearWorkgroup} * ${group}u + lid;
   if (column >= p.columns) { return; }
   ${decode('c', 'cn', s.columnRank, 'column')}
   ${operandsOf(s.count)
@@ -151,15 +142,21 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       ${s.reduce === 'assign' ? '' : `let old = ${loadCode(s.out, s.width, 'out[position]')};`}
       out[position] = ${storeCode(s.out, s.width, `(${combine(s, fns)})`)};
     }
-  }
-}`;
-    const f16 = s.src === 'float16' || s.out === 'float16';
+  }`;
     return {
       name: s.name,
-      wgsl: wgsl.replace('@FUNCTIONS@', fns.code()),
-      bindings: [...Array.from({ length: s.count + 1 }, () => 'read' as const), 'write'],
+      ...shader({
+        bindings: [
+          ...Array.from({ length: s.count }, (_, m) => reads(`index${m}`, 'i32')),
+          reads('src', wgslType(dtypeInfo[s.src].storage, srcWidth)),
+          writes('out', wgslType(dtypeInfo[s.out].storage, s.width)),
+        ],
+        functions: fns.code(),
+        workgroup: group,
+        builtins: ['wid', 'nwg', 'lid'],
+        body,
+      }),
       params: paramsOf(s),
-      ...(f16 ? { enables: ['f16'] as const } : {}),
       ...(s.checked && { fault: indexFault(s.name) }),
     };
   });

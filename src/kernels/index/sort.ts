@@ -21,6 +21,7 @@ import {
   type ParamField,
   type Target,
 } from '../base/kernel.js';
+import { reads, shader, writes, type Binding } from '../base/shader.js';
 import { limitsKey, operandKey, PlanCache } from '../base/plan-cache.js';
 import type { PointwiseOperand } from '../pointwise/plan.js';
 
@@ -205,40 +206,30 @@ function sortKernel(target: Target, s: Spec): Kernel {
     const { stage } = s;
     const storage = dtypeInfo[s.dtype].storage;
     const group = groupOf(target);
-    const bindings: { name: string; mode: 'read' | 'write'; type: string }[] = [];
-    if (touchesX(stage)) bindings.push({ name: 'x', mode: 'read', type: storage });
+    const bindings: Binding[] = touchesX(stage) ? [reads('x', storage)] : [];
     if (
       stage.kind === 'merge' ||
       stage.kind === 'store' ||
       (stage.kind === 'select' && stage.from === 'pairs')
     ) {
-      bindings.push({ name: 'from_', mode: 'read', type: 'vec2<u32>' });
+      bindings.push(reads('from_', 'vec2<u32>'));
     }
     if (writesOutputs(stage)) {
-      bindings.push(
-        { name: 'values', mode: 'write', type: storage },
-        { name: 'indices', mode: 'write', type: 'i32' },
-      );
-    } else bindings.push({ name: 'to', mode: 'write', type: 'vec2<u32>' });
+      bindings.push(writes('values', storage), writes('indices', 'i32'));
+    } else bindings.push(writes('to', 'vec2<u32>'));
     const body = stageBody(s, fns);
     return {
       name: s.name,
-      wgsl: `${bindings
-        .map(({ name, mode, type }, b) => {
-          const space = mode === 'read' ? 'storage, read' : 'storage, read_write';
-          return `@group(0) @binding(${b}) var<${space}> ${name}: array<${type}>;`;
-        })
-        .join('\n')}
-${fns.code()}
-@compute @workgroup_size(${group})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-  let cell = ${linearWorkgroup} * ${group}u + lid;
+      ...shader({
+        bindings,
+        functions: fns.code(),
+        workgroup: group,
+        builtins: ['wid', 'nwg', 'lid'],
+        body: `  let cell = ${linearWorkgroup} * ${group}u + lid;
   if (cell >= p.cells) { return; }
-  ${body}
-}`,
-      bindings: bindings.map((b) => b.mode),
+  ${body}`,
+      }),
       params: paramsOf(s),
-      ...(touchesX(stage) && s.dtype === 'float16' ? { enables: ['f16'] as const } : {}),
     };
   });
 }

@@ -4,7 +4,8 @@
  * Generators only; {@link planGemm} in plan.ts routes a problem to them.
  */
 import { memoKernel, type Kernel, type ParamField } from '../base/kernel.js';
-import { epilogueBuffers, epilogueKey, type Elem, type Epilogue } from '../base/plan.js';
+import { reads, writes } from '../base/shader.js';
+import { epilogueKey, type Elem, type Epilogue } from '../base/plan.js';
 import {
   component,
   declareAccumulators,
@@ -21,10 +22,9 @@ import {
   rightLoads,
   stepK,
   storeRow,
-  tileEnables,
   tileHead,
+  tileShader,
   tileKey,
-  tileMemory,
   vecType,
   widen,
   type Major,
@@ -201,22 +201,16 @@ export function gemmKernel(s: GemmSpec): Kernel {
       }),
     );
 
-    const a = vecType(s.vecA ? 4 : 1, s.elem);
-    const b = vecType(s.vecB ? (s.transB ? 4 : V) : 1, s.elem);
-    const wgsl = `@group(0) @binding(0) var<storage, read> a: array<${a}>;
-@group(0) @binding(1) var<storage, read> b: array<${b}>;
-@group(0) @binding(2) var<storage, read_write> out: array<${vecType(s.vecC ? V : 1, s.elemC)}>;
-${epilogueBindings(e, 3, V, s.vecC, s.elemC)}
-${tileMemory(t)}
-${tileHead(t)}${gemmPrologue}
-${body.join('\n')}
-}`;
+    const bindings = [
+      reads('a', vecType(s.vecA ? 4 : 1, s.elem)),
+      reads('b', vecType(s.vecB ? (s.transB ? 4 : V) : 1, s.elem)),
+      writes('out', vecType(s.vecC ? V : 1, s.elemC)),
+      ...epilogueBindings(e, V, s.vecC, s.elemC),
+    ];
     return {
       name: 'gemm',
-      wgsl,
-      bindings: ['read', 'read', 'write', ...epilogueBuffers(e).map(() => 'read' as const)],
       params: gemmParams,
-      enables: tileEnables(t, s.elem, s.elemC),
+      ...tileShader(t, [s.elem, s.elemC], bindings, [tileHead(t), gemmPrologue, ...body].join('\n')),
     };
   });
 }

@@ -4,6 +4,7 @@
  * (https://github.com/KhronosGroup/GLSL/blob/main/extensions/khr/GLSL_KHR_cooperative_matrix.txt, in WGSL by Dawn's experimental
  * `chromium_experimental_subgroup_matrix`). At the end the blocks go through workgroup memory to the tile's own 4x4 sums, and on as ever.
  */
+import type { EntryPoint } from '../base/shader.js';
 
 /** Subgroups must have this size: eight of them make a workgroup. */
 export const matrixSubgroup = 32;
@@ -48,10 +49,12 @@ var<workgroup> sums: array<f32, 2048>;
 ${kind === 'native' ? native : emulated}`;
 
 /** Invocations are numbered in one dimension, as subgroup matrices want it, and counted in two as in other tiles. */
-export const matrixEntryPoint = (kind: 'native' | 'emulated', builtins: string): string =>
-  `@compute @workgroup_size(256)
-fn main(${builtins}, @builtin(local_invocation_index) index: u32${kind === 'native' ? ', @builtin(subgroup_id) subgroup: u32' : ''}) {
-  let lid = vec2<u32>(index & 15u, index >> 4u);
+export const matrixEntryPoint = (kind: 'native' | 'emulated'): EntryPoint => ({
+  workgroup: 256,
+  builtins: ['wid', 'nwg', 'index', ...(kind === 'native' ? (['subgroup'] as const) : [])],
+});
+export const matrixHead = (kind: 'native' | 'emulated'): string =>
+  `  let lid = vec2<u32>(index & 15u, index >> 4u);
   ${kind === 'native' ? '' : `let subgroup = index / ${matrixSubgroup}u;`}`;
 
 /** A subgroup has half of a row of blocks. */

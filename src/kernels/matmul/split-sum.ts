@@ -1,13 +1,7 @@
 /** Second half of a split sum: adds the partial results in a fixed order, so that runs agree bit for bit. */
 import { foldGrid, linearWorkgroup, memoKernel, type Kernel } from '../base/kernel.js';
-import {
-  epilogueBuffers,
-  epilogueKey,
-  ceilDiv,
-  type Elem,
-  type Epilogue,
-  type Launch,
-} from '../base/plan.js';
+import { epilogueKey, ceilDiv, type Elem, type Epilogue, type Launch } from '../base/plan.js';
+import { reads, shader, writes } from '../base/shader.js';
 import { epilogueBindings, epilogueColumns, storeRow, vecType, type Cols } from './tile.js';
 
 const size = 64;
@@ -40,7 +34,6 @@ function splitSumKernel(s: SplitSumSpec): Kernel {
     });
     return {
       name: 'splitSum',
-      bindings: ['read', 'write', ...epilogueBuffers(s.epilogue).map(() => 'read' as const)],
       params: [
         ['rows', 'u32'],
         ['columns', 'u32'], // in vectors
@@ -51,13 +44,15 @@ function splitSumKernel(s: SplitSumSpec): Kernel {
         ['outBatch', 'u32'],
         ['residualOff', 'u32'],
       ],
-      enables: s.elem === 'f16' ? ['f16'] : [],
-      wgsl: `@group(0) @binding(0) var<storage, read> partials: array<${vecType(V)}>;
-@group(0) @binding(1) var<storage, read_write> out: array<${vecType(V, s.elem)}>;
-${epilogueBindings(s.epilogue, 2, V, true, s.elem)}
-@compute @workgroup_size(${size})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let i = ${linearWorkgroup} * ${size}u + lane;
+      ...shader({
+        bindings: [
+          reads('partials', vecType(V)),
+          writes('out', vecType(V, s.elem)),
+          ...epilogueBindings(s.epilogue, V, true, s.elem),
+        ],
+        workgroup: size,
+        builtins: ['wid', 'nwg', 'lane'],
+        body: `  let i = ${linearWorkgroup} * ${size}u + lane;
   if (i >= p.rows * p.columns) { return; }
   let batch = wid.z;
   let row = i / p.columns;
@@ -70,8 +65,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     sum += partials[at];
   }
 ${epilogueColumns(s.epilogue, { cols: V, vectors: true, elem: s.elem, column: 'col' })}
-  ${store}
-}`,
+  ${store}`,
+      }),
     };
   });
 }

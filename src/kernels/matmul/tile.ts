@@ -12,10 +12,12 @@
  * The left operand is either contiguous along the summed index (`k`: a load gives four k of one row) or along rows
  * (`row`: a load gives four rows at one k).
  */
-import type { Enable, Target } from '../base/kernel.js';
+import type { Enable, Kernel, Target } from '../base/kernel.js';
+import { reads, shader, type Binding, type EntryPoint } from '../base/shader.js';
 import {
   matrixAccumulators,
   matrixEntryPoint,
+  matrixHead,
   matrixMemory,
   matrixStep,
   matrixStorage,
@@ -137,7 +139,7 @@ export const rightCol = (t: Tile): string =>
   t.style === 'shared' ? '(colBlock * 16u + (tid & 15u))' : 'col';
 
 /** Workgroup memory of a tile. */
-export const tileMemory = (t: Tile): string =>
+const tileMemory = (t: Tile): string =>
   t.matrices
     ? matrixMemory(t.matrices)
     : t.style === 'shared'
@@ -148,26 +150,40 @@ export const tileMemory = (t: Tile): string =>
 export const sharedHead = (t: Tile): string =>
   t.style === 'shared' ? '  let tid = lid.y * 16u + lid.x;\n  let blockRow = row0 - lid.y * 4u;' : '';
 
-/** The entry point's first lines: the builtins `wid`, `nwg` and `lid`. */
-export function entryPoint(t: Tile): string {
-  const builtins = '@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>';
-  if (t.matrices) return matrixEntryPoint(t.matrices, builtins);
-  const size = t.lanesY === 1 ? `${t.lanes}` : `${t.lanes}, ${t.lanesY}`;
-  return `@compute @workgroup_size(${size})
-fn main(${builtins}, @builtin(local_invocation_id) lid: vec3<u32>) {`;
+function entryPoint(t: Tile): EntryPoint {
+  if (t.matrices) return matrixEntryPoint(t.matrices);
+  const workgroup = t.lanesY === 1 ? t.lanes : `${t.lanes}, ${t.lanesY}`;
+  return { workgroup, builtins: ['wid', 'nwg', 'lid.xyz'] };
 }
 
 /** What the WGSL of a tile over elements of type `elem` enables. */
-export const tileEnables = (t: Tile, ...elems: readonly Elem[]): Enable[] => [
+const tileEnables = (t: Tile, elems: readonly Elem[]): Enable[] => [
   ...(t.style === 'subgroup' || t.matrices === 'native' ? (['subgroups'] as const) : []),
   ...(t.matrices || elems.includes('f16') ? (['f16'] as const) : []),
   ...(t.matrices === 'native' ? (['chromium_experimental_subgroup_matrix'] as const) : []),
 ];
 
-/** Entry point head: declares `row0`, `lane`, `col` (in vectors). `block` and `colBlock` are u32 expressions. */
+/** The shader of a tile over elements of the types `elems`; `body` sees `wid`, `nwg` and `lid`, in two dimensions. */
+export function tileShader(
+  t: Tile,
+  elems: readonly Elem[],
+  bindings: readonly Binding[],
+  body: string,
+): Pick<Kernel, 'wgsl' | 'bindings' | 'enables'> {
+  return {
+    ...shader({
+      bindings,
+      functions: tileMemory(t),
+      ...entryPoint(t),
+      body: `${t.matrices ? matrixHead(t.matrices) : ''}\n${body}`,
+    }),
+    enables: tileEnables(t, elems),
+  };
+}
+
+/** Declares `row0`, `lane`, `col` (in vectors). `block` and `colBlock` are u32 expressions. */
 export function tileHead(t: Tile): string {
-  return `${entryPoint(t)}
-  let lane = lid.x;
+  return `  let lane = lid.x;
   let colBlock = wid.y % p.colBlocks;
   let row0 = ((wid.y / p.colBlocks) * nwg.x + wid.x) * ${tileRows(t)}u${t.lanesY > 1 ? ` + lid.y * ${t.rows}u` : ''};
   let col = colBlock * ${t.lanes}u + lane;
@@ -279,21 +295,9 @@ function sharedStep(t: Tile, major: Major, right: 'columns' | 'k'): string {
   return lines.join('\n');
 }
 
-/** Bindings of the epilogue, numbered from `first`; the per-column ones as vectors when `vectors` is set. */
-export function epilogueBindings(
-  e: Epilogue,
-  first: number,
-  cols: number,
-  vectors: boolean,
-  elem: Elem,
-): string {
-  return epilogueBuffers(e)
-    .map((name, i) => {
-      const type = vecType(vectors ? cols : 1, elem);
-      return `@group(0) @binding(${first + i}) var<storage, read> ${name}: array<${type}>;`;
-    })
-    .join('\n');
-}
+/** Bindings of the epilogue; the per-column ones as vectors when `vectors` is set. */
+export const epilogueBindings = (e: Epilogue, cols: number, vectors: boolean, elem: Elem): Binding[] =>
+  epilogueBuffers(e).map((name) => reads(name, vecType(vectors ? cols : 1, elem)));
 
 /** WGSL: the activation on `v` of type `T`, by comparison rather than `max`: some adapters' `max` drops a NaN that PyTorch keeps. */
 export function activate(v: string, activation: EpilogueActivation = 'none', T: string): string {

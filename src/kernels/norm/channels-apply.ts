@@ -12,8 +12,9 @@ import {
   type BlocksLaunch,
   type ChannelsProblem,
 } from './channels.js';
-import { memoKernel, type Access, type Kernel, type Target } from '../base/kernel.js';
+import { memoKernel, type Kernel, type Target } from '../base/kernel.js';
 import type { Activation } from '../base/plan.js';
+import { reads, shader, writes, type Binding } from '../base/shader.js';
 import { activate } from '../matmul/tile.js';
 
 /** What follows the normalisation: `y = activation(x * scale + shift + residual)`. */
@@ -72,20 +73,6 @@ export const loadGrad =
 /** WGSL that adds row `i` to the sums s0, s1 of g and q0, q1 of `g * (x - mean)`. */
 export const addGrad = (i: number): string => `s${i} += g${i}; q${i} += g${i} * (x${i} - mean);`;
 
-/** Storage bindings for `names` in order, those in `written` writable, each an array of its type. */
-export function bindNames(
-  names: readonly string[],
-  written: readonly string[],
-  typeOf: (name: string) => string,
-): { wgsl: string; bindings: Access[] } {
-  const bindings = names.map((name): Access => (written.includes(name) ? 'write' : 'read'));
-  const wgsl = names.map(
-    (name, i) =>
-      `@group(0) @binding(${i}) var<storage, ${bindings[i] === 'write' ? 'read_write' : 'read'}> ${name}: array<${typeOf(name)}>;`,
-  );
-  return { wgsl: wgsl.join('\n'), bindings };
-}
-
 const affine = `  let scale = stats[2u * p.columns + column];
   let shift = stats[3u * p.columns + column];`;
 
@@ -94,25 +81,21 @@ function kernelOf(
   key: string,
   name: string,
   problem: ChannelsProblem,
-  names: readonly string[],
-  written: readonly string[],
+  bindings: (T: string) => readonly Binding[],
   body: (T: string) => string,
 ): Kernel {
   const { width, T } = lane(problem.channels);
   const wx = workgroupX(target);
-  return memoKernel(`${key}:${width}:${wx}`, () => {
-    const bound = bindNames(names, written, () => T);
-    return {
-      name,
-      bindings: bound.bindings,
-      params: blockParams,
-      wgsl: `${bound.wgsl}
-@compute @workgroup_size(${wx})
-fn main(@builtin(global_invocation_id) gid: vec3<u32>) {${blockThread}
-${body(T)}
-}`,
-    };
-  });
+  return memoKernel(`${key}:${width}:${wx}`, () => ({
+    name,
+    params: blockParams,
+    ...shader({
+      bindings: bindings(T),
+      workgroup: wx,
+      builtins: ['gid'],
+      body: `${blockThread}\n${body(T)}`,
+    }),
+  }));
 }
 
 /**
@@ -125,8 +108,7 @@ export function channelApply(target: Target, problem: ChannelsProblem, after: Ch
     `channelApply:${residual}:${activation}`,
     'batchNorm',
     problem,
-    ['x', ...(residual ? ['residual'] : []), 'y', 'stats'],
-    ['y'],
+    (T) => [reads('x', T), ...(residual ? [reads('residual', T)] : []), writes('y', T), reads('stats', T)],
     (T) => `${affine}${rowLoop(storeResult(after, T))}`,
   );
   return blockLaunches(kernel, target, problem);
@@ -149,8 +131,13 @@ export function channelGradPartial(
     `channelGradPartial:${keeps}:${activation}`,
     'batchNormGradSums',
     problem,
-    ['x', 'dy', ...(keeps ? ['y', 'g'] : []), 'stats', 'partials'],
-    ['g', 'partials'],
+    (T) => [
+      reads('x', T),
+      reads('dy', T),
+      ...(keeps ? [reads('y', T), writes('g', T)] : []),
+      reads('stats', T),
+      writes('partials', T),
+    ],
     (T) => `  let mean = stats[column];
 ${activation !== 'none' && !keeps ? affine : ''}
   var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();${rowLoop((at, i) => `${loadGrad(after, T)(at, i)} ${addGrad(i)}`)}
@@ -176,8 +163,7 @@ export function channelGradApply(
     `channelGradApply:${activation}`,
     'batchNormBackward',
     problem,
-    ['x', 'dy', 'dx', 'stats', 'coefficients'],
-    ['dx'],
+    (T) => [reads('x', T), reads('dy', T), writes('dx', T), reads('stats', T), reads('coefficients', T)],
     (T) => `  let mean = stats[column];
   let a = coefficients[column];
   let b = coefficients[p.columns + column];

@@ -4,7 +4,6 @@
  */
 import {
   addGrad,
-  bindNames,
   isEven,
   keepsMasked,
   loadGrad,
@@ -12,8 +11,15 @@ import {
   storeResult,
   type ChannelsAfter,
 } from './channels-apply.js';
-import { lane, type ChannelsLaunch, type ChannelsProblem, type MomentsFinish } from './channels.js';
+import {
+  lane,
+  statisticsBindings,
+  type ChannelsLaunch,
+  type ChannelsProblem,
+  type MomentsFinish,
+} from './channels.js';
 import { memoKernel, type Target } from '../base/kernel.js';
+import { reads, shader, writes } from '../base/shader.js';
 
 const workgroup = 8;
 
@@ -23,9 +29,8 @@ export function isWhole(target: Target, { rows, channels, maxBinding = Infinity 
   return rows <= (channels / lane(channels).width >= 2 * workgroup ? 4096 : 512);
 }
 
-const head = `@compute @workgroup_size(${workgroup})
-fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
-  let column = gid.x;
+const entryPoint = { workgroup, builtins: ['gid'] } as const;
+const head = `  let column = gid.x;
   if (column >= p.columns) { return; }
   let first = 0u;
   let n = p.rows;`;
@@ -47,29 +52,23 @@ export function channelsWhole(
   const { width, T } = lane(channels);
   const even = isEven(rows);
   const key = `channelsWhole:${even}:${width}:${affine}:${running}:${counted}:${residual}:${activation}`;
-  const kernel = memoKernel(key, () => {
-    const written = ['y', 'stats', 'runningMean', 'runningVar', 'batches'];
-    const names = [
-      'x',
-      ...(residual ? ['residual'] : []),
-      'y',
-      'stats',
-      ...(affine ? ['gamma', 'beta'] : []),
-      ...(running ? ['runningMean', 'runningVar'] : []),
-      ...(counted ? ['batches'] : []),
-    ];
-    const bound = bindNames(names, written, (name) => (name === 'batches' ? 'i32' : T));
-    return {
-      name: 'batchNorm',
-      bindings: bound.bindings,
-      params: [
-        ['rows', 'u32'],
-        ['columns', 'u32'],
-        ['eps', 'f32'],
-        ['momentum', 'f32'],
+  const kernel = memoKernel(key, () => ({
+    name: 'batchNorm',
+    params: [
+      ['rows', 'u32'],
+      ['columns', 'u32'],
+      ['eps', 'f32'],
+      ['momentum', 'f32'],
+    ],
+    ...shader({
+      bindings: [
+        reads('x', T),
+        ...(residual ? [reads('residual', T)] : []),
+        writes('y', T),
+        ...statisticsBindings(problem, T),
       ],
-      wgsl: `${bound.wgsl}
-${head}
+      ...entryPoint,
+      body: `${head}
   let pivot = x[column];
   var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();
   {${rowLoop((at, i) => `    let d${i} = x[${at}] - pivot; s${i} += d${i}; q${i} += d${i} * d${i};`, even)}
@@ -92,10 +91,9 @@ ${
     : ''
 }
 ${counted ? '  if (column == 0u) { batches[0] += 1; }' : ''}
-${rowLoop(storeResult(after, T), even)}
-}`,
-    };
-  });
+${rowLoop(storeResult(after, T), even)}`,
+    }),
+  }));
   const columns = channels / width;
   return { kernel, params: [rows, columns, eps, momentum], grid: grid(columns) };
 }
@@ -111,18 +109,25 @@ export function channelsWholeGrad(problem: ChannelsProblem, after: ChannelsAfter
   const keeps = keepsMasked(after);
   const even = isEven(rows);
   const kernel = memoKernel(`channelsWholeGrad:${even}:${width}:${keeps}:${activation}`, () => {
-    const names = ['x', 'dy', ...(keeps ? ['y', 'g'] : []), 'dx', 'stats', 'dgamma', 'dbeta'];
-    const bound = bindNames(names, ['g', 'dx', 'dgamma', 'dbeta'], () => T);
     const load = loadGrad(after, T);
     return {
       name: 'batchNormBackward',
-      bindings: bound.bindings,
       params: [
         ['rows', 'u32'],
         ['columns', 'u32'],
       ],
-      wgsl: `${bound.wgsl}
-${head}
+      ...shader({
+        bindings: [
+          reads('x', T),
+          reads('dy', T),
+          ...(keeps ? [reads('y', T), writes('g', T)] : []),
+          writes('dx', T),
+          reads('stats', T),
+          writes('dgamma', T),
+          writes('dbeta', T),
+        ],
+        ...entryPoint,
+        body: `${head}
   let mean = stats[column];
   let invstd = stats[p.columns + column];
   let scale = stats[2u * p.columns + column];
@@ -139,8 +144,8 @@ ${head}
 ${rowLoop((at, i) => {
   const g = keeps ? `    let x${i} = x[${at}]; let g${i} = g[${at}];` : load(at, i);
   return `${g} dx[${at}] = scale * g${i} + (b * (x${i} - mean) + c);`;
-}, even)}
-}`,
+}, even)}`,
+      }),
     };
   });
   const columns = channels / width;

@@ -4,6 +4,7 @@
  * launch combines them in block order, so that results do not depend on timing.
  */
 import { memoKernel, type Grid, type Kernel, type Target } from '../base/kernel.js';
+import { reads, shader, writes, type Binding } from '../base/shader.js';
 
 export interface ChannelsProblem {
   readonly rows: number;
@@ -45,8 +46,7 @@ export const blockParams = [
 ] as const;
 
 /** Thread = (column of lanes, row block); x runs over columns so that neighbours read neighbouring memory. */
-export const blockThread = `
-  let column = gid.x;
+export const blockThread = `  let column = gid.x;
   let block = gid.y;
   if (column >= p.columns) { return; }
   let first = block * p.rowsPerBlock;
@@ -101,13 +101,12 @@ export function channelMomentsPartial(target: Target, problem: ChannelsProblem):
   const wx = workgroupX(target);
   const kernel = memoKernel(`channelMomentsPartial:${width}:${wx}`, () => ({
     name: 'batchNormMoments',
-    bindings: ['read', 'write'],
     params: blockParams,
-    wgsl: `
-@group(0) @binding(0) var<storage, read> x: array<${T}>;
-@group(0) @binding(1) var<storage, read_write> partials: array<${T}>;
-@compute @workgroup_size(${wx})
-fn main(@builtin(global_invocation_id) gid: vec3<u32>) {${blockThread}
+    ...shader({
+      bindings: [reads('x', T), writes('partials', T)],
+      workgroup: wx,
+      builtins: ['gid'],
+      body: `${blockThread}
   let pivot = x[first * p.columns + column];
   var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();
   var at = first * p.columns + column;
@@ -131,8 +130,8 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {${blockThread}
   let mean = s / count;
   let to = ((p.firstBlock + block) * p.columns + column) * 2u;
   partials[to] = pivot + mean;
-  partials[to + 1u] = max((q0 + q1) - s * mean, ${T}());
-}`,
+  partials[to + 1u] = max((q0 + q1) - s * mean, ${T}());`,
+    }),
   }));
   return blockLaunches(kernel, target, problem);
 }
@@ -145,6 +144,14 @@ export interface MomentsFinish extends ChannelsProblem {
   /** The count of batches (i32) is bound and raised. */
   readonly counted: boolean;
 }
+
+/** @internal What the finished statistics go to, and what they are made with: one lane `T` per column. */
+export const statisticsBindings = ({ affine, running, counted }: MomentsFinish, T: string): Binding[] => [
+  writes('stats', T),
+  ...(affine ? [reads('gamma', T), reads('beta', T)] : []),
+  ...(running ? [writes('runningMean', T), writes('runningVar', T)] : []),
+  ...(counted ? [writes('batches', 'i32')] : []),
+];
 
 /**
  * Second launch: combines the blocks (Chan, Golub & LeVeque 1979) and writes mean, 1/std and the affine map of the
@@ -159,34 +166,21 @@ export function channelMomentsFinish(
 ): ChannelsLaunch {
   const { affine, running, counted } = problem;
   const { width } = lane(problem.channels);
-  const kernel = memoKernel(`channelMomentsFinish:${width}:${affine}:${running}:${counted}`, () => {
-    const names = [
-      'stats',
-      ...(affine ? ['gamma', 'beta'] : []),
-      ...(running ? ['runningMean', 'runningVar'] : []),
-      ...(counted ? ['batches'] : []),
-    ];
-    const written = new Set(['stats', 'runningMean', 'runningVar', 'batches']);
-    return {
-      name: 'batchNormFinish',
-      bindings: [
-        'read',
-        ...names.map((name) => (written.has(name) ? ('write' as const) : ('read' as const))),
-      ],
-      params: [
-        ['channels', 'u32'],
-        ['blocks', 'u32'],
-        ['rows', 'u32'],
-        ['rowsPerBlock', 'u32'],
-        ['eps', 'f32'],
-        ['momentum', 'f32'],
-      ],
-      wgsl: `
-@group(0) @binding(0) var<storage, read> partials: array<f32>;
-${names.map((name, i) => `@group(0) @binding(${i + 1}) var<storage, ${written.has(name) ? 'read_write' : 'read'}> ${name}: array<${name === 'batches' ? 'i32' : 'f32'}>;`).join('\n')}
-@compute @workgroup_size(${group})
-fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
-  let c = gid.x;
+  const kernel = memoKernel(`channelMomentsFinish:${width}:${affine}:${running}:${counted}`, () => ({
+    name: 'batchNormFinish',
+    params: [
+      ['channels', 'u32'],
+      ['blocks', 'u32'],
+      ['rows', 'u32'],
+      ['rowsPerBlock', 'u32'],
+      ['eps', 'f32'],
+      ['momentum', 'f32'],
+    ],
+    ...shader({
+      bindings: [reads('partials', 'f32'), ...statisticsBindings(problem, 'f32')],
+      workgroup: group,
+      builtins: ['gid'],
+      body: `  let c = gid.x;
   if (c >= p.channels) { return; }
   // Partials are pairs of lanes of ${width}: the mean of a block, then its sum of squared deviations.
   let lane = (c / ${width}u) * ${2 * width}u + c % ${width}u;
@@ -213,10 +207,9 @@ ${
   runningVar[c] = (1.0 - p.momentum) * runningVar[c] + p.momentum * (m2 / max(count - 1.0, 1.0));`
     : ''
 }
-${counted ? '  if (c == 0u) { batches[0] += 1; }' : ''}
-}`,
-    };
-  });
+${counted ? '  if (c == 0u) { batches[0] += 1; }' : ''}`,
+    }),
+  }));
   const { blocks, rowsPerBlock } = blocking(target, problem);
   return {
     kernel,
@@ -233,21 +226,19 @@ export function channelGradFinish(target: Target, problem: ChannelsProblem): Cha
   const { width } = lane(problem.channels);
   const kernel = memoKernel(`channelGradFinish:${width}`, () => ({
     name: 'batchNormGradFinish',
-    bindings: ['read', 'read', 'write', 'write', 'write'],
     params: [
       ['channels', 'u32'],
       ['blocks', 'u32'],
       ['rows', 'f32'],
     ],
-    wgsl: `
-@group(0) @binding(0) var<storage, read> partials: array<f32>;
-@group(0) @binding(1) var<storage, read> stats: array<f32>;
-@group(0) @binding(2) var<storage, read_write> dgamma: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dbeta: array<f32>;
-@group(0) @binding(4) var<storage, read_write> coefficients: array<f32>;
-@compute @workgroup_size(${group})
-fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
-  let c = gid.x;
+    ...shader({
+      bindings: [
+        ...['partials', 'stats'].map((name) => reads(name, 'f32')),
+        ...['dgamma', 'dbeta', 'coefficients'].map((name) => writes(name, 'f32')),
+      ],
+      workgroup: group,
+      builtins: ['gid'],
+      body: `  let c = gid.x;
   if (c >= p.channels) { return; }
   let lane = (c / ${width}u) * ${2 * width}u + c % ${width}u;
   var s = 0.0; var q = 0.0;
@@ -262,8 +253,8 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
   dbeta[c] = s;
   coefficients[c] = a;
   coefficients[p.channels + c] = -a * invstd * invstd * q / p.rows;
-  coefficients[2u * p.channels + c] = -a * s / p.rows;
-}`,
+  coefficients[2u * p.channels + c] = -a * s / p.rows;`,
+    }),
   }));
   return {
     kernel,

@@ -9,11 +9,11 @@ import {
   foldGrid,
   linearWorkgroup,
   memoKernel,
-  type Access,
   type Grid,
   type Kernel,
   type ParamField,
 } from '../base/kernel.js';
+import { guard, reads, shader, writes, type Binding } from '../base/shader.js';
 
 /** How one kind of step changes a weight and its state. */
 export interface UpdateRule {
@@ -36,7 +36,6 @@ const workgroup = 64;
 /** One vec4 per thread: on the software adapter a loop over several is no faster and compiles a quarter longer. */
 const blockElements = workgroup * 4;
 
-const guard = '@group(0) @binding(0) var<uniform> guard: vec4u;';
 const stopAtGuard = 'if (guard.x == 0u) { return; }';
 
 /** Invocations and vec4s of each in {@link optimizerWideKernel}. */
@@ -68,15 +67,6 @@ export const optimizerWideLaunch = (
 export function optimizerWideKernel(rule: UpdateRule): Kernel {
   return memoKernel(`optimizerWide:${rule.name}`, () => {
     const names = ['w', 'g', ...rule.state];
-    const shared = rule.shared ?? [];
-    const declarations = [
-      guard,
-      ...shared.map((name, i) => `@group(0) @binding(${1 + i}) var<storage, read> ${name}: array<i32>;`),
-      ...names.map(
-        (name, i) =>
-          `@group(0) @binding(${1 + shared.length + i}) var<storage, ${name === 'g' ? 'read' : 'read_write'}> ${name}0: array<vec4f>;`,
-      ),
-    ];
     const steps = Array.from({ length: wideVectors }, (_, i) => {
       const load = names.map((name) => `var ${name} = ${name}0[at];`).join(' ');
       const store = ['w', ...rule.state].map((name) => `${name}0[at] = ${name};`).join(' ');
@@ -84,23 +74,27 @@ export function optimizerWideKernel(rule: UpdateRule): Kernel {
     });
     return {
       name: rule.name,
-      bindings: [
-        'guard',
-        ...shared.map((): Access => 'read'),
-        ...names.map((name): Access => (name === 'g' ? 'read' : 'write')),
-      ],
       params: [...rule.hyper.map((name): ParamField => [name, 'f32']), ['fresh', 'u32']],
-      wgsl: `${declarations.join('\n')}
-@compute @workgroup_size(${wideWorkgroup})
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
-  ${stopAtGuard}
+      ...shader({
+        bindings: bindingsOf(rule, 1),
+        workgroup: wideWorkgroup,
+        builtins: ['wid', 'lane'],
+        body: `  ${stopAtGuard}
   let fresh = p.fresh != 0u;
   let first = wid.x * ${wideWorkgroup * wideVectors}u + lane;
-${steps.join('\n')}
-}
-`,
+${steps.join('\n')}`,
+      }),
     };
   });
+}
+
+function bindingsOf({ state, shared = [] }: UpdateRule, count: number): Binding[] {
+  const operands = Array.from({ length: count }, (_, i) => [
+    writes(`w${i}`, 'vec4f'),
+    reads(`g${i}`, 'vec4f'),
+    ...state.map((name) => writes(`${name}${i}`, 'vec4f')),
+  ]);
+  return [guard, ...shared.map((name) => reads(name, 'i32')), ...operands.flat()];
 }
 
 /** Parameters of one launch, of `elements` elements each, in the order of the kernel's launch parameters. */
@@ -121,26 +115,10 @@ export function optimizerLaunch(
 /** The kernel that applies `rule` to `count` parameters. Elements are handled in fours: the last vec4 may be padding. */
 export function optimizerKernel(rule: UpdateRule, count: number): Kernel {
   return memoKernel(`optimizer:${rule.name}:${count}`, () => {
-    const bindings: Access[] = ['guard'];
-    const declarations: string[] = [guard];
     const params: ParamField[] = rule.hyper.map((name) => [name, 'f32']);
     params.push(['fresh', 'u32']);
-    const declare = (name: string, access: Access): void => {
-      const mode = access === 'write' ? 'read_write' : 'read';
-      declarations.push(
-        `@group(0) @binding(${bindings.length}) var<storage, ${mode}> ${name}: array<vec4f>;`,
-      );
-      bindings.push(access);
-    };
-    for (const name of rule.shared ?? []) {
-      declarations.push(`@group(0) @binding(${bindings.length}) var<storage, read> ${name}: array<i32>;`);
-      bindings.push('read');
-    }
     const branches: string[] = [];
     for (let i = 0; i < count; i++) {
-      declare(`w${i}`, 'write');
-      declare(`g${i}`, 'read');
-      for (const name of rule.state) declare(`${name}${i}`, 'write');
       params.push([`size${i}`, 'u32'], [`end${i}`, 'u32']);
       const load = rule.state.map((name) => `var ${name} = ${name}${i}[at];`).join(' ');
       const store = ['w', ...rule.state].map((name) => `${name}${i}[at] = ${name};`).join(' ');
@@ -155,17 +133,16 @@ export function optimizerKernel(rule: UpdateRule, count: number): Kernel {
     }
     return {
       name: rule.name,
-      bindings,
       params,
-      wgsl: `${declarations.join('\n')}
-@compute @workgroup_size(${workgroup})
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
-  ${stopAtGuard}
+      ...shader({
+        bindings: bindingsOf(rule, count),
+        workgroup,
+        builtins: ['wid', 'nwg', 'lane'],
+        body: `  ${stopAtGuard}
   let block = ${linearWorkgroup};
   let fresh = p.fresh != 0u;
-  ${branches.join(' else ')}
-}
-`,
+  ${branches.join(' else ')}`,
+      }),
     };
   });
 }

@@ -12,6 +12,7 @@ import {
   type Kernel,
   type ParamField,
 } from '../base/kernel.js';
+import { reads, shader } from '../base/shader.js';
 import { bindElements, ceilDiv, type Launch, type Plan, type PlanLimits } from '../base/plan.js';
 
 interface Check {
@@ -89,18 +90,18 @@ function checkKernel(op: string, kind: CheckKind): Kernel {
     const { element, params, bad, words, fault } = checks[kind];
     return {
       name: `${op}.check`,
-      bindings: ['read'],
       params: [['count', 'u32'], ['offset', 'u32'], ['first', 'u32'], ...params],
       fault: fault(op),
-      wgsl: `@group(0) @binding(0) var<storage, read> x: array<${element}>;
-@compute @workgroup_size(${group})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-  let i = ${linearWorkgroup} * ${group}u + lid;
+      ...shader({
+        bindings: [reads('x', element)],
+        workgroup: group,
+        builtins: ['wid', 'nwg', 'lid'],
+        body: `  let i = ${linearWorkgroup} * ${group}u + lid;
   if (i >= p.count) { return; }
   let at = p.first + i;
   let v = x[p.offset + i];
-  if (${bad}) { raiseFault(vec4<u32>(${words})); }
-}`,
+  if (${bad}) { raiseFault(vec4<u32>(${words})); }`,
+      }),
     };
   });
 }

@@ -6,6 +6,7 @@ import { dtypeInfo, loadCode, storeCode, wgslType, type DType, type Width } from
 import { inputsOf, type Expr } from '../expr/expr.js';
 import { emit, WgslFunctions } from '../expr/wgsl.js';
 import { checkIndexCode, indexFault } from '../base/faults.js';
+import { reads, shader, writes } from '../base/shader.js';
 import { linearWorkgroup, memoKernel, type Kernel, type ParamField, type Target } from '../base/kernel.js';
 
 /**
@@ -225,20 +226,8 @@ export function pointwiseKernel(target: Target, spec: PointwiseSpec): Kernel {
     const bound = spec.inputs
       .map((_, k) => k)
       .filter((k) => spec.inputs[k]!.alias === undefined && !spec.inputs[k]!.iota);
-    const operands = [
-      ...bound.map((k) => ({
-        ...spec.inputs[k]!,
-        tag: `i${k}`,
-        access: spec.inputs[k]!.access,
-        mode: 'read' as const,
-      })),
-      ...spec.outputs.map((o, j) => ({ ...o, tag: `o${j}`, mode: 'write' as const })),
-    ];
-    const declarations = operands.map(({ dtype, access, tag, mode }, binding) => {
-      const type = wgslType(dtypeInfo[dtype].storage, isVector(access, width) ? 4 : 1);
-      const kind = mode === 'read' ? 'storage, read' : 'storage, read_write';
-      return `@group(0) @binding(${binding}) var<${kind}> ${tag}: array<${type}>;`;
-    });
+    const typeOf = ({ dtype, access }: { dtype: DType; access: OperandAccess }): string =>
+      wgslType(dtypeInfo[dtype].storage, isVector(access, width) ? 4 : 1);
 
     const loads = loadAll(spec, functions);
     const values = emit(spec.exprs, {
@@ -252,10 +241,7 @@ export function pointwiseKernel(target: Target, spec: PointwiseSpec): Kernel {
     );
     const body = [loads.code, values.code, ...stores].join('\n');
 
-    const strided =
-      rank > 1 ||
-      operands.some((o) => o.access.kind === 'strided') ||
-      spec.inputs.some((x) => x.access.kind === 'strided');
+    const strided = rank > 1 || [...spec.inputs, ...spec.outputs].some((o) => o.access.kind === 'strided');
     const decode = strided ? decodeCode(rank) : '';
     const main =
       target.kind === 'software'
@@ -273,19 +259,20 @@ export function pointwiseKernel(target: Target, spec: PointwiseSpec): Kernel {
       ${body}
     }
   }`;
-    const wgsl = `${declarations.join('\n')}
-${functions.code()}
-@compute @workgroup_size(${group})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-  let group = ${linearWorkgroup};
-  ${target.kind === 'software' ? `let thread = group * ${group}u + lid;` : ''}
-  ${main}
-}`;
-    const f16 = [...spec.inputs, ...spec.outputs].some((o) => o.dtype === 'float16');
     return {
       name: spec.name,
-      wgsl,
-      bindings: operands.map((o) => o.mode),
+      ...shader({
+        bindings: [
+          ...bound.map((k) => reads(`i${k}`, typeOf(spec.inputs[k]!))),
+          ...spec.outputs.map((o, j) => writes(`o${j}`, typeOf(o))),
+        ],
+        functions: functions.code(),
+        workgroup: group,
+        builtins: ['wid', 'nwg', 'lid'],
+        body: `  let group = ${linearWorkgroup};
+  ${target.kind === 'software' ? `let thread = group * ${group}u + lid;` : ''}
+  ${main}`,
+      }),
       params: [
         ...spec.params,
         ['nAll', 'u32'],
@@ -293,7 +280,6 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
         ...spec.inputs.flatMap((x, k) => operandFields(`i${k}`, x.access, x.indirect)),
         ...spec.outputs.flatMap((x, j) => operandFields(`o${j}`, x.access)),
       ],
-      ...(f16 ? { enables: ['f16'] as const } : {}),
       ...(spec.checked && { fault: indexFault(spec.name) }),
     };
   });

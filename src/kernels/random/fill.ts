@@ -13,6 +13,7 @@ import {
   type Plan,
   type PlanLimits,
 } from '../base/plan.js';
+import { reads, shader, writes } from '../base/shader.js';
 import { philox } from './philox.js';
 import { WgslFunctions } from '../expr/math.js';
 
@@ -124,10 +125,8 @@ function distributionParams(d: Distribution): [a: number, b: number, low: number
 
 const group = 64;
 
-const mainText = `
-@compute @workgroup_size(${group})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-  let i = ${linearWorkgroup} * ${group}u + local;
+const entryPoint = { workgroup: group, builtins: ['wid', 'nwg', 'lane'] } as const;
+const drawBits = `  let i = ${linearWorkgroup} * ${group}u + lane;
   if (i >= p.count) { return; }
   let bits = random4(p.first + i);`;
 
@@ -175,17 +174,15 @@ export function planRandom(
     const numbers = toNumbers[kind](elem, functions);
     return {
       name: `random_${kind}`,
-      bindings: ['write'],
       params: keyParams,
-      ...(elem === 'f16' && { enables: ['f16'] as const }),
-      wgsl: `
-@group(0) @binding(0) var<storage, read_write> y: array<vec4<${elem}>>;
-${generator}
-${functions.code()}
-${mainText}
+      ...shader({
+        bindings: [writes('y', `vec4<${elem}>`)],
+        functions: `${generator}\n${functions.code()}`,
+        ...entryPoint,
+        body: `${drawBits}
   ${numbers}
-  y[i] = vec4<${elem}>(v);
-}`,
+  y[i] = vec4<${elem}>(v);`,
+      }),
     };
   });
   return launchRanges(
@@ -206,17 +203,15 @@ ${mainText}
 export function planDropout(limits: PlanLimits, elem: Elem, count: number, key: RandomKey, p: number): Plan {
   const kernel = memoKernel(`dropout:${elem}`, () => ({
     name: 'dropout',
-    bindings: ['read', 'write'],
     params: keyParams,
-    ...(elem === 'f16' && { enables: ['f16'] as const }),
-    wgsl: `
-@group(0) @binding(0) var<storage, read> x: array<vec4<${elem}>>;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<${elem}>>;
-${generator}
-${mainText}
+    ...shader({
+      bindings: [reads('x', `vec4<${elem}>`), writes('y', `vec4<${elem}>`)],
+      functions: generator,
+      ...entryPoint,
+      body: `${drawBits}
   let v = vec4<f32>(x[i]) * p.b;
-  y[i] = vec4<${elem}>(select(v, vec4<f32>(), unit4(bits) < vec4<f32>(p.a)));
-}`,
+  y[i] = vec4<${elem}>(select(v, vec4<f32>(), unit4(bits) < vec4<f32>(p.a)));`,
+    }),
   }));
   return launchRanges(kernel, ['x', 'y'], elem, count, limits, key, [p, p < 1 ? 1 / (1 - p) : 0, 0, 0]);
 }

@@ -20,6 +20,7 @@ import {
   type ParamField,
   type Target,
 } from '../base/kernel.js';
+import { reads, shader, writes, type Binding } from '../base/shader.js';
 import { reducer } from './states.js';
 import type { ReduceOp, Reducer } from './reducer.js';
 
@@ -285,6 +286,18 @@ function storePartials(ctx: Context, name: string, width: Width): string {
     .join('\n');
 }
 
+const sourceBindings = ({ source, inputs }: ReduceSpec): Binding[] =>
+  source === 'partials'
+    ? [reads('partials', 'u32')]
+    : inputs.map(({ dtype, access }, k) =>
+        reads(`i${k}`, wgslType(dtypeInfo[dtype].storage, access.inner === 'vec' ? 4 : 1)),
+      );
+
+const sinkBindings = ({ sink, outputs }: ReduceSpec): Binding[] =>
+  sink === 'partials'
+    ? [writes('partials', 'u32')]
+    : outputs.map(({ dtype }, j) => writes(`o${j}`, dtypeInfo[dtype].storage));
+
 export function reduceKernel(target: Target, spec: ReduceSpec): Kernel {
   return memoKernel(key(spec, target), () => {
     const fns = new WgslFunctions();
@@ -293,23 +306,6 @@ export function reduceKernel(target: Target, spec: ReduceSpec): Kernel {
     const width: Width = spec.mode === 'scalar' ? 1 : 4;
     const ctx: Context = { spec, red, fns, width };
     const group = threadsPerGroup(target, spec.tree);
-
-    const bindings: { name: string; mode: 'read' | 'write'; type: string }[] = [];
-    if (spec.source === 'partials') bindings.push({ name: 'partials', mode: 'read', type: 'u32' });
-    else {
-      spec.inputs.forEach((x, k) =>
-        bindings.push({
-          name: `i${k}`,
-          mode: 'read',
-          type: wgslType(dtypeInfo[x.dtype].storage, x.access.inner === 'vec' ? 4 : 1),
-        }),
-      );
-    }
-    if (spec.sink === 'partials') bindings.push({ name: 'partials', mode: 'write', type: 'u32' });
-    else
-      spec.outputs.forEach((o, j) =>
-        bindings.push({ name: `o${j}`, mode: 'write', type: dtypeInfo[o.dtype].storage }),
-      );
 
     const scalarState = spec.mode === 'row' ? 'c' : 'a';
     const outWidth: Width = spec.mode === 'column' ? 4 : 1;
@@ -336,28 +332,19 @@ export function reduceKernel(target: Target, spec: ReduceSpec): Kernel {
     const shared = spec.tree
       ? red.fields.map((f, i) => `var<workgroup> shared${i}: array<${f.type}, ${treeSize}>;`).join('\n')
       : '';
-    const wgsl = `${bindings
-      .map(({ name, mode, type }, b) => {
-        const space = mode === 'read' ? 'storage, read' : 'storage, read_write';
-        return `@group(0) @binding(${b}) var<${space}> ${name}: array<${type}>;`;
-      })
-      .join('\n')}
-${shared}
-${fns.code()}
-@compute @workgroup_size(${group})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-  let cell = ${spec.tree ? linearWorkgroup : `${linearWorkgroup} * ${group}u + lid`};
-  if (cell >= p.cells) { return; }
-  ${body}
-}`;
-    const f16 = [...spec.inputs, ...spec.outputs].some((x) => x.dtype === 'float16');
     const fault = faultOf(spec);
     return {
       name: spec.name,
-      wgsl,
-      bindings: bindings.map((b) => b.mode),
+      ...shader({
+        bindings: [...sourceBindings(spec), ...sinkBindings(spec)],
+        functions: `${shared}\n${fns.code()}`,
+        workgroup: group,
+        builtins: ['wid', 'nwg', 'lid'],
+        body: `  let cell = ${spec.tree ? linearWorkgroup : `${linearWorkgroup} * ${group}u + lid`};
+  if (cell >= p.cells) { return; }
+  ${body}`,
+      }),
       params: [...spec.params, ...reduceParams(spec).map((n): ParamField => [n, 'u32'])],
-      ...(f16 ? { enables: ['f16'] as const } : {}),
       ...(fault && { fault }),
     };
   });

@@ -17,6 +17,7 @@ import {
   type ParamField,
   type Target,
 } from '../base/kernel.js';
+import { reads, shader, writes, type Binding } from '../base/shader.js';
 import { limitsKey, operandKey, PlanCache } from '../base/plan-cache.js';
 import type { PointwiseOperand } from '../pointwise/plan.js';
 import { reducer, stateWords } from './states.js';
@@ -79,13 +80,12 @@ function scanKernel(target: Target, s: Spec): Kernel {
       to.map((n, i) => `${n} = ${from[i]};`).join(' ');
     const neutral = red.fields.map((f) => f.init);
     const refused = s.stage === 'scan' ? red.refuses?.(acc) : undefined;
-    const bindings: { name: string; mode: 'read' | 'write'; type: string }[] = [];
-    if (s.stage !== 'starts') bindings.push({ name: 'x', mode: 'read', type: dtypeInfo[s.x].storage });
-    if (s.stage !== 'scan') bindings.push({ name: 'totals', mode: 'write', type: word });
-    else {
-      if (s.chunked) bindings.push({ name: 'totals', mode: 'read', type: word });
-      bindings.push({ name: 'y', mode: 'write', type: dtypeInfo[s.out].storage });
-    }
+    const x = reads('x', dtypeInfo[s.x].storage);
+    const bindings: Readonly<Record<Stage, Binding[]>> = {
+      totals: [x, writes('totals', word)],
+      starts: [writes('totals', word)],
+      scan: [x, ...(s.chunked ? [reads('totals', word)] : []), writes('y', dtypeInfo[s.out].storage)],
+    };
     const decode = [
       'var t = line;',
       ...Array.from({ length: s.rank - 1 }, (_, i) => s.rank - 1 - i).map(
@@ -120,24 +120,17 @@ function scanKernel(target: Target, s: Spec): Kernel {
     ${refused ? `if (${refused.bad}) { raiseFault(vec4<u32>(${refused.words})); }` : ''}
   }
   ${s.stage === 'totals' ? assign(slots('cell'), acc) : ''}`;
-    const f16 = s.stage !== 'starts' && (s.x === 'float16' || (s.stage === 'scan' && s.out === 'float16'));
     return {
       name: s.stage === 'scan' ? s.name : `${s.name}.${s.stage}`,
-      wgsl: `${bindings
-        .map(({ name, mode, type: t }, b) => {
-          const space = mode === 'read' ? 'storage, read' : 'storage, read_write';
-          return `@group(0) @binding(${b}) var<${space}> ${name}: array<${t}>;`;
-        })
-        .join('\n')}
-@compute @workgroup_size(${group})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-  let cell = ${linearWorkgroup} * ${group}u + lid;
+      ...shader({
+        bindings: bindings[s.stage],
+        workgroup: group,
+        builtins: ['wid', 'nwg', 'lid'],
+        body: `  let cell = ${linearWorkgroup} * ${group}u + lid;
   if (cell >= p.cells) { return; }
-  ${body}
-}`,
-      bindings: bindings.map((b) => b.mode),
+  ${body}`,
+      }),
       params: paramsOf(s),
-      ...(f16 ? { enables: ['f16'] as const } : {}),
       ...(refused && { fault: overflowFault(s.name, s.op as ExactOp) }),
     };
   });

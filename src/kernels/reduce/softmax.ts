@@ -7,12 +7,13 @@ import {
   foldGrid,
   linearWorkgroup,
   memoKernel,
-  type Access,
   type Grid,
   type Kernel,
   type ParamField,
   type Target,
 } from '../base/kernel.js';
+
+import { reads, shader, writes, type Binding } from '../base/shader.js';
 
 export interface RowProblem {
   readonly rows: number;
@@ -46,21 +47,15 @@ fn nan() -> f32 { var bits = 0x7fc00000u; return bitcast<f32>(bits); }
 fn lowest() -> f32 { return -3.402823466e+38; }
 `;
 
-/** Frame of a row kernel: `row` is its index, the loops step over lanes of `T`. */
+/** Frame of a row kernel: `row` is its index, the loops step over lanes of `T`, a type of bindings too. */
 function rowKernel(
   name: string,
   { share, width }: RowShape,
-  bindings: readonly (readonly [name: string, access: Access, type: string])[],
+  bindings: readonly Binding[],
   params: readonly ParamField[],
   body: string,
 ): Kernel {
   const T = width === 4 ? 'vec4<f32>' : 'f32';
-  const declarations = bindings
-    .map(
-      ([n, access, type], i) =>
-        `@group(0) @binding(${i}) var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${n}: array<${type === 'T' ? T : type}>;`,
-    )
-    .join('\n');
   const single = share === 1;
   const reduce = single
     ? 'fn total(v: f32, t: u32) -> f32 { return v; }\nfn largest(v: f32, t: u32) -> f32 { return v; }'
@@ -84,23 +79,21 @@ fn largest(v: f32, t: u32) -> f32 {
       : 'fn across(v: f32) -> f32 { return v; }\nfn top(v: f32) -> f32 { return v; }';
   return {
     name,
-    bindings: bindings.map(([, access]) => access),
     params: [['rows', 'u32'], ['lanes', 'u32'], ...params],
-    wgsl: `${declarations}
-${helpers}
-${sum}
-${reduce}
-@compute @workgroup_size(${single ? softwareGroup : share})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-  let row = ${single ? `${linearWorkgroup} * ${softwareGroup}u + lid` : linearWorkgroup};
+    ...shader({
+      bindings: bindings.map((b) => (b.type === 'T' ? { ...b, type: T } : b)),
+      functions: `${helpers}\n${sum}\n${reduce}`,
+      workgroup: single ? softwareGroup : share,
+      builtins: ['wid', 'nwg', 'lid'],
+      body: `  let row = ${single ? `${linearWorkgroup} * ${softwareGroup}u + lid` : linearWorkgroup};
   if (row >= p.rows) { return; }
   let t = ${single ? '0u' : 'lid'};
   let base = row * p.lanes;
 ${body
   .replace(/\bLOOP\b/g, `for (var i = t; i < p.lanes; i += ${share}u)`)
   .replace(/\bT\b/g, T)
-  .replace(/\bLEADER\b/g, single ? 'true' : 't == 0u')}
-}`,
+  .replace(/\bLEADER\b/g, single ? 'true' : 't == 0u')}`,
+    }),
   };
 }
 
@@ -133,10 +126,7 @@ export function softmaxForward(target: Target, problem: RowProblem, log: boolean
     rowKernel(
       log ? 'logSoftmax' : 'softmax',
       shape,
-      [
-        ['x', 'read', 'T'],
-        ['y', 'write', 'T'],
-      ],
+      [reads('x', 'T'), writes('y', 'T')],
       [],
       `${normaliser}
   ${log ? 'let shift = m + log(z);\n  LOOP { y[base + i] = x[base + i] - T(shift); }' : 'LOOP { y[base + i] = exp(x[base + i] - T(m)) / z; }'}`,
@@ -152,11 +142,7 @@ export function softmaxBackward(target: Target, problem: RowProblem, log: boolea
     rowKernel(
       log ? 'logSoftmaxBackward' : 'softmaxBackward',
       shape,
-      [
-        ['y', 'read', 'T'],
-        ['dy', 'read', 'T'],
-        ['dx', 'write', 'T'],
-      ],
+      [reads('y', 'T'), reads('dy', 'T'), writes('dx', 'T')],
       [],
       `
   var acc = T(0.0);
@@ -201,10 +187,10 @@ export function crossEntropyForward(target: Target, problem: CrossEntropyProblem
       'crossEntropy',
       shape,
       [
-        ['x', 'read', 'T'],
-        ['labels', 'read', 'i32'],
-        ...(weighted ? ([['weights', 'read', 'T']] as const) : []),
-        ['rowsOut', 'write', 'f32'],
+        reads('x', 'T'),
+        reads('labels', 'i32'),
+        ...(weighted ? [reads('weights', 'T')] : []),
+        writes('rowsOut', 'f32'),
       ],
       entropyParams,
       `${readLabel.replace('WIDTH', `${shape.width}u`)}
@@ -260,12 +246,12 @@ export function crossEntropyBackward(
         'crossEntropyBackward',
         shape,
         [
-          ['x', 'read', 'T'],
-          ['labels', 'read', 'i32'],
-          ...(weighted ? ([['weights', 'read', 'T']] as const) : []),
-          ['rowsOut', 'read', 'f32'],
-          ['scale', 'read', 'f32'],
-          ['dx', 'write', 'T'],
+          reads('x', 'T'),
+          reads('labels', 'i32'),
+          ...(weighted ? [reads('weights', 'T')] : []),
+          reads('rowsOut', 'f32'),
+          reads('scale', 'f32'),
+          writes('dx', 'T'),
         ],
         entropyParams,
         `${readLabel.replace('WIDTH', `${shape.width}u`)}
