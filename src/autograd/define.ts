@@ -87,6 +87,10 @@ const falses: readonly (readonly boolean[])[] = Array.from({ length: 9 }, (_, n)
 );
 const noNeeds = (n: number): readonly boolean[] => falses[n] ?? new Array<boolean>(n).fill(false);
 
+/** @internal `fn` under the op's name, as stack traces and the debugger show it. */
+export const named = <F extends (...args: never[]) => unknown>(name: string, fn: F): F =>
+  Object.defineProperty(fn, 'name', { value: name });
+
 /**
  * Makes an op from its one declaration: temporaries of the forward are freed when it returns, a tape node is recorded only if
  * grad mode is on and some input requires grad.
@@ -95,7 +99,7 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
   definition: OpDefinition<A, R, S>,
 ): (...args: A) => R {
   const { name } = definition;
-  return (...args: A): R => {
+  return named(name, (...args: A): R => {
     const inputs = collectTensors(args);
     for (const input of inputs) void input.storage;
     const needs = definition.backward !== undefined && isGradEnabled() ? needsOf(inputs) : null;
@@ -120,7 +124,7 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
       markView(result, source, before);
     if (recording !== null) attach(definition, recording, inputs, result);
     return result;
-  };
+  });
 }
 
 function markInference(result: Tensor | readonly Tensor[]): void {
@@ -179,12 +183,12 @@ function zerosFor(meta: OutputMeta | undefined): Tensor | null {
  * (the tape keeps what it needs).
  */
 export function defineComposite<F extends (...args: never[]) => unknown>(name: string, fn: F): F {
-  return ((...args: Parameters<F>) => {
+  return named(name, ((...args: Parameters<F>) => {
     const result = scoped(name, () => fn(...args));
     if (isTensor(result)) forgetBase(result);
     else if (Array.isArray(result)) for (const one of result) if (isTensor(one)) forgetBase(one, result);
     return result;
-  }) as F;
+  }) as F);
 }
 
 /**

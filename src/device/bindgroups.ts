@@ -34,6 +34,8 @@ const capacity = 8192;
 
 export class BindGroupCache {
   private readonly table = new Map<number, BindGroupEntry>();
+  /** The bind groups over each buffer, which go with it. */
+  private readonly byBlock = new Map<Block, Set<BindGroupEntry>>();
   private newest: BindGroupEntry | undefined;
   private oldest: BindGroupEntry | undefined;
   private count = 0;
@@ -116,7 +118,11 @@ export class BindGroupCache {
       older: undefined,
     };
     this.table.set(hash, entry);
-    for (const block of blocks) (block.groups ??= new Set()).add(entry);
+    for (const block of blocks) {
+      const groups = this.byBlock.get(block);
+      if (groups) groups.add(entry);
+      else this.byBlock.set(block, new Set([entry]));
+    }
     this.link(entry);
     this.made.push(entry);
     if (++this.count > capacity) this.remove(this.oldest!);
@@ -150,9 +156,9 @@ export class BindGroupCache {
 
   /** Forgets every bind group over a block that is about to be destroyed. */
   evict(block: Block): void {
-    const { groups } = block;
+    const groups = this.byBlock.get(block);
     if (!groups) return;
-    block.groups = undefined;
+    this.byBlock.delete(block);
     for (const entry of groups) this.remove(entry);
   }
 
@@ -162,7 +168,7 @@ export class BindGroupCache {
     if (made.length === 0) return nothing;
     this.made = [];
     return () => {
-      for (const entry of made) if (entry.blocks[0]?.groups?.has(entry) === true) this.remove(entry);
+      for (const entry of made) if (this.byBlock.get(entry.blocks[0]!)?.has(entry)) this.remove(entry);
     };
   }
 
@@ -176,7 +182,7 @@ export class BindGroupCache {
       while (before && before.next !== entry) before = before.next;
       if (before) before.next = entry.next;
     }
-    for (const block of entry.blocks) block.groups?.delete(entry);
+    for (const block of entry.blocks) this.byBlock.get(block)?.delete(entry);
     this.unlink(entry);
     this.count--;
   }

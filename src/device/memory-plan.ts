@@ -4,10 +4,8 @@
  * first served wastes a quarter and more of a training step; once steps have repeated, it can be planned.
  */
 
-import type { Block } from './pool.js';
-
-/** A buffer that several requests of a step use in turn. */
-export class Slot {
+/** A buffer that several requests of a step use in turn; whoever follows the plan keeps it here. */
+export class Slot<Block> {
   block: Block | null = null;
   idle = false;
 
@@ -34,10 +32,10 @@ const maxRequests = 20_000;
 /** Steps in a row that may differ before the plan is given up. */
 const maxMisses = 3;
 
-export class MemoryPlan {
+export class MemoryPlan<Block> {
   /** Slots of the plan; empty while there is none. */
-  slots: readonly Slot[] = [];
-  private assigned: readonly (Slot | null)[] | null = null;
+  slots: readonly Slot<Block>[] = [];
+  private assigned: readonly (Slot<Block> | null)[] | null = null;
   private planned: readonly number[] = [];
   private current: Request[] = [];
   private previous: Request[] = [];
@@ -55,7 +53,7 @@ export class MemoryPlan {
   }
 
   /** The slot planned for the next request, if any. Called for every request, in order. */
-  next(bytes: number): Slot | null {
+  next(bytes: number): Slot<Block> | null {
     const at = this.made++ - this.stepStart;
     if (this.assigned === null || !this.followed) return null;
     if (this.planned[at] === bytes) return this.assigned[at] ?? null;
@@ -122,8 +120,8 @@ export class MemoryPlan {
       for (const turn of [-length, 0, length]) if (a.from < b.to + turn && b.from + turn < a.to) return true;
       return false;
     };
-    const users: { slot: Slot; intervals: Interval[] }[] = [];
-    const assigned = new Array<Slot | null>(length).fill(null);
+    const users: { slot: Slot<Block>; intervals: Interval[] }[] = [];
+    const assigned = new Array<Slot<Block> | null>(length).fill(null);
     const order = requests
       .map(({ bytes, freedAt }, from) => ({ bytes, from, to: freedAt }))
       // What outlives the next step as well is no part of the circle.
@@ -139,7 +137,7 @@ export class MemoryPlan {
         free.intervals.push(request);
         assigned[request.from] = free.slot;
       } else {
-        const slot = new Slot(Math.ceil(request.bytes / 16) * 16);
+        const slot = new Slot<Block>(Math.ceil(request.bytes / 16) * 16);
         users.push({ slot, intervals: [request] });
         assigned[request.from] = slot;
       }

@@ -1,7 +1,6 @@
 /** Buffer pool: size classes, free lists, a plan for steps that repeat, a memory budget. */
 
 import { DeviceError, formatBytes, OutOfMemoryError, type ErrorLog } from './errors.js';
-import type { BindGroupEntry } from './bindgroups.js';
 import { MemoryPlan, type Slot, type Ticket } from './memory-plan.js';
 
 /** WebGPU's own numbers; Node has no `GPUBufferUsage` global. */
@@ -16,6 +15,9 @@ export const bufferUsage = {
 
 const storageUsage = bufferUsage.storage | bufferUsage.copySrc | bufferUsage.copyDst;
 
+/** A place in the plan and the buffer that waits there. */
+type PoolSlot = Slot<Block>;
+
 /** One GPU buffer. It outlives the {@link DeviceBuffer}s that use it in turn. */
 export class Block {
   /** Serial of the encoder that used it last. */
@@ -26,9 +28,7 @@ export class Block {
   broken = false;
   destroyed = false;
   /** The place in the plan that it is kept for. */
-  slot: Slot | null = null;
-  /** Cached bind groups over it, dropped when it is destroyed. */
-  groups: Set<BindGroupEntry> | undefined;
+  slot: PoolSlot | null = null;
 
   constructor(
     readonly id: number,
@@ -116,7 +116,7 @@ export class BufferPool {
   private requestedBytes = 0;
   private peakRequestedBytes = 0;
   private highWater = 0;
-  private readonly plan: MemoryPlan;
+  private readonly plan: MemoryPlan<Block>;
   private releases = 0;
   /** `releases` at the last end of a step. */
   private stepBegan = 0;
@@ -216,7 +216,7 @@ export class BufferPool {
     return capacity >= bytes && (bytes > this.maxBinding || capacity <= this.maxBinding);
   }
 
-  private fromPlan(slot: Slot, bytes: number, label: string): Block | null {
+  private fromPlan(slot: PoolSlot, bytes: number, label: string): Block | null {
     if (slot.block === null) {
       // In place of idle memory that the plan does not know.
       this.trim(slot.bytes, Infinity, false);
@@ -229,7 +229,7 @@ export class BufferPool {
     return this.takeSlot(slot);
   }
 
-  private takeSlot(slot: Slot): Block {
+  private takeSlot(slot: PoolSlot): Block {
     const block = slot.block as Block;
     slot.idle = false;
     this.pooledBytes -= block.capacity;
@@ -243,7 +243,7 @@ export class BufferPool {
     if (found !== null) return found;
     // In a step that is not the planned one nobody else will ask for them.
     const most = capacity * (this.plan.isFollowed ? stretch : idleStretch);
-    let best: Slot | null = null;
+    let best: PoolSlot | null = null;
     for (const slot of this.plan.slots) {
       if (!slot.idle || slot.block === null) continue;
       const size = slot.block.capacity;

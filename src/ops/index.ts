@@ -1,3 +1,4 @@
+import { named } from '../autograd/define.js';
 import { Tensor } from '../tensor/tensor.js';
 import { installPrimitives } from './creation.js';
 import { placeRegion } from './region.js';
@@ -19,12 +20,13 @@ declare module '../tensor/tensor.js' {
 }
 
 for (const [name, op] of Object.entries(tensorOps)) {
+  const method = function (this: Tensor, ...args: never[]): unknown {
+    return (op as (self: Tensor, ...rest: never[]) => unknown)(this, ...args);
+  };
   Object.defineProperty(Tensor.prototype, name, {
     configurable: true,
     writable: true,
-    value(this: Tensor, ...args: never[]): unknown {
-      return (op as (self: Tensor, ...rest: never[]) => unknown)(this, ...args);
-    },
+    value: named(name, method),
   });
 }
 

@@ -1,3 +1,4 @@
+import { named } from '../autograd/define.js';
 import { dtypeInfo } from '../kernels/base/dtype.js';
 import { e, input, param, type Expr } from '../kernels/expr/expr.js';
 import { isFloatingPoint, resultType, toFloatType, type DType } from '../tensor/dtype.js';
@@ -108,10 +109,10 @@ export type PointwiseFn = (...operands: Operand[]) => Tensor;
 /** Compiles and caches a row per combination of dtypes and numbers, and calls it. */
 export function rowFunction(row: Row): PointwiseFn {
   const cache = new Map<string, Compiled>();
-  return (...operands) => {
+  return named(row.name, (...operands) => {
     const { compiled, tensors, params } = lookUp(row, cache, operands, null);
     return applyPointwise(compiled.pointwise, tensors, params);
-  };
+  });
 }
 
 /** The in-place form (`add_`): writes over the first operand, whose dtype must be able to hold the result. */
@@ -119,10 +120,10 @@ export function inPlaceFunction(row: Row): (self: Tensor, ...rest: Operand[]) =>
   const cache = new Map<string, Compiled>();
   const name = `${row.name}_`;
   const renamed = { ...row, name };
-  return (self, ...rest) => {
+  return named(name, (self: Tensor, ...rest: Operand[]) => {
     const { compiled, tensors, params } = lookUp(renamed, cache, [self, ...rest], self.dtype);
     return applyInPlace(compiled.pointwise, tensors, params);
-  };
+  });
 }
 
 function lookUp(row: Row, cache: Map<string, Compiled>, operands: readonly Operand[], into: DType | null) {

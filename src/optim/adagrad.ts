@@ -1,12 +1,7 @@
 import { adadeltaRule, adagradRule } from '../kernels/optim/rules.js';
 import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';
-import {
-  requireAtLeast,
-  type BaseOptions,
-  type ParamGroup,
-  type Params,
-  type ParamState,
-} from './optimizer.js';
+import { requireAtLeast, type BaseOptions, type ParamGroup, type Params } from './optimizer.js';
+import type { ParamState } from './state.js';
 
 export interface AdagradOptions extends BaseOptions {
   /** The rate of step t is lr / (1 + (t - 1) * lrDecay). */

@@ -2,14 +2,8 @@ import { adamaxRule, nadamRule, radamRule } from '../kernels/optim/rules.js';
 import type { Shape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';
-import {
-  requireAtLeast,
-  requireBetas,
-  type BaseOptions,
-  type ParamGroup,
-  type Params,
-  type ParamState,
-} from './optimizer.js';
+import { requireAtLeast, requireBetas, type BaseOptions, type ParamGroup, type Params } from './optimizer.js';
+import type { ParamState } from './state.js';
 
 export interface AdamKinOptions extends BaseOptions {
   /** Decay of the running averages of the gradient and of its size. */

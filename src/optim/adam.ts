@@ -1,13 +1,7 @@
 import { adamRule } from '../kernels/optim/rules.js';
 import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';
-import {
-  requireAtLeast,
-  requireBetas,
-  type BaseOptions,
-  type ParamGroup,
-  type Params,
-  type ParamState,
-} from './optimizer.js';
+import { requireAtLeast, requireBetas, type BaseOptions, type ParamGroup, type Params } from './optimizer.js';
+import type { ParamState } from './state.js';
 
 export interface AdamOptions extends BaseOptions {
   /** Decay of the running averages of the gradient and of its square. */

@@ -6,7 +6,8 @@ import { isTensor } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { callSync, scoped } from '../tensor/tidy.js';
 import { applyRules, stateLike, type RuleUse, type Update } from './fused.js';
-import { Optimizer, type BaseOptions, type ParamGroup, type ParamState } from './optimizer.js';
+import { Optimizer, type BaseOptions, type ParamGroup } from './optimizer.js';
+import type { ParamState } from './state.js';
 
 /** A step of one kind, and the values it takes: parameters with equal steps are updated together. */
 export interface Step {

@@ -11,10 +11,9 @@ export {
   type OptimizerStateDict,
   type ParamGroup,
   type Params,
-  type ParamState,
   type ScheduleFields,
-  type StateValue,
 } from './optimizer.js';
+export type { ParamState, StateValue } from './state.js';
 export { RMSprop, type RMSpropOptions } from './rmsprop.js';
 export { LBFGS, type LBFGSOptions } from './lbfgs.js';
 export { ASGD, Rprop, type ASGDOptions, type RpropOptions } from './rprop.js';

@@ -22,7 +22,8 @@ import type { Shape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
 import { strongWolfe, type LinePoint } from './line-search.js';
-import { Optimizer, requireAtLeast, type BaseOptions, type Params, type ParamState } from './optimizer.js';
+import { Optimizer, requireAtLeast, type BaseOptions, type Params } from './optimizer.js';
+import type { ParamState } from './state.js';
 
 export interface LBFGSOptions extends BaseOptions {
   /** Iterations of one step. */

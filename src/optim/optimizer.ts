@@ -4,7 +4,7 @@ import { isTensor } from '../tensor/scope.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { PlainState } from './scheduler-state.js';
-import { readState, type LoadedState } from './state.js';
+import { disposeState, readState, sharedState, type LoadedState, type ParamState } from './state.js';
 
 /** What every optimizer's options hold. */
 export interface BaseOptions {
@@ -32,11 +32,6 @@ const scheduleFields = ['initialLr', 'maxLr', 'minLr', 'baseMomentum', 'maxMomen
 /** A list of parameters, or of groups with options of their own. */
 export type Params<O extends BaseOptions> =
   Iterable<Tensor> | Iterable<{ params: Tensor | Iterable<Tensor> } & Partial<O>>;
-
-/** Lists are LBFGS's history. */
-export type StateValue = Tensor | number | (Tensor | number)[];
-/** A parameter's state under PyTorch's names. */
-export type ParamState = Record<string, StateValue>;
 
 /** PyTorch's structure: state by the parameter's number, and groups that list numbers instead of tensors. */
 export type OptimizerStateDict = {
@@ -141,9 +136,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     for (const [parameter, values] of this.state) {
       const number = numbers.get(parameter);
       if (number === undefined) continue;
-      state[number] = Object.fromEntries(
-        Object.entries(values).map(([name, value]) => [name, mapTensors(value, (tensor) => tensor.alias())]),
-      );
+      state[number] = sharedState(values);
     }
     const groups = this.paramGroups.map((group) => {
       const { params, ...options } = group;
@@ -194,17 +187,6 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     });
     return `${this.constructor.name} (\n${groups.join('\n')})`;
   }
-}
-
-function mapTensors(value: StateValue, change: (tensor: Tensor) => Tensor): StateValue {
-  if (Array.isArray(value)) return value.map((item) => (isTensor(item) ? change(item) : item));
-  return isTensor(value) ? change(value) : value;
-}
-
-/** @internal Frees a parameter's state. */
-export function disposeState(state: ParamState): void {
-  for (const value of Object.values(state))
-    for (const item of [value].flat()) if (isTensor(item)) item.dispose();
 }
 
 /** @internal Shared checks of hyper-parameters. */

@@ -1,12 +1,7 @@
 import { rmspropRule } from '../kernels/optim/rules.js';
 import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';
-import {
-  requireAtLeast,
-  type BaseOptions,
-  type ParamGroup,
-  type Params,
-  type ParamState,
-} from './optimizer.js';
+import { requireAtLeast, type BaseOptions, type ParamGroup, type Params } from './optimizer.js';
+import type { ParamState } from './state.js';
 
 export interface RMSpropOptions extends BaseOptions {
   /** Decay of the running average of the squared gradient. */

@@ -2,13 +2,8 @@ import { asgdRule, rpropRule } from '../kernels/optim/rules.js';
 import type { Shape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';
-import {
-  requireAtLeast,
-  type BaseOptions,
-  type ParamGroup,
-  type Params,
-  type ParamState,
-} from './optimizer.js';
+import { requireAtLeast, type BaseOptions, type ParamGroup, type Params } from './optimizer.js';
+import type { ParamState } from './state.js';
 
 export interface RpropOptions extends BaseOptions {
   /** Factors of a step size when the gradient's sign has changed, and when it has not. */

@@ -6,7 +6,8 @@ import { isTensor } from '../tensor/scope.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import { type Storage } from '../tensor/storage.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { Optimizer, type ParamState } from './optimizer.js';
+import { Optimizer } from './optimizer.js';
+import type { ParamState } from './state.js';
 
 /** A model, an optimizer, a scheduler, early stopping, or anything else with a state dict. */
 export interface Stateful {

@@ -2,7 +2,28 @@ import { assign, type HostTensorLike } from '../nn/state-dict.js';
 import { isTensor } from '../tensor/scope.js';
 import { sameShape, showShape, type Shape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { ParamState } from './optimizer.js';
+
+/** Lists are LBFGS's history. */
+export type StateValue = Tensor | number | (Tensor | number)[];
+/** A parameter's state under PyTorch's names. */
+export type ParamState = Record<string, StateValue>;
+
+/** @internal The same state in handles of its own. */
+export function sharedState(state: ParamState): ParamState {
+  const share = <V>(value: V): V | Tensor => (isTensor(value) ? value.alias() : value);
+  return Object.fromEntries(
+    Object.entries(state).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? value.map(share) : share(value),
+    ]),
+  );
+}
+
+/** @internal Frees a parameter's state. */
+export function disposeState(state: ParamState): void {
+  for (const value of Object.values(state))
+    for (const item of [value].flat()) if (isTensor(item)) item.dispose();
+}
 
 /** What an optimizer keeps for a parameter, by name. */
 export interface StateLayout {
