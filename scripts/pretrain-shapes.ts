@@ -5,7 +5,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import { close, data, init, manualSeed, models, optim, runtime, saveWeights } from '../src/index.js';
-import { cardMetadata } from '../src/cli/model.js';
+import { cardMetadata } from '../src/cli/model-card.js';
 import { Output, percent } from '../src/cli/output.js';
 import { evaluate, trainEpoch } from '../src/cli/training.js';
 

@@ -66,7 +66,7 @@ async function compare(name: string): Promise<Row> {
   const [published] = manifest.weights
     .filter((entry) => entry.model === name)
     .sort((a, b) => a.transforms.crop - b.transforms.crop);
-  const size = published?.transforms.crop ?? 224;
+  const size = published?.transforms.crop ?? models.get(name).input.crop;
   const folder = mkdtempSync(join(tmpdir(), 'kindling-parity-'));
   try {
     const want = reference(name, size, folder);

@@ -3,7 +3,7 @@ import { loadCIFAR10, ImageFolder, readImage } from '../data/node/index.js';
 import { Random, transforms, type HostArray, type RGBImage, type TransformFunction } from '../data/index.js';
 import type { LabelledImages } from './classes.js';
 import { CliError } from './errors.js';
-import type { InputRecipe } from './model.js';
+import type { CardInput } from './model-card.js';
 
 const {
   CenterCrop,
@@ -38,7 +38,7 @@ export interface ImageOptions {
  */
 export async function openImages(
   path: string,
-  recipe: InputRecipe,
+  recipe: CardInput,
   options: ImageOptions = {},
 ): Promise<LabelledImages> {
   const entry = await stat(path).catch((cause: NodeJS.ErrnoException) => {
@@ -52,7 +52,7 @@ export async function openImages(
   return { ...(await openCifar(path, recipe, augment)), workers };
 }
 
-async function openCifar(path: string, recipe: InputRecipe, augment: Augmentation): Promise<LabelledImages> {
+async function openCifar(path: string, recipe: CardInput, augment: Augmentation): Promise<LabelledImages> {
   if (!path.toLowerCase().endsWith('.bin')) {
     throw new CliError(
       `${path}: is not a data file that is known here; give a .bin file in CIFAR-10's binary format, or a folder with one folder of images per class`,
@@ -79,7 +79,7 @@ async function openCifar(path: string, recipe: InputRecipe, augment: Augmentatio
 
 function openFolder(
   path: string,
-  recipe: InputRecipe,
+  recipe: CardInput,
   augment: Augmentation,
   onBadImage: 'fail' | 'skip',
   workers: number,
@@ -103,7 +103,7 @@ function openFolder(
 }
 
 /** What turns a picture into a model's input, without anything random. */
-export function imageTransform(recipe: InputRecipe): (image: RGBImage) => HostArray<Float32Array> {
+export function imageTransform(recipe: CardInput): (image: RGBImage) => HostArray<Float32Array> {
   const transform = pipeline(recipe, 'none');
   return (image) => transform(image, new Random(0));
 }
@@ -119,7 +119,7 @@ const changes: Readonly<
 };
 
 function pipeline(
-  { resize, size, mean, std, interpolation }: InputRecipe,
+  { resize, size, mean, std, interpolation }: CardInput,
   augment: Augmentation,
 ): TransformFunction<RGBImage, HostArray<Float32Array>> {
   const finish = [new ToTensor(), new Normalize(mean, std)] as const;

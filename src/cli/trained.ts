@@ -5,9 +5,10 @@ import { findHead, weights as publishedWeights, type WeightsEntry } from '../mod
 import type { TensorModule } from '../nn/index.js';
 import type { Context } from './context.js';
 import { CliError, UsageError } from './errors.js';
-import { inputRecipe } from './finetune/plan.js';
+import { inputOf } from './finetune/plan.js';
 import { runFiles } from './finetune/run-folder.js';
-import { modelWithWeights, readCard, type InputRecipe, type ModelCard } from './model.js';
+import { modelFromFile } from './load-model.js';
+import { readCard, type CardInput, type ModelCard } from './model-card.js';
 import { openWeights } from './weights-file.js';
 
 /** A trained model as `eval` and `predict` name it. */
@@ -26,7 +27,7 @@ export interface Trained {
   readonly checkpoint: Checkpoint;
   readonly card: ModelCard;
   readonly entry: WeightsEntry | null;
-  readonly input: InputRecipe;
+  readonly input: CardInput;
 }
 
 /** The best weights in a run's folder, or the last where no epoch has been measured yet. */
@@ -55,7 +56,7 @@ export async function openTrained(context: Context, spec: string, options: Train
   const modelName = options.model ?? card.model;
   if (modelName === undefined)
     throw new UsageError(`--model is missing, and ${spec} does not say which it is for`);
-  const input = await inputRecipe(modelName, options, card);
+  const input = inputOf(modelName, options, card);
   return { name: spec, modelName, checkpoint, card, entry, input };
 }
 
@@ -69,7 +70,7 @@ export async function makeTrained(
   { modelName, checkpoint, card }: Trained,
   numClasses?: number,
 ): Promise<{ model: TensorModule; outputs: number }> {
-  const model = await modelWithWeights(modelName, checkpoint, { numClasses, options: card.options });
+  const model = await modelFromFile(modelName, checkpoint, { numClasses, options: card.options });
   model.eval();
   return { model, outputs: findHead(model).outFeatures };
 }

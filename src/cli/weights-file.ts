@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { loadCheckpoint, type Checkpoint } from '../formats/index.js';
 import type { WeightsEntry } from '../models/index.js';
 import type { Context } from './context.js';
-import { cardOf, readCard, type ModelCard } from './model.js';
+import { cardOf, readCard, type ModelCard } from './model-card.js';
 import { resolveWeights } from './weights.js';
 
 /** Weights that were named on the command line. */

@@ -2,7 +2,7 @@
 import { crossEntropy, noGrad, optim, randint, randn, recordFunction } from '../index.js';
 import type { TensorModule } from '../nn/index.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { recipeOf } from './model.js';
+import { builderOf } from './load-model.js';
 import { outputsOf } from './training.js';
 
 export interface ShapeOptions {
@@ -13,12 +13,9 @@ export interface ShapeOptions {
 }
 
 /** What a model is measured with. */
-export async function inputShape(
-  modelName: string,
-  { input, batch }: ShapeOptions,
-): Promise<readonly number[]> {
-  const { size } = await recipeOf(modelName);
-  const shape = input ?? [1, 3, size, size];
+export function inputShape(modelName: string, { input, batch }: ShapeOptions): readonly number[] {
+  const { channels, crop } = builderOf(modelName).input;
+  const shape = input ?? [1, channels, crop, crop];
   return batch === undefined ? shape : [batch, ...shape.slice(1)];
 }
 

@@ -11,7 +11,8 @@ import {
 } from '../nn/index.js';
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
 
 export interface AlexNetOptions extends ModelOptions {
   /** Probability in the classifier's two dropouts. Default 0.5. */
@@ -68,7 +69,13 @@ export class AlexNet extends Module {
   }
 }
 
-export const alexnet: ModelBuilder<AlexNet, AlexNetOptions> = defineModel<AlexNet, AlexNetOptions>(
-  'alexnet',
-  (options) => new AlexNet(options),
-);
+export const alexnet: ModelBuilder<AlexNet, AlexNetOptions> = defineModel<AlexNet, AlexNetOptions>({
+  name: 'alexnet',
+  construct: (options) => new AlexNet(options),
+  telltales: [
+    {
+      name: 'AlexNet',
+      has: ['features.3.weight', 'features.6.weight', 'features.10.weight', 'classifier.6.weight'],
+    },
+  ],
+});

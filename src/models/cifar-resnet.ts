@@ -3,6 +3,7 @@ import { runLayers } from '../nn/fuse.js';
 import { adaptiveAvgPool2d, flatten, index, pad } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder } from './define.js';
+import { residualStages } from './resnet-telltales.js';
 
 /**
  * The ResNets for CIFAR-10 of the paper's section 4.2 (https://arxiv.org/abs/1512.03385), as in
@@ -92,7 +93,14 @@ export class CifarResNet extends Module {
 }
 
 const build = (name: string, blocks: number): ModelBuilder<CifarResNet, CifarResNetOptions> =>
-  defineModel<CifarResNet, CifarResNetOptions>(name, (options) => new CifarResNet(blocks, options));
+  defineModel<CifarResNet, CifarResNetOptions>({
+    name,
+    construct: (options) => new CifarResNet(blocks, options),
+    // The published weights are of images normalised by ImageNet's statistics.
+    input: { resize: 32, crop: 32 },
+    telltales: [residualStages([blocks, blocks, blocks])],
+    origin: 'https://github.com/akamaster/pytorch_resnet_cifar10',
+  });
 
 /** One block to a stage, smaller than any in the paper: what the demo fine-tunes. */
 export const cifarResnet8 = build('cifar_resnet8', 1);

@@ -14,7 +14,8 @@ import {
 import { add, full, mul, permute } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, Permute } from './blocks.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
 import { StochasticDepth } from './stochastic-depth.js';
 
 /** torchvision's ConvNeXts (Liu et al. 2022, https://arxiv.org/abs/2201.03545). */
@@ -131,17 +132,20 @@ const build = (
   width: number,
   depth: number,
   stochasticDepthProb: number,
+  resize: number,
 ): ModelBuilder<ConvNeXt, ConvNeXtOptions> =>
-  defineModel<ConvNeXt, ConvNeXtOptions>(
+  defineModel<ConvNeXt, ConvNeXtOptions>({
     name,
-    (options) =>
+    construct: (options) =>
       new ConvNeXt(
         [3, 3, depth, 3].map((layers, i) => ({ channels: width * 2 ** i, layers })),
         { stochasticDepthProb, ...options },
       ),
-  );
+    input: { resize },
+    telltales: [{ name: 'a ConvNeXt', has: ['features.1.0.layer_scale'] }],
+  });
 
-export const convnextTiny = build('convnext_tiny', 96, 9, 0.1);
-export const convnextSmall = build('convnext_small', 96, 27, 0.4);
-export const convnextBase = build('convnext_base', 128, 27, 0.5);
-export const convnextLarge = build('convnext_large', 192, 27, 0.5);
+export const convnextTiny = build('convnext_tiny', 96, 9, 0.1, 236);
+export const convnextSmall = build('convnext_small', 96, 27, 0.4, 230);
+export const convnextBase = build('convnext_base', 128, 27, 0.5, 232);
+export const convnextLarge = build('convnext_large', 192, 27, 0.5, 232);

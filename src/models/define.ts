@@ -1,11 +1,12 @@
 import type { Module, TensorModule } from '../nn/index.js';
-import { loadPretrained, type PretrainedOptions, type WeightsSource } from './pretrained.js';
-
-/** What every model takes; most take more (dropout, ...). */
-export interface ModelOptions {
-  /** Outputs of the last layer. Default 1000, or what the named weights have. */
-  numClasses?: number;
-}
+import {
+  declared,
+  imagenetInput,
+  type ModelDeclaration,
+  type ModelInput,
+  type ModelOptions,
+} from './declaration.js';
+import { buildPretrained, type PretrainedOptions, type WeightsSource } from './pretrained.js';
 
 /** No weights: a fresh model, at once. */
 type Fresh = { weights?: null | undefined };
@@ -19,25 +20,26 @@ export interface ModelBuilder<M extends Module = TensorModule, O extends ModelOp
   (options: O & PretrainedOptions): Promise<M>;
   /** torchvision's name, as in `models.list()`. */
   readonly modelName: string;
+  /** The images that it is made for. */
+  readonly input: ModelInput;
+  /** Options that go with published weights. */
+  readonly pretrained: Readonly<Partial<O>>;
+  /** Whose names, keys and layers they are: `torchvision`, or an address. */
+  readonly origin: string;
 }
 
-/** One model under its torchvision name. */
+/** One model, as its declaration has it. */
 export function defineModel<M extends Module, O extends ModelOptions = ModelOptions>(
-  modelName: string,
-  construct: (options: O) => M,
-  settings: {
-    /** Options that go with torchvision's own weights: googlenet's `transformInput`, ... */
-    readonly pretrained?: Partial<O>;
-  } = {},
+  declaration: ModelDeclaration<M, O>,
 ): ModelBuilder<M, O> {
+  const { name, construct, input = {}, pretrained = {}, origin = 'torchvision' } = declaration;
+  declared.push(declaration);
   const build = (options?: O & { weights?: WeightsSource | null | undefined }): M | Promise<M> => {
     const { weights, ...rest } = options ?? ({} as O & Fresh);
     const own = rest as unknown as O;
     if (weights === undefined || weights === null) return construct(own);
-    return loadPretrained<M, O>({ modelName, construct, defaults: settings.pretrained ?? {} }, own, {
-      ...(rest as Partial<PretrainedOptions>),
-      weights,
-    });
+    return buildPretrained(declaration, own, { ...(rest as Partial<PretrainedOptions>), weights });
   };
-  return Object.defineProperty(build, 'modelName', { value: modelName }) as ModelBuilder<M, O>;
+  const facts = { modelName: name, input: { ...imagenetInput, ...input }, pretrained, origin };
+  return Object.assign(build, facts) as ModelBuilder<M, O>;
 }

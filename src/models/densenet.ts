@@ -17,7 +17,8 @@ import { runSequence } from '../nn/sequence.js';
 import { adaptiveAvgPool2d, cat, dropout, flatten } from '../ops/index.js';
 import { Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
 
 /** torchvision's DenseNets (Huang et al. 2017, https://arxiv.org/abs/1608.06993). */
 
@@ -194,15 +195,16 @@ export class DenseNet extends Module {
 }
 
 const build = (
-  modelName: string,
+  name: string,
   growthRate: number,
   blockConfig: readonly number[],
   numInitFeatures: number,
 ): ModelBuilder<DenseNet, DenseNetOptions> =>
-  defineModel<DenseNet, DenseNetOptions>(
-    modelName,
-    (options) => new DenseNet({ growthRate, blockConfig, numInitFeatures, ...options }),
-  );
+  defineModel<DenseNet, DenseNetOptions>({
+    name,
+    construct: (options) => new DenseNet({ growthRate, blockConfig, numInitFeatures, ...options }),
+    telltales: [{ name: 'a DenseNet', has: ['features.conv0.weight'] }],
+  });
 
 export const densenet121 = build('densenet121', 32, [6, 12, 24, 16], 64);
 export const densenet161 = build('densenet161', 48, [6, 12, 36, 24], 96);

@@ -16,7 +16,8 @@ import { runSequence } from '../nn/sequence.js';
 import { add, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, makeDivisible, SqueezeExcitation, type NormLayer } from './blocks.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelInput, ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
 import { StochasticDepth } from './stochastic-depth.js';
 
 /** torchvision's EfficientNets (Tan & Le 2019, https://arxiv.org/abs/1905.11946) and V2 (2021, https://arxiv.org/abs/2104.00298). */
@@ -193,44 +194,59 @@ const stagesOf = (block: BlockType, rows: readonly Row[], widthMult = 1, depthMu
     layers: Math.ceil(layers * depthMult),
   }));
 
-const define = (name: string, plan: Plan): ModelBuilder<EfficientNet, EfficientNetOptions> =>
-  defineModel<EfficientNet, EfficientNetOptions>(name, (options) => new EfficientNet(plan, options));
+const define = (
+  name: string,
+  input: Partial<ModelInput>,
+  plan: Plan,
+): ModelBuilder<EfficientNet, EfficientNetOptions> =>
+  defineModel<EfficientNet, EfficientNetOptions>({
+    name,
+    construct: (options) => new EfficientNet(plan, options),
+    input,
+    telltales: [{ name: 'an EfficientNet', has: ['features.1.0.block.1.fc1.weight', 'features.8.0.weight'] }],
+  });
 
 /** Table 1 of the first paper, scaled. */
 const buildB = (
   name: string,
+  [resize, crop]: readonly [number, number],
   widthMult: number,
   depthMult: number,
   dropout: number,
   norm: BatchNormOptions = {},
 ): ModelBuilder<EfficientNet, EfficientNetOptions> =>
-  define(name, {
-    stages: stagesOf(
-      MBConv,
-      [
-        [1, 3, 1, 32, 16, 1],
-        [6, 3, 2, 16, 24, 2],
-        [6, 5, 2, 24, 40, 2],
-        [6, 3, 2, 40, 80, 3],
-        [6, 5, 1, 80, 112, 3],
-        [6, 5, 2, 112, 192, 4],
-        [6, 3, 1, 192, 320, 1],
-      ],
-      widthMult,
-      depthMult,
-    ),
-    norm,
-    dropout,
-  });
+  define(
+    name,
+    { resize, crop, interpolation: 'bicubic' },
+    {
+      stages: stagesOf(
+        MBConv,
+        [
+          [1, 3, 1, 32, 16, 1],
+          [6, 3, 2, 16, 24, 2],
+          [6, 5, 2, 24, 40, 2],
+          [6, 3, 2, 40, 80, 3],
+          [6, 5, 1, 80, 112, 3],
+          [6, 5, 2, 112, 192, 4],
+          [6, 3, 1, 192, 320, 1],
+        ],
+        widthMult,
+        depthMult,
+      ),
+      norm,
+      dropout,
+    },
+  );
 
 /** Table 4 of the second paper. */
 const buildV2 = (
   name: string,
+  input: Partial<ModelInput>,
   fused: readonly Row[],
   rows: readonly Row[],
   dropout: number,
 ): ModelBuilder<EfficientNet, EfficientNetOptions> =>
-  define(name, {
+  define(name, input, {
     stages: [...stagesOf(FusedMBConv, fused), ...stagesOf(MBConv, rows)],
     lastChannel: 1280,
     norm: { eps: 1e-3 },
@@ -240,16 +256,17 @@ const buildV2 = (
 /** The weights of the large ones came from TensorFlow, with its batch norm's numbers. */
 const tensorFlowNorm: BatchNormOptions = { eps: 1e-3, momentum: 0.01 };
 
-export const efficientnetB0 = buildB('efficientnet_b0', 1.0, 1.0, 0.2);
-export const efficientnetB1 = buildB('efficientnet_b1', 1.0, 1.1, 0.2);
-export const efficientnetB2 = buildB('efficientnet_b2', 1.1, 1.2, 0.3);
-export const efficientnetB3 = buildB('efficientnet_b3', 1.2, 1.4, 0.3);
-export const efficientnetB4 = buildB('efficientnet_b4', 1.4, 1.8, 0.4);
-export const efficientnetB5 = buildB('efficientnet_b5', 1.6, 2.2, 0.4, tensorFlowNorm);
-export const efficientnetB6 = buildB('efficientnet_b6', 1.8, 2.6, 0.5, tensorFlowNorm);
-export const efficientnetB7 = buildB('efficientnet_b7', 2.0, 3.1, 0.5, tensorFlowNorm);
+export const efficientnetB0 = buildB('efficientnet_b0', [256, 224], 1.0, 1.0, 0.2);
+export const efficientnetB1 = buildB('efficientnet_b1', [256, 240], 1.0, 1.1, 0.2);
+export const efficientnetB2 = buildB('efficientnet_b2', [288, 288], 1.1, 1.2, 0.3);
+export const efficientnetB3 = buildB('efficientnet_b3', [320, 300], 1.2, 1.4, 0.3);
+export const efficientnetB4 = buildB('efficientnet_b4', [384, 380], 1.4, 1.8, 0.4);
+export const efficientnetB5 = buildB('efficientnet_b5', [456, 456], 1.6, 2.2, 0.4, tensorFlowNorm);
+export const efficientnetB6 = buildB('efficientnet_b6', [528, 528], 1.8, 2.6, 0.5, tensorFlowNorm);
+export const efficientnetB7 = buildB('efficientnet_b7', [600, 600], 2.0, 3.1, 0.5, tensorFlowNorm);
 export const efficientnetV2S = buildV2(
   'efficientnet_v2_s',
+  { resize: 384, crop: 384 },
   [
     [1, 3, 1, 24, 24, 2],
     [4, 3, 2, 24, 48, 4],
@@ -264,6 +281,7 @@ export const efficientnetV2S = buildV2(
 );
 export const efficientnetV2M = buildV2(
   'efficientnet_v2_m',
+  { resize: 480, crop: 480 },
   [
     [1, 3, 1, 24, 24, 3],
     [4, 3, 2, 24, 48, 5],
@@ -279,6 +297,7 @@ export const efficientnetV2M = buildV2(
 );
 export const efficientnetV2L = buildV2(
   'efficientnet_v2_l',
+  { resize: 480, crop: 480, interpolation: 'bicubic', mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] },
   [
     [1, 3, 1, 32, 32, 4],
     [4, 3, 2, 32, 64, 7],

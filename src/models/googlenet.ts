@@ -1,6 +1,5 @@
 import {
   AdaptiveAvgPool2d,
-  BatchNorm2d,
   Conv2d,
   Dropout,
   init,
@@ -8,15 +7,14 @@ import {
   MaxPool2d,
   Module,
   Sequential,
-  type Conv2dOptions,
-  type Size2d,
   type TensorModule,
 } from '../nn/index.js';
-import { runLayers } from '../nn/fuse.js';
-import { adaptiveAvgPool2d, add, cat, flatten, mul, relu, tensor } from '../ops/index.js';
+import { adaptiveAvgPool2d, cat, flatten, relu } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
 import type { WithAuxiliaryHeads } from './head.js';
+import { BasicConv2d, renormalize } from './inception-blocks.js';
 
 /** torchvision's GoogLeNet (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842), with batch norm. */
 
@@ -40,30 +38,6 @@ export interface GoogLeNetOutputs {
   readonly aux2: Tensor;
   /** Of the classifier after inception4a. */
   readonly aux1: Tensor;
-}
-
-/** Convolution without bias, batch norm with eps 0.001, ReLU. */
-export class BasicConv2d extends Module {
-  conv: Conv2d;
-  bn: BatchNorm2d;
-
-  constructor(into: number, out: number, kernelSize: Size2d, options: Omit<Conv2dOptions, 'bias'> = {}) {
-    super();
-    this.conv = new Conv2d(into, out, kernelSize, { ...options, bias: false });
-    this.bn = new BatchNorm2d(out, { eps: 0.001 });
-  }
-
-  forward(x: Tensor): Tensor {
-    return runLayers(x, [this.conv, this.bn], { activation: 'relu' });
-  }
-}
-
-/** Images normalised by ImageNet's mean and standard deviation, as (x - 0.5) / 0.5 would have them. */
-export function renormalize(x: Tensor): Tensor {
-  const perChannel = (values: readonly number[]): Tensor => tensor(values, { shape: [1, 3, 1, 1] });
-  const scale = perChannel([0.229 / 0.5, 0.224 / 0.5, 0.225 / 0.5]);
-  const shift = perChannel([(0.485 - 0.5) / 0.5, (0.456 - 0.5) / 0.5, (0.406 - 0.5) / 0.5]);
-  return add(mul(x, scale), shift);
 }
 
 /** 1x1, 3x3, 3x3 and pooling side by side. The third branch has 3x3 where the paper has 5x5, as torchvision's weights do. */
@@ -102,7 +76,7 @@ class Inception extends Module {
 }
 
 /** An auxiliary classifier. */
-export class InceptionAux extends Module {
+class InceptionAux extends Module {
   conv: BasicConv2d;
   fc1: Linear;
   fc2: Linear;
@@ -219,8 +193,9 @@ export class GoogLeNet extends Module implements WithAuxiliaryHeads {
 }
 
 /** torchvision's published weights are of the original network: its inputs are normalised otherwise, its auxiliary heads untrained. */
-export const googlenet: ModelBuilder<GoogLeNet, GoogLeNetOptions> = defineModel<GoogLeNet, GoogLeNetOptions>(
-  'googlenet',
-  (options) => new GoogLeNet(options),
-  { pretrained: { transformInput: true, auxLogits: false, initWeights: false } },
-);
+export const googlenet: ModelBuilder<GoogLeNet, GoogLeNetOptions> = defineModel<GoogLeNet, GoogLeNetOptions>({
+  name: 'googlenet',
+  construct: (options) => new GoogLeNet(options),
+  telltales: [{ name: 'GoogLeNet', has: ['inception3a.branch1.conv.weight'] }],
+  pretrained: { transformInput: true, auxLogits: false, initWeights: false },
+});

@@ -10,8 +10,9 @@ import {
 } from '../nn/index.js';
 import { adaptiveAvgPool2d, avgPool2d, cat, flatten, maxPool2d } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
-import { BasicConv2d, renormalize } from './googlenet.js';
+import type { ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
+import { BasicConv2d, renormalize } from './inception-blocks.js';
 import type { WithAuxiliaryHeads } from './head.js';
 
 /** torchvision's Inception v3 (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567). */
@@ -195,7 +196,7 @@ class InceptionE extends Module {
 }
 
 /** The auxiliary classifier, on 17x17. */
-export class InceptionAux extends Module {
+class InceptionAux extends Module {
   conv0: BasicConv2d;
   conv1: BasicConv2d;
   fc: Linear;
@@ -316,6 +317,10 @@ export class Inception3 extends Module implements WithAuxiliaryHeads {
 export const inceptionV3: ModelBuilder<Inception3, Inception3Options> = defineModel<
   Inception3,
   Inception3Options
->('inception_v3', (options) => new Inception3(options), {
+>({
+  name: 'inception_v3',
+  construct: (options) => new Inception3(options),
+  input: { resize: 342, crop: 299 },
+  telltales: [{ name: 'Inception v3', has: ['Mixed_5b.branch1x1.conv.weight'] }],
   pretrained: { transformInput: true, initWeights: false },
 });

@@ -8,7 +8,7 @@ import {
   type LoadCheckpointOptions,
 } from '../formats/index.js';
 import type { IncompatibleKeys, LoadOptions, Module } from '../nn/index.js';
-import { stateShapes } from './fit.js';
+import { stateShapes } from './file-match.js';
 
 export interface LoadWeightsOptions extends LoadCheckpointOptions, LoadOptions {}
 

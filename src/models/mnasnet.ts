@@ -13,7 +13,8 @@ import { runSequence } from '../nn/sequence.js';
 import { mean } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { makeDivisible } from './blocks.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
 
 /** torchvision's MNASNets (Tan et al. 2018, https://arxiv.org/abs/1807.11626; the variant B1). */
 
@@ -130,10 +131,15 @@ export class MNASNet extends Module {
   }
 }
 
-const build = (name: string, alpha: number): ModelBuilder<MNASNet, MNASNetOptions> =>
-  defineModel<MNASNet, MNASNetOptions>(name, (options) => new MNASNet(alpha, options));
+const build = (name: string, alpha: number, resize = 256): ModelBuilder<MNASNet, MNASNetOptions> =>
+  defineModel<MNASNet, MNASNetOptions>({
+    name,
+    construct: (options) => new MNASNet(alpha, options),
+    input: { resize },
+    telltales: [{ name: 'an MNASNet', has: ['layers.8.0.layers.0.weight'] }],
+  });
 
 export const mnasnet0_5 = build('mnasnet0_5', 0.5);
-export const mnasnet0_75 = build('mnasnet0_75', 0.75);
+export const mnasnet0_75 = build('mnasnet0_75', 0.75, 232);
 export const mnasnet1_0 = build('mnasnet1_0', 1.0);
-export const mnasnet1_3 = build('mnasnet1_3', 1.3);
+export const mnasnet1_3 = build('mnasnet1_3', 1.3, 232);

@@ -12,7 +12,8 @@ import { runSequence } from '../nn/sequence.js';
 import { adaptiveAvgPool2d, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, initByFanOut, makeDivisible, type NormLayer } from './blocks.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
 
 /** torchvision's MobileNetV2 (Sandler et al. 2018, https://arxiv.org/abs/1801.04381). */
 
@@ -128,4 +129,8 @@ export class MobileNetV2 extends Module {
 export const mobilenetV2: ModelBuilder<MobileNetV2, MobileNetV2Options> = defineModel<
   MobileNetV2,
   MobileNetV2Options
->('mobilenet_v2', (options) => new MobileNetV2(options));
+>({
+  name: 'mobilenet_v2',
+  construct: (options) => new MobileNetV2(options),
+  telltales: [{ name: 'a MobileNetV2', has: ['features.18.0.weight', 'features.1.conv.0.0.weight'] }],
+});

@@ -20,7 +20,8 @@ import {
   SqueezeExcitation,
   type NormLayer,
 } from './blocks.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
 
 /** torchvision's MobileNetV3s (Howard et al. 2019, https://arxiv.org/abs/1905.02244). */
 
@@ -191,8 +192,17 @@ export class MobileNetV3 extends Module {
   }
 }
 
-const build = (modelName: string, arch: 'small' | 'large'): ModelBuilder<MobileNetV3, MobileNetV3Options> =>
-  defineModel<MobileNetV3, MobileNetV3Options>(modelName, (options) => new MobileNetV3(arch, options));
+const build = (name: string, arch: 'small' | 'large'): ModelBuilder<MobileNetV3, MobileNetV3Options> =>
+  defineModel<MobileNetV3, MobileNetV3Options>({
+    name,
+    construct: (options) => new MobileNetV3(arch, options),
+    telltales: [
+      {
+        name: 'a MobileNetV3',
+        has: ['features.0.0.weight', 'features.1.block.0.0.weight', 'classifier.3.weight'],
+      },
+    ],
+  });
 
 export const mobilenetV3Large = build('mobilenet_v3_large', 'large');
 export const mobilenetV3Small = build('mobilenet_v3_small', 'small');

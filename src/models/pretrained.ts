@@ -8,8 +8,8 @@ import {
 } from '../formats/index.js';
 import type { Module } from '../nn/index.js';
 import { showShape, type Shape } from '../tensor/shape.js';
-import type { ModelOptions } from './define.js';
-import { sameShape, stateShapes, underModelKeys, whyForeign } from './fit.js';
+import type { ModelDeclaration, ModelOptions } from './declaration.js';
+import { sameShape, stateShapes, underModelKeys, whyForeign } from './file-match.js';
 import { headKeys } from './head.js';
 import { loadWeights } from './load-weights.js';
 import { getWeight, isEntryName, WeightsEntry } from './manifest.js';
@@ -52,25 +52,22 @@ export interface PretrainedOptions
   onLoad?: (report: PretrainedReport) => void;
 }
 
-export interface ModelRecipe<M extends Module, O extends ModelOptions> {
-  readonly modelName: string;
-  readonly construct: (options: O) => M;
-  readonly defaults: Partial<O>;
-}
-
-/** @internal A model with weights in it. */
-export async function loadPretrained<M extends Module, O extends ModelOptions>(
-  recipe: ModelRecipe<M, O>,
+/** @internal Makes a model, finds its weights, and loads them. */
+export async function buildPretrained<M extends Module, O extends ModelOptions>(
+  { name, construct, pretrained: defaults }: ModelDeclaration<M, O>,
   options: O,
   pretrained: PretrainedOptions,
 ): Promise<M> {
-  const { entry, checkpoint } = await openWeights(recipe.modelName, pretrained);
+  const { entry, checkpoint } = await openWeights(name, pretrained);
   const own = modelOptions(options);
   const fromEntry = entry === null ? {} : { numClasses: entry.record.numClasses, ...entry.record.options };
-  const model = recipe.construct({ ...recipe.defaults, ...fromEntry, ...own });
+  const model = construct({ ...defaults, ...fromEntry, ...own });
   try {
-    const report = await fill(model, recipe.modelName, own.numClasses, entry, checkpoint, pretrained.strict);
-    pretrained.onLoad?.(report);
+    const keys = await fillModel(model, name, checkpoint, {
+      numClasses: own.numClasses,
+      strict: pretrained.strict,
+    });
+    pretrained.onLoad?.({ entry, checkpoint, ...keys });
     return model;
   } catch (error) {
     model.dispose();
@@ -145,14 +142,18 @@ function modelOptions<O extends ModelOptions>(options: O): O {
   return own as unknown as O;
 }
 
-async function fill(
+/**
+ * @internal Loads a weight file into a model whose heads may be of other classes than the file's, where `strict` is false.
+ *
+ * @param numClasses what the model was asked for, for the message
+ * @throws CheckpointError for another model's file, which it recognises
+ */
+export async function fillModel(
   model: Module,
   modelName: string,
-  numClasses: number | undefined,
-  entry: WeightsEntry | null,
   checkpoint: Checkpoint,
-  strict = true,
-): Promise<PretrainedReport> {
+  { numClasses, strict = true }: { numClasses?: number | undefined; strict?: boolean | undefined } = {},
+): Promise<Omit<PretrainedReport, 'entry' | 'checkpoint'>> {
   const shapes = stateShapes(model);
   const heads = headKeys(model);
   const { tensors, dropped } = underModelKeys(model, checkpoint.tensors);
@@ -172,8 +173,6 @@ async function fill(
   for (const key of misshapenKeys) tensors.delete(key);
   const loaded = await loadWeights(model, { ...checkpoint, tensors }, { strict });
   return {
-    entry,
-    checkpoint,
     missingKeys: loaded.missingKeys.filter((key) => !misshapenKeys.includes(key)),
     unexpectedKeys: [...loaded.unexpectedKeys, ...dropped],
     misshapenKeys,

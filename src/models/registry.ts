@@ -1,53 +1,20 @@
-import * as alexnet from './alexnet.js';
-import * as convnext from './convnext.js';
-import * as densenet from './densenet.js';
-import * as efficientnet from './efficientnet.js';
-import * as googlenet from './googlenet.js';
-import * as inception from './inception-v3.js';
-import * as mnasnet from './mnasnet.js';
-import * as mobilenetV2 from './mobilenet-v2.js';
-import * as mobilenetV3 from './mobilenet-v3.js';
-import * as regnet from './regnet.js';
-import * as shufflenet from './shufflenet-v2.js';
-import * as squeezenet from './squeezenet.js';
-import * as vgg from './vgg.js';
-import * as vit from './vit.js';
-import * as cifar from './cifar-resnet.js';
 import type { ModelBuilder } from './define.js';
-import * as resnet from './resnet.js';
-
-/** The files of models, in the order of `models.list()`: every builder that they export counts. */
-const families: readonly object[] = [
-  resnet,
-  vgg,
-  mobilenetV2,
-  mobilenetV3,
-  alexnet,
-  squeezenet,
-  densenet,
-  googlenet,
-  inception,
-  efficientnet,
-  shufflenet,
-  mnasnet,
-  regnet,
-  convnext,
-  vit,
-  cifar,
-];
+import * as zoo from './zoo.js';
 
 const isBuilder = (value: unknown): value is ModelBuilder =>
   typeof value === 'function' && 'modelName' in value;
 
-/** torchvision's names, and `cifar_` before the depth for the CIFAR ResNets. */
+/** `resnet18` before `resnet101`. */
+const { compare } = new Intl.Collator('en', { numeric: true });
+
 const builders: ReadonlyMap<string, ModelBuilder> = new Map(
-  families
-    .flatMap((family) => Object.values(family))
+  (Object.values(zoo) as unknown[])
     .filter(isBuilder)
-    .map((builder) => [builder.modelName, builder]),
+    .map((builder): [string, ModelBuilder] => [builder.modelName, builder])
+    .sort(([a], [b]) => compare(a, b)),
 );
 
-/** Names of the models that {@link get} knows. */
+/** Names of the models that {@link get} knows, sorted. */
 export function list(): string[] {
   return [...builders.keys()];
 }

@@ -12,7 +12,8 @@ import { runSequence } from '../nn/sequence.js';
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, makeDivisible, SqueezeExcitation } from './blocks.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelInput, ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
 
 /** torchvision's RegNets (Radosavovic et al. 2020, https://arxiv.org/abs/2003.13678). */
 
@@ -181,11 +182,14 @@ const build = (
   wm: number,
   groupWidth: number,
   se: { seRatio?: number } = {},
+  input: Partial<ModelInput> = {},
 ): ModelBuilder<RegNet, RegNetOptions> =>
-  defineModel<RegNet, RegNetOptions>(
+  defineModel<RegNet, RegNetOptions>({
     name,
-    (options) => new RegNet({ depth, w0, wa, wm, groupWidth, ...se }, options),
-  );
+    construct: (options) => new RegNet({ depth, w0, wa, wm, groupWidth, ...se }, options),
+    input,
+    telltales: [{ name: 'a RegNet', has: ['stem.0.weight', 'trunk_output.block1.block1-0.proj.0.weight'] }],
+  });
 
 const y = { seRatio: 0.25 };
 
@@ -196,7 +200,11 @@ export const regnetY3_2gf = build('regnet_y_3_2gf', 21, 80, 42.63, 2.66, 24, y);
 export const regnetY8gf = build('regnet_y_8gf', 17, 192, 76.82, 2.19, 56, y);
 export const regnetY16gf = build('regnet_y_16gf', 18, 200, 106.23, 2.48, 112, y);
 export const regnetY32gf = build('regnet_y_32gf', 20, 232, 115.89, 2.53, 232, y);
-export const regnetY128gf = build('regnet_y_128gf', 27, 456, 160.83, 2.52, 264, y);
+export const regnetY128gf = build('regnet_y_128gf', 27, 456, 160.83, 2.52, 264, y, {
+  resize: 384,
+  crop: 384,
+  interpolation: 'bicubic',
+});
 export const regnetX400mf = build('regnet_x_400mf', 22, 24, 24.48, 2.54, 16);
 export const regnetX800mf = build('regnet_x_800mf', 16, 56, 35.73, 2.28, 16);
 export const regnetX1_6gf = build('regnet_x_1_6gf', 18, 80, 34.01, 2.25, 24);

@@ -13,7 +13,9 @@ import {
 import { runLayers } from '../nn/fuse.js';
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelInput, ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
+import { otherResNets, residualStages } from './resnet-telltales.js';
 
 /** torchvision's ResNets (He et al. 2016, https://arxiv.org/abs/1512.03385): names, keys, order and initialisation are theirs. */
 
@@ -183,12 +185,18 @@ const build = (
   name: string,
   block: Block,
   layers: readonly [number, number, number, number],
-  defaults: ResNetOptions = {},
+  { groups = 1, widthPerGroup = 64 }: Pick<ResNetOptions, 'groups' | 'widthPerGroup'> = {},
+  input: Partial<ModelInput> = {},
 ): ModelBuilder<ResNet, ResNetOptions> =>
-  defineModel<ResNet, ResNetOptions>(
+  defineModel<ResNet, ResNetOptions>({
     name,
-    (options) => new ResNet(block, layers, { ...defaults, ...options }),
-  );
+    construct: (options) => new ResNet(block, layers, { groups, widthPerGroup, ...options }),
+    input,
+    telltales: [
+      residualStages(layers, block === Bottleneck ? [widthPerGroup * groups, widthPerGroup] : undefined),
+      ...otherResNets,
+    ],
+  });
 
 export const resnet18 = build('resnet18', BasicBlock, [2, 2, 2, 2]);
 export const resnet34 = build('resnet34', BasicBlock, [3, 4, 6, 3]);
@@ -203,9 +211,12 @@ export const resnext101_32x8d = build('resnext101_32x8d', Bottleneck, [3, 4, 23,
   groups: 32,
   widthPerGroup: 8,
 });
-export const resnext101_64x4d = build('resnext101_64x4d', Bottleneck, [3, 4, 23, 3], {
-  groups: 64,
-  widthPerGroup: 4,
-});
+export const resnext101_64x4d = build(
+  'resnext101_64x4d',
+  Bottleneck,
+  [3, 4, 23, 3],
+  { groups: 64, widthPerGroup: 4 },
+  { resize: 232 },
+);
 export const wideResnet50_2 = build('wide_resnet50_2', Bottleneck, [3, 4, 6, 3], { widthPerGroup: 128 });
 export const wideResnet101_2 = build('wide_resnet101_2', Bottleneck, [3, 4, 23, 3], { widthPerGroup: 128 });

@@ -10,7 +10,8 @@ import {
 } from '../nn/index.js';
 import { cat, chunk, mean, permute, reshape, transpose } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
 
 /** torchvision's ShuffleNets V2 (Ma et al. 2018, https://arxiv.org/abs/1807.11164). */
 
@@ -123,13 +124,16 @@ export class ShuffleNetV2 extends Module {
 const build = (
   name: string,
   channels: readonly [number, number, number, number, number],
+  resize = 256,
 ): ModelBuilder<ShuffleNetV2, ShuffleNetV2Options> =>
-  defineModel<ShuffleNetV2, ShuffleNetV2Options>(
+  defineModel<ShuffleNetV2, ShuffleNetV2Options>({
     name,
-    (options) => new ShuffleNetV2([4, 8, 4], channels, options),
-  );
+    construct: (options) => new ShuffleNetV2([4, 8, 4], channels, options),
+    input: { resize },
+    telltales: [{ name: 'a ShuffleNetV2', has: ['stage2.0.branch1.0.weight'] }],
+  });
 
 export const shufflenetV2X0_5 = build('shufflenet_v2_x0_5', [24, 48, 96, 192, 1024]);
 export const shufflenetV2X1_0 = build('shufflenet_v2_x1_0', [24, 116, 232, 464, 1024]);
-export const shufflenetV2X1_5 = build('shufflenet_v2_x1_5', [24, 176, 352, 704, 1024]);
-export const shufflenetV2X2_0 = build('shufflenet_v2_x2_0', [24, 244, 488, 976, 2048]);
+export const shufflenetV2X1_5 = build('shufflenet_v2_x1_5', [24, 176, 352, 704, 1024], 232);
+export const shufflenetV2X2_0 = build('shufflenet_v2_x2_0', [24, 244, 488, 976, 2048], 232);

@@ -12,7 +12,8 @@ import {
 import { runLayers } from '../nn/fuse.js';
 import { cat, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
 
 /** torchvision's SqueezeNets (Iandola et al. 2016, https://arxiv.org/abs/1602.07360). */
 
@@ -116,10 +117,11 @@ export class SqueezeNet extends Module {
 }
 
 const build = (version: keyof typeof features): ModelBuilder<SqueezeNet, SqueezeNetOptions> =>
-  defineModel<SqueezeNet, SqueezeNetOptions>(
-    `squeezenet${version}`,
-    (options) => new SqueezeNet(version, options),
-  );
+  defineModel<SqueezeNet, SqueezeNetOptions>({
+    name: `squeezenet${version}`,
+    construct: (options) => new SqueezeNet(version, options),
+    telltales: [{ name: 'a SqueezeNet', has: ['features.3.squeeze.weight'] }],
+  });
 
 export const squeezenet1_0 = build('1_0');
 export const squeezenet1_1 = build('1_1');

@@ -13,7 +13,8 @@ import {
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { initByFanOut } from './blocks.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
 
 /** torchvision's VGGs (Simonyan & Zisserman 2015, https://arxiv.org/abs/1409.1556), with and without batch norm. */
 
@@ -86,16 +87,24 @@ export class VGG extends Module {
   }
 }
 
+/** Of AlexNet too, which has more of its own. */
+const telling = ['features.0.weight', 'classifier.6.weight'];
+
 const build = (
-  modelName: string,
+  name: string,
   config: keyof typeof configs,
   batchNorm = false,
 ): ModelBuilder<VGG, VGGOptions> =>
-  defineModel<VGG, VGGOptions>(
-    modelName,
-    (options) => new VGG(makeFeatures(configs[config], batchNorm), options),
-    { pretrained: { initWeights: false } },
-  );
+  defineModel<VGG, VGGOptions>({
+    name,
+    construct: (options) => new VGG(makeFeatures(configs[config], batchNorm), options),
+    telltales: [
+      batchNorm
+        ? { name: 'a VGG with batch norm', has: [...telling, 'features.1.running_mean'] }
+        : { name: 'a VGG', has: telling },
+    ],
+    pretrained: { initWeights: false },
+  });
 
 export const vgg11 = build('vgg11', 'A');
 export const vgg11Bn = build('vgg11_bn', 'A', true);

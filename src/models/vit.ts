@@ -16,7 +16,8 @@ import { add, cat, empty, expand, permute, reshape, select, zeros } from '../ops
 import { showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { MLP, type ActivationLayer } from './blocks.js';
-import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
+import type { ModelInput, ModelOptions } from './declaration.js';
+import { defineModel, type ModelBuilder } from './define.js';
 
 /** torchvision's Vision Transformers (Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929). */
 
@@ -193,14 +194,21 @@ const build = (
   numHeads: number,
   hiddenDim: number,
   mlpDim: number,
+  input: Partial<ModelInput> = {},
 ): ModelBuilder<VisionTransformer, VisionTransformerOptions> =>
-  defineModel<VisionTransformer, VisionTransformerOptions>(
+  defineModel<VisionTransformer, VisionTransformerOptions>({
     name,
-    (options) => new VisionTransformer({ patchSize, numLayers, numHeads, hiddenDim, mlpDim }, options),
-  );
+    construct: (options) =>
+      new VisionTransformer({ patchSize, numLayers, numHeads, hiddenDim, mlpDim }, options),
+    input,
+    telltales: [{ name: 'a vision transformer', has: ['encoder.pos_embedding'] }],
+  });
 
 export const vitB16 = build('vit_b_16', 16, 12, 12, 768, 3072);
 export const vitB32 = build('vit_b_32', 32, 12, 12, 768, 3072);
-export const vitL16 = build('vit_l_16', 16, 24, 16, 1024, 4096);
+export const vitL16 = build('vit_l_16', 16, 24, 16, 1024, 4096, { resize: 242 });
 export const vitL32 = build('vit_l_32', 32, 24, 16, 1024, 4096);
-export const vitH14 = build('vit_h_14', 14, 32, 16, 1280, 5120);
+export const vitH14 = build('vit_h_14', 14, 32, 16, 1280, 5120, {
+  resize: 224,
+  interpolation: 'bicubic',
+});

@@ -145,7 +145,7 @@ describe('eval', () => {
     const { code, stderr } = await evaluate('--model', 'cifar_resnet20');
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /not the weights of cifar_resnet20: .*layer1\.1\.conv1\.weight.*looks like a ResNet of 1, 1, 1 blocks/,
+      /not the weights of cifar_resnet20: .*layer1\.1\.conv1\.weight.*looks like cifar_resnet8/,
     );
   });
 

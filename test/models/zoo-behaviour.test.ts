@@ -30,8 +30,9 @@ describe('heads of the zoo', () => {
     ['convnext_tiny', ['classifier.2']],
     ['vit_b_32', ['heads.head']],
   ])('%s: %s', (name, paths) => {
-    const size = name === 'vit_b_32' ? 224 : 96;
-    const model = runtime().withoutWork(() => k.models.get(name)());
+    const make = k.models.get(name);
+    const { channels, crop } = make.input;
+    const model = runtime().withoutWork(() => make());
     try {
       expect(findHeads(model).map(({ path, outFeatures }) => [path, outFeatures])).toEqual(
         paths.map((path) => [path, 1000]),
@@ -40,7 +41,7 @@ describe('heads of the zoo', () => {
       expect(findHead(model).layer).toBe(layer);
       expect(findHeads(model).map(({ outFeatures }) => outFeatures)).toEqual(paths.map(() => 7));
       model.eval();
-      expect(dry(() => k.noGrad(() => model(k.zeros(2, 3, size, size)).shape))).toEqual([2, 7]);
+      expect(dry(() => k.noGrad(() => model(k.zeros(2, channels, crop, crop)).shape))).toEqual([2, 7]);
     } finally {
       model.dispose();
     }

@@ -4,7 +4,7 @@ import { TuningTable } from '../../kernels/tuning/table.js';
 import type { Choices } from '../../kernels/base/kernel.js';
 import type { TunedChoice } from '../../kernels/matmul/choice.js';
 import { checkInterrupted, type Context } from '../context.js';
-import { builderOf } from '../model.js';
+import { builderOf } from '../load-model.js';
 import { byteSize, grouped, table } from '../output.js';
 import { recordProblems, tune, type TuneResult, type TuneRow } from '../tune.js';
 import { inputShape, workOf, type ShapeOptions } from '../workload.js';
@@ -37,7 +37,7 @@ export async function bench(context: Context, modelName: string, options: BenchO
   try {
     if (options.tune) gpu.useTuning(undefined);
     const model = builder();
-    const shape = await inputShape(modelName, options);
+    const shape = inputShape(modelName, options);
     const mode = options.train === true ? 'train' : 'forward';
     const work = workOf(model, shape, options.train);
     for (let i = 0; i < warmup; i++) await timed(context, work);

@@ -11,7 +11,8 @@ import { checkInterrupted, type Context } from '../context.js';
 import { CliError } from '../errors.js';
 import { trunkFeatures } from '../features.js';
 import { fit, type FitOptions, type FitResult } from '../fit.js';
-import { builderOf, modelWithWeights, readCard, recipeOf, type InputRecipe } from '../model.js';
+import { builderOf, modelFromFile } from '../load-model.js';
+import { cardInput, readCard, type CardInput } from '../model-card.js';
 import { makeOptimizer } from '../optimizers.js';
 import { grouped, percent } from '../output.js';
 import { makeSchedule, type Schedule } from '../schedules.js';
@@ -45,7 +46,7 @@ export async function demo(context: Context, options: DemoOptions): Promise<void
   const checkpoint = await loadCheckpoint(weights);
   const card = readCard(checkpoint);
   const modelName = card.model ?? '';
-  const input = card.input ?? (await recipeOf(modelName));
+  const input = card.input ?? cardInput(builderOf(modelName).input);
 
   await init();
   const { info, target } = runtime();
@@ -54,7 +55,7 @@ export async function demo(context: Context, options: DemoOptions): Promise<void
   );
   output.line();
   manualSeed(seed);
-  const model = await modelWithWeights(modelName, checkpoint);
+  const model = await modelFromFile(modelName, checkpoint);
   const train = novelShapes(perClass, seed, input);
   const test = novelShapes(testPerClass, testSeed, input);
   const steps = {
@@ -189,7 +190,7 @@ function finalAccuracy({ epochs }: FitResult): number {
   return epochs.at(-1)?.validationAccuracy ?? 0;
 }
 
-function novelShapes(perClass: number, seed: number, { mean, std }: InputRecipe): LabelledImages {
+function novelShapes(perClass: number, seed: number, { mean, std }: CardInput): LabelledImages {
   const shapes = new ShapesDataset({ classes: 'novel', perClass, seed, normalize: { mean, std } });
   const labels = Int32Array.from({ length: shapes.length }, (_, i) => shapes.label(i));
   return {

@@ -9,7 +9,7 @@ import { skippedImages, warnSkipped } from '../finetune/data.js';
 import { classMapOf } from '../finetune/plan.js';
 import { scoresOf } from '../finetune/scores.js';
 import { openImages } from '../images.js';
-import type { ModelCard } from '../model.js';
+import type { ModelCard } from '../model-card.js';
 import { grouped, percent, table } from '../output.js';
 import { makeTrained, openTrained, type TrainedOptions } from '../trained.js';
 import { evaluate, inferenceBatch } from '../training.js';

@@ -14,7 +14,7 @@ import { resumeCommand, RunFolder, type RunConfig } from '../finetune/run-folder
 import { lossIn, survivingLosses } from '../finetune/device-loss.js';
 import { Session } from '../finetune/session.js';
 import { progressOf, readState } from '../finetune/state.js';
-import { builderOf } from '../model.js';
+import { builderOf } from '../load-model.js';
 import { percent } from '../output.js';
 import { versions } from '../versions.js';
 import { fileDigest, openWeights } from '../weights-file.js';
@@ -43,7 +43,7 @@ export async function finetune(
   const modelName = options.model ?? card.model;
   if (modelName === undefined) throw new UsageError('--model is missing');
   builderOf(modelName);
-  const plan = await planOf(dataPath, modelName, card, weights !== null, options);
+  const plan = planOf(dataPath, modelName, card, weights !== null, options);
   const data = await openData(context, plan, options.workers);
   await init();
   const digest = weights === null || out === undefined || isFile ? null : await fileDigest(weights.path);

@@ -3,7 +3,7 @@ import { writeFileAtomically } from '../../formats/index.js';
 import { layerLabel, type LayerRow, type Profile } from '../../nn/profiler.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { checkReplaceable } from '../files.js';
-import { builderOf, modelWithWeights } from '../model.js';
+import { builderOf, modelFromFile } from '../load-model.js';
 import { byteSize, grouped, table } from '../output.js';
 import { openWeights } from '../weights-file.js';
 import { inputShape, workOf } from '../workload.js';
@@ -42,8 +42,8 @@ export async function profileCommand(
   const model =
     opened === null
       ? builder()
-      : await modelWithWeights(modelName, opened.checkpoint, { options: opened.card.options });
-  const shape = await inputShape(modelName, options);
+      : await modelFromFile(modelName, opened.checkpoint, { options: opened.card.options });
+  const shape = inputShape(modelName, options);
   const work = workOf(model, shape, options.train);
   for (let i = 0; i < warmup; i++) {
     checkInterrupted(context);

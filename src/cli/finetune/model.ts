@@ -3,7 +3,7 @@ import { findHead, findHeads, replaceHead, type Head } from '../../models/index.
 import type { Parameter, TensorModule } from '../../nn/index.js';
 import { shortList } from '../classes.js';
 import { CliError } from '../errors.js';
-import { builderOf, modelWithWeights } from '../model.js';
+import { builderOf, modelFromFile } from '../load-model.js';
 import type { RateGroup } from '../optimizers.js';
 import type { Plan } from './plan.js';
 
@@ -32,7 +32,7 @@ export async function prepareModel(
   const model =
     checkpoint === null
       ? builderOf(plan.model)({ numClasses: classes })
-      : await modelWithWeights(plan.model, checkpoint, { options: plan.modelOptions ?? {} });
+      : await modelFromFile(plan.model, checkpoint, { options: plan.modelOptions ?? {} });
   const head =
     fresh && checkpoint !== null && plan.head === 'new'
       ? replaceHead(model, classes)

@@ -3,8 +3,8 @@ import { join, resolve } from 'node:path';
 import { parseClasses, parseMap, type ClassMap } from '../classes.js';
 import { UsageError } from '../errors.js';
 import type { Augmentation } from '../images.js';
-import type { InputRecipe, ModelCard } from '../model.js';
-import { recipeOf } from '../model.js';
+import { builderOf } from '../load-model.js';
+import { cardInput, type CardInput, type ModelCard } from '../model-card.js';
 import { defaultRate, hasMomentum, type OptimizerChoice } from '../optimizers.js';
 import type { ScheduleChoice } from '../schedules.js';
 import type { FinetuneOptions } from './options.js';
@@ -28,7 +28,7 @@ export interface Plan extends OptimizerChoice, ScheduleChoice {
   readonly limit: number | null;
   readonly onBadImage: 'fail' | 'skip';
   readonly model: string;
-  readonly input: InputRecipe;
+  readonly input: CardInput;
   /** Options of the model that its weights need. */
   readonly modelOptions: ModelCard['options'] | null;
   readonly head: 'new' | 'keep';
@@ -60,19 +60,19 @@ export function classMapOf(options: { readonly classes?: string; readonly map?: 
   return map === undefined ? null : parseMap(map);
 }
 
-/** What the options say about the input, else the weight file's card, else the model's name. */
-export async function inputRecipe(
+/** What the options say about the input, else the weight file's card, else the model's declaration. */
+export function inputOf(
   modelName: string,
   options: { readonly mean?: readonly number[]; readonly std?: readonly number[] },
   card: ModelCard,
-): Promise<InputRecipe> {
+): CardInput {
   const { mean, std } = options;
   if ((mean === undefined) !== (std === undefined))
     throw new UsageError('--mean and --std go together: give both or neither');
   if (std?.some((value) => value <= 0))
     throw new UsageError(`--std: every value must be above 0, got ${std.join(',')}`);
-  const recipe = (card.model === modelName ? card.input : undefined) ?? (await recipeOf(modelName));
-  return mean === undefined || std === undefined ? recipe : { ...recipe, mean, std };
+  const input = (card.model === modelName ? card.input : undefined) ?? cardInput(builderOf(modelName).input);
+  return mean === undefined || std === undefined ? input : { ...input, mean, std };
 }
 
 /** Checks of the options that need neither a file nor the model, so that a slip is told at once. */
@@ -107,13 +107,13 @@ function unfreezings({ unfreezeAt = [], epochs }: FinetuneOptions): Unfreezing[]
 }
 
 /** What the command line comes to for this model. */
-export async function planOf(
+export function planOf(
   dataPath: string,
   modelName: string,
   card: ModelCard,
   pretrained: boolean,
   options: FinetuneOptions,
-): Promise<Plan> {
+): Plan {
   const { freeze = pretrained ? ['trunk'] : ['none'] } = options;
   const map = classMapOf(options);
   return {
@@ -122,7 +122,7 @@ export async function planOf(
     limit: options.limit ?? null,
     onBadImage: options.onBadImage,
     model: modelName,
-    input: await inputRecipe(modelName, options, card),
+    input: inputOf(modelName, options, card),
     modelOptions: (card.model === modelName ? card.options : undefined) ?? null,
     head: options.head,
     freeze: freeze[0] === 'none' ? [] : freeze,

@@ -7,7 +7,7 @@ import { shortList, type LabelledImages, type Samples } from '../classes.js';
 import type { Context } from '../context.js';
 import { trunkFeatures } from '../features.js';
 import { atStart, fit, type EpochReport, type FitResult, type Progress, type Stage } from '../fit.js';
-import { cardMetadata, type ModelCard } from '../model.js';
+import { cardMetadata, type ModelCard } from '../model-card.js';
 import { makeOptimizer } from '../optimizers.js';
 import { grouped } from '../output.js';
 import { makeSchedule } from '../schedules.js';
