@@ -1,8 +1,9 @@
-"""Deterministic values that numpy and TypeScript (test/models/fill.ts) make bit for bit alike, so that a model's weights
-need not be shipped with its goldens.
+"""Deterministic values that numpy and TypeScript (test/models/fill.ts) make bit for bit alike, so that a
+model's weights need not be shipped with its goldens.
 
-u(key, i) in [-1, 1): a 32-bit mix of (FNV-1a of the key, i), of which the upper 24 bits are kept, so that u is exact in
-float32. A value is float32(u * scale + shift), computed in float64. The mix is "lowbias32" (Chris Wellons, hash-prospector).
+u(key, i) in [-1, 1): a 32-bit mix of (FNV-1a of the key, i), of which the upper 24 bits are kept, so that u
+is exact in float32. A value is float32(u * scale + shift), computed in float64. The mix is "lowbias32" (Chris
+Wellons, hash-prospector).
 """
 import re
 
@@ -51,11 +52,12 @@ def transformer_parameter(key, shape):
 def parameter(key, shape):
     """Kaiming-sized weights and batch norms with biases of +-1.5 to 2.5: most activations are far from zero.
 
-    With biases near zero, rounding (1e-6, or 1e-5 in a Winograd convolution) flips the ReLU of a few of a deep network's
-    millions of activations, and one flip in the last stage, where a batch norm sees 16 values, moves every gradient by 1 %
-    in any float32 implementation. With these biases PyTorch's float32 gradients are within 1e-5 of the float64 ones.
-    In MobileNetV2's blocks (`conv`) they are positive: a channel that ReLU6 makes all zeros stays one in a depthwise
-    convolution, and the batch norm behind that divides rounding by a variance of nothing.
+    With biases near zero, rounding (1e-6, or 1e-5 in a Winograd convolution) flips the ReLU of a few of a
+    deep network's millions of activations, and one flip in the last stage, where a batch norm sees 16 values,
+    moves every gradient by 1 % in any float32 implementation. With these biases PyTorch's float32 gradients
+    are within 1e-5 of the float64 ones. In MobileNetV2's blocks (`conv`) they are positive: a channel that
+    ReLU6 makes all zeros stays one in a depthwise convolution, and the batch norm behind that divides
+    rounding by a variance of nothing.
     """
     if key.endswith('running_var'):
         return uniform(key, shape, 2.0, 6.0)
@@ -78,10 +80,10 @@ EFFICIENTNET_SHORTCUT_NORM = re.compile(r'\.[1-9]\d*\.block\.[13]\.1\.weight$')
 
 
 def signal_parameter(key, shape, deep=False):
-    """The same for evaluation mode in deep networks, where batch norm does not restore the scale: factors near one and small
-    biases, or else the last layers would see hardly anything of the input. What is added to a shortcut fifty times is smaller,
-    and squeeze-excitations are rather open. With `deep` the blocks of an EfficientNet V2 add less still: sixty of them in a row
-    would make noise of any rounding.
+    """The same for evaluation mode in deep networks, where batch norm does not restore the scale: factors near
+    one and small biases, or else the last layers would see hardly anything of the input. What is added to a
+    shortcut fifty times is smaller, and squeeze-excitations are rather open. With `deep` the blocks of an EfficientNet V2
+    add less still: sixty of them in a row would make noise of any rounding.
     """
     if key.endswith('running_var'):
         return uniform(key, shape, 0.2, 1.0)

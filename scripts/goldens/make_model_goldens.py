@@ -2,20 +2,25 @@
 
     python3 scripts/goldens/make_model_goldens.py [name ...]
 
-Needs PyTorch and torchvision; cifar_resnet20 also needs the published checkpoint and the CIFAR-10 test images:
-KINDLING_DATA (default ../shared/data) with cifar_resnet/resnet20-12fca82f.th and cifar10/test_subset.bin.
+Needs PyTorch and torchvision; cifar_resnet20 also needs the published checkpoint and the CIFAR-10 test
+images: KINDLING_DATA (default ../shared/data) with cifar_resnet/resnet20-12fca82f.th and
+cifar10/test_subset.bin.
 
-Everything is computed in float64 from float32 weights and inputs, and rounded once. `float32` in the JSON is how far
-PyTorch's own float32 run is from that (relative L2 distance): the yardstick for the tolerances of the tests.
+Everything is computed in float64 from float32 weights and inputs, and rounded once. `float32` in the JSON is
+how far PyTorch's own float32 run is from that (relative L2 distance): the yardstick for the tolerances of the
+tests.
 
-torchvision's models are filled by scripts/goldens/fill.py, which test/models/fill.ts repeats. What is stored per gradient
-(and per running statistic after the step): its L2 norm; all of it up to 256 elements; above that its dot products with
-four fill.py vectors r_j (key 'projection<j>:' + parameter). For an error e, E[(e . r_j)^2] = |e|^2 / 3 over the choice of r,
-so sqrt(3 mean_j (e . r_j)^2) / |g| estimates the relative L2 error, within a factor of two nearly always.
-A bias in front of a batch norm has no gradient but for rounding: errors of parameters whose gradient is less than 1e-6 of the
-largest in the model are measured against that largest one (`scale`).
-With KINDLING_GOLDENS=<folder> (not committed; the tests read the same variable) full gradients are written too.
+torchvision's models are filled by scripts/goldens/fill.py, which test/models/fill.ts repeats. What is stored
+per gradient (and per running statistic after the step): its L2 norm; all of it up to 256 elements; above that
+its dot products with four fill.py vectors r_j (key 'projection<j>:' + parameter). For an error e,
+E[(e . r_j)^2] = |e|^2 / 3 over the choice of r, so sqrt(3 mean_j (e . r_j)^2) / |g| estimates the relative L2
+error, within a factor of two nearly always.
+A bias in front of a batch norm has no gradient but for rounding: errors of parameters whose gradient is less
+than 1e-6 of the largest in the model are measured against that largest one (`scale`).
+With KINDLING_GOLDENS=<folder> (not committed; the tests read the same variable) full gradients too.
 """
+import find_torch  # noqa: F401  first: it may go on in another Python
+
 import json
 import os
 import sys
@@ -71,8 +76,8 @@ def summary(key, value, blob, largest=0.0):
     if value.size <= FULL_UP_TO:
         entry['full'] = blob.add(value)[1]
     else:
-        entry['projections'] = [float(np.dot(value.reshape(-1), fill.uniform(f'projection{j}:{key}', (value.size,)).astype(np.float64)))
-                                for j in range(PROJECTIONS)]
+        directions = (fill.uniform(f'projection{j}:{key}', (value.size,)) for j in range(PROJECTIONS))
+        entry['projections'] = [float(np.dot(value.reshape(-1), r.astype(np.float64))) for r in directions]
     return entry
 
 
@@ -164,21 +169,24 @@ def torchvision_model(name):
     for batch, size in sizes:
         images = fill.uniform('input', (batch, 3, size, size), 3**0.5)
         exact, single = (logits(build, state, images, d) for d in (torch.float64, torch.float32))
-        evaluations.append({'batch': batch, 'size': size, 'logits': blob.add(exact)[1], 'float32': relative(single, exact)})
-        print(f'{name} eval {batch}x{size}: logits {exact.std():.3f} std, float32 off by {relative(single, exact):.2e}')
+        off = relative(single, exact)
+        evaluations.append({'batch': batch, 'size': size, 'logits': blob.add(exact)[1], 'float32': off})
+        print(f'{name} eval {batch}x{size}: logits {exact.std():.3f} std, float32 off by {off:.2e}')
     golden = {'torch': torch.__version__, 'classes': classes, 'options': options, 'evaluations': evaluations}
     if name == 'resnet18':
         probes = ['conv1.weight', 'bn1.bias', 'layer4.1.bn1.running_var', 'fc.bias']
         golden['fill'] = {k: [float(v) for v in state[k].reshape(-1)[[0, 1, 2, -1]]] for k in probes}
-    # VGG's max pools choose among neighbours that may be as close as rounding: few of them, or some window chooses otherwise.
+    # VGG's max pools choose among neighbours that may be as close as rounding: few of them, or some window
+    # chooses otherwise.
     batch, size = (2, 32) if name == 'vgg11_bn' else (4, 64)
-    golden['training'] = {'size': size, **training_goldens(
-        name, build, state, fill.uniform('input', (batch, 3, size, size), 3**0.5), fill.labels('labels', batch, classes), blob)}
+    images = fill.uniform('input', (batch, 3, size, size), 3**0.5)
+    targets = fill.labels('labels', batch, classes)
+    golden['training'] = {'size': size, **training_goldens(name, build, state, images, targets, blob)}
     save(name, golden, blob)
 
 
 class OptionA(nn.Module):
-    """He et al. 2015, section 4.2: the shortcut takes every second pixel and pads the new channels with zeros."""
+    """He et al. 2015, section 4.2: the shortcut takes every second pixel; the new channels are zeros."""
 
     def forward(self, x):
         new = x.shape[1] // 2
@@ -225,13 +233,16 @@ def cifar_resnet20():
     images = ((records[:, 1:].reshape(-1, 3, 32, 32) / 255.0 - mean) / std).astype(np.float32)
     exact, single = (logits(CifarResNet20, state, images, d) for d in (torch.float64, torch.float32))
     correct = int((exact.argmax(1) == truth).sum())
-    margin = np.sort(exact, axis=1)
-    print(f'cifar_resnet20: {correct} of {len(truth)} correct; smallest margin {(margin[:, -1] - margin[:, -2]).min():.2e}')
+    ordered = np.sort(exact, axis=1)
+    margin = (ordered[:, -1] - ordered[:, -2]).min()
+    print(f'cifar_resnet20: {correct} of {len(truth)} correct; smallest margin {margin:.2e}')
     blob = Blob()
+    targets = fill.labels('labels', 32, 10)
     golden = {
-        'torch': torch.__version__, 'correct': correct, 'logits': blob.add(exact[:64])[1], 'float32': relative(single, exact),
+        'torch': torch.__version__, 'correct': correct, 'logits': blob.add(exact[:64])[1],
+        'float32': relative(single, exact),
         'predictions': ''.join(str(c) for c in exact.argmax(1)),
-        'training': training_goldens('cifar_resnet20', CifarResNet20, state, images[:32], fill.labels('labels', 32, 10), blob),
+        'training': training_goldens('cifar_resnet20', CifarResNet20, state, images[:32], targets, blob),
     }
     save('cifar_resnet20', golden, blob)
 

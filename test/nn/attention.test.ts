@@ -1,43 +1,41 @@
-import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, manualSeed, nn, ones, tensor, zeros, type Tensor } from '../../src/index.js';
 import { uniform } from '../models/fill.js';
 import { relativeL2 } from '../models/goldens.js';
+import { loadRows } from '../rows.js';
 
 interface Numbers {
   readonly shape: readonly number[];
   readonly values: readonly number[];
 }
 type MaskSpec = readonly ['bool' | 'float', readonly number[]];
-interface Golden {
-  readonly layers: readonly {
-    readonly name: string;
-    readonly options: nn.MultiheadAttentionOptions & { embedDim: number; numHeads: number };
-    readonly shapes: readonly (readonly number[])[];
-    readonly call: {
-      attnMask?: MaskSpec;
-      keyPaddingMask?: MaskSpec;
-      needWeights?: boolean;
-      averageAttnWeights?: boolean;
-    };
-    readonly printed: string;
-    readonly keys: readonly string[];
-    readonly output: Numbers;
-    readonly weights: Numbers | null;
-    readonly grads: Readonly<Record<string, Numbers>>;
-  }[];
-  readonly functions: readonly {
-    readonly name: string;
-    readonly shapes: readonly (readonly number[])[];
-    readonly options: { attnMask?: MaskSpec; isCausal?: boolean; scale?: number };
-    readonly output: Numbers;
-    readonly grads: Readonly<Record<string, Numbers>>;
-  }[];
+interface LayerRow {
+  readonly name: string;
+  readonly options: nn.MultiheadAttentionOptions & { embedDim: number; numHeads: number };
+  readonly shapes: readonly (readonly number[])[];
+  readonly call: {
+    attnMask?: MaskSpec;
+    keyPaddingMask?: MaskSpec;
+    needWeights?: boolean;
+    averageAttnWeights?: boolean;
+  };
+}
+interface FunctionRow {
+  readonly name: string;
+  readonly shapes: readonly (readonly number[])[];
+  readonly options: { attnMask?: MaskSpec; isCausal?: boolean; scale?: number };
+}
+/** scripts/goldens/attention.py says what these are. */
+interface FunctionGolden {
+  readonly output: Numbers;
+  readonly grads: Readonly<Record<string, Numbers>>;
+}
+interface LayerGolden extends FunctionGolden {
+  readonly printed: string;
+  readonly keys: readonly string[];
+  readonly weights: Numbers | null;
 }
 
-const golden = JSON.parse(
-  readFileSync(new URL('../goldens/attention.json', import.meta.url), 'utf8'),
-) as Golden;
 const limit = 2e-6;
 
 beforeAll(() => init());
@@ -69,8 +67,9 @@ async function expectClose(what: string, got: Tensor | null | undefined, want: N
 }
 
 describe('MultiheadAttention', () => {
-  for (const { name, options, shapes, call, ...want } of golden.layers) {
-    it(`is PyTorch's: ${name}`, async () => {
+  for (const { row, golden: want } of loadRows<LayerRow, LayerGolden>('nn/attention')) {
+    it(`is PyTorch's: ${row.name}`, async () => {
+      const { options, shapes, call } = row;
       const { embedDim, numHeads, ...rest } = options;
       const layer = new nn.MultiheadAttention(embedDim, numHeads, rest);
       expect(String(layer)).toBe(want.printed);
@@ -140,17 +139,18 @@ describe('MultiheadAttention', () => {
 });
 
 describe('scaledDotProductAttention', () => {
-  for (const { name, shapes, options, output, grads } of golden.functions) {
-    it(`is PyTorch's: ${name}`, async () => {
+  for (const { row, golden } of loadRows<FunctionRow, FunctionGolden>('nn/attention-function')) {
+    it(`is PyTorch's: ${row.name}`, async () => {
+      const { shapes, options } = row;
       const made = inputs(shapes);
       const got = nn.functional.scaledDotProductAttention(...(made as [Tensor, Tensor, Tensor]), {
         ...options,
         attnMask: options.attnMask ? mask(options.attnMask) : null,
       });
-      await expectClose('output', got, output);
+      await expectClose('output', got, golden.output);
       got.mul(filled('grad', got.shape)).sum().backward();
       for (const [i, key] of ['query', 'key', 'value'].entries())
-        await expectClose(`gradient of ${key}`, made[i]?.grad, grads[key] as Numbers);
+        await expectClose(`gradient of ${key}`, made[i]?.grad, golden.grads[key] as Numbers);
     });
   }
 

@@ -270,7 +270,7 @@ describe('in training', () => {
       expect(await off(buffer.to('float32'), twin.buffers()[i]!.to('float32')), name).toBeLessThan(1e-5);
   });
 
-  it("the bias of a convolution before a norm has the gradient zero, as rounding allows, the norm's own not", async () => {
+  it("a bias before a norm has the gradient zero, as rounding allows, the norm's own has not", async () => {
     const [conv, bn] = [new nn.Conv2d(4, 4, 1), norm(4)];
     const y = runLayers(random(2, 4, 6, 6), [conv, bn], { activation: 'relu' });
     const [bias, shift] = gradients(y, [conv.bias!, bn.bias!], random(...y.shape)) as [Tensor, Tensor];

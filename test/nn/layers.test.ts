@@ -1,19 +1,59 @@
-import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, manualSeed, nn, noGrad, ones, tensor, zeros, type Tensor } from '../../src/index.js';
+import { uniform } from '../models/fill.js';
+import { difference, loadRows, unpack, upload, type Packed } from '../rows.js';
 
-const golden = JSON.parse(readFileSync(new URL('../goldens/nn.json', import.meta.url), 'utf8')) as {
-  layers: [ts: string, printed: string][];
-};
+/** scripts/goldens/layers.py says what is in a row and in its golden. */
+interface LayerRow {
+  readonly ts: string;
+  readonly tolerance?: readonly [rtol: number, atol: number];
+}
+interface LayerGolden {
+  readonly printed: string;
+  readonly keys: readonly string[];
+  readonly inputs?: Readonly<Record<string, Packed>>;
+  readonly output: Packed;
+  readonly grads: Readonly<Record<string, Packed>>;
+  readonly buffers: Readonly<Record<string, Packed>>;
+}
 
 beforeAll(() => init());
 
-it('every layer prints as in PyTorch', () => {
-  const printed = golden.layers.map(([source]) => {
-    const make = new Function(...Object.keys(nn), `return ${source}`) as (...parts: unknown[]) => unknown;
-    return [source, String(make(...Object.values(nn)))];
+const filled = (key: string, shape: readonly number[]): Tensor => tensor(uniform(key, shape), { shape });
+
+/** The layer's call in training mode, by the names that the golden has. */
+function train(layer: nn.Module, inputs: Readonly<Record<string, Packed>>) {
+  for (const [key, parameter] of layer.namedParameters())
+    noGrad(() => parameter.copy_(filled(key, parameter.shape)));
+  const made = Object.entries(inputs).map(([name, packed]) => [name, upload(unpack(packed))] as const);
+  const leaves = new Map(
+    made.filter(([, x]) => x.isFloatingPoint()).map(([name, x]) => [name, x.requiresGrad_()]),
+  );
+  // Layers may overwrite the result of an op, but no leaf.
+  const call = layer as unknown as (...inputs: Tensor[]) => Tensor;
+  const output = call(...made.map(([, x]) => (x.isFloatingPoint() ? x.mul(1) : x)));
+  if (output.requiresGrad) output.mul(filled('grad', output.shape)).sum().backward();
+  for (const [key, parameter] of layer.namedParameters()) leaves.set(key, parameter);
+  return { output, leaves, buffers: new Map(layer.namedBuffers()) };
+}
+
+describe("every layer is PyTorch's", () => {
+  it.each(loadRows<LayerRow, LayerGolden>('nn/layers'))('$key', async ({ row, golden }) => {
+    const make = new Function(...Object.keys(nn), `return ${row.ts}`) as (...parts: unknown[]) => nn.Module;
+    const layer = make(...Object.values(nn));
+    const keys = [...layer.stateDict()].map(([key, { shape }]) => `${key} [${shape.join(', ')}]`);
+    expect({ printed: String(layer), keys }).toEqual({ printed: golden.printed, keys: golden.keys });
+    if (!golden.inputs) return;
+    const { output, leaves, buffers } = train(layer, golden.inputs);
+    const expectClose = async (what: string, got: Tensor | null | undefined, want: Packed): Promise<void> => {
+      expect(got?.shape, what).toEqual(want[1]);
+      expect(difference(await (got as Tensor).data(), unpack(want), row.tolerance), what).toBeNull();
+    };
+    await expectClose('output', output, golden.output);
+    for (const [key, want] of Object.entries(golden.grads))
+      await expectClose(`gradient of ${key}`, leaves.get(key)?.grad, want);
+    for (const [key, want] of Object.entries(golden.buffers)) await expectClose(key, buffers.get(key), want);
   });
-  expect(printed).toEqual(golden.layers);
 });
 
 describe('BatchNorm', () => {

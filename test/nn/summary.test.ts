@@ -188,7 +188,8 @@ describe('summary', () => {
       [5, 1, 8],
       [1, 5, 7],
     ]);
-    // Three input projections, scores and weighted values per head, and the output projection in a row of its own.
+    // Three input projections, scores and weighted values per head, and the output projection in a row of its
+    // own.
     expect(rows.map((row) => row.multiplyAdds)).toEqual([(5 + 7 + 7) * 64 + 2 * 5 * 7 * 8, 5 * 64]);
     expect(totals.parameters).toBe(3 * 64 + 24 + 64 + 8);
     expect(new nn.Embedding(10, 4).summary([2, 3], { dtype: 'int32' }).rows[0]?.outputShapes).toEqual([

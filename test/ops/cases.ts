@@ -1,8 +1,9 @@
-import { readFileSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import * as k from '../../src/index.js';
 import type { Tensor } from '../../src/index.js';
+import { loadRows, unpack, upload, type HostTensor, type Packed } from '../rows.js';
 
-/** One row of `test/cases/<family>.json`; scripts/goldens/make_op_goldens.py documents the fields. */
+/** One row of `test/cases/ops/<family>.json`; scripts/goldens/make_op_goldens.py documents the fields. */
 export interface Case {
   readonly op: string;
   readonly name: string;
@@ -13,15 +14,7 @@ export interface Case {
   readonly raises?: boolean;
   readonly tolerance?: readonly [rtol: number, atol: number];
   readonly layouts?: readonly LayoutName[];
-}
-
-export type Numbers = Float32Array | Int32Array;
-
-/** A tensor on the host, in logical row-major order. */
-export interface HostTensor {
-  readonly dtype: 'float32' | 'int32' | 'uint8' | 'bool';
-  readonly shape: readonly number[];
-  readonly data: Numbers;
+  readonly kink?: boolean;
 }
 
 /** What PyTorch gave for a case. */
@@ -31,6 +24,16 @@ export interface Golden {
   readonly cotangents: readonly (HostTensor | null)[];
   /** Null where the output does not depend on the input. */
   readonly grads: ReadonlyMap<string, HostTensor | null>;
+  /** Undefined where PyTorch raises. */
+  readonly memory?: Memory;
+}
+
+/** What PyTorch allows; scripts/goldens/memory.py documents the fields. */
+export interface Memory {
+  readonly shares: readonly (string | null)[];
+  readonly strides: readonly (readonly number[] | null)[];
+  readonly written?: readonly (boolean | null)[];
+  readonly inputs?: Readonly<Record<string, boolean>>;
 }
 
 export interface Family {
@@ -39,51 +42,32 @@ export interface Family {
   readonly ops: ReadonlyMap<string, readonly { readonly row: Case; readonly golden: Golden }[]>;
 }
 
-type Place = [dtype: HostTensor['dtype'], shape: number[], firstWord: number];
-
 interface GoldenEntry {
-  py: string;
-  inputs: Record<string, Place>;
-  outputs?: Place[];
-  cotangents?: (Place | null)[];
-  grads?: Record<string, Place | null>;
+  readonly inputs: Readonly<Record<string, Packed>>;
+  readonly outputs?: readonly Packed[];
+  readonly cotangents?: readonly (Packed | null)[];
+  readonly grads?: Readonly<Record<string, Packed | null>>;
+  readonly memory?: Memory;
 }
 
-const here = (path: string): URL => new URL(path, import.meta.url);
 const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
 export function loadFamilies(): Family[] {
-  const files = readdirSync(here('../cases/')).filter((file) => file.endsWith('.json'));
+  const files = readdirSync(new URL('../cases/ops/', import.meta.url)).sort();
   return files.map((file) => loadFamily(file.replace('.json', '')));
 }
 
 function loadFamily(name: string): Family {
-  const rows = JSON.parse(readFileSync(here(`../cases/${name}.json`), 'utf8')) as Case[];
-  const entries = JSON.parse(readFileSync(here(`../goldens/${name}.json`), 'utf8')) as Record<
-    string,
-    GoldenEntry
-  >;
-  const file = readFileSync(here(`../goldens/${name}.bin`));
-  const words = file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength);
-  const host = ([dtype, shape, first]: Place): HostTensor => {
-    const View = dtype === 'float32' ? Float32Array : Int32Array;
-    return { dtype, shape, data: new View(words, first * 4, sizeOf(shape)) };
-  };
-  const hostOrNull = (place: Place | null): HostTensor | null => (place === null ? null : host(place));
-
+  const unpackOrNull = (packed: Packed | null): HostTensor | null =>
+    packed === null ? null : unpack(packed);
   const ops = new Map<string, { row: Case; golden: Golden }[]>();
-  for (const row of rows) {
-    const entry = entries[`${row.op} | ${row.name}`];
-    if (entry === undefined || entry.py !== row.py) {
-      throw new Error(
-        `test/goldens/${name}.json does not match the case '${row.op} | ${row.name}': run python3 scripts/goldens/make_op_goldens.py ${name}`,
-      );
-    }
+  for (const { row, golden: entry } of loadRows<Case, GoldenEntry>(`ops/${name}`)) {
     const golden: Golden = {
-      inputs: new Map(Object.entries(entry.inputs).map(([key, place]) => [key, host(place)])),
-      outputs: (entry.outputs ?? []).map(host),
-      cotangents: (entry.cotangents ?? []).map(hostOrNull),
-      grads: new Map(Object.entries(entry.grads ?? {}).map(([key, place]) => [key, hostOrNull(place)])),
+      inputs: new Map(Object.entries(entry.inputs).map(([key, packed]) => [key, unpack(packed)])),
+      outputs: (entry.outputs ?? []).map(unpack),
+      cotangents: (entry.cotangents ?? []).map(unpackOrNull),
+      grads: new Map(Object.entries(entry.grads ?? {}).map(([key, packed]) => [key, unpackOrNull(packed)])),
+      ...(entry.memory && { memory: entry.memory }),
     };
     const cases = ops.get(row.op);
     if (cases) cases.push({ row, golden });
@@ -124,7 +108,9 @@ function forEachIndex(shape: readonly number[], visit: (index: readonly number[]
   }
 }
 
-/** The tensor of `shape` whose element at an index is `host`'s element number `from(index)`, or 0 for null. */
+/**
+ * The tensor of `shape` whose element at an index is `host`'s element number `from(index)`, or 0 for null.
+ */
 function remap(
   host: HostTensor,
   shape: readonly number[],
@@ -157,7 +143,9 @@ function toPermuted(host: HostTensor): HostTensor {
 const marginBefore = 1;
 const marginAfter = 2;
 
-/** `filled`: what lies outside the view must not matter, so inputs get values there; gradients are zero there. */
+/**
+ * `filled`: what lies outside the view must not matter, so inputs get values there; gradients are zero there.
+ */
 function toSliced(host: HostTensor, filled: boolean): HostTensor {
   const last = host.shape[host.shape.length - 1] as number;
   const shape = [...host.shape.slice(0, -1), last + marginBefore + marginAfter];
@@ -233,11 +221,6 @@ export interface LaidInput {
   gradToBase(grad: HostTensor): HostTensor;
 }
 
-export function upload(host: HostTensor): Tensor {
-  const data = host.dtype === 'uint8' || host.dtype === 'bool' ? Uint8Array.from(host.data) : host.data;
-  return k.tensor(data, { shape: host.shape, dtype: host.dtype });
-}
-
 export function layInput(
   name: LayoutName,
   host: HostTensor,
@@ -282,32 +265,4 @@ export function evaluate(row: Case, inputs: Readonly<Record<string, Tensor>>): T
   ) => unknown;
   const result = run(...outerValues, ...names.map((name) => inputs[name]));
   return Array.isArray(result) ? (result as Tensor[]) : [result as Tensor];
-}
-
-/** Says how `got` differs from `want`, or null when it is within |got - want| <= atol + rtol |want| (NaN equals NaN). */
-export function difference(
-  got: ArrayLike<number>,
-  want: HostTensor,
-  [rtol, atol]: readonly [number, number] = [1e-4, 1e-5],
-): string | null {
-  if (got.length !== want.data.length) return `${got.length} values, expected ${want.data.length}`;
-  let wrong = 0;
-  let worst = -1;
-  let worstBy = -1;
-  for (let i = 0; i < got.length; i++) {
-    const a = got[i] as number;
-    const b = want.data[i] as number;
-    if (Object.is(a, b) || a === b || (Number.isNaN(a) && Number.isNaN(b))) continue;
-    const by = Math.abs(a - b);
-    const allowed = want.dtype === 'float32' ? atol + rtol * Math.abs(b) : 0;
-    if (by <= allowed && Number.isFinite(b)) continue;
-    wrong++;
-    const badness = Number.isFinite(by) ? by : Infinity;
-    if (badness > worstBy) {
-      worstBy = badness;
-      worst = i;
-    }
-  }
-  if (wrong === 0) return null;
-  return `${wrong} of ${got.length} wrong; worst at ${worst}: ${got[worst]}, expected ${want.data[worst]}`;
 }

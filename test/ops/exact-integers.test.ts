@@ -2,7 +2,10 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import * as kd from '../../src/index.js';
 import { DataError, init, runtime, synchronize, tensor, type DType, type Tensor } from '../../src/index.js';
 
-/* Integer results are PyTorch's int64 ones where those fit int32, and an error where they do not; never a wrapped number. */
+/*
+ * Integer results are PyTorch's int64 ones where those fit int32, and an error where they do not; never a
+ * wrapped number.
+ */
 
 beforeAll(() => init());
 
@@ -67,7 +70,8 @@ describe('sum', () => {
   it('of nine million bytes of 255', async () => {
     const sum = tensor(new Uint8Array(9_000_000).fill(255)).sum();
     await expect(sum.item()).rejects.toThrow(
-      "sum: the result 2295000000 does not fit int32 (-2147483648 to 2147483647); convert the input with .to('float32') first",
+      'sum: the result 2295000000 does not fit int32 (-2147483648 to 2147483647); ' +
+        "convert the input with .to('float32') first",
     );
   });
 

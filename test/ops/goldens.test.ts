@@ -1,13 +1,12 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import type { Tensor } from '../../src/index.js';
+import { difference, upload } from '../rows.js';
 import {
-  difference,
   evaluate,
   layInput,
   layoutsOf,
   loadFamilies,
-  upload,
   type Case,
   type Golden,
   type LayoutName,

@@ -2,7 +2,10 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import * as kd from '../../src/index.js';
 import { init, tensor, type Tensor } from '../../src/index.js';
 
-/* A number of the host that an integer dtype does not hold is refused where it comes in: "value cannot be converted without overflow". */
+/*
+ * A number of the host that an integer dtype does not hold is refused where it comes in: "value cannot be
+ * converted without overflow".
+ */
 
 beforeAll(() => init());
 

@@ -1,29 +1,20 @@
-import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import type { Tensor } from '../../src/index.js';
 import { rowMajorTwin } from '../../src/ops/layout.js';
-import { difference, evaluate, loadFamilies, upload, type Case, type Golden } from './cases.js';
+import { difference, upload } from '../rows.js';
+import { evaluate, loadFamilies, type Case, type Golden, type Memory } from './cases.js';
 
-/** What PyTorch allows; scripts/goldens/make_memory_goldens.py documents the fields. */
-interface Memory {
-  readonly shares: readonly (string | null)[];
-  readonly strides: readonly (readonly number[] | null)[];
-  readonly written?: readonly (boolean | null)[];
-  readonly inputs?: Readonly<Record<string, boolean>>;
-}
-
-/** Where PyTorch 1.13 allows a write only because it happens to have copied the operand, or leaves the order of writes open. */
+/**
+ * Where PyTorch 1.13 allows a write only because it happens to have copied the operand, or leaves the order
+ * of writes open.
+ */
 const byAccident: Readonly<Record<string, string>> = {
   'matmul | matrix, batch': 'folds the batch into a copy',
   'matmul | vector, batch': 'folds the batch into a copy',
   'instanceNorm | affine': 'repeats the weight per sample',
   'unfold | overlapping': 'adds to the same element several times, in no defined order',
 };
-
-const goldens = JSON.parse(
-  readFileSync(new URL('../goldens/memory.json', import.meta.url), 'utf8'),
-) as Record<string, Memory>;
 
 beforeAll(() => k.init());
 
@@ -59,7 +50,10 @@ function checkLayout({ inputs, outputs }: Run, memory: Memory): string[] {
   });
 }
 
-/** Backward after `pick` was doubled in place: the gradients that come are right, whether or not PyTorch would refuse. */
+/**
+ * Backward after `pick` was doubled in place: the gradients that come are right, whether or not PyTorch would
+ * refuse.
+ */
 async function checkWrite(
   what: string,
   row: Case,
@@ -117,9 +111,8 @@ describe.each(loadFamilies())("$name: memory is shared, laid out and writable as
   it.each([...ops].map(([op, rows]) => ({ op, rows })))('$op', async ({ rows }) => {
     const problems: string[] = [];
     for (const { row, golden } of rows) {
-      const memory = goldens[`${row.op} | ${row.name}`];
-      if (memory === undefined) continue;
-      problems.push(...(await check(row, golden, memory)).map((problem) => `${row.name}: ${problem}`));
+      const found = golden.memory ? await check(row, golden, golden.memory) : [];
+      problems.push(...found.map((problem) => `${row.name}: ${problem}`));
     }
     expect(problems).toEqual([]);
   });

@@ -32,7 +32,7 @@ const norms: readonly (readonly [
 ];
 
 describe.each(norms)('%s', (_, norm, affine) => {
-  it('gives the same gradients fused and by ordinary ops, and second ones that match differences', async () => {
+  it('gives the same gradients fused and by ordinary ops; second ones match differences', async () => {
     const [x, w, b] = [input([2, 4, 3, 4], 1), input(affine, 2), input(affine, 3)];
     const [v, u] = [input([2, 4, 3, 4], 4), input([2, 4, 3, 4], 5)];
     const grads = (at: Tensor, createGraph: boolean): [Tensor, Tensor, Tensor, Tensor] => {

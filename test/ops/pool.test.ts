@@ -1,4 +1,7 @@
-/** Pooling and interpolation against plain loops, over shapes the goldens leave out: vec4 lanes, dilation, big windows, f16, double backward. */
+/**
+ * Pooling and interpolation against plain loops, over shapes the goldens leave out: vec4 lanes, dilation, big
+ * windows, f16, double backward.
+ */
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import type { Tensor } from '../../src/index.js';

@@ -1,15 +1,13 @@
-import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, nn, noGrad, optim, runtime, tensor, type Tensor } from '../../src/index.js';
+import { loadRows } from '../rows.js';
 
 const { AveragedModel, getEmaMultiAvgFn, updateBn } = optim.swaUtils;
-const { averages } = JSON.parse(readFileSync(new URL('../goldens/optim.json', import.meta.url), 'utf8')) as {
-  averages: { runs: { name: string; state: Record<string, number[]> }[]; updateBn: Record<string, number[]> };
-};
+type State = Readonly<Record<string, readonly number[]>>;
 
 beforeAll(() => init());
 
-/** The network, its movement and its data of scripts/goldens/make_optim_goldens.py. */
+/** The network, its movement and its data of scripts/goldens/optim.py. */
 const values = (shape: readonly number[], seed: number, scale: number): Tensor =>
   tensor(
     Float64Array.from(
@@ -30,10 +28,7 @@ function network() {
   return model;
 }
 
-async function expectState(
-  model: InstanceType<typeof nn.Module>,
-  want: Record<string, number[]>,
-): Promise<void> {
+async function expectState(model: InstanceType<typeof nn.Module>, want: State): Promise<void> {
   const state = model.stateDict();
   for (const [key, numbers] of Object.entries(want)) {
     const got = Array.from(await (state.get(key) as Tensor).data());
@@ -41,20 +36,13 @@ async function expectState(
   }
 }
 
-const options: Record<string, optim.swaUtils.AveragedModelOptions[]> = {
-  swa: [{}, { avgFn: (mean, current, n) => mean.add(current.sub(mean).div(n.add(1))) }],
-  ema: [
-    { multiAvgFn: getEmaMultiAvgFn(0.8) },
-    { avgFn: (mean, current) => mean.mul(0.8).add(current.mul(0.2)) },
-  ],
-  'swa, buffers': [{ useBuffers: true }],
-};
-
 describe('AveragedModel', () => {
-  const rows = averages.runs.flatMap(({ name, state }) =>
-    (options[name] ?? []).map((option) => [`${name} ${Object.keys(option).join()}`, option, state] as const),
-  );
-  it.each(rows)("holds PyTorch's averages: %s", async (_, option, want) => {
+  const rows = loadRows<{ name: string; ts: string }, { state: State }>('optim/averages');
+  it.each(rows)("holds PyTorch's averages: $key", async ({ row, golden }) => {
+    const make = new Function('getEmaMultiAvgFn', `return ${row.ts}`) as (
+      ...parts: unknown[]
+    ) => optim.swaUtils.AveragedModelOptions;
+    const option = make(getEmaMultiAvgFn);
     const model = network();
     const averaged = new AveragedModel(model, option);
     for (let step = 0; step < 5; step++) {
@@ -62,7 +50,7 @@ describe('AveragedModel', () => {
       averaged.updateParameters(model);
     }
     expect(await averaged.nAveraged.item()).toBe(5);
-    await expectState(averaged.module, want);
+    await expectState(averaged.module, golden.state);
     // Buffers that are not averaged are the model's.
     if (!option.useBuffers)
       expect(await averaged.module.stateDict().get('1.running_mean')?.data()).toEqual(
@@ -99,17 +87,21 @@ describe('AveragedModel', () => {
   });
 });
 
-it('updateBn averages the statistics of the batches and leaves modes and momenta alone', async () => {
-  const model = network();
-  move(model, 1);
-  model.eval();
-  await updateBn(
-    [0, 1, 2].map((k) => [values([4, 3], k, 1), 'label']),
-    model,
-  );
-  await expectState(model, averages.updateBn);
-  expect([model.training, (model[1] as unknown as InstanceType<typeof nn.BatchNorm1d>).momentum]).toEqual([
-    false,
-    0.1,
-  ]);
-});
+const updates = loadRows<{ name: string; batches: number }, { state: State }>('optim/update-bn');
+it.each(updates)(
+  'updateBn averages the statistics of $key, no mode, no momentum',
+  async ({ row, golden }) => {
+    const model = network();
+    move(model, 1);
+    model.eval();
+    await updateBn(
+      Array.from({ length: row.batches }, (_, k) => [values([4, 3], k, 1), 'label']),
+      model,
+    );
+    await expectState(model, golden.state);
+    expect([model.training, (model[1] as unknown as InstanceType<typeof nn.BatchNorm1d>).momentum]).toEqual([
+      false,
+      0.1,
+    ]);
+  },
+);

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   binaryCrossEntropyWithLogits,
@@ -10,23 +9,25 @@ import {
   zeros,
   type Tensor,
 } from '../../src/index.js';
+import { loadRows } from '../rows.js';
 
-interface Run {
-  options: Partial<optim.LBFGSOptions>;
-  losses: number[];
-  w: number[];
-  b: number[];
+/** scripts/goldens/optim.py says what these are. */
+interface Row {
+  readonly name: string;
+  readonly options: Partial<optim.LBFGSOptions>;
 }
-const { lbfgs } = JSON.parse(readFileSync(new URL('../goldens/optim.json', import.meta.url), 'utf8')) as {
-  lbfgs: Run[];
-};
+interface Golden {
+  readonly losses: readonly number[];
+  readonly w: readonly number[];
+  readonly b: readonly number[];
+}
 
 beforeAll(() => init());
 
 const sines = (length: number, seed: number, scale: number): Float64Array =>
   Float64Array.from({ length }, (_, i) => scale * Math.sin(0.7 * i + seed));
 
-/** The ridge logistic regression of scripts/goldens/make_optim_goldens.py. */
+/** The ridge logistic regression of scripts/goldens/optim.py. */
 function problem(options: Partial<optim.LBFGSOptions>, w: Tensor, b: Tensor) {
   const x = tensor(sines(36, 0.3, 1.5), { shape: [12, 3] });
   const y = tensor(sines(12, 2, 1).map((value) => (value > 0 ? 1 : 0)));
@@ -44,15 +45,15 @@ function problem(options: Partial<optim.LBFGSOptions>, w: Tensor, b: Tensor) {
 const start = (): [Tensor, Tensor] => [tensor(sines(3, 1, 1)).requiresGrad_(), zeros(1).requiresGrad_()];
 
 describe('LBFGS', () => {
-  it.each(lbfgs.map((run) => [JSON.stringify(run.options), run] as const))(
-    "comes to PyTorch's losses and parameters: %s",
-    async (_, { options, losses, w: wantW, b: wantB }) => {
+  it.each(loadRows<Row, Golden>('optim/lbfgs'))(
+    "comes to PyTorch's losses and parameters: $key",
+    async ({ row, golden }) => {
       const [w, b] = start();
-      const { step } = problem(options, w, b);
-      for (const loss of losses) expect(await (await step()).item()).toBeCloseTo(loss, 5);
+      const { step } = problem(row.options, w, b);
+      for (const loss of golden.losses) expect(await (await step()).item()).toBeCloseTo(loss, 5);
       for (const [got, want] of [
-        [w, wantW],
-        [b, wantB],
+        [w, golden.w],
+        [b, golden.b],
       ] as const)
         Array.from(await got.data()).forEach((value, i) => expect(value).toBeCloseTo(want[i] as number, 3));
     },

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   formats,
@@ -12,32 +11,30 @@ import {
   zeros,
   type Tensor,
 } from '../../src/index.js';
+import { loadRows } from '../rows.js';
 
-interface Run {
-  name:
-    | 'SGD'
-    | 'Adam'
-    | 'AdamW'
-    | 'RMSprop'
-    | 'Adagrad'
-    | 'Adadelta'
-    | 'Adamax'
-    | 'NAdam'
-    | 'RAdam'
-    | 'Rprop'
-    | 'ASGD';
-  options: Record<string, unknown>;
-  second: Record<string, unknown> | null;
-  values: number[][];
+/** A row of test/cases/optim/optimizers.json; scripts/goldens/optim.py says what is in it. */
+interface OptimizerRow {
+  readonly op: keyof typeof optim;
+  readonly name: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly second?: Readonly<Record<string, unknown>>;
 }
-const golden = JSON.parse(readFileSync(new URL('../goldens/optim.json', import.meta.url), 'utf8')) as {
-  optimizers: { shapes: number[][]; steps: number; runs: Run[] };
-  clip: { normType: number | 'inf'; maxNorm: number; total: number; grads: number[][] }[];
-};
+interface ClipRow {
+  readonly name: string;
+  readonly normType: number | 'inf';
+  readonly maxNorm: number;
+}
+
+const runs = loadRows<OptimizerRow, { values: number[][] }>('optim/optimizers');
+const runOf = (wanted: string): (typeof runs)[number] => runs.find(({ key }) => key === wanted)!;
 
 beforeAll(() => init());
 
-/** The values of scripts/goldens/make_optim_goldens.py. */
+/** The parameters, the number of steps and the values of scripts/goldens/optim.py. */
+const shapes = [[5], [2, 3], [2, 3, 2, 2], [1], [7], [3, 4], []];
+const steps = 12;
+
 function values(shape: readonly number[], seed: number, scale: number): Tensor {
   const count = shape.reduce((a, b) => a * b, 1);
   return tensor(
@@ -47,13 +44,12 @@ function values(shape: readonly number[], seed: number, scale: number): Tensor {
 }
 
 type Groups = Tensor[] | { params: Tensor[] }[];
-const make = ({ name, options, second }: Run, params: Tensor[]): optim.FusedOptimizer => {
-  const groups =
-    second === null ? params : [{ params: params.slice(0, 4) }, { params: params.slice(4), ...second }];
-  return new (optim[name] as new (groups: Groups, options: object) => optim.FusedOptimizer)(groups, options);
+const make = ({ op, options, second }: OptimizerRow, params: Tensor[]): optim.FusedOptimizer => {
+  const groups = second ? [{ params: params.slice(0, 4) }, { params: params.slice(4), ...second }] : params;
+  const Optimizer = optim[op] as new (groups: Groups, options: object) => optim.FusedOptimizer;
+  return new Optimizer(groups, options);
 };
 
-const { shapes, steps, runs } = golden.optimizers;
 const start = (): Tensor[] => shapes.map((shape, k) => values(shape, k, 1).requiresGrad_());
 
 /** The gradients of a step; the third parameter gets its first one late. */
@@ -71,22 +67,19 @@ async function expectClose(params: readonly Tensor[], want: readonly (readonly n
 }
 
 describe('every optimizer computes what PyTorch does', () => {
-  it.each(runs.map((run) => [`${run.name} ${JSON.stringify(run.options)}`, run] as const))(
-    '%s',
-    async (_, run) => {
-      const params = start();
-      const optimizer = make(run, params);
-      for (let step = 0; step < steps; step++) {
-        setGrads(params, step);
-        optimizer.step();
-      }
-      await expectClose(params, run.values);
-    },
-  );
+  it.each(runs)('$key', async ({ row, golden }) => {
+    const params = start();
+    const optimizer = make(row, params);
+    for (let step = 0; step < steps; step++) {
+      setGrads(params, step);
+      optimizer.step();
+    }
+    await expectClose(params, golden.values);
+  });
 });
 
 describe('a step', () => {
-  const momentum = runs.find(({ name, options }) => name === 'SGD' && options['nesterov']) as Run;
+  const momentum = runOf('SGD | momentum, nesterov, weightDecay');
 
   it('handles views and gradients in another layout', async () => {
     const params = start();
@@ -99,12 +92,12 @@ describe('a step', () => {
     const odd = params.map((p, k) =>
       (k === 1 ? inside : k === 5 ? turned : k === 2 ? last : p).requiresGrad_(),
     );
-    const optimizer = make(momentum, odd);
+    const optimizer = make(momentum.row, odd);
     for (let step = 0; step < steps; step++) {
       setGrads(odd, step);
       optimizer.step();
     }
-    await expectClose(odd, momentum.values);
+    await expectClose(odd, momentum.golden.values);
     const rest = await backing.data();
     expect([...rest.slice(0, 3), ...rest.slice(9)].every((value) => value === 0)).toBe(true);
   });
@@ -223,18 +216,18 @@ describe('state dicts', () => {
     });
   });
 
-  it.each([...new Map(runs.map((run) => [run.name, run])).values()].map((run) => [run.name, run] as const))(
-    'carry on where %s stopped, bit for bit, through a file',
-    async (_, run) => {
+  it.each([...new Map(runs.map((run) => [run.row.op, run])).values()])(
+    'carry on where $row.op stopped, bit for bit, through a file',
+    async ({ row, golden }) => {
       const first = start();
-      const optimizer = make(run, first);
+      const optimizer = make(row, first);
       for (let step = 0; step < 5; step++) {
         setGrads(first, step);
         optimizer.step();
       }
       const file = await formats.encodeTorch(optimizer.stateDict());
       const second = first.map((p) => noGrad(() => p.detach().clone()).requiresGrad_());
-      const resumed = make({ ...run, options: { lr: 9 }, second: run.second && {} }, second);
+      const resumed = make({ ...row, options: { lr: 9 }, ...(row.second && { second: {} }) }, second);
       await resumed.loadStateDict(await formats.loadValue(file));
       for (let step = 5; step < steps; step++) {
         for (const [params, one] of [
@@ -247,7 +240,7 @@ describe('state dicts', () => {
       }
       for (const [i, p] of second.entries())
         expect(await p.data()).toEqual(await (first[i] as Tensor).data());
-      await expectClose(second, run.values);
+      await expectClose(second, golden.values);
     },
   );
 
@@ -265,7 +258,8 @@ describe('state dicts', () => {
 });
 
 describe('clipping', () => {
-  it.each(golden.clip)('by norm $normType to $maxNorm', async ({ normType, maxNorm, total, grads }) => {
+  const clips = loadRows<ClipRow, { total: number; grads: number[][] }>('optim/clip');
+  it.each(clips)('by $key', async ({ row: { normType, maxNorm }, golden: { total, grads } }) => {
     const params = [values([3], 1, 2), values([2, 2], 2, 2)].map((grad) => {
       const p = zeros(grad.shape).requiresGrad_();
       p.grad = grad;

@@ -1,4 +1,6 @@
-"""Goes on with kindling's optimizers in PyTorch for one step: `resume.py FILE OUT`; see pytorch-resume.test.ts."""
+"""Goes on with kindling's optimizers in PyTorch for one step: `resume.py FILE OUT`; see
+pytorch-resume.test.ts.
+"""
 import math
 import sys
 

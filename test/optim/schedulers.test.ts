@@ -1,24 +1,20 @@
-import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { formats, init, optim, zeros, type Tensor } from '../../src/index.js';
+import { loadRows } from '../rows.js';
 
-interface Run {
-  name: string;
-  ts: string;
-  rates: number[][];
-  momenta: number[][] | null;
+/** A row of test/cases/optim/schedulers.json; scripts/goldens/optim.py says what is in it. */
+interface Row {
+  readonly name: string;
+  readonly ts: string;
+  readonly optimizer?: 'Adam';
+  readonly steps?: readonly number[];
 }
-const { schedulers } = JSON.parse(
-  readFileSync(new URL('../goldens/optim.json', import.meta.url), 'utf8'),
-) as {
-  schedulers: {
-    runs: Run[];
-    plateau: { metrics: number[]; runs: { options: optim.lrScheduler.PlateauOptions; rates: number[][] }[] };
-    fractional: { epochs: number[]; runs: { tMult: number; rates: number[][] }[] };
-  };
-};
+interface Golden {
+  readonly rates: readonly (readonly number[])[];
+  readonly momenta: readonly (readonly number[])[] | null;
+}
 
-type Scheduler = optim.lrScheduler.Scheduler & { step(): void };
+type Scheduler = optim.lrScheduler.Scheduler & { step(argument?: number): void };
 
 beforeAll(() => init());
 
@@ -27,10 +23,11 @@ const groups = (): [{ params: Tensor[]; lr: number }, { params: Tensor[] }] => [
   { params: [zeros(1)] },
 ];
 const sgd = (): optim.SGD => new optim.SGD(groups(), { lr: 0.05, momentum: 0.9 });
-const made = ({ name, ts }: Run): { optimizer: optim.Optimizer; scheduler: Scheduler } => {
-  const optimizer = name.endsWith('Adam') ? new optim.Adam(groups(), { lr: 0.05 }) : sgd();
-  const build = new Function('s', 'w', 'o', 'a', `return ${ts}`) as (...args: unknown[]) => Scheduler;
-  return { optimizer, scheduler: build(optim.lrScheduler, optim.swaUtils, optimizer, optimizer) };
+const scope = { ...optim.lrScheduler, ...optim.swaUtils };
+const made = ({ ts, optimizer: kind }: Row): { optimizer: optim.Optimizer; scheduler: Scheduler } => {
+  const optimizer = kind === 'Adam' ? new optim.Adam(groups(), { lr: 0.05 }) : sgd();
+  const build = new Function(...Object.keys(scope), 'o', `return ${ts}`) as (...args: unknown[]) => Scheduler;
+  return { optimizer, scheduler: build(...Object.values(scope), optimizer) };
 };
 const rates = (optimizer: optim.Optimizer): number[] => optimizer.paramGroups.map((group) => group.lr);
 const momenta = (optimizer: optim.Optimizer): number[] =>
@@ -44,54 +41,35 @@ function expectClose(got: readonly number[], want: readonly number[], epoch: num
   );
 }
 
-describe.each(schedulers.runs)('$name', (run) => {
+describe.each(loadRows<Row, Golden>('optim/schedulers'))('$key', ({ row, golden }) => {
   it("sets PyTorch's rates and momenta", () => {
-    const { optimizer, scheduler } = made(run);
-    run.rates.forEach((expected, epoch) => {
-      if (epoch > 0) scheduler.step();
+    const { optimizer, scheduler } = made(row);
+    golden.rates.forEach((expected, epoch) => {
+      if (epoch > 0) scheduler.step(row.steps?.[epoch - 1]);
       expectClose(rates(optimizer), expected, epoch);
-      if (run.momenta) expectClose(momenta(optimizer), run.momenta[epoch] as number[], epoch);
+      if (golden.momenta) expectClose(momenta(optimizer), golden.momenta[epoch] as number[], epoch);
       expect(scheduler.getLastLr()).toEqual(rates(optimizer));
     });
   });
 
   it('goes on from state dicts in a file', async () => {
-    const first = made(run);
-    for (let epoch = 0; epoch < 5; epoch++) first.scheduler.step();
+    const first = made(row);
+    for (let epoch = 0; epoch < 5; epoch++) first.scheduler.step(row.steps?.[epoch]);
     const file = await formats.encodeTorch({
       optimizer: first.optimizer.stateDict(),
       scheduler: first.scheduler.stateDict(),
     });
     const saved = (await formats.loadValue(file)) as Map<string, Map<string, unknown>>;
-    const second = made(run);
+    const second = made(row);
     await second.optimizer.loadStateDict(saved.get('optimizer'));
     second.scheduler.loadStateDict(saved.get('scheduler') as Map<string, unknown>);
     expect(second.scheduler.stateDict()).toEqual(first.scheduler.stateDict());
-    for (let epoch = 6; epoch < run.rates.length; epoch++) {
-      first.scheduler.step();
-      second.scheduler.step();
+    for (let epoch = 6; epoch < golden.rates.length; epoch++) {
+      for (const { scheduler } of [first, second]) scheduler.step(row.steps?.[epoch - 1]);
       expect(rates(second.optimizer)).toEqual(rates(first.optimizer));
       expect(momenta(second.optimizer)).toEqual(momenta(first.optimizer));
-      expectClose(rates(second.optimizer), run.rates[epoch] as number[], epoch);
+      expectClose(rates(second.optimizer), golden.rates[epoch] as number[], epoch);
     }
-  });
-});
-
-it.each(schedulers.plateau.runs)('ReduceLROnPlateau $options', ({ options, rates: want }) => {
-  const optimizer = sgd();
-  const scheduler = new optim.lrScheduler.ReduceLROnPlateau(optimizer, options);
-  schedulers.plateau.metrics.forEach((metric, epoch) => {
-    scheduler.step(metric);
-    expectClose(rates(optimizer), want[epoch + 1] as number[], epoch);
-  });
-});
-
-it.each(schedulers.fractional.runs)('CosineAnnealingWarmRestarts at fractions, tMult $tMult', (run) => {
-  const optimizer = sgd();
-  const scheduler = new optim.lrScheduler.CosineAnnealingWarmRestarts(optimizer, 3, { tMult: run.tMult });
-  schedulers.fractional.epochs.forEach((epoch, i) => {
-    scheduler.step(epoch);
-    expectClose(rates(optimizer), run.rates[i + 1] as number[], epoch);
   });
 });
 

@@ -1,0 +1,33 @@
+"""Writes test/goldens/NAME.json from the rows of test/cases/NAME.json, with PyTorch (1.13 or later).
+
+    python3 scripts/goldens/make.py [NAME ...]        e.g. ops/pointwise nn/layers; all of them without a name
+
+The module that runs a folder's rows says what is in one: ops.py, layers.py, attention.py, optim.py.
+"""
+import find_torch  # noqa: F401  first: it may go on in another Python
+
+import sys
+import warnings
+
+import attention
+import layers
+import ops
+import optim
+import rows
+
+RUNS = {
+    'nn/layers': layers.run,
+    'nn/attention': attention.run_layer,
+    'nn/attention-function': attention.run_function,
+    'optim/optimizers': optim.run_optimizer,
+    'optim/lbfgs': optim.run_lbfgs,
+    'optim/schedulers': optim.run_scheduler,
+    'optim/averages': optim.run_average,
+    'optim/update-bn': optim.run_update_bn,
+    'optim/clip': optim.run_clip,
+}
+
+if __name__ == '__main__':
+    warnings.filterwarnings('ignore')
+    for name in sys.argv[1:] or rows.names():
+        rows.make(name, ops.run if name.startswith('ops/') else RUNS[name])
