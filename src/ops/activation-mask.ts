@@ -1,7 +1,8 @@
 import { e, type Expr } from '../kernels/expr/expr.js';
 import type { Activation, EpilogueActivation } from '../kernels/base/plan.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { hardswish, relu, relu6, silu } from './activation.js';
+import { hardswish, relu6, silu } from './activation.js';
+import { relu } from './pointwise.js';
 import { rowFunction } from './row.js';
 
 /** An activation that other kernels apply on their way out. */

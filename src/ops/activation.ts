@@ -10,14 +10,6 @@ import { chunk, reshape } from './view.js';
 const activation = (name: string, expr: (x: Expr) => Expr, options: Partial<Row> = {}): Unary =>
   rowFunction({ name, kind: 'float', expr, ...options } as Row) as Unary;
 
-/** `relu(x) = max(x, 0)`; NaN stays NaN, the derivative at 0 is 0. The gradient needs only the result. */
-export const relu: Unary = rowFunction({
-  name: 'relu',
-  kind: 'promote',
-  expr: (x: Expr) => e.relu(x),
-  grad: (g: Expr, y: Expr) => [e.select(e.gt(y, 0), g, 0)],
-}) as Unary;
-
 /** `min(max(x, 0), 6)`. The gradient needs only the result. */
 export const relu6: Unary = activation('relu6', (x) => e.clamp(x, 0, 6), {
   grad: (g, y) => [e.select(e.and(e.gt(y, 0), e.lt(y, 6)), g, 0)],

@@ -11,7 +11,7 @@ import { primitives } from '../autograd/primitives.js';
 import { SavedTensors } from '../autograd/saved.js';
 import { geometryOf, limitOf } from '../autograd/view.js';
 import { differentiate } from '../kernels/expr/grad.js';
-import { e, input, inputsOf, substitute, type Expr } from '../kernels/expr/expr.js';
+import { e, input, inputsOf, replace, substitute, type Expr } from '../kernels/expr/expr.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import {
   broadcastShapes,
@@ -72,7 +72,10 @@ function gradientOf(op: Pointwise, i: number): Gradient | null {
 function makeGradient(op: Pointwise, i: number): Gradient | null {
   const n = op.inputs.length;
   const g = input(n);
-  const expr = op.grads !== undefined ? (op.grads[i] ?? null) : e.mul(g, differentiate(op.expr, i));
+  const expr =
+    op.grads !== undefined
+      ? (op.grads[i] ?? null)
+      : e.mul(g, replace(differentiate(op.expr, i), op.expr, input(n + 1)));
   if (expr === null) return null;
   const reads = inputsOf(expr);
   const dtypes = reads.map((read) => (read < n ? (op.inputs[read] as DType) : op.dtype));

@@ -12,7 +12,7 @@ import { inPlaceFunction, rowFunction, type Operand, type Row } from './row.js';
 export type Unary = (x: Tensor) => Tensor;
 export type Binary = (x: Tensor, other: Operand) => Tensor;
 
-type Options = Pick<Row, 'grad' | 'bakes' | 'refuse'>;
+type Options = Pick<Row, 'grad' | 'bakes' | 'refuse' | 'lends'>;
 
 const unary = (name: string, kind: Row['kind'], expr: (x: Expr) => Expr, options: Options = {}): Row => ({
   name,
@@ -209,8 +209,18 @@ const sameUnary = (name: string, expr: (x: Expr) => Expr, options: Options = {})
 const stepUnary = (name: string, expr: (x: Expr) => Expr): Unary =>
   sameUnary(name, (x) => (x.type === 'f32' ? expr(x) : x));
 
+const negRow = unary('neg', 'promote', (x) => e.neg(x), { refuse: notBool('neg') });
+const expRow = unary('exp', 'float', (x) => e.exp(x));
+const sqrtRow = unary('sqrt', 'float', (x) => e.sqrt(x));
+const tanhRow = unary('tanh', 'float', (x) => e.tanh(x));
+const sigmoidRow = unary('sigmoid', 'float', (x) => e.sigmoid(x));
+/** The gradient needs only the result. */
+const reluRow = unary('relu', 'promote', (x) => e.relu(x), {
+  grad: (g, y) => [e.select(e.gt(y, 0), g, 0)],
+});
+
 /** `torch.neg`. */
-export const neg: Unary = sameUnary('neg', (x) => e.neg(x), { refuse: notBool('neg') });
+export const neg: Unary = rowFunction(negRow) as Unary;
 /** `torch.abs`; its derivative at 0 is 0. */
 export const abs: Unary = sameUnary('abs', (x) => (x.type === 'bool' ? x : e.abs(x)));
 /** `torch.sign`. */
@@ -218,17 +228,9 @@ export const sign: Unary = sameUnary('sign', (x) => (x.type === 'bool' ? x : e.s
 /** `torch.square`. */
 export const square: Unary = sameUnary('square', (x) => e.mul(x, x));
 /** `torch.exp`. */
-export const exp: Unary = floatUnary(
-  'exp',
-  (x) => e.exp(x),
-  (g, y) => [e.mul(g, y)],
-);
+export const exp: Unary = rowFunction(expRow) as Unary;
 /** `torch.exp2`: `2 ** x`. */
-export const exp2: Unary = floatUnary(
-  'exp2',
-  (x) => e.exp(e.mul(x, Math.LN2)),
-  (g, y) => [e.mul(e.mul(g, y), Math.LN2)],
-);
+export const exp2: Unary = floatUnary('exp2', (x) => e.exp(e.mul(x, Math.LN2)));
 /** `torch.expm1`. */
 export const expm1: Unary = floatUnary(
   'expm1',
@@ -244,17 +246,9 @@ export const log2: Unary = floatUnary('log2', (x) => e.log2(x));
 /** `torch.log10`. */
 export const log10: Unary = floatUnary('log10', (x) => e.mul(e.log(x), Math.LOG10E));
 /** `torch.sqrt`. */
-export const sqrt: Unary = floatUnary(
-  'sqrt',
-  (x) => e.sqrt(x),
-  (g, y) => [e.div(g, e.mul(y, 2))],
-);
+export const sqrt: Unary = rowFunction(sqrtRow) as Unary;
 /** `torch.rsqrt`. */
-export const rsqrt: Unary = floatUnary(
-  'rsqrt',
-  (x) => e.rsqrt(x),
-  (g, y) => [e.mul(e.mul(g, -0.5), e.mul(y, e.mul(y, y)))],
-);
+export const rsqrt: Unary = floatUnary('rsqrt', (x) => e.rsqrt(x));
 /** `torch.reciprocal`. */
 export const reciprocal: Unary = floatUnary(
   'reciprocal',
@@ -266,11 +260,7 @@ export const sin: Unary = floatUnary('sin', (x) => e.sin(x));
 /** `torch.cos`. */
 export const cos: Unary = floatUnary('cos', (x) => e.cos(x));
 /** `torch.tan`. */
-export const tan: Unary = floatUnary(
-  'tan',
-  (x) => e.tan(x),
-  (g, y) => [e.mul(g, e.add(e.mul(y, y), 1))],
-);
+export const tan: Unary = floatUnary('tan', (x) => e.tan(x));
 /** `torch.asin`. */
 export const asin: Unary = floatUnary('asin', (x) => e.asin(x));
 /** `torch.acos`. */
@@ -287,24 +277,20 @@ export const asinh: Unary = floatUnary('asinh', (x) => e.asinh(x));
 export const acosh: Unary = floatUnary('acosh', (x) => e.acosh(x));
 /** `torch.atanh`. */
 export const atanh: Unary = floatUnary('atanh', (x) => e.atanh(x));
+/** `relu(x) = max(x, 0)`; NaN stays NaN, the derivative at 0 is 0. */
+export const relu: Unary = rowFunction(reluRow) as Unary;
 /** `torch.erf`. */
 export const erf: Unary = floatUnary('erf', (x) => e.erf(x));
 /** `torch.erfc`: `1 - erf(x)`. */
 export const erfc: Unary = floatUnary('erfc', (x) => e.sub(1, e.erf(x)));
 /** `torch.erfinv`. */
-export const erfinv: Unary = floatUnary('erfinv', (x) => e.erfinv(x));
+export const erfinv: Unary = rowFunction(
+  unary('erfinv', 'float', (x) => e.erfinv(x), { lends: 'result' }),
+) as Unary;
 /** `torch.tanh`. */
-export const tanh: Unary = floatUnary(
-  'tanh',
-  (x) => e.tanh(x),
-  (g, y) => [e.mul(g, e.sub(1, e.mul(y, y)))],
-);
+export const tanh: Unary = rowFunction(tanhRow) as Unary;
 /** `torch.sigmoid`. */
-export const sigmoid: Unary = floatUnary(
-  'sigmoid',
-  (x) => e.sigmoid(x),
-  (g, y) => [e.mul(g, e.mul(y, e.sub(1, y)))],
-);
+export const sigmoid: Unary = rowFunction(sigmoidRow) as Unary;
 /** `torch.floor`. */
 export const floor: Unary = stepUnary('floor', (x) => e.floor(x));
 /** `torch.ceil`. */
@@ -435,27 +421,17 @@ export const div_: Binary = inPlaceFunction(divRow) as Binary;
 /** `torch.Tensor.pow_`. */
 export const pow_: Binary = inPlaceFunction(powRow) as Binary;
 /** `torch.Tensor.neg_`. */
-export const neg_: Unary = inPlaceFunction(unary('neg', 'promote', (x) => e.neg(x))) as Unary;
+export const neg_: Unary = inPlaceFunction(negRow) as Unary;
 /** `torch.Tensor.exp_`. */
-export const exp_: Unary = inPlaceFunction(
-  unary('exp', 'float', (x) => e.exp(x), { grad: (g, y) => [e.mul(g, y)] }),
-) as Unary;
+export const exp_: Unary = inPlaceFunction(expRow) as Unary;
 /** `torch.Tensor.sigmoid_`. */
-export const sigmoid_: Unary = inPlaceFunction(
-  unary('sigmoid', 'float', (x) => e.sigmoid(x), { grad: (g, y) => [e.mul(g, e.mul(y, e.sub(1, y)))] }),
-) as Unary;
+export const sigmoid_: Unary = inPlaceFunction(sigmoidRow) as Unary;
 /** `torch.Tensor.tanh_`. */
-export const tanh_: Unary = inPlaceFunction(
-  unary('tanh', 'float', (x) => e.tanh(x), { grad: (g, y) => [e.mul(g, e.sub(1, e.mul(y, y)))] }),
-) as Unary;
+export const tanh_: Unary = inPlaceFunction(tanhRow) as Unary;
 /** `torch.Tensor.sqrt_`. */
-export const sqrt_: Unary = inPlaceFunction(
-  unary('sqrt', 'float', (x) => e.sqrt(x), { grad: (g, y) => [e.div(g, e.mul(y, 2))] }),
-) as Unary;
+export const sqrt_: Unary = inPlaceFunction(sqrtRow) as Unary;
 /** `torch.Tensor.relu_`. */
-export const relu_: Unary = inPlaceFunction(
-  unary('relu', 'promote', (x) => e.relu(x), { grad: (g, y) => [e.select(e.gt(y, 0), g, 0)] }),
-) as Unary;
+export const relu_: Unary = inPlaceFunction(reluRow) as Unary;
 
 const addcmulInto = inPlaceFunction(addcmulRow);
 const addcdivInto = inPlaceFunction(addcdivRow);

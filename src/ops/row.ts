@@ -27,8 +27,9 @@ export interface Row {
   /** The value. Operands arrive in the common compute type (`logical`: as bool). */
   readonly expr: (...operands: Expr[]) => Expr;
   /**
-   * The gradient of each operand from the result's gradient `g` and the result `y`; default: the symbolic derivative times `g`.
-   * Used where PyTorch's choice at kinks differs, or where the result makes it cheaper or more exact.
+   * The gradient of each operand from the result's gradient `g` and the result `y`; default: the symbolic
+   * derivative times `g`, which reads the result where it contains the value. Used where PyTorch's choice at
+   * kinks differs, or where it is cheaper or more exact.
    */
   readonly grad?: (g: Expr, y: Expr, ...operands: Expr[]) => readonly (Expr | null)[];
   /**

@@ -367,15 +367,19 @@ export function evaluate(expr: Expr, { inputs = [], params = {} }: EvaluateOptio
   return visit(expr);
 }
 
-/** Replaces inputs: `f(index, type)` gives the expression to put in the place of input `index`, or undefined to keep it. */
-export function substitute(expr: Expr, f: (index: number, type: ExprType) => Expr | undefined): Expr {
+/** `expr` with its inputs replaced by what `f` says (undefined: as they are). */
+export const substitute = (expr: Expr, f: (index: number, type: ExprType) => Expr | undefined): Expr =>
+  rewrite(expr, (x) => (x.op === 'input' ? f(x.index, x.type) : undefined));
+
+/** `expr` with `by` wherever it contains `part`, unless that is a leaf. */
+export const replace = (expr: Expr, part: Expr, by: Expr): Expr =>
+  part.args.length === 0 ? expr : rewrite(expr, (x) => (x === part ? by : undefined));
+
+function rewrite(expr: Expr, f: (x: Expr) => Expr | undefined): Expr {
   const done = new Map<Expr, Expr>();
   const visit = (x: Expr): Expr => {
     let r = done.get(x);
-    if (r !== undefined) return r;
-    if (x.op === 'input') r = f(x.index, x.type) ?? x;
-    else r = rebuild(x, x.args.map(visit));
-    done.set(x, r);
+    if (r === undefined) done.set(x, (r = f(x) ?? rebuild(x, x.args.map(visit))));
     return r;
   };
   return visit(expr);
