@@ -8,7 +8,7 @@ export type { BufferArg } from './bindgroups.js';
 export { DataError, DeviceError, DeviceLostError, OutOfMemoryError, ShaderError } from './errors.js';
 export type { DeviceBuffer, MemoryStats } from './pool.js';
 export type { DeviceProfile, ProfiledDispatch, ProfileRow } from './profiler.js';
-export type { Launch, Runtime } from './runtime.js';
+export type { Runtime } from './runtime.js';
 export type { HostSpan, Phase } from './trail.js';
 /** @internal */
 export { currentTrail } from './trail.js';

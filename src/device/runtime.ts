@@ -1,6 +1,7 @@
 /** Runs kernels: the one object through which everything above talks to the GPU. */
 
 import type { Choices, Grid, Kernel, Target } from '../kernels/base/kernel.js';
+import type { Launch } from '../kernels/base/plan.js';
 import {
   defaultMemoryBudget,
   idleCores,
@@ -29,14 +30,6 @@ import { PoliteWaiter } from './wait.js';
 
 /** Dispatches that fit into {@link Runtime.together} at least. */
 const roomForSteps = 64;
-
-/** One dispatch of {@link Runtime.commit}. */
-export interface Launch {
-  readonly kernel: Kernel;
-  readonly buffers: readonly BufferArg[];
-  readonly params: readonly number[];
-  readonly grid: Grid;
-}
 
 export class Runtime {
   readonly info: AdapterInfo;
@@ -285,7 +278,7 @@ export class Runtime {
    * called before the await that reports the error rejects
    * @throws as {@link dispatch}; nothing has been recorded then
    */
-  commit(launches: readonly Launch[], undo: () => void): void {
+  commit(launches: readonly Launch<BufferArg>[], undo: () => void): void {
     if (this.errors.fatal) throw this.errors.fatal;
     if (this.idle) return;
     const { stream } = this;

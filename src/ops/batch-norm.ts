@@ -1,22 +1,9 @@
 import { runtime } from '../device/index.js';
 import { defineOp } from '../autograd/define.js';
 import { isGradEnabled, noGrad } from '../autograd/mode.js';
-import {
-  channelGradFinish,
-  channelMomentsFinish,
-  channelMomentsPartial,
-  channelPartials,
-  type BlocksLaunch,
-  type ChannelsLaunch,
-  type ChannelsProblem,
-} from '../kernels/norm/channels.js';
-import {
-  channelApply,
-  channelGradApply,
-  channelGradPartial,
-  type ChannelsAfter,
-} from '../kernels/norm/channels-apply.js';
-import { channelsWhole, channelsWholeGrad, isWhole } from '../kernels/norm/channels-whole.js';
+import type { ChannelsProblem } from '../kernels/norm/channels.js';
+import type { ChannelsAfter } from '../kernels/norm/channels-apply.js';
+import { planBatchNorm, planBatchNormGrad } from '../kernels/norm/plan.js';
 import { e, type Expr } from '../kernels/expr/expr.js';
 import type { Activation } from '../kernels/base/plan.js';
 import { contiguousStrides, numel, sameShape, showShape } from '../tensor/shape.js';
@@ -27,6 +14,7 @@ import { add, mul, neg, rsqrt, sub } from './pointwise.js';
 import { mean } from './reduce.js';
 import { sumDims } from './sum-to.js';
 import { rowFunction, type PointwiseFn } from './row.js';
+import { runPlan } from './run-plan.js';
 import { reshape } from './view.js';
 
 export interface BatchNormOptions {
@@ -57,27 +45,6 @@ const problemOf = ({ rows, channels }: State): ChannelsProblem => ({
   channels,
   maxBinding: runtime().maxBinding,
 });
-
-function dispatch({ kernel, params, grid }: ChannelsLaunch, buffers: readonly Tensor[]): void {
-  runtime().dispatch(
-    kernel,
-    buffers.map((tensor) => tensor.deviceBuffer),
-    params,
-    grid,
-  );
-}
-
-/** @param matrices are bound in parts where the launches say so; `others` whole */
-function dispatchBlocks(
-  launches: readonly BlocksLaunch[],
-  matrices: readonly Tensor[],
-  others: readonly Tensor[],
-): void {
-  for (const { kernel, params, grid, part } of launches) {
-    const bound = matrices.map(({ deviceBuffer: buffer }) => (part ? { buffer, ...part } : buffer));
-    runtime().dispatch(kernel, [...bound, ...others.map((tensor) => tensor.deviceBuffer)], params, grid);
-  }
-}
 
 /** What follows the norm in the same launches: `activation(norm(x) + residual)`. */
 export interface NormEpilogue {
@@ -123,29 +90,28 @@ const trainingOp: (
     const after = { residual: residual !== null, activation };
     const state = { rows: x.numel() / channels, channels, eps, affine, after };
     ctx.state = state;
-    const { target } = runtime();
-    const problem = problemOf(state);
     const stats = Tensor.empty([4, channels], 'float32', 'batchNorm (statistics)');
     const targets = runningMean !== null && runningVar !== null ? [runningMean, runningVar] : [];
     const running = targets.map(rowMajor);
-    const finish = { ...problem, affine, running: running.length > 0, counted: batches !== null };
-    const perChannel = [
-      stats,
-      ...(affine ? [rowMajor(weight), rowMajor(bias)] : []),
-      ...running,
-      ...(batches ? [batches] : []),
-    ];
+    const problem = {
+      ...problemOf(state),
+      affine,
+      running: running.length > 0,
+      counted: batches !== null,
+    };
     const y = Tensor.empty(x.shape, 'float32', 'batchNorm', x.strides);
-    const added = residual === null ? [] : [channelsInnermost(residual)];
+    const operands = {
+      x,
+      y,
+      stats,
+      ...(affine && { gamma: rowMajor(weight), beta: rowMajor(bias) }),
+      ...(residual && { residual: channelsInnermost(residual) }),
+      ...(batches && { batches }),
+      runningMean: running[0],
+      runningVar: running[1],
+    };
     for (const tensor of batches ? [...targets, batches] : targets) tensor.storage.beginWrite('batchNorm');
-    if (isWhole(target, problem)) {
-      dispatch(channelsWhole(finish, after, eps, momentum), [x, ...added, y, ...perChannel]);
-    } else {
-      const partials = Tensor.empty([channelPartials(target, problem)], 'float32', 'batchNorm (partials)');
-      dispatchBlocks(channelMomentsPartial(target, problem), [x], [partials]);
-      dispatch(channelMomentsFinish(target, finish, eps, momentum), [partials, ...perChannel]);
-      dispatchBlocks(channelApply(target, problem, after), [x, ...added, y], [stats]);
-    }
+    runPlan('batchNorm', planBatchNorm(runtime().target, problem, after, eps, momentum), operands);
     targets.forEach((tensor, i) => {
       if (running[i] !== tensor) copyInto(tensor, running[i] as Tensor);
     });
@@ -159,25 +125,15 @@ const trainingOp: (
     const { channels, affine, after } = state;
     const [x, stats, weight, y] = ctx.saved as [Tensor, Tensor, Tensor | null, Tensor | null];
     if (isGradEnabled()) return differentiable(x, stats, weight, y, grad, state);
-    const { target } = runtime();
-    const problem = problemOf(state);
     const dy = channelsInnermost(grad);
     // Behind the activation; where nothing was added, that is made on the way.
     const g = y === null ? dy : Tensor.empty(x.shape, 'float32', 'batchNormBackward (residual)', x.strides);
-    const matrices = y === null ? [x, dy] : [x, dy, y, g];
-    const blank = (...shape: number[]): Tensor => Tensor.empty(shape, 'float32', 'batchNormBackward');
-    const [dgamma, dbeta] = [blank(channels), blank(channels)];
-    const out = ctx.needs[0] ? Tensor.empty(x.shape, 'float32', 'batchNormBackward', x.strides) : null;
-    if (out !== null && isWhole(target, problem)) {
-      dispatch(channelsWholeGrad(problem, after), [...matrices, out, stats, dgamma, dbeta]);
-    } else {
-      const partials = blank(channelPartials(target, problem));
-      dispatchBlocks(channelGradPartial(target, problem, after), matrices, [stats, partials]);
-      const coefficients = blank(3, channels);
-      dispatch(channelGradFinish(target, problem), [partials, stats, dgamma, dbeta, coefficients]);
-      if (out !== null)
-        dispatchBlocks(channelGradApply(target, problem, after), [x, g, out], [stats, coefficients]);
-    }
+    const blank = (shape: readonly number[], strides?: readonly number[]): Tensor =>
+      Tensor.empty(shape, 'float32', 'batchNormBackward', strides);
+    const [dgamma, dbeta] = [blank([channels]), blank([channels])];
+    const out = ctx.needs[0] ? blank(x.shape, x.strides) : undefined;
+    const plan = planBatchNormGrad(runtime().target, problemOf(state), after, out !== undefined);
+    runPlan('batchNormBackward', plan, { x, dy, y: y ?? undefined, g, dx: out, stats, dgamma, dbeta });
     const dx = (): Tensor => out as Tensor;
     return [dx, ...(after.residual ? [() => g] : []), ...(affine ? [() => dgamma, () => dbeta] : [])];
   },

@@ -1,29 +1,14 @@
-import { runtime, type BufferArg, type Runtime } from '../device/index.js';
+import { runtime } from '../device/index.js';
 import type { Expr } from '../kernels/expr/expr.js';
-import { withParams } from '../kernels/base/plan-cache.js';
-import { planPointwise, type PointwiseLaunch } from '../kernels/pointwise/plan.js';
+import { planPointwise } from '../kernels/pointwise/plan.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { LayoutMemo } from './layout-memo.js';
+import { launch } from './launch.js';
 
 /** What is launched of a pointwise op: `expr` over the inputs, broadcast, and over the scalars `params`. */
 export interface Computation {
   readonly name: string;
   readonly expr: Expr;
   readonly params: readonly string[];
-}
-
-interface Memo {
-  /** Launches by the layouts of inputs and result, for one device. */
-  launches: LayoutMemo<readonly PointwiseLaunch[]>;
-  runtime: Runtime | null;
-}
-
-const memos = new WeakMap<Computation, Memo>();
-
-function memoOf(op: Computation): Memo {
-  let memo = memos.get(op);
-  if (memo === undefined) memos.set(op, (memo = { launches: new LayoutMemo(), runtime: null }));
-  return memo;
 }
 
 /**
@@ -51,7 +36,7 @@ export function launchInPlace(
 }
 
 function run(
-  op: Computation,
+  { name, expr, params: paramNames }: Computation,
   inputs: readonly Tensor[],
   params: readonly number[],
   out: Tensor,
@@ -59,35 +44,18 @@ function run(
   exact: boolean,
 ): void {
   if (out.numel() === 0) return;
-  const rt = runtime();
-  const memo = memoOf(op);
-  if (memo.runtime !== rt) {
-    memo.runtime = rt;
-    memo.launches = new LayoutMemo();
-  }
-  const planned = memo.launches.get(2 * alias + Number(exact), inputs, out, () =>
-    planPointwise(rt.target, {
-      name: op.name,
-      exprs: [op.expr],
-      paramNames: op.params,
-      params,
-      inputs,
-      outputs: [out],
-      alias,
-      exact,
-      maxBinding: rt.maxBinding,
-      offsetAlignment: rt.limits.minStorageBufferOffsetAlignment,
-    }),
-  );
-  for (const { kernel, buffers, params: values, grid } of withParams(planned, params)) {
-    const bound = new Array<BufferArg>(buffers.length);
-    for (let i = 0; i < buffers.length; i++) {
-      const { index, offset, size } = buffers[i] as PointwiseLaunch['buffers'][number];
-      const buffer = (index < inputs.length ? (inputs[index] as Tensor) : out).deviceBuffer;
-      if (size !== undefined) bound[i] = { buffer, offset: offset as number, size };
-      // Without a range the launch stays within the first binding's worth.
-      else bound[i] = buffer.capacity <= rt.maxBinding ? buffer : { buffer, offset: 0, size: rt.maxBinding };
-    }
-    rt.dispatch(kernel, bound, values, grid);
-  }
+  const { target, maxBinding, limits } = runtime();
+  const launches = planPointwise(target, {
+    name,
+    exprs: [expr],
+    paramNames,
+    params,
+    inputs,
+    outputs: [out],
+    alias,
+    exact,
+    maxBinding,
+    offsetAlignment: limits.minStorageBufferOffsetAlignment,
+  });
+  launch(launches, [...inputs, out]);
 }

@@ -7,8 +7,6 @@ import {
   softmaxBackward,
   softmaxForward,
   type CrossEntropyProblem,
-  type RowLaunch,
-  type RowProblem,
 } from '../kernels/reduce/softmax.js';
 import { labelOutOfRange } from '../kernels/base/faults.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
@@ -20,51 +18,17 @@ import { clone, contiguous, to } from './copy.js';
 import { copyAs, rowMajor } from './copies.js';
 import { arange } from './creation.js';
 import { add, div, exp, mul, neg, sub } from './pointwise.js';
+import { launch } from './launch.js';
 import { mean, sum } from './reduce.js';
 import { sumDims } from './sum-to.js';
 import { movedim, narrow, reshape, unsqueeze } from './view.js';
 import { where } from './where.js';
 
-function dispatch({ kernel, params, grid }: RowLaunch, buffers: readonly Tensor[]): void {
-  runtime().dispatch(
-    kernel,
-    buffers.map((tensor) => tensor.deviceBuffer),
-    params,
-    grid,
-  );
-}
-
-const problemOf = (x: Tensor): { rows: number; classes: number } => ({
+const problemOf = (x: Tensor): { rows: number; classes: number; maxBinding: number } => ({
   rows: x.shape[0] as number,
   classes: x.shape[1] as number,
+  maxBinding: runtime().maxBinding,
 });
-
-/** Launches over row-major [rows, classes] matrices, as many rows at a time as a binding holds. */
-function dispatchRows(
-  x: Tensor,
-  matrices: readonly Tensor[],
-  plan: (problem: RowProblem) => RowLaunch,
-): void {
-  const { rows, classes } = problemOf(x);
-  const { maxBinding } = runtime();
-  const rowBytes = 4 * classes;
-  if (rows * rowBytes <= maxBinding) return dispatch(plan({ rows, classes }), matrices);
-  // 64 rows are a multiple of 256 bytes, at which a binding may start.
-  const atOnce = Math.floor(maxBinding / (64 * rowBytes)) * 64;
-  if (atOnce < 1)
-    throw new Error(
-      `softmax: 64 rows of ${classes} values exceed the ${maxBinding} bytes that this adapter binds at once`,
-    );
-  for (let first = 0; first < rows; first += atOnce) {
-    const { kernel, params, grid } = plan({ rows: Math.min(atOnce, rows - first), classes });
-    const bound = matrices.map(({ deviceBuffer: buffer }) => ({
-      buffer,
-      offset: first * rowBytes,
-      size: Math.min(atOnce, rows - first) * rowBytes,
-    }));
-    runtime().dispatch(kernel, bound, params, grid);
-  }
-}
 
 /** Over the rows of a row-major [rows, classes] matrix. */
 const rowsOp: (x: Tensor, log: boolean) => Tensor = defineOp<[Tensor, boolean], Tensor, boolean>({
@@ -73,8 +37,7 @@ const rowsOp: (x: Tensor, log: boolean) => Tensor = defineOp<[Tensor, boolean], 
     ctx.state = log;
     const dense = rowMajor(x);
     const y = Tensor.empty(x.shape, 'float32', 'softmax');
-    if (y.numel() > 0)
-      dispatchRows(x, [dense, y], (problem) => softmaxForward(runtime().target, problem, log));
+    if (y.numel() > 0) launch(softmaxForward(runtime().target, problemOf(x), log), { x: dense, y });
     ctx.save(y);
     return y;
   },
@@ -92,10 +55,10 @@ const rowsOp: (x: Tensor, log: boolean) => Tensor = defineOp<[Tensor, boolean], 
     return [
       () => {
         const dx = Tensor.empty(y.shape, 'float32', 'softmaxBackward');
-        if (dx.numel() > 0)
-          dispatchRows(y, [y, rowMajor(grad), dx], (problem) =>
-            softmaxBackward(runtime().target, problem, log),
-          );
+        if (dx.numel() > 0) {
+          const launches = softmaxBackward(runtime().target, problemOf(y), log);
+          launch(launches, { y, dy: rowMajor(grad), dx });
+        }
         return dx;
       },
     ];
@@ -179,7 +142,8 @@ const fusedOp: (x: Tensor, labels: Tensor, weight: Tensor | null, options: Fused
     const x = rowMajor(input);
     const problem = { ...problemOf(x), ...options, weighted: weight !== null };
     const rows = Tensor.empty([3, problem.rows], 'float32', 'crossEntropy');
-    dispatch(crossEntropyForward(runtime().target, problem), [x, labels, ...(weight ? [weight] : []), rows]);
+    const operands = { x, labels, weights: weight ?? undefined, rowsOut: rows };
+    launch([crossEntropyForward(runtime().target, problem)], operands);
     const losses = narrow(rows, 0, 0, 1);
     const mass = options.reduction === 'mean' ? sum(narrow(rows, 0, 1, 1)) : null;
     // PyTorch keeps the log-probabilities, so that the scores may be overwritten.
@@ -212,14 +176,14 @@ const fusedOp: (x: Tensor, labels: Tensor, weight: Tensor | null, options: Fused
         const dx = Tensor.empty(x.shape, 'float32', 'crossEntropyBackward');
         const problem = { ...problemOf(x), ...options, weighted: weight !== null };
         const perRow = options.reduction === 'none';
-        dispatch(crossEntropyBackward(runtime().target, problem, perRow), [
+        launch([crossEntropyBackward(runtime().target, problem, perRow)], {
           x,
           labels,
-          ...(weight ? [weight] : []),
-          rows,
-          rowMajor(scale),
+          weights: weight ?? undefined,
+          rowsOut: rows,
+          scale: rowMajor(scale),
           dx,
-        ]);
+        });
         return dx;
       },
     ];

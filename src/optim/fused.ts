@@ -1,13 +1,15 @@
-import { runtime, type BufferArg, type Launch } from '../device/index.js';
+import { runtime, type BufferArg } from '../device/index.js';
+import type { Launch } from '../kernels/base/plan.js';
 import {
   isWide,
-  optimizerKernel,
   optimizerLaunch,
-  optimizerWideKernel,
+  optimizerRangeLaunches,
   optimizerWideLaunch,
-  type UpdateRule,
+  type RuleValues,
 } from '../kernels/optim/kernel.js';
 import { copy_ } from '../ops/index.js';
+import { bound } from '../ops/launch.js';
+import { planLimits } from '../ops/run-plan.js';
 import { contiguousStrides } from '../tensor/shape.js';
 import type { Storage } from '../tensor/storage.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -59,11 +61,7 @@ function copyAs(source: Tensor, strides: readonly number[], op: string): Tensor 
 }
 
 /** A rule with the values that it takes, and the parameters that it is applied to. */
-export interface RuleUse {
-  readonly rule: UpdateRule;
-  readonly hyper: readonly number[];
-  /** The state's contents are undefined. */
-  readonly fresh: boolean;
+export interface RuleUse extends RuleValues {
   readonly updates: readonly Update[];
   /** Tensors that the rule reads for all. */
   readonly shared?: readonly Tensor[];
@@ -79,7 +77,7 @@ export interface RuleUse {
 export function applyRules(op: string, uses: readonly RuleUse[], undo: () => void): void {
   const rt = runtime();
   rt.together(() => {
-    const launches: Launch[] = [];
+    const launches: Launch<BufferArg>[] = [];
     const written: Tensor[] = [];
     const writeBack: (readonly [Tensor, Tensor])[] = [];
     for (const use of uses) collect(op, use, launches, written, writeBack);
@@ -94,13 +92,13 @@ export function applyRules(op: string, uses: readonly RuleUse[], undo: () => voi
 
 function collect(
   op: string,
-  { rule, hyper, fresh, updates, shared = [] }: RuleUse,
-  launches: Launch[],
+  use: RuleUse,
+  launches: Launch<BufferArg>[],
   written: Tensor[],
   writeBack: (readonly [Tensor, Tensor])[],
 ): void {
   const ready: Ready[] = [];
-  for (const { parameter, grad, state } of updates) {
+  for (const { parameter, grad, state } of use.updates) {
     if (parameter.numel() === 0) continue;
     const strides = stridesOf(parameter);
     const weight = fillsStorage(parameter) ? parameter : copyAs(parameter, strides, op);
@@ -108,42 +106,47 @@ function collect(
     const direct = fillsStorage(grad) && hasStrides(grad, strides) && grad.storage !== weight.storage;
     ready.push({ weight, grad: direct ? grad : copyAs(grad, strides, op), state });
   }
-  arrange({ rule, hyper, fresh, shared, launches }, ready);
+  arrange(use, ready, launches);
   for (const { weight, state } of ready) written.push(weight, ...state);
 }
 
-interface Use {
-  readonly rule: UpdateRule;
-  readonly hyper: readonly number[];
-  readonly fresh: boolean;
-  readonly shared: readonly Tensor[];
-  /** What comes of it. */
-  readonly launches: Launch[];
-}
-
-function arrange(how: Use, ready: readonly Ready[]): void {
+function arrange(use: RuleUse, ready: readonly Ready[], launches: Launch<BufferArg>[]): void {
+  const { rule, shared = [] } = use;
   const { limits, maxBinding } = runtime();
-  const buffersEach = 2 + how.rule.state.length;
+  const buffersEach = 2 + rule.state.length;
   const most = Math.max(
     1,
-    Math.floor((limits.maxStorageBuffersPerShaderStage - how.shared.length) / buffersEach),
+    Math.floor((limits.maxStorageBuffersPerShaderStage - shared.length) / buffersEach),
   );
   let batch: Ready[] = [];
   let written = new Set<Storage>();
+  const add = (launch: Launch, updated: readonly Ready[]): void => {
+    const tensors = updated.flatMap(({ weight, grad, state }) => [weight, grad, ...state]);
+    launches.push(bound(launch, [...shared, ...tensors]));
+  };
+  const addBatch = (updated: readonly Ready[]): void =>
+    add(
+      optimizerLaunch(
+        use,
+        updated.map(({ weight }) => weight.numel()),
+      ),
+      updated,
+    );
   // Two sizes of kernel only, full and single, so that few are compiled.
   const flush = (): void => {
-    if (batch.length === most) launch(how, batch);
-    else for (const one of batch) launch(how, [one]);
+    if (batch.length === most) addBatch(batch);
+    else for (const one of batch) addBatch([one]);
     batch = [];
     written = new Set();
   };
   for (const one of ready) {
-    if (one.weight.numel() * bytesPerElement > maxBinding) {
-      launchRanges(how, one, maxBinding);
+    const elements = one.weight.numel();
+    if (elements * bytesPerElement > maxBinding) {
+      for (const launch of optimizerRangeLaunches(use, elements, planLimits())) add(launch, [one]);
       continue;
     }
-    if (isWide(one.weight.numel())) {
-      launchWide(how, one);
+    if (isWide(elements)) {
+      add(optimizerWideLaunch(use, elements), [one]);
       continue;
     }
     // Parameters that share memory are updated one after another, as PyTorch would.
@@ -152,38 +155,4 @@ function arrange(how: Use, ready: readonly Ready[]): void {
     if (batch.push(one) === most) flush();
   }
   flush();
-}
-
-function launch({ rule, hyper, fresh, shared, launches }: Use, batch: readonly Ready[]): void {
-  const { params, grid } = optimizerLaunch(
-    hyper,
-    fresh,
-    batch.map(({ weight }) => weight.numel()),
-  );
-  const tensors = [...shared, ...batch.flatMap(({ weight, grad, state }) => [weight, grad, ...state])];
-  const buffers = tensors.map((tensor) => tensor.deviceBuffer);
-  launches.push({ kernel: optimizerKernel(rule, batch.length), buffers, params, grid });
-}
-
-function launchWide({ rule, hyper, fresh, shared, launches }: Use, { weight, grad, state }: Ready): void {
-  const { params, grid } = optimizerWideLaunch(hyper, fresh, weight.numel());
-  const buffers = [...shared, weight, grad, ...state].map((tensor) => tensor.deviceBuffer);
-  launches.push({ kernel: optimizerWideKernel(rule), buffers, params, grid });
-}
-
-/** A parameter larger than one binding, range by range. */
-function launchRanges({ rule, hyper, fresh, shared, launches }: Use, one: Ready, maxBinding: number): void {
-  const { minStorageBufferOffsetAlignment: alignment } = runtime().limits;
-  const step = Math.floor(maxBinding / Math.max(16, alignment)) * Math.max(16, alignment);
-  const total = one.weight.numel() * bytesPerElement;
-  for (let offset = 0; offset < total; offset += step) {
-    const size = Math.min(step, Math.ceil((total - offset) / 16) * 16);
-    const range = (tensor: Tensor): BufferArg => ({ buffer: tensor.deviceBuffer, offset, size });
-    const { params, grid } = optimizerLaunch(hyper, fresh, [size / bytesPerElement]);
-    const buffers = [
-      ...shared.map((tensor) => tensor.deviceBuffer),
-      ...[one.weight, one.grad, ...one.state].map(range),
-    ];
-    launches.push({ kernel: optimizerKernel(rule, 1), buffers, params, grid });
-  }
 }

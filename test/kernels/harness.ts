@@ -1,6 +1,6 @@
 /** Runs kernel plans on host arrays. */
 import { runtime } from '../../src/device/index.js';
-import type { DeviceBuffer } from '../../src/device/index.js';
+import type { BufferArg, DeviceBuffer } from '../../src/device/index.js';
 import { planPointwise, type PointwiseProblem } from '../../src/kernels/pointwise/plan.js';
 import type { Target } from '../../src/kernels/base/kernel.js';
 import type { Plan } from '../../src/kernels/base/plan.js';
@@ -87,9 +87,10 @@ export async function runPointwise(
   const operands = [...problem.inputs, ...problem.outputs];
   const buffers = operands.map((o) => upload(o.data, o.dtype));
   for (const l of launches) {
-    const args = l.buffers.map(({ index, offset, size }) => {
-      const buffer = buffers[index]!;
-      return size === undefined ? buffer : { buffer, offset: offset!, size };
+    const args = l.buffers.map((ref): BufferArg => {
+      const [name, range] = typeof ref === 'object' ? [ref.name, ref] : [ref, undefined];
+      const buffer = buffers[name as number]!;
+      return range === undefined ? buffer : { buffer, offset: range.offset, size: range.size };
     });
     rt.dispatch(l.kernel, args, l.params, l.grid);
   }
@@ -117,10 +118,10 @@ export async function runPlan(
     buffers.set(name, rt.alloc(bytes, 'test workspace'));
   for (const l of plan.launches) {
     const args = l.buffers.map((ref) => {
-      const name = typeof ref === 'string' ? ref : ref.name;
-      const buffer = buffers.get(name);
+      const name = typeof ref === 'object' ? ref.name : ref;
+      const buffer = buffers.get(String(name));
       if (buffer === undefined) throw new Error(`no buffer was given for '${name}'`);
-      return typeof ref === 'string' ? buffer : { buffer, offset: ref.offset, size: ref.size };
+      return typeof ref === 'object' ? { buffer, offset: ref.offset, size: ref.size } : buffer;
     });
     rt.dispatch(l.kernel, args, l.params, l.grid);
   }

@@ -10,15 +10,29 @@
  * Epilogue operands, where the problem asks for them, are the buffers `bias`, `scale`, `shift` (one value per output
  * channel or column) and `residual` (laid out like the output), all of the output's element type. Scratch buffers are the keys of `plan.workspaces`.
  */
-import type { Grid, Kernel, Target } from './kernel.js';
+import type { Grid, Kernel } from './kernel.js';
 
-/** A buffer by name, bound from its start up to its end or the binding limit; or a byte range of it, relative to the start of what the name stands for. */
-export type BufferRef = string | { readonly name: string; readonly offset: number; readonly size: number };
+/** A buffer by name, or by position where operands have no names. */
+export type BufferName = string | number;
 
-export interface Launch {
+/**
+ * A buffer, bound from its start up to its end or the binding limit; or a byte range of it, relative to the
+ * start of what the name stands for.
+ */
+export type BufferRef =
+  BufferName | { readonly name: BufferName; readonly offset: number; readonly size: number };
+
+/** Something for each buffer. */
+export type ByBuffer<T> = Readonly<Record<string, T | undefined>> | readonly (T | undefined)[];
+
+export const forBuffer = <T>(values: ByBuffer<T>, name: BufferName): T | undefined =>
+  (values as Readonly<Record<BufferName, T | undefined>>)[name];
+
+/** One dispatch of a kernel. The device's own launches have buffers in the place of names. */
+export interface Launch<Buffer = BufferRef> {
   readonly kernel: Kernel;
-  /** In the order of `kernel.bindings`. */
-  readonly buffers: readonly BufferRef[];
+  /** In the order of `kernel.bindings`, without a guard. */
+  readonly buffers: readonly Buffer[];
   /** In the order of `kernel.params`. */
   readonly params: readonly number[];
   readonly grid: Grid;
@@ -151,23 +165,16 @@ export function bindElements(
   return { ref: { name, offset, size: bytes }, offset: start - offset / size };
 }
 
-/** Renames the buffers of a plan. */
-export function renamed(launches: readonly Launch[], names: Readonly<Record<string, string>>): Launch[] {
+/** Renames the buffers of a plan; those without a new name keep theirs. */
+export function renamed(launches: readonly Launch[], names: ByBuffer<string>): Launch[] {
+  const newName = (name: BufferName): BufferName => forBuffer(names, name) ?? name;
   const rename = (ref: BufferRef): BufferRef =>
-    typeof ref === 'string' ? (names[ref] ?? ref) : { ...ref, name: names[ref.name] ?? ref.name };
+    typeof ref === 'object' ? { ...ref, name: newName(ref.name) } : newName(ref);
   return launches.map((l) => ({ ...l, buffers: l.buffers.map(rename) }));
 }
 
-/** A key for everything a plan depends on; `problem` is flat but for its epilogue. */
-export function problemKey(
-  target: Target,
-  limits: PlanLimits,
-  problem: { readonly epilogue?: Epilogue },
-): string {
-  let key = `${target.kind};${target.subgroupSize};${target.maxInvocations};${target.maxWorkgroupStorage}`;
-  key += `;${limits.maxBinding};${limits.offsetAlignment};${target.tuning?.id ?? ''};${target.matrices ?? ''}`;
-  for (const [name, value] of Object.entries(problem)) {
-    key += `;${name}=${name === 'epilogue' && value !== undefined ? epilogueKey(value as Epilogue) : String(value)}`;
-  }
-  return key;
+/** Launches with the op's own parameter values in front. */
+export function withParams(launches: readonly Launch[], values: readonly number[] = []): readonly Launch[] {
+  if (values.length === 0) return launches;
+  return launches.map((l) => ({ ...l, params: [...values, ...l.params.slice(values.length)] }));
 }

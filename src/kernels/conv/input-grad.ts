@@ -1,7 +1,7 @@
 /** Routing of the gradient of a convolution's input. */
 import type { Target } from '../base/kernel.js';
-import { PlanCache } from '../base/plan-cache.js';
-import { bytesOf, problemKey, type Launch, type Plan, type PlanLimits } from '../base/plan.js';
+import { PlanCache, problemKey } from '../base/plan-cache.js';
+import { bytesOf, type Launch, type Plan, type PlanLimits } from '../base/plan.js';
 import { tunedChoice } from '../matmul/choice.js';
 import { planDepthwiseInputGrad } from './depthwise-plan.js';
 import { packedElements, packLaunch, type PackLayout, type TapSet } from './pack.js';

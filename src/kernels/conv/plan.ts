@@ -1,7 +1,7 @@
 /** Routing of the forward convolution. */
 import type { Target } from '../base/kernel.js';
-import { PlanCache } from '../base/plan-cache.js';
-import { bytesOf, problemKey, type Plan, type PlanLimits } from '../base/plan.js';
+import { PlanCache, problemKey } from '../base/plan-cache.js';
+import { bytesOf, type Plan, type PlanLimits } from '../base/plan.js';
 import { tunedChoice } from '../matmul/choice.js';
 import { planDepthwise } from './depthwise-plan.js';
 import { allTaps, packedElements, packLaunch, type PackLayout } from './pack.js';

@@ -2,7 +2,7 @@
  * Weight gradient of a convolution: for every tap a matrix product of the shifted input, transposed, with the output
  * gradient, summed over output positions. The positions are split into parts whose results are added in a fixed order.
  */
-import { PlanCache } from '../base/plan-cache.js';
+import { PlanCache, problemKey } from '../base/plan-cache.js';
 import { memoKernel, type Kernel, type Target } from '../base/kernel.js';
 import { planDepthwiseWeightGrad } from './depthwise-plan.js';
 import { splitSumLaunch } from '../matmul/split-sum.js';
@@ -27,7 +27,6 @@ import {
   type Launch,
   type Plan,
   type PlanLimits,
-  problemKey,
 } from '../base/plan.js';
 import {
   chooseTile,

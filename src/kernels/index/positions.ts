@@ -7,7 +7,7 @@
 import { dtypeInfo } from '../base/dtype.js';
 import { e, input, param } from '../expr/expr.js';
 import type { Target } from '../base/kernel.js';
-import type { Limits, Plan } from '../base/plan.js';
+import { renamed, type Limits, type Plan } from '../base/plan.js';
 import {
   planPointwise,
   type PointwiseInput,
@@ -16,20 +16,11 @@ import {
 } from '../pointwise/plan.js';
 
 /** The launches of a pointwise problem as a Plan; `names` are those of [...inputs, ...outputs] (undefined for iotas). */
-export function namedPlan(
+export const namedPlan = (
   target: Target,
   problem: PointwiseProblem,
   names: readonly (string | undefined)[],
-): Plan {
-  const launches = planPointwise(target, problem).map((l) => ({
-    ...l,
-    buffers: l.buffers.map(({ index, offset, size }) => {
-      const name = names[index]!;
-      return size === undefined ? name : { name, offset: offset ?? 0, size };
-    }),
-  }));
-  return { launches, workspaces: {} };
-}
+): Plan => ({ launches: renamed(planPointwise(target, problem), names), workspaces: {} });
 
 /** An input whose value is the coordinate along dimension `dim` of `shape`. */
 function coordinate(shape: readonly number[], dim: number): PointwiseInput {

@@ -19,7 +19,7 @@ import {
   type Target,
 } from '../base/kernel.js';
 import { reads, shader, writes } from '../base/shader.js';
-import { limitsKey, operandKey, PlanCache } from '../base/plan-cache.js';
+import { PlanCache, planKey } from '../base/plan-cache.js';
 import type { PointwiseOperand } from '../pointwise/plan.js';
 
 export type ScatterReduce = 'assign' | 'add' | 'mul' | 'max' | 'min';
@@ -166,9 +166,19 @@ const plans = new PlanCache<Plan>();
 
 /** Combines src into out. @throws when an operand is larger than one binding. */
 export function planScatterLoop(target: Target, problem: ScatterProblem): Plan {
-  const { name, reduce, alpha, skip, checked } = problem;
-  const looked = problem.indices.map((i) => `${operandKey(i.operand)}@${i.stride},${i.size}`).join('|');
-  const key = `${name};${reduce};${alpha};${skip};${checked === true};${problem.shape};${problem.loopDims};${limitsKey(target, problem)}|${looked}|${operandKey(problem.src)}|${operandKey(problem.out)}`;
+  const { name, reduce, alpha, skip, checked, indices } = problem;
+  const key = planKey(target, problem)
+    .text(name)
+    .text(reduce)
+    .text(checked === true);
+  key
+    .text(alpha === undefined)
+    .number(alpha ?? 0)
+    .text(skip === undefined)
+    .number(skip ?? 0);
+  key.numbers(problem.shape).numbers(problem.loopDims).number(indices.length);
+  for (const { operand, stride, size } of indices) key.layout(operand).number(stride).number(size);
+  key.layout(problem.src).layout(problem.out);
   return plans.get(key, () => makePlan(target, problem));
 }
 

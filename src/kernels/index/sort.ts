@@ -22,7 +22,7 @@ import {
   type Target,
 } from '../base/kernel.js';
 import { reads, shader, writes, type Binding } from '../base/shader.js';
-import { limitsKey, operandKey, PlanCache } from '../base/plan-cache.js';
+import { PlanCache, planKey } from '../base/plan-cache.js';
 import type { PointwiseOperand } from '../pointwise/plan.js';
 
 export interface SortProblem extends Limits {
@@ -302,7 +302,8 @@ function cached(
   make: (target: Target, problem: SortProblem) => Plan,
 ): Plan {
   const { name, dim, descending, x, values, indices } = problem;
-  const key = `${kind};${name};${dim};${descending};${limitsKey(target, problem)}|${[x, values, indices].map(operandKey).join('|')}`;
+  const key = planKey(target, problem).text(kind).text(name).number(dim).text(descending);
+  key.layout(x).layout(values).layout(indices);
   return plans.get(key, () => make(target, problem));
 }
 

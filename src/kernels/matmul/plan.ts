@@ -1,5 +1,5 @@
 /** Routing of a matrix product to launches: tile, split of the sum, and ranges for operands larger than a binding. */
-import { PlanCache } from '../base/plan-cache.js';
+import { PlanCache, problemKey } from '../base/plan-cache.js';
 import type { Target } from '../base/kernel.js';
 import { tunedChoice } from './choice.js';
 import { gemmKernel } from './kernel.js';
@@ -27,7 +27,6 @@ import {
   type Launch,
   type Plan,
   type PlanLimits,
-  problemKey,
 } from '../base/plan.js';
 
 interface Full extends Required<GemmProblem> {

@@ -9,11 +9,10 @@ import {
   blockThread,
   lane,
   workgroupX,
-  type BlocksLaunch,
   type ChannelsProblem,
 } from './channels.js';
 import { memoKernel, type Kernel, type Target } from '../base/kernel.js';
-import type { Activation } from '../base/plan.js';
+import type { Activation, Launch } from '../base/plan.js';
 import { reads, shader, writes, type Binding } from '../base/shader.js';
 import { activate } from '../matmul/tile.js';
 
@@ -101,7 +100,7 @@ function kernelOf(
 /**
  * Forward: `y = activation(x * scale + shift + residual)` with rows 2 and 3 of `stats`. Buffers: the matrices x, [residual], y, then stats.
  */
-export function channelApply(target: Target, problem: ChannelsProblem, after: ChannelsAfter): BlocksLaunch[] {
+export function channelApply(target: Target, problem: ChannelsProblem, after: ChannelsAfter): Launch[] {
   const { residual, activation } = after;
   const kernel = kernelOf(
     target,
@@ -111,7 +110,7 @@ export function channelApply(target: Target, problem: ChannelsProblem, after: Ch
     (T) => [reads('x', T), ...(residual ? [reads('residual', T)] : []), writes('y', T), reads('stats', T)],
     (T) => `${affine}${rowLoop(storeResult(after, T))}`,
   );
-  return blockLaunches(kernel, target, problem);
+  return blockLaunches(kernel, target, problem, ['x', ...(residual ? ['residual'] : []), 'y'], ['stats']);
 }
 
 /**
@@ -119,11 +118,7 @@ export function channelApply(target: Target, problem: ChannelsProblem, after: Ch
  * the matrices x, dy, with a residual and an activation also y (the result) and g (written: it is the residual's gradient), then stats,
  * partials. Without a residual the activation's result is computed anew from x.
  */
-export function channelGradPartial(
-  target: Target,
-  problem: ChannelsProblem,
-  after: ChannelsAfter,
-): BlocksLaunch[] {
+export function channelGradPartial(target: Target, problem: ChannelsProblem, after: ChannelsAfter): Launch[] {
   const { activation } = after;
   const keeps = keepsMasked(after);
   const kernel = kernelOf(
@@ -145,18 +140,15 @@ ${activation !== 'none' && !keeps ? affine : ''}
   partials[to] = s0 + s1;
   partials[to + 1u] = q0 + q1;`,
   );
-  return blockLaunches(kernel, target, problem);
+  const matrices = ['x', 'dy', ...(keeps ? ['y', 'g'] : [])];
+  return blockLaunches(kernel, target, problem, matrices, ['stats', 'partials']);
 }
 
 /**
- * Last launches backward: `dx = a * g + b * (x - mean) + c`. Buffers: the matrices x, dy (behind the activation already where
+ * Last launches backward: `dx = a * g + b * (x - mean) + c`. Buffers: the matrices x, dy (or g, where
  * {@link channelGradPartial} wrote it), dx, then stats and the coefficients a, b, c.
  */
-export function channelGradApply(
-  target: Target,
-  problem: ChannelsProblem,
-  after: ChannelsAfter,
-): BlocksLaunch[] {
+export function channelGradApply(target: Target, problem: ChannelsProblem, after: ChannelsAfter): Launch[] {
   const activation = after.residual ? 'none' : after.activation;
   const kernel = kernelOf(
     target,
@@ -173,5 +165,6 @@ ${activation !== 'none' ? affine : ''}${rowLoop(
         `${loadGrad({ residual: false, activation }, T)(at, i)} dx[${at}] = a * g${i} + (b * (x${i} - mean) + c);`,
     )}`,
   );
-  return blockLaunches(kernel, target, problem);
+  const matrices = ['x', keepsMasked(after) ? 'g' : 'dy', 'dx'];
+  return blockLaunches(kernel, target, problem, matrices, ['stats', 'coefficients']);
 }

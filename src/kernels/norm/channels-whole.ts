@@ -11,14 +11,9 @@ import {
   storeResult,
   type ChannelsAfter,
 } from './channels-apply.js';
-import {
-  lane,
-  statisticsBindings,
-  type ChannelsLaunch,
-  type ChannelsProblem,
-  type MomentsFinish,
-} from './channels.js';
+import { lane, namesOf, statisticsBindings, type ChannelsProblem, type MomentsFinish } from './channels.js';
 import { memoKernel, type Target } from '../base/kernel.js';
+import type { Launch } from '../base/plan.js';
 import { reads, shader, writes } from '../base/shader.js';
 
 const workgroup = 8;
@@ -35,23 +30,29 @@ const head = `  let column = gid.x;
   let first = 0u;
   let n = p.rows;`;
 
-const grid = (columns: number): ChannelsLaunch['grid'] => [Math.ceil(columns / workgroup), 1, 1];
+const grid = (columns: number): Launch['grid'] => [Math.ceil(columns / workgroup), 1, 1];
 
 /**
  * Forward: statistics, running statistics and the result. Buffers: x, [residual], y, stats (four rows of `channels`: mean, invstd, scale,
- * shift), [gamma, beta], [runningMean, runningVar], [count].
+ * shift), [gamma, beta], [runningMean, runningVar], [batches].
  */
 export function channelsWhole(
   problem: MomentsFinish,
   after: ChannelsAfter,
   eps: number,
   momentum: number,
-): ChannelsLaunch {
+): Launch {
   const { rows, channels, affine, running, counted } = problem;
   const { residual, activation } = after;
   const { width, T } = lane(channels);
   const even = isEven(rows);
   const key = `channelsWhole:${even}:${width}:${affine}:${running}:${counted}:${residual}:${activation}`;
+  const bindings = [
+    reads('x', T),
+    ...(residual ? [reads('residual', T)] : []),
+    writes('y', T),
+    ...statisticsBindings(problem, T),
+  ];
   const kernel = memoKernel(key, () => ({
     name: 'batchNorm',
     params: [
@@ -61,12 +62,7 @@ export function channelsWhole(
       ['momentum', 'f32'],
     ],
     ...shader({
-      bindings: [
-        reads('x', T),
-        ...(residual ? [reads('residual', T)] : []),
-        writes('y', T),
-        ...statisticsBindings(problem, T),
-      ],
+      bindings,
       ...entryPoint,
       body: `${head}
   let pivot = x[column];
@@ -95,19 +91,33 @@ ${rowLoop(storeResult(after, T), even)}`,
     }),
   }));
   const columns = channels / width;
-  return { kernel, params: [rows, columns, eps, momentum], grid: grid(columns) };
+  return {
+    kernel,
+    buffers: namesOf(bindings),
+    params: [rows, columns, eps, momentum],
+    grid: grid(columns),
+  };
 }
 
 /**
  * Backward. Buffers: x, dy, [y, g (written: the residual's gradient)], dx, stats, dgamma, dbeta; y and g where there are a residual and
  * an activation. The formulas are those of channels-apply.ts.
  */
-export function channelsWholeGrad(problem: ChannelsProblem, after: ChannelsAfter): ChannelsLaunch {
+export function channelsWholeGrad(problem: ChannelsProblem, after: ChannelsAfter): Launch {
   const { rows, channels } = problem;
   const { activation } = after;
   const { width, T } = lane(channels);
   const keeps = keepsMasked(after);
   const even = isEven(rows);
+  const bindings = [
+    reads('x', T),
+    reads('dy', T),
+    ...(keeps ? [reads('y', T), writes('g', T)] : []),
+    writes('dx', T),
+    reads('stats', T),
+    writes('dgamma', T),
+    writes('dbeta', T),
+  ];
   const kernel = memoKernel(`channelsWholeGrad:${even}:${width}:${keeps}:${activation}`, () => {
     const load = loadGrad(after, T);
     return {
@@ -117,15 +127,7 @@ export function channelsWholeGrad(problem: ChannelsProblem, after: ChannelsAfter
         ['columns', 'u32'],
       ],
       ...shader({
-        bindings: [
-          reads('x', T),
-          reads('dy', T),
-          ...(keeps ? [reads('y', T), writes('g', T)] : []),
-          writes('dx', T),
-          reads('stats', T),
-          writes('dgamma', T),
-          writes('dbeta', T),
-        ],
+        bindings,
         ...entryPoint,
         body: `${head}
   let mean = stats[column];
@@ -149,5 +151,5 @@ ${rowLoop((at, i) => {
     };
   });
   const columns = channels / width;
-  return { kernel, params: [rows, columns], grid: grid(columns) };
+  return { kernel, buffers: namesOf(bindings), params: [rows, columns], grid: grid(columns) };
 }

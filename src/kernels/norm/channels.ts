@@ -3,7 +3,8 @@
  * what batch norm needs, in two launches each way. Rows are cut into blocks; each block leaves partial results, a second
  * launch combines them in block order, so that results do not depend on timing.
  */
-import { memoKernel, type Grid, type Kernel, type Target } from '../base/kernel.js';
+import { memoKernel, type Kernel, type Target } from '../base/kernel.js';
+import type { BufferRef, Launch } from '../base/plan.js';
 import { reads, shader, writes, type Binding } from '../base/shader.js';
 
 export interface ChannelsProblem {
@@ -13,16 +14,8 @@ export interface ChannelsProblem {
   readonly maxBinding?: number;
 }
 
-export interface ChannelsLaunch {
-  readonly kernel: Kernel;
-  readonly params: readonly number[];
-  readonly grid: Grid;
-}
-
-/** Reads some of the rows: bytes `[offset, offset + size)` of the matrices are bound, or all of them where `part` is absent. */
-export interface BlocksLaunch extends ChannelsLaunch {
-  readonly part?: { readonly offset: number; readonly size: number };
-}
+/** Names of the buffers that launches bind, in the order of the bindings. */
+export const namesOf = (bindings: readonly Binding[]): string[] => bindings.map(({ name }) => name);
 
 /** Number of row blocks: enough threads to fill the adapter, few enough that combining them stays cheap. */
 export function rowBlocks(target: Target, { rows, channels }: ChannelsProblem): number {
@@ -64,7 +57,14 @@ function blocking(target: Target, problem: ChannelsProblem): { rowsPerBlock: num
   return { rowsPerBlock, blocks: Math.ceil(rows / rowsPerBlock) };
 }
 
-export function blockLaunches(kernel: Kernel, target: Target, problem: ChannelsProblem): BlocksLaunch[] {
+/** Of the buffers, the `matrices` are bound in parts where they are larger than a binding, the `others` whole. */
+export function blockLaunches(
+  kernel: Kernel,
+  target: Target,
+  problem: ChannelsProblem,
+  matrices: readonly string[],
+  others: readonly string[],
+): Launch[] {
   const { rows, channels, maxBinding = Infinity } = problem;
   const columns = channels / lane(channels).width;
   const { rowsPerBlock, blocks } = blocking(target, problem);
@@ -76,14 +76,15 @@ export function blockLaunches(kernel: Kernel, target: Target, problem: ChannelsP
       `batchNorm: ${blockBytes} bytes of a [${rows}, ${channels}] matrix must be bound at once, the adapter binds at most ${maxBinding}`,
     );
   }
-  const launches: BlocksLaunch[] = [];
+  const launches: Launch[] = [];
   for (let first = 0; first < blocks; first += atOnce) {
     const count = Math.min(rows - first * rowsPerBlock, atOnce * rowsPerBlock);
+    const part = { offset: first * blockBytes, size: count * rowBytes(problem) };
     launches.push({
       kernel,
+      buffers: [...matrices.map((name): BufferRef => (whole ? name : { name, ...part })), ...others],
       params: [count, columns, rowsPerBlock, first],
       grid: [Math.ceil(columns / workgroupX(target)), Math.ceil(count / rowsPerBlock), 1],
-      ...(!whole && { part: { offset: first * blockBytes, size: count * rowBytes(problem) } }),
     });
   }
   return launches;
@@ -96,7 +97,7 @@ export const workgroupX = (target: Target): number => (target.kind === 'software
  * First launches of the forward statistics, one unless the matrix exceeds a binding. Buffers: x, partials. Per block and channel: the sum of `x - pivot` and of its square,
  * with the block's first row as pivot, so that a large mean costs no digits.
  */
-export function channelMomentsPartial(target: Target, problem: ChannelsProblem): BlocksLaunch[] {
+export function channelMomentsPartial(target: Target, problem: ChannelsProblem): Launch[] {
   const { width, T } = lane(problem.channels);
   const wx = workgroupX(target);
   const kernel = memoKernel(`channelMomentsPartial:${width}:${wx}`, () => ({
@@ -133,7 +134,7 @@ export function channelMomentsPartial(target: Target, problem: ChannelsProblem):
   partials[to + 1u] = max((q0 + q1) - s * mean, ${T}());`,
     }),
   }));
-  return blockLaunches(kernel, target, problem);
+  return blockLaunches(kernel, target, problem, ['x'], ['partials']);
 }
 
 export interface MomentsFinish extends ChannelsProblem {
@@ -155,7 +156,7 @@ export const statisticsBindings = ({ affine, running, counted }: MomentsFinish, 
 
 /**
  * Second launch: combines the blocks (Chan, Golub & LeVeque 1979) and writes mean, 1/std and the affine map of the
- * normalisation. Buffers: partials, stats, [gamma, beta], [runningMean, runningVar], [count]. `stats` holds four rows of `channels`:
+ * normalisation. Buffers: partials, stats, [gamma, beta], [runningMean, runningVar], [batches]. `stats` holds four rows of `channels`:
  * mean, invstd, scale, shift. Running variance takes the unbiased estimate. Params: eps, momentum.
  */
 export function channelMomentsFinish(
@@ -163,9 +164,10 @@ export function channelMomentsFinish(
   problem: MomentsFinish,
   eps: number,
   momentum: number,
-): ChannelsLaunch {
+): Launch {
   const { affine, running, counted } = problem;
   const { width } = lane(problem.channels);
+  const bindings = [reads('partials', 'f32'), ...statisticsBindings(problem, 'f32')];
   const kernel = memoKernel(`channelMomentsFinish:${width}:${affine}:${running}:${counted}`, () => ({
     name: 'batchNormFinish',
     params: [
@@ -177,7 +179,7 @@ export function channelMomentsFinish(
       ['momentum', 'f32'],
     ],
     ...shader({
-      bindings: [reads('partials', 'f32'), ...statisticsBindings(problem, 'f32')],
+      bindings,
       workgroup: group,
       builtins: ['gid'],
       body: `  let c = gid.x;
@@ -213,6 +215,7 @@ ${counted ? '  if (c == 0u) { batches[0] += 1; }' : ''}`,
   const { blocks, rowsPerBlock } = blocking(target, problem);
   return {
     kernel,
+    buffers: namesOf(bindings),
     params: [problem.channels, blocks, problem.rows, rowsPerBlock, eps, momentum],
     grid: [Math.ceil(problem.channels / group), 1, 1],
   };
@@ -222,7 +225,7 @@ ${counted ? '  if (c == 0u) { batches[0] += 1; }' : ''}`,
  * Second launch backward. Buffers: partials, stats, dgamma, dbeta, coefficients: three rows (a, b, c) with
  * `dx = a * dy + b * (x - mean) + c` (Ioffe & Szegedy 2015, section 3).
  */
-export function channelGradFinish(target: Target, problem: ChannelsProblem): ChannelsLaunch {
+export function channelGradFinish(target: Target, problem: ChannelsProblem): Launch {
   const { width } = lane(problem.channels);
   const kernel = memoKernel(`channelGradFinish:${width}`, () => ({
     name: 'batchNormGradFinish',
@@ -258,6 +261,7 @@ export function channelGradFinish(target: Target, problem: ChannelsProblem): Cha
   }));
   return {
     kernel,
+    buffers: ['partials', 'stats', 'dgamma', 'dbeta', 'coefficients'],
     params: [problem.channels, blocking(target, problem).blocks, problem.rows],
     grid: [Math.ceil(problem.channels / group), 1, 1],
   };

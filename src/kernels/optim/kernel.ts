@@ -5,14 +5,8 @@
  * launch parameters: a new learning rate compiles nothing. A step is a commit: it happens for all parameters
  * or for none.
  */
-import {
-  foldGrid,
-  linearWorkgroup,
-  memoKernel,
-  type Grid,
-  type Kernel,
-  type ParamField,
-} from '../base/kernel.js';
+import { foldGrid, linearWorkgroup, memoKernel, type Kernel, type ParamField } from '../base/kernel.js';
+import type { BufferRef, Launch, PlanLimits } from '../base/plan.js';
 import { guard, reads, shader, writes, type Binding } from '../base/shader.js';
 
 /** How one kind of step changes a weight and its state. */
@@ -38,7 +32,7 @@ const blockElements = workgroup * 4;
 
 const stopAtGuard = 'if (guard.x == 0u) { return; }';
 
-/** Invocations and vec4s of each in {@link optimizerWideKernel}. */
+/** Invocations and vec4s of each in {@link wideKernel}. */
 const wideWorkgroup = 32;
 const wideVectors = 4;
 const wideBlock = wideWorkgroup * wideVectors * 4;
@@ -50,21 +44,11 @@ const wideBlock = wideWorkgroup * wideVectors * 4;
 export const isWide = (elements: number): boolean =>
   elements >= 1 << 15 && elements % wideBlock === 0 && elements / wideBlock <= 65535;
 
-/** The launch of {@link optimizerWideKernel} for one parameter of `elements` elements. */
-export const optimizerWideLaunch = (
-  hyper: readonly number[],
-  fresh: boolean,
-  elements: number,
-): { params: number[]; grid: Grid } => ({
-  params: [...hyper, fresh ? 1 : 0],
-  grid: [elements / wideBlock, 1, 1],
-});
-
 /**
  * Applies `rule` to one parameter for which {@link isWide} holds: four vec4s per invocation and no bounds keep the memory busier (9.6 instead of
  * 7.3 GB/s on a software adapter).
  */
-export function optimizerWideKernel(rule: UpdateRule): Kernel {
+function wideKernel(rule: UpdateRule): Kernel {
   return memoKernel(`optimizerWide:${rule.name}`, () => {
     const names = ['w', 'g', ...rule.state];
     const steps = Array.from({ length: wideVectors }, (_, i) => {
@@ -97,23 +81,8 @@ function bindingsOf({ state, shared = [] }: UpdateRule, count: number): Binding[
   return [guard, ...shared.map((name) => reads(name, 'i32')), ...operands.flat()];
 }
 
-/** Parameters of one launch, of `elements` elements each, in the order of the kernel's launch parameters. */
-export function optimizerLaunch(
-  hyper: readonly number[],
-  fresh: boolean,
-  elements: readonly number[],
-): { params: number[]; grid: Grid } {
-  const params = [...hyper, fresh ? 1 : 0];
-  let blocks = 0;
-  for (const count of elements) {
-    blocks += Math.ceil(count / blockElements);
-    params.push(Math.ceil(count / 4), blocks);
-  }
-  return { params, grid: foldGrid(blocks) };
-}
-
 /** The kernel that applies `rule` to `count` parameters. Elements are handled in fours: the last vec4 may be padding. */
-export function optimizerKernel(rule: UpdateRule, count: number): Kernel {
+function optimizerKernel(rule: UpdateRule, count: number): Kernel {
   return memoKernel(`optimizer:${rule.name}:${count}`, () => {
     const params: ParamField[] = rule.hyper.map((name) => [name, 'f32']);
     params.push(['fresh', 'u32']);
@@ -145,4 +114,58 @@ export function optimizerKernel(rule: UpdateRule, count: number): Kernel {
       }),
     };
   });
+}
+
+/** A rule with the values that it takes. */
+export interface RuleValues {
+  readonly rule: UpdateRule;
+  readonly hyper: readonly number[];
+  /** The state's contents are undefined. */
+  readonly fresh: boolean;
+}
+
+/** Positions of the tensors that all share, then of each parameter's weight, gradient and state. */
+const operands = ({ state, shared = [] }: UpdateRule, count: number): number[] =>
+  Array.from({ length: shared.length + count * (2 + state.length) }, (_, i) => i);
+
+/**
+ * Applies a rule to parameters of so many elements each, all in one launch. Buffers by position: what all share,
+ * then weight, gradient and state of each parameter.
+ */
+export function optimizerLaunch({ rule, hyper, fresh }: RuleValues, elements: readonly number[]): Launch {
+  const params = [...hyper, fresh ? 1 : 0];
+  let blocks = 0;
+  for (const count of elements) {
+    blocks += Math.ceil(count / blockElements);
+    params.push(Math.ceil(count / 4), blocks);
+  }
+  return {
+    kernel: optimizerKernel(rule, elements.length),
+    buffers: operands(rule, elements.length),
+    params,
+    grid: foldGrid(blocks),
+  };
+}
+
+/** The same for one parameter for which {@link isWide} holds. */
+export const optimizerWideLaunch = ({ rule, hyper, fresh }: RuleValues, elements: number): Launch => ({
+  kernel: wideKernel(rule),
+  buffers: operands(rule, 1),
+  params: [...hyper, fresh ? 1 : 0],
+  grid: [elements / wideBlock, 1, 1],
+});
+
+/** The same for one parameter that is larger than a binding, range by range. */
+export function optimizerRangeLaunches(values: RuleValues, elements: number, limits: PlanLimits): Launch[] {
+  const shared = values.rule.shared?.length ?? 0;
+  const unit = Math.max(16, limits.offsetAlignment);
+  const step = Math.floor(limits.maxBinding / unit) * unit;
+  const launches: Launch[] = [];
+  for (let offset = 0; offset < 4 * elements; offset += step) {
+    const size = Math.min(step, Math.ceil((4 * elements - offset) / 16) * 16);
+    const { buffers, ...rest } = optimizerLaunch(values, [size / 4]);
+    const range = (name: number): BufferRef => (name < shared ? name : { name, offset, size });
+    launches.push({ ...rest, buffers: (buffers as number[]).map(range) });
+  }
+  return launches;
 }

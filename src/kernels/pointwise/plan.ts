@@ -6,17 +6,18 @@
  *       paramNames: ['value'], params: [0.5], inputs: [x, a, b], outputs: [y],   // Tensors, or {dtype, shape, strides, offset}
  *       maxBinding, offsetAlignment,
  *     });
- *     for (const l of launches) runtime.dispatch(l.kernel, l.buffers.map(toBuffer), l.params, l.grid);
+ *     launch(launches, [x, a, b, y]);                  // src/ops/launch.ts
  *
- * `planPointwise` drops and merges dimensions, orders them by the first output's strides, and picks the widest access
+ * Buffers go by position in [...inputs, ...outputs]. `planPointwise` drops and merges dimensions, orders them by the first output's strides, and picks the widest access
  * that the layouts allow; `pointwiseKernel` writes the WGSL for that choice. In memory order everything runs as vec4;
  * an operand that broadcasts along the inner dimension is read once per vec4, one that is strided there as four scalars.
  */
 import { dtypeInfo, type DType, type Width } from '../base/dtype.js';
 import { broadcastStrides, collapseDims, extent, numelOf, type OperandLayout } from '../base/collapse.js';
 import { e, inputsOf, type Expr } from '../expr/expr.js';
-import { limitsKey, operandKey, PlanCache, withParams } from '../base/plan-cache.js';
-import { foldGrid, type Grid, type Kernel, type ParamField, type Target } from '../base/kernel.js';
+import { PlanCache, planKey, type PlanKey } from '../base/plan-cache.js';
+import { foldGrid, type ParamField, type Target } from '../base/kernel.js';
+import { withParams, type Launch } from '../base/plan.js';
 import { isVector, pointwiseKernel, threadShape, type OperandAccess, type PointwiseSpec } from './kernel.js';
 
 /** A tensor, or what the planner needs of one. */
@@ -66,14 +67,6 @@ export interface PointwiseProblem {
   readonly offsetAlignment?: number;
 }
 
-export interface PointwiseLaunch {
-  readonly kernel: Kernel;
-  /** In the order of the bindings: index into [...inputs, ...outputs]; with `offset` and `size` (bytes) a range of that buffer. */
-  readonly buffers: readonly { readonly index: number; readonly offset?: number; readonly size?: number }[];
-  readonly params: readonly number[];
-  readonly grid: Grid;
-}
-
 interface Placed {
   readonly dtype: DType;
   readonly strides: readonly number[];
@@ -82,25 +75,35 @@ interface Placed {
   readonly indirect?: readonly Indirect[];
 }
 
-const inputKey = (x: PointwiseInput): string =>
-  `|${operandKey(x)}${x.iota ? '#' : ''}${x.indirect?.map((i) => `@${i.index.id},${i.stride},${i.size}`).join('') ?? ''}`;
-
-const plans = new PlanCache<readonly PointwiseLaunch[]>();
+const plans = new PlanCache<readonly Launch[]>();
 
 /** Launches that compute every output; several only where a buffer is larger than one binding. None for empty outputs. */
-export function planPointwise(target: Target, problem: PointwiseProblem): readonly PointwiseLaunch[] {
-  let key = `${problem.name};${limitsKey(target, problem)};${String(problem.alias)};${problem.exact === true};${problem.checked === true}`;
-  for (const x of problem.exprs) key += `;${x.id}`;
-  for (const n of problem.paramNames ?? []) key += `;${n}`;
-  for (const t of problem.inputs) key += inputKey(t);
-  for (const t of problem.outputs) key += `>${operandKey(t)}`;
-  return withParams(
-    plans.get(key, () => makePlan(target, problem)),
-    problem.params,
-  );
+export function planPointwise(target: Target, problem: PointwiseProblem): readonly Launch[] {
+  const launches = plans.get(keyOf(target, problem), () => makePlan(target, problem));
+  return withParams(launches, problem.params);
 }
 
-function makePlan(target: Target, problem: PointwiseProblem): PointwiseLaunch[] {
+function keyOf(target: Target, problem: PointwiseProblem): PlanKey {
+  const { exprs, inputs, outputs, paramNames = [], alias = -1 } = problem;
+  const key = planKey(target, problem).text(problem.name);
+  key.number(Number(problem.exact === true) + 2 * Number(problem.checked === true));
+  if (typeof alias === 'number') key.number(alias);
+  else key.number(-2).numbers(alias);
+  key.number(exprs.length);
+  for (const expr of exprs) key.number(expr.id);
+  key.number(paramNames.length);
+  for (const name of paramNames) key.text(name);
+  key.layouts(inputs).layouts(outputs);
+  for (let k = 0; k < inputs.length; k++) {
+    const { iota, indirect } = inputs[k]!;
+    if (iota !== true && indirect === undefined) continue;
+    key.number(k).number(iota === true ? -1 : (indirect?.length ?? 0));
+    for (const { index, stride, size } of indirect ?? []) key.number(index.id).number(stride).number(size);
+  }
+  return key;
+}
+
+function makePlan(target: Target, problem: PointwiseProblem): Launch[] {
   const { name, inputs, outputs } = problem;
   const shape = outputs[0]?.shape;
   if (shape === undefined || problem.exprs.length !== outputs.length) {
@@ -131,7 +134,7 @@ function makePlan(target: Target, problem: PointwiseProblem): PointwiseLaunch[] 
     }
   }
   const placed = [...inputs.map((x, k) => place(x, outputs.length + k)), ...outputs.map(place)];
-  const launches: PointwiseLaunch[] = [];
+  const launches: Launch[] = [];
   split(collapsed.sizes, placed, problem, (sizes, operands, windows) =>
     launches.push(launch(target, problem, sizes, operands, windows)),
   );
@@ -240,7 +243,7 @@ function launch(
   sizes: readonly number[],
   operands: readonly Placed[],
   windows: readonly (Window | undefined)[],
-): PointwiseLaunch {
+): Launch {
   const count = problem.inputs.length;
   const { alias = -1 } = problem;
   const aliasOf = (k: number): number =>
@@ -294,7 +297,7 @@ function launch(
     .filter((k) => k >= count || (aliasOf(k) < 0 && !problem.inputs[k]!.iota));
   return {
     kernel,
-    buffers: bound.map((index) => ({ index, ...windows[index] })),
+    buffers: bound.map((name) => (windows[name] ? { name, ...windows[name] } : name)),
     params,
     grid: foldGrid(Math.ceil(n / (group * perThread))),
   };

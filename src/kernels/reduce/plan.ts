@@ -21,8 +21,8 @@ import { collapseDims, broadcastStrides, extent, numelOf } from '../base/collaps
 import { dtypeInfo } from '../base/dtype.js';
 import { e, input, param, type Expr, type ExprLike } from '../expr/expr.js';
 import { foldGrid, type ParamField, type Target } from '../base/kernel.js';
-import { limitsKey, operandKey, PlanCache, withParams } from '../base/plan-cache.js';
-import type { BufferRef, Launch, Plan } from '../base/plan.js';
+import { PlanCache, planKey, type PlanKey } from '../base/plan-cache.js';
+import { withParams, type BufferRef, type Launch, type Plan } from '../base/plan.js';
 import { paramTypes, type PointwiseOperand } from '../pointwise/plan.js';
 import {
   reduceKernel,
@@ -119,14 +119,21 @@ interface Box {
 const plans = new PlanCache<Plan>();
 
 export function planReduce(target: Target, problem: ReduceProblem): Plan {
-  let key = `${problem.name};${problem.op};${problem.dims.join()};${problem.shape?.join()};${limitsKey(target, problem)}`;
-  key += `;${problem.map?.id}*${problem.factor?.id}`;
-  for (const f of problem.finish ?? []) key += `;${f.id}`;
-  for (const n of problem.paramNames ?? []) key += `;${n}`;
-  for (const t of problem.inputs) key += `|${operandKey(t)}`;
-  for (const t of problem.outputs) key += `>${operandKey(t)}`;
-  const plan = plans.get(key, () => makePlan(target, problem));
+  const plan = plans.get(keyOf(target, problem), () => makePlan(target, problem));
   return { launches: withParams(plan.launches, problem.params), workspaces: plan.workspaces };
+}
+
+function keyOf(target: Target, problem: ReduceProblem): PlanKey {
+  const { map, factor, finish = [], paramNames = [] } = problem;
+  const key = planKey(target, problem).text(problem.name).text(problem.op);
+  key.numbers(problem.dims).numbers(problem.shape ?? []);
+  key.number(problem.shape === undefined ? 0 : 1);
+  key.number(map?.id ?? -1).number(factor?.id ?? -1);
+  key.number(finish.length);
+  for (const expr of finish) key.number(expr.id);
+  key.number(paramNames.length);
+  for (const name of paramNames) key.text(name);
+  return key.layouts(problem.inputs).layouts(problem.outputs);
 }
 
 function makePlan(target: Target, problem: ReduceProblem): Plan {

@@ -18,7 +18,7 @@ import {
   type Target,
 } from '../base/kernel.js';
 import { reads, shader, writes, type Binding } from '../base/shader.js';
-import { limitsKey, operandKey, PlanCache } from '../base/plan-cache.js';
+import { PlanCache, planKey } from '../base/plan-cache.js';
 import type { PointwiseOperand } from '../pointwise/plan.js';
 import { reducer, stateWords } from './states.js';
 
@@ -141,7 +141,7 @@ const plans = new PlanCache<Plan>();
 /** @throws when an operand is larger than one binding. */
 export function planScan(target: Target, problem: ScanProblem): Plan {
   const { name, op, x, out, dim, reverse = false } = problem;
-  const key = `${name};${op};${dim};${reverse};${limitsKey(target, problem)}|${operandKey(x)}|${operandKey(out)}`;
+  const key = planKey(target, problem).text(name).text(op).number(dim).text(reverse).layout(x).layout(out);
   return plans.get(key, () => makePlan(target, problem));
 }
 

@@ -7,23 +7,17 @@ import {
   foldGrid,
   linearWorkgroup,
   memoKernel,
-  type Grid,
   type Kernel,
   type ParamField,
   type Target,
 } from '../base/kernel.js';
 
+import type { BufferRef, Launch, Limits } from '../base/plan.js';
 import { reads, shader, writes, type Binding } from '../base/shader.js';
 
 export interface RowProblem {
   readonly rows: number;
   readonly classes: number;
-}
-
-export interface RowLaunch {
-  readonly kernel: Kernel;
-  readonly params: readonly number[];
-  readonly grid: Grid;
 }
 
 interface RowShape {
@@ -101,13 +95,41 @@ function launch(
   kernel: Kernel,
   { share, width }: RowShape,
   { rows, classes }: RowProblem,
+  buffers: readonly BufferRef[],
   params: readonly number[] = [],
-): RowLaunch {
+): Launch {
   return {
     kernel,
+    buffers,
     params: [rows, classes / width, ...params],
     grid: foldGrid(share === 1 ? Math.ceil(rows / softwareGroup) : rows),
   };
+}
+
+/** Launches over [rows, classes] matrices, as many rows at a time as a binding holds. */
+function launchRows(
+  kernel: Kernel,
+  shape: RowShape,
+  { rows, classes }: RowProblem,
+  { maxBinding = Infinity }: Limits,
+  matrices: readonly string[],
+): Launch[] {
+  const rowBytes = 4 * classes;
+  if (rows * rowBytes <= maxBinding) return [launch(kernel, shape, { rows, classes }, matrices)];
+  // 64 rows are a multiple of 256 bytes, at which a binding may start.
+  const atOnce = Math.floor(maxBinding / (64 * rowBytes)) * 64;
+  if (atOnce < 1)
+    throw new Error(
+      `softmax: 64 rows of ${classes} values exceed the ${maxBinding} bytes that this adapter binds at once`,
+    );
+  const launches: Launch[] = [];
+  for (let first = 0; first < rows; first += atOnce) {
+    const part = Math.min(atOnce, rows - first);
+    const range = { offset: first * rowBytes, size: part * rowBytes };
+    const buffers = matrices.map((name) => ({ name, ...range }));
+    launches.push(launch(kernel, shape, { rows: part, classes }, buffers));
+  }
+  return launches;
 }
 
 /** Largest value and sum of exponentials; `m` stays finite so that a row of -inf gives NaN as in PyTorch. */
@@ -120,7 +142,7 @@ const normaliser = `
   let z = total(across(acc), t);`;
 
 /** Buffers: x, y. `y = softmax(x)` or its logarithm. */
-export function softmaxForward(target: Target, problem: RowProblem, log: boolean): RowLaunch {
+export function softmaxForward(target: Target, problem: RowProblem & Limits, log: boolean): Launch[] {
   const shape = rowShape(target, problem);
   const kernel = memoKernel(`softmax:${log}:${shape.share}:${shape.width}`, () =>
     rowKernel(
@@ -132,11 +154,11 @@ export function softmaxForward(target: Target, problem: RowProblem, log: boolean
   ${log ? 'let shift = m + log(z);\n  LOOP { y[base + i] = x[base + i] - T(shift); }' : 'LOOP { y[base + i] = exp(x[base + i] - T(m)) / z; }'}`,
     ),
   );
-  return launch(kernel, shape, problem);
+  return launchRows(kernel, shape, problem, problem, ['x', 'y']);
 }
 
 /** Buffers: y, dy, dx. `dx = y (dy - sum(dy y))`, or `dy - exp(y) sum(dy)` for the logarithm. */
-export function softmaxBackward(target: Target, problem: RowProblem, log: boolean): RowLaunch {
+export function softmaxBackward(target: Target, problem: RowProblem & Limits, log: boolean): Launch[] {
   const shape = rowShape(target, problem);
   const kernel = memoKernel(`softmaxBackward:${log}:${shape.share}:${shape.width}`, () =>
     rowKernel(
@@ -151,7 +173,7 @@ export function softmaxBackward(target: Target, problem: RowProblem, log: boolea
   LOOP { dx[base + i] = ${log ? 'dy[base + i] - exp(y[base + i]) * s' : 'y[base + i] * (dy[base + i] - T(s))'}; }`,
     ),
   );
-  return launch(kernel, shape, problem);
+  return launchRows(kernel, shape, problem, problem, ['y', 'dy', 'dx']);
 }
 
 export interface CrossEntropyProblem extends RowProblem {
@@ -177,7 +199,7 @@ const readLabel = `
  * Buffers: x, labels, [weights], rowsOut. Per row three values, each in a block of `rows`: the loss, the label's class weight (0 when
  * ignored), and log(sum(exp(x))).
  */
-export function crossEntropyForward(target: Target, problem: CrossEntropyProblem): RowLaunch {
+export function crossEntropyForward(target: Target, problem: CrossEntropyProblem): Launch {
   const shape = rowShape(target, problem);
   const { weighted, checked } = problem;
   const smooth = problem.smoothing !== 0;
@@ -221,7 +243,8 @@ ${
     ),
     ...(checked && { fault: labelFault('crossEntropy') }),
   }));
-  return launch(kernel, shape, problem, [problem.smoothing, problem.ignoreIndex]);
+  const buffers = ['x', 'labels', ...(weighted ? ['weights'] : []), 'rowsOut'];
+  return launch(kernel, shape, problem, buffers, [problem.smoothing, problem.ignoreIndex]);
 }
 
 const element = (array: string, base: string, c: string, width: 1 | 4): string =>
@@ -231,11 +254,7 @@ const element = (array: string, base: string, c: string, width: 1 | 4): string =
  * Buffers: x, labels, [weights], rowsOut (of the forward), scale, dx. `scale` holds the gradient of each row's loss, or one value for all
  * rows when `perRow` is false: `dx = scale (W softmax(x) - target)` with the smoothed, weighted target and W its sum.
  */
-export function crossEntropyBackward(
-  target: Target,
-  problem: CrossEntropyProblem,
-  perRow: boolean,
-): RowLaunch {
+export function crossEntropyBackward(target: Target, problem: CrossEntropyProblem, perRow: boolean): Launch {
   const shape = rowShape(target, problem);
   const { weighted } = problem;
   const smooth = problem.smoothing !== 0;
@@ -274,5 +293,6 @@ ${
   }`,
       ),
   );
-  return launch(kernel, shape, problem, [problem.smoothing, problem.ignoreIndex]);
+  const buffers = ['x', 'labels', ...(weighted ? ['weights'] : []), 'rowsOut', 'scale', 'dx'];
+  return launch(kernel, shape, problem, buffers, [problem.smoothing, problem.ignoreIndex]);
 }
