@@ -3,6 +3,7 @@ import {
   BatchNorm2d,
   Conv2d,
   Dropout,
+  fused,
   init,
   Linear,
   MaxPool2d,
@@ -12,7 +13,6 @@ import {
   type Size2d,
   type TensorModule,
 } from '../nn/index.js';
-import { runLayers } from '../nn/fuse.js';
 import { adaptiveAvgPool2d, add, cat, flatten, mul, relu, tensor } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
@@ -54,7 +54,7 @@ export class BasicConv2d extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return runLayers(x, [this.conv, this.bn], { activation: 'relu' });
+    return fused(x, [this.conv, this.bn], { activation: 'relu' });
   }
 }
 
