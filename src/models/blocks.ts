@@ -3,6 +3,7 @@ import {
   BatchNorm2d,
   Conv2d,
   Dropout,
+  fused,
   init,
   Linear,
   Module,
@@ -13,7 +14,6 @@ import {
   type Size2d,
   type TensorModule,
 } from '../nn/index.js';
-import { runLayers } from '../nn/fuse.js';
 import { mul, permute } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 
@@ -112,7 +112,7 @@ export class SqueezeExcitation extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const squeezed = runLayers(this.avgpool(x), [this.fc1, this.activation]);
+    const squeezed = fused(this.avgpool(x), [this.fc1, this.activation]);
     return mul(this.scaleActivation(this.fc2(squeezed)), x);
   }
 }

@@ -1,5 +1,13 @@
-import { BatchNorm2d, Conv2d, init, Linear, Module, Sequential, type TensorModule } from '../nn/index.js';
-import { runLayers } from '../nn/fuse.js';
+import {
+  BatchNorm2d,
+  Conv2d,
+  fused,
+  init,
+  Linear,
+  Module,
+  Sequential,
+  type TensorModule,
+} from '../nn/index.js';
 import { adaptiveAvgPool2d, flatten, index, pad } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder } from './define.js';
@@ -44,8 +52,8 @@ class CifarBlock extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const out = runLayers(x, [this.conv1, this.bn1], { activation: 'relu' });
-    return runLayers(out, [this.conv2, this.bn2], { residual: this.shortcut(x), activation: 'relu' });
+    const out = fused(x, [this.conv1, this.bn1], { activation: 'relu' });
+    return fused(out, [this.conv2, this.bn2], { residual: this.shortcut(x), activation: 'relu' });
   }
 }
 
@@ -84,7 +92,7 @@ export class CifarResNet extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    x = runLayers(x, [this.conv1, this.bn1], { activation: 'relu' });
+    x = fused(x, [this.conv1, this.bn1], { activation: 'relu' });
     x = this.layer1(x);
     x = this.layer2(x);
     x = this.layer3(x);

@@ -2,6 +2,7 @@ import {
   AvgPool2d,
   BatchNorm2d,
   Conv2d,
+  fused,
   init,
   Linear,
   MaxPool2d,
@@ -12,8 +13,6 @@ import {
 } from '../nn/index.js';
 import { isGradEnabled } from '../autograd/mode.js';
 import { checkpoint } from '../nn/checkpoint.js';
-import { runLayers } from '../nn/fuse.js';
-import { runSequence } from '../nn/sequence.js';
 import { adaptiveAvgPool2d, cat, dropout, flatten } from '../ops/index.js';
 import { Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
@@ -79,11 +78,11 @@ class _DenseLayer extends Module {
       parts.length === 1 ? (parts[0] as Tensor) : cat(parts, 1);
     const first = [this.norm1, this.relu1, this.conv1];
     const second = [this.norm2, this.relu2, this.conv2];
-    const squeeze = (...parts: readonly Tensor[]): Tensor => runLayers(joined(parts), first);
+    const squeeze = (...parts: readonly Tensor[]): Tensor => fused(joined(parts), first);
     const recompute = this.memoryEfficient && list.some((part) => part.requiresGrad);
     const made = recompute
-      ? runLayers(checkpoint(squeeze, ...list), second)
-      : runLayers(joined(list), [...first, ...second]);
+      ? fused(checkpoint(squeeze, ...list), second)
+      : fused(joined(list), [...first, ...second]);
     return this.training && this.dropRate > 0 ? dropout(made, this.dropRate, { training: true }) : made;
   }
 }
@@ -189,7 +188,7 @@ export class DenseNet extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const features = runSequence(x, this.features, { activation: 'relu' });
+    const features = fused(x, [this.features], { activation: 'relu' });
     return this.classifier(flatten(adaptiveAvgPool2d(features, 1), 1));
   }
 }

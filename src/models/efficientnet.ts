@@ -3,6 +3,7 @@ import {
   BatchNorm2d,
   Conv2d,
   Dropout,
+  fused,
   init,
   Linear,
   Module,
@@ -11,9 +12,7 @@ import {
   type BatchNormOptions,
   type TensorModule,
 } from '../nn/index.js';
-import { plain } from '../nn/fuse.js';
-import { runSequence } from '../nn/sequence.js';
-import { add, flatten } from '../ops/index.js';
+import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, makeDivisible, SqueezeExcitation, type NormLayer } from './blocks.js';
 import type { ModelInput, ModelOptions } from './declaration.js';
@@ -59,9 +58,7 @@ abstract class Residual extends Module {
 
   forward(x: Tensor): Tensor {
     if (!this.useResConnect) return this.block(x);
-    if (plain(this.stochasticDepth, StochasticDepth)?.dropsNothing)
-      return runSequence(x, this.block, { residual: x });
-    return add(this.stochasticDepth(this.block(x)), x);
+    return fused(x, [this.block, this.stochasticDepth], { residual: x });
   }
 }
 

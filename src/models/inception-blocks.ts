@@ -1,5 +1,4 @@
-import { BatchNorm2d, Conv2d, Module, type Conv2dOptions, type Size2d } from '../nn/index.js';
-import { runLayers } from '../nn/fuse.js';
+import { BatchNorm2d, Conv2d, fused, Module, type Conv2dOptions, type Size2d } from '../nn/index.js';
 import { add, mul, tensor } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { imagenetInput } from './declaration.js';
@@ -18,7 +17,7 @@ export class BasicConv2d extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return runLayers(x, [this.conv, this.bn], { activation: 'relu' });
+    return fused(x, [this.conv, this.bn], { activation: 'relu' });
   }
 }
 

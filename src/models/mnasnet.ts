@@ -2,6 +2,7 @@ import {
   BatchNorm2d,
   Conv2d,
   Dropout,
+  fused,
   init,
   Linear,
   Module,
@@ -9,7 +10,6 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import { runSequence } from '../nn/sequence.js';
 import { mean } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { makeDivisible } from './blocks.js';
@@ -59,7 +59,7 @@ class _InvertedResidual extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.applyResidual ? runSequence(x, this.layers, { residual: x }) : this.layers(x);
+    return this.applyResidual ? fused(x, [this.layers], { residual: x }) : this.layers(x);
   }
 }
 

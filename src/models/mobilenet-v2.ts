@@ -2,13 +2,13 @@ import {
   BatchNorm2d,
   Conv2d,
   Dropout,
+  fused,
   Linear,
   Module,
   ReLU6,
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import { runSequence } from '../nn/sequence.js';
 import { adaptiveAvgPool2d, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, initByFanOut, makeDivisible, type NormLayer } from './blocks.js';
@@ -68,7 +68,7 @@ class InvertedResidual extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.useResConnect ? runSequence(x, this.conv, { residual: x }) : this.conv(x);
+    return this.useResConnect ? fused(x, [this.conv], { residual: x }) : this.conv(x);
   }
 }
 

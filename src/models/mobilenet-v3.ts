@@ -2,6 +2,7 @@ import {
   AdaptiveAvgPool2d,
   BatchNorm2d,
   Dropout,
+  fused,
   Hardsigmoid,
   Hardswish,
   Linear,
@@ -10,7 +11,6 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import { runSequence } from '../nn/sequence.js';
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import {
@@ -147,7 +147,7 @@ class InvertedResidual extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.useResConnect ? runSequence(x, this.block, { residual: x }) : this.block(x);
+    return this.useResConnect ? fused(x, [this.block], { residual: x }) : this.block(x);
   }
 }
 

@@ -1,6 +1,7 @@
 import {
   AdaptiveAvgPool2d,
   Conv2d,
+  fused,
   init,
   Linear,
   Module,
@@ -8,7 +9,6 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import { runSequence } from '../nn/sequence.js';
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, makeDivisible, SqueezeExcitation } from './blocks.js';
@@ -110,7 +110,7 @@ class ResBottleneckBlock extends Module {
 
   forward(x: Tensor): Tensor {
     const residual = this.proj === null ? x : this.proj(x);
-    return runSequence(x, this.f, { residual, activation: this.activation });
+    return fused(x, [this.f], { residual, activation: this.activation });
   }
 }
 

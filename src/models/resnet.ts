@@ -2,6 +2,7 @@ import {
   AdaptiveAvgPool2d,
   BatchNorm2d,
   Conv2d,
+  fused,
   init,
   Linear,
   MaxPool2d,
@@ -10,7 +11,6 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import { runLayers } from '../nn/fuse.js';
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ModelInput, ModelOptions } from './declaration.js';
@@ -66,8 +66,8 @@ export class BasicBlock extends Module {
 
   forward(x: Tensor): Tensor {
     const shortcut = this.downsample === null ? x : this.downsample(x);
-    const out = runLayers(x, [this.conv1, this.bn1, this.relu]);
-    return runLayers(out, [this.conv2, this.bn2], { residual: shortcut, activation: this.relu });
+    const out = fused(x, [this.conv1, this.bn1, this.relu]);
+    return fused(out, [this.conv2, this.bn2], { residual: shortcut, activation: this.relu });
   }
 }
 
@@ -98,8 +98,8 @@ export class Bottleneck extends Module {
 
   forward(x: Tensor): Tensor {
     const shortcut = this.downsample === null ? x : this.downsample(x);
-    const out = runLayers(x, [this.conv1, this.bn1, this.relu, this.conv2, this.bn2, this.relu]);
-    return runLayers(out, [this.conv3, this.bn3], { residual: shortcut, activation: this.relu });
+    const out = fused(x, [this.conv1, this.bn1, this.relu, this.conv2, this.bn2, this.relu]);
+    return fused(out, [this.conv3, this.bn3], { residual: shortcut, activation: this.relu });
   }
 }
 
@@ -172,7 +172,7 @@ export class ResNet extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    x = this.maxpool(runLayers(x, [this.conv1, this.bn1, this.relu]));
+    x = this.maxpool(fused(x, [this.conv1, this.bn1, this.relu]));
     x = this.layer1(x);
     x = this.layer2(x);
     x = this.layer3(x);

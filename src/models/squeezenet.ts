@@ -2,6 +2,7 @@ import {
   AdaptiveAvgPool2d,
   Conv2d,
   Dropout,
+  fused,
   init,
   MaxPool2d,
   Module,
@@ -9,7 +10,6 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import { runLayers } from '../nn/fuse.js';
 import { cat, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ModelOptions } from './declaration.js';
@@ -42,9 +42,9 @@ class Fire extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const squeezed = runLayers(x, [this.squeeze, this.squeezeActivation]);
-    const pointwise = runLayers(squeezed, [this.expand1x1, this.expand1x1Activation]);
-    return cat([pointwise, runLayers(squeezed, [this.expand3x3, this.expand3x3Activation])], 1);
+    const squeezed = fused(x, [this.squeeze, this.squeezeActivation]);
+    const pointwise = fused(squeezed, [this.expand1x1, this.expand1x1Activation]);
+    return cat([pointwise, fused(squeezed, [this.expand3x3, this.expand3x3Activation])], 1);
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Fusion } from '../nn/fuse.js';
 import { Module } from '../nn/index.js';
 import { pyFloat } from '../nn/repr.js';
 import { bernoulli_, empty, mul } from '../ops/index.js';
@@ -8,6 +9,9 @@ import type { Tensor } from '../tensor/tensor.js';
  * [N, ...] is dropped with probability `p` and the rest scaled by 1 / (1 - p); nothing in evaluation.
  */
 export class StochasticDepth extends Module {
+  /** @internal */
+  static readonly fusion: Fusion<StochasticDepth> = { layers: (layer) => (layer.dropsNothing ? [] : null) };
+
   /**
    * @param p probability of a drop, 0 to 1
    * @param mode 'row' decides for each sample, 'batch' for all at once

@@ -1,5 +1,6 @@
 import * as ops from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { Fusion } from './fuse.js';
 import { Module } from './module.js';
 import { py, pyFloat } from './repr.js';
 
@@ -26,6 +27,9 @@ abstract class Activation extends Module {
 
 /** `torch.nn.ReLU`: max(x, 0). */
 export class ReLU extends Activation {
+  /** @internal */
+  static readonly fusion: Fusion = { activation: 'relu' };
+
   forward(x: Tensor): Tensor {
     return ops.relu(x);
   }
@@ -33,6 +37,9 @@ export class ReLU extends Activation {
 
 /** `torch.nn.ReLU6`: min(max(x, 0), 6). */
 export class ReLU6 extends Activation {
+  /** @internal */
+  static readonly fusion: Fusion = { activation: 'relu6' };
+
   forward(x: Tensor): Tensor {
     return ops.relu6(x);
   }
@@ -40,6 +47,9 @@ export class ReLU6 extends Activation {
 
 /** `torch.nn.SiLU`: x * sigmoid(x). */
 export class SiLU extends Activation {
+  /** @internal */
+  static readonly fusion: Fusion = { activation: 'silu' };
+
   forward(x: Tensor): Tensor {
     return ops.silu(x);
   }
@@ -61,6 +71,9 @@ export class SELU extends Activation {
 
 /** `torch.nn.Hardswish`: x * relu6(x + 3) / 6. */
 export class Hardswish extends Activation {
+  /** @internal */
+  static readonly fusion: Fusion = { activation: 'hardswish' };
+
   forward(x: Tensor): Tensor {
     return ops.hardswish(x);
   }

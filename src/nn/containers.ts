@@ -1,5 +1,5 @@
 import type { Tensor } from '../tensor/tensor.js';
-import { runLayers } from './fuse.js';
+import { fused, type Fusion } from './fuse.js';
 import { Module, ownChildren, type TensorModule } from './module.js';
 import { Parameter } from './parameter.js';
 
@@ -70,6 +70,9 @@ abstract class ModuleArray extends Module implements Iterable<TensorModule> {
  * intermediate result is freed as soon as the next child has run.
  */
 export class Sequential extends ModuleArray {
+  /** @internal */
+  static readonly fusion: Fusion<Sequential> = { layers: (sequence) => [...sequence] };
+
   constructor(...modules: readonly Module[] | readonly [Readonly<Record<string, Module>>]) {
     super();
     const [first] = modules;
@@ -82,7 +85,7 @@ export class Sequential extends ModuleArray {
   }
 
   forward(x: Tensor): Tensor {
-    return runLayers(x, [...this]);
+    return fused(x, [...this]);
   }
 
   /** A Sequential of some of the children (the same modules, not copies), by the rules of `Array.slice`. */

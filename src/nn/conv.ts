@@ -1,6 +1,8 @@
-import { conv2dThen, convWeightStrides, type ConvEpilogue } from '../ops/conv.js';
+import { hasMask } from '../ops/activation-mask.js';
+import { conv2dThen, convWeightStrides } from '../ops/conv.js';
 import { conv2d, convTranspose2d } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { wantsGrad, type Fusion } from './fuse.js';
 import { resetByFanIn } from './linear.js';
 import { Module } from './module.js';
 import { Parameter, requireCount } from './parameter.js';
@@ -96,6 +98,18 @@ abstract class ConvNd extends Module {
  * weight's memory has the output channels innermost, as the kernels read it, so that it takes `reshape` instead of `view`.
  */
 export class Conv2d extends ConvNd {
+  /** @internal */
+  static readonly fusion: Fusion<Conv2d> = {
+    then: ({ weight, bias, stride, padding, dilation, groups }, x, after) =>
+      conv2dThen(x, weight, bias, { stride, padding, dilation, groups }, after),
+    takes({ weight, bias }, x, { scale, residual, activation = 'none' }) {
+      const recorded = wantsGrad(x, weight, bias, residual);
+      // A norm for other channels must say so itself.
+      if (scale !== undefined && (recorded || scale.numel() !== weight.shape[0])) return false;
+      return !recorded || hasMask(activation);
+    },
+  };
+
   readonly padding: Pair | 'same' | 'valid';
 
   constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: Conv2dOptions = {}) {
@@ -119,12 +133,6 @@ export class Conv2d extends ConvNd {
   forward(x: Tensor): Tensor {
     const { stride, padding, dilation, groups } = this;
     return conv2d(x, this.weight, this.bias, { stride, padding, dilation, groups });
-  }
-
-  /** @internal `forward` of a batch with what follows it in the same launch. */
-  forwardThen(x: Tensor, after: ConvEpilogue): Tensor {
-    const { stride, padding, dilation, groups } = this;
-    return conv2dThen(x, this.weight, this.bias, { stride, padding, dilation, groups }, after);
   }
 
   override extraRepr(): string {

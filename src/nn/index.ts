@@ -4,6 +4,7 @@ export { MultiheadAttention, type AttendOptions, type MultiheadAttentionOptions 
 export { ModuleDict, ModuleList, ParameterList, Sequential } from './containers.js';
 export * from './conv.js';
 export { deepcopy } from './deepcopy.js';
+export { fused, type FusedOptions } from './fuse.js';
 export * as functional from './functional.js';
 export type { HookGrads } from './hooks.js';
 export * as init from './init.js';

@@ -1,9 +1,12 @@
 import { noGrad } from '../autograd/mode.js';
+import type { Activation } from '../kernels/base/plan.js';
+import { hasMask } from '../ops/activation-mask.js';
 import { batchNormAffine, batchNormThen, type NormEpilogue } from '../ops/batch-norm.js';
 import { add_, groupNorm, layerNorm } from '../ops/index.js';
 import { showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
+import { wantsGrad, type ChannelMap, type Fusion } from './fuse.js';
 import { constant_, ones_, zeros_ } from './init.js';
 import { Module } from './module.js';
 import { Parameter, requireCount } from './parameter.js';
@@ -72,16 +75,16 @@ abstract class BatchNorm extends Module {
     return this.forwardThen(x, {});
   }
 
-  /** @internal In evaluation: the norm as a float32 factor and shift per channel. Null where the batch's own statistics count. */
-  affineMap(): { scale: Tensor; shift: Tensor } | null {
+  /** The norm in evaluation; null where the batch's own statistics count, or gradients of weight and bias are recorded. */
+  protected channelMap(): ChannelMap | null {
     const { runningMean, runningVar, weight, bias, eps } = this;
-    if (this.training || runningMean === null || runningVar === null) return null;
+    if (this.training || runningMean === null || runningVar === null || wantsGrad(weight, bias)) return null;
     if ([runningMean, runningVar, weight, bias].some((t) => t !== null && t.dtype !== 'float32')) return null;
     return batchNormAffine(runningMean, runningVar, weight, bias, eps);
   }
 
-  /** @internal `forward` with what follows it in the same launches. */
-  forwardThen(x: Tensor, after: NormEpilogue): Tensor {
+  /** `forward` with what follows it in the same launches. */
+  protected forwardThen(x: Tensor, after: NormEpilogue): Tensor {
     this.checkInput(x);
     const { runningMean, runningVar, weight, bias, eps, momentum } = this;
     const tracked = runningMean !== null && runningVar !== null;
@@ -124,6 +127,14 @@ abstract class BatchNorm extends Module {
 
 /** `torch.nn.BatchNorm2d` for `[N, C, H, W]`. */
 export class BatchNorm2d extends BatchNorm {
+  /** @internal */
+  static readonly fusion: Fusion<BatchNorm2d> = {
+    channelMap: (norm) => norm.channelMap(),
+    then: (norm, x, { residual = null, activation = 'none' }) =>
+      norm.forwardThen(x, { residual, activation: activation as Activation }),
+    takes: (_, __, { scale, activation = 'none' }) => scale === undefined && hasMask(activation),
+  };
+
   protected checkInput(x: Tensor): void {
     if (x.ndim !== 4)
       throw new Error(`BatchNorm2d: expected a 4-D input [N, C, H, W], got shape ${showShape(x.shape)}`);

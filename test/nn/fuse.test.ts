@@ -2,8 +2,6 @@ import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import { models, nn, noGrad, type Tensor } from '../../src/index.js';
 import { observeCalls } from '../../src/nn/call.js';
-import { runLayers } from '../../src/nn/fuse.js';
-import { runSequence } from '../../src/nn/sequence.js';
 
 /** Layers that run as one must be told from layers that run one by one by their launches only. */
 
@@ -84,7 +82,7 @@ describe('in evaluation without gradients', () => {
     await noGrad(async () => {
       const x = random(2, conv.inChannels, size, size);
       const residual = random(...conv(x).shape);
-      const run = (): Tensor => runLayers(x, [conv, bn], { residual, activation: 'relu' });
+      const run = (): Tensor => nn.fused(x, [conv, bn], { residual, activation: 'relu' });
       expect(await off(run(), byHand(x, { conv, bn, residual, activation: 'relu' }))).toBeLessThan(1e-5);
       expect(launches(run)).toEqual(launches(() => conv(x)));
     });
@@ -225,7 +223,7 @@ describe("the norm's cached factor and shift", () => {
         bn.runningVar = shared.variance.narrow(0, 0, width);
         bn.weight = new nn.Parameter(shared.weight.narrow(0, 0, width));
         bn.bias = new nn.Parameter(shared.bias.narrow(0, 0, width));
-        expect(await off(runLayers(x, [conv, bn]), byHand(x, { conv, bn }))).toBeLessThan(1e-5);
+        expect(await off(nn.fused(x, [conv, bn]), byHand(x, { conv, bn }))).toBeLessThan(1e-5);
       }
     });
   });
@@ -250,7 +248,7 @@ describe('in training', () => {
     const x = random(3, 8, 6, 6).requiresGrad_();
     const residual = added ? random(3, 8, 6, 6).requiresGrad_() : undefined;
     const layer = { none: null, relu: 'relu', relu6: new nn.ReLU6() }[activation] as nn.ReLU6 | 'relu' | null;
-    const got = runLayers(x, [conv, bn], { residual: residual ?? null, activation: layer });
+    const got = nn.fused(x, [conv, bn], { residual: residual ?? null, activation: layer });
     const want = byHand(x, {
       conv,
       bn,
@@ -272,7 +270,7 @@ describe('in training', () => {
 
   it("a bias before a norm has the gradient zero, as rounding allows, the norm's own has not", async () => {
     const [conv, bn] = [new nn.Conv2d(4, 4, 1), norm(4)];
-    const y = runLayers(random(2, 4, 6, 6), [conv, bn], { activation: 'relu' });
+    const y = nn.fused(random(2, 4, 6, 6), [conv, bn], { activation: 'relu' });
     const [bias, shift] = gradients(y, [conv.bias!, bn.bias!], random(...y.shape)) as [Tensor, Tensor];
     expect(await bias.abs().max().item()).toBeLessThan(1e-4);
     expect(await shift.abs().max().item()).toBeGreaterThan(1e-2);
@@ -295,7 +293,7 @@ describe('in training', () => {
       return k.autograd.grad(sum, inputs);
     };
     const want = second(normed.add(residual).relu());
-    const got = second(runLayers(x, [bn], { residual, activation: 'relu' }));
+    const got = second(nn.fused(x, [bn], { residual, activation: 'relu' }));
     for (const [i, gradient] of got.entries())
       expect(await off(gradient, want[i]!), `second derivative ${i}`).toBeLessThan(1e-4);
   });
@@ -304,7 +302,7 @@ describe('in training', () => {
     const bn = new nn.BatchNorm2d(4, { momentum: null });
     const batches = [random(2, 4, 6, 6), random(2, 4, 6, 6)];
     for (const x of batches) {
-      const y = runLayers(x, [bn], { residual: x, activation: 'relu' });
+      const y = nn.fused(x, [bn], { residual: x, activation: 'relu' });
       expect(await off(y, byHand(x, { bn, residual: x, activation: 'relu' }))).toBeLessThan(1e-5);
     }
     const mean = batches.map((x) => x.mean([0, 2, 3])).reduce((a, b) => a.add(b));
@@ -327,9 +325,62 @@ describe('gradients in evaluation', () => {
     const by = random(2, 8, 6, 6);
     const of = (y: Tensor): Tensor[] => k.autograd.grad(y.mul(by).sum(), inputs);
     const want = of(byHand(x, { conv, bn, residual, activation: 'relu' }));
-    const got = of(runLayers(x, [conv, bn], { residual, activation: 'relu' }));
+    const got = of(nn.fused(x, [conv, bn], { residual, activation: 'relu' }));
     for (const [i, gradient] of got.entries()) expect(await off(gradient, want[i]!)).toBeLessThan(2e-5);
     expect(await off(bn.runningMean!, before)).toBe(0);
+  });
+});
+
+describe("a block of one's own", () => {
+  class Own extends nn.Module {
+    conv1 = new nn.Conv2d(8, 8, 3, { padding: 1, bias: false });
+    bn1 = norm(8);
+    relu = new nn.ReLU();
+    conv2 = new nn.Conv2d(8, 8, 3, { padding: 1, bias: false });
+    bn2 = norm(8);
+
+    forward(x: Tensor): Tensor {
+      const y = nn.fused(x, [this.conv1, this.bn1, this.relu]);
+      return nn.fused(y, [this.conv2, this.bn2], { residual: x, activation: this.relu });
+    }
+
+    layerByLayer(x: Tensor): Tensor {
+      const y = this.relu(this.bn1(this.conv1(x)));
+      return this.relu(this.bn2(this.conv2(y)).add(x));
+    }
+  }
+
+  /** A block and torchvision's with the same weights. */
+  const both = (): [Own, models.BasicBlock] => {
+    const shape = { inplanes: 8, planes: 8, stride: 1, downsample: null, groups: 1, baseWidth: 64 };
+    const [own, theirs] = [new Own(), new models.BasicBlock(shape)];
+    theirs.loadStateDict(own.stateDict());
+    return [own, theirs];
+  };
+
+  it("in evaluation launches what torchvision's does, to the same bits", async () => {
+    const [own, theirs] = both().map((block) => block.eval()) as ReturnType<typeof both>;
+    const x = random(2, 8, 6, 6);
+    await noGrad(async () => {
+      const counts = launches(() => theirs(x));
+      expect(launches(() => own(x))).toEqual(counts);
+      expect(total(launches(() => own.layerByLayer(x)))).toBeGreaterThan(total(counts));
+      expect(await off(own(x), theirs(x))).toBe(0);
+      expect(await off(own(x), own.layerByLayer(x))).toBeLessThan(1e-5);
+    });
+  });
+
+  it('in training has the gradients of the layers one by one', async () => {
+    const [own, theirs] = both();
+    const x = random(2, 8, 6, 6).requiresGrad_();
+    const by = random(2, 8, 6, 6);
+    const of = (block: nn.Module, y: Tensor): Tensor[] =>
+      k.autograd.grad(y.mul(by).sum(), [x, ...block.parameters()]);
+    expect(launches(() => own(x))).toEqual(launches(() => theirs(x)));
+    const got = of(own, own(x));
+    for (const [i, want] of of(theirs, theirs(x)).entries()) expect(await off(got[i]!, want)).toBe(0);
+    for (const [i, want] of of(own, own.layerByLayer(x)).entries())
+      expect(await off(got[i]!, want)).toBeLessThan(2e-5);
   });
 });
 
@@ -384,6 +435,21 @@ describe('what can be seen or is not as usual', () => {
     expect(await off(y, byHand(input, { conv, bn, activation: 'relu' }).mul(2))).toBeLessThan(1e-5);
   });
 
+  it('a subclass with the same forward is fused', () => {
+    class Frozen extends nn.BatchNorm2d {
+      override train(): this {
+        return super.train(false);
+      }
+    }
+    const conv = new nn.Conv2d(8, 8, 1);
+    const model = new nn.Sequential(conv, new Frozen(8).eval(), new nn.ReLU());
+    const input = x();
+    noGrad(() => {
+      model(input);
+      expect(launches(() => model(input))).toEqual(launches(() => conv(input)));
+    });
+  });
+
   it('a forward assigned to one layer counts', async () => {
     const [conv, bn] = parts();
     const relu = new nn.ReLU();
@@ -411,7 +477,7 @@ describe('what can be seen or is not as usual', () => {
     const [conv, bn] = [new nn.Conv2d(8, 8, 1), norm(8, options).eval()];
     const input = x();
     await noGrad(async () => {
-      const y = runLayers(input, [conv, bn], { residual: input, activation: 'relu' });
+      const y = nn.fused(input, [conv, bn], { residual: input, activation: 'relu' });
       const want = byHand(input, { conv, bn, residual: input, activation: 'relu' });
       expect(await off(y, want)).toBeLessThan(1e-5);
     });
@@ -424,8 +490,8 @@ describe('what can be seen or is not as usual', () => {
     await noGrad(async () => {
       const tail = { residual: input, activation: new nn.LeakyReLU(0.5) };
       const want = k.leakyRelu(byHand(input, { conv, bn, residual: input }), { negativeSlope: 0.5 });
-      expect(await off(runLayers(input, [conv, bn], tail), want)).toBeLessThan(1e-5);
-      const late = runLayers(input, [conv, bn, new nn.ReLU()], tail);
+      expect(await off(nn.fused(input, [conv, bn], tail), want)).toBeLessThan(1e-5);
+      const late = nn.fused(input, [conv, bn, new nn.ReLU()], tail);
       const sum = byHand(input, { conv, bn, activation: 'relu' }).add(input);
       expect(await off(late, k.leakyRelu(sum, { negativeSlope: 0.5 }))).toBeLessThan(1e-5);
     });
@@ -442,7 +508,7 @@ describe('what can be seen or is not as usual', () => {
       ]) {
         const input = x();
         const residual = random(...shape).requiresGrad_(mode === 'training');
-        const got = runLayers(input, [conv, bn], { residual, activation: 'relu' });
+        const got = nn.fused(input, [conv, bn], { residual, activation: 'relu' });
         const want = byHand(input, { conv, bn, residual, activation: 'relu' });
         expect(await off(got, want)).toBeLessThan(1e-5);
         if (mode === 'training') {
@@ -458,7 +524,7 @@ describe('what can be seen or is not as usual', () => {
     bn.eval();
     const [input, residual] = [x(), k.to(random(2, 8, 6, 6).mul(4), dtype)];
     await noGrad(async () => {
-      const got = runLayers(input, [conv, bn], { residual, activation: 'relu' });
+      const got = nn.fused(input, [conv, bn], { residual, activation: 'relu' });
       const want = byHand(input, { conv, bn, residual, activation: 'relu' });
       expect(got.dtype).toBe(want.dtype);
       expect(await off(got, want)).toBeLessThan(1e-5);
@@ -480,14 +546,14 @@ describe('what can be seen or is not as usual', () => {
     bn.half().eval();
     const input = x();
     await noGrad(async () => {
-      expect(await off(runLayers(input, [conv, bn]), byHand(input, { conv, bn }))).toBeLessThan(1e-5);
+      expect(await off(nn.fused(input, [conv, bn]), byHand(input, { conv, bn }))).toBeLessThan(1e-5);
     });
   });
 
   it("a norm for another number of channels is refused in the norm's words", () => {
     const layers = [new nn.Conv2d(8, 8, 1), norm(4).eval()];
     const input = x();
-    expect(() => noGrad(() => runLayers(input, layers))).toThrow(
+    expect(() => noGrad(() => nn.fused(input, layers))).toThrow(
       'batchNorm: input [2, 8, 6, 6] has 8 channels',
     );
   });
@@ -498,9 +564,9 @@ describe('what can be seen or is not as usual', () => {
     conv.bias = null;
     const input = x();
     await noGrad(async () => {
-      expect(await off(runLayers(input, [conv, bn]), byHand(input, { conv, bn }))).toBeLessThan(1e-5);
+      expect(await off(nn.fused(input, [conv, bn]), byHand(input, { conv, bn }))).toBeLessThan(1e-5);
     });
-    expect(() => noGrad(() => runLayers(input, [conv, norm(8).eval()]))).toThrow('has 4 channels');
+    expect(() => noGrad(() => nn.fused(input, [conv, norm(8).eval()]))).toThrow('has 4 channels');
   });
 });
 
@@ -519,16 +585,16 @@ describe('the end of a residual block that is a Sequential', () => {
     const f = block().eval();
     await noGrad(async () => {
       const x = random(2, 8, 6, 6);
-      expect(await off(runSequence(x, f, tail(x)), f(x).add(x).relu())).toBeLessThan(1e-5);
-      expect(total(launches(() => runSequence(x, f, tail(x))))).toBe(2);
+      expect(await off(nn.fused(x, [f], tail(x)), f(x).add(x).relu())).toBeLessThan(1e-5);
+      expect(total(launches(() => nn.fused(x, [f], tail(x))))).toBe(2);
     });
   });
 
   it('in training into its last norm', async () => {
     const f = block();
     const x = random(2, 8, 6, 6);
-    expect(await off(runSequence(x, f, tail(x)), f(x).add(x).relu())).toBeLessThan(1e-5);
-    const counts = launches(() => runSequence(x, f, tail(x)));
+    expect(await off(nn.fused(x, [f], tail(x)), f(x).add(x).relu())).toBeLessThan(1e-5);
+    const counts = launches(() => nn.fused(x, [f], tail(x)));
     expect(ownLaunches.filter((name) => name in counts)).toEqual([]);
   });
 
@@ -542,7 +608,7 @@ describe('the end of a residual block that is a Sequential', () => {
       const want = f(x);
       let seen: Tensor | undefined;
       pick(f).registerForwardHook((__, ___, output) => void (seen = output as Tensor));
-      expect(await off(runSequence(x, f, tail(x)), want.add(x).relu())).toBeLessThan(1e-5);
+      expect(await off(nn.fused(x, [f], tail(x)), want.add(x).relu())).toBeLessThan(1e-5);
       expect(await off(seen!, want)).toBeLessThan(1e-5);
     });
   });
@@ -556,21 +622,21 @@ describe('the end of a residual block that is a Sequential', () => {
     const f = new Doubled(...block()).eval();
     await noGrad(async () => {
       const x = random(2, 8, 6, 6);
-      expect(await off(runSequence(x, f, tail(x)), f(x).add(x).relu())).toBeLessThan(1e-5);
+      expect(await off(nn.fused(x, [f], tail(x)), f(x).add(x).relu())).toBeLessThan(1e-5);
     });
   });
 
   it('may be empty, or no Sequential at all', async () => {
     const x = random(2, 8, 6, 6);
     for (const f of [new nn.Sequential(), new nn.Identity()])
-      expect(await off(runSequence(x, f, tail(x)), x.mul(2).relu())).toBe(0);
+      expect(await off(nn.fused(x, [f], tail(x)), x.mul(2).relu())).toBe(0);
   });
 
   it('shows every layer to those who watch', () => {
     const seen: string[] = [];
     const watch = { enter: (module: nn.Module) => void seen.push(module.constructor.name), leave: () => {} };
     const x = random(2, 8, 6, 6);
-    noGrad(() => observeCalls(watch, () => runSequence(x, block().eval(), tail(x))));
+    noGrad(() => observeCalls(watch, () => nn.fused(x, [block().eval()], tail(x))));
     expect(seen.join(' ')).toBe(
       'Sequential Sequential Conv2d BatchNorm2d ReLU Sequential Conv2d BatchNorm2d',
     );
