@@ -1,6 +1,6 @@
 /** The published weight files, as weights/manifest.json lists them. */
 
-import { transforms } from '../data/index.js';
+import { CenterCrop, Compose, Normalize, Resize, ToTensor } from '../data/transforms.js';
 import { cachedFile, type DownloadOptions } from '../formats/hub/index.js';
 
 /** How images become the input a network was trained on. */
@@ -82,11 +82,11 @@ export class WeightsEntry {
   /** The transform that does it: `RGBImage` to a normalised `[3, crop, crop]` array. */
   transforms() {
     const { resize, crop, interpolation, mean, std } = this.recipe;
-    return new transforms.Compose([
-      new transforms.Resize(resize, interpolation),
-      new transforms.CenterCrop(crop),
-      new transforms.ToTensor(),
-      new transforms.Normalize([...mean], [...std]),
+    return new Compose([
+      new Resize(resize, interpolation),
+      new CenterCrop(crop),
+      new ToTensor(),
+      new Normalize([...mean], [...std]),
     ]);
   }
 

@@ -1,4 +1,5 @@
 import { defineOp } from '../autograd/define.js';
+import { registerPrimitives } from '../autograd/primitives.js';
 import { dtypeInfo } from '../kernels/base/dtype.js';
 import { e, input, param, type Expr } from '../kernels/expr/expr.js';
 import { elementOf, isDType, isFloatingPoint, type DType } from '../tensor/dtype.js';
@@ -260,3 +261,6 @@ export function cloneLike(x: Tensor, like: Tensor): Tensor {
   const strides = isDense(like.shape, like.strides) ? like.strides : contiguousStrides(like.shape);
   return copyOp(shaped, like.dtype, strides, like.storage.ownOrder);
 }
+
+// An in-place write makes the tape copy what it was lent, also in a program that never runs it back.
+registerPrimitives({ cloneLike });
