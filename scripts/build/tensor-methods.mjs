@@ -17,6 +17,10 @@ function named({ dotDotDotToken, name, questionToken, type }) {
   return ts.factory.createParameterDeclaration(undefined, dotDotDotToken, shown, questionToken, type);
 }
 
+/** @type {(node: ts.Statement) => node is ts.ImportDeclaration} */
+const isNamespaceImport = (node) =>
+  ts.isImportDeclaration(node) && node.importClause?.namedBindings?.kind === ts.SyntaxKind.NamespaceImport;
+
 /** @template {ts.Statement} T @param {ts.SourceFile} file @param {(node: ts.Statement) => node is T} test */
 function statement(file, test) {
   const found = file.statements.find(test);
@@ -34,6 +38,24 @@ export function tensorMethods(program, path) {
   const file = /** @type {ts.SourceFile} */ (program.getSourceFile(path));
   const printer = ts.createPrinter({ removeComments: true });
 
+  /** @param {ts.Symbol} op */
+  function methodsOf(op) {
+    const target = op.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(op) : op;
+    const comment = target.declarations?.map(commentOf).find((text) => text !== '') ?? '';
+    /** @param {ts.Signature} signature */
+    const methodOf = (signature) => {
+      const { MethodSignature } = ts.SyntaxKind;
+      const { NoTruncation } = ts.NodeBuilderFlags;
+      const node = checker.signatureToSignatureDeclaration(signature, MethodSignature, file, NoTruncation);
+      const { typeParameters, parameters, type } = /** @type {ts.MethodSignature} */ (node);
+      const rest = parameters.slice(1).map(named);
+      const method = ts.factory.createMethodSignature([], op.name, undefined, typeParameters, rest, type);
+      const text = printer.printNode(ts.EmitHint.Unspecified, method, file).replace(/\s+/g, ' ');
+      return `${indented(commentOf(signature.declaration) || comment)}\n    ${text}`;
+    };
+    return checker.getTypeOfSymbol(target).getCallSignatures().map(methodOf);
+  }
+
   const augmentation = statement(file, ts.isModuleDeclaration);
   const [tensor] = /** @type {ts.ModuleBlock} */ (augmentation.body).statements.filter(
     ts.isInterfaceDeclaration,
@@ -41,47 +63,19 @@ export function tensorMethods(program, path) {
   const { heritageClauses = [], members } = /** @type {ts.InterfaceDeclaration} */ (tensor);
   const derived = heritageClauses
     .flatMap(({ types }) => types)
-    .map((type) => checker.getTypeAtLocation(type));
-
-  /** @param {ts.Symbol} op */
-  function methodsOf(op) {
-    const target = op.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(op) : op;
-    const shared = target.declarations?.map(commentOf).find((comment) => comment !== '') ?? '';
-    return checker
-      .getTypeOfSymbol(target)
-      .getCallSignatures()
-      .map((signature) => {
-        const { MethodSignature } = ts.SyntaxKind;
-        const { NoTruncation } = ts.NodeBuilderFlags;
-        const node = checker.signatureToSignatureDeclaration(signature, MethodSignature, file, NoTruncation);
-        const { typeParameters, parameters, type } = /** @type {ts.MethodSignature} */ (node);
-        const rest = parameters.slice(1).map(named);
-        const method = ts.factory.createMethodSignature(
-          undefined,
-          op.name,
-          undefined,
-          typeParameters,
-          rest,
-          type,
-        );
-        const text = printer.printNode(ts.EmitHint.Unspecified, method, file).replace(/\s+/g, ' ');
-        return `${indented(commentOf(signature.declaration) || shared)}\n    ${text}`;
-      });
-  }
-
+    .map((node) => checker.getTypeAtLocation(node));
   const names = new Set(derived.flatMap((type) => type.getProperties()).map(({ name }) => name));
-  const imports = file.statements.filter(ts.isImportDeclaration);
-  const table = imports.find(
-    ({ importClause }) => importClause?.namedBindings?.kind === ts.SyntaxKind.NamespaceImport,
-  );
-  const exported = checker.getExportsOfModule(checker.getSymbolAtLocation(table.moduleSpecifier));
-  const own = members.map((member) => member.getFullText().trim());
-  const methods = exported.filter(({ name }) => names.has(name)).flatMap(methodsOf);
+  const table = checker.getSymbolAtLocation(statement(file, isNamespaceImport).moduleSpecifier);
+  const ops =
+    table === undefined ? [] : checker.getExportsOfModule(table).filter(({ name }) => names.has(name));
+
   const head = file.getFullText().slice(0, file.statements[0]?.getStart());
-  return `${head}${imports.map((node) => node.getText()).join('\n')}
+  const imports = file.statements.filter(ts.isImportDeclaration).map((node) => node.getText());
+  const methods = [...members.map((member) => member.getFullText().trim()), ...ops.flatMap(methodsOf)];
+  return `${head}${imports.join('\n')}
 declare module ${augmentation.name.getText()} {
   interface Tensor {
-    ${[...own, ...methods].join('\n    ')}
+    ${methods.join('\n    ')}
   }
 }
 `;

@@ -1,7 +1,7 @@
 /** The published weight files, as weights/manifest.json lists them. */
 
 import { CenterCrop, Compose, Normalize, Resize, ToTensor } from '../data/transforms.js';
-import { cachedFile, type DownloadOptions } from '../formats/hub/index.js';
+import type { DownloadOptions } from '../formats/hub/index.js';
 
 /** How images become the input a network was trained on. */
 export interface InputRecipe {
@@ -112,7 +112,8 @@ export class WeightsEntry {
   }
 
   /** The file's path if it was downloaded before (Node), else null. */
-  cached(options: Pick<DownloadOptions, 'cacheDir'> = {}): Promise<string | null> {
+  async cached(options: Pick<DownloadOptions, 'cacheDir'> = {}): Promise<string | null> {
+    const { cachedFile } = await import('../formats/hub/node-download.js');
     return cachedFile({ ...this.file, ...options });
   }
 
