@@ -5,7 +5,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const [src, dist] = [join(root, 'src'), join(root, 'dist')];
+const [src, dist, tools] = [join(root, 'src'), join(root, 'dist'), join(root, 'scripts/build')];
 /** Kept inside `dist`, so that deleting `dist` also forgets what was built. */
 const stamp = join(dist, '.tsbuildinfo');
 
@@ -17,16 +17,22 @@ function filesBelow(directory) {
     .map((entry) => join(entry.parentPath, entry.name));
 }
 
+/** @param {readonly string[]} paths @param {number} time in milliseconds */
+const changedSince = (paths, time) => paths.some((path) => statSync(path).mtimeMs > time);
+
 function upToDate() {
-  const built = statSync(stamp, { throwIfNoEntry: false });
+  const built = statSync(stamp, { throwIfNoEntry: false })?.mtimeMs;
   if (built === undefined) return false;
+  if (changedSince(filesBelow(tools), built)) {
+    // The compiler would keep what it finds.
+    rmSync(stamp);
+    return false;
+  }
   const inputs = ['tsconfig.json', 'tsconfig.build.json', 'package.json'].map((name) => join(root, name));
   const sources = filesBelow(src);
   // A deleted or moved-in file changes its folder's time, not a file's.
   const folders = [src, ...sources.map((path) => dirname(path))];
-  return [...inputs, ...sources, ...new Set(folders)].every(
-    (path) => statSync(path).mtimeMs <= built.mtimeMs,
-  );
+  return !changedSince([...inputs, ...sources, ...new Set(folders)], built);
 }
 
 /** Output of sources that no longer exist would still be importable, and would be packed. */
@@ -43,12 +49,9 @@ function removeOrphans() {
  */
 export function build() {
   if (upToDate()) return false;
-  const tsc = join(root, 'node_modules/typescript/bin/tsc');
   const started = new Date();
-  const result = spawnSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json')], {
-    cwd: root,
-    stdio: 'inherit',
-  });
+  // A process of its own: TypeScript may have been installed since this one started.
+  const result = spawnSync(process.execPath, [join(tools, 'compile.mjs')], { cwd: root, stdio: 'inherit' });
   if (result.status !== 0) {
     rmSync(stamp, { force: true });
     throw new Error('The build failed: fix the errors above, then run this again.');

@@ -1,62 +1,9 @@
-/** The core of kindling: runs in Node and in browsers. */
-import { init as initDevice, runtime, type InitOptions, type MemoryStats } from './device/index.js';
-import { installLifetime } from './tensor/lifetime.js';
+/** All of kindling, as `import torch` gives all of PyTorch: ops are methods of Tensor too, rooms are namespaces. */
+import './ops/methods.js';
 
-/**
- * Finds a GPU and makes it ready. Await it once, before any tensor is made.
- *
- * @throws DeviceError when no adapter answers; the message says what to install.
- */
-export async function init(options?: InitOptions): Promise<void> {
-  await initDevice(options);
-  await installLifetime();
-}
-
-/** Live, pooled and peak bytes of GPU memory, with the largest holders. */
-export const memoryStats = (): MemoryStats => runtime().memoryStats();
-
-/** Resolves when everything recorded so far has run; rejects with the errors it met. */
-export const synchronize = (): Promise<void> => runtime().synchronize();
-
-export {
-  Profile,
-  profile,
-  recordFunction,
-  type LayerRow,
-  type ProfileOptions,
-  type TableOptions,
-} from './nn/profiler.js';
-export {
-  close,
-  runtime,
-  DataError,
-  DeviceError,
-  DeviceLostError,
-  OutOfMemoryError,
-  ShaderError,
-} from './device/index.js';
-export type {
-  DeviceProfile,
-  HostSpan,
-  InitOptions,
-  MemoryStats,
-  ProfiledDispatch,
-  ProfileRow,
-} from './device/index.js';
-export { Tensor, type HookHandle, type NestedArray, type TensorHook } from './tensor/tensor.js';
-export type { DType, TypedArray } from './tensor/dtype.js';
-export { format, type PrintOptions } from './tensor/format.js';
-export { tidy } from './tensor/tidy.js';
-export * as autograd from './autograd/index.js';
-export {
-  enableGrad,
-  gradcheck,
-  inferenceMode,
-  isGradEnabled,
-  noGrad,
-  setGradEnabled,
-} from './autograd/index.js';
-export * from './ops/index.js';
+export * from './core.js';
+export * from './profiler.js';
+export * as autograd from './ops/autograd.js';
 export * as nn from './nn/index.js';
 /** `torch.utils`. */
 export * as utils from './nn/checkpoint.js';

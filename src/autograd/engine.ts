@@ -343,7 +343,7 @@ export function backward(
 ): void {
   const list = roots instanceof Tensor ? [roots] : roots;
   if (isOptions(grads)) return backward(roots, null, grads);
-  const given = grads === null || grads === undefined ? [] : grads instanceof Tensor ? [grads] : grads;
+  const given = grads === null || grads === undefined ? [] : Array.isArray(grads) ? grads : [grads];
   const edges = list.map((root) => rootEdge('backward', root));
   inMode(options.createGraph ?? false, () => {
     const seeds = list.map((root, i) => seedFor('backward', root, given[i]));
@@ -404,17 +404,3 @@ export function grad(
   }
   return results;
 }
-
-declare module '../tensor/tensor.js' {
-  interface Tensor {
-    /** Adds the gradients of this tensor into the leaves' `.grad`; see {@link backward}. */
-    backward(grad?: Tensor | BackwardOptions | null, options?: BackwardOptions): void;
-  }
-}
-
-Tensor.prototype.backward = function (
-  grad?: Tensor | BackwardOptions | null,
-  options?: BackwardOptions,
-): void {
-  backward(this, isOptions(grad) || grad === undefined || grad === null ? (grad ?? null) : [grad], options);
-};

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { downloadFile, type DownloadOptions, type DownloadProgress } from '../formats/hub/index.js';
+import { type DownloadOptions, type DownloadProgress } from '../formats/hub/index.js';
+import { downloadFile } from '../formats/hub/node-download.js';
 import { getWeight, list, weights, type WeightsEntry } from '../models/index.js';
 import { interruptionOf, type Context } from './context.js';
 import { CliError, closeNames } from './errors.js';

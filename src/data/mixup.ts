@@ -1,5 +1,4 @@
-import { add, mul, oneHot, roll, where } from '../ops/index.js';
-import { tensor } from '../ops/creation.js';
+import { add, float, mul, oneHot, reshape, roll, tensor, where } from '../ops/index.js';
 import { tidy } from '../tensor/tidy.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { entropySeed, Random } from './random.js';
@@ -47,7 +46,7 @@ function check(what: string, x: Tensor, y: Tensor, alpha: number, dims: number):
 
 /** Labels [N] as distributions: `keep` of each sample's own class, the rest of the class of the sample before. */
 function softLabels(y: Tensor, keep: number, numClasses: number): Tensor {
-  const hot = oneHot(y, numClasses).float();
+  const hot = float(oneHot(y, numClasses));
   return add(mul(hot, keep), mul(roll(hot, 1, 0), 1 - keep));
 }
 
@@ -88,7 +87,7 @@ export function cutmix(x: Tensor, y: Tensor, options: MixOptions): [inputs: Tens
   for (let row = top; row < bottom; row++) inside.fill(1, row * width + left, row * width + right);
   const area = ((right - left) * (bottom - top)) / (width * height);
   return tidy(() => {
-    const box = tensor(inside, { dtype: 'bool' }).reshape([height, width]);
+    const box = reshape(tensor(inside, { dtype: 'bool' }), [height, width]);
     return [where(box, roll(x, 1, 0), x), softLabels(y, 1 - area, numClasses)];
   });
 }

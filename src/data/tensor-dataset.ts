@@ -1,5 +1,4 @@
-import { indexSelect } from '../ops/indexing.js';
-import { tensor } from '../ops/creation.js';
+import { indexSelect, select, tensor } from '../ops/index.js';
 import { isTensor } from '../tensor/scope.js';
 import { tidy } from '../tensor/tidy.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -57,7 +56,7 @@ export class TensorDataset<const C extends Columns> implements Dataset<Row<C>> {
   get(index: number): Row<C> {
     checkIndex('TensorDataset', index, this.length);
     return this.columns.map((column) => {
-      if (isTensor(column)) return column.select(0, index);
+      if (isTensor(column)) return select(column, 0, index);
       const row = gather(column, [index]);
       return { data: row.data, shape: row.shape.slice(1) };
     }) as Row<C>;

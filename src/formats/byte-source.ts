@@ -82,3 +82,10 @@ export function sliceSource(source: ByteSource, start: number, size: number, wha
     },
   };
 }
+
+/** Each byte as the character of its number. */
+export function latin1(bytes: Uint8Array): string {
+  let text = '';
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return text;
+}

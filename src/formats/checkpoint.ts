@@ -4,15 +4,12 @@ import { blobSource, memorySource } from './byte-source.js';
 import { CheckpointError, inFile, quoteKey } from './errors.js';
 import { HostTensor } from './host-tensor.js';
 import { Budget, resolveLimits, type Limits, type ReadLimits, type ReadOptions } from './limits.js';
-import { readNpy, readNpz } from './numpy-files.js';
 import { OpaqueObject } from './pickle-types.js';
 import { keyText } from './render.js';
 import { readSafetensors } from './safetensors.js';
-import { readSharded } from './sharded.js';
 import { detectContainer } from './sniff.js';
 import type { Container } from './sniff.js';
 import { descend, findStateDict, findWrappers, kindOf, listKeys, withoutWrappers } from './state-dict.js';
-import { readTorchLegacy, readTorchZip } from './torch-file.js';
 import type { PlainValue } from './torch-values.js';
 
 /** A path (Node; of a folder too, if it holds a sharded model), a URL (browser), or the file's bytes. */
@@ -162,7 +159,7 @@ type TorchContainer = 'torch-zip' | 'torch-legacy';
 
 const isTorch = (container: Container): container is TorchContainer => container.startsWith('torch');
 
-/** The formats that hold tensors by name and nothing nested. */
+/** The formats that hold tensors by name and nothing nested. All but the usual one are loaded when a file is of it. */
 async function readFlat(
   bytes: ByteSource,
   container: Exclude<Container, TorchContainer>,
@@ -172,7 +169,8 @@ async function readFlat(
   switch (container) {
     case 'safetensors':
       return readSafetensors(bytes, reading);
-    case 'safetensors-index':
+    case 'safetensors-index': {
+      const { readSharded } = await import('./sharded.js');
       return readSharded(
         bytes,
         (file) => {
@@ -181,9 +179,13 @@ async function readFlat(
         },
         reading,
       );
-    case 'npz':
+    }
+    case 'npz': {
+      const { readNpz } = await import('./numpy-files.js');
       return { tensors: await readNpz(bytes, reading), metadata: new Map() };
+    }
     case 'npy': {
+      const { readNpy } = await import('./numpy-files.js');
       const key = bytes.name.replace(/^.*[/\\]/, '').replace(/\.npy$/i, '');
       return { tensors: new Map([[key, await readNpy(bytes, bytes.name, key)]]), metadata: new Map() };
     }
@@ -201,6 +203,8 @@ async function readTorch(
   container: TorchContainer,
   reading: Reading,
 ): Promise<PlainValue> {
+  // Two thirds of this room, for the unpickling.
+  const { readTorchLegacy, readTorchZip } = await import('./torch-file.js');
   const read = container === 'torch-zip' ? readTorchZip : readTorchLegacy;
   const value = await read(source, reading);
   if (value instanceof OpaqueObject) {

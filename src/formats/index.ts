@@ -1,3 +1,4 @@
+/** Weight files. Rooms above import from the files themselves: whoever reads one format is not to bring them all. */
 export { blobSource, memorySource } from './byte-source.js';
 export type { ByteRange, ByteSource } from './byte-source.js';
 export { loadCheckpoint, loadValue } from './checkpoint.js';
@@ -9,8 +10,11 @@ export { readAll } from './device-tensor.js';
 export type { FloatDtype, TensorSource } from './device-tensor.js';
 export { HostTensor } from './host-tensor.js';
 export type { HostTensorInit } from './host-tensor.js';
-export { cachedFile, cacheFolder, downloadBlob, DownloadError, downloadFile } from './hub/index.js';
+export { downloadBlob } from './hub/browser-download.js';
+export { DownloadError } from './hub/index.js';
 export type { DownloadOptions, DownloadProgress } from './hub/index.js';
+export { cacheFolder } from './hub/node-cache.js';
+export { cachedFile, downloadFile } from './hub/node-download.js';
 export type { FileLayout, Patch } from './layout.js';
 export { defaultLimits } from './limits.js';
 export type { ReadLimits } from './limits.js';

@@ -3,7 +3,7 @@
  * in ranges and written.
  */
 
-import type { ByteRange, ByteSource } from './byte-source.js';
+import { latin1, type ByteRange, type ByteSource } from './byte-source.js';
 import { itemSize } from './dtypes.js';
 import type { HostDtype } from './dtypes.js';
 import { CheckpointError, quote } from './errors.js';
@@ -11,12 +11,10 @@ import { HostTensor } from './host-tensor.js';
 import { collect, type FileLayout } from './layout.js';
 import { defaultReading, type ReadOptions } from './limits.js';
 import { numpyCodes, numpyDtypes } from './numpy-values.js';
-import { latin1 } from './pickle-text.js';
+import { npyMagic } from './sniff.js';
 import { contiguousStrides } from './strided.js';
 import { layoutZip } from './zip-writer.js';
 import { readZipDirectory, zipEntryRange, type ZipRange } from './zip.js';
-
-export const npyMagic = '\x93NUMPY';
 
 // numpy itself refuses headers of more than 10,000 characters, and needs that many only for record dtypes.
 const maxHeaderBytes = 64 * 1024;

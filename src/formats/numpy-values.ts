@@ -1,11 +1,11 @@
 /** Pickled numpy scalars, dtypes and arrays, as they turn up beside the weights (`best_prec1`, loss histories). */
 
-import { memorySource } from './byte-source.js';
+import { latin1, memorySource } from './byte-source.js';
 import { CheckpointError, quote } from './errors.js';
 import type { HostDtype } from './dtypes.js';
 import { itemSize } from './dtypes.js';
 import { HostTensor } from './host-tensor.js';
-import { decodeUtf8, fromBigInt, latin1 } from './pickle-text.js';
+import { decodeUtf8, fromBigInt } from './pickle-text.js';
 import { OpaqueObject, PickleObject } from './pickle-types.js';
 import type { PickleLimits, PickleValue } from './pickle-types.js';
 import { contiguousStrides } from './strided.js';

@@ -62,12 +62,6 @@ export function decodePython2String(bytes: Uint8Array): string | Uint8Array {
   }
 }
 
-export function latin1(bytes: Uint8Array): string {
-  let text = '';
-  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
-  return text;
-}
-
 const code = (character: string): number => character.charCodeAt(0);
 
 const simpleEscapes: ReadonlyMap<number, number> = new Map(

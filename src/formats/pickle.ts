@@ -3,6 +3,7 @@
  * anything else ends the load. Opcodes and their meaning: Python's `Lib/pickletools.py`.
  */
 
+import { latin1 } from './byte-source.js';
 import { CheckpointError, formatBytes, quote } from './errors.js';
 import { Budget, defaultLimits } from './limits.js';
 import { cost, weigh } from './pickle-cost.js';
@@ -12,7 +13,6 @@ import {
   decodePython2String,
   decodeUtf8,
   fromBigInt,
-  latin1,
   parseFloatLiteral,
   parseInteger,
   parseQuoted,

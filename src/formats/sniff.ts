@@ -1,11 +1,11 @@
 /** Which weight format a file holds, by its first bytes; and if none, what it looks like instead. */
 
-import type { ByteSource } from './byte-source.js';
+import { latin1, type ByteSource } from './byte-source.js';
 import { CheckpointError, formatBytes } from './errors.js';
-import { npyMagic } from './numpy-files.js';
-import { latin1 } from './pickle-text.js';
 
 export type Container = 'torch-zip' | 'torch-legacy' | 'safetensors' | 'safetensors-index' | 'npy' | 'npz';
+
+export const npyMagic = '\x93NUMPY';
 
 /** Decides by content; throws a {@link CheckpointError} that says what the first bytes look like. */
 export async function detectContainer(source: ByteSource): Promise<Container> {

@@ -1,12 +1,11 @@
-import { inFile, quoteKey } from '../formats/errors.js';
-import { unwrapCheckpoint } from '../formats/checkpoint.js';
 import {
-  CheckpointError,
   loadCheckpoint,
+  unwrapCheckpoint,
   type Checkpoint,
   type CheckpointSource,
   type LoadCheckpointOptions,
-} from '../formats/index.js';
+} from '../formats/checkpoint.js';
+import { CheckpointError, inFile, quoteKey } from '../formats/errors.js';
 import type { IncompatibleKeys, LoadOptions, Module } from '../nn/index.js';
 import { stateShapes } from './file-match.js';
 

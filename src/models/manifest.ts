@@ -1,7 +1,7 @@
 /** The published weight files, as weights/manifest.json lists them. */
 
-import { transforms } from '../data/index.js';
-import { cachedFile, type DownloadOptions } from '../formats/hub/index.js';
+import { CenterCrop, Compose, Normalize, Resize, ToTensor } from '../data/transforms.js';
+import type { DownloadOptions } from '../formats/hub/index.js';
 
 /** How images become the input a network was trained on. */
 export interface InputRecipe {
@@ -82,11 +82,11 @@ export class WeightsEntry {
   /** The transform that does it: `RGBImage` to a normalised `[3, crop, crop]` array. */
   transforms() {
     const { resize, crop, interpolation, mean, std } = this.recipe;
-    return new transforms.Compose([
-      new transforms.Resize(resize, interpolation),
-      new transforms.CenterCrop(crop),
-      new transforms.ToTensor(),
-      new transforms.Normalize([...mean], [...std]),
+    return new Compose([
+      new Resize(resize, interpolation),
+      new CenterCrop(crop),
+      new ToTensor(),
+      new Normalize([...mean], [...std]),
     ]);
   }
 
@@ -112,7 +112,8 @@ export class WeightsEntry {
   }
 
   /** The file's path if it was downloaded before (Node), else null. */
-  cached(options: Pick<DownloadOptions, 'cacheDir'> = {}): Promise<string | null> {
+  async cached(options: Pick<DownloadOptions, 'cacheDir'> = {}): Promise<string | null> {
+    const { cachedFile } = await import('../formats/hub/node-download.js');
     return cachedFile({ ...this.file, ...options });
   }
 

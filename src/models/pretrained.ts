@@ -1,11 +1,11 @@
-import { download, type DownloadOptions } from '../formats/hub/index.js';
 import {
-  CheckpointError,
   loadCheckpoint,
   type Checkpoint,
   type CheckpointSource,
   type LoadCheckpointOptions,
-} from '../formats/index.js';
+} from '../formats/checkpoint.js';
+import { CheckpointError } from '../formats/errors.js';
+import { download, type DownloadOptions } from '../formats/hub/index.js';
 import type { Module } from '../nn/index.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import type { ModelDeclaration, ModelOptions } from './declaration.js';

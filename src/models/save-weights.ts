@@ -1,11 +1,6 @@
-import {
-  CheckpointError,
-  HostTensor,
-  readAll,
-  saveSafetensors,
-  saveTorch,
-  type FloatDtype,
-} from '../formats/index.js';
+import { readAll, type FloatDtype } from '../formats/device-tensor.js';
+import { CheckpointError } from '../formats/errors.js';
+import { HostTensor } from '../formats/host-tensor.js';
 import type { Module } from '../nn/index.js';
 
 export interface HostStateDictOptions {
@@ -66,6 +61,7 @@ export async function saveWeights(
   const state = model.stateDict();
   try {
     const tensors = readAll(state, dtype);
+    const { saveSafetensors, saveTorch } = await import('../formats/node-files.js');
     if (ending === 'safetensors')
       await saveSafetensors(path, tensors, { metadata: { format: 'pt', ...metadata } });
     else await saveTorch(path, tensors);

@@ -1,9 +1,11 @@
 import { noGrad } from '../autograd/mode.js';
 import {
+  add_,
   clamp_,
   copy_,
   erfinv,
   fill_,
+  mul_,
   normal_ as normalFill,
   uniform_ as uniformFill,
 } from '../ops/index.js';
@@ -92,9 +94,7 @@ export function truncNormal_(tensor: Tensor, mean = 0, std = 1, low = -2, high =
   return fill(tensor, () =>
     scoped('truncNormal_', () => {
       uniformFill(tensor, from, to);
-      const values = erfinv(tensor)
-        .mul_(std * Math.SQRT2)
-        .add_(mean);
+      const values = add_(mul_(erfinv(tensor), std * Math.SQRT2), mean);
       copy_(tensor, clamp_(values, { min: low, max: high }));
     }),
   );

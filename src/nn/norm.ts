@@ -2,7 +2,7 @@ import { noGrad } from '../autograd/mode.js';
 import type { Activation } from '../kernels/base/plan.js';
 import { hasMask } from '../ops/activation-mask.js';
 import { batchNormAffine, batchNormThen, type NormEpilogue } from '../ops/batch-norm.js';
-import { add_, groupNorm, layerNorm } from '../ops/index.js';
+import { add_, div, groupNorm, layerNorm, sub } from '../ops/index.js';
 import { showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
@@ -109,8 +109,8 @@ abstract class BatchNorm extends Module {
     const y = batchNormThen(x, mean, variance, options, after);
     noGrad(() =>
       scoped('BatchNorm', () => {
-        runningMean.add_(mean.sub(runningMean).div(count));
-        runningVar.add_(variance.sub(runningVar).div(count));
+        add_(runningMean, div(sub(mean, runningMean), count));
+        add_(runningVar, div(sub(variance, runningVar), count));
       }),
     );
     return y;

@@ -1,11 +1,14 @@
 import { noGrad } from '../autograd/mode.js';
 import {
   abs,
+  add,
   cat,
   clamp_,
   copy_,
+  mul,
   mul_,
   narrow,
+  reciprocal,
   reshape,
   stack,
   sum,
@@ -52,7 +55,7 @@ export function clipGradsWithNorm_(parameters: Tensors, maxNorm: number, totalNo
   const grads = gradsOf(parameters);
   noGrad(() =>
     tidy(() => {
-      const scale = clamp_(totalNorm.add(1e-6).reciprocal().mul(maxNorm), { max: 1 });
+      const scale = clamp_(mul(reciprocal(add(totalNorm, 1e-6)), maxNorm), { max: 1 });
       for (const grad of grads) mul_(grad, scale);
     }),
   );

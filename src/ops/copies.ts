@@ -3,6 +3,7 @@
  * need them.
  */
 import { defineOp } from '../autograd/define.js';
+import { registerPrimitives } from '../autograd/primitives.js';
 import { dtypeInfo } from '../kernels/base/dtype.js';
 import { e, input, param, type Expr } from '../kernels/expr/expr.js';
 import { elementOf, type DType } from '../tensor/dtype.js';
@@ -11,6 +12,7 @@ import {
   contiguousStrides,
   denseStrides,
   isChannelsLast,
+  isDense,
   showShape,
   stridesLike,
 } from '../tensor/shape.js';
@@ -132,3 +134,15 @@ export const channelsLast = (x: Tensor): Tensor =>
   isChannelsLast(x.shape, x.strides) && x.offset === 0
     ? x
     : copyOp(x, x.dtype, formatStrides('clone', x, 'channelsLast'), false);
+
+/** @internal A dense copy in the memory order and dtype of `like`, of the same shape. */
+export const cloneLike = (x: Tensor, like: Tensor): Tensor =>
+  copyOp(
+    x,
+    like.dtype,
+    isDense(like.shape, like.strides) ? like.strides : contiguousStrides(like.shape),
+    like.storage.ownOrder,
+  );
+
+// An in-place write makes the tape copy what it was lent, also in a program that never runs it back.
+registerPrimitives({ cloneLike });

@@ -1,15 +1,7 @@
 import { dtypeInfo } from '../kernels/base/dtype.js';
 import { e, input, type Expr } from '../kernels/expr/expr.js';
 import { isDType, isFloatingPoint, type DType } from '../tensor/dtype.js';
-import {
-  broadcastShapes,
-  contiguousStrides,
-  isChannelsLast,
-  isContiguous,
-  isDense,
-  sameShape,
-  showShape,
-} from '../tensor/shape.js';
+import { broadcastShapes, isChannelsLast, isContiguous, sameShape, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { applyInPlace, isRecordedWrite, type Pointwise } from './apply.js';
 import {
@@ -23,7 +15,6 @@ import {
   type MemoryFormat,
 } from './copies.js';
 import { rowMajorTwin, tied } from './layout.js';
-import { sumTo } from './sum-to.js';
 import { checkWrite } from './write.js';
 
 export type { MemoryFormat };
@@ -166,11 +157,4 @@ export function fill_(self: Tensor, value: number | boolean): Tensor {
 /** `torch.Tensor.zero_`. */
 export function zero_(self: Tensor): Tensor {
   return fill_(self, 0);
-}
-
-/** @internal A dense copy in the memory order of `like`. */
-export function cloneLike(x: Tensor, like: Tensor): Tensor {
-  const shaped = sameShape(x.shape, like.shape) ? x : sumTo(x, like.shape);
-  const strides = isDense(like.shape, like.strides) ? like.strides : contiguousStrides(like.shape);
-  return copyOp(shaped, like.dtype, strides, like.storage.ownOrder);
 }

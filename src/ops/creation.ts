@@ -1,14 +1,11 @@
 import { runtime } from '../device/index.js';
-import { registerPrimitives, type Geometry } from '../autograd/primitives.js';
 import { planEye } from '../kernels/index/positions.js';
 import { elementOf, isDType, type DType } from '../tensor/dtype.js';
 import { numel, showShape, type Shape } from '../tensor/shape.js';
 import { isTensor } from '../tensor/scope.js';
 import { Tensor, type NestedArray } from '../tensor/tensor.js';
-import { cloneLike, to } from './copy.js';
 import { fillInto } from './copies.js';
 import { planLimits, runPlan } from './run-plan.js';
-import { sumTo } from './sum-to.js';
 
 export interface CreationOptions {
   /** Default: float32, or what the values say (`tensor`, `arange`, `full`). */
@@ -239,19 +236,4 @@ export function eye(n: number, m: number | CreationOptions = n, options: Creatio
   const out = Tensor.empty([n, columns], opts.dtype ?? 'float32', 'eye');
   if (out.numel() > 0) runPlan('eye', planEye(runtime().target, { out, ...planLimits() }), { out });
   return finish(out, opts);
-}
-
-/** @internal Wires creation into the tape, which is below this room. */
-export function installPrimitives(ops: {
-  add(a: Tensor, b: Tensor): Tensor;
-  hasNaN(x: Tensor): Tensor;
-  placeRegion(grad: Tensor, place: Geometry, slice: Geometry): Tensor;
-}): void {
-  registerPrimitives({
-    ...ops,
-    cloneLike,
-    fit: (x, shape, dtype) => to(sumTo(x, shape), dtype),
-    onesLike: (x) => onesLike(x),
-    zeros: (shape, dtype) => filled(shape, dtype, 0, 'zeros'),
-  });
 }

@@ -1,45 +1,55 @@
-import { named } from '../autograd/define.js';
-import { Tensor } from '../tensor/tensor.js';
-import { installPrimitives } from './creation.js';
-import { placeRegion } from './region.js';
-import * as tensorOps from './tensor-ops.js';
-
-/** An op as a method; up to three overloads survive. */
-type Method<F> = F extends {
-  (self: Tensor, ...args: infer A): infer R;
-  (self: Tensor, ...args: infer B): infer S;
-  (self: Tensor, ...args: infer C): infer T;
-}
-  ? { (...args: A): R; (...args: B): S; (...args: C): T }
-  : never;
-type TensorMethods = { [K in keyof typeof tensorOps]: Method<(typeof tensorOps)[K]> };
-
-declare module '../tensor/tensor.js' {
-  // Methods follow from the op table: PyTorch's `x.add(y)` beside `add(x, y)`.
-  interface Tensor extends TensorMethods {}
-}
-
-for (const [name, op] of Object.entries(tensorOps)) {
-  const method = function (this: Tensor, ...args: never[]): unknown {
-    return (op as (self: Tensor, ...rest: never[]) => unknown)(this, ...args);
-  };
-  Object.defineProperty(Tensor.prototype, name, {
-    configurable: true,
-    writable: true,
-    value: named(name, method),
-  });
-}
-
-installPrimitives({
-  add: (a, b) => tensorOps.add(a, b),
-  hasNaN: (x) => tensorOps.isnan(x).any(),
-  placeRegion,
-});
-
+/** All ops as functions. Nothing here makes them methods (methods.ts does), so that a bundle holds those it calls. */
+export {
+  celu,
+  elu,
+  gelu,
+  glu,
+  hardsigmoid,
+  hardswish,
+  hardtanh,
+  leakyRelu,
+  logsigmoid,
+  mish,
+  relu6,
+  selu,
+  silu,
+  softplus,
+  softshrink,
+  softsign,
+  tanhshrink,
+} from './activation.js';
 export { scaledDotProductAttention, type AttentionOptions } from './attention.js';
-export * from './creation.js';
-export { cat, stack } from './join.js';
+export { batchNorm, type BatchNormOptions } from './batch-norm.js';
+export { conv1d, conv2d, convTranspose2d } from './conv.js';
+export {
+  arange,
+  empty,
+  emptyLike,
+  eye,
+  full,
+  fullLike,
+  linspace,
+  ones,
+  onesLike,
+  tensor,
+  zeros,
+  zerosLike,
+  type CreationOptions,
+  type ShapeArgs,
+  type TensorData,
+  type TensorOptions,
+} from './creation.js';
+export * from './dropout.js';
+export { embedding, oneHot, type EmbeddingOptions } from './indexing.js';
+export * from './interpolate.js';
+export { cat, pad, stack } from './join.js';
+export * from './loss.js';
+export { linear } from './matmul.js';
+export * from './norm.js';
+export * from './pool.js';
+export { randintLike, randLike, randnLike } from './random-fill.js';
 export * from './random.js';
+export { crossEntropy, nllLoss } from './softmax.js';
 export * from './tensor-ops.js';
 export { where } from './where.js';
 export { countWork, type Work } from './work.js';

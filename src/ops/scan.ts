@@ -106,7 +106,7 @@ export function exclusiveProduct(x: Tensor, behind = false): Tensor {
   return flip(cumprodOp(cat([one, flip(narrow(x, last, 1, n - 1), last)], last), last), last);
 }
 
-interface ScanOptions {
+export interface ScanOptions {
   dtype?: DType;
 }
 

@@ -1,7 +1,7 @@
 import { noGrad } from '../autograd/mode.js';
 import { averageRule } from '../kernels/optim/rules.js';
 import { BatchNorm1d, BatchNorm2d, deepcopy, Module, type TensorModule } from '../nn/index.js';
-import { add_, copy_, eq, tensor, where } from '../ops/index.js';
+import { add_, copy_, detach, eq, tensor, where } from '../ops/index.js';
 import { isTensor } from '../tensor/scope.js';
 import { sameShape, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -118,8 +118,8 @@ const oneByOne =
   (averaged, current, numAveraged) => {
     averaged.forEach((mine, i) =>
       scoped('avgFn', () => {
-        const theirs = (current[i] as Tensor).detach();
-        copy_(mine, where(eq(numAveraged, 0), theirs, avgFn(mine.detach(), theirs, numAveraged)));
+        const theirs = detach(current[i] as Tensor);
+        copy_(mine, where(eq(numAveraged, 0), theirs, avgFn(detach(mine), theirs, numAveraged)));
       }),
     );
   };

@@ -1,6 +1,7 @@
 /** The download for browsers, in Node, which has all it needs but the Cache storage. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
-import { downloadBlob, type DownloadOptions } from '../../src/formats/hub/index.js';
+import { type DownloadOptions } from '../../src/formats/hub/index.js';
+import { downloadBlob } from '../../src/formats/hub/browser-download.js';
 import { FileServer, noise } from './server.js';
 
 const content = noise(200_000);

@@ -1,5 +1,6 @@
 /** Downloads one file: `child.ts OPTIONS-AS-JSON`. Prints the path, or the error's message and exits with 1. */
-import { downloadFile, type DownloadOptions } from '../../src/formats/hub/index.js';
+import { type DownloadOptions } from '../../src/formats/hub/index.js';
+import { downloadFile } from '../../src/formats/hub/node-download.js';
 
 const options = JSON.parse(process.argv[2] ?? '{}') as DownloadOptions;
 try {

@@ -14,12 +14,8 @@ import fsPromises, { type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import {
-  cachedFile,
-  DownloadError,
-  downloadFile,
-  type DownloadOptions,
-} from '../../src/formats/hub/index.js';
+import { DownloadError, type DownloadOptions } from '../../src/formats/hub/index.js';
+import { cachedFile, downloadFile } from '../../src/formats/hub/node-download.js';
 import { FileServer, noise } from './server.js';
 
 const content = noise(400_000);

@@ -13,7 +13,8 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { downloadFile, type DownloadOptions } from '../../src/formats/hub/index.js';
+import { type DownloadOptions } from '../../src/formats/hub/index.js';
+import { downloadFile } from '../../src/formats/hub/node-download.js';
 import { FileServer, noise } from './server.js';
 
 const server = new FileServer(noise(1_000_000));

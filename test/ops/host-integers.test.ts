@@ -23,7 +23,7 @@ const ways: Record<string, (value: number, dtype: 'int32' | 'uint8') => Tensor> 
   maskedFill_: (value, dtype) => zeros(dtype).maskedFill_(mask(), value),
   fill_: (value, dtype) => zeros(dtype).fill_(value),
   scatter: (value, dtype) => zeros(dtype).scatter(0, tensor([1], { dtype: 'int32' }), value),
-  pad: (value, dtype) => zeros(dtype).pad([0, 1], { value }),
+  pad: (value, dtype) => kd.pad(zeros(dtype), [0, 1], { value }),
 };
 const opOf = (way: string): string => way.replace(/,.*/, '');
 

@@ -1,0 +1,52 @@
+/** PyTorch's `x.add(y)` beside `add(x, y)`: loading this file makes methods of the ops in tensor-ops.ts. */
+import type { BackwardOptions } from '../autograd/engine.js';
+import { Tensor } from '../tensor/tensor.js';
+import { backward } from './autograd.js';
+import * as tensorOps from './tensor-ops.js';
+
+/** Function only in PyTorch, though it takes a tensor first. */
+type FunctionOnly = 'rsub';
+
+type Same<A, B> = [A, B] extends [B, A] ? true : false;
+
+/**
+ * An op as a method; up to three overloads survive. For a function with fewer, inference repeats the last or the
+ * first, which is folded again.
+ */
+type Method<F> = F extends {
+  (self: Tensor, ...args: infer A extends readonly unknown[]): infer R;
+  (self: Tensor, ...args: infer B extends readonly unknown[]): infer S;
+  (self: Tensor, ...args: infer C extends readonly unknown[]): infer T;
+}
+  ? Same<B, C> extends true
+    ? Same<A, C> extends true
+      ? (...args: C) => T
+      : { (...args: A): R; (...args: C): T }
+    : Same<A, B> extends true
+      ? { (...args: A): R; (...args: C): T }
+      : { (...args: A): R; (...args: B): S; (...args: C): T }
+  : never;
+type TensorMethods = {
+  [K in Exclude<keyof typeof tensorOps, FunctionOnly>]: Method<(typeof tensorOps)[K]>;
+};
+
+declare module '../tensor/tensor.js' {
+  // The build writes these out with their names and comments (scripts/tensor-methods.mjs).
+  interface Tensor extends TensorMethods {
+    /** Adds the gradients of this tensor into the leaves' `.grad`; see {@link backward}. */
+    backward(grad?: Tensor | BackwardOptions | null, options?: BackwardOptions): void;
+  }
+}
+
+const { rsub: _, ...methods } = { ...tensorOps, backward };
+
+for (const [name, op] of Object.entries(methods)) {
+  const apply = op as (self: Tensor, ...args: never[]) => unknown;
+  // Named by its key in stack traces.
+  const { [name]: value } = {
+    [name](this: Tensor, ...args: never[]): unknown {
+      return apply(this, ...args);
+    },
+  };
+  Object.defineProperty(Tensor.prototype, name, { configurable: true, writable: true, value });
+}
