@@ -14,7 +14,7 @@ import { downloadCommand, weightsCommand } from './commands/weights.js';
 import type { Context } from './context.js';
 import { exitCodes, Interrupted, plainest, UsageError } from './errors.js';
 import { addFinetuneOptions, besideResume, type FinetuneOptions } from './finetune/options.js';
-import * as read from './options.js';
+import * as read from './option-readers.js';
 import { Output, shownError, type Streams } from './output.js';
 import { packageVersion } from './versions.js';
 

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { downloadFile, type DownloadOptions, type DownloadProgress } from '../formats/hub/index.js';
 import { getWeight, list, weights, type WeightsEntry } from '../models/index.js';
+import { isEntryName } from '../models/manifest.js';
 import { interruptionOf, type Context } from './context.js';
 import { CliError, closeNames } from './errors.js';
 import { byteSize, type Progress } from './output.js';
@@ -11,9 +12,6 @@ export interface ResolvedWeights {
   /** The published file it is: its input recipe, class names and model; null for a file of the user's. */
   readonly entry: WeightsEntry | null;
 }
-
-/** `IMAGENET1K_V2`, `DEFAULT`, `ResNet50_Weights.IMAGENET1K_V2` */
-const entryName = /^([A-Za-z]\w*_Weights\.)?[A-Z][A-Z0-9_]*$/;
 
 /**
  * What `--weights` says, as a file: a path as it is; a URL, or the name of a published weight file, downloaded into the
@@ -29,7 +27,7 @@ export async function resolveWeights(
 ): Promise<ResolvedWeights> {
   if (/^https?:\/\//i.test(spec)) return { path: await fetchFile({ url: spec }, context), entry: null };
   if (existsSync(spec)) return { path: spec, entry: null };
-  if (!entryName.test(spec)) throw new CliError(`${spec}: no such file${await suggestion(model)}`);
+  if (!isEntryName(spec)) throw new CliError(`${spec}: no such file${await suggestion(model)}`);
   const entry = await findEntry(model, spec);
   return { path: await fetchFile(entry.file, context), entry };
 }

@@ -36,6 +36,9 @@ export function underModelKeys(
 const counter = /(^|\.)num_batches_tracked$/;
 const statistics = /(^|\.)(running_mean|running_var|num_batches_tracked)$/;
 
+/** Whether a key is of state that no gradient trains: batch norm's running statistics. */
+export const isStatistic = (key: string): boolean => statistics.test(key);
+
 export const sameShape = (a: Shape, b: Shape): boolean =>
   (a.length === b.length && a.every((length, i) => length === b[i])) ||
   // A counter is a scalar, which old files hold as one element.
@@ -73,7 +76,7 @@ export async function whyForeign(
 /** What the tensors are weights of, by the number of parameters, or by what the models declare of their keys. */
 async function recognise(tensors: Tensors): Promise<string | null> {
   let parameters = 0;
-  for (const [key, { size }] of tensors) if (!statistics.test(key)) parameters += size;
+  for (const [key, { size }] of tensors) if (!isStatistic(key)) parameters += size;
   // Without the manifest the keys must do.
   const all = await weights().catch(() => []);
   const exact = [

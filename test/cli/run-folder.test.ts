@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, write
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, manualSeed, models, saveWeights } from '../../src/index.js';
-import type { EpochReport } from '../../src/cli/fit.js';
+import type { EpochReport } from '../../src/cli/training-loop.js';
 import { kindling, temporaryFolder, writeShapes, type Outcome } from './support.js';
 import { differingKeys } from './support-tensors.js';
 

@@ -10,7 +10,7 @@ import type { LabelledImages } from '../classes.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { CliError } from '../errors.js';
 import { trunkFeatures } from '../features.js';
-import { fit, type FitOptions, type FitResult } from '../fit.js';
+import { fit, type FitOptions, type FitResult } from '../training-loop.js';
 import { builderOf, modelFromFile } from '../load-model.js';
 import { cardInput, readCard, type CardInput } from '../model-card.js';
 import { makeOptimizer } from '../optimizers.js';

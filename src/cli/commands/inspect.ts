@@ -8,6 +8,7 @@ import {
 } from '../../formats/index.js';
 import type { Context } from '../context.js';
 import { keyText } from '../../formats/render.js';
+import { isStatistic } from '../../models/file-match.js';
 import { byteSize, grouped, table } from '../output.js';
 
 export interface InspectOptions {
@@ -16,9 +17,6 @@ export interface InspectOptions {
   readonly limit?: ReadLimits;
   readonly verify?: boolean;
 }
-
-/** State that no gradient trains: batch norm's running statistics. */
-const statistics = /(^|\.)(running_mean|running_var|num_batches_tracked)$/;
 
 /** `kindling inspect`: what is in a weight file. */
 export async function inspect({ output }: Context, file: string, options: InspectOptions): Promise<void> {
@@ -30,7 +28,7 @@ export async function inspect({ output }: Context, file: string, options: Inspec
     shape,
     count: size,
     bytes: byteLength,
-    statistics: statistics.test(name),
+    statistics: isStatistic(name),
   }));
   const sum = (of: (tensor: (typeof tensors)[number]) => number): number =>
     tensors.reduce((total, tensor) => total + of(tensor), 0);

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { augmentations, type Augmentation } from '../images.js';
-import * as read from '../options.js';
+import * as read from '../option-readers.js';
 import { optimizerNames, type OptimizerChoice } from '../optimizers.js';
 import { scheduleNames, type ScheduleChoice } from '../schedules.js';
 

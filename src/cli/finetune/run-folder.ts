@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { writeFileAtomically } from '../../formats/index.js';
 import { CliError } from '../errors.js';
 import { checkFolder } from '../files.js';
-import type { EpochReport } from '../fit.js';
+import type { EpochReport } from '../training-loop.js';
 import { lockFolder } from './lock.js';
 import type { Plan } from './plan.js';
 

@@ -6,14 +6,21 @@ import type { TensorModule } from '../../nn/index.js';
 import { shortList, type LabelledImages, type Samples } from '../classes.js';
 import type { Context } from '../context.js';
 import { trunkFeatures } from '../features.js';
-import { atStart, fit, type EpochReport, type FitResult, type Progress, type Stage } from '../fit.js';
+import {
+  atStart,
+  fit,
+  type EpochReport,
+  type FitResult,
+  type Progress,
+  type Stage,
+} from '../training-loop.js';
 import { cardMetadata, type ModelCard } from '../model-card.js';
 import { makeOptimizer } from '../optimizers.js';
 import { grouped } from '../output.js';
 import { makeSchedule } from '../schedules.js';
 import { evaluate, inferenceBatch, type Evaluation, type Mix } from '../training.js';
 import type { TrainingData } from './data.js';
-import { enterEpoch, rateGroups, trunkStandsStill, type TrainedModel } from './model.js';
+import { enterEpoch, rateGroups, trunkStandsStill, type TrainedModel } from './what-is-trained.js';
 import type { Plan } from './plan.js';
 import type { RunFolder } from './run-folder.js';
 import { loadBest, progressOf, restore, Saver, type Training } from './state.js';

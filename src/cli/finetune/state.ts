@@ -14,7 +14,7 @@ import type { TensorModule } from '../../nn/index.js';
 import type { EarlyStopping, lrScheduler, Optimizer, swaUtils } from '../../optim/index.js';
 import { isTensor } from '../../tensor/scope.js';
 import { CliError } from '../errors.js';
-import type { EpochReport, Progress } from '../fit.js';
+import type { EpochReport, Progress } from '../training-loop.js';
 import type { Schedule } from '../schedules.js';
 import { runFiles, type RunFolder } from './run-folder.js';
 
