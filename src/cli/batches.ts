@@ -59,14 +59,22 @@ export async function* batchesOf(samples: Samples, options: BatchOptions): Async
   }
 }
 
+/** An image file that cannot be decoded. */
+export class BadImageError extends CliError {
+  /** @param reason what is wrong with which file */
+  constructor(
+    readonly reason: string,
+    options?: ErrorOptions,
+  ) {
+    super(`${reason}; replace or delete it, or leave such images out with --on-bad-image skip`, options);
+  }
+}
+
 /** What is wrong with an image file; what is around it speaks to programmers. */
 function forTheUser(error: unknown): unknown {
   for (let at = error; at instanceof Error; at = at.cause) {
     const [, reason] = /ImageFolder: (.*?); replace or delete it, or pass/s.exec(at.message) ?? [];
-    if (reason !== undefined) {
-      const hint = 'replace or delete it, or leave such images out with --on-bad-image skip';
-      return new CliError(`${reason}; ${hint}`, { cause: error });
-    }
+    if (reason !== undefined) return new BadImageError(reason, { cause: error });
   }
   return error;
 }

@@ -22,11 +22,12 @@ export interface RateGroup {
   readonly lr: number;
 }
 
+/** What is not given, or null, has its default. */
 export interface OptimizerChoice {
   readonly optimizer: OptimizerName;
-  readonly lr?: number | undefined;
-  readonly momentum?: number | undefined;
-  readonly weightDecay?: number | undefined;
+  readonly lr?: number | null;
+  readonly momentum?: number | null;
+  readonly weightDecay?: number | null;
 }
 
 interface Hyper {
@@ -84,6 +85,7 @@ export function makeOptimizer(
   choice: OptimizerChoice,
 ): Optimizer {
   const entry: Entry = entries[choice.optimizer];
+  const weightDecay = choice.weightDecay ?? undefined;
   const lr = choice.lr ?? entry.lr;
   const groups = params.map((item) => ('params' in item ? item : { params: [item], lr }));
   const merged = params.every((item) => !('params' in item))
@@ -92,6 +94,6 @@ export function makeOptimizer(
   return entry.make(merged, {
     lr,
     ...(entry.momentum !== undefined && { momentum: choice.momentum ?? entry.momentum }),
-    ...(choice.weightDecay !== undefined && { weightDecay: choice.weightDecay }),
+    ...(weightDecay !== undefined && { weightDecay }),
   });
 }

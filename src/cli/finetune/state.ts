@@ -158,13 +158,21 @@ const markOf = ({ epochs, sums }: Progress): Record<string, string> => ({
 });
 const seenNothing = '0 epochs, 0 batches';
 
+/** A run's state.pth. */
+export interface RunState {
+  readonly values: ReadonlyMap<string, PlainValue>;
+  readonly progress: Progress;
+  /** Early stopping has ended the training. */
+  readonly stoppedEarly: boolean;
+}
+
 /**
  * A run's state.pth, or null where the run was ended before it had the first.
  *
  * @throws CliError when files are missing without which the run cannot go on, or could only start over and
  * lose what it has
  */
-export async function readState(run: RunFolder): Promise<ReadonlyMap<string, PlainValue> | null> {
+export async function readState(run: RunFolder): Promise<RunState | null> {
   if (!run.has('state')) {
     if (await hasTrained(run)) throw missing(run, 'state');
     return null;
@@ -172,12 +180,23 @@ export async function readState(run: RunFolder): Promise<ReadonlyMap<string, Pla
   const value = await loadValue(run.file('state'));
   if (!(value instanceof Map) || typeof value.get('progress') !== 'string')
     throw new CliError(`${run.file('state')}: is not the state of a training`);
-  const state = value as ReadonlyMap<string, PlainValue>;
-  const { bestEpoch, finished } = progressOf(state);
+  const values = value as ReadonlyMap<string, PlainValue>;
+  const stored = JSON.parse(values.get('progress') as string) as Progress;
+  const stoppedEarly = hasStoppedEarly(values);
+  // Epochs may have been added to the plan since.
+  const finished = stored.finished && (stoppedEarly || stored.epochs.length >= run.config.plan.epochs);
+  const { bestEpoch } = stored;
   const needed =
     bestEpoch > 0 && !(finished && run.has('report')) ? (['last', 'best'] as const) : ['last' as const];
   for (const name of needed) if (!run.has(name)) throw missing(run, name);
-  return state;
+  return { values, progress: { ...stored, finished }, stoppedEarly };
+}
+
+function hasStoppedEarly(values: ReadonlyMap<string, PlainValue>): boolean {
+  const { num_bad_epochs: bad, patience } = (plain(values.get('early_stopping') ?? null) ?? {}) as Partial<
+    Record<string, number>
+  >;
+  return bad !== undefined && patience !== undefined && bad >= patience;
 }
 
 /** Whether a run without state.pth has something that starting over would write over. */
@@ -198,12 +217,8 @@ function missing(run: RunFolder, name: 'state' | 'last' | 'best'): CliError {
   );
 }
 
-export function progressOf(state: ReadonlyMap<string, PlainValue>): Progress {
-  return JSON.parse(state.get('progress') as string) as Progress;
-}
-
 /** Puts a training into the state that was saved. */
-export async function restore(state: ReadonlyMap<string, PlainValue>, training: Training): Promise<void> {
+export async function restore({ values: state }: RunState, training: Training): Promise<void> {
   const { model, average, optimizer, schedule, earlyStopping } = training;
   const tensors = (name: string): Map<string, HostTensor> => state.get(name) as Map<string, HostTensor>;
   // What is not in it is frozen, and came with the weights.
