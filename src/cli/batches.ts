@@ -24,8 +24,9 @@ export interface LabelledBatch {
 }
 
 /**
- * Batches in a given order that know their samples. Where an order is taken up again in the middle, batches and their
- * augmentation are those of an unbroken pass: both depend on the seed, the epoch and the sample alone.
+ * Batches in a given order that know their samples. Where an order is taken up again in the middle, batches
+ * and their augmentation are those of an unbroken pass: both depend on the seed, the epoch and the sample
+ * alone.
  */
 export async function* batchesOf(samples: Samples, options: BatchOptions): AsyncGenerator<LabelledBatch> {
   const { batchSize, seed = 0, epoch = 0, from = 0 } = options;

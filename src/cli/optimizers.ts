@@ -45,8 +45,8 @@ interface Entry {
 }
 
 /**
- * The optimizers of `--optimizer`. Rates are PyTorch's defaults where it has some that suit; SGD's are those of its
- * transfer-learning tutorial, times 10 in the learning rate.
+ * The optimizers of `--optimizer`. Rates are PyTorch's defaults where it has some that suit; SGD's are those
+ * of its transfer-learning tutorial, times 10 in the learning rate.
  */
 const entries = {
   sgd: { lr: 0.01, momentum: 0.9, make: (groups, hyper) => new SGD(groups, hyper) },

@@ -1,8 +1,9 @@
 import { type Command, Option } from 'commander';
 
 /**
- * One option of a command, whole: what is typed, read, shown in the help and, for a training, planned. The property that it
- * stands under names it: `valSplit` is `--val-split` on the command line, and the field of the values that were given.
+ * One option of a command, whole: what is typed, read, shown in the help and, for a training, planned. The
+ * property that it stands under names it: `valSplit` is `--val-split` on the command line, and the field of
+ * the values that were given.
  *
  * @typeParam Given what it is in the command's options
  */

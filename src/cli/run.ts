@@ -27,7 +27,8 @@ export interface RunOptions {
 }
 
 /**
- * Runs one command line, without the program's name: `run(['info', '--json'])`. Nothing here ends the process.
+ * Runs one command line, without the program's name: `run(['info', '--json'])`. Nothing here ends the
+ * process.
  *
  * @returns the exit status: 0, 1 for a failure, 2 for a wrong command line, 128 and a signal's number after
  * it (130: Ctrl-C)
@@ -68,7 +69,10 @@ function report(error: unknown, { stderr }: Streams): number {
   return error instanceof UsageError ? exitCodes.usage : exitCodes.failure;
 }
 
-/** Adds how the command line says what the library's options say: `--key` and `--limit` of inspect and convert. */
+/**
+ * Adds how the command line says what the library's options say: `--key` and `--limit` of inspect and
+ * convert.
+ */
 function keyChoices(error: unknown): string {
   for (let at = error; at instanceof Error; at = at.cause) {
     if (!(at instanceof CheckpointError)) continue;

@@ -96,7 +96,10 @@ export const scheduleNames = ['none', ...Object.keys(entries)] as ScheduleName[]
 
 const entryOf = (name: ScheduleName): Entry | null => (name === 'none' ? null : entries[name]);
 
-/** Whether a training by this schedule goes on to more epochs as if it had been meant to have them from the start. */
+/**
+ * Whether a training by this schedule goes on to more epochs as if it had been meant to have them from the
+ * start.
+ */
 export const canBeExtended = (name: ScheduleName): boolean => entryOf(name)?.overAll !== true;
 
 /** What PyTorch's reference training starts a warm-up from. */

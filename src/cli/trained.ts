@@ -72,7 +72,10 @@ export async function makeTrained(
   return { model, outputs: findHead(model).outFeatures };
 }
 
-/** Names of the outputs: the card's, the published file's, or ImageNet's for a published model of its 1,000 classes. */
+/**
+ * Names of the outputs: the card's, the published file's, or ImageNet's for a published model of its 1,000
+ * classes.
+ */
 export async function classNames(
   { card, entry, modelName }: Trained,
   outputs: number,

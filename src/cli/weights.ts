@@ -14,8 +14,8 @@ export interface ResolvedWeights {
 }
 
 /**
- * What `--weights` says, as a file: a path as it is; a URL, or the name of a published weight file, downloaded into the
- * cache, with a bar on a terminal, unless it is there.
+ * What `--weights` says, as a file: a path as it is; a URL, or the name of a published weight file,
+ * downloaded into the cache, with a bar on a terminal, unless it is there.
  *
  * @param model the model's name; without it only full names (`ResNet50_Weights.DEFAULT`) can be looked up
  * @throws CliError when there is no such file or entry

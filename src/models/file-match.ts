@@ -20,7 +20,10 @@ export function stateShapes(model: Module): Map<string, Shape> {
   );
 }
 
-/** The file's tensors under the model's keys, and the file's keys that the model has no use for (auxiliary heads). */
+/**
+ * The file's tensors under the model's keys, and the file's keys that the model has no use for (auxiliary
+ * heads).
+ */
 export function underModelKeys(
   model: Module,
   tensors: Tensors,
@@ -45,8 +48,8 @@ export const sameShape = (a: Shape, b: Shape): boolean =>
   (a.length === 0 && b.length === 1 && b[0] === 1);
 
 /**
- * Why these tensors are another model's than `modelName`, or null when they are not: when a tensor that both have differs
- * in shape (heads aside), or when they share less than half of their keys.
+ * Why these tensors are another model's than `modelName`, or null when they are not: when a tensor that both
+ * have differs in shape (heads aside), or when they share less than half of their keys.
  */
 export async function whyForeign(
   modelName: string,
@@ -73,7 +76,9 @@ export async function whyForeign(
   return `these are not the weights of ${modelName}: ${what}${hint}`;
 }
 
-/** What the tensors are weights of, by the number of parameters, or by what the models declare of their keys. */
+/**
+ * What the tensors are weights of, by the number of parameters, or by what the models declare of their keys.
+ */
 async function recognise(tensors: Tensors): Promise<string | null> {
   let parameters = 0;
   for (const [key, { size }] of tensors) if (!isStatistic(key)) parameters += size;

@@ -20,7 +20,10 @@ const benchOptions = {
   json,
 };
 
-/** Passes before the measured ones: the first compiles, the second leaves the pool as every later one finds it. */
+/**
+ * Passes before the measured ones: the first compiles, the second leaves the pool as every later one finds
+ * it.
+ */
 const warmup = 2;
 /** Runs are timed until there are this many and they have taken this long, or there are more than enough. */
 const least = { runs: 8, seconds: 1 };
@@ -30,7 +33,10 @@ const comparison = 10;
 /** Choices that make the model slower than this share of its time before are not kept. */
 const notSlower = 1.02;
 
-/** `kindling bench`: the time of a model's forward pass or step of training; with `--tune` a search for better tiles too. */
+/**
+ * `kindling bench`: the time of a model's forward pass or step of training; with `--tune` a search for better
+ * tiles too.
+ */
 async function bench(
   context: Context,
   modelName: string,
@@ -156,7 +162,10 @@ function keep({ output }: Context, choices: ReadonlyMap<string, TunedEntry>): st
 const sameChoices = (a: ReadonlyMap<string, TunedEntry>, b: ReadonlyMap<string, TunedEntry>): boolean =>
   a.size === b.size && [...b].every(([key, entry]) => a.get(key) === entry);
 
-/** Runs in turns, so that both have the same share of whatever else the machine does; `ratio` is the median of after / before. */
+/**
+ * Runs in turns, so that both have the same share of whatever else the machine does; `ratio` is the median of
+ * after / before.
+ */
 async function compare(
   context: Context,
   work: () => void,

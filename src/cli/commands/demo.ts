@@ -38,8 +38,9 @@ const testSeed = 2_000_000;
 const batchSize = 20;
 
 /**
- * `kindling demo`: transfer learning in miniature, with nothing from outside. A small network knows ten shapes; with its
- * trunk frozen it learns five others from a few pictures each, and a fresh network tries the same.
+ * `kindling demo`: transfer learning in miniature, with nothing from outside. A small network knows ten
+ * shapes; with its trunk frozen it learns five others from a few pictures each, and a fresh network tries the
+ * same.
  */
 async function demo(context: Context, options: Options<typeof demoOptions>): Promise<void> {
   const { output } = context;

@@ -31,7 +31,8 @@ interface Prediction {
 }
 
 /**
- * `kindling predict`: what a model takes pictures for. A picture that cannot be read is named, and the others are done.
+ * `kindling predict`: what a model takes pictures for. A picture that cannot be read is named, and the others
+ * are done.
  *
  * @throws CliError at the end when a picture could not be read
  */

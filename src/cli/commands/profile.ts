@@ -20,12 +20,14 @@ const profileOptions = {
   json: orBare(text('[file]', 'print one JSON document instead of text, or write it to a file')),
 };
 
-/** Passes before the measured one: the first compiles, the second leaves the pool as every later one finds it. */
+/**
+ * Passes before the measured one: the first compiles, the second leaves the pool as every later one finds it.
+ */
 const warmup = 2;
 
 /**
- * `kindling profile`: where a model's GPU time goes, by kernel and by layer, in a forward pass or a step of training on
- * random images.
+ * `kindling profile`: where a model's GPU time goes, by kernel and by layer, in a forward pass or a step of
+ * training on random images.
  */
 async function profileModel(
   context: Context,

@@ -38,7 +38,9 @@ function accuracyText({ record }: WeightsEntry): string {
   return record.accuracy === undefined ? '' : record.accuracy.acc1.toFixed(2);
 }
 
-/** `kindling download MODEL[:WEIGHTS]`: fetches a published weight file into the cache and says where it is. */
+/**
+ * `kindling download MODEL[:WEIGHTS]`: fetches a published weight file into the cache and says where it is.
+ */
 export async function fetchWeights(context: Context, what: string): Promise<void> {
   const { output } = context;
   const [model = '', name = 'DEFAULT', ...rest] = what.split(':');

@@ -4,7 +4,10 @@ import type { TrainingData } from './data.js';
 import { resumeCommand, type RunFolder } from './run-folder.js';
 import type { RunState } from './state.js';
 
-/** What stands in the way of more epochs than a run was started for, or null: then they come out as if it had been. */
+/**
+ * What stands in the way of more epochs than a run was started for, or null: then they come out as if it had
+ * been.
+ */
 function obstacle({ config: { plan } }: RunFolder, state: RunState | null): string | null {
   if (!canBeExtended(plan.schedule))
     return `--schedule ${plan.schedule} is laid out over its ${plan.epochs} epochs`;

@@ -28,7 +28,10 @@ function render(part: Part): string {
   );
 }
 
-/** A piece of a page: whatever is put in is escaped, control characters spelled out, unless it is a piece itself. */
+/**
+ * A piece of a page: whatever is put in is escaped, control characters spelled out, unless it is a piece
+ * itself.
+ */
 export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
   return new Html(
     strings.reduce(

@@ -16,8 +16,9 @@ import { scheduleNames } from '../schedules.js';
 import { json, onBadImage, statistics } from '../shared-options.js';
 
 /**
- * The options of `kindling finetune`. What is {@link planned} is a field of the plan, and so of config.json; the others go
- * into fields that several of them make up (`planOf`), or are about the call and not the training.
+ * The options of `kindling finetune`. What is {@link planned} is a field of the plan, and so of config.json;
+ * the others go into fields that several of them make up (`planOf`), or are about the call and not the
+ * training.
  */
 export const finetuneOptions = {
   json,

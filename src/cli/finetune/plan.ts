@@ -32,7 +32,9 @@ export interface Plan extends PlannedOf<typeof finetuneOptions> {
   readonly earlyStop: { readonly patience: number; readonly minDelta: number } | null;
 }
 
-/** A plan from a config.json, which may be older than some options: those have the value of not being given. */
+/**
+ * A plan from a config.json, which may be older than some options: those have the value of not being given.
+ */
 export const completePlan = (stored: Plan): Plan => ({
   ...plannedOf(finetuneOptions, fallbacks(finetuneOptions)),
   ...stored,

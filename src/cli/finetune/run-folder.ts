@@ -42,8 +42,8 @@ const leftover = (name: string): boolean => name === 'lock' || temporary.test(na
 const encode = (text: string): [Uint8Array] => [new TextEncoder().encode(text)];
 
 /**
- * The folder of a training. Each file is written whole or not at all, and state.pth last: what it says is how far the run
- * has come, whatever else a killed process had written by then.
+ * The folder of a training. Each file is written whole or not at all, and state.pth last: what it says is how
+ * far the run has come, whatever else a killed process had written by then.
  */
 export class RunFolder {
   private constructor(

@@ -66,8 +66,8 @@ export class Session {
   hasGoodState = false;
 
   /**
-   * Trains to the end, or to an interruption. With a run folder the state is saved at the start, after epochs, and when it
-   * is interrupted.
+   * Trains to the end, or to an interruption. With a run folder the state is saved at the start, after
+   * epochs, and when it is interrupted.
    *
    * @param state a run's own, to go on from
    */

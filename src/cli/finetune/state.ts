@@ -34,8 +34,9 @@ export interface Training {
 }
 
 /**
- * Writes a run's checkpoints. state.pth holds what training changes; the frozen rest is the same in every last.safetensors,
- * so that the two together are the training at the moment that state.pth names, whichever epoch last.safetensors is from.
+ * Writes a run's checkpoints. state.pth holds what training changes; the frozen rest is the same in every
+ * last.safetensors, so that the two together are the training at the moment that state.pth names, whichever
+ * epoch last.safetensors is from.
  */
 export class Saver {
   private pendingBest: ReadonlyMap<string, HostTensor> | null = null;
@@ -54,8 +55,8 @@ export class Saver {
   }
 
   /**
-   * Whether it is time for a checkpoint. Where an epoch takes less time than writing one (a head on cached features), some
-   * epochs go without, so that writing takes at most a fifth of the time.
+   * Whether it is time for a checkpoint. Where an epoch takes less time than writing one (a head on cached
+   * features), some epochs go without, so that writing takes at most a fifth of the time.
    */
   get isDue(): boolean {
     return performance.now() - this.savedAt >= 4 * this.cost;
