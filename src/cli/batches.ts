@@ -24,8 +24,9 @@ export interface LabelledBatch {
 }
 
 /**
- * Batches in a given order that know their samples. Where an order is taken up again in the middle, batches and their
- * augmentation are those of an unbroken pass: both depend on the seed, the epoch and the sample alone.
+ * Batches in a given order that know their samples. Where an order is taken up again in the middle, batches
+ * and their augmentation are those of an unbroken pass: both depend on the seed, the epoch and the sample
+ * alone.
  */
 export async function* batchesOf(samples: Samples, options: BatchOptions): AsyncGenerator<LabelledBatch> {
   const { batchSize, seed = 0, epoch = 0, from = 0 } = options;
@@ -59,14 +60,22 @@ export async function* batchesOf(samples: Samples, options: BatchOptions): Async
   }
 }
 
+/** An image file that cannot be decoded. */
+export class BadImageError extends CliError {
+  /** @param reason what is wrong with which file */
+  constructor(
+    readonly reason: string,
+    options?: ErrorOptions,
+  ) {
+    super(`${reason}; replace or delete it, or leave such images out with --on-bad-image skip`, options);
+  }
+}
+
 /** What is wrong with an image file; what is around it speaks to programmers. */
 function forTheUser(error: unknown): unknown {
   for (let at = error; at instanceof Error; at = at.cause) {
     const [, reason] = /ImageFolder: (.*?); replace or delete it, or pass/s.exec(at.message) ?? [];
-    if (reason !== undefined) {
-      const hint = 'replace or delete it, or leave such images out with --on-bad-image skip';
-      return new CliError(`${reason}; ${hint}`, { cause: error });
-    }
+    if (reason !== undefined) return new BadImageError(reason, { cause: error });
   }
   return error;
 }

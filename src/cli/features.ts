@@ -12,11 +12,12 @@ import { checkInterrupted, type Context } from './context.js';
 const maxBytes = 2 ** 30;
 
 /**
- * What the head of a model is given for every image. A frozen trunk in evaluation mode gives the same features in every
- * epoch, so running it once and training the head on what it gave is the same computation, done once.
+ * What the head of a model is given for every image. A frozen trunk in evaluation mode gives the same
+ * features in every epoch, so running it once and training the head on what it gave is the same computation,
+ * done once.
  *
- * @returns the features with the images' labels, or null where that would not be the same (the head's output is not the
- * model's) or would need too much memory
+ * @returns the features with the images' labels, or null where that would not be the same (the head's output
+ * is not the model's) or would need too much memory
  * @throws Interrupted after Ctrl-C
  */
 export async function trunkFeatures(

@@ -33,8 +33,8 @@ export interface ImageOptions {
 }
 
 /**
- * Opens images by path: a file in CIFAR-10's binary format, or a folder with a folder of images for each class. They come
- * out resized, cropped and normalised as the model wants them.
+ * Opens images by path: a file in CIFAR-10's binary format, or a folder with a folder of images for each
+ * class. They come out resized, cropped and normalised as the model wants them.
  */
 export async function openImages(
   path: string,

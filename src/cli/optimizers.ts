@@ -22,11 +22,12 @@ export interface RateGroup {
   readonly lr: number;
 }
 
+/** What is not given, or null, has its default. */
 export interface OptimizerChoice {
   readonly optimizer: OptimizerName;
-  readonly lr?: number | undefined;
-  readonly momentum?: number | undefined;
-  readonly weightDecay?: number | undefined;
+  readonly lr?: number | null;
+  readonly momentum?: number | null;
+  readonly weightDecay?: number | null;
 }
 
 interface Hyper {
@@ -44,8 +45,8 @@ interface Entry {
 }
 
 /**
- * The optimizers of `--optimizer`. Rates are PyTorch's defaults where it has some that suit; SGD's are those of its
- * transfer-learning tutorial, times 10 in the learning rate.
+ * The optimizers of `--optimizer`. Rates are PyTorch's defaults where it has some that suit; SGD's are those
+ * of its transfer-learning tutorial, times 10 in the learning rate.
  */
 const entries = {
   sgd: { lr: 0.01, momentum: 0.9, make: (groups, hyper) => new SGD(groups, hyper) },
@@ -84,6 +85,7 @@ export function makeOptimizer(
   choice: OptimizerChoice,
 ): Optimizer {
   const entry: Entry = entries[choice.optimizer];
+  const weightDecay = choice.weightDecay ?? undefined;
   const lr = choice.lr ?? entry.lr;
   const groups = params.map((item) => ('params' in item ? item : { params: [item], lr }));
   const merged = params.every((item) => !('params' in item))
@@ -92,6 +94,6 @@ export function makeOptimizer(
   return entry.make(merged, {
     lr,
     ...(entry.momentum !== undefined && { momentum: choice.momentum ?? entry.momentum }),
-    ...(choice.weightDecay !== undefined && { weightDecay: choice.weightDecay }),
+    ...(weightDecay !== undefined && { weightDecay }),
   });
 }

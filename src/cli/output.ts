@@ -142,3 +142,7 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
       .trimEnd(),
   );
 }
+
+/** A word of a command line, in quotes where a shell wants them. */
+export const shellWord = (word: string): string =>
+  /^[\w.,:/-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

@@ -1,6 +1,7 @@
 import { lrScheduler, type Optimizer } from '../optim/index.js';
 import { UsageError } from './errors.js';
 
+/** What is not given, or null, has its default. */
 export interface ScheduleChoice {
   readonly schedule: ScheduleName;
   /** Epochs between two cuts of the learning rate (`step`). */
@@ -8,11 +9,11 @@ export interface ScheduleChoice {
   /** What it is multiplied by (`step`, `multistep`, `exponential`, `plateau`). */
   readonly gamma: number;
   /** Epochs of the cuts (`multistep`). */
-  readonly milestones?: readonly number[] | undefined;
+  readonly milestones?: readonly number[] | null;
   /** Epochs without an improvement that `plateau` lets pass. */
-  readonly patience?: number | undefined;
+  readonly patience?: number | null;
   /** Epochs of a linear rise to the full rate before all that. */
-  readonly warmupEpochs?: number | undefined;
+  readonly warmupEpochs?: number | null;
 }
 
 /** What sets the learning rate while a model is trained. */
@@ -35,6 +36,8 @@ interface Entry {
   readonly per?: 'batch';
   /** Has a rise of its own, or cannot follow one. */
   readonly noWarmup?: true;
+  /** Its course is laid out over all epochs, so that more of them are another training from the first on. */
+  readonly overAll?: true;
   readonly make: (
     optimizer: Optimizer,
     choice: ScheduleChoice,
@@ -47,14 +50,18 @@ const entries = {
   step: { make: (opt, { stepSize, gamma }) => new lrScheduler.StepLR(opt, stepSize, { gamma }) },
   multistep: {
     make: (opt, { milestones, gamma }) => {
-      if (milestones === undefined)
+      if (!milestones)
         throw new UsageError('--schedule multistep needs the epochs of the cuts: --milestones 10,20');
       return new lrScheduler.MultiStepLR(opt, milestones, { gamma });
     },
   },
   exponential: { make: (opt, { gamma }) => new lrScheduler.ExponentialLR(opt, gamma) },
-  cosine: { make: (opt, _, { epochs }) => new lrScheduler.CosineAnnealingLR(opt, epochs) },
+  cosine: {
+    overAll: true,
+    make: (opt, _, { epochs }) => new lrScheduler.CosineAnnealingLR(opt, epochs),
+  },
   linear: {
+    overAll: true,
     make: (opt, _, { epochs }) =>
       new lrScheduler.LinearLR(opt, { startFactor: 1, endFactor: 0, totalIters: epochs }),
   },
@@ -62,6 +69,7 @@ const entries = {
     make: (opt, { stepSize }) => new lrScheduler.CosineAnnealingWarmRestarts(opt, stepSize),
   },
   onecycle: {
+    overAll: true,
     per: 'batch',
     noWarmup: true,
     make: (opt, _, { epochs, batches }) => {
@@ -72,18 +80,27 @@ const entries = {
     },
   },
   polynomial: {
+    overAll: true,
     make: (opt, _, { epochs }) => new lrScheduler.PolynomialLR(opt, { totalIters: epochs, power: 2 }),
   },
   plateau: {
     noWarmup: true,
-    make: (opt, { gamma, patience = 3 }) =>
-      new lrScheduler.ReduceLROnPlateau(opt, { factor: gamma, patience }),
+    make: (opt, { gamma, patience }) =>
+      new lrScheduler.ReduceLROnPlateau(opt, { factor: gamma, patience: patience ?? 3 }),
   },
 } as const satisfies Record<string, Entry>;
 
 export type ScheduleName = 'none' | keyof typeof entries;
 
 export const scheduleNames = ['none', ...Object.keys(entries)] as ScheduleName[];
+
+const entryOf = (name: ScheduleName): Entry | null => (name === 'none' ? null : entries[name]);
+
+/**
+ * Whether a training by this schedule goes on to more epochs as if it had been meant to have them from the
+ * start.
+ */
+export const canBeExtended = (name: ScheduleName): boolean => entryOf(name)?.overAll !== true;
 
 /** What PyTorch's reference training starts a warm-up from. */
 const warmupStart = 0.01;
@@ -98,8 +115,8 @@ export function makeSchedule(
   choice: ScheduleChoice,
   { epochs, batches }: Length,
 ): Schedule | null {
-  const { warmupEpochs = 0 } = choice;
-  const entry: Entry | null = choice.schedule === 'none' ? null : entries[choice.schedule];
+  const warmupEpochs = choice.warmupEpochs ?? 0;
+  const entry = entryOf(choice.schedule);
   if (warmupEpochs === 0) {
     if (entry === null) return null;
     return wrap(entry.make(optimizer, choice, { epochs, batches }), entry.per ?? 'epoch');

@@ -8,16 +8,13 @@ import { CliError, UsageError } from './errors.js';
 import { inputOf } from './finetune/plan.js';
 import { runFiles } from './finetune/run-folder.js';
 import { modelFromFile } from './load-model.js';
+import type { Options } from './option-rows.js';
+import type { trainedModel } from './shared-options.js';
 import { readCard, type CardInput, type ModelCard } from './model-card.js';
 import { openWeights } from './weights-file.js';
 
 /** A trained model as `eval` and `predict` name it. */
-export interface TrainedOptions {
-  readonly model?: string;
-  readonly numClasses?: number;
-  readonly mean?: readonly number[];
-  readonly std?: readonly number[];
-}
+export type TrainedOptions = Options<typeof trainedModel>;
 
 /** Weights that are known to be a model's, before the model is made. */
 export interface Trained {
@@ -75,7 +72,10 @@ export async function makeTrained(
   return { model, outputs: findHead(model).outFeatures };
 }
 
-/** Names of the outputs: the card's, the published file's, or ImageNet's for a published model of its 1,000 classes. */
+/**
+ * Names of the outputs: the card's, the published file's, or ImageNet's for a published model of its 1,000
+ * classes.
+ */
 export async function classNames(
   { card, entry, modelName }: Trained,
   outputs: number,

@@ -34,8 +34,9 @@ export interface EvaluateOptions {
 }
 
 /**
- * Images at once where nothing is trained: 16 of 224 x 224 pixels, more of smaller ones. Larger batches gain no speed and cost
- * memory (a ResNet-50 on the software adapter: 1.2 GB with 16 images, 3.7 GB with 64, at the same time per image).
+ * Images at once where nothing is trained: 16 of 224 x 224 pixels, more of smaller ones. Larger batches gain
+ * no speed and cost memory (a ResNet-50 on the software adapter: 1.2 GB with 16 images, 3.7 GB with 64, at
+ * the same time per image).
  *
  * @param size side of the square images, in pixels
  */
@@ -192,7 +193,8 @@ export async function trainEpoch(
     batches = step.batch;
   };
 
-  // The statistics of a step are awaited after the next one is under way, so that the GPU need not wait for the host.
+  // The statistics of a step are awaited after the next one is under way, so that the GPU need not wait for
+  // the host.
   let previous: Step | null = null;
   const settled = async (): Promise<EpochSums> => {
     if (previous !== null) await settle(previous);
@@ -227,10 +229,15 @@ interface Step {
   readonly values: Promise<TypedArray>;
 }
 
-/** What the papers add of the losses of auxiliary classifiers (https://arxiv.org/abs/1409.4842, section 5). */
+/**
+ * What the papers add of the losses of auxiliary classifiers (https://arxiv.org/abs/1409.4842, section 5).
+ */
 const auxiliaryShare = 0.3;
 
-/** GoogLeNet and Inception v3 return the outputs of their auxiliary classifiers as well while they are trained. */
+/**
+ * GoogLeNet and Inception v3 return the outputs of their auxiliary classifiers as well while they are
+ * trained.
+ */
 export function outputsOf(outputs: Tensor | { readonly logits: Tensor }): {
   readonly logits: Tensor;
   readonly auxiliary: readonly Tensor[];

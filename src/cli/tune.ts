@@ -35,7 +35,10 @@ export function recordProblems(work: () => void): RecordedProblem[] {
 }
 
 export interface TuneOptions {
-  /** After so many nothing new is begun. What is under way ends first: seconds, where a kernel must be compiled. */
+  /**
+   * After so many nothing new is begun. What is under way ends first: seconds, where a kernel must be
+   * compiled.
+   */
   readonly seconds: number;
   /** Aborting it ends the search as the time limit does. */
   readonly signal?: AbortSignal;
@@ -84,8 +87,8 @@ const batchMs = 12;
 const smallShare = 0.003;
 
 /**
- * Looks for choices that beat the defaults. Products come before convolutions, since Winograd's kernels are built on them, and what takes
- * longest first. A candidate that fails is passed over.
+ * Looks for choices that beat the defaults. Products come before convolutions, since Winograd's kernels are
+ * built on them, and what takes longest first. A candidate that fails is passed over.
  */
 export async function tune(problems: readonly RecordedProblem[], options: TuneOptions): Promise<TuneResult> {
   const start = performance.now();

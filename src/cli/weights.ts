@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { type DownloadOptions, type DownloadProgress } from '../formats/hub/index.js';
 import { downloadFile } from '../formats/hub/node-download.js';
 import { getWeight, list, weights, type WeightsEntry } from '../models/index.js';
+import { isEntryName } from '../models/manifest.js';
 import { interruptionOf, type Context } from './context.js';
 import { CliError, closeNames } from './errors.js';
 import { byteSize, type Progress } from './output.js';
@@ -13,12 +14,9 @@ export interface ResolvedWeights {
   readonly entry: WeightsEntry | null;
 }
 
-/** `IMAGENET1K_V2`, `DEFAULT`, `ResNet50_Weights.IMAGENET1K_V2` */
-const entryName = /^([A-Za-z]\w*_Weights\.)?[A-Z][A-Z0-9_]*$/;
-
 /**
- * What `--weights` says, as a file: a path as it is; a URL, or the name of a published weight file, downloaded into the
- * cache, with a bar on a terminal, unless it is there.
+ * What `--weights` says, as a file: a path as it is; a URL, or the name of a published weight file,
+ * downloaded into the cache, with a bar on a terminal, unless it is there.
  *
  * @param model the model's name; without it only full names (`ResNet50_Weights.DEFAULT`) can be looked up
  * @throws CliError when there is no such file or entry
@@ -30,7 +28,7 @@ export async function resolveWeights(
 ): Promise<ResolvedWeights> {
   if (/^https?:\/\//i.test(spec)) return { path: await fetchFile({ url: spec }, context), entry: null };
   if (existsSync(spec)) return { path: spec, entry: null };
-  if (!entryName.test(spec)) throw new CliError(`${spec}: no such file${await suggestion(model)}`);
+  if (!isEntryName(spec)) throw new CliError(`${spec}: no such file${await suggestion(model)}`);
   const entry = await findEntry(model, spec);
   return { path: await fetchFile(entry.file, context), entry };
 }

@@ -3,17 +3,15 @@ import { crossEntropy, noGrad, optim, randint, randn, recordFunction } from '../
 import type { TensorModule } from '../nn/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { builderOf } from './load-model.js';
+import type { Options } from './option-rows.js';
+import type { workload } from './shared-options.js';
 import { outputsOf } from './training.js';
 
-export interface ShapeOptions {
-  /** Shape, batch included; default: one image of the model's own size. */
-  readonly input?: readonly number[];
-  /** In place of the shape's. */
-  readonly batch?: number;
-}
-
-/** What a model is measured with. */
-export function inputShape(modelName: string, { input, batch }: ShapeOptions): readonly number[] {
+/** What a model is measured with: the shape that was given, else one image of its own size. */
+export function inputShape(
+  modelName: string,
+  { input, batch }: Pick<Options<typeof workload>, 'input' | 'batch'>,
+): readonly number[] {
   const { channels, crop } = builderOf(modelName).input;
   const shape = input ?? [1, channels, crop, crop];
   return batch === undefined ? shape : [batch, ...shape.slice(1)];

@@ -26,8 +26,8 @@ export interface AlexNet {
 }
 
 /**
- * `torchvision.models.AlexNet`, the network of "One weird trick" (https://arxiv.org/abs/1404.5997): `[N, 3, H, W]` to logits
- * `[N, numClasses]`; H and W at least 63.
+ * `torchvision.models.AlexNet`, the network of "One weird trick" (https://arxiv.org/abs/1404.5997):
+ * `[N, 3, H, W]` to logits `[N, numClasses]`; H and W at least 63.
  */
 export class AlexNet extends Module {
   features: Sequential;

@@ -23,7 +23,9 @@ export interface CifarResNetOptions {
   numClasses?: number;
 }
 
-/** Option A of the paper: a shortcut without parameters, every second pixel with zeros for the new channels. */
+/**
+ * Option A of the paper: a shortcut without parameters, every second pixel with zeros for the new channels.
+ */
 class PadShortcut extends Module {
   constructor(private readonly planes: number) {
     super();

@@ -8,7 +8,10 @@ export interface ModelOptions {
   numClasses?: number;
 }
 
-/** The images that a model is made for. Its published files may want them otherwise, and say so (`WeightsEntry.recipe`). */
+/**
+ * The images that a model is made for. Its published files may want them otherwise, and say so
+ * (`WeightsEntry.recipe`).
+ */
 export interface ModelInput extends InputRecipe {
   readonly channels: number;
 }
@@ -28,7 +31,9 @@ export const imagenetInput: ModelInput = {
 export interface Telltale {
   /** What messages call a model with such a file: `a VGG`. Default: the model's own name. */
   readonly name?: string | ((file: ReadonlyMap<string, HostTensor>) => string);
-  /** Keys that the file has, all of them. Of several telltales that fit, the one with the most keys is right. */
+  /**
+   * Keys that the file has, all of them. Of several telltales that fit, the one with the most keys is right.
+   */
   readonly has: readonly string[];
   /** Keys that it has not. */
   readonly lacks?: readonly string[];

@@ -12,8 +12,9 @@ import { buildPretrained, type PretrainedOptions, type WeightsSource } from './p
 type Fresh = { weights?: null | undefined };
 
 /**
- * Makes a model. `resnet18({ numClasses: 10 })` is fresh and there at once; `await resnet18({ weights: 'IMAGENET1K_V1' })`
- * is pretrained: weights are the name of an entry of the manifest, `DEFAULT`, a path (Node), a URL, bytes or a checkpoint.
+ * Makes a model. `resnet18({ numClasses: 10 })` is fresh and there at once;
+ * `await resnet18({ weights: 'IMAGENET1K_V1' })` is pretrained: weights are the name of an entry of the
+ * manifest, `DEFAULT`, a path (Node), a URL, bytes or a checkpoint.
  */
 export interface ModelBuilder<M extends Module = TensorModule, O extends ModelOptions = ModelOptions> {
   (options?: O & Fresh): M;

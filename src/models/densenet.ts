@@ -33,9 +33,9 @@ export interface DenseNetOptions extends ModelOptions {
   /** Probability of the dropout after each layer. Default 0. */
   dropRate?: number;
   /**
-   * In training, join the inputs of each layer, normalise and squeeze them once more in backward instead of keeping the
-   * results, whose size grows with the square of the depth (Pleiss et al. 2017, https://arxiv.org/abs/1707.06990). Slower.
-   * Default false.
+   * In training, join the inputs of each layer, normalise and squeeze them once more in backward instead of
+   * keeping the results, whose size grows with the square of the depth (Pleiss et al. 2017,
+   * https://arxiv.org/abs/1707.06990). Slower. Default false.
    */
   memoryEfficient?: boolean;
 }
@@ -130,7 +130,10 @@ class _Transition extends Sequential {
   }
 }
 
-/** Keys of files from before PyTorch 0.4.1, torchvision's own among them: `denselayer1.norm.1` is `denselayer1.norm1`. */
+/**
+ * Keys of files from before PyTorch 0.4.1, torchvision's own among them: `denselayer1.norm.1` is
+ * `denselayer1.norm1`.
+ */
 const oldKey =
   /^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var|num_batches_tracked))$/;
 

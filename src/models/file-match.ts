@@ -20,7 +20,10 @@ export function stateShapes(model: Module): Map<string, Shape> {
   );
 }
 
-/** The file's tensors under the model's keys, and the file's keys that the model has no use for (auxiliary heads). */
+/**
+ * The file's tensors under the model's keys, and the file's keys that the model has no use for (auxiliary
+ * heads).
+ */
 export function underModelKeys(
   model: Module,
   tensors: Tensors,
@@ -36,14 +39,17 @@ export function underModelKeys(
 const counter = /(^|\.)num_batches_tracked$/;
 const statistics = /(^|\.)(running_mean|running_var|num_batches_tracked)$/;
 
+/** Whether a key is of state that no gradient trains: batch norm's running statistics. */
+export const isStatistic = (key: string): boolean => statistics.test(key);
+
 export const sameShape = (a: Shape, b: Shape): boolean =>
   (a.length === b.length && a.every((length, i) => length === b[i])) ||
   // A counter is a scalar, which old files hold as one element.
   (a.length === 0 && b.length === 1 && b[0] === 1);
 
 /**
- * Why these tensors are another model's than `modelName`, or null when they are not: when a tensor that both have differs
- * in shape (heads aside), or when they share less than half of their keys.
+ * Why these tensors are another model's than `modelName`, or null when they are not: when a tensor that both
+ * have differs in shape (heads aside), or when they share less than half of their keys.
  */
 export async function whyForeign(
   modelName: string,
@@ -70,10 +76,12 @@ export async function whyForeign(
   return `these are not the weights of ${modelName}: ${what}${hint}`;
 }
 
-/** What the tensors are weights of, by the number of parameters, or by what the models declare of their keys. */
+/**
+ * What the tensors are weights of, by the number of parameters, or by what the models declare of their keys.
+ */
 async function recognise(tensors: Tensors): Promise<string | null> {
   let parameters = 0;
-  for (const [key, { size }] of tensors) if (!statistics.test(key)) parameters += size;
+  for (const [key, { size }] of tensors) if (!isStatistic(key)) parameters += size;
   // Without the manifest the keys must do.
   const all = await weights().catch(() => []);
   const exact = [

@@ -21,7 +21,10 @@ import { BasicConv2d, renormalize } from './inception-blocks.js';
 export interface GoogLeNetOptions extends ModelOptions {
   /** Auxiliary classifiers, which run in training mode only. Default true; false with pretrained weights. */
   auxLogits?: boolean;
-  /** Inputs are normalised as for the other models; renormalise them as this one's published weights expect. Default false. */
+  /**
+   * Inputs are normalised as for the other models; renormalise them as this one's published weights expect.
+   * Default false.
+   */
   transformInput?: boolean;
   /** False leaves every layer at its own default initialisation. */
   initWeights?: boolean;
@@ -40,7 +43,10 @@ export interface GoogLeNetOutputs {
   readonly aux1: Tensor;
 }
 
-/** 1x1, 3x3, 3x3 and pooling side by side. The third branch has 3x3 where the paper has 5x5, as torchvision's weights do. */
+/**
+ * 1x1, 3x3, 3x3 and pooling side by side. The third branch has 3x3 where the paper has 5x5, as torchvision's
+ * weights do.
+ */
 class Inception extends Module {
   branch1: BasicConv2d;
   branch2: Sequential;
@@ -103,9 +109,9 @@ export interface GoogLeNet {
 }
 
 /**
- * `torchvision.models.GoogLeNet`: `[N, 3, H, W]` to logits `[N, numClasses]`, or to {@link GoogLeNetOutputs} in training
- * mode with auxiliary classifiers (the paper adds 0.3 times each of their losses). Without them a file's weights for them are
- * passed over.
+ * `torchvision.models.GoogLeNet`: `[N, 3, H, W]` to logits `[N, numClasses]`, or to {@link GoogLeNetOutputs}
+ * in training mode with auxiliary classifiers (the paper adds 0.3 times each of their losses). Without them a
+ * file's weights for them are passed over.
  */
 export class GoogLeNet extends Module implements WithAuxiliaryHeads {
   conv1: BasicConv2d;
@@ -192,7 +198,10 @@ export class GoogLeNet extends Module implements WithAuxiliaryHeads {
   }
 }
 
-/** torchvision's published weights are of the original network: its inputs are normalised otherwise, its auxiliary heads untrained. */
+/**
+ * torchvision's published weights are of the original network: its inputs are normalised otherwise, its
+ * auxiliary heads untrained.
+ */
 export const googlenet: ModelBuilder<GoogLeNet, GoogLeNetOptions> = defineModel<GoogLeNet, GoogLeNetOptions>({
   name: 'googlenet',
   construct: (options) => new GoogLeNet(options),

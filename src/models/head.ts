@@ -44,8 +44,9 @@ export function findHeads(model: Module): Head[] {
 }
 
 /**
- * Puts fresh heads for `numClasses` classes in the place of the old one and of those of auxiliary classifiers, whose memory
- * is freed, and returns the first. The rest keeps its weights. Make the optimizer afterwards.
+ * Puts fresh heads for `numClasses` classes in the place of the old one and of those of auxiliary
+ * classifiers, whose memory is freed, and returns the first. The rest keeps its weights. Make the optimizer
+ * afterwards.
  */
 export function replaceHead(model: Module, numClasses: number): Head {
   const [head] = findHeads(model).map((old) => replace(model, old, numClasses));
@@ -78,7 +79,10 @@ function replace(model: Module, head: Head, numClasses: number): Head {
   return { path, layer, inFeatures, outFeatures: numClasses };
 }
 
-/** @internal State-dict keys of the layers that depend on the number of classes; none where the model ends in no such layer. */
+/**
+ * @internal State-dict keys of the layers that depend on the number of classes; none where the model ends in
+ * no such layer.
+ */
 export function headKeys(model: Module): Set<string> {
   try {
     return new Set(findHeads(model).flatMap(({ path }) => [`${path}.weight`, `${path}.bias`]));

@@ -20,7 +20,10 @@ import type { WithAuxiliaryHeads } from './head.js';
 export interface Inception3Options extends ModelOptions {
   /** An auxiliary classifier, which runs in training mode only. Default true. */
   auxLogits?: boolean;
-  /** Inputs are normalised as for the other models; renormalise them as this one's published weights expect. Default false. */
+  /**
+   * Inputs are normalised as for the other models; renormalise them as this one's published weights expect.
+   * Default false.
+   */
   transformInput?: boolean;
   /** False leaves every layer at its own default initialisation. */
   initWeights?: boolean;
@@ -221,9 +224,9 @@ export interface Inception3 {
 }
 
 /**
- * `torchvision.models.Inception3`: `[N, 3, H, W]`, made for 299x299 and at least 75x75, to logits `[N, numClasses]`, or to
- * {@link Inception3Outputs} in training mode with the auxiliary classifier (commonly 0.4 times its loss is added). Without
- * it a file's weights for it are passed over.
+ * `torchvision.models.Inception3`: `[N, 3, H, W]`, made for 299x299 and at least 75x75, to logits
+ * `[N, numClasses]`, or to {@link Inception3Outputs} in training mode with the auxiliary classifier (commonly
+ * 0.4 times its loss is added). Without it a file's weights for it are passed over.
  */
 export class Inception3 extends Module implements WithAuxiliaryHeads {
   Conv2d_1a_3x3: BasicConv2d;

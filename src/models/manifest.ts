@@ -126,8 +126,9 @@ let entries: Promise<readonly WeightsEntry[]> | null = null;
 let categoryLists: Readonly<Record<string, readonly string[]>> = {};
 
 /**
- * Gives the list of weight files instead of reading `weights/manifest.json`: a bundle for the browser has no such file
- * beside it. Import the JSON with your bundler, or fetch it, and call this once; `categories` likewise, by name.
+ * Gives the list of weight files instead of reading `weights/manifest.json`: a bundle for the browser has no
+ * such file beside it. Import the JSON with your bundler, or fetch it, and call this once; `categories`
+ * likewise, by name.
  */
 export function useManifest(
   manifest: Manifest,
@@ -159,7 +160,10 @@ async function categoriesOf(name: string): Promise<readonly string[]> {
   return categoryLists[name] ?? ((await readWeightsFile(`categories/${name}.json`)) as string[]);
 }
 
-/** Reads a file of the package's folder `weights`, which lies two folders up both from `src/models` and `dist/models`. */
+/**
+ * Reads a file of the package's folder `weights`, which lies two folders up both from `src/models` and
+ * `dist/models`.
+ */
 async function readWeightsFile(name: string): Promise<unknown> {
   const base: string | undefined = import.meta.url;
   const where = base === undefined ? name : `${new URL(`../../weights/${name}`, base)}`;
@@ -194,8 +198,8 @@ const entryName = /^([A-Za-z]\w*_Weights\.)?[A-Z][A-Z0-9_]*$/;
 export const isEntryName = (text: string): boolean => entryName.test(text);
 
 /**
- * A published weight file by torchvision's name: `ResNet50_Weights.IMAGENET1K_V2`, `ResNet50_Weights.DEFAULT`, or, given the
- * model, `IMAGENET1K_V2` or `DEFAULT`.
+ * A published weight file by torchvision's name: `ResNet50_Weights.IMAGENET1K_V2`,
+ * `ResNet50_Weights.DEFAULT`, or, given the model, `IMAGENET1K_V2` or `DEFAULT`.
  *
  * @throws Error listing the entries when there is no such one, or when it is another model's
  */

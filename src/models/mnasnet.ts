@@ -37,7 +37,10 @@ const depthwise = (channels: number, kernel: number, stride: number): Conv2d =>
     bias: false,
   });
 
-/** 1x1 up, depthwise, 1x1 down, and a shortcut where the shapes allow it. The name is torchvision's, as printed. */
+/**
+ * 1x1 up, depthwise, 1x1 down, and a shortcut where the shapes allow it. The name is torchvision's, as
+ * printed.
+ */
 class _InvertedResidual extends Module {
   private readonly applyResidual: boolean;
   layers: Sequential;

@@ -16,8 +16,8 @@ import { getWeight, isEntryName, WeightsEntry } from './manifest.js';
 
 /**
  * What may be given as `weights`: the name of a published file (`IMAGENET1K_V2`, `DEFAULT`,
- * `ResNet50_Weights.IMAGENET1K_V2`) or its entry, a URL, a path (Node), bytes, a Blob, or an opened checkpoint. A string
- * is a name when it is in capitals; write `./NAME` for such a file.
+ * `ResNet50_Weights.IMAGENET1K_V2`) or its entry, a URL, a path (Node), bytes, a Blob, or an opened
+ * checkpoint. A string is a name when it is in capitals; write `./NAME` for such a file.
  */
 export type WeightsSource = CheckpointSource | Checkpoint | URL | WeightsEntry;
 
@@ -30,7 +30,10 @@ export interface PretrainedReport {
   readonly missingKeys: readonly string[];
   /** The file has them, the model does not. */
   readonly unexpectedKeys: readonly string[];
-  /** Both have them with different shapes, which only heads may (`strict: false`); they are at their initial values. */
+  /**
+   * Both have them with different shapes, which only heads may (`strict: false`); they are at their initial
+   * values.
+   */
   readonly misshapenKeys: readonly string[];
 }
 
@@ -44,8 +47,8 @@ export interface PretrainedOptions
   extends WeightsDownload, Pick<LoadCheckpointOptions, 'key' | 'stripPrefix'> {
   weights: WeightsSource;
   /**
-   * Default true: everything in the file must fit, and nothing may be missing. With false a head of another number of
-   * classes, and what the file has not, keep their initial values; `onLoad` lists them.
+   * Default true: everything in the file must fit, and nothing may be missing. With false a head of another
+   * number of classes, and what the file has not, keep their initial values; `onLoad` lists them.
    */
   strict?: boolean;
   /** Called once the weights are in. */
@@ -143,7 +146,8 @@ function modelOptions<O extends ModelOptions>(options: O): O {
 }
 
 /**
- * @internal Loads a weight file into a model whose heads may be of other classes than the file's, where `strict` is false.
+ * @internal Loads a weight file into a model whose heads may be of other classes than the file's, where
+ * `strict` is false.
  *
  * @param numClasses what the model was asked for, for the message
  * @throws CheckpointError for another model's file, which it recognises

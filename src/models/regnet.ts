@@ -46,7 +46,10 @@ function roundEven(x: number): number {
   return rounded - x === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
-/** Section 3.3 of the paper: a line of widths, its steps in log space, then multiples of 8 and of the group width. */
+/**
+ * Section 3.3 of the paper: a line of widths, its steps in log space, then multiples of 8 and of the group
+ * width.
+ */
 function stagesOf({ depth, w0, wa, wm, groupWidth }: Design): Stage[] {
   if (wa < 0 || w0 <= 0 || wm <= 1 || w0 % 8 !== 0)
     throw new Error(

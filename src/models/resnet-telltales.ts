@@ -10,7 +10,8 @@ const otherStem = 'conv1.0.weight';
 /**
  * How a ResNet is told: by its blocks in each stage.
  *
- * @param channels output and input channels (of a group) of the first bottleneck's 3x3 convolution; none for basic blocks
+ * @param channels output and input channels (of a group) of the first bottleneck's 3x3 convolution; none for
+ * basic blocks
  */
 export function residualStages(blocks: readonly number[], channels?: readonly [number, number]): Telltale {
   const there = blocks.flatMap((count, i) =>

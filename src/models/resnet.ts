@@ -17,7 +17,10 @@ import type { ModelInput, ModelOptions } from './declaration.js';
 import { defineModel, type ModelBuilder } from './define.js';
 import { otherResNets, residualStages } from './resnet-telltales.js';
 
-/** torchvision's ResNets (He et al. 2016, https://arxiv.org/abs/1512.03385): names, keys, order and initialisation are theirs. */
+/**
+ * torchvision's ResNets (He et al. 2016, https://arxiv.org/abs/1512.03385): names, keys, order and
+ * initialisation are theirs.
+ */
 
 export interface ResNetOptions extends ModelOptions {
   /** Start every block as the identity: zero weight in its last batch norm. */

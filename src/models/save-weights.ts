@@ -14,8 +14,8 @@ export interface SaveWeightsOptions extends HostStateDictOptions {
 }
 
 /**
- * A copy of a model's state on the host, under PyTorch's keys and dtypes: what the writers of `formats` take. Training may
- * go on meanwhile; each tensor is read as it is when this is called.
+ * A copy of a model's state on the host, under PyTorch's keys and dtypes: what the writers of `formats` take.
+ * Training may go on meanwhile; each tensor is read as it is when this is called.
  */
 export async function hostStateDict(
   model: Module,
@@ -34,12 +34,13 @@ export async function hostStateDict(
 }
 
 /**
- * Saves a model's state dict (Node) in the format that the path's ending names: `.safetensors`, or `.pth` and `.pt` for
- * PyTorch's own (`torch.load(path)`, `weights_only=True` too). PyTorch reads both back bit for bit. The file is written whole
- * or not at all: a crash in the middle leaves what was there before. Tensors are fetched one piece at a time, so await it
- * before training on; a tensor that changes meanwhile is an error.
+ * Saves a model's state dict (Node) in the format that the path's ending names: `.safetensors`, or `.pth` and
+ * `.pt` for PyTorch's own (`torch.load(path)`, `weights_only=True` too). PyTorch reads both back bit for bit.
+ * The file is written whole or not at all: a crash in the middle leaves what was there before. Tensors are
+ * fetched one piece at a time, so await it before training on; a tensor that changes meanwhile is an error.
  *
- * @throws CheckpointError for another ending, for metadata in a `.pth` file, or when the file cannot be written
+ * @throws CheckpointError for another ending, for metadata in a `.pth` file, or when the file cannot be
+ * written
  */
 export async function saveWeights(
   model: Module,

@@ -17,7 +17,10 @@ import { defineModel, type ModelBuilder } from './define.js';
 
 export type ShuffleNetV2Options = ModelOptions;
 
-/** Deals the channels of `groups` groups out in turn: channel `j` of group `i` becomes channel `j * groups + i`. */
+/**
+ * Deals the channels of `groups` groups out in turn: channel `j` of group `i` becomes channel
+ * `j * groups + i`.
+ */
 function channelShuffle(x: Tensor, groups: number): Tensor {
   // Channels lie next to each other in memory: with them last, one copy does it.
   const [n, channels, height, width] = x.shape as [number, number, number, number];

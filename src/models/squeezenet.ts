@@ -89,7 +89,10 @@ export interface SqueezeNet {
   set classifier(module: TensorModule);
 }
 
-/** `torchvision.models.SqueezeNet`: `[N, 3, H, W]` to logits `[N, numClasses]`; its head is the 1x1 convolution `classifier[1]`. */
+/**
+ * `torchvision.models.SqueezeNet`: `[N, 3, H, W]` to logits `[N, numClasses]`; its head is the 1x1
+ * convolution `classifier[1]`.
+ */
 export class SqueezeNet extends Module {
   features: Sequential;
 

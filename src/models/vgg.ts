@@ -16,7 +16,10 @@ import { initByFanOut } from './blocks.js';
 import type { ModelOptions } from './declaration.js';
 import { defineModel, type ModelBuilder } from './define.js';
 
-/** torchvision's VGGs (Simonyan & Zisserman 2015, https://arxiv.org/abs/1409.1556), with and without batch norm. */
+/**
+ * torchvision's VGGs (Simonyan & Zisserman 2015, https://arxiv.org/abs/1409.1556), with and without batch
+ * norm.
+ */
 
 export interface VGGOptions extends ModelOptions {
   /** False leaves every layer at its own default initialisation. */
@@ -25,7 +28,9 @@ export interface VGGOptions extends ModelOptions {
   dropout?: number;
 }
 
-/** Output channels of the 3x3 convolutions, 'M' for a max pool: columns A, B, D and E of the paper's table 1. */
+/**
+ * Output channels of the 3x3 convolutions, 'M' for a max pool: columns A, B, D and E of the paper's table 1.
+ */
 type Config = readonly (number | 'M')[];
 
 const configs = {

@@ -181,7 +181,10 @@ export class VisionTransformer extends Module {
     return this.heads(select(this.encoder(sequence), 1, 0));
   }
 
-  /** torchvision before 0.13, and so its published files, called the layers of the MLPs `linear_1` and `linear_2`. */
+  /**
+   * torchvision before 0.13, and so its published files, called the layers of the MLPs `linear_1` and
+   * `linear_2`.
+   */
   protected override loadKey(key: string): string {
     return key.replace('.mlp.linear_1.', '.mlp.0.').replace('.mlp.linear_2.', '.mlp.3.');
   }

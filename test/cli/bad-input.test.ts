@@ -1,10 +1,11 @@
 /** Data and disks that are not as they should be: one clear error each, and nothing lost. */
-import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, manualSeed, models, saveWeights } from '../../src/index.js';
 import { ShapesDataset } from '../../src/data/index.js';
 import { kindling, temporaryFolder, type Outcome } from './support.js';
+import { differingKeys } from './support-tensors.js';
 
 const folder = temporaryFolder();
 const weights = join(folder, 'resnet8.safetensors');
@@ -88,6 +89,60 @@ describe('images that cannot be read', () => {
     expect(evaluated.stderr).toContain(bad[1]);
   });
 
+  describe('in a run', () => {
+    const args = ['--batch-size', '8', '--freeze', 'none', '--out'];
+    const stopped = async (name: string): Promise<{ path: string; bad: string; run: string }> => {
+      const path = copied(`data of ${name}`);
+      const bad = join(path, 'train/bolt/2.ppm');
+      writeFileSync(bad, '');
+      const run = join(folder, name);
+      const { code, stderr } = await finetune(path, ...args, run);
+      expect(code).toBe(1);
+      expect(stderr).toBe(
+        `kindling: ${bad}: the file is empty (0 bytes); put a good file in its place, or go on without it: ` +
+          `kindling finetune --resume '${run}' --on-bad-image skip\n`,
+      );
+      return { path, bad, run };
+    };
+
+    it('are left out when it goes on', { timeout: 60_000 }, async () => {
+      const { path, bad, run } = await stopped('left out');
+      const { code, stderr } = await kindling(['finetune', '--resume', run, '--on-bad-image', 'skip']);
+      expect(code).toBe(0);
+      expect(stderr).toContain(bad);
+      const other = join(folder, 'left out from the start');
+      expect((await finetune(path, '--on-bad-image', 'skip', ...args, other)).code).toBe(0);
+      expect(await differingKeys(join(run, 'last.safetensors'), join(other, 'last.safetensors'))).toEqual([]);
+    });
+
+    it('may be deleted while nothing has been trained', { timeout: 60_000 }, async () => {
+      const { path, bad, run } = await stopped('deleted early');
+      rmSync(bad);
+      const { code, stdout } = await kindling(['finetune', '--resume', run]);
+      expect(code).toBe(0);
+      expect(stdout).toContain(
+        'the images have changed, and nothing was trained yet: the run begins with them',
+      );
+      expect(stdout).toMatch(/images 29 of/);
+      const other = join(folder, 'deleted from the start');
+      expect((await finetune(path, ...args, other)).code).toBe(0);
+      expect(await differingKeys(join(run, 'last.safetensors'), join(other, 'last.safetensors'))).toEqual([]);
+    });
+
+    it('may not be deleted later, and it says why', { timeout: 60_000 }, async () => {
+      const path = copied('data of later');
+      const run = join(folder, 'later');
+      expect((await finetune(path, ...args, run)).code).toBe(0);
+      rmSync(join(path, 'train/bolt/2.ppm'));
+      const { code, stderr } = await kindling(['finetune', '--resume', run]);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(
+        /images have changed since it was started \(.*, 30 then and 29 now\), and their order/,
+      );
+      expect(stderr).toMatch(/--on-bad-image skip leaves it out\), or begin a new run with its weights/);
+    });
+  });
+
   it('are named by predict, and the others predicted', async () => {
     const { path, bad } = spoilt('predicted');
     const good = join(path, 'val/bolt/0.ppm');
@@ -110,6 +165,21 @@ describe('images that cannot be read', () => {
 });
 
 describe('folders', () => {
+  it('whose names would move the cursor', async () => {
+    const path = copied('names');
+    for (const part of ['train', 'val'])
+      renameSync(join(path, part, 'bolt'), join(path, part, 'b\x1b]52;c;aGk=\x07\x9b2J\u202et'));
+    const run = join(folder, 'run of names');
+    expect((await finetune(path, '--out', run)).code).toBe(0);
+    for (const name of ['classes.txt', 'report.html', 'config.json', 'history.jsonl'])
+      expect(readFileSync(join(run, name), 'utf8')).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/);
+    expect(readFileSync(join(run, 'classes.txt'), 'utf8')).toContain(
+      'b\\x1b]52;c;aGk=\\x07\\x9b2J\\u202et\n',
+    );
+    // What eval goes by has the names as they are.
+    expect((await kindling(['eval', run, join(path, 'val')])).code).toBe(0);
+  });
+
   it('with one class, or a class without images', async () => {
     const one = copied('one');
     for (const name of ['chevron', 'drop', 'flower', 'house'])

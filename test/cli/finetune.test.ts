@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, loadCheckpoint, manualSeed, models, saveWeights } from '../../src/index.js';
-import type { EpochReport } from '../../src/cli/fit.js';
+import type { EpochReport } from '../../src/cli/training-loop.js';
 import {
   kindling,
   missingShared,

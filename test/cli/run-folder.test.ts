@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, write
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, manualSeed, models, saveWeights } from '../../src/index.js';
-import type { EpochReport } from '../../src/cli/fit.js';
+import type { EpochReport } from '../../src/cli/training-loop.js';
 import { kindling, temporaryFolder, writeShapes, type Outcome } from './support.js';
 import { differingKeys } from './support-tensors.js';
 
@@ -261,4 +261,94 @@ describe('what --resume refuses', () => {
     expect(stderr).toMatch(/images have changed/);
     rmSync(run, { recursive: true });
   });
+});
+
+describe('more epochs', () => {
+  const recipe = [
+    '--freeze',
+    'none',
+    '--schedule',
+    'step',
+    '--step-size',
+    '1',
+    '--gamma',
+    '0.5',
+    '--ema',
+    '0.9',
+  ];
+  const [whole, short] = [join(folder, 'four'), join(folder, 'two')];
+  const four = ['--epochs', '4'];
+  beforeAll(async () => {
+    expect((await kindling([...base, ...five, ...recipe, ...four, '--out', whole])).code).toBe(0);
+    expect((await kindling([...base, ...five, ...recipe, '--epochs', '2', '--out', short])).code).toBe(0);
+  });
+
+  const isWhole = async (run: string): Promise<void> => {
+    expect(results(run)).toEqual(results(whole));
+    for (const file of ['last.safetensors', 'best.safetensors'])
+      expect(await differingKeys(join(whole, file), join(run, file))).toEqual([]);
+  };
+
+  it('come out as if the run had been meant to have them', { timeout: 120_000 }, async () => {
+    const run = join(folder, 'two and two');
+    cpSync(short, run, { recursive: true });
+    const finished = await kindling(['finetune', '--resume', run]);
+    expect(finished).toMatchObject({ code: 0 });
+    expect(finished.stdout).toContain(
+      `the run was finished before; for more epochs: kindling finetune --resume '${run}' --epochs 4`,
+    );
+    const stopped = await interrupted(['finetune', '--resume', run, ...four], 1);
+    expect(stopped.code).toBe(130);
+    expect(stopped.stdout).toContain('stopped in epoch 4 of 4');
+    // The run knows by now: no option is needed, and the same one does no harm.
+    expect((await kindling(['finetune', '--resume', run, ...four])).code).toBe(0);
+    await isWhole(run);
+    const fewer = await kindling(['finetune', '--resume', run, '--epochs', '3']);
+    expect(fewer).toMatchObject({ code: 2, stdout: '' });
+    expect(fewer.stderr).toMatch(/--epochs 3: .* was started for 4; it can only get more\n$/);
+  });
+
+  it('survive a kill between the configuration and the first checkpoint', { timeout: 120_000 }, async () => {
+    const run = join(folder, 'killed in between');
+    cpSync(short, run, { recursive: true });
+    const path = join(run, 'config.json');
+    writeFileSync(path, readFileSync(path, 'utf8').replace('"epochs": 2', '"epochs": 4'));
+    expect((await kindling(['finetune', '--resume', run])).code).toBe(0);
+    await isWhole(run);
+  });
+
+  it.each([
+    [
+      'a schedule that is laid out over all epochs',
+      ['--schedule', 'cosine'],
+      /--schedule cosine is laid out over/,
+    ],
+    ['early stopping', ['--lr', '0', '--early-stop', '1'], /--early-stop has ended it/],
+  ])('are refused after %s', async (name, args, message) => {
+    const run = join(folder, `no more after ${name}`);
+    expect((await kindling([...base, ...five, ...args, '--out', run])).code).toBe(0);
+    const finished = await kindling(['finetune', '--resume', run]);
+    expect(finished.stdout).toContain('the run was finished before; it cannot get more epochs, as ');
+    const before = readFileSync(join(run, 'config.json'), 'utf8');
+    const { code, stderr } = await kindling(['finetune', '--resume', run, '--epochs', '9']);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(message);
+    expect(stderr).toMatch(
+      /; begin a new run with its weights \(--weights .*last\.safetensors --head keep --out NEW\)\n$/,
+    );
+    expect(readFileSync(join(run, 'config.json'), 'utf8')).toBe(before);
+  });
+});
+
+it('goes on with a run of an older kindling, which knew fewer options', { timeout: 120_000 }, async () => {
+  const [whole, old] = [join(folder, 'new'), join(folder, 'old')];
+  expect((await kindling([...base, ...five, '--out', whole])).code).toBe(0);
+  expect((await interrupted([...base, ...five, '--out', old], 1)).code).toBe(130);
+  const path = join(old, 'config.json');
+  const config = JSON.parse(readFileSync(path, 'utf8')) as { plan: Record<string, unknown> };
+  const later = ['momentum', 'weightDecay', 'milestones', 'warmupEpochs', 'ema', 'mixup', 'labelSmoothing'];
+  for (const name of later) delete config.plan[name];
+  writeFileSync(path, JSON.stringify(config));
+  expect((await kindling(['finetune', '--resume', old])).code).toBe(0);
+  expect(results(old)).toEqual(results(whole));
 });

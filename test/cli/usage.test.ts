@@ -1,9 +1,12 @@
 /** Command lines that need no GPU: help, mistakes, weight files. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { parseClasses, parseMap } from '../../src/cli/classes.js';
 import { closeNames } from '../../src/cli/errors.js';
+import { finetuneOptions } from '../../src/cli/finetune/options.js';
+import { addOptions, fallbacks, plannedOf } from '../../src/cli/option-rows.js';
 import { kindling, root, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
@@ -32,9 +35,16 @@ describe('help', () => {
 describe('usage errors end with status 2 and say what is wrong', () => {
   const finetune = ['finetune', fixture, '--model', 'resnet18'];
   it.each([
-    ['no command', [], /Usage/],
-    ['an unknown command', ['evla'], /unknown command 'evla'.*\n.*eval/],
-    ['an unknown option', ['inspect', fixture, '--jsn'], /unknown option '--jsn'.*\n.*--json/],
+    [
+      'an unknown command',
+      ['evla'],
+      /unknown command 'evla' \(did you mean eval\?\); kindling --help lists the commands/,
+    ],
+    [
+      'an unknown option',
+      ['inspect', fixture, '--jsn'],
+      /unknown option '--jsn' \(did you mean --json\?\); kindling inspect --help lists the options/,
+    ],
     ['a missing option', ['eval', '--data', 'x'], /--weights/],
     [
       'a bad number',
@@ -58,8 +68,19 @@ describe('usage errors end with status 2 and say what is wrong', () => {
   ] as const)('%s', async (_, args, message) => {
     const { code, stdout, stderr } = await kindling(args);
     expect(stderr).toMatch(message);
+    expect(stderr).toMatch(oneLine);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-    expect(stderr).not.toMatch(/\n\s+at /);
+  });
+
+  it('no command: the help', async () => {
+    const { code, stdout, stderr } = await kindling([]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(/^Usage: kindling /);
+  });
+
+  it('names a negated option as it is typed', async () => {
+    const { stderr } = await kindling(['finetune', '--resume', folder, '--no-feature-cache']);
+    expect(stderr).toMatch(/leave out --no-feature-cache\n$/);
   });
 });
 
@@ -103,6 +124,28 @@ describe('errors are one line and end with status 1', () => {
     } finally {
       delete process.env['KINDLING_DEBUG'];
     }
+  });
+});
+
+describe('options of finetune', () => {
+  it('are rows: commander has each under the name of its value', () => {
+    const command = new Command();
+    addOptions(command, finetuneOptions);
+    expect(command.options.map((option) => option.attributeName())).toEqual(Object.keys(finetuneOptions));
+    command.parse([], { from: 'user' });
+    expect(command.opts()).toEqual(JSON.parse(JSON.stringify(fallbacks(finetuneOptions))));
+  });
+
+  it('make up the plan, null where they are not given', () => {
+    const plan = plannedOf(finetuneOptions, { ...fallbacks(finetuneOptions), augment: true, ema: 0.9 });
+    expect(plan).toMatchObject({
+      epochs: 10,
+      mixup: null,
+      ema: 0.9,
+      augment: 'flip-crop',
+      trunkMode: 'auto',
+    });
+    expect(plan).not.toHaveProperty('out');
   });
 });
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { Interrupted } from '../../src/cli/errors.js';
 import { Output } from '../../src/cli/output.js';
-import { downloadCommand, weightsCommand } from '../../src/cli/commands/weights.js';
+import { fetchWeights, listWeights } from '../../src/cli/commands/weights.js';
 import { resolveWeights } from '../../src/cli/weights.js';
 import { useManifest, type Manifest } from '../../src/models/index.js';
 import { FileServer, noise } from './server.js';
@@ -47,27 +47,27 @@ const path = (): string => join(folder, 'hub', 'checkpoints', 'v2.pth');
 
 it('weights lists what there is', async () => {
   const { text, context } = terminal();
-  await weightsCommand(context, 'resnet50');
+  await listWeights(context, 'resnet50');
   expect(text.out.split('\n').slice(0, 3)).toEqual([
     'model     weights          top-1 %  parameters       size',
     'resnet50  IMAGENET1K_V1      76.13  25,557,032   97.8 MiB',
     'resnet50  IMAGENET1K_V2 *    80.86  25,557,032  292.9 KiB',
   ]);
   const all = terminal();
-  await weightsCommand(all.context, undefined);
+  await listWeights(all.context, undefined);
   expect(all.text.out.split('\n').length).toBeGreaterThan(100);
 });
 
 it('download fetches, and then it is there', async () => {
   const { text, context } = terminal();
-  await downloadCommand(context, 'resnet50');
+  await fetchWeights(context, 'resnet50');
   expect(text.out).toBe(`ResNet50_Weights.IMAGENET1K_V2: downloaded\n${path()}\n`);
   expect(readFileSync(path()).equals(server.content)).toBe(true);
   const again = terminal(true);
-  await downloadCommand(again.context, 'resnet50:IMAGENET1K_V2');
+  await fetchWeights(again.context, 'resnet50:IMAGENET1K_V2');
   expect(JSON.parse(again.text.out)).toMatchObject({ model: 'resnet50', path: path(), downloaded: false });
   const list = terminal(true);
-  await weightsCommand(list.context, 'resnet50');
+  await listWeights(list.context, 'resnet50');
   const rows = JSON.parse(list.text.out) as { name: string; cached: string | null }[];
   expect(rows.map(({ name, cached }) => [name, cached])).toEqual([
     ['IMAGENET1K_V1', null],
@@ -82,7 +82,7 @@ it.each([
   ['cifar_resnet8', /cifar_resnet8: has no published weights/],
   ['resnet50:', /say MODEL or MODEL:WEIGHTS/],
 ])('download %s: says what is wrong', async (what, message) => {
-  await expect(downloadCommand(terminal().context, what)).rejects.toThrow(message);
+  await expect(fetchWeights(terminal().context, what)).rejects.toThrow(message);
 });
 
 it('--weights takes a path, a name or a URL', async () => {
@@ -103,10 +103,10 @@ it('Ctrl-C ends a download, and the next goes on', async () => {
   server.reset({ pace: 20 });
   const interrupt = new AbortController();
   const { context } = terminal(false, interrupt.signal);
-  const download = downloadCommand(context, 'resnet50');
+  const download = fetchWeights(context, 'resnet50');
   setTimeout(() => interrupt.abort(), 120);
   await expect(download).rejects.toBeInstanceOf(Interrupted);
   server.reset();
-  await downloadCommand(terminal().context, 'resnet50');
+  await fetchWeights(terminal().context, 'resnet50');
   expect(server.requests[0]?.range).toMatch(/^bytes=\d+-$/);
 });

@@ -3,21 +3,27 @@ import { loadTuning, saveTuning, type TunedEntry } from '../../device/index.js';
 import { TuningTable } from '../../kernels/tuning/table.js';
 import type { Choices } from '../../kernels/base/kernel.js';
 import type { TunedChoice } from '../../kernels/matmul/choice.js';
+import { defineCommand } from '../command.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { builderOf } from '../load-model.js';
+import * as read from '../option-readers.js';
+import { flag, value, type Options } from '../option-rows.js';
 import { byteSize, grouped, table } from '../output.js';
+import { json, workload } from '../shared-options.js';
 import { recordProblems, tune, type TuneResult, type TuneRow } from '../tune.js';
-import { inputShape, workOf, type ShapeOptions } from '../workload.js';
+import { inputShape, workOf } from '../workload.js';
 
-export interface BenchOptions extends ShapeOptions {
-  readonly train?: boolean;
-  /** Look for better tiles, and keep them. */
-  readonly tune?: boolean;
-  /** That the search may take. */
-  readonly seconds: number;
-}
+const benchOptions = {
+  ...workload,
+  tune: flag('measure other tiles for its layers and keep those that are faster on this adapter'),
+  seconds: value('<n>', 'that --tune may search', read.positive, 60),
+  json,
+};
 
-/** Passes before the measured ones: the first compiles, the second leaves the pool as every later one finds it. */
+/**
+ * Passes before the measured ones: the first compiles, the second leaves the pool as every later one finds
+ * it.
+ */
 const warmup = 2;
 /** Runs are timed until there are this many and they have taken this long, or there are more than enough. */
 const least = { runs: 8, seconds: 1 };
@@ -27,8 +33,15 @@ const comparison = 10;
 /** Choices that make the model slower than this share of its time before are not kept. */
 const notSlower = 1.02;
 
-/** `kindling bench`: the time of a model's forward pass or step of training; with `--tune` a search for better tiles too. */
-export async function bench(context: Context, modelName: string, options: BenchOptions): Promise<void> {
+/**
+ * `kindling bench`: the time of a model's forward pass or step of training; with `--tune` a search for better
+ * tiles too.
+ */
+async function bench(
+  context: Context,
+  modelName: string,
+  options: Options<typeof benchOptions>,
+): Promise<void> {
   const { output } = context;
   const builder = builderOf(modelName, 'bench');
   await init();
@@ -149,7 +162,10 @@ function keep({ output }: Context, choices: ReadonlyMap<string, TunedEntry>): st
 const sameChoices = (a: ReadonlyMap<string, TunedEntry>, b: ReadonlyMap<string, TunedEntry>): boolean =>
   a.size === b.size && [...b].every(([key, entry]) => a.get(key) === entry);
 
-/** Runs in turns, so that both have the same share of whatever else the machine does; `ratio` is the median of after / before. */
+/**
+ * Runs in turns, so that both have the same share of whatever else the machine does; `ratio` is the median of
+ * after / before.
+ */
 async function compare(
   context: Context,
   work: () => void,
@@ -238,3 +254,11 @@ function quantile(values: readonly number[], q: number): number {
   const high = sorted[Math.ceil(at)] ?? NaN;
   return low + (high - low) * (at - Math.floor(at));
 }
+
+export const benchCommand = defineCommand({
+  name: 'bench',
+  help: "time a model's forward pass or step of training; --tune looks for faster tiles",
+  operands: [['<model>', 'e.g. resnet50, cifar_resnet20']],
+  options: benchOptions,
+  run: ({ context, options }, model: string) => bench(context, model, options),
+});

@@ -8,23 +8,27 @@ import {
   type FileLayout,
   type FloatDtype,
   type HostTensor,
-  type ReadLimits,
 } from '../../formats/index.js';
+import { defineCommand } from '../command.js';
 import { checkInterrupted, interruptionOf, type Context } from '../context.js';
 import { UsageError } from '../errors.js';
 import { checkNewFile } from '../files.js';
+import { choice, flag, type Options } from '../option-rows.js';
 import { byteSize, grouped } from '../output.js';
+import { json, reading, readingOf } from '../shared-options.js';
 
-export interface ConvertOptions {
-  /** Keys that lead to the state dict. */
-  readonly key?: readonly string[];
-  readonly dtype?: FloatDtype;
-  readonly force?: boolean;
-  readonly limit?: ReadLimits;
-  readonly verify?: boolean;
-}
-
-export const floatDtypes = ['float32', 'float16', 'bfloat16'] as const;
+const convertOptions = {
+  key: reading.key,
+  dtype: choice<FloatDtype>('<name>', 'store floating point values as this; default: as they are', [
+    'float32',
+    'float16',
+    'bfloat16',
+  ]),
+  force: flag('replace a file that is there already'),
+  limit: reading.limit,
+  verify: reading.verify,
+  json,
+};
 
 type Metadata = Readonly<Record<string, string>>;
 
@@ -39,11 +43,11 @@ const formats: Readonly<
 };
 
 /** `kindling convert`: the tensors of any weight file in another format, under the same keys. */
-export async function convert(
+async function convert(
   context: Context,
   from: string,
   to: string,
-  options: ConvertOptions,
+  options: Options<typeof convertOptions>,
 ): Promise<void> {
   const { output } = context;
   const ending = /\.([^./\\]+)$/.exec(to)?.[1]?.toLowerCase() ?? '';
@@ -53,14 +57,8 @@ export async function convert(
   await checkNewFile(to, options.force ?? false);
 
   const started = performance.now();
-  const { key, limit: limits = {}, verify = true } = options;
   // The keys as they are: taking a prefix off is for loading into a model.
-  const checkpoint = await loadCheckpoint(from, {
-    stripPrefix: false,
-    limits,
-    verify,
-    ...(key !== undefined && { key }),
-  });
+  const checkpoint = await loadCheckpoint(from, { stripPrefix: false, ...readingOf(options) });
   const metadata: Record<string, string> = {};
   const leftOut: string[] = [];
   for (const [name, value] of checkpoint.extra) {
@@ -99,3 +97,14 @@ export async function convert(
     seconds: Number(seconds.toFixed(3)),
   });
 }
+
+export const convertCommand = defineCommand({
+  name: 'convert',
+  help: 'write the tensors of a weight file in another format, under the same keys',
+  operands: [
+    ['<in>', 'weight file (.pth, .pt, .safetensors, .npz, .npy), or the folder of a sharded model'],
+    ['<out>', 'file to write; its ending says the format: .safetensors, .pth, .pt or .npz'],
+  ],
+  options: convertOptions,
+  run: ({ context, options }, from: string, to: string) => convert(context, from, to, options),
+});

@@ -7,23 +7,28 @@ import { hostStateDict, replaceHead, type Head } from '../../models/index.js';
 import type { TensorModule } from '../../nn/index.js';
 import type { Optimizer } from '../../optim/index.js';
 import type { LabelledImages } from '../classes.js';
+import { defineCommand } from '../command.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { CliError } from '../errors.js';
 import { trunkFeatures } from '../features.js';
-import { fit, type FitOptions, type FitResult } from '../fit.js';
+import { fit, type FitOptions, type FitResult } from '../training-loop.js';
 import { builderOf, modelFromFile } from '../load-model.js';
 import { cardInput, readCard, type CardInput } from '../model-card.js';
+import * as read from '../option-readers.js';
+import { value, type Options } from '../option-rows.js';
 import { makeOptimizer } from '../optimizers.js';
 import { grouped, percent } from '../output.js';
+import { json } from '../shared-options.js';
 import { makeSchedule, type Schedule } from '../schedules.js';
 import { evaluate } from '../training.js';
 import { packageVersion } from '../versions.js';
 
-export interface DemoOptions {
-  readonly perClass: number;
-  readonly epochs: number;
-  readonly seed: number;
-}
+const demoOptions = {
+  perClass: value('<n>', 'pictures of each class to learn from', read.positiveInteger, 20),
+  epochs: value('<n>', 'passes over them', read.positiveInteger, 15),
+  seed: value('<n>', 'of the pictures and the new weights', read.seedNumber, 1),
+  json,
+};
 
 /** Made by `npm run pretrain`. */
 const weights = fileURLToPath(new URL('../../../weights/shapes-cifar_resnet8.safetensors', import.meta.url));
@@ -33,10 +38,11 @@ const testSeed = 2_000_000;
 const batchSize = 20;
 
 /**
- * `kindling demo`: transfer learning in miniature, with nothing from outside. A small network knows ten shapes; with its
- * trunk frozen it learns five others from a few pictures each, and a fresh network tries the same.
+ * `kindling demo`: transfer learning in miniature, with nothing from outside. A small network knows ten
+ * shapes; with its trunk frozen it learns five others from a few pictures each, and a fresh network tries the
+ * same.
  */
-export async function demo(context: Context, options: DemoOptions): Promise<void> {
+async function demo(context: Context, options: Options<typeof demoOptions>): Promise<void> {
   const { output } = context;
   const { perClass, epochs, seed } = options;
   const started = performance.now();
@@ -220,3 +226,10 @@ async function sameTrunk(
   }
   return true;
 }
+
+export const demoCommand = defineCommand({
+  name: 'demo',
+  help: 'learn new classes from a few pictures, in under a minute and without any file',
+  options: demoOptions,
+  run: ({ context, options }) => demo(context, options),
+});

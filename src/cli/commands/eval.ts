@@ -2,6 +2,7 @@ import { init } from '../../index.js';
 import { writeFileAtomically } from '../../formats/index.js';
 import { applyClassMap, firstImages, relabelled, shortList } from '../classes.js';
 import type { ClassMap, LabelledImages } from '../classes.js';
+import { defineCommand } from '../command.js';
 import type { Context } from '../context.js';
 import { CliError, UsageError } from '../errors.js';
 import { checkReplaceable } from '../files.js';
@@ -10,22 +11,31 @@ import { classMapOf } from '../finetune/plan.js';
 import { scoresOf } from '../finetune/scores.js';
 import { openImages } from '../images.js';
 import type { ModelCard } from '../model-card.js';
+import * as read from '../option-readers.js';
+import { text, value, type Options } from '../option-rows.js';
 import { grouped, percent, table } from '../output.js';
-import { makeTrained, openTrained, type TrainedOptions } from '../trained.js';
+import { onBadImage, trainedModel } from '../shared-options.js';
+import { makeTrained, openTrained } from '../trained.js';
 import { evaluate, inferenceBatch } from '../training.js';
 
-export interface EvalOptions extends TrainedOptions {
-  readonly weights?: string;
-  readonly data?: string;
-  readonly batchSize?: number;
-  readonly classes?: string;
-  readonly map?: string;
-  readonly outputs?: readonly number[];
-  readonly predictions?: string;
-  readonly limit?: number;
-  readonly top?: number;
-  readonly onBadImage: 'fail' | 'skip';
-}
+const evalOptions = {
+  ...trainedModel,
+  weights: text('<which>', 'a file, a URL, or a published name such as IMAGENET1K_V2'),
+  data: text('<path>', 'the images'),
+  batchSize: value(
+    '<n>',
+    'images at once; default: 16 of 224 pixels a side, more of smaller ones',
+    read.positiveInteger,
+  ),
+  classes: text('<a,b,c>', 'use only these classes of the data, as outputs 0, 1, 2'),
+  map: text('<new=a,b;...>', 'make new classes of several of the data'),
+  outputs: value('<i,j,...>', "the model's output number for each class of the data", read.indexList),
+  top: value('<k>', 'count an image also when its class is among the k likeliest', read.positiveInteger),
+  predictions: text('<file>', 'write the predicted class of each image, as a JSON array'),
+  limit: value('<n>', 'only the first n images', read.positiveInteger),
+  onBadImage,
+};
+type EvalOptions = Options<typeof evalOptions>;
 
 /** With more classes the table by class is left to `--json`. */
 const mostInTable = 30;
@@ -36,7 +46,7 @@ const mostInTable = 30;
  * @param run a run's folder or a weight file, in the place of `--weights`
  * @param dataPath in the place of `--data`
  */
-export async function evaluateCommand(
+async function evaluateModel(
   context: Context,
   run: string | undefined,
   dataPath: string | undefined,
@@ -193,3 +203,15 @@ function labelledFor(
   }
   return images;
 }
+
+export const evalCommand = defineCommand({
+  name: 'eval',
+  help: 'measure the accuracy of a model on labelled images',
+  operands: [
+    ['[run]', "a run's folder or a weight file; or use --weights"],
+    ['[images]', 'a folder with one folder of images per class, or a .bin file of CIFAR-10; or use --data'],
+  ],
+  options: evalOptions,
+  run: ({ context, options }, run: string | undefined, images: string | undefined) =>
+    evaluateModel(context, run, images, options),
+});

@@ -1,31 +1,38 @@
+import { isDeepStrictEqual } from 'node:util';
 import { init, manualSeed, runtime } from '../../index.js';
 import { loadCheckpoint, type Checkpoint } from '../../formats/index.js';
 import { saveWeights } from '../../models/index.js';
+import { BadImageError } from '../batches.js';
+import { defineCommand, type Call } from '../command.js';
 import { checkInterrupted, interruptionOf, type Context } from '../context.js';
 import { CliError, UsageError } from '../errors.js';
 import { checkNewFile, namesFolder } from '../files.js';
-import type { FitResult } from '../fit.js';
+import type { FitResult } from '../training-loop.js';
 import { digestOf, openData, skippedImages, warnSkipped, type TrainingData } from '../finetune/data.js';
-import { prepareModel, type TrainedModel } from '../finetune/model.js';
-import type { FinetuneOptions } from '../finetune/options.js';
+import { prepareModel, type TrainedModel } from '../finetune/what-is-trained.js';
+import { changedImages, extended, hasTrained, howToExtend } from '../finetune/going-on.js';
+import { besideResume, finetuneOptions, type FinetuneOptions } from '../finetune/options.js';
 import { checkOptions, planOf, type Plan } from '../finetune/plan.js';
 import { writeReport } from '../finetune/report.js';
 import { resumeCommand, RunFolder, type RunConfig } from '../finetune/run-folder.js';
 import { lossIn, survivingLosses } from '../finetune/device-loss.js';
 import { Session } from '../finetune/session.js';
-import { progressOf, readState } from '../finetune/state.js';
+import { readState, type RunState } from '../finetune/state.js';
 import { builderOf } from '../load-model.js';
+import { flagOf } from '../option-rows.js';
 import { percent } from '../output.js';
 import { versions } from '../versions.js';
 import { fileDigest, openWeights } from '../weights-file.js';
 
 /** `kindling finetune`: a new head on a trained model, or the training of a whole model. */
-export async function finetune(
-  context: Context,
+async function finetune(
+  { context, options, given }: Call<typeof finetuneOptions>,
   dataPath: string | undefined,
-  options: FinetuneOptions,
 ): Promise<void> {
-  if (options.resume !== undefined) return resume(context, options.resume, options);
+  if (options.resume !== undefined) {
+    refuseBesideResume(given, dataPath);
+    return resume(context, options.resume, options, given);
+  }
   if (dataPath === undefined)
     throw new UsageError('finetune: name the folder of the data, or a run with --resume');
   checkOptions(options);
@@ -76,23 +83,40 @@ export async function finetune(
   }
 }
 
+/** A run goes on with the options it was started with. */
+function refuseBesideResume(given: ReadonlySet<string>, dataPath: string | undefined): void {
+  const surplus = Object.entries(finetuneOptions).find(
+    ([name]) => given.has(name) && !(besideResume as readonly string[]).includes(name),
+  );
+  if (dataPath === undefined && surplus === undefined) return;
+  const what = surplus === undefined ? dataPath : flagOf(...surplus);
+  throw new UsageError(`--resume takes everything from the run's config.json; leave out ${what}`);
+}
+
 /** `kindling finetune --resume RUN`: goes on to the weights that the run would have come to unbroken. */
 async function resume(
   context: Context,
   path: string,
-  options: Pick<FinetuneOptions, 'workers'>,
+  options: FinetuneOptions,
+  given: ReadonlySet<string>,
 ): Promise<void> {
   // From here on there is a lock to give back.
   checkInterrupted(context);
   const run = await RunFolder.open(path);
   try {
-    const { plan, weights, dataDigest } = run.config;
+    const { weights } = run.config;
+    const reachedBefore = await readState(run);
+    const plan: Plan = {
+      ...run.config.plan,
+      ...(given.has('epochs') && { epochs: extended(run, reachedBefore, options.epochs) }),
+      ...(given.has('onBadImage') && { onBadImage: options.onBadImage }),
+    };
     const data = await openData(context, plan, options.workers);
-    if (digestOf(plan, data) !== dataDigest) {
-      throw new CliError(
-        `${path}: its images have changed since it was started (names or classes in ${data.train.name}); put them back, or start a new run`,
-      );
-    }
+    if (digestOf(plan, data) !== run.config.dataDigest) {
+      if (hasTrained(reachedBefore)) throw changedImages(run, data);
+      await run.begin({ ...run.config, plan, ...factsOf(plan, data) });
+      context.output.line('the images have changed, and nothing was trained yet: the run begins with them');
+    } else if (!isDeepStrictEqual(plan, run.config.plan)) await run.configure({ ...run.config, plan });
     await init();
     const attempt = async (again: boolean): Promise<void> => {
       const reached = await readState(run);
@@ -150,7 +174,7 @@ interface Work {
   readonly config: RunConfig;
   readonly run: RunFolder | null;
   readonly file: string | null;
-  readonly state: Awaited<ReturnType<typeof readState>>;
+  readonly state: RunState | null;
 }
 
 async function work(
@@ -163,12 +187,18 @@ async function work(
   try {
     result = await session.train(state);
   } catch (error) {
+    if (run !== null && error instanceof BadImageError) {
+      const without = `${resumeCommand(run.path)} --on-bad-image skip`;
+      throw new CliError(`${error.reason}; put a good file in its place, or go on without it: ${without}`, {
+        cause: error,
+      });
+    }
     if (run !== null && session.hasGoodState && lossIn(error) === null)
       output.note(`the last checkpoint in ${run.path} is whole; go on with: ${resumeCommand(run.path)}`);
     throw error;
   }
-  const nothingLeft = state !== null && progressOf(state).finished && run?.has('report') === true;
-  if (nothingLeft) output.line('the run was finished before');
+  const nothingLeft = state !== null && state.progress.finished && run?.has('report') === true;
+  if (nothingLeft) output.line(`the run was finished before; ${howToExtend(run, state)}`);
   const skipped = skippedImages([data.train, data.validation]);
   warnSkipped(context, skipped);
   if (file !== null) await saveWeights(session.model, file, { metadata: session.metadata(result.epochs) });
@@ -198,17 +228,22 @@ function configOf(plan: Plan, data: TrainingData, weights: RunConfig['weights'])
     version: 1,
     created: new Date().toISOString(),
     plan,
-    classes: data.train.classes,
     weights,
-    dataDigest: digestOf(plan, data),
-    images: {
-      train: data.train.dataset.length,
-      validation: data.validation?.dataset.length ?? null,
-    },
+    ...factsOf(plan, data),
     versions: versions(),
     adapter: { vendor, architecture, device, description },
   };
 }
+
+/** What a configuration says of the images. */
+const factsOf = (plan: Plan, data: TrainingData): Pick<RunConfig, 'classes' | 'dataDigest' | 'images'> => ({
+  classes: data.train.classes,
+  dataDigest: digestOf(plan, data),
+  images: {
+    train: data.train.dataset.length,
+    validation: data.validation?.dataset.length ?? null,
+  },
+});
 
 interface Outcome {
   readonly plan: Plan;
@@ -250,3 +285,16 @@ function summary({ output }: Context, outcome: Outcome): void {
     out,
   });
 }
+
+export const finetuneCommand = defineCommand({
+  name: 'finetune',
+  help: 'put a new head on a trained model and train it, or train a whole model',
+  operands: [
+    [
+      '[data]',
+      'a folder with one folder of images per class, or with train and val in it, or a .bin file of CIFAR-10',
+    ],
+  ],
+  options: finetuneOptions,
+  run: (call, data: string | undefined) => finetune(call, data),
+});

@@ -1,7 +1,9 @@
 import { availableParallelism } from 'node:os';
 import { init, runtime } from '../../index.js';
+import { defineCommand } from '../command.js';
 import type { Context } from '../context.js';
 import { byteSize, table } from '../output.js';
+import { json } from '../shared-options.js';
 import { versions } from '../versions.js';
 
 /** Limits worth a line of their own; `--json` has all. */
@@ -21,7 +23,7 @@ const byteLimits = new Set([
 ]);
 
 /** `kindling info`: the adapter that is used, and what it can do. */
-export async function info({ output }: Context): Promise<void> {
+async function info({ output }: Context): Promise<void> {
   const started = performance.now();
   await init();
   const seconds = (performance.now() - started) / 1000;
@@ -70,3 +72,10 @@ export async function info({ output }: Context): Promise<void> {
   ];
   if (!output.json) for (const line of table(rows.filter(([, value]) => value !== ''))) output.line(line);
 }
+
+export const infoCommand = defineCommand({
+  name: 'info',
+  help: 'show the adapter, its features and limits',
+  options: { json },
+  run: ({ context }) => info(context),
+});

@@ -1,36 +1,29 @@
 import { statSync } from 'node:fs';
-import {
-  HostTensor,
-  loadCheckpoint,
-  OpaqueObject,
-  type PlainValue,
-  type ReadLimits,
-} from '../../formats/index.js';
+import { HostTensor, loadCheckpoint, OpaqueObject, type PlainValue } from '../../formats/index.js';
+import { defineCommand } from '../command.js';
 import type { Context } from '../context.js';
 import { keyText } from '../../formats/render.js';
+import { isStatistic } from '../../models/file-match.js';
+import type { Options } from '../option-rows.js';
 import { byteSize, grouped, table } from '../output.js';
+import { json, reading, readingOf } from '../shared-options.js';
 
-export interface InspectOptions {
-  /** Keys that lead to the state dict. */
-  readonly key?: readonly string[];
-  readonly limit?: ReadLimits;
-  readonly verify?: boolean;
-}
-
-/** State that no gradient trains: batch norm's running statistics. */
-const statistics = /(^|\.)(running_mean|running_var|num_batches_tracked)$/;
+const inspectOptions = { ...reading, json };
 
 /** `kindling inspect`: what is in a weight file. */
-export async function inspect({ output }: Context, file: string, options: InspectOptions): Promise<void> {
-  const { key, limit: limits = {}, verify = true } = options;
-  const checkpoint = await loadCheckpoint(file, { limits, verify, ...(key !== undefined && { key }) });
+async function inspect(
+  { output }: Context,
+  file: string,
+  options: Options<typeof inspectOptions>,
+): Promise<void> {
+  const checkpoint = await loadCheckpoint(file, readingOf(options));
   const tensors = [...checkpoint.tensors].map(([name, { dtype, shape, size, byteLength }]) => ({
     name,
     dtype,
     shape,
     count: size,
     bytes: byteLength,
-    statistics: statistics.test(name),
+    statistics: isStatistic(name),
   }));
   const sum = (of: (tensor: (typeof tensors)[number]) => number): number =>
     tensors.reduce((total, tensor) => total + of(tensor), 0);
@@ -126,3 +119,11 @@ function firstOf(values: Iterable<unknown>): unknown[] {
 }
 
 const cut = (text: string): string => (text.length > maxText ? `${text.slice(0, maxText)}...` : text);
+
+export const inspectCommand = defineCommand({
+  name: 'inspect',
+  help: 'list what is in a weight file (.pth, .pt, .th, .safetensors, .npz, .npy)',
+  operands: [['<file>']],
+  options: inspectOptions,
+  run: ({ context, options }, file: string) => inspect(context, file, options),
+});

@@ -3,16 +3,21 @@ import { join } from 'node:path';
 import { init, noGrad, tensor } from '../../index.js';
 import { stackSamples, type HostArray } from '../../data/index.js';
 import { imageExtensions, readImage } from '../../data/node/index.js';
+import { defineCommand } from '../command.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { CliError } from '../errors.js';
 import { imageTransform } from '../images.js';
+import * as read from '../option-readers.js';
+import { value, type Options } from '../option-rows.js';
 import { grouped, table } from '../output.js';
-import { classNames, isFolder, makeTrained, openTrained, type TrainedOptions } from '../trained.js';
+import { trainedModel } from '../shared-options.js';
+import { classNames, isFolder, makeTrained, openTrained } from '../trained.js';
 
-export interface PredictOptions extends TrainedOptions {
-  readonly topK: number;
-  readonly batchSize: number;
-}
+const predictOptions = {
+  ...trainedModel,
+  topK: value('<k>', 'classes to name for each picture', read.positiveInteger, 5),
+  batchSize: value('<n>', 'images at once', read.positiveInteger, 16),
+};
 
 interface Guess {
   readonly class: string;
@@ -26,15 +31,16 @@ interface Prediction {
 }
 
 /**
- * `kindling predict`: what a model takes pictures for. A picture that cannot be read is named, and the others are done.
+ * `kindling predict`: what a model takes pictures for. A picture that cannot be read is named, and the others
+ * are done.
  *
  * @throws CliError at the end when a picture could not be read
  */
-export async function predict(
+async function predict(
   context: Context,
   spec: string,
   paths: readonly string[],
-  options: PredictOptions,
+  options: Options<typeof predictOptions>,
 ): Promise<void> {
   const { output } = context;
   const images = paths.flatMap((path) => (isFolder(path) ? imagesIn(path) : [path]));
@@ -110,3 +116,14 @@ function imagesIn(folder: string): string[] {
   if (found.length === 0) throw new CliError(`${folder}: holds no images (${imageExtensions.join(' ')})`);
   return found;
 }
+
+export const predictCommand = defineCommand({
+  name: 'predict',
+  help: 'say what is in pictures',
+  operands: [
+    ['<run>', "a run's folder, a weight file, a URL, or a published name such as IMAGENET1K_V2"],
+    ['<images...>', 'image files, or folders of them'],
+  ],
+  options: predictOptions,
+  run: ({ context, options }, run: string, images: string[]) => predict(context, run, images, options),
+});

@@ -1,36 +1,38 @@
 import { init, profile, runtime } from '../../index.js';
 import { writeFileAtomically } from '../../formats/index.js';
 import { layerLabel, type LayerRow, type Profile } from '../../nn/profiler.js';
+import { defineCommand } from '../command.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { checkReplaceable } from '../files.js';
 import { builderOf, modelFromFile } from '../load-model.js';
+import * as read from '../option-readers.js';
+import { orBare, text, value, type Options } from '../option-rows.js';
 import { byteSize, grouped, table } from '../output.js';
+import { workload } from '../shared-options.js';
 import { openWeights } from '../weights-file.js';
 import { inputShape, workOf } from '../workload.js';
 
-export interface ProfileOptions {
-  /** Shape, batch included. */
-  readonly input?: readonly number[];
-  readonly batch?: number;
-  readonly train?: boolean;
-  readonly weights?: string;
-  /** A file; true for standard output. */
-  readonly json?: string | boolean;
-  readonly trace?: string;
-  readonly top: number;
-}
+const profileOptions = {
+  ...workload,
+  weights: text('<which>', 'a file, a URL, or a published name such as IMAGENET1K_V2; default: fresh ones'),
+  top: value('<n>', 'kernels and layers to show', read.positiveInteger, 10),
+  trace: text('<file>', 'write a trace for chrome://tracing or ui.perfetto.dev'),
+  json: orBare(text('[file]', 'print one JSON document instead of text, or write it to a file')),
+};
 
-/** Passes before the measured one: the first compiles, the second leaves the pool as every later one finds it. */
+/**
+ * Passes before the measured one: the first compiles, the second leaves the pool as every later one finds it.
+ */
 const warmup = 2;
 
 /**
- * `kindling profile`: where a model's GPU time goes, by kernel and by layer, in a forward pass or a step of training on
- * random images.
+ * `kindling profile`: where a model's GPU time goes, by kernel and by layer, in a forward pass or a step of
+ * training on random images.
  */
-export async function profileCommand(
+async function profileModel(
   context: Context,
   modelName: string,
-  options: ProfileOptions,
+  options: Options<typeof profileOptions>,
 ): Promise<void> {
   const { output } = context;
   const builder = builderOf(modelName, 'profile');
@@ -148,3 +150,11 @@ async function seconds(fn: () => Promise<void>): Promise<number> {
 async function write(path: string, text: string): Promise<void> {
   await writeFileAtomically(path, [new TextEncoder().encode(text)]);
 }
+
+export const profileCommand = defineCommand({
+  name: 'profile',
+  help: "measure where a model's GPU time goes, by kernel and by layer",
+  operands: [['<model>', 'e.g. resnet50, cifar_resnet20']],
+  options: profileOptions,
+  run: ({ context, options }, model: string) => profileModel(context, model, options),
+});

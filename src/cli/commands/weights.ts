@@ -1,11 +1,13 @@
+import { defineCommand } from '../command.js';
 import type { Context } from '../context.js';
 import { UsageError } from '../errors.js';
 import { grouped, table } from '../output.js';
+import { json } from '../shared-options.js';
 import { entriesOf, fetchFile, findEntry, modelsWithWeights, sizeText } from '../weights.js';
 import type { WeightsEntry } from '../../models/index.js';
 
 /** `kindling weights [MODEL]`: the published weight files, and which are on this machine. */
-export async function weightsCommand({ output }: Context, model: string | undefined): Promise<void> {
+export async function listWeights({ output }: Context, model: string | undefined): Promise<void> {
   const models = model === undefined ? await modelsWithWeights() : [model];
   const entries = (await Promise.all(models.map(entriesOf))).flat();
   const paths = await Promise.all(entries.map((entry) => entry.cached()));
@@ -36,8 +38,10 @@ function accuracyText({ record }: WeightsEntry): string {
   return record.accuracy === undefined ? '' : record.accuracy.acc1.toFixed(2);
 }
 
-/** `kindling download MODEL[:WEIGHTS]`: fetches a published weight file into the cache and says where it is. */
-export async function downloadCommand(context: Context, what: string): Promise<void> {
+/**
+ * `kindling download MODEL[:WEIGHTS]`: fetches a published weight file into the cache and says where it is.
+ */
+export async function fetchWeights(context: Context, what: string): Promise<void> {
   const { output } = context;
   const [model = '', name = 'DEFAULT', ...rest] = what.split(':');
   if (model === '' || name === '' || rest.length > 0)
@@ -50,3 +54,19 @@ export async function downloadCommand(context: Context, what: string): Promise<v
   output.line(`${entry.toString()}: ${before === null ? 'downloaded' : 'was there already'}`);
   output.line(path);
 }
+
+export const weightsCommand = defineCommand({
+  name: 'weights',
+  help: 'list the published weight files, of all models or of one',
+  operands: [['[model]']],
+  options: { json },
+  run: ({ context }, model: string | undefined) => listWeights(context, model),
+});
+
+export const downloadCommand = defineCommand({
+  name: 'download',
+  help: 'fetch a published weight file into the cache, so that --weights NAME works offline',
+  operands: [['<model[:weights]>', 'e.g. resnet50 or resnet50:IMAGENET1K_V1']],
+  options: { json },
+  run: ({ context }, what: string) => fetchWeights(context, what),
+});

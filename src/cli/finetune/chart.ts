@@ -44,8 +44,8 @@ function axis(values: readonly number[]): readonly [number, number] {
 }
 
 /**
- * A line chart over epochs, as inline SVG: no script, colours from the page's style. Written by hand because the libraries
- * that draw such charts want a DOM, which Node has not, or bring megabytes.
+ * A line chart over epochs, as inline SVG: no script, colours from the page's style. Written by hand because
+ * the libraries that draw such charts want a DOM, which Node has not, or bring megabytes.
  */
 export function lineChart({ title, series, format, range, mark }: ChartOptions): Html {
   const shown = series.filter(({ values }) => values.some((value) => value !== null));

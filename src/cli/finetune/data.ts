@@ -22,8 +22,8 @@ export interface TrainingData {
 /**
  * Opens what a plan trains on and is validated with.
  *
- * @throws CliError for data that cannot be used: missing, of one class only, with an empty class, or with classes in the
- * validation data that the training data do not have
+ * @throws CliError for data that cannot be used: missing, of one class only, with an empty class, or with
+ * classes in the validation data that the training data do not have
  */
 export async function openData(context: Context, plan: Plan, workers: number): Promise<TrainingData> {
   const { onBadImage, augment, limit, valSplit } = plan;
@@ -95,7 +95,9 @@ function underSameLabels(
   return same ? { ...validation, classes: train.classes } : relabelled(validation, labels, train.classes);
 }
 
-/** Changes when images are added, removed, renamed or sorted into other classes; their contents are not read. */
+/**
+ * Changes when images are added, removed, renamed or sorted into other classes; their contents are not read.
+ */
 export function digestOf(plan: Plan, { train, validation }: TrainingData): string {
   const hash = createHash('sha256');
   for (const [images, root] of [

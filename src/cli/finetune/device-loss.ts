@@ -4,7 +4,7 @@ import type { Context } from '../context.js';
 import { checkInterrupted } from '../context.js';
 import { CliError } from '../errors.js';
 import { resumeCommand, type RunFolder } from './run-folder.js';
-import { progressOf, readState } from './state.js';
+import { readState } from './state.js';
 
 /** Losses in a row, without a new checkpoint in between, after which the device is not opened again. */
 const mostLosses = 3;
@@ -65,7 +65,7 @@ function savedAt(run: RunFolder | null): string | null {
 async function placeOf(run: RunFolder | null): Promise<string> {
   const state = run === null ? null : await readState(run);
   if (state === null) return 'the start';
-  const { epochs, sums, finished } = progressOf(state);
+  const { epochs, sums, finished } = state.progress;
   if (finished) return 'the end of the training';
   return epochs.length === 0 && sums.count === 0
     ? 'the start'

@@ -1,3 +1,5 @@
+import { printableLines } from '../../tensor/printable.js';
+
 /** Text that is safe to put into a page. */
 export class Html {
   constructor(readonly text: string) {}
@@ -20,10 +22,16 @@ function render(part: Part): string {
   if (part === null || part === false) return '';
   if (part instanceof Html) return part.text;
   if (Array.isArray(part)) return (part as readonly Part[]).map(render).join('');
-  return String(part as string | number).replace(/[&<>"']/g, (character) => entities[character] ?? '');
+  return printableLines(String(part as string | number)).replace(
+    /[&<>"']/g,
+    (character) => entities[character] ?? '',
+  );
 }
 
-/** A piece of a page: whatever is put in is escaped, unless it is a piece itself. */
+/**
+ * A piece of a page: whatever is put in is escaped, control characters spelled out, unless it is a piece
+ * itself.
+ */
 export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
   return new Html(
     strings.reduce(

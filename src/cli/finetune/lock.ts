@@ -10,8 +10,8 @@ interface Owner {
 }
 
 /**
- * Makes this process the only one that writes to a folder: a file `lock` in it says which process that is. The lock of a
- * process that is gone, as after SIGKILL, is taken over.
+ * Makes this process the only one that writes to a folder: a file `lock` in it says which process that is.
+ * The lock of a process that is gone, as after SIGKILL, is taken over.
  *
  * @returns what gives the folder back
  * @throws CliError naming the process that has it
@@ -54,7 +54,9 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   }
 }
 
-/** Removes the lock of a process that is gone, unless another process has taken the folder since it was read. */
+/**
+ * Removes the lock of a process that is gone, unless another process has taken the folder since it was read.
+ */
 async function bury(path: string, stale: Owner | null): Promise<void> {
   const grave = `${path}.${crypto.randomUUID()}.tmp`;
   try {

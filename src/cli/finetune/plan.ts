@@ -2,12 +2,11 @@ import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseClasses, parseMap, type ClassMap } from '../classes.js';
 import { UsageError } from '../errors.js';
-import type { Augmentation } from '../images.js';
 import { builderOf } from '../load-model.js';
 import { cardInput, type CardInput, type ModelCard } from '../model-card.js';
-import { defaultRate, hasMomentum, type OptimizerChoice } from '../optimizers.js';
-import type { ScheduleChoice } from '../schedules.js';
-import type { FinetuneOptions } from './options.js';
+import { fallbacks, plannedOf, type PlannedOf } from '../option-rows.js';
+import { defaultRate, hasMomentum } from '../optimizers.js';
+import { finetuneOptions, type FinetuneOptions } from './options.js';
 
 /** From an epoch on, these parameters are trained as well. */
 export interface Unfreezing {
@@ -17,42 +16,32 @@ export interface Unfreezing {
 }
 
 /** A training with nothing left to decide; plain data, which is what config.json holds. */
-export interface Plan extends OptimizerChoice, ScheduleChoice {
-  readonly lr: number;
-  readonly headLr: number | null;
+export interface Plan extends PlannedOf<typeof finetuneOptions> {
   /** Absolute paths, so that a run goes on from anywhere. */
   readonly train: string;
   readonly val: string | null;
   readonly valSplit: number | null;
   readonly classMap: readonly (readonly [string, readonly string[]])[] | null;
-  readonly limit: number | null;
-  readonly onBadImage: 'fail' | 'skip';
   readonly model: string;
   readonly input: CardInput;
   /** Options of the model that its weights need. */
   readonly modelOptions: ModelCard['options'] | null;
-  readonly head: 'new' | 'keep';
   readonly freeze: readonly string[];
   readonly unfreezeAt: readonly Unfreezing[];
-  /** `auto`: what is frozen is in evaluation mode, the rest in training mode. */
-  readonly trunkMode: 'auto' | 'eval' | 'train';
-  readonly epochs: number;
-  readonly batchSize: number;
-  readonly seed: number;
-  readonly augment: Augmentation;
-  readonly mixup: number | null;
-  readonly cutmix: number | null;
-  readonly labelSmoothing: number;
-  readonly classWeights: 'none' | 'balanced';
-  readonly clipGradNorm: number | null;
-  /** Decay of the moving average of the weights that is validated and saved. */
-  readonly ema: number | null;
+  readonly lr: number;
   readonly earlyStop: { readonly patience: number; readonly minDelta: number } | null;
-  readonly featureCache: boolean;
 }
 
+/**
+ * A plan from a config.json, which may be older than some options: those have the value of not being given.
+ */
+export const completePlan = (stored: Plan): Plan => ({
+  ...plannedOf(finetuneOptions, fallbacks(finetuneOptions)),
+  ...stored,
+});
+
 /** The new classes that the options ask for. */
-export function classMapOf(options: { readonly classes?: string; readonly map?: string }): ClassMap | null {
+export function classMapOf(options: Pick<FinetuneOptions, 'classes' | 'map'>): ClassMap | null {
   const { classes, map } = options;
   if (classes !== undefined && map !== undefined)
     throw new UsageError('--classes and --map exclude each other');
@@ -63,7 +52,7 @@ export function classMapOf(options: { readonly classes?: string; readonly map?: 
 /** What the options say about the input, else the weight file's card, else the model's declaration. */
 export function inputOf(
   modelName: string,
-  options: { readonly mean?: readonly number[]; readonly std?: readonly number[] },
+  options: Pick<FinetuneOptions, 'mean' | 'std'>,
   card: ModelCard,
 ): CardInput {
   const { mean, std } = options;
@@ -119,39 +108,15 @@ export function planOf(
   return {
     ...splitPaths(dataPath, options),
     classMap: map === null ? null : [...map],
-    limit: options.limit ?? null,
-    onBadImage: options.onBadImage,
     model: modelName,
     input: inputOf(modelName, options, card),
     modelOptions: (card.model === modelName ? card.options : undefined) ?? null,
-    head: options.head,
     freeze: freeze[0] === 'none' ? [] : freeze,
     unfreezeAt: unfreezings(options),
-    trunkMode: options.trunkMode ?? 'auto',
-    optimizer: options.optimizer,
     lr: options.lr ?? defaultRate(options.optimizer),
-    headLr: options.headLr ?? null,
-    momentum: options.momentum,
-    weightDecay: options.weightDecay,
-    schedule: options.schedule,
-    stepSize: options.stepSize,
-    gamma: options.gamma,
-    milestones: options.milestones,
-    patience: options.patience,
-    warmupEpochs: options.warmupEpochs,
-    epochs: options.epochs,
-    batchSize: options.batchSize,
-    seed: options.seed,
-    augment: options.augment === true ? 'flip-crop' : (options.augment ?? 'none'),
-    mixup: options.mixup ?? null,
-    cutmix: options.cutmix ?? null,
-    labelSmoothing: options.labelSmoothing,
-    classWeights: options.classWeights,
-    clipGradNorm: options.clipGradNorm ?? null,
-    ema: options.ema ?? null,
     earlyStop:
       options.earlyStop === undefined ? null : { patience: options.earlyStop, minDelta: options.minDelta },
-    featureCache: options.featureCache,
+    ...plannedOf(finetuneOptions, options),
   };
 }
 

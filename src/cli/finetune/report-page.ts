@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import type { EpochReport, FitResult } from '../fit.js';
+import type { EpochReport, FitResult } from '../training-loop.js';
 import { percent } from '../output.js';
 import type { Evaluation } from '../training.js';
 import { lineChart } from './chart.js';

@@ -1,6 +1,6 @@
 import type { RGBImage } from '../../data/index.js';
 import type { LabelledImages } from '../classes.js';
-import type { FitResult } from '../fit.js';
+import type { FitResult } from '../training-loop.js';
 import type { Evaluation } from '../training.js';
 import type { TrainingData } from './data.js';
 import type { Plan } from './plan.js';

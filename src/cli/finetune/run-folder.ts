@@ -2,11 +2,13 @@ import { appendFile, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/pr
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { writeFileAtomically } from '../../formats/index.js';
+import { printable, printableJson } from '../../tensor/printable.js';
 import { CliError } from '../errors.js';
 import { checkFolder } from '../files.js';
-import type { EpochReport } from '../fit.js';
+import { shellWord } from '../output.js';
+import type { EpochReport } from '../training-loop.js';
 import { lockFolder } from './lock.js';
-import type { Plan } from './plan.js';
+import { completePlan, type Plan } from './plan.js';
 
 /** config.json: all that is needed to do a training again. */
 export interface RunConfig {
@@ -40,14 +42,14 @@ const leftover = (name: string): boolean => name === 'lock' || temporary.test(na
 const encode = (text: string): [Uint8Array] => [new TextEncoder().encode(text)];
 
 /**
- * The folder of a training. Each file is written whole or not at all, and state.pth last: what it says is how far the run
- * has come, whatever else a killed process had written by then.
+ * The folder of a training. Each file is written whole or not at all, and state.pth last: what it says is how
+ * far the run has come, whatever else a killed process had written by then.
  */
 export class RunFolder {
   private constructor(
     /** As the user wrote it. */
     readonly path: string,
-    readonly config: RunConfig,
+    private current: RunConfig,
     private readonly unlock: () => Promise<void>,
   ) {}
 
@@ -88,18 +90,33 @@ export class RunFolder {
     const unlock = await lockFolder(path);
     const run = new RunFolder(path, config, unlock);
     try {
-      // The old state must not outlive the old configuration.
-      await rm(run.file('state'), { force: true });
-      await run.write('config', `${JSON.stringify(config, null, 2)}\n`);
-      await run.writeClasses();
-      for (const name of ['best', 'last', 'report'] as const) await rm(run.file(name), { force: true });
-      await run.writeHistory([]);
+      await run.begin(config);
       await run.removeLeftovers();
       return run;
     } catch (error) {
       await unlock();
       throw error;
     }
+  }
+
+  /** Puts the folder into the state of a run that has trained nothing yet. */
+  async begin(config: RunConfig): Promise<void> {
+    // The old state must not outlive the old configuration.
+    await rm(this.file('state'), { force: true });
+    await this.configure(config);
+    await this.writeClasses();
+    for (const name of ['best', 'last', 'report'] as const) await rm(this.file(name), { force: true });
+    await this.writeHistory([]);
+  }
+
+  /** Writes another configuration, under which the run goes on. */
+  async configure(config: RunConfig): Promise<void> {
+    await this.write('config', `${printableJson(JSON.stringify(config, null, 2))}\n`);
+    this.current = config;
+  }
+
+  get config(): RunConfig {
+    return this.current;
   }
 
   /** Takes up a run that was stopped. */
@@ -132,7 +149,7 @@ export class RunFolder {
   }
 
   private async writeClasses(): Promise<void> {
-    await this.write('classes', `${this.config.classes.join('\n')}\n`);
+    await this.write('classes', this.config.classes.map((name) => `${printable(name)}\n`).join(''));
   }
 
   /** Cuts the history back to the epochs that the state knows of. */
@@ -203,9 +220,9 @@ export async function readConfig(path: string): Promise<RunConfig> {
   if (config.kind !== 'kindling run') throw new CliError(`${file}: was not written by kindling finetune`);
   if (config.version !== 1)
     throw new CliError(`${file}: is of version ${String(config.version)}; this kindling knows version 1`);
-  return config as RunConfig;
+  const whole = config as RunConfig;
+  return { ...whole, plan: completePlan(whole.plan) };
 }
 
 /** How to go on with the run at `path`. */
-export const resumeCommand = (path: string): string =>
-  `kindling finetune --resume ${/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`}`;
+export const resumeCommand = (path: string): string => `kindling finetune --resume ${shellWord(path)}`;

@@ -1,22 +1,28 @@
 import { tensor, type Tensor } from '../../index.js';
 import { cutmix, mixup, Random } from '../../data/index.js';
 import { EarlyStopping, swaUtils } from '../../optim/index.js';
-import type { PlainValue } from '../../formats/index.js';
 import type { TensorModule } from '../../nn/index.js';
 import { shortList, type LabelledImages, type Samples } from '../classes.js';
 import type { Context } from '../context.js';
 import { trunkFeatures } from '../features.js';
-import { atStart, fit, type EpochReport, type FitResult, type Progress, type Stage } from '../fit.js';
+import {
+  atStart,
+  fit,
+  type EpochReport,
+  type FitResult,
+  type Progress,
+  type Stage,
+} from '../training-loop.js';
 import { cardMetadata, type ModelCard } from '../model-card.js';
 import { makeOptimizer } from '../optimizers.js';
 import { grouped } from '../output.js';
 import { makeSchedule } from '../schedules.js';
 import { evaluate, inferenceBatch, type Evaluation, type Mix } from '../training.js';
 import type { TrainingData } from './data.js';
-import { enterEpoch, rateGroups, trunkStandsStill, type TrainedModel } from './model.js';
+import { enterEpoch, rateGroups, trunkStandsStill, type TrainedModel } from './what-is-trained.js';
 import type { Plan } from './plan.js';
 import type { RunFolder } from './run-folder.js';
-import { loadBest, progressOf, restore, Saver, type Training } from './state.js';
+import { loadBest, restore, Saver, type RunState, type Training } from './state.js';
 
 /** Numbers of the random streams that are neither the loader's orders (0) nor its samples (1). */
 const mixStream = 2;
@@ -60,14 +66,14 @@ export class Session {
   hasGoodState = false;
 
   /**
-   * Trains to the end, or to an interruption. With a run folder the state is saved at the start, after epochs, and when it
-   * is interrupted.
+   * Trains to the end, or to an interruption. With a run folder the state is saved at the start, after
+   * epochs, and when it is interrupted.
    *
    * @param state a run's own, to go on from
    */
-  async train(state: ReadonlyMap<string, PlainValue> | null): Promise<FitResult> {
+  async train(state: RunState | null): Promise<FitResult> {
     const { context, plan, trained, data, run, training } = this;
-    const from = state === null ? atStart : progressOf(state);
+    const from = state === null ? atStart : state.progress;
     const saver = run === null ? null : new Saver(run, training, (epochs) => this.metadata(epochs));
     if (state !== null) {
       await restore(state, training);

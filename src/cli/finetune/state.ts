@@ -14,7 +14,7 @@ import type { TensorModule } from '../../nn/index.js';
 import type { EarlyStopping, lrScheduler, Optimizer, swaUtils } from '../../optim/index.js';
 import { isTensor } from '../../tensor/scope.js';
 import { CliError } from '../errors.js';
-import type { EpochReport, Progress } from '../fit.js';
+import type { EpochReport, Progress } from '../training-loop.js';
 import type { Schedule } from '../schedules.js';
 import { runFiles, type RunFolder } from './run-folder.js';
 
@@ -34,8 +34,9 @@ export interface Training {
 }
 
 /**
- * Writes a run's checkpoints. state.pth holds what training changes; the frozen rest is the same in every last.safetensors,
- * so that the two together are the training at the moment that state.pth names, whichever epoch last.safetensors is from.
+ * Writes a run's checkpoints. state.pth holds what training changes; the frozen rest is the same in every
+ * last.safetensors, so that the two together are the training at the moment that state.pth names, whichever
+ * epoch last.safetensors is from.
  */
 export class Saver {
   private pendingBest: ReadonlyMap<string, HostTensor> | null = null;
@@ -54,8 +55,8 @@ export class Saver {
   }
 
   /**
-   * Whether it is time for a checkpoint. Where an epoch takes less time than writing one (a head on cached features), some
-   * epochs go without, so that writing takes at most a fifth of the time.
+   * Whether it is time for a checkpoint. Where an epoch takes less time than writing one (a head on cached
+   * features), some epochs go without, so that writing takes at most a fifth of the time.
    */
   get isDue(): boolean {
     return performance.now() - this.savedAt >= 4 * this.cost;
@@ -158,13 +159,21 @@ const markOf = ({ epochs, sums }: Progress): Record<string, string> => ({
 });
 const seenNothing = '0 epochs, 0 batches';
 
+/** A run's state.pth. */
+export interface RunState {
+  readonly values: ReadonlyMap<string, PlainValue>;
+  readonly progress: Progress;
+  /** Early stopping has ended the training. */
+  readonly stoppedEarly: boolean;
+}
+
 /**
  * A run's state.pth, or null where the run was ended before it had the first.
  *
  * @throws CliError when files are missing without which the run cannot go on, or could only start over and
  * lose what it has
  */
-export async function readState(run: RunFolder): Promise<ReadonlyMap<string, PlainValue> | null> {
+export async function readState(run: RunFolder): Promise<RunState | null> {
   if (!run.has('state')) {
     if (await hasTrained(run)) throw missing(run, 'state');
     return null;
@@ -172,12 +181,23 @@ export async function readState(run: RunFolder): Promise<ReadonlyMap<string, Pla
   const value = await loadValue(run.file('state'));
   if (!(value instanceof Map) || typeof value.get('progress') !== 'string')
     throw new CliError(`${run.file('state')}: is not the state of a training`);
-  const state = value as ReadonlyMap<string, PlainValue>;
-  const { bestEpoch, finished } = progressOf(state);
+  const values = value as ReadonlyMap<string, PlainValue>;
+  const stored = JSON.parse(values.get('progress') as string) as Progress;
+  const stoppedEarly = hasStoppedEarly(values);
+  // Epochs may have been added to the plan since.
+  const finished = stored.finished && (stoppedEarly || stored.epochs.length >= run.config.plan.epochs);
+  const { bestEpoch } = stored;
   const needed =
     bestEpoch > 0 && !(finished && run.has('report')) ? (['last', 'best'] as const) : ['last' as const];
   for (const name of needed) if (!run.has(name)) throw missing(run, name);
-  return state;
+  return { values, progress: { ...stored, finished }, stoppedEarly };
+}
+
+function hasStoppedEarly(values: ReadonlyMap<string, PlainValue>): boolean {
+  const { num_bad_epochs: bad, patience } = (plain(values.get('early_stopping') ?? null) ?? {}) as Partial<
+    Record<string, number>
+  >;
+  return bad !== undefined && patience !== undefined && bad >= patience;
 }
 
 /** Whether a run without state.pth has something that starting over would write over. */
@@ -198,12 +218,8 @@ function missing(run: RunFolder, name: 'state' | 'last' | 'best'): CliError {
   );
 }
 
-export function progressOf(state: ReadonlyMap<string, PlainValue>): Progress {
-  return JSON.parse(state.get('progress') as string) as Progress;
-}
-
 /** Puts a training into the state that was saved. */
-export async function restore(state: ReadonlyMap<string, PlainValue>, training: Training): Promise<void> {
+export async function restore({ values: state }: RunState, training: Training): Promise<void> {
   const { model, average, optimizer, schedule, earlyStopping } = training;
   const tensors = (name: string): Map<string, HostTensor> => state.get(name) as Map<string, HostTensor>;
   // What is not in it is frozen, and came with the weights.

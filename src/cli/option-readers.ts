@@ -1,7 +1,9 @@
 import { InvalidArgumentError } from 'commander';
 import { defaultLimits, type ReadLimits } from '../formats/index.js';
 
-/** Readers of option values: they return the value or throw commander's error, which becomes a usage error. */
+/**
+ * Readers of option values: they return the value or throw commander's error, which becomes a usage error.
+ */
 
 export function positiveInteger(text: string): number {
   const value = Number(text);

@@ -125,7 +125,9 @@ export function enterEpoch(plan: Plan, trained: TrainedModel, epoch: number): vo
   } else trainWhatIsTrained(model);
 }
 
-/** Training mode for modules with something to train; those without parameters (dropout) go with their parent. */
+/**
+ * Training mode for modules with something to train; those without parameters (dropout) go with their parent.
+ */
 function trainWhatIsTrained(module: TensorModule, parent = true): void {
   const parameters = module.parameters();
   const training = parameters.length === 0 ? parent : parameters.some(({ requiresGrad }) => requiresGrad);

@@ -83,12 +83,18 @@ export interface FitResult extends Progress {
   readonly interrupted: boolean;
 }
 
-/** The order of the samples in an epoch counted from 1: the one that a shuffling DataLoader of this seed gives. */
+/**
+ * The order of the samples in an epoch counted from 1: the one that a shuffling DataLoader of this seed
+ * gives.
+ */
 export function orderOf(seed: number, epoch: number, count: number): Uint32Array {
   return new Random(seed, 0, epoch - 1).permutation(count);
 }
 
-/** Which of two epochs is better: the more accurate one, of equals the one with less loss, of equals the first. */
+/**
+ * Which of two epochs is better: the more accurate one, of equals the one with less loss, of equals the
+ * first.
+ */
 export function isBetter(one: EpochReport, other: EpochReport): boolean {
   const [a, b] = [one, other].map(({ validationAccuracy, validationLoss, loss }) => ({
     accuracy: validationAccuracy ?? 0,
