@@ -82,8 +82,8 @@ EFFICIENTNET_SHORTCUT_NORM = re.compile(r'\.[1-9]\d*\.block\.[13]\.1\.weight$')
 def signal_parameter(key, shape, deep=False):
     """The same for evaluation mode in deep networks, where batch norm does not restore the scale: factors near
     one and small biases, or else the last layers would see hardly anything of the input. What is added to a
-    shortcut fifty times is smaller, and squeeze-excitations are rather open. With `deep` the blocks of an EfficientNet V2
-    add less still: sixty of them in a row would make noise of any rounding.
+    shortcut fifty times is smaller, and squeeze-excitations are rather open. With `deep` the blocks of an
+    EfficientNet V2 add less still: sixty of them in a row would make noise of any rounding.
     """
     if key.endswith('running_var'):
         return uniform(key, shape, 0.2, 1.0)

@@ -1,4 +1,4 @@
-"""Imported first by the scripts here: goes on in a Python that has PyTorch, or says in a line what is missing.
+"""Imported first by the scripts here: goes on in a Python with PyTorch, or says in a line what is missing.
 
 Looked for are the Python that runs the script, the one named by KINDLING_PYTHON and the system's.
 """

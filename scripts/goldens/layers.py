@@ -1,8 +1,8 @@
 """What PyTorch prints, names and computes for the rows of test/cases/nn/layers.json.
 
 A row: ts and py make the layer; then optionally
-  inputs     what it is called with, in order, in training mode (ops.py says what one may be); parameters and the
-             output's gradient are made by fill.py under their names ('grad' for the latter)
+  inputs     what it is called with, in order, in training mode (ops.py says what one may be); parameters and
+             the output's gradient are made by fill.py under their names ('grad' for the latter)
   tolerance  [rtol, atol], default [1e-4, 1e-5]
 
 Computed in float64 and rounded once: the output, the gradients of floating-point inputs and parameters, and

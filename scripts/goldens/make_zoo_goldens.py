@@ -102,7 +102,7 @@ def logits(name):
 
 
 def auxiliary(name):
-    """Logits of the auxiliary classifiers, by running statistics, no dropout: only the model itself trains."""
+    """Logits of the auxiliary classifiers, by running statistics, no dropout: only the model trains."""
     options, _ = small_variant(name)
     size = 299 if name == 'inception_v3' else 64
     model = filled(name, options).double()

@@ -11,7 +11,7 @@ import rows
 
 
 def evaluate(row, arrays, evaluate_py):
-    """The inputs as PyTorch's op sees them (an op's results where they are differentiated) and the outputs."""
+    """The inputs as PyTorch's op sees them (an op's results where differentiated) and the outputs."""
     tensors = {}
     for name, (array, dtype) in arrays.items():
         t = rows.to_torch(array, dtype, torch.float32)

@@ -66,7 +66,7 @@ def run_optimizer(row):
 
 
 def run_lbfgs(row):
-    """Logistic regression with a ridge: convex, but no line search is exact. In float64: one path everywhere."""
+    """Logistic regression with a ridge: convex, but no line search is exact. In float64: one path."""
     x, y = values([12, 3], 0.3, 1.5).double(), (values([12], 2, 1) > 0).double()
     w, b = (start.double().requires_grad_() for start in (values([3], 1, 1), torch.zeros(1)))
     optimizer = optim.LBFGS([w, b], **in_snake(row['options']))

@@ -1,6 +1,7 @@
 /**
- * Makes every call of every kind to the device fail, one at a time, in a short training and in a whole `kindling finetune`, and prints
- * what became of each: node --expose-gc --import tsx test/trust/faults.ts [training|SGD|AdamW|finetune|all] [stride] [kind,kind...]
+ * Makes every call of every kind to the device fail, one at a time, in a short training and in a whole
+ * `kindling finetune`, and prints what became of each: node --expose-gc --import tsx test/trust/faults.ts
+ * [training|SGD|AdamW|finetune|all] [stride] [kind,kind...]
  *
  * A stride of 7 takes calls 1, 8, 15, ... The status is 1 when anything is broken.
  */

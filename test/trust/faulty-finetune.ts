@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { run } from '../../src/cli/run.js';
 import { ShapesDataset } from '../../src/data/index.js';
 import * as k from '../../src/index.js';
-import { FaultyDevice, type FaultKind } from './faulty-device.js';
-import { collect, inTime, unclear, type Outcome } from './outcome.js';
+import type { FaultKind, FaultyDevice } from './faulty-device.js';
+import { countCalls, inTime, outcomeOf, unclear, type Course, type Outcome } from './outcome.js';
 
 /** The data, and the files that an undisturbed run comes to. */
 export interface Finetuning {
@@ -70,64 +70,43 @@ export async function prepareFinetuning(): Promise<Finetuning> {
 export const cleanUp = ({ folder }: Finetuning): void => rmSync(folder, { recursive: true, force: true });
 
 /** How often a run makes the call that a kind of fault counts. */
-export async function finetuneCalls(kind: FaultKind, { folder, args }: Finetuning): Promise<number> {
-  const device = new FaultyDevice(kind, 0);
-  await k.init({ wrapDevice: device.wrap });
-  await command([...args, '--out', join(folder, 'count'), '--force']);
-  k.close();
-  return device.calls;
+export const finetuneCalls = (kind: FaultKind, { folder, args }: Finetuning): Promise<number> =>
+  countCalls(kind, async () => void (await command([...args, '--out', join(folder, 'count'), '--force'])));
+
+/** Notes the one report that a failed run must have made. */
+function noteReport(err: string, warnings: Finetuning['warnings'], course: Course): void {
+  const isReport = (line: string): boolean => line.startsWith('kindling: ') && !warnings.has(line);
+  const lines = err.split('\n').filter(isReport);
+  course.message = lines[0] ?? err;
+  if (lines.length === 0) course.faults.push(`no error line: ${err}`);
+  if (lines.length > 1) course.faults.push(`two reports: ${err}`);
+  if (unclear(err)) course.faults.push(`unclear error: ${err}`);
 }
 
-/** A run that fails must be one that `--resume` brings to the undisturbed end, bit for bit. */
-export async function disturbedFinetune(kind: FaultKind, at: number, tuning: Finetuning): Promise<Outcome> {
-  const faults: string[] = [];
-  const unhandled = (reason: unknown): void => void faults.push(`unhandled rejection: ${String(reason)}`);
-  process.on('unhandledRejection', unhandled);
-  const device = new FaultyDevice(kind, at);
+async function runThrough(device: FaultyDevice, course: Course, tuning: Finetuning): Promise<void> {
   const out = join(tuning.folder, 'out');
   rmSync(out, { recursive: true, force: true });
   mkdirSync(tuning.folder, { recursive: true });
-  let [message, recovered] = ['', false];
+  const fresh = [...tuning.args, '--out', out];
   try {
-    try {
-      await inTime('init', k.init({ wrapDevice: device.wrap }));
-    } catch (error) {
-      message = (error as Error).message;
-    }
-    let outcome =
-      message === '' ? await command([...tuning.args, '--out', out]) : { code: 1, out: '', err: '' };
-    recovered = outcome.out.includes('the GPU device was lost; a new one goes on from');
-    if (recovered) message = outcome.out.split('\n').find((line) => line.includes('device was lost')) ?? '';
-    if (outcome.code !== 0) {
-      if (message === '') {
-        const isReport = (line: string): boolean =>
-          line.startsWith('kindling: ') && !tuning.warnings.has(line);
-        const lines = outcome.err.split('\n').filter(isReport);
-        message = lines[0] ?? outcome.err;
-        if (lines.length === 0) faults.push(`no error line: ${outcome.err}`);
-        if (lines.length > 1) faults.push(`two reports: ${outcome.err}`);
-        if (unclear(outcome.err)) faults.push(`unclear error: ${outcome.err}`);
-      }
-      const started = existsSync(join(out, 'config.json'));
-      outcome = await command(started ? ['finetune', '--resume', out] : [...tuning.args, '--out', out]);
-      if (outcome.code !== 0) faults.push(`the run cannot go on: ${outcome.err}`);
-    }
-    if (faults.length === 0 && (await resultOf(out)) !== tuning.want)
-      faults.push('the run ends with other weights');
-    await collect();
-    const { liveBuffers, largest } = k.memoryStats();
-    if (liveBuffers > 0)
-      faults.push(`leaked ${liveBuffers} buffers: ${largest.map(({ label }) => label).join(', ')}`);
+    await inTime('init', k.init({ wrapDevice: device.wrap }));
   } catch (error) {
-    faults.push(
-      `did not recover: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
-    );
-  } finally {
-    k.close();
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    process.off('unhandledRejection', unhandled);
+    course.message = (error as Error).message;
   }
-  const result =
-    faults.length > 0 ? 'broken' : recovered ? 'recovered' : message === '' ? 'no error' : 'clean error';
-  return { kind, at, fired: device.fired, result, message, faults };
+  const outcome = course.message === '' ? await command(fresh) : { code: 1, out: '', err: '' };
+  course.recovered = outcome.out.includes('the GPU device was lost; a new one goes on from');
+  if (course.recovered)
+    course.message = outcome.out.split('\n').find((line) => line.includes('device was lost')) ?? '';
+  if (outcome.code !== 0) {
+    if (course.message === '') noteReport(outcome.err, tuning.warnings, course);
+    const started = existsSync(join(out, 'config.json'));
+    const again = await command(started ? ['finetune', '--resume', out] : fresh);
+    if (again.code !== 0) course.faults.push(`the run cannot go on: ${again.err}`);
+  }
+  if (course.faults.length === 0 && (await resultOf(out)) !== tuning.want)
+    course.faults.push('the run ends with other weights');
 }
+
+/** A run that fails must be one that `--resume` brings to the undisturbed end, bit for bit. */
+export const disturbedFinetune = (kind: FaultKind, at: number, tuning: Finetuning): Promise<Outcome> =>
+  outcomeOf(kind, at, (device, course) => runThrough(device, course, tuning));

@@ -1,8 +1,8 @@
 /** A short training in which one call to the device fails, and what became of it. */
 
 import * as k from '../../src/index.js';
-import { faultKinds, FaultyDevice, type FaultKind } from './faulty-device.js';
-import { collect, inTime, unclear, type Outcome } from './outcome.js';
+import { faultKinds, type FaultKind, type FaultyDevice } from './faulty-device.js';
+import { countCalls, inTime, outcomeOf, unclear, type Course, type Outcome } from './outcome.js';
 
 const steps = 3;
 const shape = [4, 1, 8, 8] as const;
@@ -78,124 +78,114 @@ export async function undisturbed(name: OptimizerName): Promise<string[]> {
 }
 
 /** How often a training makes the call that a kind of fault counts. */
-export async function callsOf(kind: FaultKind, name: OptimizerName): Promise<number> {
-  const device = new FaultyDevice(kind, 0);
-  await k.init({ wrapDevice: device.wrap });
-  const training = build(name);
-  for (let i = 0; i < steps; i++) await step(training, i);
-  k.close();
-  return device.calls;
-}
+export const callsOf = (kind: FaultKind, name: OptimizerName): Promise<number> =>
+  countCalls(kind, async () => {
+    const training = build(name);
+    for (let i = 0; i < steps; i++) await step(training, i);
+  });
 
 /**
- * Trains with the Nth call of a kind failing. An error is caught where a user would, the step is done again as the state says, and
- * the end must be the undisturbed one, bit for bit.
+ * Trains with the Nth call of a kind failing. An error is caught where a user would, the step is done again
+ * as the state says, and the end must be the undisturbed one, bit for bit.
  */
-export async function disturbed(
+export const disturbed = (
   kind: FaultKind,
   at: number,
   name: OptimizerName,
   states: readonly string[],
-): Promise<Outcome> {
-  const faults: string[] = [];
-  const unhandled = (reason: unknown): void => void faults.push(`unhandled rejection: ${String(reason)}`);
-  process.on('unhandledRejection', unhandled);
-  const device = new FaultyDevice(kind, at);
-  let message = '';
-  const failed = (error: unknown, where: string): void => {
-    if (!(error instanceof Error)) faults.push(`${where} threw no Error: ${String(error)}`);
-    const text = error instanceof Error ? error.message : String(error);
-    if (message !== '') faults.push(`a second error, in ${where}: ${text}`);
-    else message = text;
-    if (unclear(text)) faults.push(`unclear error: ${text}`);
-  };
+): Promise<Outcome> =>
+  outcomeOf(kind, at, (device, course) => trainThrough(device, course, kind, name, states));
+
+async function trainThrough(
+  device: FaultyDevice,
+  course: Course,
+  kind: FaultKind,
+  name: OptimizerName,
+  states: readonly string[],
+): Promise<void> {
+  const { faults } = course;
+  const failed = (error: unknown, where: string): void => noteError(course, error, where);
   try {
-    try {
-      await inTime('init', k.init({ wrapDevice: device.wrap }));
-    } catch (error) {
-      failed(error, 'init');
-      await inTime('init again', k.init());
-    }
-    let training: Training | null = null;
-    for (let tries = 0; training === null && tries < 2; tries++) {
-      try {
-        training = build(name);
-        await inTime('building', k.synchronize());
-      } catch (error) {
-        failed(error, 'building');
-        training = null;
-        await restart(kind, device);
-      }
-    }
-    if (training === null) throw new Error('could not build');
-    let snapshot = await saved(training).catch(async (error: unknown) => {
-      failed(error, 'the first snapshot');
-      return null;
-    });
-    if (snapshot === null && kind.startsWith('lost')) {
-      await restart(kind, device);
-      training = build(name);
-    }
-    snapshot ??= await saved(training);
-    let done = 0;
-    for (let tries = 0; done < steps && tries < steps + 2; tries++) {
-      try {
-        await inTime(`step ${done}`, step(training, done));
-        done++;
-      } catch (error) {
-        failed(error, `step ${done}`);
-        if (await restart(kind, device)) await k.restore(snapshot!, { ...training });
-        const now = await inTime('reading the state', stateOf(training));
-        const known = states.indexOf(now);
-        if (known !== done && known !== done + 1) {
-          faults.push(
-            known < 0
-              ? `after the error in step ${done} the state is between: ${difference(now, states[done]!, states[done + 1]!)}`
-              : `after the error in step ${done} the state is that of step ${known}`,
-          );
-          break;
-        }
-        done = known;
-      }
-      if (done < steps && faults.length === 0)
-        snapshot = await saved(training).catch(async (error: unknown) => {
-          failed(error, `the snapshot after step ${done}`);
-          if (await restart(kind, device)) {
-            // Back to the last snapshot that there is.
-            await k.restore(snapshot!, { ...training! });
-            done = states.indexOf(await stateOf(training!));
-          }
-          return snapshot;
-        });
-    }
-    if (faults.length === 0) {
-      if (done < steps) faults.push(`only ${done} steps could be done`);
-      else if ((await stateOf(training)) !== states[steps]) faults.push('the last state is another');
-    }
-    for (const [, tensor] of training.model.namedParameters()) {
-      tensor.grad = null;
-      for (const value of Object.values(training.optimizer.state.get(tensor) ?? {}))
-        if (value instanceof k.Tensor) value.dispose();
-      tensor.dispose();
-    }
-    for (const [, tensor] of training.model.namedBuffers()) tensor.dispose();
-    await inTime('the last wait', k.synchronize());
-    training = null;
-    await collect();
-    const { liveBuffers, largest } = k.memoryStats();
-    if (liveBuffers > 0)
-      faults.push(`leaked ${liveBuffers} buffers: ${largest.map(({ label }) => label).join(', ')}`);
+    await inTime('init', k.init({ wrapDevice: device.wrap }));
   } catch (error) {
-    faults.push(
-      `did not recover: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
-    );
-  } finally {
-    k.close();
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    process.off('unhandledRejection', unhandled);
+    failed(error, 'init');
+    await inTime('init again', k.init());
   }
-  const result = faults.length > 0 ? 'broken' : message === '' ? 'no error' : 'clean error';
-  return { kind, at, fired: device.fired, result, message, faults };
+  let training: Training | null = null;
+  for (let tries = 0; training === null && tries < 2; tries++) {
+    try {
+      training = build(name);
+      await inTime('building', k.synchronize());
+    } catch (error) {
+      failed(error, 'building');
+      training = null;
+      await restart(kind, device);
+    }
+  }
+  if (training === null) throw new Error('could not build');
+  let snapshot = await saved(training).catch((error: unknown) => {
+    failed(error, 'the first snapshot');
+    return null;
+  });
+  if (snapshot === null && kind.startsWith('lost')) {
+    await restart(kind, device);
+    training = build(name);
+  }
+  snapshot ??= await saved(training);
+  let done = 0;
+  for (let tries = 0; done < steps && tries < steps + 2; tries++) {
+    try {
+      await inTime(`step ${done}`, step(training, done));
+      done++;
+    } catch (error) {
+      failed(error, `step ${done}`);
+      if (await restart(kind, device)) await k.restore(snapshot, { ...training });
+      const now = await inTime('reading the state', stateOf(training));
+      const known = states.indexOf(now);
+      if (known !== done && known !== done + 1) {
+        const between = `between: ${difference(now, states[done]!, states[done + 1]!)}`;
+        const what = known < 0 ? between : `that of step ${known}`;
+        faults.push(`after the error in step ${done} the state is ${what}`);
+        break;
+      }
+      done = known;
+    }
+    if (done === steps || faults.length > 0) continue;
+    try {
+      snapshot = await saved(training);
+    } catch (error) {
+      failed(error, `the snapshot after step ${done}`);
+      if (!(await restart(kind, device))) continue;
+      // Back to the last snapshot that there is.
+      await k.restore(snapshot, { ...training });
+      done = states.indexOf(await stateOf(training));
+    }
+  }
+  if (faults.length === 0) {
+    if (done < steps) faults.push(`only ${done} steps could be done`);
+    else if ((await stateOf(training)) !== states[steps]) faults.push('the last state is another');
+  }
+  dispose(training);
+  await inTime('the last wait', k.synchronize());
+}
+
+/** Notes an error that a user would see: the only one, an Error, and clear. */
+function noteError(course: Course, error: unknown, where: string): void {
+  if (!(error instanceof Error)) course.faults.push(`${where} threw no Error: ${String(error)}`);
+  const text = error instanceof Error ? error.message : String(error);
+  if (course.message !== '') course.faults.push(`a second error, in ${where}: ${text}`);
+  else course.message = text;
+  if (unclear(text)) course.faults.push(`unclear error: ${text}`);
+}
+
+function dispose({ model, optimizer }: Training): void {
+  for (const [, tensor] of model.namedParameters()) {
+    tensor.grad = null;
+    for (const value of Object.values(optimizer.state.get(tensor) ?? {}))
+      if (value instanceof k.Tensor) value.dispose();
+    tensor.dispose();
+  }
+  for (const [, tensor] of model.namedBuffers()) tensor.dispose();
 }
 
 const saved = (training: Training): Promise<k.Snapshot> => inTime('a snapshot', k.snapshot({ ...training }));

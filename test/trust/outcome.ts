@@ -1,5 +1,5 @@
 import * as k from '../../src/index.js';
-import { faultTexts, type FaultKind } from './faulty-device.js';
+import { FaultyDevice, faultTexts, type FaultKind } from './faulty-device.js';
 
 /** What became of a program in which one call to the device failed. */
 export interface Outcome {
@@ -28,7 +28,7 @@ export async function inTime<T>(what: string, promise: Promise<T>): Promise<T> {
 }
 
 /** Lets the collector find what nothing refers to, as far as there is any. */
-export async function collect(): Promise<void> {
+async function collect(): Promise<void> {
   for (let i = 0; i < 20 && (i < 2 || k.memoryStats().liveBuffers > 0); i++) {
     (globalThis as unknown as { gc(): void }).gc();
     await new Promise((resolve) => setTimeout(resolve, i));
@@ -38,6 +38,59 @@ export async function collect(): Promise<void> {
 /** Errors that say nothing to a user. */
 export const unclear = (text: string): boolean =>
   /undefined|\[object|internal:|Cannot read prop|hang:/.test(text);
+
+/** How often a program makes the call that a kind of fault counts. */
+export async function countCalls(kind: FaultKind, program: () => Promise<void>): Promise<number> {
+  const device = new FaultyDevice(kind, 0);
+  await k.init({ wrapDevice: device.wrap });
+  await program();
+  k.close();
+  return device.calls;
+}
+
+/** What a program with a fault notes as it goes. */
+export interface Course {
+  readonly faults: string[];
+  /** The error that its user saw; empty while there was none. */
+  message: string;
+  /** It went on by itself. */
+  recovered: boolean;
+}
+
+/**
+ * Runs a program, which opens the device that it is given, with call number `at` of a kind failing. Beside
+ * what the program notes, it is broken when it throws, leaves buffers behind or a rejection that nobody
+ * handles. Closes the device.
+ */
+export async function outcomeOf(
+  kind: FaultKind,
+  at: number,
+  program: (device: FaultyDevice, course: Course) => Promise<void>,
+): Promise<Outcome> {
+  const course: Course = { faults: [], message: '', recovered: false };
+  const { faults } = course;
+  const unhandled = (reason: unknown): void => void faults.push(`unhandled rejection: ${String(reason)}`);
+  process.on('unhandledRejection', unhandled);
+  const device = new FaultyDevice(kind, at);
+  try {
+    await program(device, course);
+    await collect();
+    const { liveBuffers, largest } = k.memoryStats();
+    const labels = largest.map(({ label }) => label).join(', ');
+    if (liveBuffers > 0) faults.push(`leaked ${liveBuffers} buffers: ${labels}`);
+  } catch (error) {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    faults.push(`did not recover: ${text}`);
+  } finally {
+    k.close();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    process.off('unhandledRejection', unhandled);
+  }
+  const { message, recovered } = course;
+  const sound = recovered ? 'recovered' : message === '' ? 'no error' : 'clean error';
+  const result = faults.length > 0 ? 'broken' : sound;
+  return { kind, at, fired: device.fired, result, message, faults };
+}
 
 /** The outcomes by kind, as a Markdown table. */
 export function tableOf(outcomes: readonly Outcome[]): string {

@@ -1,64 +1,26 @@
 /**
- * `npx tsx test/trust/runs/soak.ts [--steps 20000] [--only plain]`: plain training loops that dispose of nothing, for so long
- * that whatever a step leaves behind shows. `plain` takes all the steps, each other loop a fifth of them.
+ * `npx tsx test/trust/runs/soak.ts [--steps 20000] [--only plain]`: plain training loops that dispose of
+ * nothing, for so long that whatever a step leaves behind shows. `plain` takes all the steps, each other loop
+ * a fifth of them.
  *
- * Printed are slopes by least squares, in bytes (or pieces) per step: each point is the state after a collection of garbage,
- * so that what is only waiting for the collector does not count. The first fifth warms up: pools, plans, V8's compilers.
+ * Printed are slopes by least squares, in bytes (or pieces) per step: each point is the state after a
+ * collection of garbage, so that what is only waiting for the collector does not count. The first fifth warms
+ * up: pools, plans, V8's compilers.
  */
 import { setFlagsFromString } from 'node:v8';
 import { fileURLToPath } from 'node:url';
 import { runInNewContext } from 'node:vm';
 import { parseArgs } from 'node:util';
 import * as k from '../../../src/index.js';
+import { batchOf, parts } from '../../behaviour/plain-training.js';
 
-const { nn, optim } = k;
 const batch = 8;
 const side = 8;
-
-class Net extends nn.Module {
-  features = new nn.Sequential(
-    new nn.Conv2d(3, 8, 3, { padding: 1 }),
-    new nn.BatchNorm2d(8),
-    new nn.ReLU(),
-    new nn.MaxPool2d(2),
-    new nn.Conv2d(8, 16, 3, { padding: 1 }),
-    new nn.ReLU(),
-    new nn.AdaptiveAvgPool2d(1),
-  );
-  head = new nn.Linear(16, 2);
-
-  forward(x: k.Tensor): k.Tensor {
-    return this.head(this.features(x).flatten(1));
-  }
-}
 
 /** One step of a loop, numbered from 0; the loss that it came to. */
 type Step = (step: number) => Promise<number>;
 
-function pixelsOf(step: number): { x: k.Tensor; y: k.Tensor } {
-  // Class 1 is brighter on the left.
-  const labels = Int32Array.from({ length: batch }, (_, i) => (i * 7 + step) % 2);
-  const area = side * side;
-  const pixels = Float32Array.from({ length: batch * 3 * area }, (_, i) => {
-    const left = i % side < side / 2;
-    return Math.sin(i * 12.9898 + step) * 0.5 + (labels[Math.floor(i / (3 * area))] === 1 && left ? 0.5 : 0);
-  });
-  return { x: k.tensor(pixels, { shape: [batch, 3, side, side] }), y: k.tensor(labels) };
-}
-
-function parts(): {
-  model: Net;
-  criterion: InstanceType<typeof nn.CrossEntropyLoss>;
-  optimizer: k.optim.SGD;
-} {
-  k.manualSeed(0);
-  const model = new Net();
-  return {
-    model,
-    criterion: new nn.CrossEntropyLoss(),
-    optimizer: new optim.SGD(model.parameters(), { lr: 0.05, momentum: 0.9 }),
-  };
-}
+const pixelsOf = (step: number): { x: k.Tensor; y: k.Tensor } => batchOf(step, batch, side);
 
 /** The loop of PyTorch's tutorials. */
 function plain(): Step {
@@ -178,7 +140,10 @@ export type Slopes = Readonly<Record<Measure, number>>;
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-/** Until nothing is left that only waits for the collector. Finalizers run between two turns of the event loop. */
+/**
+ * Until nothing is left that only waits for the collector. Finalizers run between two turns of the event
+ * loop.
+ */
 async function settle(): Promise<void> {
   for (let i = 0; i < 3; i++) {
     collect();
