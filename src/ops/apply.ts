@@ -72,10 +72,7 @@ function gradientOf(op: Pointwise, i: number): Gradient | null {
 function makeGradient(op: Pointwise, i: number): Gradient | null {
   const n = op.inputs.length;
   const g = input(n);
-  const expr =
-    op.grads !== undefined
-      ? (op.grads[i] ?? null)
-      : e.mul(g, replace(differentiate(op.expr, i), op.expr, input(n + 1)));
+  const expr = op.grads !== undefined ? (op.grads[i] ?? null) : e.mul(g, derivativeOf(op, i));
   if (expr === null) return null;
   const reads = inputsOf(expr);
   const dtypes = reads.map((read) => (read < n ? (op.inputs[read] as DType) : op.dtype));
@@ -97,6 +94,14 @@ function makeGradient(op: Pointwise, i: number): Gradient | null {
           ? 'pass'
           : 'computed',
   };
+}
+
+/** From the result alone where that is enough (`exp`), so that only the result is kept. */
+function derivativeOf(op: Pointwise, i: number): Expr {
+  const n = op.inputs.length;
+  const derivative = differentiate(op.expr, i);
+  const fromResult = replace(derivative, op.expr, input(n + 1));
+  return inputsOf(fromResult).every((read) => read > n) ? fromResult : derivative;
 }
 
 /** Runs `op` on `inputs` and records it. `params` follow `op.params`. */

@@ -2,7 +2,7 @@ import { runtime } from '../device/index.js';
 import { defineComposite, defineOp } from '../autograd/define.js';
 import { planTriangle } from '../kernels/index/positions.js';
 import { elementOf, promoteTypes } from '../tensor/dtype.js';
-import { channelsLastStrides, isChannelsLast, normalizeDim, showShape } from '../tensor/shape.js';
+import { channelsLastStrides, suggestsChannelsLast, normalizeDim, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { clone, to } from './copy.js';
 import { fillInto, copyInto } from './copies.js';
@@ -31,7 +31,7 @@ const catOp: (tensors: readonly Tensor[], dim: number) => Tensor = defineOp<
     const sizes = tensors.map((x) => x.shape[dim] as number);
     ctx.state = { dim, sizes };
     const shape = first.shape.map((size, i) => (i === dim ? sizes.reduce((a, b) => a + b, 0) : size));
-    const images = tensors.every((x) => isChannelsLast(x.shape, x.strides) && !x.isContiguous());
+    const images = tensors.every((x) => suggestsChannelsLast(x.shape, x.strides));
     const out = Tensor.empty(
       shape,
       first.dtype,
@@ -126,7 +126,7 @@ const padOp: (x: Tensor, low: readonly number[], high: readonly number[], value:
       shape,
       x.dtype,
       'pad',
-      isChannelsLast(x.shape, x.strides) ? channelsLastStrides(shape) : undefined,
+      suggestsChannelsLast(x.shape, x.strides) ? channelsLastStrides(shape) : undefined,
       x,
     );
     if (out.numel() > 0) fillInto(out, value, false);

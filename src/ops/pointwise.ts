@@ -51,6 +51,7 @@ const truncDivRow = binary('div', 'promote', (x, y) =>
 );
 const powRow = binary('pow', 'promote', (x, y) => e.pow(x, y), {
   bakes: (position, value) => position === 1 && commonExponents.has(value),
+  lends: 'result',
 });
 const alphaRow: Row = {
   name: 'add',

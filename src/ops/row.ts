@@ -28,7 +28,7 @@ export interface Row {
   readonly expr: (...operands: Expr[]) => Expr;
   /**
    * The gradient of each operand from the result's gradient `g` and the result `y`; default: the symbolic
-   * derivative times `g`, which reads the result where it contains the value. Used where PyTorch's choice at
+   * derivative times `g`, from the result where that is enough. Used where PyTorch's choice at
    * kinks differs, or where it is cheaper or more exact.
    */
   readonly grad?: (g: Expr, y: Expr, ...operands: Expr[]) => readonly (Expr | null)[];

@@ -62,6 +62,21 @@ export function isChannelsLast(shape: Shape, strides: readonly number[]): boolea
   );
 }
 
+/**
+ * Whether joins and padding of such a tensor give a channels-last one: dims of size 1 have their say too, which
+ * tells images from row-major tensors whose strides could be either (c10's `is_channels_last_strides_2d`).
+ */
+export function suggestsChannelsLast(shape: Shape, strides: readonly number[]): boolean {
+  if (shape.length !== 4 || strides[1] === 0 || isContiguous(shape, strides)) return false;
+  let least = 0;
+  for (const d of [1, 3, 2, 0]) {
+    const [size, stride] = [shape[d] as number, strides[d] as number];
+    if (size === 0 || stride < least || (d === 0 && least === strides[1])) return false;
+    least = size > 1 ? stride * size : stride;
+  }
+  return true;
+}
+
 /** Dims from the outermost in memory to the innermost; dims of size 1 have no place of their own and come first. */
 export function memoryOrder(shape: Shape, strides: readonly number[]): number[] {
   const dims = shape.map((_, i) => i);

@@ -21,14 +21,14 @@ interface Pending {
   >;
 }
 
-type Line = (k: typeof kindling & { seed: typeof seed }, r: (Tensor | undefined)[]) => void;
+type Line = (k: typeof library, r: (Tensor | undefined)[]) => void;
 
 const lines = new Map<string, Line>();
 
 /** A statement as code; what is printed in a report is what runs. */
 function compile(statement: Statement): Line {
   const code = printTypeScript(statement, (r) => `r[${r}]`, '')
-    .replace(/\b(tensor|where|cat|stack|noGrad|autograd|seed)(?=[.(])/g, 'k.$1')
+    .replace(/\b(tensor|where|cat|stack|noGrad|autograd|seed|F)(?=[.(])/g, 'k.$1')
     .replace(/\.k\./g, '.');
   let line = lines.get(code);
   if (line === undefined) {
@@ -46,7 +46,7 @@ function seed(root: Tensor, numbers: readonly number[]): Tensor {
   return kindling.tensor(values).reshape([...root.shape]);
 }
 
-const library = { ...kindling, seed };
+const library = { ...kindling, F: kindling.nn.functional, seed };
 
 /** Errors that no op throws on purpose. */
 const isCrash = (error: unknown): boolean =>

@@ -134,7 +134,6 @@ const unaryForms = Object.fromEntries(
     name,
     op(
       () => formulas.unary[name],
-      ([x]) => `${x}.${name}()`,
       ([x]) => (functional.has(name) ? `F.${name}(${x})` : `${x}.${name}()`),
     ),
   ]),
@@ -195,7 +194,7 @@ const pairLoss = (
 ): Form =>
   op(
     (args) => formula(args.text('reduction') as formulas.Reduction),
-    ([x, y], args) => `${x}.${name}(${y}, { reduction: '${args.text('reduction')}' })`,
+    ([x, y], args) => `F.${name}(${x}, ${y}, { reduction: '${args.text('reduction')}' })`,
     ([x, y], args) => `F.${python}(${x}, ${y}, reduction='${args.text('reduction')}')`,
   );
 
@@ -207,7 +206,7 @@ const classLoss = (
   op(
     (args) => formula(args.list('target'), args.text('reduction') as formulas.Reduction),
     ([x], args) =>
-      `${x}.${name}(${index.ts(args.list('target'), [args.list('target').length])}, { reduction: '${args.text('reduction')}' })`,
+      `F.${name}(${x}, ${index.ts(args.list('target'), [args.list('target').length])}, { reduction: '${args.text('reduction')}' })`,
     ([x], args) =>
       `F.${python}(${x}, ${index.python(args.list('target'), [args.list('target').length])}, reduction='${args.text('reduction')}')`,
   );
