@@ -20,6 +20,7 @@ import {
   type IncompatibleKeys,
   type LoadOptions,
   type StateDict,
+  type StateEntry,
   type TensorLike,
 } from './state-dict.js';
 import { summarize, type Summary, type SummaryOptions } from './summary.js';
@@ -444,12 +445,6 @@ function collect<T>(
     }
   }
   return found;
-}
-
-/** @internal An entry of a state dict and the tensor of the model behind it. */
-export interface StateEntry {
-  readonly key: string;
-  readonly tensor: Tensor;
 }
 
 function stateEntries(module: Module, prefix: string): StateEntry[] {

@@ -7,7 +7,6 @@ import { isTensor } from '../tensor/scope.js';
 import { sameShape, showShape, type Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
-import type { StateEntry } from './module.js';
 
 type Numbers = ArrayLike<number>;
 
@@ -39,6 +38,12 @@ export interface IncompatibleKeys {
   readonly missingKeys: readonly string[];
   /** The state dict has them, the model does not. */
   readonly unexpectedKeys: readonly string[];
+}
+
+/** @internal An entry of a state dict and the tensor of the model behind it. */
+export interface StateEntry {
+  readonly key: string;
+  readonly tensor: Tensor;
 }
 
 /** Files from before PyTorch 0.4.1 have no counter, and PyTorch does not ask for one either. */
