@@ -89,7 +89,10 @@ export interface SqueezeExcitationOptions {
   scaleActivation?: () => TensorModule;
 }
 
-/** `torchvision.ops.SqueezeExcitation` (https://arxiv.org/abs/1709.01507, figure 1): scales each channel by what all say. */
+/**
+ * `torchvision.ops.SqueezeExcitation` (https://arxiv.org/abs/1709.01507, figure 1): scales each channel by
+ * what all say.
+ */
 export class SqueezeExcitation extends Module {
   avgpool: AdaptiveAvgPool2d;
   fc1: Conv2d;
@@ -127,7 +130,10 @@ export interface MLPOptions {
   dropout?: number;
 }
 
-/** `torchvision.ops.MLP`: Linear, (norm,) activation and dropout per hidden layer; Linear and dropout at the end. */
+/**
+ * `torchvision.ops.MLP`: Linear, (norm,) activation and dropout per hidden layer; Linear and dropout at the
+ * end.
+ */
 export class MLP extends Sequential {
   constructor(
     inChannels: number,
@@ -161,15 +167,18 @@ export class Permute extends Module {
   }
 }
 
-/** Rounds a channel count to a multiple of `divisor`, never more than 10 % down (torchvision's `_make_divisible`). */
+/**
+ * Rounds a channel count to a multiple of `divisor`, never more than 10 % down (torchvision's
+ * `_make_divisible`).
+ */
 export function makeDivisible(value: number, divisor: number, least = divisor): number {
   const rounded = Math.max(least, Math.floor(Math.trunc(value + divisor / 2) / divisor) * divisor);
   return rounded < 0.9 * value ? rounded + divisor : rounded;
 }
 
 /**
- * The initialisation that VGG and the MobileNets share: Kaiming normal by fan out for convolutions, normal with standard
- * deviation 0.01 for Linear layers, biases zero. Norm layers start as the identity anyway.
+ * The initialisation that VGG and the MobileNets share: Kaiming normal by fan out for convolutions, normal
+ * with standard deviation 0.01 for Linear layers, biases zero. Norm layers start as the identity anyway.
  */
 export function initByFanOut(model: Module): void {
   for (const module of model.modules()) {

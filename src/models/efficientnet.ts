@@ -18,7 +18,10 @@ import { Conv2dNormActivation, makeDivisible, SqueezeExcitation, type NormLayer 
 import { defineModel, type ModelBuilder, type ModelOptions } from './define.js';
 import { StochasticDepth } from './stochastic-depth.js';
 
-/** torchvision's EfficientNets (Tan & Le 2019, https://arxiv.org/abs/1905.11946) and V2 (2021, https://arxiv.org/abs/2104.00298). */
+/**
+ * torchvision's EfficientNets (Tan & Le 2019, https://arxiv.org/abs/1905.11946) and V2 (2021,
+ * https://arxiv.org/abs/2104.00298).
+ */
 
 export interface EfficientNetOptions extends ModelOptions {
   /** Before the classifier. Default: the paper's for the size, 0.2 to 0.5. */
@@ -42,7 +45,10 @@ interface Stage {
 
 type BlockArguments = Omit<Stage, 'block' | 'layers'>;
 
-/** What the two kinds of blocks share: [N, into, H, W] through `block`, beside a shortcut where the shapes allow it. */
+/**
+ * What the two kinds of blocks share: [N, into, H, W] through `block`, beside a shortcut where the shapes
+ * allow it.
+ */
 abstract class Residual extends Module {
   block: Sequential;
   stochasticDepth: StochasticDepth;

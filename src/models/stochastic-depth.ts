@@ -5,8 +5,9 @@ import { bernoulli_, empty, mul } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /**
- * `torchvision.ops.StochasticDepth` (Huang et al. 2016, https://arxiv.org/abs/1603.09382): in training the residual branch
- * [N, ...] is dropped with probability `p` and the rest scaled by 1 / (1 - p); nothing in evaluation.
+ * `torchvision.ops.StochasticDepth` (Huang et al. 2016, https://arxiv.org/abs/1603.09382): in training the
+ * residual branch [N, ...] is dropped with probability `p` and the rest scaled by 1 / (1 - p); nothing in
+ * evaluation.
  */
 export class StochasticDepth extends Module {
   /** @internal */

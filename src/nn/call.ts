@@ -49,8 +49,8 @@ let observer: CallObserver | null = null;
 export const isObserved = (): boolean => observer !== null && observer.passive !== true;
 
 /**
- * @internal Runs `fn` with every module call in it shown to `watch`, besides whoever watches already. Unlike hooks it keeps
- * no tensor alive.
+ * @internal Runs `fn` with every module call in it shown to `watch`, besides whoever watches already. Unlike
+ * hooks it keeps no tensor alive.
  */
 export function observeCalls<R>(watch: CallObserver, fn: () => R): R {
   const stop = watchCalls(watch);
@@ -61,7 +61,10 @@ export function observeCalls<R>(watch: CallObserver, fn: () => R): R {
   }
 }
 
-/** @internal Shows every module call to `watch` until the function that it returns is called. Stop the latest one first. */
+/**
+ * @internal Shows every module call to `watch` until the function that it returns is called. Stop the latest
+ * one first.
+ */
 export function watchCalls(watch: CallObserver): () => void {
   const before = observer;
   observer = before === null ? watch : both(before, watch);
@@ -105,8 +108,8 @@ const both = (first: CallObserver, second: CallObserver): CallObserver => ({
 });
 
 /**
- * @internal What `model(x)` does: hooks and forward in a memory scope. What they made and neither returned, stored on the
- * module or one of its children, nor showed to a user's hook is freed when the call returns.
+ * @internal What `model(x)` does: hooks and forward in a memory scope. What they made and neither returned,
+ * stored on the module or one of its children, nor showed to a user's hook is freed when the call returns.
  */
 export function callModule(module: Called, args: readonly unknown[]): unknown {
   const { name } = module.constructor;
@@ -179,9 +182,9 @@ function isModule(value: unknown): value is Called {
 }
 
 /**
- * Tensors that forward stored on the module, or on one of its children, outlive the call. An assignment to a property leaves
- * no trace, so that each call has to look at all of them: by their keys, because `Object.values` of a function takes several
- * times as long.
+ * Tensors that forward stored on the module, or on one of its children, outlive the call. An assignment to a
+ * property leaves no trace, so that each call has to look at all of them: by their keys, because
+ * `Object.values` of a function takes several times as long.
  */
 function keepStored(module: Called, onChildren: boolean): void {
   const fields = module as unknown as Readonly<Record<string, unknown>>;

@@ -69,8 +69,9 @@ abstract class AnyConv2d extends Module {
 }
 
 /**
- * `torch.nn.Conv2d`: `[N, inChannels, H, W]` to `[N, outChannels, H', W']`, weight `[out, in / groups, kh, kw]`. With one group the
- * weight's memory has the output channels innermost, as the kernels read it, so that it takes `reshape` instead of `view`.
+ * `torch.nn.Conv2d`: `[N, inChannels, H, W]` to `[N, outChannels, H', W']`, weight `[out, in / groups, kh,
+ * kw]`. With one group the weight's memory has the output channels innermost, as the kernels read it, so that
+ * it takes `reshape` instead of `view`.
  */
 export class Conv2d extends AnyConv2d {
   /** @internal */
@@ -111,7 +112,9 @@ export class Conv2d extends AnyConv2d {
   }
 }
 
-/** `torch.nn.ConvTranspose2d`: the input gradient of a Conv2d as a layer; weight `[in, out / groups, kh, kw]`. */
+/**
+ * `torch.nn.ConvTranspose2d`: the input gradient of a Conv2d as a layer; weight `[in, out / groups, kh, kw]`.
+ */
 export class ConvTranspose2d extends AnyConv2d {
   readonly padding: Pair;
 

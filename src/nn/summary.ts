@@ -13,7 +13,10 @@ import type { Parameter } from './parameter.js';
 export interface SummaryOptions {
   /** Of the input. Default float32. */
   dtype?: DType;
-  /** Levels of the tree that get rows of their own; what is below counts in the row of its ancestor. Default: all. */
+  /**
+   * Levels of the tree that get rows of their own; what is below counts in the row of its ancestor. Default:
+   * all.
+   */
   depth?: number;
 }
 
@@ -184,7 +187,10 @@ function trace(model: Summarized, shapes: readonly Shape[], dtype: DType): OpenR
   return calls;
 }
 
-/** One row per call down to `maxDepth`, deeper ones added to the row above; then what holds parameters and was not called. */
+/**
+ * One row per call down to `maxDepth`, deeper ones added to the row above; then what holds parameters and was
+ * not called.
+ */
 function rowsOf(model: Summarized, calls: readonly OpenRow[], maxDepth: number): SummaryRow[] {
   const counted = new Set<Parameter>();
   type Row = { -readonly [K in keyof SummaryRow]: SummaryRow[K] };
