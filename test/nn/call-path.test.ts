@@ -4,12 +4,16 @@ import { nn } from '../../src/index.js';
 
 beforeAll(() => k.init());
 
-/** The stack of what `fn` throws. */
+/** The whole stack of what `fn` throws. */
 function stackOf(fn: () => unknown): string {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 100;
   try {
     fn();
   } catch (error) {
     return (error as Error).stack ?? '';
+  } finally {
+    Error.stackTraceLimit = limit;
   }
   throw new Error('nothing was thrown');
 }
