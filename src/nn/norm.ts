@@ -76,8 +76,8 @@ abstract class BatchNorm extends Module {
   }
 
   /**
-   * The norm in evaluation; null where the batch's own statistics count, or gradients of weight and bias are
-   * recorded.
+   * @internal The norm in evaluation; null where the batch's own statistics count, or gradients of weight and
+   * bias are recorded.
    */
   protected channelMap(): ChannelMap | null {
     const { runningMean, runningVar, weight, bias, eps } = this;
@@ -86,7 +86,7 @@ abstract class BatchNorm extends Module {
     return batchNormAffine(runningMean, runningVar, weight, bias, eps);
   }
 
-  /** `forward` with what follows it in the same launches. */
+  /** @internal `forward` with what follows it in the same launches. */
   protected forwardThen(x: Tensor, after: NormEpilogue): Tensor {
     this.checkInput(x);
     const { runningMean, runningVar, weight, bias, eps, momentum } = this;
