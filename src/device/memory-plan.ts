@@ -1,7 +1,8 @@
 /**
- * Memory for loops that ask for the same again and again. Buffers cannot be parts of a larger one (WebGPU lets no dispatch
- * read one part of a buffer and write another), so which requests share a buffer decides how many bytes lie idle. First come,
- * first served wastes a quarter and more of a training step; once steps have repeated, it can be planned.
+ * Memory for loops that ask for the same again and again. Buffers cannot be parts of a larger one (WebGPU
+ * lets no dispatch read one part of a buffer and write another), so which requests share a buffer decides how
+ * many bytes lie idle. First come, first served wastes a quarter and more of a training step; once steps have
+ * repeated, it can be planned.
  */
 
 /** A buffer that several requests of a step use in turn; whoever follows the plan keeps it here. */
@@ -14,7 +15,9 @@ export class Slot<Block> {
 
 interface Request {
   readonly bytes: number;
-  /** How many requests had been made since the step began when it was given back; Infinity while it is held. */
+  /**
+   * How many requests had been made since the step began when it was given back; Infinity while it is held.
+   */
   freedAt: number;
 }
 
@@ -107,8 +110,9 @@ export class MemoryPlan<Block> {
   }
 
   /**
-   * Largest first, each request takes the buffer that fits best of those that are free in its time, or a new one (the
-   * greedy assignment by size of Pisarchyk & Lee 2020, https://arxiv.org/abs/2001.03288), on the circle of a repeating step.
+   * Largest first, each request takes the buffer that fits best of those that are free in its time, or a new
+   * one (the greedy assignment by size of Pisarchyk & Lee 2020, https://arxiv.org/abs/2001.03288), on the
+   * circle of a repeating step.
    */
   private make(requests: readonly Request[]): void {
     const length = requests.length;

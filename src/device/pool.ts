@@ -85,8 +85,8 @@ export interface MemoryStats {
 }
 
 /**
- * Multiples of 16 to 1 KiB, then eight steps per doubling: at most 12.5% unused. From 1 MiB on 128 steps: there a part of a
- * buffer is dear.
+ * Multiples of 16 to 1 KiB, then eight steps per doubling: at most 12.5% unused. From 1 MiB on 128 steps:
+ * there a part of a buffer is dear.
  */
 export function sizeClass(bytes: number): number {
   if (bytes <= 16) return 16;
@@ -183,8 +183,8 @@ export class BufferPool {
   }
 
   /**
-   * A step of training has been recorded. When steps ask for the same in the same order, the third one on gets its memory by
-   * plan; idle memory that it did not use then goes.
+   * A step of training has been recorded. When steps ask for the same in the same order, the third one on
+   * gets its memory by plan; idle memory that it did not use then goes.
    */
   endStep(): void {
     const before = this.plan.slots;
@@ -341,8 +341,8 @@ export class BufferPool {
   }
 
   /**
-   * Destroys idle blocks, those outside the plan and the oldest first, until `bytes` are freed: of those that were put back
-   * before release `before`, and of the plan only if `planned`.
+   * Destroys idle blocks, those outside the plan and the oldest first, until `bytes` are freed: of those that
+   * were put back before release `before`, and of the plan only if `planned`.
    */
   private trim(bytes: number, before = Infinity, planned = before === Infinity): void {
     const blocks = [...this.free.values()].flat().filter(({ pooledAt }) => pooledAt < before);

@@ -15,6 +15,7 @@ import {
   type TensorModule,
 } from '../nn/index.js';
 import { mul, permute } from '../ops/index.js';
+import { pairOf } from '../ops/size2d.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** The blocks that torchvision's models share: `torchvision.ops.misc` and `torchvision.models._utils`. */
@@ -42,8 +43,6 @@ export interface Conv2dNormActivationOptions {
   bias?: boolean;
 }
 
-const pairOf = (size: Size2d): readonly [number, number] => (typeof size === 'number' ? [size, size] : size);
-
 /** `torchvision.ops.Conv2dNormActivation`: convolution, norm, activation. */
 export class Conv2dNormActivation extends Sequential {
   readonly outChannels: number;
@@ -63,8 +62,8 @@ export class Conv2dNormActivation extends Sequential {
       bias = normLayer === null,
     }: Conv2dNormActivationOptions = {},
   ) {
-    const [kh, kw] = pairOf(kernelSize);
-    const [dh, dw] = pairOf(dilation);
+    const [kh, kw] = pairOf('Conv2dNormActivation', 'kernelSize', kernelSize, 1);
+    const [dh, dw] = pairOf('Conv2dNormActivation', 'dilation', dilation, 1);
     const same = [Math.floor((kh - 1) / 2) * dh, Math.floor((kw - 1) / 2) * dw] as const;
     const layers: Module[] = [
       new Conv2d(inChannels, outChannels, kernelSize, {

@@ -36,20 +36,26 @@ export interface MultiheadAttentionOptions {
 }
 
 export interface AttendOptions {
-  /** [N, S] (or [S] without a batch): bool, true for keys to ignore; or floats that are added to the scores. */
+  /**
+   * [N, S] (or [S] without a batch): bool, true for keys to ignore; or floats that are added to the scores.
+   */
   keyPaddingMask?: Tensor | null;
   /** Return the attention weights too. Default true. */
   needWeights?: boolean;
-  /** [L, S] or [N * numHeads, L, S]: bool, true where a query must not look; or floats that are added to the scores. */
+  /**
+   * [L, S] or [N * numHeads, L, S]: bool, true where a query must not look; or floats that are added to the
+   * scores.
+   */
   attnMask?: Tensor | null;
   /** Return the mean of the weights over the heads rather than those of each head. Default true. */
   averageAttnWeights?: boolean;
 }
 
 /**
- * `torch.nn.MultiheadAttention` (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.2). Called with query
- * [L, N, E], key [S, N, kdim] and value [S, N, vdim] (batch first by option; without a batch dim too) it returns the output,
- * of the query's shape, and the weights [N, L, S] (one per head: [N, numHeads, L, S]) or null.
+ * `torch.nn.MultiheadAttention` (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.2).
+ * Called with query [L, N, E], key [S, N, kdim] and value [S, N, vdim] (batch first by option; without a
+ * batch dim too) it returns the output, of the query's shape, and the weights [N, L, S] (one per head: [N,
+ * numHeads, L, S]) or null.
  */
 export class MultiheadAttention extends Module {
   /** Query, key and value projections in one, [3 E, E]; null when kdim or vdim differs from embedDim. */

@@ -12,8 +12,8 @@ import { fieldsOf, Module, type TensorModule } from './module.js';
 
 export interface CheckpointOptions {
   /**
-   * Draw the same random numbers (dropout) when the function is computed again, and leave the random stream as it was.
-   * Default true; false saves next to nothing here and is for functions that draw none.
+   * Draw the same random numbers (dropout) when the function is computed again, and leave the random stream
+   * as it was. Default true; false saves next to nothing here and is for functions that draw none.
    */
   preserveRngState?: boolean;
   /** PyTorch's older form, which is not there; `false` is accepted. */
@@ -54,24 +54,25 @@ function nameOf(fn: unknown): string {
 }
 
 /**
- * `torch.utils.checkpoint.checkpoint`, in its non-reentrant form: `fn(...inputs)` of which the tape keeps the inputs only,
- * and which backward computes once more. Gradients are bit-equal to those of the plain call; memory for activations is
- * traded for one more forward pass.
+ * `torch.utils.checkpoint.checkpoint`, in its non-reentrant form: `fn(...inputs)` of which the tape keeps the
+ * inputs only, and which backward computes once more. Gradients are bit-equal to those of the plain call;
+ * memory for activations is traded for one more forward pass.
  *
  * ```ts
  * const y = k.utils.checkpoint(this.block, x);
  * const z = k.utils.checkpoint((a, b) => this.mix(a, b).relu(), x, y, { preserveRngState: false });
  * ```
- * `fn` is a module or a function; it may return tensors in arrays or objects and may checkpoint parts of itself. Pass the
- * tensors it works on as inputs (arrays and plain objects of tensors too) rather than capture them: what a scope made is
- * freed at its end, and with it what a closure still refers to. Nothing is kept or computed again under `noGrad`.
+ * `fn` is a module or a function; it may return tensors in arrays or objects and may checkpoint parts of
+ * itself. Pass the tensors it works on as inputs (arrays and plain objects of tensors too) rather than
+ * capture them: what a scope made is freed at its end, and with it what a closure still refers to. Nothing is
+ * kept or computed again under `noGrad`.
  *
- * Unlike PyTorch, modules with `runningMean` and `runningVar` (batch norm) that are called through a module leave their
- * running statistics alone the second time, so that they too come out as without checkpointing. Other state that a forward
- * changes (a counter of your own) is changed twice, as there.
+ * Unlike PyTorch, modules with `runningMean` and `runningVar` (batch norm) that are called through a module
+ * leave their running statistics alone the second time, so that they too come out as without checkpointing.
+ * Other state that a forward changes (a counter of your own) is changed twice, as there.
  *
- * @throws Error when `fn` is async; in backward, when it computes something else the second time, or when an input was
- * changed in place in between
+ * @throws Error when `fn` is async; in backward, when it computes something else the second time, or when an
+ * input was changed in place in between
  */
 export function checkpoint<A extends readonly unknown[], R>(fn: (...inputs: A) => R, ...inputs: A): R;
 export function checkpoint<A extends readonly unknown[], R>(
@@ -175,11 +176,12 @@ class SpareStatistics implements CallObserver {
 }
 
 /**
- * `torch.utils.checkpoint.checkpoint_sequential`: cuts a chain into `segments` parts of equal length (the last takes the
- * rest) and checkpoints each but the last, whose activations backward needs first anyway.
+ * `torch.utils.checkpoint.checkpoint_sequential`: cuts a chain into `segments` parts of equal length (the
+ * last takes the rest) and checkpoints each but the last, whose activations backward needs first anyway.
  *
  * @param functions a Sequential, or modules and functions in order
- * @param segments from 1 (nothing is checkpointed) to the length of the chain; its square root is a good choice
+ * @param segments from 1 (nothing is checkpointed) to the length of the chain; its square root is a good
+ * choice
  */
 export function checkpointSequential(
   functions: Sequential | readonly (TensorModule | ((x: Tensor) => Tensor))[],

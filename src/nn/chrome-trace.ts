@@ -2,7 +2,8 @@ import type { HostSpan, ProfiledDispatch } from '../device/index.js';
 
 /**
  * An event of the Trace Event Format
- * (https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU): a stretch of time, or a name.
+ * (https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU): a stretch of time, or a
+ * name.
  */
 export interface TraceEvent {
   readonly name: string;
@@ -79,7 +80,10 @@ interface LayerSpan {
   endMs: number;
 }
 
-/** Modules on the GPU's time line: neighbouring dispatches of a module are one stretch, inside that of its parent. */
+/**
+ * Modules on the GPU's time line: neighbouring dispatches of a module are one stretch, inside that of its
+ * parent.
+ */
 function layerSpans(dispatches: readonly ProfiledDispatch[]): LayerSpan[] {
   const done: LayerSpan[] = [];
   const open: LayerSpan[] = [];

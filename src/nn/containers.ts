@@ -65,9 +65,9 @@ abstract class ModuleArray extends Module implements Iterable<TensorModule> {
 }
 
 /**
- * `torch.nn.Sequential`: each child is called with what the one before returned. Its children are its integer properties
- * (`model[0]`), or named ones when it is made from an object: `new Sequential({ conv: ..., relu: ... })`. Each
- * intermediate result is freed as soon as the next child has run.
+ * `torch.nn.Sequential`: each child is called with what the one before returned. Its children are its integer
+ * properties (`model[0]`), or named ones when it is made from an object: `new Sequential({ conv: ..., relu:
+ * ... })`. Each intermediate result is freed as soon as the next child has run.
  */
 export class Sequential extends ModuleArray {
   /** @internal */
@@ -120,7 +120,10 @@ export class ModuleList extends ModuleArray {
   }
 }
 
-/** `torch.nn.ModuleDict`: named modules that belong to the tree. It is not called; its keys are used as they are. */
+/**
+ * `torch.nn.ModuleDict`: named modules that belong to the tree. It is not called; its keys are used as they
+ * are.
+ */
 export class ModuleDict<M extends Module = TensorModule> extends Module {
   constructor(modules: Readonly<Record<string, M>> | Iterable<readonly [string, M]> = {}) {
     super();
@@ -176,7 +179,10 @@ export class ModuleDict<M extends Module = TensorModule> extends Module {
   }
 }
 
-/** `torch.nn.ParameterList`: an array of parameters that belongs to the tree. Tensors are wrapped as parameters. */
+/**
+ * `torch.nn.ParameterList`: an array of parameters that belongs to the tree. Tensors are wrapped as
+ * parameters.
+ */
 export class ParameterList extends Module implements Iterable<Parameter> {
   [index: number]: Parameter;
 

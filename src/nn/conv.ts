@@ -1,6 +1,7 @@
 import { hasMask } from '../ops/activation-mask.js';
-import { conv2dThen, convWeightStrides } from '../ops/conv.js';
+import { conv2dThen, convWeightStrides, type ConvOptions, type ConvTransposeOptions } from '../ops/conv.js';
 import { conv2d, convTranspose2d } from '../ops/index.js';
+import { pairOf, type Pair, type Size2d } from '../ops/size2d.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { wantsGrad, type Fusion } from './fuse.js';
 import { resetByFanIn } from './linear.js';
@@ -8,44 +9,16 @@ import { Module } from './module.js';
 import { Parameter, requireCount } from './parameter.js';
 import { py } from './repr.js';
 
-/** Height and width; one number stands for both. */
-export type Size2d = number | readonly [height: number, width: number];
-type Pair = readonly [number, number];
-
-export interface Conv2dOptions {
-  stride?: Size2d;
-  /** Zeros on each side; `'same'` keeps the size (stride 1 only), `'valid'` is none. */
-  padding?: Size2d | 'same' | 'valid';
-  dilation?: Size2d;
-  groups?: number;
+export interface Conv2dOptions extends ConvOptions {
   bias?: boolean;
 }
 
-export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, 'padding'> {
-  padding?: Size2d;
-  /** Rows and columns added at the bottom and right, to choose among the sizes that a strided convolution merges. */
-  outputPadding?: Size2d;
+export interface ConvTranspose2dOptions extends ConvTransposeOptions {
+  bias?: boolean;
 }
 
-function pair(layer: string, name: string, value: Size2d, least: number): Pair {
-  const [h, w] = typeof value === 'number' ? [value, value] : value;
-  if (!Number.isInteger(h) || !Number.isInteger(w) || h < least || w < least) {
-    throw new Error(
-      `${layer}: ${name} must be an integer of at least ${least}, or [height, width] of such, got ${String(value)}`,
-    );
-  }
-  return [h, w];
-}
-
-interface Layout {
-  readonly stride: Pair;
-  readonly padding: Pair | 'same' | 'valid';
-  readonly dilation: Pair;
-  readonly outputPadding: Pair;
-  readonly groups: number;
-}
-
-abstract class ConvNd extends Module {
+/** What Conv2d and ConvTranspose2d share: all but the weight's shape and what the padding may be. */
+abstract class AnyConv2d extends Module {
   declare weight: Parameter;
   declare bias: Parameter | null;
   readonly kernelSize: Pair;
@@ -53,6 +26,7 @@ abstract class ConvNd extends Module {
   readonly dilation: Pair;
   readonly outputPadding: Pair;
   readonly groups: number;
+  abstract readonly padding: Pair | 'same' | 'valid';
 
   protected constructor(
     layer: string,
@@ -71,10 +45,10 @@ abstract class ConvNd extends Module {
         `${layer}: ${inChannels} input and ${outChannels} output channels do not divide into ${groups} groups`,
       );
     }
-    this.kernelSize = pair(layer, 'kernelSize', kernelSize, 1);
-    this.stride = pair(layer, 'stride', stride, 1);
-    this.dilation = pair(layer, 'dilation', dilation, 1);
-    this.outputPadding = pair(layer, 'outputPadding', outputPadding, 0);
+    this.kernelSize = pairOf(layer, 'kernelSize', kernelSize, 1);
+    this.stride = pairOf(layer, 'stride', stride, 1);
+    this.dilation = pairOf(layer, 'dilation', dilation, 1);
+    this.outputPadding = pairOf(layer, 'outputPadding', outputPadding, 0);
     this.groups = groups;
   }
 
@@ -82,7 +56,8 @@ abstract class ConvNd extends Module {
     resetByFanIn(this.weight, this.bias);
   }
 
-  protected repr({ stride, padding, dilation, outputPadding, groups }: Layout): string {
+  override extraRepr(): string {
+    const { stride, padding, dilation, outputPadding, groups } = this;
     let text = `${this.inChannels}, ${this.outChannels}, kernel_size=${py(this.kernelSize)}, stride=${py(stride)}`;
     if (typeof padding === 'string' || padding[0] !== 0 || padding[1] !== 0)
       text += `, padding=${py(padding)}`;
@@ -94,10 +69,11 @@ abstract class ConvNd extends Module {
 }
 
 /**
- * `torch.nn.Conv2d`: `[N, inChannels, H, W]` to `[N, outChannels, H', W']`, weight `[out, in / groups, kh, kw]`. With one group the
- * weight's memory has the output channels innermost, as the kernels read it, so that it takes `reshape` instead of `view`.
+ * `torch.nn.Conv2d`: `[N, inChannels, H, W]` to `[N, outChannels, H', W']`, weight `[out, in / groups, kh,
+ * kw]`. With one group the weight's memory has the output channels innermost, as the kernels read it, so that
+ * it takes `reshape` instead of `view`.
  */
-export class Conv2d extends ConvNd {
+export class Conv2d extends AnyConv2d {
   /** @internal */
   static readonly fusion: Fusion<Conv2d> = {
     then: ({ weight, bias, stride, padding, dilation, groups }, x, after) =>
@@ -123,7 +99,7 @@ export class Conv2d extends ConvNd {
     if (padding === 'same' && (this.stride[0] !== 1 || this.stride[1] !== 1)) {
       throw new Error("Conv2d: padding 'same' needs stride 1; give the padding as numbers");
     }
-    this.padding = typeof padding === 'string' ? padding : pair('Conv2d', 'padding', padding, 0);
+    this.padding = typeof padding === 'string' ? padding : pairOf('Conv2d', 'padding', padding, 0);
     const shape = [outChannels, inChannels / this.groups, ...this.kernelSize];
     this.weight = Parameter.blank(shape, 'Conv2d.weight', convWeightStrides(shape, this.groups));
     this.bias = bias ? Parameter.blank([outChannels], 'Conv2d.bias') : null;
@@ -134,14 +110,12 @@ export class Conv2d extends ConvNd {
     const { stride, padding, dilation, groups } = this;
     return conv2d(x, this.weight, this.bias, { stride, padding, dilation, groups });
   }
-
-  override extraRepr(): string {
-    return this.repr(this);
-  }
 }
 
-/** `torch.nn.ConvTranspose2d`: the input gradient of a Conv2d as a layer; weight `[in, out / groups, kh, kw]`. */
-export class ConvTranspose2d extends ConvNd {
+/**
+ * `torch.nn.ConvTranspose2d`: the input gradient of a Conv2d as a layer; weight `[in, out / groups, kh, kw]`.
+ */
+export class ConvTranspose2d extends AnyConv2d {
   readonly padding: Pair;
 
   constructor(
@@ -152,7 +126,7 @@ export class ConvTranspose2d extends ConvNd {
   ) {
     const { padding = 0, bias = true } = options;
     super('ConvTranspose2d', inChannels, outChannels, kernelSize, options);
-    this.padding = pair('ConvTranspose2d', 'padding', padding, 0);
+    this.padding = pairOf('ConvTranspose2d', 'padding', padding, 0);
     this.weight = Parameter.blank(
       [inChannels, outChannels / this.groups, ...this.kernelSize],
       'ConvTranspose2d.weight',
@@ -164,9 +138,5 @@ export class ConvTranspose2d extends ConvNd {
   forward(x: Tensor): Tensor {
     const { stride, padding, outputPadding, dilation, groups } = this;
     return convTranspose2d(x, this.weight, this.bias, { stride, padding, outputPadding, dilation, groups });
-  }
-
-  override extraRepr(): string {
-    return this.repr(this);
   }
 }

@@ -6,8 +6,8 @@ import { fieldsOf, makeCallable, Module, type Fields } from './module.js';
 import { Parameter } from './parameter.js';
 
 /**
- * `copy.deepcopy(model)`: a model of its own with the same values, modes, hooks and sharing within itself. Private `#fields`
- * of a subclass cannot be seen from outside and are not copied.
+ * `copy.deepcopy(model)`: a model of its own with the same values, modes, hooks and sharing within itself.
+ * Private `#fields` of a subclass cannot be seen from outside and are not copied.
  */
 export function deepcopy<M extends Module>(model: M): M {
   const memo = new Map<object, object>();

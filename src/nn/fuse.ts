@@ -21,8 +21,8 @@ export type After = ConvEpilogue;
 export type ChannelMap = Required<Pick<After, 'scale' | 'shift'>>;
 
 /**
- * @internal What a class of layers can do to run as one with those beside it, declared as its static `fusion`. It is about the
- * class's own forward: a subclass or an object that replaces it is called as it is.
+ * @internal What a class of layers can do to run as one with those beside it, declared as its static
+ * `fusion`. It is about the class's own forward: a subclass or an object that replaces it is called as it is.
  */
 export interface Fusion<M extends Module = never> {
   /** The layer is this activation. */
@@ -55,7 +55,9 @@ export const wantsGrad = (...tensors: readonly (Tensor | null | undefined)[]): b
 
 const isImages = (x: unknown): boolean => isTensor(x) && x.ndim === 4 && x.dtype === 'float32';
 
-/** One step of {@link fused}: its result, the layers it covers, and what it leaves of what follows the last. */
+/**
+ * One step of {@link fused}: its result, the layers it covers, and what it leaves of what follows the last.
+ */
 interface Step {
   readonly result: Tensor;
   readonly count: number;
@@ -98,8 +100,8 @@ function step(x: Tensor, layers: readonly TensorModule[], at: number, options: F
 }
 
 /**
- * `activation(layers(x) + residual)`: calls the layers one after another, as Sequential does, in as few launches as give the
- * same. For blocks of your own:
+ * `activation(layers(x) + residual)`: calls the layers one after another, as Sequential does, in as few
+ * launches as give the same. For blocks of your own:
  *
  * ```ts
  * class Block extends nn.Module {
@@ -115,11 +117,11 @@ function step(x: Tensor, layers: readonly TensorModule[], at: number, options: F
  *   }
  * }
  * ```
- * In evaluation without gradients a Conv2d takes the BatchNorm2d, the residual and the ReLU, ReLU6, SiLU or Hardswish behind it
- * along; otherwise the norm (or a convolution without one) takes the residual and a ReLU or ReLU6. A Sequential before `residual`
- * or `activation` is run layer by layer, so that its last ones take them. Layers that have hooks or a forward of their own are
- * called by themselves, and so is everything that is not of float32 images [N, C, H, W]. Each intermediate result is freed as
- * soon as the next layer has run.
+ * In evaluation without gradients a Conv2d takes the BatchNorm2d, the residual and the ReLU, ReLU6, SiLU or
+ * Hardswish behind it along; otherwise the norm (or a convolution without one) takes the residual and a ReLU
+ * or ReLU6. A Sequential before `residual` or `activation` is run layer by layer, so that its last ones take
+ * them. Layers that have hooks or a forward of their own are called by themselves, and so is everything that
+ * is not of float32 images [N, C, H, W]. Each intermediate result is freed as soon as the next layer has run.
  */
 export function fused(x: Tensor, layers: readonly TensorModule[], options: FusedOptions = {}): Tensor {
   const { residual, activation } = options;

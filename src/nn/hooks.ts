@@ -50,9 +50,9 @@ function passThrough(values: readonly unknown[], onGrads: OnGrads): unknown[] {
 const keepAll = (grads: HookGrads): void => grads.forEach((grad) => grad?.keep());
 
 /**
- * @internal One call of a module with full backward hooks (`torch.nn.Module.register_full_backward_hook`): the outputs'
- * gradients are noted when they arrive, and the hooks run when the inputs' gradients are known; with no input that
- * requires grad they run at once.
+ * @internal One call of a module with full backward hooks (`torch.nn.Module.register_full_backward_hook`):
+ * the outputs' gradients are noted when they arrive, and the hooks run when the inputs' gradients are known;
+ * with no input that requires grad they run at once.
  */
 export class BackwardWatch {
   private gradOutput: HookGrads = [];

@@ -15,6 +15,7 @@ export { Module, type Inputs, type Output, type TensorModule } from './module.js
 export * from './norm.js';
 export { Parameter } from './parameter.js';
 export * from './pooling.js';
+export type { Size2d } from '../ops/size2d.js';
 export type { HostTensorLike, IncompatibleKeys, LoadOptions, StateDict, TensorLike } from './state-dict.js';
 export { Summary, type SummaryOptions, type SummaryRow, type SummaryTotals } from './summary.js';
 export * as utils from './utils.js';

@@ -86,7 +86,10 @@ export function zeros_(tensor: Tensor): Tensor {
   return constant_(tensor, 0);
 }
 
-/** Normal with everything outside [low, high] cut off, by the inverse of the distribution function as PyTorch does it. */
+/**
+ * Normal with everything outside [low, high] cut off, by the inverse of the distribution function as PyTorch
+ * does it.
+ */
 export function truncNormal_(tensor: Tensor, mean = 0, std = 1, low = -2, high = 2): Tensor {
   const cdf = (x: number): number => (1 + erfNumber(x / Math.SQRT2)) / 2;
   const from = 2 * cdf((low - mean) / std) - 1;
@@ -100,7 +103,10 @@ export function truncNormal_(tensor: Tensor, mean = 0, std = 1, low = -2, high =
   );
 }
 
-/** Abramowitz and Stegun 7.1.26 is too coarse for the tails; this is the series, which converges fast for |x| < 4. */
+/**
+ * Abramowitz and Stegun 7.1.26 is too coarse for the tails; this is the series, which converges fast for |x|
+ * < 4.
+ */
 function erfNumber(x: number): number {
   if (Math.abs(x) > 4) return Math.sign(x);
   let term = x;

@@ -23,7 +23,10 @@ export function resetByFanIn(weight: Parameter, bias: Parameter | null): void {
   uniform_(bias, -bound, bound);
 }
 
-/** `torch.nn.Linear`: `[..., inFeatures]` to `[..., outFeatures]`, `x W^T + b` with W `[outFeatures, inFeatures]`. */
+/**
+ * `torch.nn.Linear`: `[..., inFeatures]` to `[..., outFeatures]`, `x W^T + b` with W `[outFeatures,
+ * inFeatures]`.
+ */
 export class Linear extends Module {
   weight: Parameter;
   bias: Parameter | null;

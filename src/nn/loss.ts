@@ -32,7 +32,9 @@ export interface ClassLossOptions extends LossOptions {
   ignoreIndex?: number;
 }
 
-/** `torch.nn.CrossEntropyLoss`: logits `[N, C]` or `[N, C, ...]` against int32 classes or class probabilities. */
+/**
+ * `torch.nn.CrossEntropyLoss`: logits `[N, C]` or `[N, C, ...]` against int32 classes or class probabilities.
+ */
 export class CrossEntropyLoss extends Loss {
   declare weight: Tensor | null;
   readonly ignoreIndex: number;
@@ -158,7 +160,10 @@ export class BCEWithLogitsLoss extends Loss {
   }
 }
 
-/** `torch.nn.KLDivLoss`: target * (log target - input), with input (and with `logTarget` the target) in log space. */
+/**
+ * `torch.nn.KLDivLoss`: target * (log target - input), with input (and with `logTarget` the target) in log
+ * space.
+ */
 export class KLDivLoss extends Loss<Reduction | 'batchmean'> {
   readonly logTarget: boolean;
 

@@ -20,6 +20,7 @@ import {
   type IncompatibleKeys,
   type LoadOptions,
   type StateDict,
+  type StateEntry,
   type TensorLike,
 } from './state-dict.js';
 import { summarize, type Summary, type SummaryOptions } from './summary.js';
@@ -29,7 +30,10 @@ export type Inputs<M extends Module> = Parameters<M['forward']>;
 /** What a module's forward returns. */
 export type Output<M extends Module> = ReturnType<M['forward']>;
 
-/** What the children of most modules are: one tensor in, one out. The tree is typed so; `instanceof` tells more. */
+/**
+ * What the children of most modules are: one tensor in, one out. The tree is typed so; `instanceof` tells
+ * more.
+ */
 export interface TensorModule extends Module {
   forward(x: Tensor): Tensor;
 }
@@ -60,7 +64,8 @@ export function makeCallable(prototype: object): Module {
 }
 
 /**
- * `torch.nn.Module`. A module is called like a function, `model(x)`, which runs its `forward` in a memory scope.
+ * `torch.nn.Module`. A module is called like a function, `model(x)`, which runs its `forward` in a memory
+ * scope.
  *
  * ```ts
  * class Net extends Module {
@@ -71,9 +76,10 @@ export function makeCallable(prototype: object): Module {
  *   }
  * }
  * ```
- * The tree is the object's own properties in order: a Module is a child, a {@link Parameter} a parameter, a tensor named to
- * `registerBuffer` a buffer. Assigning another one replaces it, null removes it. Arrays do not count: use `ModuleList`.
- * State-dict keys are the property names in PyTorch's spelling (`runningMean` is `running_mean`).
+ * The tree is the object's own properties in order: a Module is a child, a {@link Parameter} a parameter, a
+ * tensor named to `registerBuffer` a buffer. Assigning another one replaces it, null removes it. Arrays do
+ * not count: use `ModuleList`. State-dict keys are the property names in PyTorch's spelling (`runningMean` is
+ * `running_mean`).
  */
 export abstract class Module {
   /** Set by `train()` and `eval()`. */
@@ -102,7 +108,10 @@ export abstract class Module {
 
   // ---- the tree
 
-  /** Makes `tensor` (or null, for one that may come later) a buffer: part of the model's state, but not trained. */
+  /**
+   * Makes `tensor` (or null, for one that may come later) a buffer: part of the model's state, but not
+   * trained.
+   */
   registerBuffer(property: string, tensor: Tensor | null, persistent = true): void {
     const fields = fieldsOf(this);
     if (property in this && !this[internals].buffers.has(property) && fields[property] !== undefined) {
@@ -163,8 +172,8 @@ export abstract class Module {
   }
 
   /**
-   * The module at a dotted path such as `layer1.0.conv1`; '' is this module. Given a class, it checks that the module is
-   * one and is typed accordingly: `model.getSubmodule('classifier.6', Linear).inFeatures`.
+   * The module at a dotted path such as `layer1.0.conv1`; '' is this module. Given a class, it checks that
+   * the module is one and is typed accordingly: `model.getSubmodule('classifier.6', Linear).inFeatures`.
    *
    * @throws Error naming the part of the path that does not exist and what does
    */
@@ -196,7 +205,10 @@ export abstract class Module {
 
   // ---- modes
 
-  /** Training mode for this module and all below it: dropout drops, batch norm uses and updates batch statistics. */
+  /**
+   * Training mode for this module and all below it: dropout drops, batch norm uses and updates batch
+   * statistics.
+   */
   train(mode = true): this {
     for (const module of this.modules()) module.training = mode;
     return this;
@@ -225,8 +237,8 @@ export abstract class Module {
   }
 
   /**
-   * Converts floating point parameters and buffers. The parameters are new objects with the old gradients dropped: make
-   * the optimizer afterwards.
+   * Converts floating point parameters and buffers. The parameters are new objects with the old gradients
+   * dropped: make the optimizer afterwards.
    */
   to(dtype: DType): this {
     if (!isFloatingPoint(dtype))
@@ -272,8 +284,8 @@ export abstract class Module {
   // ---- state
 
   /**
-   * Every parameter and persistent buffer under PyTorch's key, as detached tensors that share the model's memory: they
-   * change when the model is trained (`clone()` them to keep a snapshot).
+   * Every parameter and persistent buffer under PyTorch's key, as detached tensors that share the model's
+   * memory: they change when the model is trained (`clone()` them to keep a snapshot).
    */
   stateDict(prefix = ''): Map<string, Tensor> {
     const state = new Map<string, Tensor>();
@@ -286,9 +298,9 @@ export abstract class Module {
   }
 
   /**
-   * Copies values into the parameters and buffers, in place, so that an optimizer made before still sees them. Values are
-   * tensors, or tensors of a weight file; with any of the latter the result is a promise. float16, bfloat16 and float64
-   * values are converted, int64 counters become int32.
+   * Copies values into the parameters and buffers, in place, so that an optimizer made before still sees
+   * them. Values are tensors, or tensors of a weight file; with any of the latter the result is a promise.
+   * float16, bfloat16 and float64 values are converted, int64 counters become int32.
    *
    * @throws Error listing every missing, unexpected and misshapen key at once; then nothing was loaded. With
    * `strict: false` missing and unexpected keys are returned instead.
@@ -303,8 +315,8 @@ export abstract class Module {
   }
 
   /**
-   * Called with each key of a state dict that is loaded: returns the key it has here, or null to leave the entry out. For
-   * models whose older files name things differently.
+   * Called with each key of a state dict that is loaded: returns the key it has here, or null to leave the
+   * entry out. For models whose older files name things differently.
    */
   protected loadKey(key: string): string | null {
     return key;
@@ -329,8 +341,8 @@ export abstract class Module {
   }
 
   /**
-   * Called in backward when the gradients of the module's inputs are known. It may return what replaces `gradInput`:
-   * the gradients of those tensor arguments that require grad, in order.
+   * Called in backward when the gradients of the module's inputs are known. It may return what replaces
+   * `gradInput`: the gradients of those tensor arguments that require grad, in order.
    */
   registerFullBackwardHook<M extends Module>(
     this: M,
@@ -340,8 +352,9 @@ export abstract class Module {
   }
 
   /**
-   * A table of the layers for inputs of `inputShape` (batch included; a list of shapes for several inputs): output shapes,
-   * parameters, multiply-adds and memory. One forward pass in evaluation mode, of which the GPU runs nothing.
+   * A table of the layers for inputs of `inputShape` (batch included; a list of shapes for several inputs):
+   * output shapes, parameters, multiply-adds and memory. One forward pass in evaluation mode, of which the
+   * GPU runs nothing.
    */
   summary(inputShape: Shape | readonly Shape[], options: SummaryOptions = {}): Summary {
     return summarize(this, inputShape, options);
@@ -399,8 +412,8 @@ function childNamed(parent: Module, name: string, path: string): Module {
 }
 
 /**
- * @internal The state dict under the keys of today: each module's `loadKey` sees the keys below it, without its path. Loading
- * does this by itself.
+ * @internal The state dict under the keys of today: each module's `loadKey` sees the keys below it, without
+ * its path. Loading does this by itself.
  */
 export function renameKeys<T>(root: Module, state: StateDict<T>): Map<string, T> {
   let entries: [string, T][] = [
@@ -444,12 +457,6 @@ function collect<T>(
     }
   }
   return found;
-}
-
-/** @internal An entry of a state dict and the tensor of the model behind it. */
-export interface StateEntry {
-  readonly key: string;
-  readonly tensor: Tensor;
 }
 
 function stateEntries(module: Module, prefix: string): StateEntry[] {

@@ -75,7 +75,10 @@ abstract class BatchNorm extends Module {
     return this.forwardThen(x, {});
   }
 
-  /** The norm in evaluation; null where the batch's own statistics count, or gradients of weight and bias are recorded. */
+  /**
+   * @internal The norm in evaluation; null where the batch's own statistics count, or gradients of weight and
+   * bias are recorded.
+   */
   protected channelMap(): ChannelMap | null {
     const { runningMean, runningVar, weight, bias, eps } = this;
     if (this.training || runningMean === null || runningVar === null || wantsGrad(weight, bias)) return null;
@@ -83,7 +86,7 @@ abstract class BatchNorm extends Module {
     return batchNormAffine(runningMean, runningVar, weight, bias, eps);
   }
 
-  /** `forward` with what follows it in the same launches. */
+  /** @internal `forward` with what follows it in the same launches. */
   protected forwardThen(x: Tensor, after: NormEpilogue): Tensor {
     this.checkInput(x);
     const { runningMean, runningVar, weight, bias, eps, momentum } = this;
@@ -100,7 +103,8 @@ abstract class BatchNorm extends Module {
       return batchNormThen(x, runningMean, runningVar, { weight, bias, ...options }, after);
     }
     noGrad(() => add_(count, 1));
-    // The plain average's factor is 1 / count, and the count is on the GPU: take the batch's own statistics and blend.
+    // The plain average's factor is 1 / count, and the count is on the GPU: take the batch's own statistics
+    // and blend.
     const mean = Tensor.empty(runningMean.shape, 'float32', 'BatchNorm');
     const variance = Tensor.empty(runningVar.shape, 'float32', 'BatchNorm');
     zeros_(mean);
@@ -190,7 +194,10 @@ export class LayerNorm extends Module {
   }
 }
 
-/** `torch.nn.GroupNorm`: statistics per sample over groups of channels (Wu & He 2018, https://arxiv.org/abs/1803.08494). */
+/**
+ * `torch.nn.GroupNorm`: statistics per sample over groups of channels (Wu & He 2018,
+ * https://arxiv.org/abs/1803.08494).
+ */
 export class GroupNorm extends Module {
   weight: Parameter | null;
   bias: Parameter | null;

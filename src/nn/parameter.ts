@@ -4,8 +4,9 @@ import { Tensor } from '../tensor/tensor.js';
 import type { Shape } from '../tensor/shape.js';
 
 /**
- * `torch.nn.Parameter`: a tensor that a module trains. Assigned to a property of a module it is one of the module's
- * parameters. It shares the memory of `data`, requires grad unless told otherwise, and outlives every scope.
+ * `torch.nn.Parameter`: a tensor that a module trains. Assigned to a property of a module it is one of the
+ * module's parameters. It shares the memory of `data`, requires grad unless told otherwise, and outlives
+ * every scope.
  */
 export class Parameter extends Tensor {
   constructor(data: Tensor, { requiresGrad = true }: { requiresGrad?: boolean } = {}) {

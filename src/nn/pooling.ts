@@ -1,6 +1,6 @@
 import { adaptiveAvgPool2d, adaptiveMaxPool2d, avgPool2d, interpolate, maxPool2d } from '../ops/index.js';
+import type { Size2d } from '../ops/size2d.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { Size2d } from './conv.js';
 import { Module } from './module.js';
 import { py, pyFloat } from './repr.js';
 

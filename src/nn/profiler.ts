@@ -12,17 +12,20 @@ import type { Module } from './module.js';
 
 export interface ProfileOptions {
   /**
-   * Times that the function runs before it is measured. Default 0. A first run compiles kernels, which takes far longer than
-   * they do.
+   * Times that the function runs before it is measured. Default 0. A first run compiles kernels, which takes
+   * far longer than they do.
    */
   warmup?: number;
 }
 
-/** GPU time of one layer: what was recorded in its forward, not in that of its children, and in the backward of that. */
+/**
+ * GPU time of one layer: what was recorded in its forward, not in that of its children, and in the backward
+ * of that.
+ */
 export interface LayerRow {
   /**
-   * Class of the outermost module called, then the path in it: `ResNet.layer1.0.conv1`. Layers that ran as one are joined:
-   * `ResNet.layer1.0.conv1+bn1+relu`. '' is work outside of modules (loss, optimizer).
+   * Class of the outermost module called, then the path in it: `ResNet.layer1.0.conv1`. Layers that ran as
+   * one are joined: `ResNet.layer1.0.conv1+bn1+relu`. '' is work outside of modules (loss, optimizer).
    */
   readonly path: string;
   /** Class of the module, such as Conv2d; '' outside of modules. */
@@ -130,8 +133,8 @@ export class Profile<T = unknown> {
   }
 
   /**
-   * `torch.profiler.profile.export_chrome_trace`: a JSON text for chrome://tracing or https://ui.perfetto.dev; write it to a
-   * file.
+   * `torch.profiler.profile.export_chrome_trace`: a JSON text for chrome://tracing or
+   * https://ui.perfetto.dev; write it to a file.
    */
   exportChromeTrace(): string {
     return JSON.stringify({ traceEvents: this.traceEvents(), displayTimeUnit: 'ms' });
@@ -216,8 +219,9 @@ class PathObserver implements CallObserver {
 }
 
 /**
- * Runs `fn` and measures the GPU time of every dispatch, by kernel and by layer (`torch.profiler.profile`). Slower than
- * running it plainly, as each dispatch is timed by itself. `fn` may be async; do not run other work beside it.
+ * Runs `fn` and measures the GPU time of every dispatch, by kernel and by layer (`torch.profiler.profile`).
+ * Slower than running it plainly, as each dispatch is timed by itself. `fn` may be async; do not run other
+ * work beside it.
  *
  * ```ts
  * const result = await k.profile(() => k.crossEntropy(model(x), y).backward(), { warmup: 1 });
@@ -246,8 +250,8 @@ export async function profile<T>(
 }
 
 /**
- * `torch.profiler.record_function`: what the synchronous `fn` does outside of modules stands under `name` in a profile and
- * as a range in its trace. Costs nothing while none is taken.
+ * `torch.profiler.record_function`: what the synchronous `fn` does outside of modules stands under `name` in
+ * a profile and as a range in its trace. Costs nothing while none is taken.
  */
 export function recordFunction<R>(name: string, fn: () => R): R {
   const trail = currentTrail();

@@ -7,11 +7,13 @@ import { isTensor } from '../tensor/scope.js';
 import { sameShape, showShape, type Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
-import type { StateEntry } from './module.js';
 
 type Numbers = ArrayLike<number>;
 
-/** Values on the host: with their numbers at hand, or read from a file when asked for (as weight files give them). */
+/**
+ * Values on the host: with their numbers at hand, or read from a file when asked for (as weight files give
+ * them).
+ */
 export type HostTensorLike =
   | { readonly shape: Shape; readonly data: Numbers }
   | {
@@ -19,7 +21,10 @@ export type HostTensorLike =
       toFloat32Array(): Promise<Float32Array>;
       /** Throws for values that an int32 cannot hold. */
       toInt32Array(): Promise<Int32Array>;
-      /** The same in pieces, each valid until the next is asked for: large tensors then need little host memory. */
+      /**
+       * The same in pieces, each valid until the next is asked for: large tensors then need little host
+       * memory.
+       */
       float32Chunks?(maxElements: number): AsyncIterable<Float32Array>;
       int32Chunks?(maxElements: number): AsyncIterable<Int32Array>;
     };
@@ -39,6 +44,12 @@ export interface IncompatibleKeys {
   readonly missingKeys: readonly string[];
   /** The state dict has them, the model does not. */
   readonly unexpectedKeys: readonly string[];
+}
+
+/** @internal An entry of a state dict and the tensor of the model behind it. */
+export interface StateEntry {
+  readonly key: string;
+  readonly tensor: Tensor;
 }
 
 /** Files from before PyTorch 0.4.1 have no counter, and PyTorch does not ask for one either. */
@@ -121,8 +132,8 @@ function hint(keys: ReadonlySet<string>, unexpected: readonly string[]): string 
 /** Elements uploaded at a time (16 MiB). Even, so that a piece of halves ends on a whole word. */
 const chunkElements = 1024 ** 2;
 /**
- * Bytes uploaded before the device is waited for. A write holds a copy of its own until the queue has passed it, so
- * without a bound a fast disk would put the whole file into host memory.
+ * Bytes uploaded before the device is waited for. A write holds a copy of its own until the queue has passed
+ * it, so without a bound a fast disk would put the whole file into host memory.
  */
 const maxInFlight = 8 * 1024 ** 2;
 

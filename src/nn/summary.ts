@@ -7,14 +7,16 @@ import { isTensor } from '../tensor/scope.js';
 import type { Storage } from '../tensor/storage.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
-import { observeCalls } from './call.js';
-import type { Module } from './module.js';
+import { observeCalls, type Called } from './call.js';
 import type { Parameter } from './parameter.js';
 
 export interface SummaryOptions {
   /** Of the input. Default float32. */
   dtype?: DType;
-  /** Levels of the tree that get rows of their own; what is below counts in the row of its ancestor. Default: all. */
+  /**
+   * Levels of the tree that get rows of their own; what is below counts in the row of its ancestor. Default:
+   * all.
+   */
   depth?: number;
 }
 
@@ -51,8 +53,17 @@ export interface SummaryTotals {
   readonly parameterBytes: number;
 }
 
+/** What a summary asks of a module. */
+interface Summarized extends Called {
+  training: boolean;
+  eval(): unknown;
+  namedModules(): [path: string, module: Summarized][];
+  parameters(recurse?: boolean): Parameter[];
+  buffers(): Tensor[];
+}
+
 interface OpenRow {
-  readonly module: Module;
+  readonly module: Summarized;
   readonly path: string;
   readonly depth: number;
   readonly inputs: ReadonlySet<Storage>;
@@ -94,9 +105,9 @@ function tensorsIn(value: unknown, found: Tensor[] = [], depth = 0): Tensor[] {
 const bytesOf = (x: Tensor): number => x.numel() * bytesPerElement[x.dtype];
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
-/** @internal {@link Module.summary} */
+/** @internal What `model.summary()` does. */
 export function summarize(
-  model: Module,
+  model: Summarized,
   inputShape: Shape | readonly Shape[],
   { dtype = 'float32', depth: maxDepth = Infinity }: SummaryOptions = {},
 ): Summary {
@@ -125,13 +136,13 @@ export function summarize(
 }
 
 /** The calls of one forward pass in order, without running it on the GPU. */
-function trace(model: Module, shapes: readonly Shape[], dtype: DType): OpenRow[] {
-  const paths = new Map<Module, string>(model.namedModules().map(([path, module]) => [module, path]));
+function trace(model: Summarized, shapes: readonly Shape[], dtype: DType): OpenRow[] {
+  const paths = new Map<Called, string>(model.namedModules().map(([path, module]) => [module, path]));
   const calls: OpenRow[] = [];
   const open: OpenRow[] = [];
   const work: Work = { multiplyAdds: 0 };
   const watch = {
-    enter(module: Module, args: readonly unknown[]): void {
+    enter(module: Summarized, args: readonly unknown[]): void {
       const parent = open.at(-1);
       if (parent !== undefined) parent.hasChildren = true;
       const call: OpenRow = {
@@ -149,7 +160,7 @@ function trace(model: Module, shapes: readonly Shape[], dtype: DType): OpenRow[]
       calls.push(call);
       open.push(call);
     },
-    leave(_: Module, result: unknown): void {
+    leave(_: Called, result: unknown): void {
       const call = open.pop() as OpenRow;
       const all = work.multiplyAdds - call.workBefore;
       const outputs = tensorsIn(result);
@@ -176,11 +187,14 @@ function trace(model: Module, shapes: readonly Shape[], dtype: DType): OpenRow[]
   return calls;
 }
 
-/** One row per call down to `maxDepth`, deeper ones added to the row above; then what holds parameters and was not called. */
-function rowsOf(model: Module, calls: readonly OpenRow[], maxDepth: number): SummaryRow[] {
+/**
+ * One row per call down to `maxDepth`, deeper ones added to the row above; then what holds parameters and was
+ * not called.
+ */
+function rowsOf(model: Summarized, calls: readonly OpenRow[], maxDepth: number): SummaryRow[] {
   const counted = new Set<Parameter>();
   type Row = { -readonly [K in keyof SummaryRow]: SummaryRow[K] };
-  const own = (module: Module, row: Row): void => {
+  const own = (module: Summarized, row: Row): void => {
     for (const parameter of module.parameters(false)) {
       if (counted.has(parameter)) continue;
       counted.add(parameter);
@@ -189,7 +203,7 @@ function rowsOf(model: Module, calls: readonly OpenRow[], maxDepth: number): Sum
     }
   };
   const rows: Row[] = [];
-  const add = (path: string, module: Module, depth: number, call: OpenRow | null): void => {
+  const add = (path: string, module: Summarized, depth: number, call: OpenRow | null): void => {
     let row = rows.at(-1);
     if (depth <= maxDepth || row === undefined) {
       row = {

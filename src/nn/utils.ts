@@ -48,8 +48,8 @@ export function getTotalNorm(tensors: Tensors, { normType = 2 }: TotalNormOption
 }
 
 /**
- * `torch.nn.utils.clip_grads_with_norm_`: scales all gradients, in place, so that their norm is at most `maxNorm`, given
- * what it is now.
+ * `torch.nn.utils.clip_grads_with_norm_`: scales all gradients, in place, so that their norm is at most
+ * `maxNorm`, given what it is now.
  */
 export function clipGradsWithNorm_(parameters: Tensors, maxNorm: number, totalNorm: Tensor): void {
   const grads = gradsOf(parameters);
@@ -62,11 +62,12 @@ export function clipGradsWithNorm_(parameters: Tensors, maxNorm: number, totalNo
 }
 
 /**
- * `torch.nn.utils.clip_grad_norm_`: scales all gradients, in place, so that their norm as one vector is at most `maxNorm`.
- * Returns that norm before the scaling, a zero-dim tensor; nothing waits for the GPU. With `errorIfNonfinite` the norm is
- * looked at first, so that the result is a promise.
+ * `torch.nn.utils.clip_grad_norm_`: scales all gradients, in place, so that their norm as one vector is at
+ * most `maxNorm`. Returns that norm before the scaling, a zero-dim tensor; nothing waits for the GPU. With
+ * `errorIfNonfinite` the norm is looked at first, so that the result is a promise.
  *
- * @throws Error (a rejection) when `errorIfNonfinite` is set and the norm is infinite or NaN; then nothing was scaled
+ * @throws Error (a rejection) when `errorIfNonfinite` is set and the norm is infinite or NaN; then nothing
+ * was scaled
  */
 export function clipGradNorm_(
   parameters: Tensors,

@@ -13,29 +13,16 @@ import { fillInto, channelsLast, rowMajor } from './copies.js';
 import { add } from './pointwise.js';
 import { sumDims } from './sum-to.js';
 import { elemOf, emptyResult, planLimits, runPlan } from './run-plan.js';
+import { pairOf, type Size2d } from './size2d.js';
 import { reshape, squeeze, unsqueeze } from './view.js';
 import { noteMultiplyAdds } from './work.js';
 
-/** One number for both dims, or [height, width]. */
-export type Pair = number | readonly [number, number];
-
-export interface Conv2dOptions {
-  stride?: Pair;
+export interface ConvOptions {
+  stride?: Size2d;
   /** Zeros around the input; `'same'` keeps the size (stride 1 only), `'valid'` is 0. */
-  padding?: Pair | 'same' | 'valid';
-  dilation?: Pair;
+  padding?: Size2d | 'same' | 'valid';
+  dilation?: Size2d;
   groups?: number;
-}
-
-/** @internal */
-export function pairOf(op: string, what: string, value: Pair, least: number): readonly [number, number] {
-  const pair = typeof value === 'number' ? ([value, value] as const) : value;
-  if (pair.length !== 2 || !pair.every((v) => Number.isInteger(v) && v >= least)) {
-    throw new Error(
-      `${op}: ${what} must be an integer of at least ${least} or a pair of them, got ${JSON.stringify(value)}`,
-    );
-  }
-  return pair;
 }
 
 /**
@@ -234,9 +221,8 @@ function checkGroups(op: string, groups: number): void {
     throw new Error(`${op}: groups must be a positive integer, got ${groups}`);
 }
 
-/** Adds and removes the batch dim of an unbatched [C, H, W] input. */
-function batched(x: Tensor, run: (x: Tensor) => Tensor): Tensor {
-  if (x.ndim !== 3) return run(x);
+/** `run` of an unbatched input [C, H, W] as a batch of one. */
+function ofOne(x: Tensor, run: (x: Tensor) => Tensor): Tensor {
   const y = run(reshape(x, [1, ...x.shape]));
   return reshape(y, y.shape.slice(1));
 }
@@ -245,11 +231,11 @@ function batched(x: Tensor, run: (x: Tensor) => Tensor): Tensor {
  * `torch.nn.functional.conv2d`: `x` [N, Cin, H, W] (or unbatched) with `w` [Cout, Cin / groups, kH, kW] and `b` [Cout] gives
  * [N, Cout, Hout, Wout], `Hout = floor((H + 2 pad - dilation (kH - 1) - 1) / stride + 1)`. The result is stored channels-last.
  */
-export const conv2d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: Conv2dOptions) => Tensor =
+export const conv2d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: ConvOptions) => Tensor =
   defineComposite(
     'conv2d',
-    (x: Tensor, w: Tensor, b: Tensor | null = null, options: Conv2dOptions = {}): Tensor =>
-      batched(x, (input) => convolve(input, w, b, options)),
+    (x: Tensor, w: Tensor, b: Tensor | null = null, options: ConvOptions = {}): Tensor =>
+      x.ndim === 3 ? ofOne(x, (one) => convolve(one, w, b, options)) : convolve(x, w, b, options),
   );
 
 /** @internal {@link conv2d} of a batch with more in the same launch. */
@@ -257,7 +243,7 @@ export const conv2dThen: (
   x: Tensor,
   w: Tensor,
   b: Tensor | null,
-  options: Conv2dOptions,
+  options: ConvOptions,
   after: ConvEpilogue,
 ) => Tensor = defineComposite('conv2d', convolve);
 
@@ -265,7 +251,7 @@ function convolve(
   x: Tensor,
   w: Tensor,
   b: Tensor | null,
-  options: Conv2dOptions,
+  options: ConvOptions,
   after: ConvEpilogue = noEpilogue,
 ): Tensor {
   checkOperands('conv2d', x, w, b);
@@ -284,7 +270,7 @@ function convolve(
   return forwardOp(channelsLast(x), w, b, residual, g, after);
 }
 
-function geometry(x: readonly number[], w: readonly number[], options: Conv2dOptions): Geometry {
+function geometry(x: readonly number[], w: readonly number[], options: ConvOptions): Geometry {
   const [n, cIn, h, width] = x as [number, number, number, number];
   const [cOut, perGroup, kernelH, kernelW] = w as [number, number, number, number];
   const { groups = 1, padding = 0 } = options;
@@ -339,13 +325,13 @@ function geometry(x: readonly number[], w: readonly number[], options: Conv2dOpt
   };
 }
 
-export interface ConvTranspose2dOptions {
-  stride?: Pair;
-  padding?: Pair;
-  /** Rows and columns added at the bottom and right of the result. */
-  outputPadding?: Pair;
+export interface ConvTransposeOptions {
+  stride?: Size2d;
+  padding?: Size2d;
+  /** Rows and columns added at the bottom and right, to choose among the sizes that a strided convolution merges. */
+  outputPadding?: Size2d;
   groups?: number;
-  dilation?: Pair;
+  dilation?: Size2d;
 }
 
 /**
@@ -356,61 +342,61 @@ export const convTranspose2d: (
   x: Tensor,
   w: Tensor,
   b?: Tensor | null,
-  options?: ConvTranspose2dOptions,
+  options?: ConvTransposeOptions,
 ) => Tensor = defineComposite(
   'convTranspose2d',
-  (x: Tensor, w: Tensor, b: Tensor | null = null, options: ConvTranspose2dOptions = {}): Tensor =>
-    batched(x, (input) => {
-      const op = 'convTranspose2d';
-      checkOperands(op, input, w, b);
-      const { groups = 1 } = options;
-      checkGroups(op, groups);
-      const [strideH, strideW] = pairOf(op, 'stride', options.stride ?? 1, 1);
-      const [padTop, padLeft] = pairOf(op, 'padding', options.padding ?? 0, 0);
-      const [extraH, extraW] = pairOf(op, 'outputPadding', options.outputPadding ?? 0, 0);
-      const [dilationH, dilationW] = pairOf(op, 'dilation', options.dilation ?? 1, 1);
-      const [n, channels, outH, outW] = input.shape as [number, number, number, number];
-      const [cOut, perGroup, kernelH, kernelW] = w.shape as [number, number, number, number];
-      if (channels !== cOut || channels % groups !== 0) {
-        throw new Error(
-          `${op}: input ${showShape(input.shape)} does not fit weight ${showShape(w.shape)} with groups ${groups}: ${channels} and ${cOut} input channels`,
-        );
-      }
-      if ((extraH >= strideH && extraH >= dilationH) || (extraW >= strideW && extraW >= dilationW)) {
-        throw new Error(`${op}: outputPadding must be smaller than stride or dilation`);
-      }
-      const cIn = perGroup * groups;
-      const h = (outH - 1) * strideH - 2 * padTop + dilationH * (kernelH - 1) + extraH + 1;
-      const width = (outW - 1) * strideW - 2 * padLeft + dilationW * (kernelW - 1) + extraW + 1;
-      if (h < 1 || width < 1)
-        throw new Error(
-          `${op}: the result for input ${showShape(input.shape)} would have size ${h}x${width}`,
-        );
-      const g: Geometry = {
-        n,
-        h,
-        w: width,
-        cIn,
-        cOut,
-        kernelH,
-        kernelW,
-        outH,
-        outW,
-        strideH,
-        strideW,
-        padTop,
-        padLeft,
-        dilationH,
-        dilationW,
-        groups,
-      };
-      const y = inputGradOp(channelsLast(input), w, g);
-      if (b === null) return y;
-      if (b.ndim !== 1 || b.shape[0] !== cIn)
-        throw new Error(`${op}: the result has ${cIn} channels, the bias has shape ${showShape(b.shape)}`);
-      return add(y, reshape(b, [1, cIn, 1, 1]));
-    }),
+  (x: Tensor, w: Tensor, b: Tensor | null = null, options: ConvTransposeOptions = {}): Tensor =>
+    x.ndim === 3 ? ofOne(x, (one) => transposed(one, w, b, options)) : transposed(x, w, b, options),
 );
+
+function transposed(x: Tensor, w: Tensor, b: Tensor | null, options: ConvTransposeOptions): Tensor {
+  const op = 'convTranspose2d';
+  checkOperands(op, x, w, b);
+  const { groups = 1 } = options;
+  checkGroups(op, groups);
+  const [strideH, strideW] = pairOf(op, 'stride', options.stride ?? 1, 1);
+  const [padTop, padLeft] = pairOf(op, 'padding', options.padding ?? 0, 0);
+  const [extraH, extraW] = pairOf(op, 'outputPadding', options.outputPadding ?? 0, 0);
+  const [dilationH, dilationW] = pairOf(op, 'dilation', options.dilation ?? 1, 1);
+  const [n, channels, outH, outW] = x.shape as [number, number, number, number];
+  const [cOut, perGroup, kernelH, kernelW] = w.shape as [number, number, number, number];
+  if (channels !== cOut || channels % groups !== 0) {
+    throw new Error(
+      `${op}: input ${showShape(x.shape)} does not fit weight ${showShape(w.shape)} with groups ${groups}: ${channels} and ${cOut} input channels`,
+    );
+  }
+  if ((extraH >= strideH && extraH >= dilationH) || (extraW >= strideW && extraW >= dilationW)) {
+    throw new Error(`${op}: outputPadding must be smaller than stride or dilation`);
+  }
+  const cIn = perGroup * groups;
+  const h = (outH - 1) * strideH - 2 * padTop + dilationH * (kernelH - 1) + extraH + 1;
+  const width = (outW - 1) * strideW - 2 * padLeft + dilationW * (kernelW - 1) + extraW + 1;
+  if (h < 1 || width < 1)
+    throw new Error(`${op}: the result for input ${showShape(x.shape)} would have size ${h}x${width}`);
+  const g: Geometry = {
+    n,
+    h,
+    w: width,
+    cIn,
+    cOut,
+    kernelH,
+    kernelW,
+    outH,
+    outW,
+    strideH,
+    strideW,
+    padTop,
+    padLeft,
+    dilationH,
+    dilationW,
+    groups,
+  };
+  const y = inputGradOp(channelsLast(x), w, g);
+  if (b === null) return y;
+  if (b.ndim !== 1 || b.shape[0] !== cIn)
+    throw new Error(`${op}: the result has ${cIn} channels, the bias has shape ${showShape(b.shape)}`);
+  return add(y, reshape(b, [1, cIn, 1, 1]));
+}
 
 export interface Conv1dOptions {
   stride?: number;

@@ -6,15 +6,15 @@ import {
 } from '../kernels/images/interpolate.js';
 import { numel, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { pairOf, type Pair } from './conv.js';
 import { fillInto, channelsLast } from './copies.js';
 import { elemOf, emptyResult, planLimits, runPlan } from './run-plan.js';
+import { pairOf, type Size2d } from './size2d.js';
 
 export interface InterpolateOptions {
   /** The new height and width; or else `scaleFactor`. */
-  size?: Pair | null;
+  size?: Size2d | null;
   /** Factor of height and width; sizes are rounded down. */
-  scaleFactor?: Pair | null;
+  scaleFactor?: Size2d | null;
   /** Default `'nearest'`. */
   mode?: 'nearest' | 'bilinear';
   /** Bilinear: let the corner pixels' centres coincide, rather than the images' edges. Default false. */
@@ -79,7 +79,7 @@ function problemOf(x: Tensor, options: InterpolateOptions): InterpolateProblem {
     if (out[0] < 1 || out[1] < 1)
       throw new Error(`${op}: scaleFactor ${JSON.stringify(scaleFactor)} makes ${showShape(x.shape)} empty`);
   } else {
-    out = pairOf(op, 'size', size as Pair, 1);
+    out = pairOf(op, 'size', size as Size2d, 1);
   }
   const aligned = alignCorners ?? false;
   // A given factor is used as it is, even where rounding the size changed the true one.

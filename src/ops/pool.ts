@@ -11,22 +11,22 @@ import {
 } from '../kernels/images/pool.js';
 import { numel, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { pairOf, type Pair } from './conv.js';
 import { fillInto, channelsLast } from './copies.js';
 import { elemOf, emptyResult, planLimits, runPlan } from './run-plan.js';
+import { pairOf, type Size2d } from './size2d.js';
 import { reshape } from './view.js';
 
 interface PoolOptions {
   /** Default: the kernel size. */
-  stride?: Pair | null;
+  stride?: Size2d | null;
   /** At most half the kernel. Maxima never come from the padding. */
-  padding?: Pair;
+  padding?: Size2d;
   /** Round the output size up; the last window still starts inside the image or its left padding. */
   ceilMode?: boolean;
 }
 
 export interface MaxPool2dOptions extends PoolOptions {
-  dilation?: Pair;
+  dilation?: Size2d;
   /** Also return the winners' positions `row * W + column`, int32. */
   returnIndices?: boolean;
 }
@@ -157,9 +157,9 @@ function outputSize(size: number, span: number, stride: number, pad: number, cei
 function stridedProblem(
   op: string,
   x: Tensor,
-  kernel: Pair,
+  kernel: Size2d,
   options: PoolOptions,
-  dilation: Pair,
+  dilation: Size2d,
 ): PoolProblem & { window: StridedWindow } {
   const { stride, padding = 0, ceilMode = false } = options;
   const [kernelH, kernelW] = pairOf(op, 'the kernel size', kernel, 1);
@@ -238,15 +238,15 @@ function divisorOf(
 export interface MaxPool2d {
   (
     x: Tensor,
-    k: Pair,
+    k: Size2d,
     options: MaxPool2dOptions & { returnIndices: true },
   ): [values: Tensor, indices: Tensor];
-  (x: Tensor, k: Pair, options?: MaxPool2dOptions): Tensor;
+  (x: Tensor, k: Size2d, options?: MaxPool2dOptions): Tensor;
 }
 
 export const maxPool2d: MaxPool2d = defineComposite('maxPool2d', ((
   x: Tensor,
-  k: Pair,
+  k: Size2d,
   options: MaxPool2dOptions = {},
 ) => {
   const results = images('maxPool2d', x, (input) =>
@@ -262,9 +262,9 @@ export const maxPool2d: MaxPool2d = defineComposite('maxPool2d', ((
 /**
  * `torch.nn.functional.avg_pool2d`: the mean of each `k` window of `x` [N, C, H, W] or [C, H, W]; sizes as {@link maxPool2d}.
  */
-export const avgPool2d: (x: Tensor, k: Pair, options?: AvgPool2dOptions) => Tensor = defineComposite(
+export const avgPool2d: (x: Tensor, k: Size2d, options?: AvgPool2dOptions) => Tensor = defineComposite(
   'avgPool2d',
-  (x: Tensor, k: Pair, options: AvgPool2dOptions = {}): Tensor => {
+  (x: Tensor, k: Size2d, options: AvgPool2dOptions = {}): Tensor => {
     const pool = (input: Tensor): readonly Tensor[] => {
       const g = stridedProblem('avgPool2d', input, k, options, 1);
       return [avgOp(input, { g, divisor: divisorOf('avgPool2d', g, options) })];

@@ -117,8 +117,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   }
 
   /**
-   * State and hyper-parameters in PyTorch's structure and names. Tensors share the optimizer's memory and change with the
-   * next step. A file to resume from, for PyTorch too:
+   * State and hyper-parameters in PyTorch's structure and names. Tensors share the optimizer's memory and
+   * change with the next step. A file to resume from, for PyTorch too:
    *
    * ```ts
    * await saveTorch(path, { model: model.stateDict(), optimizer: optimizer.stateDict(), scheduler: scheduler.stateDict(), epoch });
@@ -148,9 +148,10 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   }
 
   /**
-   * Takes over a state dict of the same optimizer over the same parameters in the same order: from `stateDict()`, or from a
-   * file of ours or of PyTorch's. Training goes on as if it had not stopped, bit for bit. Make schedulers before this,
-   * since they set the learning rate when they are made. Nothing changes when it does not fit.
+   * Takes over a state dict of the same optimizer over the same parameters in the same order: from
+   * `stateDict()`, or from a file of ours or of PyTorch's. Training goes on as if it had not stopped, bit for
+   * bit. Make schedulers before this, since they set the learning rate when they are made. Nothing changes
+   * when it does not fit.
    */
   async loadStateDict(stateDict: unknown): Promise<void> {
     const loaded: LoadedState = await readState(this.constructor.name, stateDict, this.paramGroups, {
