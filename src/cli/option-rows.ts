@@ -37,40 +37,21 @@ export const negation = (help: string): OptionRow<boolean> => ({ help, negated: 
 /** An option whose text is taken as it is. */
 export const text = (operand: string, help: string): OptionRow<string | undefined> => ({ operand, help });
 
-type Reader<T> = NonNullable<OptionRow<T>['read']>;
-
 /** An option whose text is read as a value. */
-export function value<T>(operand: string, help: string, read: Reader<T>): OptionRow<T | undefined>;
-export function value<T>(operand: string, help: string, read: Reader<T>, fallback: T): OptionRow<T>;
-export function value<T>(
+export const value = <T, F extends T | undefined = undefined>(
   operand: string,
   help: string,
-  read: Reader<T>,
-  fallback?: T,
-): OptionRow<T | undefined> {
-  return { operand, help, read, ...(fallback !== undefined && { fallback }) };
-}
+  read: NonNullable<OptionRow<T>['read']>,
+  fallback?: F,
+): OptionRow<T | Extract<F, undefined>> => ({ operand, help, read, fallback }) as OptionRow<never>;
 
 /** An option that takes one of some names. */
-export function choice<const C extends string>(
+export const choice = <const C extends string, F extends C | undefined = undefined>(
   operand: string,
   help: string,
   choices: readonly C[],
-): OptionRow<C | undefined>;
-export function choice<const C extends string>(
-  operand: string,
-  help: string,
-  choices: readonly C[],
-  fallback: NoInfer<C>,
-): OptionRow<C>;
-export function choice<const C extends string>(
-  operand: string,
-  help: string,
-  choices: readonly C[],
-  fallback?: C,
-): OptionRow<C | undefined> {
-  return { operand, help, choices, ...(fallback !== undefined && { fallback }) };
-}
+  fallback?: F,
+): OptionRow<C | Extract<F, undefined>> => ({ operand, help, choices, fallback }) as OptionRow<never>;
 
 /** An option whose operand, in brackets, may be left out: then it is true. */
 export const orBare = <Given>(row: OptionRow<Given>): OptionRow<Given | true> =>
@@ -90,7 +71,8 @@ export function flagOf(name: string, { negated = false }: Pick<OptionRow<unknown
 export function addOptions(command: Command, rows: OptionRows): void {
   for (const [name, row] of Object.entries(rows)) {
     const { operand, help, read, choices, fallback, group } = row;
-    const option = new Option([flagOf(name, row), ...((operand ?? '') ? [operand] : [])].join(' '), help);
+    const typed = flagOf(name, row);
+    const option = new Option(operand === undefined ? typed : `${typed} ${operand}`, help);
     if (choices !== undefined) option.choices(choices);
     if (read !== undefined) option.argParser(read);
     if (fallback !== undefined) option.default(fallback);

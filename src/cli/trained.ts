@@ -11,7 +11,7 @@ import { modelFromFile } from './load-model.js';
 import type { Options } from './option-rows.js';
 import type { trainedModel } from './shared-options.js';
 import { readCard, type CardInput, type ModelCard } from './model-card.js';
-import { openWeights } from './weights-file.js';
+import { openNamedWeights } from './weights-file.js';
 
 /** A trained model as `eval` and `predict` name it. */
 export type TrainedOptions = Options<typeof trainedModel>;
@@ -48,7 +48,7 @@ export const isFolder = (path: string): boolean =>
 export async function openTrained(context: Context, spec: string, options: TrainedOptions): Promise<Trained> {
   const opened = isFolder(spec)
     ? await openRun(runWeights(spec))
-    : await openWeights(context, options.model, spec);
+    : await openNamedWeights(context, options.model, spec);
   const { checkpoint, card, entry } = opened;
   const modelName = options.model ?? card.model;
   if (modelName === undefined)

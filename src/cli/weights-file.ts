@@ -19,7 +19,7 @@ export interface OpenedWeights {
 }
 
 /** Opens what `--weights` names: a file, a URL, or a published file by its name. */
-export async function openWeights(
+export async function openNamedWeights(
   context: Context,
   modelName: string | undefined,
   spec: string,

@@ -334,7 +334,7 @@ describe('more epochs', () => {
     expect(code).toBe(2);
     expect(stderr).toMatch(message);
     expect(stderr).toMatch(
-      /; begin a new run with its weights \(--weights .*last\.safetensors --head keep --out NEW\)\n$/,
+      /; begin a new run with its weights \(--weights .*last\.safetensors'? --head keep --out NEW\)\n$/,
     );
     expect(readFileSync(join(run, 'config.json'), 'utf8')).toBe(before);
   });

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, expectTypeOf, it } from 'vitest';
 import { parseClasses, parseMap } from '../../src/cli/classes.js';
 import { closeNames } from '../../src/cli/errors.js';
 import { finetuneOptions } from '../../src/cli/finetune/options.js';
@@ -146,6 +146,10 @@ describe('options of finetune', () => {
       trunkMode: 'auto',
     });
     expect(plan).not.toHaveProperty('out');
+    expectTypeOf(plan.epochs).toEqualTypeOf<number>();
+    expectTypeOf(plan.mixup).toEqualTypeOf<number | null>();
+    expectTypeOf(plan.head).toEqualTypeOf<'new' | 'keep'>();
+    expectTypeOf(plan.trunkMode).toEqualTypeOf<'auto' | 'eval' | 'train'>();
   });
 });
 

@@ -22,7 +22,7 @@ import { builderOf } from '../load-model.js';
 import { flagOf } from '../option-rows.js';
 import { percent } from '../output.js';
 import { versions } from '../versions.js';
-import { fileDigest, openWeights } from '../weights-file.js';
+import { fileDigest, openNamedWeights } from '../weights-file.js';
 
 /** `kindling finetune`: a new head on a trained model, or the training of a whole model. */
 async function finetune(
@@ -45,7 +45,7 @@ async function finetune(
   else if (out !== undefined) await RunFolder.checkNew(out, force);
 
   const weights =
-    options.weights === undefined ? null : await openWeights(context, options.model, options.weights);
+    options.weights === undefined ? null : await openNamedWeights(context, options.model, options.weights);
   const card = weights?.card ?? {};
   const modelName = options.model ?? card.model;
   if (modelName === undefined) throw new UsageError('--model is missing');

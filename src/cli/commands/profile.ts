@@ -9,7 +9,7 @@ import * as read from '../option-readers.js';
 import { orBare, text, value, type Options } from '../option-rows.js';
 import { byteSize, grouped, table } from '../output.js';
 import { workload } from '../shared-options.js';
-import { openWeights } from '../weights-file.js';
+import { openNamedWeights } from '../weights-file.js';
 import { inputShape, workOf } from '../workload.js';
 
 const profileOptions = {
@@ -39,7 +39,7 @@ async function profileModel(
   const files = [options.trace, options.json].filter((path) => typeof path === 'string');
   for (const path of files) await checkReplaceable(path);
   const opened =
-    options.weights === undefined ? null : await openWeights(context, modelName, options.weights);
+    options.weights === undefined ? null : await openNamedWeights(context, modelName, options.weights);
   await init();
   const model =
     opened === null

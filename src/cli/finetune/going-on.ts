@@ -1,4 +1,5 @@
 import { CliError, UsageError } from '../errors.js';
+import { shellWord } from '../output.js';
 import { canBeExtended } from '../schedules.js';
 import type { TrainingData } from './data.js';
 import { resumeCommand, type RunFolder } from './run-folder.js';
@@ -15,7 +16,11 @@ function obstacle({ config: { plan } }: RunFolder, state: RunState | null): stri
 }
 
 const newRun = (run: RunFolder): string =>
-  `begin a new run with its weights (--weights ${run.file('last')} --head keep --out NEW)`;
+  `begin a new run with its weights (--weights ${shellWord(run.file('last'))} --head keep --out NEW)`;
+
+/** Whether something would be lost if a run began again. */
+export const hasTrained = (state: RunState | null): boolean =>
+  state !== null && (state.progress.epochs.length > 0 || state.progress.sums.batches > 0);
 
 /**
  * The epochs of a run that goes on with `--epochs`.
@@ -28,7 +33,7 @@ export function extended(run: RunFolder, state: RunState | null, epochs: number)
     throw new UsageError(
       `--epochs ${epochs}: ${run.path} was started for ${plan.epochs}; it can only get more`,
     );
-  const why = epochs === plan.epochs ? null : obstacle(run, state);
+  const why = epochs === plan.epochs || !hasTrained(state) ? null : obstacle(run, state);
   if (why !== null)
     throw new UsageError(`--epochs ${epochs}: ${run.path} cannot get more, as ${why}; ${newRun(run)}`);
   return epochs;
@@ -40,10 +45,6 @@ export function howToExtend(run: RunFolder, state: RunState): string {
   if (why !== null) return `it cannot get more epochs, as ${why}; for more, ${newRun(run)}`;
   return `for more epochs: ${resumeCommand(run.path)} --epochs ${2 * run.config.plan.epochs}`;
 }
-
-/** Whether something would be lost if a run began again. */
-export const hasTrained = (state: RunState | null): boolean =>
-  state !== null && (state.progress.epochs.length > 0 || state.progress.sums.batches > 0);
 
 /** Why a run cannot go on with other images than it was trained on. */
 export function changedImages(run: RunFolder, { train }: TrainingData): CliError {
