@@ -34,7 +34,10 @@ const bytesPerElement = 4;
 const stridesOf = (parameter: Tensor): readonly number[] =>
   parameter.isDense() ? parameter.strides : contiguousStrides(parameter.shape);
 
-/** An optimizer's tensor for `parameter`: float32, its memory order, contents undefined, kept past every scope. */
+/**
+ * An optimizer's tensor for `parameter`: float32, its memory order, contents undefined, kept past every
+ * scope.
+ */
 export function stateLike(parameter: Tensor, op: string): Tensor {
   return Tensor.empty(parameter.shape, 'float32', op, stridesOf(parameter)).keep();
 }
