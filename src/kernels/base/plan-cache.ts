@@ -66,9 +66,12 @@ export class PlanKey {
   }
 
   layout({ dtype, shape, strides, offset }: OperandLayout & { readonly dtype: DType }): this {
-    this.number(shape.length * 8 + codes[dtype]).number(offset);
     const { words } = this;
     let { length, hash } = this;
+    const head = shape.length * 8 + codes[dtype];
+    words[length++] = head;
+    words[length++] = offset;
+    hash = mix(mix(hash, head), offset);
     for (let d = 0; d < shape.length; d++) {
       words[length++] = shape[d]!;
       words[length++] = strides[d]!;

@@ -95,13 +95,12 @@ export function planPointwise(target: Target, problem: PointwiseProblem): readon
 function keyOf(target: Target, problem: PointwiseProblem): PlanKey {
   const { exprs, inputs, outputs, paramNames = [], alias = -1 } = problem;
   const key = planKey(target, problem).text(problem.name);
-  key.number(Number(problem.exact === true) + 2 * Number(problem.checked === true));
-  if (typeof alias === 'number') key.number(alias);
-  else key.number(-2).numbers(alias);
-  key.number(exprs.length);
-  for (const expr of exprs) key.number(expr.id);
-  key.number(paramNames.length);
-  for (const name of paramNames) key.text(name);
+  const flags = Number(problem.exact === true) + 2 * Number(problem.checked === true);
+  key.number(flags + 4 * (typeof alias === 'number' ? alias + 2 : 0));
+  if (typeof alias !== 'number') key.numbers(alias);
+  key.number(exprs.length).number(paramNames.length);
+  for (let j = 0; j < exprs.length; j++) key.number(exprs[j]!.id);
+  for (let i = 0; i < paramNames.length; i++) key.text(paramNames[i]!);
   key.layouts(inputs).layouts(outputs);
   for (let k = 0; k < inputs.length; k++) {
     const { iota, indirect } = inputs[k]!;
