@@ -1,5 +1,4 @@
-import { abandonScope, beginScope, isTensor } from '../tensor/scope.js';
-import { closeScope } from '../tensor/tidy.js';
+import { abandonScope, beginScope, endScope, isTensor } from '../tensor/scope.js';
 import { BackwardWatch, type BackwardHook, type HookGrads, type HookList } from './hooks.js';
 
 /** @internal What a call needs of a module. */
@@ -122,7 +121,7 @@ export function callModule(module: Called, args: readonly unknown[]): unknown {
     abandonScope(scope);
     throw error;
   }
-  closeScope(scope, result);
+  endScope(scope, result);
   return result;
 }
 

@@ -171,7 +171,10 @@ function differentiable(
   return [dx, ...(residual ? [() => grad] : []), ...(affine ? perChannel : [])];
 }
 
-/** `x` itself, or a copy, with channels (dim 1) innermost in memory from element 0 on: channels-last for images. */
+/**
+ * `x` itself, or a copy, with channels (dim 1) innermost in memory from element 0 on: channels-last for
+ * images.
+ */
 function channelsInnermost(x: Tensor): Tensor {
   const moved = [x.shape[0] as number, ...x.shape.slice(2), x.shape[1] as number];
   const dense = contiguousStrides(moved);
@@ -216,8 +219,8 @@ const shiftOf = rowFunction({
 });
 
 /**
- * Evaluation-mode batch norm as a map `x * scale + shift` per channel, for the epilogue of what comes before. It is kept with the running
- * variance until one of the four changes.
+ * Evaluation-mode batch norm as a map `x * scale + shift` per channel, for the epilogue of what comes before.
+ * It is kept with the running variance until one of the four changes.
  */
 export function batchNormAffine(
   runningMean: Tensor,
@@ -245,9 +248,9 @@ export function batchNormAffine(
 }
 
 /**
- * `torch.nn.functional.batch_norm` (Ioffe & Szegedy 2015): `x` [N, C, ...], per channel
- * `(x - mean) / sqrt(var + eps) * weight + bias`. In training the batch's biased variance normalises, and
- * `running = (1 - momentum) * running + momentum * batch` takes the unbiased one; otherwise the running statistics normalise.
+ * `torch.nn.functional.batch_norm` (Ioffe & Szegedy 2015): `x` [N, C, ...], per channel `(x - mean) /
+ * sqrt(var + eps) * weight + bias`. In training the batch's biased variance normalises, and `running = (1 -
+ * momentum) * running + momentum * batch` takes the unbiased one; otherwise the running statistics normalise.
  */
 export function batchNorm(
   x: Tensor,

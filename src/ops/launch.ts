@@ -30,6 +30,8 @@ export function launch(launches: readonly Launch[], operands: Operands): void {
 
 /** @internal A launch with its buffers in place, for `Runtime.commit`. */
 export const bound = (one: Launch, operands: Operands): Launch<BufferArg> => ({
-  ...one,
+  kernel: one.kernel,
   buffers: bind(runtime(), one, operands),
+  params: one.params,
+  grid: one.grid,
 });

@@ -24,8 +24,8 @@ export function elemOf(op: string, dtype: DType): Elem {
 type Named = Readonly<Record<string, { readonly deviceBuffer: DeviceBuffer } | undefined>>;
 
 /**
- * Allocates a plan's scratch and launches it. `weight` is the tensor that `plan.weights` packs; the packed copy is
- * kept with it until it changes.
+ * Allocates a plan's scratch and launches it. `weight` is the tensor that `plan.weights` packs; the packed
+ * copy is kept with it until it changes.
  *
  * @internal
  */

@@ -252,8 +252,9 @@ function asRows(
 }
 
 /**
- * `torch.nn.functional.cross_entropy` of scores `x` [N, C, ...] (or [C]) with integer labels [N, ...] or with probabilities of `x`'s shape.
- * `mean` divides by the sum of the labels' weights (labels), or by the number of samples (probabilities).
+ * `torch.nn.functional.cross_entropy` of scores `x` [N, C, ...] (or [C]) with integer labels [N, ...] or with
+ * probabilities of `x`'s shape. `mean` divides by the sum of the labels' weights (labels), or by the number
+ * of samples (probabilities).
  *
  * @throws Error for a label out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU

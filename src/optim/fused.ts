@@ -34,7 +34,10 @@ const bytesPerElement = 4;
 const stridesOf = (parameter: Tensor): readonly number[] =>
   parameter.isDense() ? parameter.strides : contiguousStrides(parameter.shape);
 
-/** An optimizer's tensor for `parameter`: float32, its memory order, contents undefined, kept past every scope. */
+/**
+ * An optimizer's tensor for `parameter`: float32, its memory order, contents undefined, kept past every
+ * scope.
+ */
 export function stateLike(parameter: Tensor, op: string): Tensor {
   return Tensor.empty(parameter.shape, 'float32', op, stridesOf(parameter)).keep();
 }
@@ -124,14 +127,10 @@ function arrange(use: RuleUse, ready: readonly Ready[], launches: Launch<BufferA
     const tensors = updated.flatMap(({ weight, grad, state }) => [weight, grad, ...state]);
     launches.push(bound(launch, [...shared, ...tensors]));
   };
-  const addBatch = (updated: readonly Ready[]): void =>
-    add(
-      optimizerLaunch(
-        use,
-        updated.map(({ weight }) => weight.numel()),
-      ),
-      updated,
-    );
+  const addBatch = (updated: readonly Ready[]): void => {
+    const sizes = updated.map(({ weight }) => weight.numel());
+    add(optimizerLaunch(use, sizes), updated);
+  };
   // Two sizes of kernel only, full and single, so that few are compiled.
   const flush = (): void => {
     if (batch.length === most) addBatch(batch);

@@ -18,7 +18,7 @@ export const targets: Record<string, () => Target> = {
   native: () => runtime().target,
   register: () => ({ ...runtime().target, subgroupSize: 0 }),
   gpu: () => ({ ...runtime().target, kind: 'gpu', subgroupSize: 0 }),
-  tall: () => ({ ...runtime().target, tuning: { id: 'tall', choose: () => ({ tile: tallTile }) } }),
+  tall: () => ({ ...runtime().target, tuning: { id: 0, choose: () => ({ tile: tallTile }) } }),
 };
 /** Those that choose by the table: every kernel runs with each. */
 export const tables = ['native', 'register', 'gpu'];

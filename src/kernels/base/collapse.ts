@@ -1,4 +1,6 @@
-/** Shape arithmetic shared by the pointwise and reduction planners: strided operands over one iteration space. */
+/**
+ * Shape arithmetic shared by the pointwise and reduction planners: strided operands over one iteration space.
+ */
 
 /** A tensor as the planners see it: sizes and strides in elements, outermost first. */
 export interface OperandLayout {
@@ -9,7 +11,9 @@ export interface OperandLayout {
 
 export const numelOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
-/** Strides of `operand` over `shape`, 0 where it broadcasts. @throws when it does not broadcast to `shape`. */
+/**
+ * Strides of `operand` over `shape`, 0 where it broadcasts. @throws when it does not broadcast to `shape`.
+ */
 export function broadcastStrides(name: string, operand: OperandLayout, shape: readonly number[]): number[] {
   const lead = shape.length - operand.shape.length;
   const strides = new Array<number>(shape.length);
@@ -33,9 +37,10 @@ export interface Collapsed {
 }
 
 /**
- * The same iteration space with as few dimensions as possible: drops dimensions of size 1, orders the rest by the strides
- * of the `order` operand (largest outermost, so that channels-last memory is walked linearly), and merges neighbours
- * that every operand runs through without a gap. With `order` -1 the dimensions stay in their order.
+ * The same iteration space with as few dimensions as possible: drops dimensions of size 1, orders the rest by
+ * the strides of the `order` operand (largest outermost, so that channels-last memory is walked linearly),
+ * and merges neighbours that every operand runs through without a gap. With `order` -1 the dimensions stay in
+ * their order.
  */
 export function collapseDims(
   shape: readonly number[],

@@ -1,6 +1,6 @@
 /**
- * How the engine's dtypes lie in storage buffers and which type arithmetic on them has.
- * `uint8` and `bool` take one u32 per element: WGSL has no byte stores, and a store must not touch its neighbours.
+ * How the engine's dtypes lie in storage buffers and which type arithmetic on them has. `uint8` and `bool`
+ * take one u32 per element: WGSL has no byte stores, and a store must not touch its neighbours.
  */
 
 export type DType = 'float32' | 'float16' | 'int32' | 'uint8' | 'bool';

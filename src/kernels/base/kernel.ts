@@ -61,26 +61,31 @@ export interface Target {
   readonly maxInvocations: number;
   readonly maxWorkgroupStorage: number;
   /**
-   * Products of float16 tensors go through the adapter's matrix units, with sums in float32 (`init`'s `subgroupMatrices`). `emulated` runs the
-   * same kernels with loops in their place, to test them where there are none.
+   * Products of float16 tensors go through the adapter's matrix units, with sums in float32 (`init`'s
+   * `subgroupMatrices`). `emulated` runs the same kernels with loops in their place, to test them where there
+   * are none.
    */
   readonly matrices?: 'native' | 'emulated';
-  /** Measured choices that go before the table of tiles. Default: none, so that results are the same on every machine of a class. */
+  /**
+   * Measured choices that go before the table of tiles. Default: none, so that results are the same on every
+   * machine of a class.
+   */
   readonly tuning?: Choices;
 }
 
 /**
- * Measured choices, opaque here: who plans an op knows what it gets for a problem of its own (matmul/choice.ts).
+ * Measured choices, opaque here: who plans an op knows what it gets for a problem of its own
+ * (matmul/choice.ts).
  */
 export interface Choices {
   /** Part of the key of every plan that was made with them. */
-  readonly id: string;
+  readonly id: number;
   choose(op: string, problem: object): unknown;
 }
 
 const cache = new Map<string, Kernel>();
 
-/** Builds a kernel once per key. The key must determine the kernel completely. */
+/** Builds a kernel once per key, for good: there are few. The key must determine the kernel completely. */
 export function memoKernel(key: string, build: () => Kernel): Kernel {
   let kernel = cache.get(key);
   if (kernel === undefined) {

@@ -1,7 +1,7 @@
 /**
  * Remembers plans: a training step asks for the same ones over and over, and working one out costs as much as
- * several dispatches. A plan depends on layouts, expressions and the adapter, but not on the values of the op's
- * own parameters, which are the first ones of every launch (see `withParams`).
+ * several dispatches. A plan depends on layouts, expressions and the adapter, but not on the values of the
+ * op's own parameters, which are the first ones of every launch (see `withParams`).
  *
  *     const key = planKey(target, problem).text(name).number(dim).layout(x).layout(out);
  *     return plans.get(key, () => makePlan(target, problem));
@@ -16,14 +16,25 @@ const codes: Readonly<Record<DType, number>> = { float32: 0, float16: 1, int32: 
 const numbers = new Map<unknown, number>();
 const targets = new WeakMap<Target, number>();
 let targetCount = 0;
+let latest: { readonly target: Target; readonly number: number } | undefined;
 
 function numberOfTarget(target: Target): number {
-  let number = targets.get(target);
-  if (number === undefined) targets.set(target, (number = targetCount++));
+  if (latest?.target === target) return latest.number;
+  const number = targets.get(target) ?? targetCount++;
+  targets.set(target, number);
+  latest = { target, number };
   return number;
 }
 
-/** A row of numbers with its hash. As numbers in one array that is used again, a key costs a tenth of a string. */
+function mix(hash: number, value: number): number {
+  const mixed = Math.imul(hash ^ value, 0x9e3779b1);
+  return mixed ^ (mixed >>> 15);
+}
+
+/**
+ * A row of numbers with its hash. As numbers in one array that is used again, a key costs a tenth of a
+ * string.
+ */
 export class PlanKey {
   readonly words: number[] = [];
   length = 0;
@@ -37,8 +48,7 @@ export class PlanKey {
 
   number(value: number): this {
     this.words[this.length++] = value;
-    const hash = Math.imul(this.hash ^ value, 0x9e3779b1);
-    this.hash = hash ^ (hash >>> 15);
+    this.hash = mix(this.hash, value);
     return this;
   }
 
@@ -56,8 +66,19 @@ export class PlanKey {
   }
 
   layout({ dtype, shape, strides, offset }: OperandLayout & { readonly dtype: DType }): this {
-    this.number(shape.length * 8 + codes[dtype]).number(offset);
-    for (let d = 0; d < shape.length; d++) this.number(shape[d]!).number(strides[d]!);
+    const { words } = this;
+    let { length, hash } = this;
+    const head = shape.length * 8 + codes[dtype];
+    words[length++] = head;
+    words[length++] = offset;
+    hash = mix(mix(hash, head), offset);
+    for (let d = 0; d < shape.length; d++) {
+      words[length++] = shape[d]!;
+      words[length++] = strides[d]!;
+      hash = mix(mix(hash, shape[d]!), strides[d]!);
+    }
+    this.length = length;
+    this.hash = hash;
     return this;
   }
 
@@ -68,8 +89,9 @@ export class PlanKey {
   }
 
   equals(words: readonly number[]): boolean {
-    if (words.length !== this.length) return false;
-    for (let i = 0; i < words.length; i++) if (words[i] !== this.words[i]) return false;
+    const { words: mine, length } = this;
+    if (words.length !== length) return false;
+    for (let i = 0; i < length; i++) if (words[i] !== mine[i]) return false;
     return true;
   }
 }
@@ -80,9 +102,12 @@ const scratch = new PlanKey();
 export const planKey = (target: Target, { maxBinding = -1, offsetAlignment = -1 }: Limits): PlanKey =>
   scratch.begin().number(numberOfTarget(target)).number(maxBinding).number(offsetAlignment);
 
-/** A key for a problem of numbers, flags and names, with or without an epilogue. */
+/**
+ * A key for a problem of numbers, flags and names, with or without an epilogue, for which there may be
+ * choices.
+ */
 export function problemKey(target: Target, limits: Limits, problem: object): PlanKey {
-  const key = planKey(target, limits);
+  const key = planKey(target, limits).number(target.tuning?.id ?? 0);
   for (const [name, value] of Object.entries(problem) as [string, ProblemValue][]) {
     if (value === undefined) continue;
     key.text(name);

@@ -1,14 +1,16 @@
 /**
- * What the heavy kernels hand to the op layer: a {@link Plan} is a list of launches over symbolic buffer names, plus the
- * scratch buffers it needs. The op layer allocates the scratch, maps every name to a device buffer and dispatches the
- * launches in order; nothing here touches a GPU object.
+ * What the heavy kernels hand to the op layer: a {@link Plan} is a list of launches over symbolic buffer
+ * names, plus the scratch buffers it needs. The op layer allocates the scratch, maps every name to a device
+ * buffer and dispatches the launches in order; nothing here touches a GPU object.
  *
- * Buffers by planning function: `planGemm` `a b c`; `planConv2d` `x w y` (`w` is what `plan.weights` describes, or the
- * weight itself); `planConv2dInputGrad`, which is also the forward of convTranspose2d, `dy w dx`;
- * `planConv2dWeightGrad` `x dy dw`, where `dw` lies like the weight; the others `x` and `out`, unless they say otherwise.
+ * Buffers by planning function: `planGemm` `a b c`; `planConv2d` `x w y` (`w` is what `plan.weights`
+ * describes, or the weight itself); `planConv2dInputGrad`, which is also the forward of convTranspose2d, `dy
+ * w dx`; `planConv2dWeightGrad` `x dy dw`, where `dw` lies like the weight; the others `x` and `out`, unless
+ * they say otherwise.
  *
- * Epilogue operands, where the problem asks for them, are the buffers `bias`, `scale`, `shift` (one value per output
- * channel or column) and `residual` (laid out like the output), all of the output's element type. Scratch buffers are the keys of `plan.workspaces`.
+ * Epilogue operands, where the problem asks for them, are the buffers `bias`, `scale`, `shift` (one value per
+ * output channel or column) and `residual` (laid out like the output), all of the output's element type.
+ * Scratch buffers are the keys of `plan.workspaces`.
  */
 import type { Grid, Kernel } from './kernel.js';
 
@@ -39,8 +41,8 @@ export interface Launch<Buffer = BufferRef> {
 }
 
 /**
- * A copy of the weight in the layout a plan wants. The caller runs `launches` (buffers `weight` and `packed`) once
- * per version of the weight and keeps the result under `key`; two plans with the same key share it.
+ * A copy of the weight in the layout a plan wants. The caller runs `launches` (buffers `weight` and `packed`)
+ * once per version of the weight and keeps the result under `key`; two plans with the same key share it.
  */
 export interface PackedWeights {
   readonly key: string;
@@ -77,8 +79,9 @@ export type Activation = 'none' | 'relu' | 'relu6';
 export type EpilogueActivation = Activation | 'silu' | 'hardswish';
 
 /**
- * How a convolution weight [cOut, cIn / groups, kernelH, kernelW] lies in memory: row-major, or ('hwio', one group only) with the output channels
- * innermost, then input channels, kernel columns and rows. The kernels read the latter, and write its gradient, without a copy.
+ * How a convolution weight [cOut, cIn / groups, kernelH, kernelW] lies in memory: row-major, or ('hwio', one
+ * group only) with the output channels innermost, then input channels, kernel columns and rows. The kernels
+ * read the latter, and write its gradient, without a copy.
  */
 export type WeightLayout = 'oihw' | 'hwio';
 
@@ -139,9 +142,9 @@ export interface Bound {
 }
 
 /**
- * Binds `count` elements of `name` from element `start` on: from the start of the buffer while that stays below the binding
- * limit (who runs the plan then binds the whole buffer where it is no larger, so that bind groups are shared), else an
- * aligned range.
+ * Binds `count` elements of `name` from element `start` on: from the start of the buffer while that stays
+ * below the binding limit (who runs the plan then binds the whole buffer where it is no larger, so that bind
+ * groups are shared), else an aligned range.
  *
  * @throws RangeError when the range itself is larger than one binding.
  */

@@ -46,6 +46,19 @@ function declaration({ name, access, type }: Binding, index: number): string {
   return `${place} var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${name}: array<${type}>;`;
 }
 
+/** Lines indented by the braces around them, without blank ones: generators put text together as it comes. */
+function laidOut(code: string): string {
+  let depth = 0;
+  const lines: string[] = [];
+  for (const line of code.split('\n').map((l) => l.trim())) {
+    if (line === '') continue;
+    const closed = /^}*/.exec(line)![0].length;
+    lines.push('  '.repeat(Math.max(0, depth - closed)) + line);
+    for (const c of line) depth += c === '{' ? 1 : c === '}' ? -1 : 0;
+  }
+  return `${lines.join('\n')}\n`;
+}
+
 /** The parts of a {@link Kernel} that must agree with each other. */
 export function shader(text: ShaderText): Pick<Kernel, 'wgsl' | 'bindings' | 'enables'> {
   const { bindings, functions = '', workgroup, body } = text;
@@ -54,10 +67,9 @@ ${functions}
 @compute @workgroup_size(${workgroup})
 fn main(${text.builtins.map((name) => builtins[name]).join(', ')}) {
 ${body}
-}
-`;
+}`;
   return {
-    wgsl: wgsl.replace(/\n\s*\n/g, '\n'),
+    wgsl: laidOut(wgsl),
     bindings: bindings.map(({ access }) => access),
     ...(bindings.some(({ type }) => type.includes('f16')) && { enables: ['f16'] as const }),
   };

@@ -1,4 +1,7 @@
-/** Routing of depthwise convolutions: groups equal to the input channels, any number of output channels per group. */
+/**
+ * Routing of depthwise convolutions: groups equal to the input channels, any number of output channels per
+ * group.
+ */
 import type { Conv2dProblem } from './problem.js';
 import { weightGradSumLaunch } from './weight-grad-sum.js';
 import {

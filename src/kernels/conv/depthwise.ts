@@ -1,7 +1,7 @@
 /**
- * Depthwise convolution (one input channel per group) over channels-last tensors, computed directly: there is no product
- * to tile, so the kernels are bound by loads. Where the taps of a row lie next to each other an invocation makes several
- * neighbouring outputs from one window of inputs.
+ * Depthwise convolution (one input channel per group) over channels-last tensors, computed directly: there is
+ * no product to tile, so the kernels are bound by loads. Where the taps of a row lie next to each other an
+ * invocation makes several neighbouring outputs from one window of inputs.
  *
  * Generators only; depthwise-plan.ts routes. Packed weights are [tap][output channel].
  */
@@ -28,7 +28,10 @@ export interface DepthwiseSpec {
   readonly elem: Elem;
 }
 
-/** Geometry of all depthwise kernels: `x` and `y` are the convolution's input and output; pairs hold height, width. */
+/**
+ * Geometry of all depthwise kernels: `x` and `y` are the convolution's input and output; pairs hold height,
+ * width.
+ */
 const geometry: readonly ParamField[] = [
   ['count', 'u32'], // invocations
   ['channels', 'u32'], // accesses per output pixel
@@ -133,7 +136,10 @@ ${range(outputs)
   });
 }
 
-/** `dx` from `dy` (here `x` and `y` of the fields are dx and dy): every input position gathers the taps that reached it. */
+/**
+ * `dx` from `dy` (here `x` and `y` of the fields are dx and dy): every input position gathers the taps that
+ * reached it.
+ */
 export function depthwiseInputGradKernel(s: Omit<DepthwiseSpec, 'window'>): Kernel {
   const key = ['depthwiseInputGrad', s.V, epilogueKey(s.epilogue), s.elem].join('.');
   return memoKernel(key, () => {
@@ -207,8 +213,8 @@ ${epilogueColumns(s.epilogue, { cols: V, vectors: true, elem, column: 'c' })}
 }
 
 /**
- * Partial sums [split][tap][output channel] of the weight gradient. An invocation owns one channel access, one row of taps (with
- * a window) or one tap, and the lines of output of its split.
+ * Partial sums [split][tap][output channel] of the weight gradient. An invocation owns one channel access,
+ * one row of taps (with a window) or one tap, and the lines of output of its split.
  */
 export function depthwiseWeightGradKernel(s: Omit<DepthwiseSpec, 'epilogue'>): Kernel {
   return memoKernel(['depthwiseWeightGrad', s.V, windowKey(s.window), s.elem].join('.'), () => {

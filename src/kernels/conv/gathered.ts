@@ -1,5 +1,6 @@
 /**
- * When padding is much of what a convolution reads: whether the kernels that leave it out pay, and which tile for them.
+ * When padding is much of what a convolution reads: whether the kernels that leave it out pay, and which tile
+ * for them.
  */
 import type { PackLayout, TapSet } from './pack.js';
 import { mostGatheredTaps } from './kernel.js';
@@ -63,7 +64,9 @@ function insideAxis(
   return inside / (out * taps);
 }
 
-/** Whether so much of what a pass reads is padding that leaving it out pays for gathering rows by position. */
+/**
+ * Whether so much of what a pass reads is padding that leaving it out pays for gathering rows by position.
+ */
 export function gathers(target: Target, pass: Reach, images: number): boolean {
   const { taps, layout } = pass;
   const count = taps.countH * taps.countW;
@@ -75,7 +78,10 @@ export function gathers(target: Target, pass: Reach, images: number): boolean {
   return share < 0.8;
 }
 
-/** Rows of the tile that gathers a pass at the least cost: taller ones load less, but take in the taps of more positions. */
+/**
+ * Rows of the tile that gathers a pass at the least cost: taller ones load less, but take in the taps of more
+ * positions.
+ */
 export function gatheredRows(pass: Reach, images: number, cols: Cols): number {
   const reached = range(pass.gridH * pass.gridW).map((position) => {
     const h = Math.floor(position / pass.gridW) * pass.strideH + pass.baseH;

@@ -22,8 +22,8 @@ interface Axis {
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
 
 /**
- * Input position `parity + stride * i` gets output position `i + base - t * dilation` through tap `first + t * step`: those
- * taps k for which `parity + pad - k * dilation` is a multiple of the stride.
+ * Input position `parity + stride * i` gets output position `i + base - t * dilation` through tap `first + t
+ * * step`: those taps k for which `parity + pad - k * dilation` is a multiple of the stride.
  */
 function parityAxis(parity: number, kernel: number, stride: number, pad: number, dilation: number): Axis {
   const step = stride / gcd(stride, dilation);
@@ -40,9 +40,9 @@ function parityAxis(parity: number, kernel: number, stride: number, pad: number,
 }
 
 /**
- * Plans the gradient of a convolution's input, which is also the forward pass of `convTranspose2d`: the problem is that
- * of the convolution, `dy` [n, outH, outW, cOut] is read and `dx` [n, h, w, cIn] written. For a stride above one the
- * positions of each parity are one pass over just the taps that reach them.
+ * Plans the gradient of a convolution's input, which is also the forward pass of `convTranspose2d`: the
+ * problem is that of the convolution, `dy` [n, outH, outW, cOut] is read and `dx` [n, h, w, cIn] written. For
+ * a stride above one the positions of each parity are one pass over just the taps that reach them.
  */
 export function planConv2dInputGrad(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
   return inputGradPlans.get(problemKey(target, limits, p), () => routeConv2dInputGrad(target, limits, p));

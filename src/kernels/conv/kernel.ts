@@ -1,7 +1,8 @@
 /**
- * Convolution as an implicit matrix product over channels-last tensors: rows are output positions, columns output
- * channels, and the sum runs over taps and input channels. The forward pass and the input gradient are the same kernel:
- * output position (i, j) reads input position `(i, j) * stride + base + tap * dilation`, for signed bases and dilations.
+ * Convolution as an implicit matrix product over channels-last tensors: rows are output positions, columns
+ * output channels, and the sum runs over taps and input channels. The forward pass and the input gradient are
+ * the same kernel: output position (i, j) reads input position `(i, j) * stride + base + tap * dilation`, for
+ * signed bases and dilations.
  *
  * Generators only; plan.ts and input-grad.ts route.
  */
@@ -33,8 +34,8 @@ import {
 } from '../matmul/tile.js';
 
 /**
- * How the input is read: `vec` by four channels of a pixel; `run` by four elements of a row of pixels (one group,
- * neighbouring taps adjacent: the RGB first layer); `scalar` channel by channel.
+ * How the input is read: `vec` by four channels of a pixel; `run` by four elements of a row of pixels (one
+ * group, neighbouring taps adjacent: the RGB first layer); `scalar` channel by channel.
  */
 export type ConvInput = 'vec' | 'run' | 'scalar';
 
@@ -46,13 +47,14 @@ export interface ConvSpec {
   /** Output positions are spread over a larger map (input gradient of a strided convolution). */
   readonly scatter: boolean;
   /**
-   * Rows run over the images at one position, then the next, and a tile leaves out the taps that none of its rows reads inside the image:
-   * for small maps, where padding is much of what is read. Broadcast tiles only; goes with `scatter`.
+   * Rows run over the images at one position, then the next, and a tile leaves out the taps that none of its
+   * rows reads inside the image: for small maps, where padding is much of what is read. Broadcast tiles only;
+   * goes with `scatter`.
    */
   readonly gathered: boolean;
   /**
-   * What `w` holds: a `packed` copy [tap][k][n], which an HWIO weight is by itself in the forward direction, or the `turned` HWIO weight,
-   * [tap][n][k], whose taps go by number.
+   * What `w` holds: a `packed` copy [tap][k][n], which an HWIO weight is by itself in the forward direction,
+   * or the `turned` HWIO weight, [tap][n][k], whose taps go by number.
    */
   readonly weights: 'packed' | 'turned';
   readonly epilogue: Epilogue;
@@ -126,7 +128,10 @@ const outputPosition = (m: string): string => `let q = ${m} / p.outW;
     let w_ = (${m} - q * p.outW) * u32(${lowHalf('outStride')}) + u32(${lowHalf('outBase')});
     let place = (image * p.fullH + h) * p.fullW + w_;`;
 
-/** WGSL of one step's left loads: tap (`th`, `tw`), and `step` elements into its channels or, for runs, into its run. */
+/**
+ * WGSL of one step's left loads: tap (`th`, `tw`), and `step` elements into its channels or, for runs, into
+ * its run.
+ */
 function leftStep(s: ConvSpec): string {
   const n = leftLoads(s.tile, 'k');
   const zero = 'vec4<f32>(0.0)';
@@ -170,15 +175,18 @@ function leftStep(s: ConvSpec): string {
   return `    let c = step + ${offset};\n${loads.join('\n')}`;
 }
 
-/** WGSL of `tap / tapsW`, exact for the few taps there are: software adapters divide integers lane by lane. */
+/**
+ * WGSL of `tap / tapsW`, exact for the few taps there are: software adapters divide integers lane by lane.
+ */
 const tapRow = `i32((f32(tap) + 0.5) * tapShare)`;
 
 /** Most taps whose set fits the mask of {@link reachedTaps}; the highest bit is a stop. */
 export const mostGatheredTaps = 31;
 
 /**
- * WGSL of `reached`, the set of taps that some row of the tile reads inside the image, and `tap`, the first of them. It is made of uniform
- * values: eight rows are at their first's and their last's position, if there are eight images or more.
+ * WGSL of `reached`, the set of taps that some row of the tile reads inside the image, and `tap`, the first
+ * of them. It is made of uniform values: eight rows are at their first's and their last's position, if there
+ * are eight images or more.
  */
 const reachedTaps = (loads: number): string => `  var reached = 0u;
   for (var edge = 0u; edge < ${2 * loads}u; edge++) {
@@ -253,7 +261,8 @@ export function convKernel(s: ConvSpec): Kernel {
         : `  var wAt = p.wOff / ${V}u + group * ${kCount} * wPitch + min(${rightCol(t)}, wPitch - 1u);`,
       ...range(n).map((i) => positionSetup(s, i)),
       declareAccumulators(t),
-      // One loop, not one per tap axis and channels: every level would copy the accumulators on software adapters.
+      // One loop, not one per tap axis and channels: every level would copy the accumulators on software
+      // adapters.
       s.gathered ? reachedTaps(n) : '',
       s.gathered ? `  var th = ${tapRow};` : `  var th = 0;`,
       run ? '' : s.gathered ? `  var tw = tap - th * ${lowHalf('taps')};` : `  var tw = 0;`,
@@ -282,7 +291,8 @@ export function convKernel(s: ConvSpec): Kernel {
       turned ? `    tapAt = ${turnedTap};` : '',
       '  }',
     ];
-    // Where row `r` lies in the output: known of its load, eight rows of a broadcast tile in each; a shared tile loads other rows.
+    // Where row `r` lies in the output: known of its load, eight rows of a broadcast tile in each; a shared
+    // tile loads other rows.
     if (s.scatter && !shared)
       body.push(
         `  var places = array<u32, ${n}>(${range(n)

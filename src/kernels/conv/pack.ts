@@ -15,8 +15,8 @@ import {
 const size = 64;
 
 /**
- * `taps`: [group][tap][k padded to 4][n padded to 4]; `runs`: [tap row][tap column and channel, padded to 4][n padded to 4],
- * for inputs of few channels, where neighbouring pixels of a row are one contiguous run.
+ * `taps`: [group][tap][k padded to 4][n padded to 4]; `runs`: [tap row][tap column and channel, padded to
+ * 4][n padded to 4], for inputs of few channels, where neighbouring pixels of a row are one contiguous run.
  */
 export type PackLayout = 'taps' | 'runs';
 
@@ -71,8 +71,8 @@ const packParams: readonly ParamField[] = [
 ];
 
 /**
- * An invocation moves all taps of one k and four n, which reads each weight's taps in a row: workgroups cover 8 k by 8 vectors
- * of n, and z is the group.
+ * An invocation moves all taps of one k and four n, which reads each weight's taps in a row: workgroups cover
+ * 8 k by 8 vectors of n, and z is the group.
  */
 function packTapsKernel(elem: Elem): Kernel {
   return memoKernel(`convPack.taps.${elem}`, () => ({

@@ -31,7 +31,10 @@ export interface Pass extends Reach {
   readonly outBaseW: number;
   readonly groups: number;
   readonly wOff: number;
-  /** The HWIO weight is read as it is: that of the input gradient, whose rows of `kernelW` taps the set is taken from. */
+  /**
+   * The HWIO weight is read as it is: that of the input gradient, whose rows of `kernelW` taps the set is
+   * taken from.
+   */
   readonly turned?: { readonly kernelW: number };
 }
 

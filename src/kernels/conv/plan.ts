@@ -11,8 +11,8 @@ import { isDepthwise, isPointwise, validate, type Conv2dProblem } from './proble
 import { planWinograd, useWinograd } from './winograd-plan.js';
 
 /**
- * Plans `y = epilogue(conv2d(x, weight))`. Buffers `x`, `w`, `y` and the epilogue's. `w` is the packed copy that
- * `plan.weights` describes, or the OIHW weight itself where that is absent.
+ * Plans `y = epilogue(conv2d(x, weight))`. Buffers `x`, `w`, `y` and the epilogue's. `w` is the packed copy
+ * that `plan.weights` describes, or the OIHW weight itself where that is absent.
  *
  * @throws RangeError for sizes that are not positive integers or groups that do not divide the channels.
  */

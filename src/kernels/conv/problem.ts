@@ -1,8 +1,9 @@
 import type { Elem, Epilogue, WeightLayout } from '../base/plan.js';
 
 /**
- * A convolution of `x` [n, h, w, cIn] (channels-last storage) with a weight [cOut, cIn / groups, kernelH, kernelW]
- * into `y` [n, outH, outW, cOut]. Padding below and to the right is whatever the output size implies.
+ * A convolution of `x` [n, h, w, cIn] (channels-last storage) with a weight [cOut, cIn / groups, kernelH,
+ * kernelW] into `y` [n, outH, outW, cOut]. Padding below and to the right is whatever the output size
+ * implies.
  */
 export interface Conv2dProblem {
   readonly n: number;
@@ -26,7 +27,9 @@ export interface Conv2dProblem {
   readonly elem?: Elem;
   /** Of the weight, and of its gradient. Default row-major ('oihw'). */
   readonly weights?: WeightLayout;
-  /** The weight changes from call to call (training), so that a copy of it serves only once. Default false. */
+  /**
+   * The weight changes from call to call (training), so that a copy of it serves only once. Default false.
+   */
   readonly freshWeights?: boolean;
   /** `'direct'` keeps to kernels whose error is that of a plain sum; default: the fastest. */
   readonly algorithm?: 'auto' | 'direct';

@@ -4,8 +4,8 @@ import { reads, shader, writes } from '../base/shader.js';
 import { ceilDiv, type Elem, type Launch } from '../base/plan.js';
 
 /**
- * An invocation sums some taps of one input channel and four output channels, so that the taps of a weight are written in a
- * row: workgroups cover 8 by 8 of those, and z is the group and block of taps.
+ * An invocation sums some taps of one input channel and four output channels, so that the taps of a weight
+ * are written in a row: workgroups cover 8 by 8 of those, and z is the group and block of taps.
  */
 function weightGradSumKernel(elem: Elem): Kernel {
   return memoKernel(`convWeightGradSum.${elem}`, () => ({
@@ -47,7 +47,10 @@ function weightGradSumKernel(elem: Elem): Kernel {
   }));
 }
 
-/** Adds `partials` [group][split][tap][ci][co padded to 4] into `dw` [group * co][ci][tap]; see the kernel for `first`. */
+/**
+ * Adds `partials` [group][split][tap][ci][co padded to 4] into `dw` [group * co][ci][tap]; see the kernel for
+ * `first`.
+ */
 export function weightGradSumLaunch(o: {
   groups: number;
   taps: number;

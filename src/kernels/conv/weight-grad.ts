@@ -1,6 +1,7 @@
 /**
- * Weight gradient of a convolution: for every tap a matrix product of the shifted input, transposed, with the output
- * gradient, summed over output positions. The positions are split into parts whose results are added in a fixed order.
+ * Weight gradient of a convolution: for every tap a matrix product of the shifted input, transposed, with the
+ * output gradient, summed over output positions. The positions are split into parts whose results are added
+ * in a fixed order.
  */
 import { PlanCache, problemKey } from '../base/plan-cache.js';
 import { memoKernel, type Kernel, type Target } from '../base/kernel.js';
@@ -61,14 +62,17 @@ interface WeightGradSpec {
   readonly vecDy: boolean;
   /** The number of positions is not a multiple of the step. */
   readonly tail: boolean;
-  /** Each tap sums over the positions that it reads inside the image only: worth it where padding is much of what is read. */
+  /**
+   * Each tap sums over the positions that it reads inside the image only: worth it where padding is much of
+   * what is read.
+   */
   readonly inside: boolean;
   readonly elem: Elem;
 }
 
 /**
- * Declares the output positions along one axis whose tap lies in the image: `some` of them from `first` on. `box` is their number too,
- * but at least one, to divide by.
+ * Declares the output positions along one axis whose tap lies in the image: `some` of them from `first` on.
+ * `box` is their number too, but at least one, to divide by.
  */
 function insideAxis(axis: 'H' | 'W'): string {
   const half = axis === 'H' ? highHalf : lowHalf;
@@ -81,8 +85,8 @@ function insideAxis(axis: 'H' | 'W'): string {
 }
 
 /**
- * Workgroup x: tap (or row of taps, for runs) and block of its rows; y: block of columns; z: group and split. Rows are the
- * channels of a tap, or the elements of a run.
+ * Workgroup x: tap (or row of taps, for runs) and block of its rows; y: block of columns; z: group and split.
+ * Rows are the channels of a tap, or the elements of a run.
  */
 function weightGradKernel(s: WeightGradSpec): Kernel {
   const t = s.tile;
@@ -93,7 +97,8 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
     const step = stepK(t);
     const walk = t.style === 'register';
     const n = leftLoads(t, 'row');
-    // Invocations hold neighbouring positions; those of a register tile walk through the positions one by one.
+    // Invocations hold neighbouring positions; those of a register tile walk through the positions one by
+    // one.
     const positions = walk ? range(step).map((q) => `_${q}`) : [''];
     const kOf = (suffix: string): string => (walk ? `k + ${suffix.slice(1)}u` : `k + ${leftK(t, 'row')}`);
     const { inside } = s;
@@ -251,8 +256,8 @@ ${forRows(t, 'lines', `col * ${V}u < p.co`, (r, sum) => `partials[at + ${r} * pi
 }
 
 /**
- * Plans the gradient of the weight: buffers `x` [n, h, w, cIn], `dy` [n, outH, outW, cOut], `dw` (in the layout of the weight);
- * the epilogue is ignored.
+ * Plans the gradient of the weight: buffers `x` [n, h, w, cIn], `dy` [n, outH, outW, cOut], `dw` (in the
+ * layout of the weight); the epilogue is ignored.
  */
 export function planConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProblem): Plan {
   return weightGradPlans.get(problemKey(target, limits, p), () => routeConv2dWeightGrad(target, limits, p));

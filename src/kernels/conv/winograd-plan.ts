@@ -1,8 +1,8 @@
 /**
  * Plans for Winograd convolutions. The scratch is bounded by walking over chunks of tiles.
  *
- * Error: against a float64 sum, relative to the root mean square of the result, at most 3e-5 (typically 6e-6), where the direct
- * kernels stay below 1e-5.
+ * Error: against a float64 sum, relative to the root mean square of the result, at most 3e-5 (typically
+ * 6e-6), where the direct kernels stay below 1e-5.
  */
 import type { Target } from '../base/kernel.js';
 import type { TunedChoice } from '../matmul/choice.js';
@@ -35,12 +35,14 @@ import {
 /** Scratch of one operand in bytes; larger problems go through it in chunks. */
 const scratchBytes = 16 << 20;
 
-/** Below so many tiles, transforming weights that are new in every step costs more than the products it saves. */
+/**
+ * Below so many tiles, transforming weights that are new in every step costs more than the products it saves.
+ */
 const tilesForFreshWeights = 12;
 
 /**
- * Whether the transforms pay: they cost as much as a few dozen channels of products. The transformed weights, four times as
- * large as the weights, must fit a binding (wide_resnet101_2's last stage has 144 MiB of them).
+ * Whether the transforms pay: they cost as much as a few dozen channels of products. The transformed weights,
+ * four times as large as the weights, must fit a binding (wide_resnet101_2's last stage has 144 MiB of them).
  */
 export function useWinograd(
   p: Conv2dProblem,
@@ -69,7 +71,10 @@ export function useWinograd(
   );
 }
 
-/** As {@link useWinograd}; with few tiles the sums are too short to pay for 36 instead of 9 products per weight. */
+/**
+ * As {@link useWinograd}; with few tiles the sums are too short to pay for 36 instead of 9 products per
+ * weight.
+ */
 export const useWinogradWeightGrad = (
   p: Conv2dProblem,
   limits: PlanLimits,
@@ -100,7 +105,10 @@ function chunks(total: number, channels: number, limits: PlanLimits): { first: n
   return list;
 }
 
-/** Binds the images that tiles [first, first + count) touch; tile indices become relative to the first of them. */
+/**
+ * Binds the images that tiles [first, first + count) touch; tile indices become relative to the first of
+ * them.
+ */
 function bindImages(
   name: string,
   tiles: Tiles,

@@ -1,16 +1,18 @@
 /**
- * Winograd F(4x4, 3x3) for stride-1 convolutions: tiles of 4x4 outputs are computed from 6x6 inputs by 36 multiplications
- * per channel pair instead of 144 (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2015, section 4.3); the weight
- * gradient is the transpose of the same bilinear form.
+ * Winograd F(4x4, 3x3) for stride-1 convolutions: tiles of 4x4 outputs are computed from 6x6 inputs by 36
+ * multiplications per channel pair instead of 144 (Lavin & Gray, "Fast Algorithms for Convolutional Neural
+ * Networks", 2015, section 4.3); the weight gradient is the transpose of the same bilinear form.
  *
- * The polynomials are evaluated at 0, sqrt 2, -sqrt 2, 1/sqrt 2, -1/sqrt 2 and infinity, not at the usual 0, 1, -1, 2, -2 and infinity. That halves
- * the rounding error (root mean square 1.1e-6 against 2.2e-6 of the result's, 128 channels), and the set is closed under
- * inversion: turning a filter around, which the input gradient does, only permutes its points ({@link turnedPoint}), so that one transformed copy of
- * the weights serves both directions.
+ * The polynomials are evaluated at 0, sqrt 2, -sqrt 2, 1/sqrt 2, -1/sqrt 2 and infinity, not at the usual 0,
+ * 1, -1, 2, -2 and infinity. That halves the rounding error (root mean square 1.1e-6 against 2.2e-6 of the
+ * result's, 128 channels), and the set is closed under inversion: turning a filter around, which the input
+ * gradient does, only permutes its points ({@link turnedPoint}), so that one transformed copy of the weights
+ * serves both directions.
  *
- * A transform is two passes of a one-dimensional one. Each pass is a loop whose values move through a window of named
- * registers: unrolled, its loads and stores take software adapters seconds to compile; an array indexed by the loop counter
- * would leave the registers. The loops' bounds hang on a zero that compilers cannot foresee, or they would unroll them.
+ * A transform is two passes of a one-dimensional one. Each pass is a loop whose values move through a window
+ * of named registers: unrolled, its loads and stores take software adapters seconds to compile; an array
+ * indexed by the loop counter would leave the registers. The loops' bounds hang on a zero that compilers
+ * cannot foresee, or they would unroll them.
  */
 import {
   foldGrid,
@@ -40,7 +42,10 @@ export const tileSize = 4;
 const size = 64;
 export const elementwiseGrid = (count: number): Grid => foldGrid(ceilDiv(count, size));
 
-/** A one-dimensional transform: names of inputs to expressions of outputs, with shared subterms declared first. */
+/**
+ * A one-dimensional transform: names of inputs to expressions of outputs, with shared subterms declared
+ * first.
+ */
 type Transform = (d: readonly string[], v: string) => { lets: string[]; out: string[] };
 
 const d = (names: readonly string[], i: number): string => names[i]!;
@@ -122,8 +127,8 @@ const turnedIndex = (i: string): string =>
   `((${turnedPoint.reduce((packed, point, k) => packed | (point << (4 * k)), 0)}u >> (4u * ${i})) & 7u)`;
 
 /**
- * WGSL of a two-dimensional transform of an `n` x `n` tile to `m` x `m`. `load` declares `d0..` for column `j`; `store` stores
- * the values `f[0..m)` of row `i`.
+ * WGSL of a two-dimensional transform of an `n` x `n` tile to `m` x `m`. `load` declares `d0..` for column
+ * `j`; `store` stores the values `f[0..m)` of row `i`.
  */
 function twoPasses(o: {
   n: number;
@@ -194,8 +199,8 @@ const pointAt = (i: string, k: number, turned: boolean): string =>
   turned ? `(${turnedIndex(i)} * 6u + ${turnedPoint[k]}u)` : `(${i} * 6u + ${k}u)`;
 
 /**
- * Tiles of a channels-last tensor to points [36][tile][channel]: `x` (6x6 overlapping) or `dy` (4x4). `turned` puts point k where a filter
- * that is turned around has it.
+ * Tiles of a channels-last tensor to points [36][tile][channel]: `x` (6x6 overlapping) or `dy` (4x4).
+ * `turned` puts point k where a filter that is turned around has it.
  */
 export function winogradTilesKernel(which: 'x' | 'dy', turned: boolean, elem: Elem): Kernel {
   return memoKernel(`winogradTiles.${which}.${+turned}.${elem}`, () => {
@@ -236,7 +241,8 @@ ${body}`,
 }
 
 /**
- * Points [36][tile][channel] to 4x4 outputs of a channels-last tensor, through the epilogue; `turned` as in {@link winogradTilesKernel}.
+ * Points [36][tile][channel] to 4x4 outputs of a channels-last tensor, through the epilogue; `turned` as in
+ * {@link winogradTilesKernel}.
  */
 export function winogradOutputKernel(epilogue: Epilogue, turned: boolean, elem: Elem): Kernel {
   return memoKernel(`winogradOutput.${epilogueKey(epilogue)}.${+turned}.${elem}`, () => {
@@ -289,7 +295,10 @@ ${body}`,
   });
 }
 
-/** One input channel `k` and four output channels `n` of a weight per invocation, 8 by 8 of them per workgroup. */
+/**
+ * One input channel `k` and four output channels `n` of a weight per invocation, 8 by 8 of them per
+ * workgroup.
+ */
 const weightHead = (k: string, n: string): string => `  let n = wid.x * 8u + (lane & 7u);
   let k = wid.y * 8u + (lane >> 3u);
   if (n >= ${n} / 4u || k >= ${k}) { return; }`;
@@ -336,7 +345,10 @@ export function winogradWeightsKernel(layout: WeightLayout, elem: Elem): Kernel 
   });
 }
 
-/** Points [36][ci][co] of the weight gradient to the weight's layout; `first` 0 adds to what an earlier chunk left. */
+/**
+ * Points [36][ci][co] of the weight gradient to the weight's layout; `first` 0 adds to what an earlier chunk
+ * left.
+ */
 export function winogradWeightGradKernel(layout: WeightLayout, elem: Elem): Kernel {
   return memoKernel(`winogradWeightGrad.${layout}.${elem}`, () => {
     const vectors = layout === 'hwio';

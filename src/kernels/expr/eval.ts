@@ -1,11 +1,14 @@
 /**
- * What each primitive of the expression language means, on JavaScript numbers. The builder folds constants with it,
- * `evaluate` interprets whole expressions with it (in double precision: the reference of the tests), and the WGSL
- * helpers are held against it. Conventions at the edges (NaN, ties, signs) are PyTorch's.
+ * What each primitive of the expression language means, on JavaScript numbers. The builder folds constants
+ * with it, `evaluate` interprets whole expressions with it (in double precision: the reference of the tests),
+ * and the WGSL helpers are held against it. Conventions at the edges (NaN, ties, signs) are PyTorch's.
  */
 import type { ExprType } from '../base/dtype.js';
 
-/** Double precision error function: the Maclaurin series up to 2.5, then the continued fraction of erfc (A&S 7.1.5, 7.1.14). */
+/**
+ * Double precision error function: the Maclaurin series up to 2.5, then the continued fraction of erfc (A&S
+ * 7.1.5, 7.1.14).
+ */
 export function erf(x: number): number {
   const a = Math.abs(x);
   if (Number.isNaN(x)) return NaN;

@@ -6,13 +6,13 @@
  *     const dsilu = differentiate(silu, 0);          // grad.ts
  *     evaluate(silu, { inputs: [0.5] });             // on the CPU, in double precision
  *
- * An {@link Expr} is immutable and hash-consed: equal expressions are the same object, so `===` compares them, a kernel
- * can be keyed by `id`, and emission shares common parts. Arguments that are plain numbers (or booleans) become constants
- * of the type that the other operand has. Values that change from call to call (a learning rate) must be `param`s:
- * each new constant is a new expression and so a new kernel.
+ * An {@link Expr} is immutable and hash-consed: equal expressions are the same object, so `===` compares
+ * them, a kernel can be keyed by `id`, and emission shares common parts. Arguments that are plain numbers (or
+ * booleans) become constants of the type that the other operand has. Values that change from call to call (a
+ * learning rate) must be `param`s: each new constant is a new expression and so a new kernel.
  *
- * Edges are PyTorch's: `maximum`/`minimum`/`clamp`/`relu` pass NaN on, `round` goes half to even, `fmod` has the sign of
- * the dividend and `remainder` that of the divisor, `pow(0, 0)` is 1, `sign(NaN)` is 0.
+ * Edges are PyTorch's: `maximum`/`minimum`/`clamp`/`relu` pass NaN on, `round` goes half to even, `fmod` has
+ * the sign of the dividend and `remainder` that of the divisor, `pow(0, 0)` is 1, `sign(NaN)` is 0.
  */
 import type { ExprType } from '../base/dtype.js';
 import {
@@ -159,8 +159,9 @@ const exactReciprocal = (v: number): boolean =>
   Number.isInteger(Math.log2(Math.abs(v)));
 
 /**
- * Rewrites that keep every value, NaN and infinity included; `x * 0` stays. A product with a mask keeps PyTorch's
- * meaning of masked gradients: g * select(c, a, 0) is 0 where c is false, even if g is infinite there.
+ * Rewrites that keep every value, NaN and infinity included; `x * 0` stays. A product with a mask keeps
+ * PyTorch's meaning of masked gradients: g * select(c, a, 0) is 0 where c is false, even if g is infinite
+ * there.
  */
 function simplify(op: keyof typeof binaryNumber, a: Expr, b: Expr): Expr | undefined {
   const float = a.type === 'f32';
@@ -268,7 +269,10 @@ function not(like: ExprLike): Expr {
   return make('not', x.type, [x]);
 }
 
-/** Floor division with PyTorch's `floor_divide` / `div(rounding_mode='floor')` meaning, on floats and integers. */
+/**
+ * Floor division with PyTorch's `floor_divide` / `div(rounding_mode='floor')` meaning, on floats and
+ * integers.
+ */
 function floorDiv(likeA: ExprLike, likeB: ExprLike): Expr {
   const [a, b] = unify('floorDiv', [likeA, likeB]) as [Expr, Expr];
   if (a.type === 'f32') return e.floor(e.div(a, b));

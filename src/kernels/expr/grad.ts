@@ -1,12 +1,16 @@
 /**
- * Symbolic derivatives of expressions, to any order: `differentiate(expr, i)` is d expr / d input(i) as an expression.
- * Where a function has no derivative the value is PyTorch's: 0 for abs, relu and sign at 0, a half each for a tie in
- * maximum/minimum, 1 on the bounds of clamp (https://pytorch.org/docs/stable/notes/autograd.html, derivatives.yaml).
+ * Symbolic derivatives of expressions, to any order: `differentiate(expr, i)` is d expr / d input(i) as an
+ * expression. Where a function has no derivative the value is PyTorch's: 0 for abs, relu and sign at 0, a
+ * half each for a tie in maximum/minimum, 1 on the bounds of clamp
+ * (https://pytorch.org/docs/stable/notes/autograd.html, derivatives.yaml).
  */
 import type { Operation } from './eval.js';
 import { constant, e, type Expr } from './expr.js';
 
-/** undefined stands for a derivative that is identically zero, so that 0 * inf never arises from structure alone. */
+/**
+ * undefined stands for a derivative that is identically zero, so that 0 * inf never arises from structure
+ * alone.
+ */
 type Tangent = Expr | undefined;
 
 const plus = (a: Tangent, b: Tangent): Tangent => (a === undefined ? b : b === undefined ? a : e.add(a, b));
@@ -14,7 +18,8 @@ const times = (a: Tangent, factor: () => Expr): Tangent => (a === undefined ? un
 const orZero = (a: Tangent): Expr => a ?? constant(0);
 
 /**
- * The tangent of `y` from those of its arguments. An operation without a rule does not compile; what is flat says so.
+ * The tangent of `y` from those of its arguments. An operation without a rule does not compile; what is flat
+ * says so.
  */
 type Rule = (y: Expr, d: readonly Tangent[]) => Tangent;
 
@@ -40,7 +45,8 @@ const flat: Rule = () => undefined;
 
 const power: Rule = (y, [du, dv]) => {
   const [u, v] = y.args as [Expr, Expr];
-  // PyTorch: the base's derivative is 0 where the exponent is 0, the exponent's is 0 where base = 0 and exponent >= 0.
+  // PyTorch: the base's derivative is 0 where the exponent is 0, the exponent's is 0 where base = 0 and
+  // exponent >= 0.
   const base = times(du, () => e.select(e.eq(v, 0), 0, e.mul(v, e.pow(u, e.sub(v, 1)))));
   const exponent = times(dv, () => e.select(e.and(e.eq(u, 0), e.ge(v, 0)), 0, e.mul(y, e.log(u))));
   return plus(base, exponent);

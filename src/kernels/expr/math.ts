@@ -1,12 +1,13 @@
 /**
- * WGSL functions that the language lacks or that some adapters get wrong, as text with `$F $I $U $B` for the type
- * (f32 or vec4<f32>, ...) and `$s` for the suffix that tells the two widths apart. All are free of branches, so one text
- * serves both widths.
+ * WGSL functions that the language lacks or that some adapters get wrong, as text with `$F $I $U $B` for the
+ * type (f32 or vec4<f32>, ...) and `$s` for the suffix that tells the two widths apart. All are free of
+ * branches, so one text serves both widths.
  *
- * Why not the builtins: lavapipe's `log` is off by 1e-3 relative near 1, its `tanh` by 1.7e-3 near 0, its `atan` by 2e-5,
- * its `exp` by 4e-6 at 87, `max(NaN, 1)` is 1; SwiftShader has log(0) = -88; WGSL itself allows `atan` 4096 ulp. The
- * polynomials are Cephes' single precision ones (S. Moshier, https://netlib.org/cephes) unless a comment says otherwise.
- * NaN and infinity are made from bits held in a variable: WGSL rejects them as constant expressions.
+ * Why not the builtins: lavapipe's `log` is off by 1e-3 relative near 1, its `tanh` by 1.7e-3 near 0, its
+ * `atan` by 2e-5, its `exp` by 4e-6 at 87, `max(NaN, 1)` is 1; SwiftShader has log(0) = -88; WGSL itself
+ * allows `atan` 4096 ulp. The polynomials are Cephes' single precision ones (S. Moshier,
+ * https://netlib.org/cephes) unless a comment says otherwise. NaN and infinity are made from bits held in a
+ * variable: WGSL rejects them as constant expressions.
  */
 
 /** Natural logarithm of the mantissa m in [sqrt(1/2), sqrt(2)), and the exponent e: x = m * 2^e. */
@@ -119,7 +120,8 @@ export const mathFunctions = {
   let a = abs(x);
   return 0.5f * kLog1p$s((a + a) / (1.0f - a)) * sign(x);
 }`,
-  // Cephes sinf and cosf: octants of pi / 4 taken off in three parts, then a polynomial. Built-in sines are only good to 2^-11
+  // Cephes sinf and cosf: octants of pi / 4 taken off in three parts, then a polynomial. Built-in sines are
+  // only good to 2^-11
   // on some adapters. Past 8192 the three parts run out of digits.
   kSinCos: `fn kSinCos$s(a: $F, shift: u32) -> $F {
   let o = ($U(min(a, $F(8192.0f)) * 1.27323954f) + 1u) & $U(0xfffffffeu);
@@ -167,7 +169,8 @@ export const mathFunctions = {
   let a3 = select(a2, -a2, (bitcast<$U>(y) & $U(0x80000000u)) != $U(0u));
   return select(a3, kNan$s(), kIsNan$s(x) | kIsNan$s(y));
 }`,
-  // asin(a) for a in [0, 1]; above 1/2 by pi/2 - 2 asin(sqrt((1 - a) / 2)), whose second term is returned in acos's favour.
+  // asin(a) for a in [0, 1]; above 1/2 by pi/2 - 2 asin(sqrt((1 - a) / 2)), whose second term is returned in
+  // acos's favour.
   kAsinCore: `fn kAsinCore$s(a: $F) -> $F {
   let z = a * a;
   var q = z * 4.2163199048e-2f + 2.4181311049e-2f;
@@ -318,7 +321,9 @@ export const mathFunctions = {
 
 export type MathFunction = keyof typeof mathFunctions;
 
-/** Collects the functions that a kernel uses, with what they use, each once and in an order that WGSL accepts. */
+/**
+ * Collects the functions that a kernel uses, with what they use, each once and in an order that WGSL accepts.
+ */
 export class WgslFunctions {
   private readonly text = new Map<string, string>();
 

@@ -1,12 +1,12 @@
 /**
- * Expressions as WGSL. `emit` turns a list of expressions into `let` statements (common parts once) for scalars or for
- * vec4, and names the results:
+ * Expressions as WGSL. `emit` turns a list of expressions into `let` statements (common parts once) for
+ * scalars or for vec4, and names the results:
  *
- *     const fns = new WgslFunctions();
- *     const { code, results } = emit([silu], { width: 4, input: () => ({ code: 'x', width: 4 }), functions: fns });
- *     // code: "let v1 = kSigmoid4(x); ..."   results: ['v2']
+ *     const fns = new WgslFunctions();     const { code, results } = emit([silu], { width: 4, input: () => ({
+ * code: 'x', width: 4 }), functions: fns });     // code: "let v1 = kSigmoid4(x); ..."   results: ['v2']
  *
- * Parts that depend on scalars only (params, constants, broadcast inputs) stay scalar until they meet a vector.
+ * Parts that depend on scalars only (params, constants, broadcast inputs) stay scalar until they meet a
+ * vector.
  */
 import { wgslType, type Width } from '../base/dtype.js';
 import type { Operation } from './eval.js';
@@ -179,7 +179,9 @@ const writers: Readonly<Record<Operation, Writer>> = {
   isFinite: helper('kIsFinite'),
 };
 
-/** A literal of scalar type; infinities and NaN go through functions because WGSL rejects them as constants. */
+/**
+ * A literal of scalar type; infinities and NaN go through functions because WGSL rejects them as constants.
+ */
 export function literal(expr: Pick<Expr, 'type' | 'value'>, functions: WgslFunctions): string {
   const v = expr.value;
   switch (expr.type) {
@@ -198,7 +200,10 @@ export function literal(expr: Pick<Expr, 'type' | 'value'>, functions: WgslFunct
 
 const largestFloat = 3.4028234663852886e38;
 
-/** The shortest decimal that rounds to the float32 `v`; WGSL rejects one past the largest float32 even if it rounds to it. */
+/**
+ * The shortest decimal that rounds to the float32 `v`; WGSL rejects one past the largest float32 even if it
+ * rounds to it.
+ */
 function shortest(v: number): string {
   for (let digits = 6; digits < 10; digits++) {
     const text = String(Number(v.toPrecision(digits)));

@@ -1,6 +1,6 @@
 /**
- * What the kernels over channels-last images share (pooling, interpolation): lanes along the channels, a thread per pixel and
- * lane, and launches that cover a batch in as many ranges as the binding limit asks for.
+ * What the kernels over channels-last images share (pooling, interpolation): lanes along the channels, a
+ * thread per pixel and lane, and launches that cover a batch in as many ranges as the binding limit asks for.
  */
 import { memoKernel, type Kernel, type ParamField } from '../base/kernel.js';
 import { reads, shader, writes } from '../base/shader.js';

@@ -1,6 +1,7 @@
 /**
- * Resampling of channels-last images by PyTorch's coordinate rules (ATen/native/UpSample.h), and its transpose in gather form:
- * an input pixel looks at the few output pixels that may have read it, and takes the weight that the forward rule gives.
+ * Resampling of channels-last images by PyTorch's coordinate rules (ATen/native/UpSample.h), and its
+ * transpose in gather form: an input pixel looks at the few output pixels that may have read it, and takes
+ * the weight that the forward rule gives.
  */
 import {
   inputItem,
@@ -22,8 +23,9 @@ export interface InterpolateProblem extends ImageProblem {
 }
 
 /**
- * `sourceOf(i, size, scale)`: the two input coordinates that output coordinate `i` mixes, and the weight of the second.
- * Nearest: `floor(i scale)` alone. Bilinear: around `(i + 1/2) scale - 1/2`, at least 0; with aligned corners around `i scale`.
+ * `sourceOf(i, size, scale)`: the two input coordinates that output coordinate `i` mixes, and the weight of
+ * the second. Nearest: `floor(i scale)` alone. Bilinear: around `(i + 1/2) scale - 1/2`, at least 0; with
+ * aligned corners around `i scale`.
  */
 function sourceText({ mode, alignCorners }: InterpolateProblem): string {
   if (mode === 'nearest') {
@@ -97,7 +99,8 @@ export function planInterpolateGrad(limits: PlanLimits, problem: InterpolateProb
     across: problem.w * (problem.c / width),
     down: problem.h,
     functions: () => `${sourceText(problem)}
-// Output coordinates that may read input coordinate i: some more on either side than exact arithmetic would need.
+// Output coordinates that may read input coordinate i: some more on either side than exact arithmetic would
+// need.
 fn readersOf(i: u32, size: u32, out: u32, scale: f32) -> vec2<u32> {
   if (scale == 0.0) { return vec2<u32>(0u, out); }
   let low = select(u32(max(floor(${first}) - 1.0, 0.0)), 0u, i == 0u);

@@ -1,9 +1,10 @@
 /**
- * Gradients of pooling, in gather form: each thread owns input pixels and sums over the windows that cover them in a fixed
- * order, so nothing is added atomically and results do not depend on timing.
+ * Gradients of pooling, in gather form: each thread owns input pixels and sums over the windows that cover
+ * them in a fixed order, so nothing is added atomically and results do not depend on timing.
  *
- * For small strided windows a thread owns a block of stride x stride pixels. All of them are covered by the same few windows, and
- * which tap of which window each pixel is becomes a compile-time constant; 3x3 with stride 2 reads 4 gradients for 4 pixels.
+ * For small strided windows a thread owns a block of stride x stride pixels. All of them are covered by the
+ * same few windows, and which tap of which window each pixel is becomes a compile-time constant; 3x3 with
+ * stride 2 reads 4 gradients for 4 pixels.
  */
 import { inputItem, operand, outputItem, threadText } from './images.js';
 import {
@@ -20,8 +21,9 @@ import {
 import { ceilDiv, type Plan, type PlanLimits } from '../base/plan.js';
 
 /**
- * Windows whose gradient goes by blocks. On the software adapter blocks are 3 to 9 times faster than single pixels for 2x2 and 3x3
- * with stride 2; with stride 1 they save no load, and many taps take seconds to compile.
+ * Windows whose gradient goes by blocks. On the software adapter blocks are 3 to 9 times faster than single
+ * pixels for 2x2 and 3x3 with stride 2; with stride 1 they save no load, and many taps take seconds to
+ * compile.
  */
 const inBlocks = (window: PoolProblem['window']): window is StridedWindow => {
   if (window === 'adaptive') return false;
@@ -50,7 +52,10 @@ interface Gather {
   readonly share: (into: string, tap: string) => string;
 }
 
-/** Sums over blocks: pixel (ry, rx) of block (by, bx) is tap (ry + qy stride, rx + qx stride) of window (by - qy, bx - qx). */
+/**
+ * Sums over blocks: pixel (ry, rx) of block (by, bx) is tap (ry + qy stride, rx + qx stride) of window (by -
+ * qy, bx - qx).
+ */
 function blockText(window: StridedWindow, { fetch, share }: Gather): string {
   const { kernelH, kernelW, strideH, strideW, padTop, padLeft, dilationH, dilationW } = window;
   const [spanH, spanW] = spanBlocks(window);

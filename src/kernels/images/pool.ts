@@ -1,10 +1,11 @@
 /**
- * Pooling forward, on channels-last storage: one thread per output pixel and lane (a vec4 of channels where their number
- * allows it). Windows are strided (`maxPool2d`, `avgPool2d`) or adaptive (window `o` of `O` covers rows
- * `floor(o H / O)` up to `ceil((o + 1) H / O)`). Gradients are in pool-grad.ts.
+ * Pooling forward, on channels-last storage: one thread per output pixel and lane (a vec4 of channels where
+ * their number allows it). Windows are strided (`maxPool2d`, `avgPool2d`) or adaptive (window `o` of `O`
+ * covers rows `floor(o H / O)` up to `ceil((o + 1) H / O)`). Gradients are in pool-grad.ts.
  *
- * A max pool can leave its winners as `taps`: per output the number of the winning tap within its window, row by row. With
- * vec4 lanes four taps share one u32, a quarter of the memory that indices into the image would take.
+ * A max pool can leave its winners as `taps`: per output the number of the winning tap within its window, row
+ * by row. With vec4 lanes four taps share one u32, a quarter of the memory that indices into the image would
+ * take.
  */
 import {
   operand,
@@ -32,7 +33,10 @@ export interface PoolProblem extends ImageProblem {
   readonly window: StridedWindow | 'adaptive';
 }
 
-/** What a sum over a window is divided by: one number, the window clipped to the padded image, or clipped to the image. */
+/**
+ * What a sum over a window is divided by: one number, the window clipped to the padded image, or clipped to
+ * the image.
+ */
 export type Divisor = number | 'padded' | 'inside';
 
 const unrolledTaps = 9;
@@ -94,8 +98,8 @@ function leavesImage({ h, w, outH, outW, window }: PoolProblem): boolean {
 }
 
 /**
- * Declares the rows `ys`, `ys + step`, ... below `ye` of window `oy` that lie in the image, and `ky0`, the row in the window of
- * the first; the same for columns.
+ * Declares the rows `ys`, `ys + step`, ... below `ye` of window `oy` that lie in the image, and `ky0`, the
+ * row in the window of the first; the same for columns.
  */
 function windowRange(window: PoolProblem['window']): string {
   const axis = (
@@ -142,9 +146,9 @@ const loops = (window: PoolProblem['window'], body: string): string => {
 };
 
 /**
- * Windows that are written out tap by tap: only small ones that stay inside. Measured on the software adapter, with 3x3, stride 2
- * and padding, loops over the taps inside are a third faster than moving taps into the image, and compile four times faster; 5x5
- * written out takes it seconds to compile.
+ * Windows that are written out tap by tap: only small ones that stay inside. Measured on the software
+ * adapter, with 3x3, stride 2 and padding, loops over the taps inside are a third faster than moving taps
+ * into the image, and compile four times faster; 5x5 written out takes it seconds to compile.
  */
 const isUnrolled = (problem: PoolProblem): boolean =>
   problem.window !== 'adaptive' &&
@@ -166,7 +170,10 @@ function eachTap(window: StridedWindow, line: (load: string, tap: number) => str
   return lines.join('\n  ');
 }
 
-/** `y = max` over each window, NaN first; buffers `x y`, and `taps` when the winners are kept. Ties go to the first tap. */
+/**
+ * `y = max` over each window, NaN first; buffers `x y`, and `taps` when the winners are kept. Ties go to the
+ * first tap.
+ */
 export function planMaxPool(limits: PlanLimits, problem: PoolProblem, keepTaps: boolean): Plan {
   const { window } = problem;
   const width = laneWidth(problem, keepTaps);
@@ -202,7 +209,10 @@ export function planMaxPool(limits: PlanLimits, problem: PoolProblem, keepTaps: 
   });
 }
 
-/** @internal WGSL `pixelOf(oy, ox, tap)`: row * w + column, or h * w for the winner of a dilated window that has no tap inside. */
+/**
+ * @internal WGSL `pixelOf(oy, ox, tap)`: row * w + column, or h * w for the winner of a dilated window that
+ * has no tap inside.
+ */
 export const tapPosition = (window: PoolProblem['window']): string => {
   const first = (v: 'y' | 'x', size: string, out: string): string => {
     if (window === 'adaptive') return `i32((o${v} * ${size}) / ${out})`;
@@ -220,7 +230,9 @@ fn pixelOf(oy: u32, ox: u32, tap: u32) -> u32 {
 }`;
 };
 
-/** PyTorch's indices: row * w + column of each winner, int32, stored channels-last. Buffers `taps indices`. */
+/**
+ * PyTorch's indices: row * w + column of each winner, int32, stored channels-last. Buffers `taps indices`.
+ */
 export function planMaxPoolIndices(limits: PlanLimits, problem: PoolProblem): Plan {
   const width = laneWidth(problem, true);
   const indices: Operand = { ...operand(problem, 'indices', 'out', 1, true), stored: 'i32' };

@@ -1,13 +1,14 @@
 /**
- * Reading and writing by index. Plans name their buffers `x`, `index` (several: `index0`, `index1` ..), `src`, `out`.
+ * Reading and writing by index. Plans name their buffers `x`, `index` (several: `index0`, `index1` ..),
+ * `src`, `out`.
  *
- * Indices are int32. With `checked` those outside [0, size) raise an error (base/faults.ts). Without, which is for
- * indices that are known to be right, negative ones count from the end, and an index outside reads NaN (0 for
- * integers) and is not written.
+ * Indices are int32. With `checked` those outside [0, size) raise an error (base/faults.ts). Without, which
+ * is for indices that are known to be right, negative ones count from the end, and an index outside reads NaN
+ * (0 for integers) and is not written.
  *
- * Reads (`planGather`, `planLookup`, `planIndex`) are pointwise kernels. Writes (`planScatter` and what is built on it)
- * give one thread all that lands in its column and let it go through the source in order: sums are the same from run to
- * run, and of several assignments to one element the last wins.
+ * Reads (`planGather`, `planLookup`, `planIndex`) are pointwise kernels. Writes (`planScatter` and what is
+ * built on it) give one thread all that lands in its column and let it go through the source in order: sums
+ * are the same from run to run, and of several assignments to one element the last wins.
  */
 import { dtypeInfo } from '../base/dtype.js';
 import { namedPlan } from './positions.js';
@@ -40,7 +41,10 @@ function without(t: PointwiseOperand, dims: readonly number[]): PointwiseInput {
   };
 }
 
-/** out[i][j] = x[index[i][j]][j] for dim 0: `torch.gather`. index and out have one shape, at most x's in the other dims. */
+/**
+ * out[i][j] = x[index[i][j]][j] for dim 0: `torch.gather`. index and out have one shape, at most x's in the
+ * other dims.
+ */
 export function planGather(
   target: Target,
   {
@@ -73,8 +77,8 @@ export function planGather(
 }
 
 /**
- * Replaces dimension `dim` of x by the dimensions of index: out.shape = x.shape[..dim] + index.shape + x.shape[dim+1..].
- * `torch.index_select` with a 1-D index, `F.embedding` with dim 0.
+ * Replaces dimension `dim` of x by the dimensions of index: out.shape = x.shape[..dim] + index.shape +
+ * x.shape[dim+1..]. `torch.index_select` with a 1-D index, `F.embedding` with dim 0.
  */
 export function planLookup(
   target: Target,
@@ -98,8 +102,9 @@ export function planLookup(
 }
 
 /**
- * Advanced indexing of neighbouring dimensions: x[.., index0, index1, ..] with the indices, broadcast together, in the
- * place of the dimensions dim, dim + 1, .. (https://numpy.org/doc/stable/user/basics.indexing.html#advanced-indexing).
+ * Advanced indexing of neighbouring dimensions: x[.., index0, index1, ..] with the indices, broadcast
+ * together, in the place of the dimensions dim, dim + 1, ..
+ * (https://numpy.org/doc/stable/user/basics.indexing.html#advanced-indexing).
  */
 export function planIndex(
   target: Target,
@@ -136,7 +141,10 @@ export function planIndex(
   ]);
 }
 
-/** Layouts over x.shape[..dim] + (the indices' broadcast shape) + x.shape[dim + count ..], of `rank` dimensions. */
+/**
+ * Layouts over x.shape[..dim] + (the indices' broadcast shape) + x.shape[dim + count ..], of `rank`
+ * dimensions.
+ */
 function indexLayouts(
   name: string,
   x: PointwiseOperand,
@@ -167,8 +175,8 @@ function indexLayouts(
 }
 
 /**
- * out[index[i][j]][j] op= src[i][j] for dim 0, in place on `out`: `torch.scatter`, `scatter_add`, `scatter_reduce`.
- * index has at most src's shape; src may be a broadcast scalar.
+ * out[index[i][j]][j] op= src[i][j] for dim 0, in place on `out`: `torch.scatter`, `scatter_add`,
+ * `scatter_reduce`. index has at most src's shape; src may be a broadcast scalar.
  */
 export function planScatter(
   target: Target,
@@ -204,10 +212,10 @@ export function planScatter(
 }
 
 /**
- * out[.., index0, index1, ..] op= alpha * src, in place on `out`, with the indices in the place of dimensions dim, dim + 1, ..:
- * `torch.index_add`, `index_copy`, `index_put_`, and the gradients of indexSelect, embedding and advanced indexing.
- * src.shape is out.shape with the indices' broadcast shape in that place. Rows whose (first) index is `skip` are left out,
- * as the gradient of an embedding's padding row.
+ * out[.., index0, index1, ..] op= alpha * src, in place on `out`, with the indices in the place of dimensions
+ * dim, dim + 1, ..: `torch.index_add`, `index_copy`, `index_put_`, and the gradients of indexSelect,
+ * embedding and advanced indexing. src.shape is out.shape with the indices' broadcast shape in that place.
+ * Rows whose (first) index is `skip` are left out, as the gradient of an embedding's padding row.
  */
 export function planIndexWrite(
   target: Target,

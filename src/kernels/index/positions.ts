@@ -1,6 +1,6 @@
 /**
- * Tensors made from a rule on positions: eye, triangles, one-hot. All are pointwise kernels over coordinates (`iota` inputs), so any
- * strides and dtypes work on both sides.
+ * Tensors made from a rule on positions: eye, triangles, one-hot. All are pointwise kernels over coordinates
+ * (`iota` inputs), so any strides and dtypes work on both sides.
  *
  * Every function returns a Plan with the buffers `x` (where there is an input) and `out`.
  */
@@ -15,7 +15,10 @@ import {
   type PointwiseProblem,
 } from '../pointwise/plan.js';
 
-/** The launches of a pointwise problem as a Plan; `names` are those of [...inputs, ...outputs] (undefined for iotas). */
+/**
+ * The launches of a pointwise problem as a Plan; `names` are those of [...inputs, ...outputs] (undefined for
+ * iotas).
+ */
 export const namedPlan = (
   target: Target,
   problem: PointwiseProblem,
@@ -45,7 +48,10 @@ export function planEye(target: Target, { out, ...rest }: Made): Plan {
   ]);
 }
 
-/** tril (column - row <= diagonal) or triu (>=) of the last two dimensions; zero elsewhere. `x` and `out` agree in dtype. */
+/**
+ * tril (column - row <= diagonal) or triu (>=) of the last two dimensions; zero elsewhere. `x` and `out`
+ * agree in dtype.
+ */
 export function planTriangle(
   target: Target,
   {

@@ -1,7 +1,7 @@
 /**
- * The kernel behind every indexed write: a thread owns one column (or four neighbouring ones) of the output, walks the
- * looped dimensions of the source in row-major order and combines what it finds into out[index]. Columns never share an
- * output element, so no atomics are needed and sums come out the same every time.
+ * The kernel behind every indexed write: a thread owns one column (or four neighbouring ones) of the output,
+ * walks the looped dimensions of the source in row-major order and combines what it finds into out[index].
+ * Columns never share an output element, so no atomics are needed and sums come out the same every time.
  *
  * Bindings: `index` (or `index0` ..), `src`, `out` (read and written).
  */

@@ -1,11 +1,12 @@
 /**
- * Sorting along a dimension, stable, with indices; and the k largest or smallest. NaN counts as the largest value, so it
- * comes last in ascending and first in descending order, as in PyTorch.
+ * Sorting along a dimension, stable, with indices; and the k largest or smallest. NaN counts as the largest
+ * value, so it comes last in ascending and first in descending order, as in PyTorch.
  *
- * Values become u32 keys that order alike (complemented for descending). Blocks of 8 are sorted by a network in registers,
- * then runs are merged in passes: each thread writes 8 consecutive outputs and finds where they start in the two runs by
- * bisection (O. Green et al., "GPU Merge Path", ICS 2012). Equal keys keep their order because the left run goes first.
- * For k up to 16, `planTopk` keeps the best k of each chunk in registers instead.
+ * Values become u32 keys that order alike (complemented for descending). Blocks of 8 are sorted by a network
+ * in registers, then runs are merged in passes: each thread writes 8 consecutive outputs and finds where they
+ * start in the two runs by bisection (O. Green et al., "GPU Merge Path", ICS 2012). Equal keys keep their
+ * order because the left run goes first. For k up to 16, `planTopk` keeps the best k of each chunk in
+ * registers instead.
  *
  * Buffers `x`, `values`, `indices` (int32); workspaces `pairs0`, `pairs1`.
  */

@@ -51,7 +51,9 @@ export interface GemmSpec {
   readonly elemC: Elem;
 }
 
-/** Launch fields of every gemm kernel; sizes, leading dimensions, offsets and batch strides are in elements. */
+/**
+ * Launch fields of every gemm kernel; sizes, leading dimensions, offsets and batch strides are in elements.
+ */
 export const gemmParams = [
   ['M', 'u32'],
   ['N', 'u32'],
@@ -98,7 +100,10 @@ function loadAlongK(s: GemmSpec, which: 'a' | 'b', name: string, base: string, k
   return `      let ${name} = vec4<f32>(${parts.join(', ')});`;
 }
 
-/** Vector `name` of `n` neighbouring rows (of A) or columns (of B) at one `k`; `line` is the first, `last` the operand's last. */
+/**
+ * Vector `name` of `n` neighbouring rows (of A) or columns (of B) at one `k`; `line` is the first, `last` the
+ * operand's last.
+ */
 function loadAlongLines(
   s: GemmSpec,
   which: 'a' | 'b',

@@ -1,8 +1,10 @@
 /**
- * The parts of a `shared` tile of 64x64 that differ when subgroup matrices multiply: 256 invocations stage 64 rows, 64 columns and 16 k in
- * workgroup memory as float16, and each of eight subgroups adds up two blocks of 16x16 in float32
- * (https://github.com/KhronosGroup/GLSL/blob/main/extensions/khr/GLSL_KHR_cooperative_matrix.txt, in WGSL by Dawn's experimental
- * `chromium_experimental_subgroup_matrix`). At the end the blocks go through workgroup memory to the tile's own 4x4 sums, and on as ever.
+ * The parts of a `shared` tile of 64x64 that differ when subgroup matrices multiply: 256 invocations stage 64
+ * rows, 64 columns and 16 k in workgroup memory as float16, and each of eight subgroups adds up two blocks of
+ * 16x16 in float32
+ * (https://github.com/KhronosGroup/GLSL/blob/main/extensions/khr/GLSL_KHR_cooperative_matrix.txt, in WGSL by
+ * Dawn's experimental `chromium_experimental_subgroup_matrix`). At the end the blocks go through workgroup
+ * memory to the tile's own 4x4 sums, and on as ever.
  */
 import type { EntryPoint } from '../base/shader.js';
 
@@ -48,7 +50,10 @@ var<workgroup> right: array<f16, 1024>;
 var<workgroup> sums: array<f32, 2048>;
 ${kind === 'native' ? native : emulated}`;
 
-/** Invocations are numbered in one dimension, as subgroup matrices want it, and counted in two as in other tiles. */
+/**
+ * Invocations are numbered in one dimension, as subgroup matrices want it, and counted in two as in other
+ * tiles.
+ */
 export const matrixEntryPoint = (kind: 'native' | 'emulated'): EntryPoint => ({
   workgroup: 256,
   builtins: ['wid', 'nwg', 'index', ...(kind === 'native' ? (['subgroup'] as const) : [])],
@@ -85,7 +90,10 @@ export function matrixStep(major: 'k' | 'row', along: 'columns' | 'k'): string {
   ].join('\n');
 }
 
-/** Hands the blocks to the invocations' own sums `c0` to `c3`: first the left block of every subgroup, then the right. */
+/**
+ * Hands the blocks to the invocations' own sums `c0` to `c3`: first the left block of every subgroup, then
+ * the right.
+ */
 export const matrixSums = `${[0, 1, 2, 3].map((r) => `  var c${r} = vec4<f32>();`).join('\n')}
 ${[0, 1]
   .map(

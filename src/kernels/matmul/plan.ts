@@ -1,4 +1,7 @@
-/** Routing of a matrix product to launches: tile, split of the sum, and ranges for operands larger than a binding. */
+/**
+ * Routing of a matrix product to launches: tile, split of the sum, and ranges for operands larger than a
+ * binding.
+ */
 import { PlanCache, problemKey } from '../base/plan-cache.js';
 import type { Target } from '../base/kernel.js';
 import { tunedChoice } from './choice.js';
@@ -40,8 +43,8 @@ interface Full extends Required<GemmProblem> {
 const enoughWorkgroups = (target: Target): number => (target.kind === 'software' ? 24 : 256);
 
 /**
- * Plans `C = activation((A B + bias) * scale + shift + residual)`. Buffers: `a`, `b`, `c` and those of the epilogue;
- * `bias`, `scale` and `shift` have n values from byte 0 of what is bound.
+ * Plans `C = activation((A B + bias) * scale + shift + residual)`. Buffers: `a`, `b`, `c` and those of the
+ * epilogue; `bias`, `scale` and `shift` have n values from byte 0 of what is bound.
  *
  * @throws RangeError when a size is not a positive integer or one row block exceeds a binding.
  */
@@ -91,8 +94,8 @@ const span = (rows: number, columns: number, ld: number, batch: number, stride: 
   (batch - 1) * stride + (rows - 1) * ld + columns;
 
 /**
- * Cuts a problem until every operand fits a binding: by batch, else along the dimension that the too large operand's
- * rows run over. Parts along k accumulate in order, so the epilogue belongs to the last of them.
+ * Cuts a problem until every operand fits a binding: by batch, else along the dimension that the too large
+ * operand's rows run over. Parts along k accumulate in order, so the epilogue belongs to the last of them.
  */
 function cut(p: Full, limits: PlanLimits): Full[] {
   const most = Math.floor((limits.maxBinding - limits.offsetAlignment) / bytesOf(p.elem));

@@ -1,16 +1,16 @@
 /**
- * Register tiles shared by gemm and the convolutions. An invocation owns `rows` rows by one vector of `cols` columns of
- * the output and adds up outer products.
+ * Register tiles shared by gemm and the convolutions. An invocation owns `rows` rows by one vector of `cols`
+ * columns of the output and adds up outer products.
  *
- * - `subgroup`: the lanes of one subgroup lie along the columns. Each lane loads one vector of the left operand and
- *   `subgroupBroadcast` hands its parts to all lanes, so the left operand costs one load per eight rows. On lavapipe
- *   this is four times as fast as any tile without it, because loads are its limit.
+ * - `subgroup`: the lanes of one subgroup lie along the columns. Each lane loads one vector of the left
+ * operand and   `subgroupBroadcast` hands its parts to all lanes, so the left operand costs one load per
+ * eight rows. On lavapipe   this is four times as fast as any tile without it, because loads are its limit.
  * - `register`: no subgroups; every invocation loads its own rows.
- * - `shared`: for real GPUs. 256 invocations stage 64 rows, 64 columns and 16 k in workgroup memory, one vector each per
- *   operand and step, and read them back as register tiles of 4x4.
+ * - `shared`: for real GPUs. 256 invocations stage 64 rows, 64 columns and 16 k in workgroup memory, one
+ * vector each per   operand and step, and read them back as register tiles of 4x4.
  *
- * The left operand is either contiguous along the summed index (`k`: a load gives four k of one row) or along rows
- * (`row`: a load gives four rows at one k).
+ * The left operand is either contiguous along the summed index (`k`: a load gives four k of one row) or along
+ * rows (`row`: a load gives four rows at one k).
  */
 import type { Enable, Kernel, Target } from '../base/kernel.js';
 import { reads, shader, type Binding, type EntryPoint } from '../base/shader.js';
@@ -52,12 +52,16 @@ export const hasBroadcast = (target: Target): boolean =>
   target.kind === 'software' && target.subgroupSize === 8;
 
 /**
- * What one step of four k costs a broadcast tile, relative to a multiply-add of one vector of four columns: it loads a left vector per eight
- * rows and four right vectors. From measured products; loads are dear on the software driver, so tall tiles win.
+ * What one step of four k costs a broadcast tile, relative to a multiply-add of one vector of four columns:
+ * it loads a left vector per eight rows and four right vectors. From measured products; loads are dear on the
+ * software driver, so tall tiles win.
  */
 export const stepCost = (rows: number, cols: Cols): number => (cols / 4) * rows * 4 + 12 * (rows / 8 + cols);
 
-/** Rows of a broadcast tile. A tile of {@link tallRows} is a sixth faster than one of 16, but takes twice as long to compile. */
+/**
+ * Rows of a broadcast tile. A tile of {@link tallRows} is a sixth faster than one of 16, but takes twice as
+ * long to compile.
+ */
 export const tileHeights = [8, 16] as const;
 const tallRows = 32;
 /** Multiply-adds from which that pays; fewer columns compile faster. */
@@ -123,11 +127,15 @@ export const rightLoads = (t: Tile): number => (t.style === 'shared' ? 1 : 4);
 export function leftRow(t: Tile, major: Major, i: number): string {
   if (t.style === 'shared') return major === 'row' ? 'blockRow + (tid & 15u) * 4u' : 'blockRow + (tid >> 2u)';
   if (t.style === 'register') return `row0 + ${(major === 'row' ? 4 : 1) * i}u`;
-  // Along rows, the lower four lanes hold one vector of four rows at four k, the upper four lanes the next vector.
+  // Along rows, the lower four lanes hold one vector of four rows at four k, the upper four lanes the next
+  // vector.
   return major === 'row' ? `row0 + ${8 * i}u + (lane >> 2u) * 4u` : `row0 + ${8 * i}u + lane`;
 }
 
-/** WGSL for the k, from the step's first, of this invocation's left loads; a `register` tile loads all k along rows. */
+/**
+ * WGSL for the k, from the step's first, of this invocation's left loads; a `register` tile loads all k along
+ * rows.
+ */
 export function leftK(t: Tile, major: Major): string {
   if (t.style === 'shared') return major === 'row' ? '(tid >> 4u)' : '(tid & 3u) * 4u';
   return major === 'row' && t.style === 'subgroup' ? '(lane & 3u)' : '0u';
@@ -146,7 +154,10 @@ const tileMemory = (t: Tile): string =>
       ? 'var<workgroup> left: array<vec4<f32>, 256>;\nvar<workgroup> right: array<vec4<f32>, 256>;'
       : '';
 
-/** WGSL that declares `tid` and `blockRow` for the loads of a `shared` tile; `blockRow` is the tile's first row. */
+/**
+ * WGSL that declares `tid` and `blockRow` for the loads of a `shared` tile; `blockRow` is the tile's first
+ * row.
+ */
 export const sharedHead = (t: Tile): string =>
   t.style === 'shared' ? '  let tid = lid.y * 16u + lid.x;\n  let blockRow = row0 - lid.y * 4u;' : '';
 
@@ -163,7 +174,10 @@ const tileEnables = (t: Tile, elems: readonly Elem[]): Enable[] => [
   ...(t.matrices === 'native' ? (['chromium_experimental_subgroup_matrix'] as const) : []),
 ];
 
-/** The shader of a tile over elements of the types `elems`; `body` sees `wid`, `nwg` and `lid`, in two dimensions. */
+/**
+ * The shader of a tile over elements of the types `elems`; `body` sees `wid`, `nwg` and `lid`, in two
+ * dimensions.
+ */
 export function tileShader(
   t: Tile,
   elems: readonly Elem[],
@@ -213,9 +227,10 @@ export function declareAccumulators(t: Tile): string {
 }
 
 /**
- * WGSL that runs `store` for every row of the tile below `rows`, where `inside` holds of the columns: its arguments are the row's number in
- * the tile, a u32, and its sums; `first` comes before, in uniform control flow on a broadcast tile. Such a tile goes round a loop: written out, the checks of every lane's every store take its driver longer
- * to compile than all the rest.
+ * WGSL that runs `store` for every row of the tile below `rows`, where `inside` holds of the columns: its
+ * arguments are the row's number in the tile, a u32, and its sums; `first` comes before, in uniform control
+ * flow on a broadcast tile. Such a tile goes round a loop: written out, the checks of every lane's every
+ * store take its driver longer to compile than all the rest.
  */
 export function forRows(
   t: Tile,
@@ -240,17 +255,18 @@ export function forRows(
 }
 
 /**
- * The arithmetic of one step. Expects left vectors `a0..` ({@link leftLoads}) and right vectors `b0..b3`, each this
- * invocation's columns at one k. A `register` tile with a `row`-major left operand expects the left vectors of all four
- * k, named `a{i}_{k}`; a `subgroup` tile expects that of k number `lane & 3`. A `shared` tile expects `a0` and `b0`, or `t0`
- * when its right operand was loaded along k.
+ * The arithmetic of one step. Expects left vectors `a0..` ({@link leftLoads}) and right vectors `b0..b3`,
+ * each this invocation's columns at one k. A `register` tile with a `row`-major left operand expects the left
+ * vectors of all four k, named `a{i}_{k}`; a `subgroup` tile expects that of k number `lane & 3`. A `shared`
+ * tile expects `a0` and `b0`, or `t0` when its right operand was loaded along k.
  */
 export function multiplyAdd(t: Tile, major: Major, right: 'columns' | 'k' = 'columns'): string {
   if (t.matrices) return matrixStep(major, right);
   if (t.style === 'shared') return sharedStep(t, major, right);
   const lines: string[] = [];
   const sub = t.style === 'subgroup';
-  // Row by row, so that a row's sum stays in registers for four products: taller tiles than registers could hold then cost nothing.
+  // Row by row, so that a row's sum stays in registers for four products: taller tiles than registers could
+  // hold then cost nothing.
   for (let r = 0; r < t.rows; r++) {
     for (let k = 0; k < 4; k++) {
       let left: string;
@@ -264,7 +280,10 @@ export function multiplyAdd(t: Tile, major: Major, right: 'columns' | 'k' = 'col
   return lines.join('\n');
 }
 
-/** Stages `a0` and `b0` (along columns) or `t0` (four k of column `tid >> 2`), then multiplies out of workgroup memory. */
+/**
+ * Stages `a0` and `b0` (along columns) or `t0` (four k of column `tid >> 2`), then multiplies out of
+ * workgroup memory.
+ */
 function sharedStep(t: Tile, major: Major, right: 'columns' | 'k'): string {
   const register: Tile = { ...t, style: 'register' };
   const four = range(4);
@@ -299,7 +318,10 @@ function sharedStep(t: Tile, major: Major, right: 'columns' | 'k'): string {
 export const epilogueBindings = (e: Epilogue, cols: number, vectors: boolean, elem: Elem): Binding[] =>
   epilogueBuffers(e).map((name) => reads(name, vecType(vectors ? cols : 1, elem)));
 
-/** WGSL: the activation on `v` of type `T`, by comparison rather than `max`: some adapters' `max` drops a NaN that PyTorch keeps. */
+/**
+ * WGSL: the activation on `v` of type `T`, by comparison rather than `max`: some adapters' `max` drops a NaN
+ * that PyTorch keeps.
+ */
 export function activate(v: string, activation: EpilogueActivation = 'none', T: string): string {
   const clip = (name: string, high: boolean): string =>
     `${name} = select(${name}, ${T}(0.0), ${name} < ${T}(0.0)); ` +
@@ -327,8 +349,9 @@ const scalars = (count: number, elem: Elem, name: string, index: string): string
     .join(', ')})`;
 
 /**
- * WGSL that loads what the epilogue holds for this invocation's columns, ahead of its {@link storeRow}s: once, because a compiler must take
- * every store for one into these buffers too. `column` is the first column, in vectors where the operands are bound so.
+ * WGSL that loads what the epilogue holds for this invocation's columns, ahead of its {@link storeRow}s:
+ * once, because a compiler must take every store for one into these buffers too. `column` is the first
+ * column, in vectors where the operands are bound so.
  */
 export function epilogueColumns(
   e: Epilogue,
@@ -347,9 +370,10 @@ export function epilogueColumns(
 }
 
 /**
- * WGSL statements that apply the epilogue to `value` and store it, for one row, after {@link epilogueColumns}. `index` is the element index of
- * the row's first column of this vector in the output, `residualIndex` likewise. With `vectors` the output is bound as vectors and the
- * indices are in vectors; else columns from `columns` on are left alone, `column` being this vector's first.
+ * WGSL statements that apply the epilogue to `value` and store it, for one row, after {@link
+ * epilogueColumns}. `index` is the element index of the row's first column of this vector in the output,
+ * `residualIndex` likewise. With `vectors` the output is bound as vectors and the indices are in vectors;
+ * else columns from `columns` on are left alone, `column` being this vector's first.
  */
 export function storeRow(
   e: Epilogue,

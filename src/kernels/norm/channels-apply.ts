@@ -1,7 +1,7 @@
 /**
- * The passes of batch norm over whole [rows, channels] matrices: normalising with what follows it (residual, activation), and the
- * way back through them. Statistics are in channels.ts. A thread keeps one column of lanes and walks down a block of rows, so that what
- * belongs to a channel is loaded once.
+ * The passes of batch norm over whole [rows, channels] matrices: normalising with what follows it (residual,
+ * activation), and the way back through them. Statistics are in channels.ts. A thread keeps one column of
+ * lanes and walks down a block of rows, so that what belongs to a channel is loaded once.
  */
 import {
   blockLaunches,
@@ -26,8 +26,9 @@ export interface ChannelsAfter {
 export const isEven = (rows: number): boolean => rows % 2 === 0;
 
 /**
- * Rows in pairs, then, unless the number is `even`, the last one. `row` is WGSL for the row whose first lane is at index `at`, with names
- * ending in `i`. More rows per turn are no faster, and every access takes the software driver tens of milliseconds to compile.
+ * Rows in pairs, then, unless the number is `even`, the last one. `row` is WGSL for the row whose first lane
+ * is at index `at`, with names ending in `i`. More rows per turn are no faster, and every access takes the
+ * software driver tens of milliseconds to compile.
  */
 export function rowLoop(row: (at: string, i: number) => string, even = false): string {
   const rest = `
@@ -50,11 +51,17 @@ export const storeResult =
   (at: string, i: number): string =>
     `    var v${i} = x[${at}] * scale + shift${residual ? ` + residual[${at}]` : ''}; ${activate(`v${i}`, activation, T)}y[${at}] = v${i};`;
 
-/** The mask of an activation behind a residual sum comes from the result, and what it leaves is kept: it is the residual's gradient. */
+/**
+ * The mask of an activation behind a residual sum comes from the result, and what it leaves is kept: it is
+ * the residual's gradient.
+ */
 export const keepsMasked = ({ residual, activation }: ChannelsAfter): boolean =>
   residual && activation !== 'none';
 
-/** WGSL that loads `x{i}` and `g{i}`, the gradient behind the activation, which is computed anew from x where {@link keepsMasked} is false. */
+/**
+ * WGSL that loads `x{i}` and `g{i}`, the gradient behind the activation, which is computed anew from x where
+ * {@link keepsMasked} is false.
+ */
 export const loadGrad =
   (after: ChannelsAfter, T: string) =>
   (at: string, i: number): string => {
@@ -98,7 +105,8 @@ function kernelOf(
 }
 
 /**
- * Forward: `y = activation(x * scale + shift + residual)` with rows 2 and 3 of `stats`. Buffers: the matrices x, [residual], y, then stats.
+ * Forward: `y = activation(x * scale + shift + residual)` with rows 2 and 3 of `stats`. Buffers: the matrices
+ * x, [residual], y, then stats.
  */
 export function channelApply(target: Target, problem: ChannelsProblem, after: ChannelsAfter): Launch[] {
   const { residual, activation } = after;
@@ -114,9 +122,10 @@ export function channelApply(target: Target, problem: ChannelsProblem, after: Ch
 }
 
 /**
- * First launches backward: per block and channel the sums of `g` and `g * (x - mean)`, where g is `dy` behind the activation. Buffers:
- * the matrices x, dy, with a residual and an activation also y (the result) and g (written: it is the residual's gradient), then stats,
- * partials. Without a residual the activation's result is computed anew from x.
+ * First launches backward: per block and channel the sums of `g` and `g * (x - mean)`, where g is `dy` behind
+ * the activation. Buffers: the matrices x, dy, with a residual and an activation also y (the result) and g
+ * (written: it is the residual's gradient), then stats, partials. Without a residual the activation's result
+ * is computed anew from x.
  */
 export function channelGradPartial(target: Target, problem: ChannelsProblem, after: ChannelsAfter): Launch[] {
   const { activation } = after;

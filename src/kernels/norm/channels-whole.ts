@@ -1,6 +1,7 @@
 /**
- * Batch norm of a matrix with few rows in one launch each way: a thread takes a column of lanes from top to bottom, twice. On software
- * adapters, where a launch costs as much as some thousand rows, that beats the blocks of channels.ts.
+ * Batch norm of a matrix with few rows in one launch each way: a thread takes a column of lanes from top to
+ * bottom, twice. On software adapters, where a launch costs as much as some thousand rows, that beats the
+ * blocks of channels.ts.
  */
 import {
   addGrad,
@@ -33,8 +34,8 @@ const head = `  let column = gid.x;
 const grid = (columns: number): Launch['grid'] => [Math.ceil(columns / workgroup), 1, 1];
 
 /**
- * Forward: statistics, running statistics and the result. Buffers: x, [residual], y, stats (four rows of `channels`: mean, invstd, scale,
- * shift), [gamma, beta], [runningMean, runningVar], [batches].
+ * Forward: statistics, running statistics and the result. Buffers: x, [residual], y, stats (four rows of
+ * `channels`: mean, invstd, scale, shift), [gamma, beta], [runningMean, runningVar], [batches].
  */
 export function channelsWhole(
   problem: MomentsFinish,
@@ -100,8 +101,8 @@ ${rowLoop(storeResult(after, T), even)}`,
 }
 
 /**
- * Backward. Buffers: x, dy, [y, g (written: the residual's gradient)], dx, stats, dgamma, dbeta; y and g where there are a residual and
- * an activation. The formulas are those of channels-apply.ts.
+ * Backward. Buffers: x, dy, [y, g (written: the residual's gradient)], dx, stats, dgamma, dbeta; y and g
+ * where there are a residual and an activation. The formulas are those of channels-apply.ts.
  */
 export function channelsWholeGrad(problem: ChannelsProblem, after: ChannelsAfter): Launch {
   const { rows, channels } = problem;

@@ -1,7 +1,7 @@
 /**
- * Per-channel statistics of a [rows, channels] matrix with channels innermost (channels-last activations, [N, C] batches):
- * what batch norm needs, in two launches each way. Rows are cut into blocks; each block leaves partial results, a second
- * launch combines them in block order, so that results do not depend on timing.
+ * Per-channel statistics of a [rows, channels] matrix with channels innermost (channels-last activations, [N,
+ * C] batches): what batch norm needs, in two launches each way. Rows are cut into blocks; each block leaves
+ * partial results, a second launch combines them in block order, so that results do not depend on timing.
  */
 import { memoKernel, type Kernel, type Target } from '../base/kernel.js';
 import type { BufferRef, Launch } from '../base/plan.js';
@@ -57,7 +57,9 @@ function blocking(target: Target, problem: ChannelsProblem): { rowsPerBlock: num
   return { rowsPerBlock, blocks: Math.ceil(rows / rowsPerBlock) };
 }
 
-/** Of the buffers, the `matrices` are bound in parts where they are larger than a binding, the `others` whole. */
+/**
+ * Of the buffers, the `matrices` are bound in parts where they are larger than a binding, the `others` whole.
+ */
 export function blockLaunches(
   kernel: Kernel,
   target: Target,
@@ -94,8 +96,9 @@ export function blockLaunches(
 export const workgroupX = (target: Target): number => (target.kind === 'software' ? 8 : 16);
 
 /**
- * First launches of the forward statistics, one unless the matrix exceeds a binding. Buffers: x, partials. Per block and channel: the sum of `x - pivot` and of its square,
- * with the block's first row as pivot, so that a large mean costs no digits.
+ * First launches of the forward statistics, one unless the matrix exceeds a binding. Buffers: x, partials.
+ * Per block and channel: the sum of `x - pivot` and of its square, with the block's first row as pivot, so
+ * that a large mean costs no digits.
  */
 export function channelMomentsPartial(target: Target, problem: ChannelsProblem): Launch[] {
   const { width, T } = lane(problem.channels);
@@ -155,9 +158,10 @@ export const statisticsBindings = ({ affine, running, counted }: MomentsFinish, 
 ];
 
 /**
- * Second launch: combines the blocks (Chan, Golub & LeVeque 1979) and writes mean, 1/std and the affine map of the
- * normalisation. Buffers: partials, stats, [gamma, beta], [runningMean, runningVar], [batches]. `stats` holds four rows of `channels`:
- * mean, invstd, scale, shift. Running variance takes the unbiased estimate. Params: eps, momentum.
+ * Second launch: combines the blocks (Chan, Golub & LeVeque 1979) and writes mean, 1/std and the affine map
+ * of the normalisation. Buffers: partials, stats, [gamma, beta], [runningMean, runningVar], [batches].
+ * `stats` holds four rows of `channels`: mean, invstd, scale, shift. Running variance takes the unbiased
+ * estimate. Params: eps, momentum.
  */
 export function channelMomentsFinish(
   target: Target,

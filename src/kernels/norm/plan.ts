@@ -16,8 +16,8 @@ const partialBytes = (target: Target, problem: ChannelsProblem): number =>
   4 * channelPartials(target, problem);
 
 /**
- * `y = activation(norm(x) + residual)`, and the running statistics. Buffers: `x y stats`, and where the problem
- * says so `residual`, `gamma beta`, `runningMean runningVar`, `batches`.
+ * `y = activation(norm(x) + residual)`, and the running statistics. Buffers: `x y stats`, and where the
+ * problem says so `residual`, `gamma beta`, `runningMean runningVar`, `batches`.
  */
 export function planBatchNorm(
   target: Target,
@@ -39,8 +39,8 @@ export function planBatchNorm(
 }
 
 /**
- * The way back: buffers `x dy stats dgamma dbeta`; `dx` if `needsInput`; with a residual and an activation also
- * `y`, the result, and `g`, which becomes the gradient of the residual.
+ * The way back: buffers `x dy stats dgamma dbeta`; `dx` if `needsInput`; with a residual and an activation
+ * also `y`, the result, and `g`, which becomes the gradient of the residual.
  */
 export function planBatchNormGrad(
   target: Target,

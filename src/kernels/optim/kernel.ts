@@ -20,14 +20,17 @@ export interface UpdateRule {
   /** Names of the f32 hyper-parameters, read as `p.name`. */
   readonly hyper: readonly string[];
   /**
-   * WGSL on `vec4f` variables: `w`, `g` and the state names. `fresh` is true on the first step, when the state's contents
-   * are undefined.
+   * WGSL on `vec4f` variables: `w`, `g` and the state names. `fresh` is true on the first step, when the
+   * state's contents are undefined.
    */
   readonly body: string;
 }
 
 const workgroup = 64;
-/** One vec4 per thread: on the software adapter a loop over several is no faster and compiles a quarter longer. */
+/**
+ * One vec4 per thread: on the software adapter a loop over several is no faster and compiles a quarter
+ * longer.
+ */
 const blockElements = workgroup * 4;
 
 const stopAtGuard = 'if (guard.x == 0u) { return; }';
@@ -38,15 +41,15 @@ const wideVectors = 4;
 const wideBlock = wideWorkgroup * wideVectors * 4;
 
 /**
- * Whether a parameter of so many elements goes by itself: it is large, and whole blocks in one dimension of the grid cover it, so that
- * nothing needs a guard.
+ * Whether a parameter of so many elements goes by itself: it is large, and whole blocks in one dimension of
+ * the grid cover it, so that nothing needs a guard.
  */
 export const isWide = (elements: number): boolean =>
   elements >= 1 << 15 && elements % wideBlock === 0 && elements / wideBlock <= 65535;
 
 /**
- * Applies `rule` to one parameter for which {@link isWide} holds: four vec4s per invocation and no bounds keep the memory busier (9.6 instead of
- * 7.3 GB/s on a software adapter).
+ * Applies `rule` to one parameter for which {@link isWide} holds: four vec4s per invocation and no bounds
+ * keep the memory busier (9.6 instead of 7.3 GB/s on a software adapter).
  */
 function wideKernel(rule: UpdateRule): Kernel {
   return memoKernel(`optimizerWide:${rule.name}`, () => {
@@ -81,7 +84,10 @@ function bindingsOf({ state, shared = [] }: UpdateRule, count: number): Binding[
   return [guard, ...shared.map((name) => reads(name, 'i32')), ...operands.flat()];
 }
 
-/** The kernel that applies `rule` to `count` parameters. Elements are handled in fours: the last vec4 may be padding. */
+/**
+ * The kernel that applies `rule` to `count` parameters. Elements are handled in fours: the last vec4 may be
+ * padding.
+ */
 function optimizerKernel(rule: UpdateRule, count: number): Kernel {
   return memoKernel(`optimizer:${rule.name}:${count}`, () => {
     const params: ParamField[] = rule.hyper.map((name) => [name, 'f32']);
@@ -125,12 +131,15 @@ export interface RuleValues {
 }
 
 /** Positions of the tensors that all share, then of each parameter's weight, gradient and state. */
-const operands = ({ state, shared = [] }: UpdateRule, count: number): number[] =>
-  Array.from({ length: shared.length + count * (2 + state.length) }, (_, i) => i);
+function operands({ state, shared = [] }: UpdateRule, count: number): number[] {
+  const positions: number[] = [];
+  for (let i = 0; i < shared.length + count * (2 + state.length); i++) positions.push(i);
+  return positions;
+}
 
 /**
- * Applies a rule to parameters of so many elements each, all in one launch. Buffers by position: what all share,
- * then weight, gradient and state of each parameter.
+ * Applies a rule to parameters of so many elements each, all in one launch. Buffers by position: what all
+ * share, then weight, gradient and state of each parameter.
  */
 export function optimizerLaunch({ rule, hyper, fresh }: RuleValues, elements: readonly number[]): Launch {
   const params = [...hyper, fresh ? 1 : 0];

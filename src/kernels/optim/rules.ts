@@ -1,4 +1,7 @@
-/** What the optimizers compute, for `optimizerKernel`. `sign` is -1 to maximise; `decay` is the L2 factor unless said otherwise. */
+/**
+ * What the optimizers compute, for kernel.ts. `sign` is -1 to maximise; `decay` is the L2 factor unless said
+ * otherwise.
+ */
 import type { UpdateRule } from './kernel.js';
 
 /** https://pytorch.org/docs/stable/generated/torch.optim.SGD.html; `keep` is 1 - dampening. */
@@ -22,8 +25,9 @@ export function sgdRule({ momentum, nesterov }: { momentum: boolean; nesterov: b
 }
 
 /**
- * https://pytorch.org/docs/stable/generated/torch.optim.Adam.html and AdamW.html (`decoupled`): the host computes what depends
- * on the step, `step` = lr / (1 - beta1^t) and `root` = sqrt(1 - beta2^t). `decay` is the L2 factor, or decoupled lr * decay.
+ * https://pytorch.org/docs/stable/generated/torch.optim.Adam.html and AdamW.html (`decoupled`): the host
+ * computes what depends on the step, `step` = lr / (1 - beta1^t) and `root` = sqrt(1 - beta2^t). `decay` is
+ * the L2 factor, or decoupled lr * decay.
  */
 export function adamRule({ decoupled, amsgrad }: { decoupled: boolean; amsgrad: boolean }): UpdateRule {
   return {
@@ -89,8 +93,8 @@ export const adamaxRule: UpdateRule = {
 };
 
 /**
- * https://pytorch.org/docs/stable/generated/torch.optim.NAdam.html; the host computes the factors of the gradient, `own`,
- * and of the running average, `next`, and `root` = sqrt(1 - beta2^t).
+ * https://pytorch.org/docs/stable/generated/torch.optim.NAdam.html; the host computes the factors of the
+ * gradient, `own`, and of the running average, `next`, and `root` = sqrt(1 - beta2^t).
  */
 export const nadamRule: UpdateRule = {
   name: 'nadam',
@@ -103,8 +107,8 @@ export const nadamRule: UpdateRule = {
 };
 
 /**
- * https://pytorch.org/docs/stable/generated/torch.optim.RAdam.html; `step` is lr / (1 - beta1^t), and `scale` is the
- * rectification times sqrt(1 - beta2^t), or 0 while the variance is not yet known well enough.
+ * https://pytorch.org/docs/stable/generated/torch.optim.RAdam.html; `step` is lr / (1 - beta1^t), and `scale`
+ * is the rectification times sqrt(1 - beta2^t), or 0 while the variance is not yet known well enough.
  */
 export const radamRule: UpdateRule = {
   name: 'radam',
@@ -142,9 +146,9 @@ export const asgdRule: UpdateRule = {
 };
 
 /**
- * Averages of weights, https://pytorch.org/docs/stable/optim.html#weight-averaging-swa-and-ema: `w` is the average, `g` the
- * model's weight, `n[0]` how many the average holds; the first is copied. Equal weights, or an exponential average in which
- * the newest weighs `rest`.
+ * Averages of weights, https://pytorch.org/docs/stable/optim.html#weight-averaging-swa-and-ema: `w` is the
+ * average, `g` the model's weight, `n[0]` how many the average holds; the first is copied. Equal weights, or
+ * an exponential average in which the newest weighs `rest`.
  */
 export function averageRule(kind: 'equal' | 'exponential'): UpdateRule {
   const step = kind === 'equal' ? '(g - w) / f32(n[0] + 1)' : 'p.rest * (g - w)';

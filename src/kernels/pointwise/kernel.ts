@@ -10,9 +10,10 @@ import { reads, shader, writes } from '../base/shader.js';
 import { linearWorkgroup, memoKernel, type Kernel, type ParamField, type Target } from '../base/kernel.js';
 
 /**
- * How a kernel finds an operand's element. `flat`: in iteration order, from the start of the buffer; `shifted`: the same
- * from an offset; `scalar`: one element for all; `strided`: by coordinates. `inner` tells what a vec4 of the innermost
- * dimension is in memory: four neighbours, four copies of one element, or four elements apart.
+ * How a kernel finds an operand's element. `flat`: in iteration order, from the start of the buffer;
+ * `shifted`: the same from an offset; `scalar`: one element for all; `strided`: by coordinates. `inner` tells
+ * what a vec4 of the innermost dimension is in memory: four neighbours, four copies of one element, or four
+ * elements apart.
  */
 export type OperandAccess =
   | { readonly kind: 'flat' | 'shifted' | 'scalar' }
@@ -51,7 +52,9 @@ export interface ThreadShape {
   readonly perThread: number;
 }
 
-/** Threads per workgroup and items per thread: measured on lavapipe for `software` (a loop of 4 neighbours). */
+/**
+ * Threads per workgroup and items per thread: measured on lavapipe for `software` (a loop of 4 neighbours).
+ */
 export function threadShape(target: Target): ThreadShape {
   return target.kind === 'software' ? { group: 64, perThread: 4 } : { group: 256, perThread: 2 };
 }
@@ -69,7 +72,10 @@ function specKey(s: PointwiseSpec, target: Target): string {
   return `pointwise|${s.name}|${target.kind}|${s.rank}|${s.width}|${s.checked}|${outs}|${ins}|${params}`;
 }
 
-/** Names and types of the launch parameters that hold an operand's offset, strides and index dimensions, in order. */
+/**
+ * Names and types of the launch parameters that hold an operand's offset, strides and index dimensions, in
+ * order.
+ */
 function operandFields(tag: string, access: OperandAccess, indirect: readonly Expr[] = []): ParamField[] {
   return [
     ...operandParams(tag, access).map((n): ParamField => [n, 'u32']),
@@ -118,7 +124,10 @@ interface Loaded {
   readonly width: Width;
 }
 
-/** Element where the first lane of an operand's vec4 lies, and how far its lanes are apart (undefined: not at all). */
+/**
+ * Element where the first lane of an operand's vec4 lies, and how far its lanes are apart (undefined: not at
+ * all).
+ */
 function lanesOf(k: number, access: OperandAccess): { start: string; step?: string } {
   const at = indexCode(`i${k}`, access);
   if (access.kind !== 'strided' || access.inner !== 'lanes') return { start: at };
@@ -150,7 +159,10 @@ function loadInput(k: number, spec: PointwiseSpec): Loaded {
   };
 }
 
-/** An input whose position depends on values of other inputs. Indices from the end are negative; others give NaN or 0. */
+/**
+ * An input whose position depends on values of other inputs. Indices from the end are negative; others give
+ * NaN or 0.
+ */
 function loadIndirect(
   k: number,
   spec: PointwiseSpec,

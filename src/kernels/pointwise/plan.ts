@@ -1,16 +1,15 @@
 /**
  * Pointwise kernels: any number of inputs, broadcast and strided, any number of outputs of one shape.
  *
- *     const launches = planPointwise(target, {
- *       name: 'addcmul', exprs: [e.add(e.input(0), e.mul(e.param('value'), e.mul(e.input(1), e.input(2))))],
- *       paramNames: ['value'], params: [0.5], inputs: [x, a, b], outputs: [y],   // Tensors, or {dtype, shape, strides, offset}
- *       maxBinding, offsetAlignment,
- *     });
- *     launch(launches, [x, a, b, y]);                  // src/ops/launch.ts
+ *     const launches = planPointwise(target, {       name: 'addcmul', exprs: [e.add(e.input(0),
+ * e.mul(e.param('value'), e.mul(e.input(1), e.input(2))))],       paramNames: ['value'], params: [0.5],
+ * inputs: [x, a, b], outputs: [y],   // Tensors, or {dtype, shape, strides, offset}       maxBinding,
+ * offsetAlignment,     });     launch(launches, [x, a, b, y]);                  // src/ops/launch.ts
  *
- * Buffers go by position in [...inputs, ...outputs]. `planPointwise` drops and merges dimensions, orders them by the first output's strides, and picks the widest access
- * that the layouts allow; `pointwiseKernel` writes the WGSL for that choice. In memory order everything runs as vec4;
- * an operand that broadcasts along the inner dimension is read once per vec4, one that is strided there as four scalars.
+ * Buffers go by position in [...inputs, ...outputs]. `planPointwise` drops and merges dimensions, orders them
+ * by the first output's strides, and picks the widest access that the layouts allow; `pointwiseKernel` writes
+ * the WGSL for that choice. In memory order everything runs as vec4; an operand that broadcasts along the
+ * inner dimension is read once per vec4, one that is strided there as four scalars.
  */
 import { dtypeInfo, type DType, type Width } from '../base/dtype.js';
 import { broadcastStrides, collapseDims, extent, numelOf, type OperandLayout } from '../base/collapse.js';
@@ -27,7 +26,10 @@ export interface PointwiseOperand extends OperandLayout {
 
 /** One dimension along which an input is looked up: its position moves by `index * stride`. */
 export interface Indirect {
-  /** i32, over inputs that are not looked up themselves. Negative values count from the end; NaN (or 0) is read outside. */
+  /**
+   * i32, over inputs that are not looked up themselves. Negative values count from the end; NaN (or 0) is
+   * read outside.
+   */
   readonly index: Expr;
   readonly stride: number;
   readonly size: number;
@@ -35,8 +37,8 @@ export interface Indirect {
 
 export interface PointwiseInput extends PointwiseOperand {
   /**
-   * No buffer: the value is `offset` + the sum of coordinate * stride, an int32. With strides [0, 1] it is the column
-   * number, say; `arange` and `tril` are made of it.
+   * No buffer: the value is `offset` + the sum of coordinate * stride, an int32. With strides [0, 1] it is
+   * the column number, say; `arange` and `tril` are made of it.
    */
   readonly iota?: boolean;
   /** Dimensions that are looked up; `strides` are 0 there. `gather` is made of it. */
@@ -54,11 +56,15 @@ export interface PointwiseProblem {
   readonly paramNames?: readonly string[];
   readonly params?: readonly number[];
   /**
-   * In-place operation: the index of the input that lives in the first output's buffer (-1: none), or for each input the
-   * index of the output whose buffer it lives in (-1: none). WebGPU forbids binding a written buffer twice.
+   * In-place operation: the index of the input that lives in the first output's buffer (-1: none), or for
+   * each input the index of the output whose buffer it lives in (-1: none). WebGPU forbids binding a written
+   * buffer twice.
    */
   readonly alias?: number | readonly number[];
-  /** Nothing past the outputs' elements may be written (a view of a larger tensor); else up to 12 bytes of padding may. */
+  /**
+   * Nothing past the outputs' elements may be written (a view of a larger tensor); else up to 12 bytes of
+   * padding may.
+   */
   readonly exact?: boolean;
   /** Look-ups outside [0, size) raise an error instead of counting from the end or giving NaN. */
   readonly checked?: boolean;
@@ -77,7 +83,10 @@ interface Placed {
 
 const plans = new PlanCache<readonly Launch[]>();
 
-/** Launches that compute every output; several only where a buffer is larger than one binding. None for empty outputs. */
+/**
+ * Launches that compute every output; several only where a buffer is larger than one binding. None for empty
+ * outputs.
+ */
 export function planPointwise(target: Target, problem: PointwiseProblem): readonly Launch[] {
   const launches = plans.get(keyOf(target, problem), () => makePlan(target, problem));
   return withParams(launches, problem.params);
@@ -86,13 +95,12 @@ export function planPointwise(target: Target, problem: PointwiseProblem): readon
 function keyOf(target: Target, problem: PointwiseProblem): PlanKey {
   const { exprs, inputs, outputs, paramNames = [], alias = -1 } = problem;
   const key = planKey(target, problem).text(problem.name);
-  key.number(Number(problem.exact === true) + 2 * Number(problem.checked === true));
-  if (typeof alias === 'number') key.number(alias);
-  else key.number(-2).numbers(alias);
-  key.number(exprs.length);
-  for (const expr of exprs) key.number(expr.id);
-  key.number(paramNames.length);
-  for (const name of paramNames) key.text(name);
+  const flags = Number(problem.exact === true) + 2 * Number(problem.checked === true);
+  key.number(flags + 4 * (typeof alias === 'number' ? alias + 2 : 0));
+  if (typeof alias !== 'number') key.numbers(alias);
+  key.number(exprs.length).number(paramNames.length);
+  for (let j = 0; j < exprs.length; j++) key.number(exprs[j]!.id);
+  for (let i = 0; i < paramNames.length; i++) key.text(paramNames[i]!);
   key.layouts(inputs).layouts(outputs);
   for (let k = 0; k < inputs.length; k++) {
     const { iota, indirect } = inputs[k]!;
@@ -147,8 +155,9 @@ interface Window {
 }
 
 /**
- * Halves the iteration space until what each operand touches fits one binding. The dim to cut is the one that spreads the
- * largest window most: cutting the outermost alone would shred a transposed copy into one launch per element.
+ * Halves the iteration space until what each operand touches fits one binding. The dim to cut is the one that
+ * spreads the largest window most: cutting the outermost alone would shred a transposed copy into one launch
+ * per element.
  */
 function split(
   sizes: readonly number[],
@@ -303,7 +312,10 @@ function launch(
   };
 }
 
-/** Offsets and strides in units of the operand's array; negative ones wrap around, as the u32 sums in the kernel do. */
+/**
+ * Offsets and strides in units of the operand's array; negative ones wrap around, as the u32 sums in the
+ * kernel do.
+ */
 function pushOperandParams(params: number[], o: Placed, access: OperandAccess, width: Width): void {
   if (access.kind === 'flat') return;
   const unit = isVector(access, width) ? 4 : 1;

@@ -1,7 +1,8 @@
 /**
- * Random numbers by Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a keyed bijection of a
- * 128-bit counter, so that any thread computes its numbers from (seed, offset, position) alone. Position 4 i + j of a call is
- * word j of counter (i, 0, offset); the same call gives the same numbers on every adapter, up to rounding in log and cos.
+ * Random numbers by Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a
+ * keyed bijection of a 128-bit counter, so that any thread computes its numbers from (seed, offset, position)
+ * alone. Position 4 i + j of a call is word j of counter (i, 0, offset); the same call gives the same numbers
+ * on every adapter, up to rounding in log and cos.
  */
 import { foldGrid, linearWorkgroup, memoKernel, type Kernel } from '../base/kernel.js';
 import {
@@ -78,7 +79,10 @@ export type Distribution =
   | { readonly kind: 'normal'; readonly mean: number; readonly std: number }
   /** Exponential of rate `rate`; never 0. */
   | { readonly kind: 'exponential'; readonly rate: number }
-  /** Integers in [low, low + range); range up to 2^32, of which some values are likelier by at most range / 2^32. */
+  /**
+   * Integers in [low, low + range); range up to 2^32, of which some values are likelier by at most range /
+   * 2^32.
+   */
   | { readonly kind: 'integer'; readonly low: number; readonly range: number }
   /** 1 with probability p, else 0. */
   | { readonly kind: 'bernoulli'; readonly p: number };
@@ -197,8 +201,9 @@ export function planRandom(
 }
 
 /**
- * Dropout (Srivastava et al. 2014): `y = x / (1 - p)` where kept, else 0. Which elements are kept follows from the key alone, so the
- * backward pass is the same launch on the gradient. Buffers `x y`, dense, in the same memory order.
+ * Dropout (Srivastava et al. 2014): `y = x / (1 - p)` where kept, else 0. Which elements are kept follows
+ * from the key alone, so the backward pass is the same launch on the gradient. Buffers `x y`, dense, in the
+ * same memory order.
  */
 export function planDropout(limits: PlanLimits, elem: Elem, count: number, key: RandomKey, p: number): Plan {
   const kernel = memoKernel(`dropout:${elem}`, () => ({

@@ -1,6 +1,6 @@
 /**
- * Philox4x32-10 on the host (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). The same generator runs on the GPU
- * in random.ts.
+ * Philox4x32-10 on the host (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). The same
+ * generator runs on the GPU in random.ts.
  */
 
 const multiplierA = 0xd2511f53;

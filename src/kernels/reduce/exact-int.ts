@@ -1,6 +1,7 @@
 /**
  * Sums, products and sums of products of int32 values that are exact where the result fits int32, and raise
- * an error (base/faults.ts) where it does not. What is summed on the way may be larger: only the result counts.
+ * an error (base/faults.ts) where it does not. What is summed on the way may be larger: only the result
+ * counts.
  */
 import { wgslType, type DType, type Width } from '../base/dtype.js';
 import type { Fault } from '../base/kernel.js';

@@ -1,12 +1,13 @@
 /**
- * WGSL of reductions. A launch computes cells: cell (o, s) reduces chunk `s` of the reduced elements for output item `o`.
- * An item is one output, or four neighbouring ones read as vec4 (`column`); a step along the reduced dimensions is one
- * element, or a vec4 of four (`row`). A thread owns a cell and walks its chunk in runs of contiguous steps, or (`tree`, on
- * GPUs) a workgroup of {@link treeSize} threads shares it and joins its states in workgroup memory.
+ * WGSL of reductions. A launch computes cells: cell (o, s) reduces chunk `s` of the reduced elements for
+ * output item `o`. An item is one output, or four neighbouring ones read as vec4 (`column`); a step along the
+ * reduced dimensions is one element, or a vec4 of four (`row`). A thread owns a cell and walks its chunk in
+ * runs of contiguous steps, or (`tree`, on GPUs) a workgroup of {@link treeSize} threads shares it and joins
+ * its states in workgroup memory.
  *
- * With one chunk per output the cell finishes and stores; with several it leaves its state in the buffer `partials`, at
- * [field][chunk][output], and a second launch with `source: 'partials'` joins those. Every order is fixed: results are
- * the same from run to run.
+ * With one chunk per output the cell finishes and stores; with several it leaves its state in the buffer
+ * `partials`, at [field][chunk][output], and a second launch with `source: 'partials'` joins those. Every
+ * order is fixed: results are the same from run to run.
  */
 import { dtypeInfo, loadCode, storeCode, wgslType, type DType, type Width } from '../base/dtype.js';
 import type { Expr } from '../expr/expr.js';
@@ -29,7 +30,10 @@ export const treeSize = 256;
 
 export type ReduceMode = 'row' | 'column' | 'scalar';
 
-/** Which dimensions move an operand (a parameter holds the stride per item or step there), and what its vec4 is in memory. */
+/**
+ * Which dimensions move an operand (a parameter holds the stride per item or step there), and what its vec4
+ * is in memory.
+ */
 export interface ReduceAccess {
   readonly kept: readonly boolean[];
   readonly reduced: readonly boolean[];
@@ -46,7 +50,9 @@ export interface ReduceSpec {
   readonly map: Expr;
   /** The other factor of `exactDot`, i32. */
   readonly factor?: Expr;
-  /** Output values from the reduction's results (`resultTypes`), each of the type that its dtype computes in. */
+  /**
+   * Output values from the reduction's results (`resultTypes`), each of the type that its dtype computes in.
+   */
   readonly finish: readonly Expr[];
   readonly inputs: readonly { readonly dtype: DType; readonly access: ReduceAccess }[];
   readonly outputs: readonly { readonly dtype: DType; readonly access: ReduceAccess }[];
@@ -111,7 +117,10 @@ const declareState = (ctx: Context, name: string): string =>
 
 const state = (ctx: Context, name: string): string[] => ctx.red.fields.map((_, i) => `${name}${i}`);
 
-/** Takes one step's value into state `acc`. `at(k)` is WGSL for the position in operand k, `index` that of the step. */
+/**
+ * Takes one step's value into state `acc`. `at(k)` is WGSL for the position in operand k, `index` that of the
+ * step.
+ */
 function stepCode(
   ctx: Context,
   acc: string,

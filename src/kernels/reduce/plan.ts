@@ -1,21 +1,20 @@
 /**
  * Reductions over any set of dimensions, of any pointwise map of several inputs.
  *
- *     const plan = planReduce(target, {
- *       name: 'sum', op: 'sum', dims: [0, 2, 3],
- *       map: e.mul(e.input(0), e.input(1)),          // default: input 0
- *       inputs: [g, y],                               // Tensors, or {dtype, shape, strides, offset}; broadcast together
- *       outputs: [out],                               // with or without the reduced dimensions
- *       maxBinding, offsetAlignment,
- *     });
+ *     const plan = planReduce(target, {       name: 'sum', op: 'sum', dims: [0, 2, 3],       map:
+ * e.mul(e.input(0), e.input(1)),          // default: input 0       inputs: [g, y],
+ * // Tensors, or {dtype, shape, strides, offset}; broadcast together       outputs: [out],
+ * // with or without the reduced dimensions       maxBinding, offsetAlignment,     });
  *
- * Buffers are `in0 ..`, `out0 ..` and the workspace `partials`. `finish` maps the results of the op to the outputs: for
- * most ops input(0) is the result; `moments` gives the mean and the sum of squared deviations, `argmax`/`argmin` the value
- * and the index (i32, row-major over the reduced dimensions). In `map` and `finish` the f32 param `count` is the number of
- * reduced elements. A bool or uint8 map must be cast (`e.cast(x, 'i32')`). See {@link reductions} for ready-made recipes.
+ * Buffers are `in0 ..`, `out0 ..` and the workspace `partials`. `finish` maps the results of the op to the
+ * outputs: for most ops input(0) is the result; `moments` gives the mean and the sum of squared deviations,
+ * `argmax`/`argmin` the value and the index (i32, row-major over the reduced dimensions). In `map` and
+ * `finish` the f32 param `count` is the number of reduced elements. A bool or uint8 map must be cast
+ * (`e.cast(x, 'i32')`). See {@link reductions} for ready-made recipes.
  *
- * Sums are accumulated in blocks of about the square root of the length, in four lanes or more, so the error stays near
- * that of pairwise summation. An empty reduction gives the neutral element. Results are bit-identical from run to run.
+ * Sums are accumulated in blocks of about the square root of the length, in four lanes or more, so the error
+ * stays near that of pairwise summation. An empty reduction gives the neutral element. Results are
+ * bit-identical from run to run.
  */
 import { collapseDims, broadcastStrides, extent, numelOf } from '../base/collapse.js';
 import { dtypeInfo } from '../base/dtype.js';
@@ -216,8 +215,8 @@ function span(o: Placed, box: Box, align: number): { offset: number; size: numbe
 }
 
 /**
- * Cuts the outermost kept and the outermost reduced dimension into equal parts until every operand of every box fits a
- * binding. One list of boxes per kept part; the boxes of a list differ in what they reduce.
+ * Cuts the outermost kept and the outermost reduced dimension into equal parts until every operand of every
+ * box fits a binding. One list of boxes per kept part; the boxes of a list differ in what they reduce.
  */
 function cut(whole: Box, problem: ReduceProblem): Box[][] {
   const limit = problem.maxBinding ?? Infinity;

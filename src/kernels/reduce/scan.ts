@@ -1,8 +1,10 @@
 /**
- * Running sums and products along one dimension (`torch.cumsum`, `torch.cumprod`), any strides, forwards or backwards.
+ * Running sums and products along one dimension (`torch.cumsum`, `torch.cumprod`), any strides, forwards or
+ * backwards.
  *
- * A thread owns a line. Where there are few lines, each is cut into chunks and scanned in three launches: totals of the
- * chunks, their running totals, then every chunk from its start value. Buffers `x`, `out`, workspace `totals`.
+ * A thread owns a line. Where there are few lines, each is cut into chunks and scanned in three launches:
+ * totals of the chunks, their running totals, then every chunk from its start value. Buffers `x`, `out`,
+ * workspace `totals`.
  */
 import { broadcastStrides, collapseDims, extent, numelOf } from '../base/collapse.js';
 import type { Limits, Launch, Plan } from '../base/plan.js';

@@ -1,6 +1,6 @@
 /**
- * Softmax and cross-entropy over rows of a dense [rows, classes] matrix. On a software adapter one thread walks a row
- * (barriers are dear there); on a GPU a workgroup shares one, reducing through workgroup memory.
+ * Softmax and cross-entropy over rows of a dense [rows, classes] matrix. On a software adapter one thread
+ * walks a row (barriers are dear there); on a GPU a workgroup shares one, reducing through workgroup memory.
  */
 import { labelFault } from '../base/faults.js';
 import {
@@ -196,8 +196,8 @@ const readLabel = `
   let valid = label >= 0 && u32(label) < p.lanes * WIDTH;`;
 
 /**
- * Buffers: x, labels, [weights], rowsOut. Per row three values, each in a block of `rows`: the loss, the label's class weight (0 when
- * ignored), and log(sum(exp(x))).
+ * Buffers: x, labels, [weights], rowsOut. Per row three values, each in a block of `rows`: the loss, the
+ * label's class weight (0 when ignored), and log(sum(exp(x))).
  */
 export function crossEntropyForward(target: Target, problem: CrossEntropyProblem): Launch {
   const shape = rowShape(target, problem);
@@ -251,8 +251,9 @@ const element = (array: string, base: string, c: string, width: 1 | 4): string =
   width === 4 ? `${array}[${base} + ${c} / 4u][${c} % 4u]` : `${array}[${base} + ${c}]`;
 
 /**
- * Buffers: x, labels, [weights], rowsOut (of the forward), scale, dx. `scale` holds the gradient of each row's loss, or one value for all
- * rows when `perRow` is false: `dx = scale (W softmax(x) - target)` with the smoothed, weighted target and W its sum.
+ * Buffers: x, labels, [weights], rowsOut (of the forward), scale, dx. `scale` holds the gradient of each
+ * row's loss, or one value for all rows when `perRow` is false: `dx = scale (W softmax(x) - target)` with the
+ * smoothed, weighted target and W its sum.
  */
 export function crossEntropyBackward(target: Target, problem: CrossEntropyProblem, perRow: boolean): Launch {
   const shape = rowShape(target, problem);

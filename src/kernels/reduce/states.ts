@@ -1,7 +1,7 @@
 /**
- * What a reduction keeps while it runs: the fields of its state, how one value is taken in, how two states are joined and
- * what is read from the state at the end. The kernels (kernel.ts) write the loops around it. All of it is WGSL that
- * works on scalars and on vec4 alike, where each lane is a state of its own.
+ * What a reduction keeps while it runs: the fields of its state, how one value is taken in, how two states
+ * are joined and what is read from the state at the end. The kernels (kernel.ts) write the loops around it.
+ * All of it is WGSL that works on scalars and on vec4 alike, where each lane is a state of its own.
  */
 import { wgslType, type ExprType, type Width } from '../base/dtype.js';
 import { exact } from './exact-int.js';
@@ -116,7 +116,8 @@ const moments: Reducer = {
 };
 
 function extremumIndex(op: 'argmax' | 'argmin', value: 'f32' | 'i32' | 'u32', fns: WgslFunctions): Reducer {
-  // State: a u32 that orders like the value (NaN on top), and the index. For argmin values are complemented, NaN is not.
+  // State: a u32 that orders like the value (NaN on top), and the index. For argmin values are complemented,
+  // NaN is not.
   const flip = op === 'argmin';
   const join = (
     acc: readonly string[],

@@ -1,7 +1,7 @@
 /**
- * Measured choices in place of the table of tiles. A {@link Tuning} travels with the target: the planning functions ask it for
- * each problem, and its `id` keeps their remembered plans apart from those of other tables. Nothing here measures; see
- * `kindling bench --tune`.
+ * Measured choices in place of the table of tiles. A {@link Tuning} travels with the target: the planning
+ * functions ask it for each problem, and its `id` keeps their remembered plans apart from those of other
+ * tables. Nothing here measures; see `kindling bench --tune`.
  */
 import type { Target } from '../base/kernel.js';
 import type { Conv2dProblem } from '../conv/problem.js';
@@ -15,8 +15,9 @@ export type TunedProblem =
   | { readonly op: Exclude<TunedOp, 'gemm'>; readonly problem: Conv2dProblem };
 
 /**
- * What a choice is found by: sizes, layouts and element type, but neither offsets nor epilogue, which say little about speed. Made
- * to be read by people too: `gemm 196x64x64 batch 36 NT f32` is m x n x k, whether A and B are transposed.
+ * What a choice is found by: sizes, layouts and element type, but neither offsets nor epilogue, which say
+ * little about speed. Made to be read by people too: `gemm 196x64x64 batch 36 NT f32` is m x n x k, whether A
+ * and B are transposed.
  */
 export function tuningKey(op: TunedOp, problem: GemmProblem | Conv2dProblem): string {
   return op === 'gemm' ? gemmKey(problem as GemmProblem) : `${op} ${convKey(problem as Conv2dProblem)}`;
@@ -59,12 +60,11 @@ function definedOf<T extends Record<string, number | undefined>>(values: T): { [
   };
 }
 
-let tables = 0;
-let recordings = 0;
+let lastId = 0;
 
 /** Choices by {@link tuningKey}. */
 export class TuningTable implements Tuning {
-  readonly id = `table ${++tables}`;
+  readonly id = ++lastId;
   readonly choices: ReadonlyMap<string, TunedChoice>;
 
   constructor(choices: Iterable<readonly [string, TunedChoice]>) {
@@ -79,15 +79,16 @@ export class TuningTable implements Tuning {
 export type RecordedProblem = TunedProblem & { readonly key: string; readonly calls: number };
 
 /**
- * Chooses nothing and notes what it is asked for, with the number of times: the matrix products and convolutions of whatever is
- * planned for a target that carries it. A product within a convolution is noted by itself too.
+ * Chooses nothing and notes what it is asked for, with the number of times: the matrix products and
+ * convolutions of whatever is planned for a target that carries it. A product within a convolution is noted
+ * by itself too.
  */
 export class ProblemRecorder implements Tuning {
   private readonly found = new Map<string, { problem: TunedProblem; calls: number }>();
 
   /** New at each look, of all recorders, so that no remembered plan answers and every call is counted. */
-  get id(): string {
-    return `recording ${++recordings}`;
+  get id(): number {
+    return ++lastId;
   }
 
   choose(op: TunedOp, problem: GemmProblem | Conv2dProblem): undefined {
@@ -158,8 +159,9 @@ export function isCandidate(target: Target, choice: TunedChoice): boolean {
 }
 
 /**
- * What is worth measuring for a problem, the likeliest first. `winograd` says whether Winograd's kernels apply to it, and whether they
- * are the default. Their tiles are those of the products within, which are problems of their own.
+ * What is worth measuring for a problem, the likeliest first. `winograd` says whether Winograd's kernels
+ * apply to it, and whether they are the default. Their tiles are those of the products within, which are
+ * problems of their own.
  */
 export function candidates(
   target: Target,

@@ -1,0 +1,118 @@
+// gemm
+// p: M: u32, N: u32, K: u32, lda: u32, ldb: u32, ldc: u32, aOff: u32, bOff: u32, cOff: u32, aBatch: u32, bBatch: u32, cBatch: u32, chunk: u32, splits: u32, colBlocks: u32, residualOff: u32
+enable subgroups;
+@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
+  let lane = lid.x;
+  let colBlock = wid.y % p.colBlocks;
+  let row0 = ((wid.y / p.colBlocks) * nwg.x + wid.x) * 16u;
+  let col = colBlock * 8u + lane;
+  let batch = wid.z / p.splits;
+  let split = wid.z - batch * p.splits;
+  let kStart = split * p.chunk;
+  let kEnd = min(p.K, kStart + p.chunk);
+  let aBase = p.aOff + batch * p.aBatch;
+  let bBase = p.bOff + batch * p.bBatch;
+  let cBase = p.cOff + batch * p.cBatch + split * p.M * p.ldc * u32(p.splits > 1u);
+  let colC = min(col * 4u, p.N - 4u);
+  let aRow0 = aBase + min(row0 + 0u + lane, p.M - 1u) * p.lda;
+  let aRow1 = aBase + min(row0 + 8u + lane, p.M - 1u) * p.lda;
+  var c0 = vec4<f32>(0.0);
+  var c1 = vec4<f32>(0.0);
+  var c2 = vec4<f32>(0.0);
+  var c3 = vec4<f32>(0.0);
+  var c4 = vec4<f32>(0.0);
+  var c5 = vec4<f32>(0.0);
+  var c6 = vec4<f32>(0.0);
+  var c7 = vec4<f32>(0.0);
+  var c8 = vec4<f32>(0.0);
+  var c9 = vec4<f32>(0.0);
+  var c10 = vec4<f32>(0.0);
+  var c11 = vec4<f32>(0.0);
+  var c12 = vec4<f32>(0.0);
+  var c13 = vec4<f32>(0.0);
+  var c14 = vec4<f32>(0.0);
+  var c15 = vec4<f32>(0.0);
+  for (var k = kStart; k < kEnd; k += 4u) {
+    let a0 = a[(aRow0 + (k + 0u)) >> 2u];
+    let a1 = a[(aRow1 + (k + 0u)) >> 2u];
+    let b0 = b[(bBase + ((k + 0u)) * p.ldb + colC) / 4u];
+    let b1 = b[(bBase + ((k + 1u)) * p.ldb + colC) / 4u];
+    let b2 = b[(bBase + ((k + 2u)) * p.ldb + colC) / 4u];
+    let b3 = b[(bBase + ((k + 3u)) * p.ldb + colC) / 4u];
+    c0 += subgroupBroadcast(a0.x, 0u) * b0;
+    c0 += subgroupBroadcast(a0.y, 0u) * b1;
+    c0 += subgroupBroadcast(a0.z, 0u) * b2;
+    c0 += subgroupBroadcast(a0.w, 0u) * b3;
+    c1 += subgroupBroadcast(a0.x, 1u) * b0;
+    c1 += subgroupBroadcast(a0.y, 1u) * b1;
+    c1 += subgroupBroadcast(a0.z, 1u) * b2;
+    c1 += subgroupBroadcast(a0.w, 1u) * b3;
+    c2 += subgroupBroadcast(a0.x, 2u) * b0;
+    c2 += subgroupBroadcast(a0.y, 2u) * b1;
+    c2 += subgroupBroadcast(a0.z, 2u) * b2;
+    c2 += subgroupBroadcast(a0.w, 2u) * b3;
+    c3 += subgroupBroadcast(a0.x, 3u) * b0;
+    c3 += subgroupBroadcast(a0.y, 3u) * b1;
+    c3 += subgroupBroadcast(a0.z, 3u) * b2;
+    c3 += subgroupBroadcast(a0.w, 3u) * b3;
+    c4 += subgroupBroadcast(a0.x, 4u) * b0;
+    c4 += subgroupBroadcast(a0.y, 4u) * b1;
+    c4 += subgroupBroadcast(a0.z, 4u) * b2;
+    c4 += subgroupBroadcast(a0.w, 4u) * b3;
+    c5 += subgroupBroadcast(a0.x, 5u) * b0;
+    c5 += subgroupBroadcast(a0.y, 5u) * b1;
+    c5 += subgroupBroadcast(a0.z, 5u) * b2;
+    c5 += subgroupBroadcast(a0.w, 5u) * b3;
+    c6 += subgroupBroadcast(a0.x, 6u) * b0;
+    c6 += subgroupBroadcast(a0.y, 6u) * b1;
+    c6 += subgroupBroadcast(a0.z, 6u) * b2;
+    c6 += subgroupBroadcast(a0.w, 6u) * b3;
+    c7 += subgroupBroadcast(a0.x, 7u) * b0;
+    c7 += subgroupBroadcast(a0.y, 7u) * b1;
+    c7 += subgroupBroadcast(a0.z, 7u) * b2;
+    c7 += subgroupBroadcast(a0.w, 7u) * b3;
+    c8 += subgroupBroadcast(a1.x, 0u) * b0;
+    c8 += subgroupBroadcast(a1.y, 0u) * b1;
+    c8 += subgroupBroadcast(a1.z, 0u) * b2;
+    c8 += subgroupBroadcast(a1.w, 0u) * b3;
+    c9 += subgroupBroadcast(a1.x, 1u) * b0;
+    c9 += subgroupBroadcast(a1.y, 1u) * b1;
+    c9 += subgroupBroadcast(a1.z, 1u) * b2;
+    c9 += subgroupBroadcast(a1.w, 1u) * b3;
+    c10 += subgroupBroadcast(a1.x, 2u) * b0;
+    c10 += subgroupBroadcast(a1.y, 2u) * b1;
+    c10 += subgroupBroadcast(a1.z, 2u) * b2;
+    c10 += subgroupBroadcast(a1.w, 2u) * b3;
+    c11 += subgroupBroadcast(a1.x, 3u) * b0;
+    c11 += subgroupBroadcast(a1.y, 3u) * b1;
+    c11 += subgroupBroadcast(a1.z, 3u) * b2;
+    c11 += subgroupBroadcast(a1.w, 3u) * b3;
+    c12 += subgroupBroadcast(a1.x, 4u) * b0;
+    c12 += subgroupBroadcast(a1.y, 4u) * b1;
+    c12 += subgroupBroadcast(a1.z, 4u) * b2;
+    c12 += subgroupBroadcast(a1.w, 4u) * b3;
+    c13 += subgroupBroadcast(a1.x, 5u) * b0;
+    c13 += subgroupBroadcast(a1.y, 5u) * b1;
+    c13 += subgroupBroadcast(a1.z, 5u) * b2;
+    c13 += subgroupBroadcast(a1.w, 5u) * b3;
+    c14 += subgroupBroadcast(a1.x, 6u) * b0;
+    c14 += subgroupBroadcast(a1.y, 6u) * b1;
+    c14 += subgroupBroadcast(a1.z, 6u) * b2;
+    c14 += subgroupBroadcast(a1.w, 6u) * b3;
+    c15 += subgroupBroadcast(a1.x, 7u) * b0;
+    c15 += subgroupBroadcast(a1.y, 7u) * b1;
+    c15 += subgroupBroadcast(a1.z, 7u) * b2;
+    c15 += subgroupBroadcast(a1.w, 7u) * b3;
+  }
+  let biasV = bias[col];
+  var sums = array<vec4<f32>, 16>(c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15);
+  let storedRows = min(16u, max(p.M, row0) - row0);
+  for (var r = 0u; r < storedRows; r++) {
+    if (col * 4u < p.N) { let sum = sums[r]; { var v = (sum + biasV); out[(cBase + (row0 + r) * p.ldc + col * 4u) / 4u] = v; } }
+  }
+}

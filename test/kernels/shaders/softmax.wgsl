@@ -1,0 +1,36 @@
+// softmax
+// p: rows: u32, lanes: u32
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+fn nan() -> f32 { var bits = 0x7fc00000u; return bitcast<f32>(bits); }
+fn lowest() -> f32 { return -3.402823466e+38; }
+fn across(v: vec4<f32>) -> f32 { return (v.x + v.y) + (v.z + v.w); }
+fn top(v: vec4<f32>) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
+var<workgroup> shared_: array<f32, 16>;
+fn total(v: f32, t: u32) -> f32 {
+  shared_[t] = v; workgroupBarrier();
+  for (var s = 8u; s > 0u; s >>= 1u) { if (t < s) { shared_[t] += shared_[t + s]; } workgroupBarrier(); }
+  let r = shared_[0]; workgroupBarrier();
+  return r;
+}
+fn largest(v: f32, t: u32) -> f32 {
+  shared_[t] = v; workgroupBarrier();
+  for (var s = 8u; s > 0u; s >>= 1u) { if (t < s) { shared_[t] = max(shared_[t], shared_[t + s]); } workgroupBarrier(); }
+  let r = shared_[0]; workgroupBarrier();
+  return r;
+}
+@compute @workgroup_size(16)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+  let row = (wid.y * nwg.x + wid.x);
+  if (row >= p.rows) { return; }
+  let t = lid;
+  let base = row * p.lanes;
+  var best = vec4<f32>(lowest());
+  for (var i = t; i < p.lanes; i += 16u) { best = max(best, x[base + i]); }
+  let m = largest(top(best), t);
+  var acc = vec4<f32>(0.0);
+  for (var i = t; i < p.lanes; i += 16u) { acc += exp(x[base + i] - vec4<f32>(m)); }
+  let z = total(across(acc), t);
+  for (var i = t; i < p.lanes; i += 16u) { y[base + i] = exp(x[base + i] - vec4<f32>(m)) / z; }
+}
