@@ -20,8 +20,9 @@ function markCalls(node) {
   ts.forEachChild(node, markCalls);
 }
 
-/** Marks the calls in the constants and classes of a module, but not its statements. @type {ts.TransformerFactory<ts.SourceFile>} */
+/** Marks the calls in a module's constants and classes; other statements are there for their effect. @type {ts.TransformerFactory<ts.SourceFile>} */
 export const markPure = () => (file) => {
-  for (const statement of file.statements) if (!ts.isExpressionStatement(statement)) markCalls(statement);
+  for (const statement of file.statements)
+    if (ts.isVariableStatement(statement) || ts.isClassDeclaration(statement)) markCalls(statement);
   return file;
 };

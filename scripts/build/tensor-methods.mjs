@@ -69,10 +69,21 @@ export function tensorMethods(program, path) {
   const ops =
     table === undefined ? [] : checker.getExportsOfModule(table).filter(({ name }) => names.has(name));
 
+  /** @type {Set<string>} */
+  const imported = new Set();
+  /** Types are imported, so that editors show their names alone. @param {string} text */
+  const withNames = (text) =>
+    text.replace(/import\("([^"]+)"\)\.(\w+)/g, (_, from, name) => {
+      imported.add(`import type { ${name} } from '${from}';`);
+      return name;
+    });
   const head = file.getFullText().slice(0, file.statements[0]?.getStart());
   const imports = file.statements.filter(ts.isImportDeclaration).map((node) => node.getText());
-  const methods = [...members.map((member) => member.getFullText().trim()), ...ops.flatMap(methodsOf)];
-  return `${head}${imports.join('\n')}
+  const methods = [
+    ...members.map((member) => member.getFullText().trim()),
+    ...ops.flatMap(methodsOf).map(withNames),
+  ];
+  return `${head}${[...imports, ...imported].join('\n')}
 declare module ${augmentation.name.getText()} {
   interface Tensor {
     ${methods.join('\n    ')}
