@@ -11,8 +11,8 @@ expect<Equal<Broken, never>>();
 const x = tensor([[1, 2]]);
 expect<Equal<ReturnType<typeof x.index>, Tensor>>();
 x.index(0, [null, 1]).add(1, { alpha: 2 }).sum(0, { keepdim: true }).backward();
-const [values, indices] = x.max(0);
-expect<Equal<[typeof values, typeof indices], [Tensor, Tensor]>>();
+const [values, indices]: [Tensor, Tensor] = x.max(0);
+values.add(indices);
 expect<Equal<ReturnType<typeof x.split>, Tensor[]>>();
 const largest: Tensor = x.max().max(x);
 // Overloads are folded: one signature where the op has one.
