@@ -5,8 +5,8 @@ import { currentSaver } from './recompute.js';
 import { SavedTensors } from './saved.js';
 import { markView } from './view.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
-import { abandonScope, beginScope, endScope, isTensor } from '../tensor/scope.js';
-import { Tensor } from '../tensor/tensor.js';
+import { abandonScope, beginScope, endScope } from '../tensor/scope.js';
+import { isTensor, Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 
 /** A gradient that is computed only if somebody needs it; null or undefined where none flows. */

@@ -1,7 +1,6 @@
 import type { DType } from '../tensor/dtype.js';
-import { isTensor } from '../tensor/scope.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { expandsTo, showShape } from '../tensor/shape.js';
-import type { Tensor } from '../tensor/tensor.js';
 import { defineOp, type GradThunk } from './define.js';
 import { primitives } from './primitives.js';
 

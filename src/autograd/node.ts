@@ -1,8 +1,7 @@
 import { currentTrail } from '../device/index.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
-import { isTensor } from '../tensor/scope.js';
+import { isTensor, type GradFn, type Tensor, type TensorHook } from '../tensor/tensor.js';
 import { sameShape, showShape, type Shape } from '../tensor/shape.js';
-import type { GradFn, Tensor, TensorHook } from '../tensor/tensor.js';
 import { isAnomalyEnabled } from './anomaly.js';
 import { primitives } from './primitives.js';
 import { currentSaver, type Saver } from './recompute.js';

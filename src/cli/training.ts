@@ -3,7 +3,7 @@ import { functional, utils, type TensorModule } from '../nn/index.js';
 import { LBFGS, type Optimizer } from '../optim/index.js';
 import { batchesOf, type LabelledBatch } from './batches.js';
 import type { Labelled, Samples } from './classes.js';
-import { isTensor } from '../tensor/scope.js';
+import { isTensor } from '../tensor/tensor.js';
 import { checkInterrupted, type Context } from './context.js';
 import { CliError } from './errors.js';
 

@@ -1,7 +1,6 @@
 import { stack } from '../ops/join.js';
 import { tensor } from '../ops/creation.js';
-import { isTensor } from '../tensor/scope.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { type HostArray, isHostArray, type RGBImage } from './host.js';
 import { stackOnHost } from './stack.js';
 

@@ -1,7 +1,6 @@
 /** Stacking samples on the host. It knows tensors by their brand only, so that worker threads load without the engine. */
 
-import { isTensor } from '../tensor/scope.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { type HostArray, type HostData, isHostArray, isRGBImage } from './host.js';
 
 type StackTensors = (tensors: readonly Tensor[]) => Tensor;

@@ -1,7 +1,6 @@
 import { indexSelect, select, tensor } from '../ops/index.js';
-import { isTensor } from '../tensor/scope.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
-import type { Tensor } from '../tensor/tensor.js';
 import type { HostBatch } from './collate.js';
 import { checkIndex, type Dataset } from './dataset.js';
 import type { HostArray, HostData } from './host.js';

@@ -1,9 +1,8 @@
 /** Tensors on the GPU as sources of bytes for the writers. */
 
 import { runtime } from '../device/index.js';
-import { isTensor } from '../tensor/scope.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import type { Storage } from '../tensor/storage.js';
-import type { Tensor } from '../tensor/tensor.js';
 import type { ByteRange } from './byte-source.js';
 import { isFloatingDtype } from './dtypes.js';
 import type { HostDtype } from './dtypes.js';

@@ -1,6 +1,6 @@
 /** Writes the zip container of `torch.save` (PyTorch 1.6 and later, `torch/serialization.py`), front to back. */
 
-import { isTensor } from '../tensor/scope.js';
+import { isTensor } from '../tensor/tensor.js';
 import type { ByteRange } from './byte-source.js';
 import { TensorReader, type FloatDtype, type TensorSource } from './device-tensor.js';
 import { itemSize } from './dtypes.js';

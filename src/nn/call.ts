@@ -1,4 +1,5 @@
-import { abandonScope, beginScope, endScope, isTensor } from '../tensor/scope.js';
+import { abandonScope, beginScope, endScope } from '../tensor/scope.js';
+import { isTensor } from '../tensor/tensor.js';
 import { BackwardWatch, type BackwardHook, type HookGrads, type HookList } from './hooks.js';
 
 /** @internal What a call needs of a module. */

@@ -1,6 +1,6 @@
 import { noGrad } from '../autograd/mode.js';
 import { clone } from '../ops/index.js';
-import { isTensor } from '../tensor/scope.js';
+import { isTensor } from '../tensor/tensor.js';
 import { internals } from './call.js';
 import { fieldsOf, makeCallable, Module, type Fields } from './module.js';
 import { Parameter } from './parameter.js';

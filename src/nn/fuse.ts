@@ -2,8 +2,8 @@ import { isGradEnabled } from '../autograd/mode.js';
 import type { EpilogueActivation } from '../kernels/base/plan.js';
 import type { ConvEpilogue } from '../ops/conv.js';
 import { add, relu } from '../ops/index.js';
-import { currentScope, isTensor } from '../tensor/scope.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { currentScope } from '../tensor/scope.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { asOne, internals, isObserved } from './call.js';
 import type { Module, TensorModule } from './module.js';
 

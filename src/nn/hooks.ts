@@ -1,8 +1,7 @@
 import { defineOp } from '../autograd/define.js';
 import { isGradEnabled } from '../autograd/mode.js';
 import { checkHooked } from '../autograd/node.js';
-import { isTensor } from '../tensor/scope.js';
-import type { HookHandle, Tensor } from '../tensor/tensor.js';
+import { isTensor, type HookHandle, type Tensor } from '../tensor/tensor.js';
 
 /** @internal An ordered list of callbacks; `add` returns the handle that takes one out again. */
 export class HookList<F> {

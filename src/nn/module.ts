@@ -1,9 +1,8 @@
 import { noGrad } from '../autograd/mode.js';
 import { to } from '../ops/index.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
-import { isTensor } from '../tensor/scope.js';
+import { isTensor, type Tensor, type HookHandle } from '../tensor/tensor.js';
 import type { Shape } from '../tensor/shape.js';
-import { type Tensor, type HookHandle } from '../tensor/tensor.js';
 import {
   callModule,
   internals,

@@ -3,9 +3,8 @@ import { runtime } from '../device/index.js';
 import { copy_, reshape } from '../ops/index.js';
 import { bytesPerElement, encode } from '../tensor/dtype.js';
 import { printable } from '../tensor/printable.js';
-import { isTensor } from '../tensor/scope.js';
+import { isTensor, Tensor } from '../tensor/tensor.js';
 import { sameShape, showShape, type Shape } from '../tensor/shape.js';
-import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 
 type Numbers = ArrayLike<number>;

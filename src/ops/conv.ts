@@ -15,7 +15,7 @@ import { sumDims } from './sum-to.js';
 import { elemOf, emptyResult, planLimits, runPlan } from './run-plan.js';
 import { pairOf, type Size2d } from './size2d.js';
 import { reshape, squeeze, unsqueeze } from './view.js';
-import { noteMultiplyAdds } from './work.js';
+import { noteMultiplyAdds } from './count-work.js';
 
 export interface ConvOptions {
   stride?: Size2d;

@@ -2,8 +2,7 @@ import { runtime } from '../device/index.js';
 import { planEye } from '../kernels/index/positions.js';
 import { elementOf, isDType, type DType } from '../tensor/dtype.js';
 import { numel, showShape, type Shape } from '../tensor/shape.js';
-import { isTensor } from '../tensor/scope.js';
-import { Tensor, type NestedArray } from '../tensor/tensor.js';
+import { isTensor, Tensor, type NestedArray } from '../tensor/tensor.js';
 import { fillInto } from './copies.js';
 import { planLimits, runPlan } from './run-plan.js';
 

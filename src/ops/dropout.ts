@@ -4,7 +4,7 @@ import { contiguousStrides, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { copyAs } from './copies.js';
 import { zerosLike } from './creation.js';
-import { nextKey } from './generator.js';
+import { nextKey } from './random-state.js';
 import { mul } from './pointwise.js';
 import { bernoulli_ } from './random-fill.js';
 import { elemOf, planLimits, runPlan } from './run-plan.js';

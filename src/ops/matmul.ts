@@ -13,7 +13,7 @@ import { loaded, runReduce } from './reduce-core.js';
 import { sumDims } from './sum-to.js';
 import { elemOf, planLimits, runPlan } from './run-plan.js';
 import { expand, reshape, squeeze, transpose, unsqueeze } from './view.js';
-import { noteMultiplyAdds } from './work.js';
+import { noteMultiplyAdds } from './count-work.js';
 
 /** How a [B, R, C] operand lies in memory: row-major or transposed, with one stride from matrix to matrix. */
 interface MatrixLayout {

@@ -1,6 +1,5 @@
 import { e, type Expr } from '../kernels/expr/expr.js';
-import { isTensor } from '../tensor/scope.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { clone } from './copy.js';
 import { inPlaceFunction, rowFunction, type Operand, type Row } from './row.js';
 

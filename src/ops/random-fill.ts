@@ -5,7 +5,7 @@ import { Tensor } from '../tensor/tensor.js';
 import { isRecordedWrite } from './apply.js';
 import { copy_ } from './copy.js';
 import type { CreationOptions } from './creation.js';
-import { drawInto, integerRange, uniformRange } from './draw.js';
+import { drawInto, integerRange, uniformRange } from './random-draw.js';
 import { checkWrite } from './write.js';
 
 /** Draws over `x` in place; on the tape it is a copy from fresh numbers. */

@@ -2,8 +2,7 @@ import { named } from '../autograd/define.js';
 import { dtypeInfo } from '../kernels/base/dtype.js';
 import { e, input, param, type Expr } from '../kernels/expr/expr.js';
 import { isFloatingPoint, resultType, toFloatType, type DType } from '../tensor/dtype.js';
-import { isTensor } from '../tensor/scope.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { applyInPlace, applyPointwise, type Pointwise } from './apply.js';
 
 /** What pointwise ops take: a tensor, or a number or boolean that broadcasts and only weakly promotes. */

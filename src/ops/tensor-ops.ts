@@ -10,7 +10,7 @@ export { flip, repeat, repeatInterleave, roll, tile, tril, triu } from './join.j
 export { addmm, bmm, dot, matmul, mm, mv, outer, type AddmmOptions } from './matmul.js';
 export * from './pointwise.js';
 export { bernoulli_, exponential_, normal_, uniform_ } from './random-fill.js';
-export * from './sample.js';
+export * from './random-sample.js';
 export * from './reduce.js';
 export { logSoftmax, softmax } from './softmax.js';
 export { cumprod, cumsum, type ScanOptions } from './scan.js';

@@ -1,8 +1,7 @@
 import { dtypeInfo } from '../kernels/base/dtype.js';
 import { e, input, param, type Expr } from '../kernels/expr/expr.js';
 import { elementOf, isFloatingPoint, resultType, type DType } from '../tensor/dtype.js';
-import { isTensor } from '../tensor/scope.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { applyInPlace, applyPointwise, type Pointwise } from './apply.js';
 import type { Operand } from './row.js';
 

@@ -17,9 +17,8 @@ import {
   sum,
   zeros,
 } from '../ops/index.js';
-import { isTensor } from '../tensor/scope.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import type { Shape } from '../tensor/shape.js';
-import type { Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
 import { strongWolfe, type LinePoint } from './line-search.js';
 import { Optimizer, requireAtLeast, type BaseOptions, type Params } from './optimizer.js';

@@ -1,8 +1,7 @@
 import { snakeCase } from '../nn/naming.js';
 import { clearGrad } from '../nn/parameter.js';
-import { isTensor } from '../tensor/scope.js';
+import { isTensor, Tensor } from '../tensor/tensor.js';
 import { showShape, type Shape } from '../tensor/shape.js';
-import { Tensor } from '../tensor/tensor.js';
 import type { PlainState } from './scheduler-state.js';
 import { disposeState, readState, sharedState, type LoadedState, type ParamState } from './state.js';
 

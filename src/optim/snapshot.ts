@@ -2,10 +2,9 @@ import { Module } from '../nn/index.js';
 import { assign } from '../nn/state-dict.js';
 import { getRngState, setRngState, type RngState } from '../ops/index.js';
 import type { DType, TypedArray } from '../tensor/dtype.js';
-import { isTensor } from '../tensor/scope.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import { type Storage } from '../tensor/storage.js';
-import type { Tensor } from '../tensor/tensor.js';
 import { Optimizer } from './optimizer.js';
 import type { ParamState } from './state.js';
 

@@ -1,7 +1,6 @@
 import { assign, type HostTensorLike } from '../nn/state-dict.js';
-import { isTensor } from '../tensor/scope.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { sameShape, showShape, type Shape } from '../tensor/shape.js';
-import type { Tensor } from '../tensor/tensor.js';
 
 /** Lists are LBFGS's history. */
 export type StateValue = Tensor | number | (Tensor | number)[];

@@ -1,5 +1,3 @@
-import type { Tensor } from './tensor.js';
-
 /**
  * Ownership of tensor handles without the user counting anything. While a scope is open it owns every handle
  * made in it; when it ends, handles that its result does not hold and that nobody kept are disposed.
@@ -65,7 +63,7 @@ const maxDepth = 6;
 
 function markTensors(value: unknown, mark: number, depth: number): void {
   if (value === null || typeof value !== 'object') return;
-  if (isTensor(value)) {
+  if (isHandle(value)) {
     value.scopeMark = mark;
     return;
   }
@@ -84,6 +82,6 @@ function markTensors(value: unknown, mark: number, depth: number): void {
 export const tensorBrand: unique symbol = Symbol.for('kindling.Tensor') as never;
 
 /** By brand, not by class: this file is below the Tensor class. */
-export function isTensor(value: unknown): value is Tensor {
+function isHandle(value: unknown): value is Handle {
   return typeof value === 'object' && value !== null && tensorBrand in value;
 }

@@ -461,6 +461,10 @@ export class Tensor {
 
 Object.defineProperty(Tensor.prototype, tensorBrand, { value: true });
 
+/** By brand, so that a tensor of another copy of this package is one too. */
+export const isTensor = (value: unknown): value is Tensor =>
+  typeof value === 'object' && value !== null && tensorBrand in value;
+
 const rememberedValues = 1 << 16;
 
 /** Values that would differ from PyTorch's are not read. */

@@ -12,7 +12,7 @@ import {
 import { keyText } from '../../formats/render.js';
 import type { TensorModule } from '../../nn/index.js';
 import type { EarlyStopping, lrScheduler, Optimizer, swaUtils } from '../../optim/index.js';
-import { isTensor } from '../../tensor/scope.js';
+import { isTensor } from '../../tensor/tensor.js';
 import { CliError } from '../errors.js';
 import type { EpochReport, Progress } from '../training-loop.js';
 import type { Schedule } from '../schedules.js';

@@ -1,7 +1,7 @@
 import { planRandom, type Distribution, type RandomElem } from '../kernels/random/fill.js';
 import { elementOf, type DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { nextKey } from './generator.js';
+import { nextKey } from './random-state.js';
 import { planLimits, runPlan } from './run-plan.js';
 
 const elemTypes: Readonly<Record<DType, RandomElem>> = {

@@ -3,10 +3,10 @@ import { isFloatingPoint } from '../tensor/dtype.js';
 import type { Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { parseShape, type CreationOptions, type ShapeArgs } from './creation.js';
-import { nextKey } from './generator.js';
-import { drawInto, integerRange, uniformRange } from './draw.js';
+import { nextKey } from './random-state.js';
+import { drawInto, integerRange, uniformRange } from './random-draw.js';
 
-export { getRngState, initialSeed, manualSeed, setRngState, type RngState } from './generator.js';
+export { getRngState, initialSeed, manualSeed, setRngState, type RngState } from './random-state.js';
 
 function draw(op: string, shape: Shape, options: CreationOptions, distribution: Distribution): Tensor {
   const dtype = options.dtype ?? 'float32';

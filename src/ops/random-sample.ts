@@ -6,7 +6,7 @@ import { Tensor } from '../tensor/tensor.js';
 import { checkOnDevice } from './check.js';
 import { lt } from './compare.js';
 import { to } from './copy.js';
-import { drawInto, uniformRange } from './draw.js';
+import { drawInto, uniformRange } from './random-draw.js';
 import { div, mul } from './pointwise.js';
 import { runReduce } from './reduce-core.js';
 import { cumsum } from './scan.js';
