@@ -4,8 +4,8 @@ import { Tensor } from '../tensor/tensor.js';
 import { backward } from './autograd.js';
 import * as tensorOps from './tensor-ops.js';
 
-/** Function only in PyTorch, though it takes a tensor first. */
-type FunctionOnly = 'rsub';
+// PyTorch has `rsub` as a function only.
+const { rsub: _, ...methods } = tensorOps;
 
 type Same<A, B> = [A, B] extends [B, A] ? true : false;
 
@@ -26,21 +26,17 @@ type Method<F> = F extends {
       ? { (...args: A): R; (...args: C): T }
       : { (...args: A): R; (...args: B): S; (...args: C): T }
   : never;
-type TensorMethods = {
-  [K in Exclude<keyof typeof tensorOps, FunctionOnly>]: Method<(typeof tensorOps)[K]>;
-};
+type TensorMethods = { [K in keyof typeof methods]: Method<(typeof methods)[K]> };
 
 declare module '../tensor/tensor.js' {
-  // The build writes these out with their names and comments (scripts/tensor-methods.mjs).
+  // The build writes these out with their names and comments (scripts/build/tensor-methods.mjs).
   interface Tensor extends TensorMethods {
     /** Adds the gradients of this tensor into the leaves' `.grad`; see {@link backward}. */
     backward(grad?: Tensor | BackwardOptions | null, options?: BackwardOptions): void;
   }
 }
 
-const { rsub: _, ...methods } = { ...tensorOps, backward };
-
-for (const [name, op] of Object.entries(methods)) {
+for (const [name, op] of Object.entries({ ...methods, backward })) {
   const apply = op as (self: Tensor, ...args: never[]) => unknown;
   // Named by its key in stack traces.
   const { [name]: value } = {
