@@ -72,7 +72,9 @@ interface KernelCase {
   readonly operations?: number;
 }
 
-/** A gradient laid out as the result is, which is how it comes inside a network; none is needed for a scalar. */
+/**
+ * A gradient laid out as the result is, which is how it comes inside a network; none is needed for a scalar.
+ */
 function seedFor(result: k.Tensor): k.Tensor | undefined {
   if (result.ndim === 0) return undefined;
   const seed = filled(seeds.grad, result.shape);
@@ -260,7 +262,10 @@ async function caseOf(work: Work): Promise<Case> {
   }
 }
 
-/** A layer's parts; the one whose gradient is taken requires grad, the other does not, so that only its kernel runs. */
+/**
+ * A layer's parts; the one whose gradient is taken requires grad, the other does not, so that only its kernel
+ * runs.
+ */
 const inPass = (pass: LinearWork['pass'], forward: () => k.Tensor, x: k.Tensor, weight: k.Tensor): Case =>
   pass === 'forward'
     ? kernel({ forward, inputs: [x, weight] })

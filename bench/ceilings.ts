@@ -1,6 +1,7 @@
 /**
- * What the adapter can do at best, measured by the simplest kernels there are: multiply-adds that stay in registers, and a
- * copy. Run through the engine's own runtime; several forms and sizes are tried and the fastest counts.
+ * What the adapter can do at best, measured by the simplest kernels there are: multiply-adds that stay in
+ * registers, and a copy. Run through the engine's own runtime; several forms and sizes are tried and the
+ * fastest counts.
  */
 import * as k from '../src/index.js';
 import type { Kernel } from '../src/kernels/base/kernel.js';
@@ -41,7 +42,10 @@ ${Array.from({ length: 16 }, () => turn).join('\n')}
   };
 }
 
-/** A thread's vectors lie one after the other, which suits processors, or those of a workgroup side by side, which suits GPUs. */
+/**
+ * A thread's vectors lie one after the other, which suits processors, or those of a workgroup side by side,
+ * which suits GPUs.
+ */
 type Order = 'thread' | 'workgroup';
 const copyWorkgroup = 256;
 

@@ -1,6 +1,7 @@
 /**
- * What a few small works cost in numbers that no machine's speed touches: dispatches, pipelines and peak GPU bytes. They are compared
- * exactly with a committed file, so that a change that costs more of them shows in its commit.
+ * What a few small works cost in numbers that no machine's speed touches: dispatches, pipelines and peak GPU
+ * bytes. They are compared exactly with a committed file, so that a change that costs more of them shows in
+ * its commit.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -71,7 +72,10 @@ async function countsOf(work: Work): Promise<Counts> {
   };
 }
 
-/** Every work on a device of its own, so that none finds the pipelines of another. The device must not run yet. */
+/**
+ * Every work on a device of its own, so that none finds the pipelines of another. The device must not run
+ * yet.
+ */
 export async function countAll(): Promise<CountedWorks> {
   const works: Record<string, Counts> = {};
   let adapter = '';

@@ -1,6 +1,6 @@
 /**
- * The process that measures: `--work NAME` one work, `--first` only its first run, `--ceilings` the adapter, `--counts` the works
- * of counts.ts. Prints one line of JSON. {@link ./process.ts} bundles and starts it.
+ * The process that measures: `--work NAME` one work, `--first` only its first run, `--ceilings` the adapter,
+ * `--counts` the works of counts.ts. Prints one line of JSON. {@link ./process.ts} bundles and starts it.
  */
 import { parseArgs } from 'node:util';
 import { Bench } from 'tinybench';

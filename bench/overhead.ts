@@ -1,7 +1,8 @@
 /**
- * `npx tsx bench/overhead.ts`: what recording an op costs in JavaScript, in microseconds. `engine` leaves the GPU's commands out
- * (`withoutWork`), `all` has them in; a software adapter's threads take the same cores, so the lower quartile is shown.
- * `--built` measures `dist` (after `npm run build`), which is what users run: tsx wraps every closure.
+ * `npx tsx bench/overhead.ts`: what recording an op costs in JavaScript, in microseconds. `engine` leaves the
+ * GPU's commands out (`withoutWork`), `all` has them in; a software adapter's threads take the same cores, so
+ * the lower quartile is shown. `--built` measures `dist` (after `npm run build`), which is what users run:
+ * tsx wraps every closure.
  */
 import { parseArgs } from 'node:util';
 import type * as Kindling from '../src/index.js';

@@ -22,8 +22,8 @@ class ScratchFolder implements Disposable {
 }
 
 /**
- * One JavaScript file of a TypeScript file in `bench` and what it imports, as users would run it: a loader that compiles while
- * loading takes a second and memory of its own. Packages are found from where it lies.
+ * One JavaScript file of a TypeScript file in `bench` and what it imports, as users would run it: a loader
+ * that compiles while loading takes a second and memory of its own. Packages are found from where it lies.
  */
 export class Bundle extends ScratchFolder {
   readonly file: string;
@@ -62,7 +62,10 @@ export function runForJson<T>(
   return JSON.parse(line) as T;
 }
 
-/** A cache of compiled shaders that is empty, and the environment that makes drivers use it: Mesa's and NVIDIA's. */
+/**
+ * A cache of compiled shaders that is empty, and the environment that makes drivers use it: Mesa's and
+ * NVIDIA's.
+ */
 export class EmptyShaderCache extends ScratchFolder {
   readonly env: NodeJS.ProcessEnv;
 

@@ -31,8 +31,8 @@ export function environment(adapter: string, load: number): Environment {
 }
 
 /**
- * Settings of Mesa's software driver and of PyTorch that every process started from here shall share: more threads than
- * cores suit the driver, and it must keep what it compiled.
+ * Settings of Mesa's software driver and of PyTorch that every process started from here shall share: more
+ * threads than cores suit the driver, and it must keep what it compiled.
  */
 export function setDriverDefaults(): void {
   const { env } = process;

@@ -1,4 +1,7 @@
-/** The page that `npm run bench` writes: the table and a roofline plot, finished SVG without a script or anything to load. */
+/**
+ * The page that `npm run bench` writes: the table and a roofline plot, finished SVG without a script or
+ * anything to load.
+ */
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
 import type { Ceilings } from './ceilings.js';

@@ -19,13 +19,19 @@ export interface Rates {
   readonly intensity: number;
   /** What takes longer at the ceilings. */
   readonly bound: 'arithmetic' | 'memory';
-  /** Time at the ceiling over time taken. Above 1 where an algorithm does with fewer multiply-adds (Winograd's). */
+  /**
+   * Time at the ceiling over time taken. Above 1 where an algorithm does with fewer multiply-adds
+   * (Winograd's).
+   */
   readonly share: number;
 }
 
 type Amounts = Needs & Pick<Measured, 'medianMs'>;
 
-/** The roofline model (Williams, Waterman, Patterson 2009): a work takes at least its arithmetic's time and its memory's time. */
+/**
+ * The roofline model (Williams, Waterman, Patterson 2009): a work takes at least its arithmetic's time and
+ * its memory's time.
+ */
 export function ratesOf({ flops, bytes, operations, medianMs }: Amounts, ceilings: Ceilings): Rates {
   const perMs = 1e6 * medianMs;
   const arithmeticMs = flops / (1e6 * ceilings.gflops);

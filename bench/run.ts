@@ -1,5 +1,6 @@
 /**
- * `npm run bench`: kindling's kernels and models on this machine's adapter, each in a process of its own. `--help` lists the options.
+ * `npm run bench`: kindling's kernels and models on this machine's adapter, each in a process of its own.
+ * `--help` lists the options.
  */
 import { parseArgs } from 'node:util';
 import { higher } from './ceilings.js';
@@ -59,7 +60,10 @@ function chosenRows(): { work: string; suite: Row['suite'] }[] {
   }));
 }
 
-/** One work; the process that finds the driver's cache empty goes first, the one that is timed finds it filled. */
+/**
+ * One work; the process that finds the driver's cache empty goes first, the one that is timed finds it
+ * filled.
+ */
 function measure(file: string, work: string, cold: boolean, timeMs: string): Omit<Row, 'suite'> {
   const args = ['--work', work, '--time', timeMs];
   if (!cold) return runForJson<Measured>(file, args);

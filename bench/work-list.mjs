@@ -1,32 +1,36 @@
 /**
- * What is timed. Shapes are PyTorch's: NCHW activations, OIHW weights. `peerWorks` are run by every library, the others by
- * kindling alone.
+ * What is timed. Shapes are PyTorch's: NCHW activations, OIHW weights. `peerWorks` are run by every library,
+ * the others by kindling alone.
  */
 
 /**
  * @typedef {{ op: 'train' | 'forward', network: 'cifar-resnet20' | 'resnet18', input: number[] }} NetworkWork
  * @typedef {{ op: 'matmul', n: number }} MatmulWork
- * @typedef {{ op: 'conv' | 'conv-grad' | 'batch-norm-grad' | 'max-pool' | 'max-pool-grad', input: number[] }} ImageWork
+ * @typedef {{ op: 'conv' | 'conv-grad' | 'batch-norm-grad' | 'max-pool' | 'max-pool-grad', input: number[] }}
+ * ImageWork
  * @typedef {{ op: 'cross-entropy-grad' | 'add', input: number[] }} PlainWork
  * @typedef {NetworkWork | MatmulWork | ImageWork | PlainWork} PeerWork
  *
  * @typedef {'forward' | 'input-grad' | 'weight-grad'} Pass one of the three alone
  * @typedef {{ op: 'linear', input: number[], out: number, pass: Pass }} LinearWork
- * @typedef {{ input: number[], out: number, kernel: number, stride: number, groups: number }} ConvShape padding: kernel / 2
+ * @typedef {{ input: number[], out: number, kernel: number, stride: number, groups: number }} ConvShape
+ * padding: kernel / 2
  * @typedef {ConvShape & { op: 'convolution', pass: Pass }} ConvolutionWork
- * @typedef {{ op: 'batch-norm' | 'batch-norm-eval' | 'avg-pool' | 'mean-hw' | 'channels-last', input: number[] }} LayerWork
+ * @typedef {{ op: 'batch-norm' | 'batch-norm-eval' | 'avg-pool' | 'mean-hw' | 'channels-last', input:
+ * number[] }} LayerWork
  * @typedef {{ op: 'sum-all' | 'sum-rows' | 'relu' | 'gelu-chain' | 'transpose', input: number[] }} SimpleWork
  * @typedef {{ op: 'optimizer', rule: 'sgd' | 'adam' | 'rmsprop', network: 'resnet18' }} OptimizerWork
- * @typedef {{ op: 'model', model: string, pass: 'forward' | 'train' | 'head', input: number[] }} ModelWork `head`: a training
- *   step of the last layer alone, the rest frozen and in evaluation mode
- * @typedef {LinearWork | ConvolutionWork | LayerWork | SimpleWork | OptimizerWork | NetworkWork | ModelWork} OwnWork
+ * @typedef {{ op: 'model', model: string, pass: 'forward' | 'train' | 'head', input: number[] }} ModelWork
+ * `head`: a training   step of the last layer alone, the rest frozen and in evaluation mode
+ * @typedef {LinearWork | ConvolutionWork | LayerWork | SimpleWork | OptimizerWork | NetworkWork | ModelWork}
+ * OwnWork
  *
  * @typedef {PeerWork | OwnWork} Work
  */
 
 /**
- * Convolutions are 3x3 with padding 1 and as many channels out as in; max pools 3x3, stride 2, padding 1. `-grad` is a forward and a
- * backward pass for all inputs and parameters.
+ * Convolutions are 3x3 with padding 1 and as many channels out as in; max pools 3x3, stride 2, padding 1.
+ * `-grad` is a forward and a backward pass for all inputs and parameters.
  * @type {Record<string, PeerWork>}
  */
 export const peerWorks = {
@@ -47,7 +51,10 @@ export const peerWorks = {
   'resnet18-train-step': { op: 'train', network: 'resnet18', input: [8, 3, 64, 64] },
 };
 
-/** @type {(input: number[], out: number, kernel: number, options?: { stride?: number, groups?: number }) => ConvShape} */
+/**
+ * @type {(input: number[], out: number, kernel: number, options?: { stride?: number, groups?: number }) =>
+ * ConvShape}
+ */
 const conv = (input, out, kernel, { stride = 1, groups = 1 } = {}) => ({
   input,
   out,

@@ -1,10 +1,12 @@
 /**
- * The works and the numbers they start from: the same for every library, so that their losses can be compared.
+ * The works and the numbers they start from: the same for every library, so that their losses can be
+ * compared.
  */
 export * from './work-list.mjs';
 
 /**
- * @typedef {{ name: string, shape: number[], fill: 'uniform' | 'zeros' | 'ones', bound: number, seed: number }} Parameter
+ * @typedef {{ name: string, shape: number[], fill: 'uniform' | 'zeros' | 'ones', bound: number, seed: number
+ * }} Parameter
  * @typedef {import('./work-list.mjs').Work} Work
  * @typedef {import('./work-list.mjs').PeerWork} PeerWork
  * @typedef {import('./work-list.mjs').NetworkWork} NetworkWork
@@ -22,7 +24,8 @@ export const seeds = { input: 1001, labels: 1002, other: 1003, grad: 1004 };
 export const sizeOf = (shape) => shape.reduce((product, size) => product * size, 1);
 
 /**
- * A counter-based hash (https://nullprogram.com/blog/2018/07/31/), simple enough to be written again in numpy.
+ * A counter-based hash (https://nullprogram.com/blog/2018/07/31/), simple enough to be written again in
+ * numpy.
  * @param {number} x
  */
 function hash(x) {
@@ -46,7 +49,8 @@ export function uniform(seed, shape, bound = Math.sqrt(3)) {
 }
 
 /**
- * The input of convolutions, batch norms and pools. Pools get no negative values: not every library pads with minus infinity.
+ * The input of convolutions, batch norms and pools. Pools get no negative values: not every library pads with
+ * minus infinity.
  * @param {{ op: string, input: number[] }} work
  */
 export function imageValues({ op, input }) {
@@ -73,8 +77,8 @@ export function initialValues({ shape, fill, bound, seed }) {
 }
 
 /**
- * What a library must offer to run the networks; `name` is the prefix of the parameters' names. A library that counts
- * references takes over what it is given: `share` makes a second owner.
+ * What a library must offer to run the networks; `name` is the prefix of the parameters' names. A library
+ * that counts references takes over what it is given: `share` makes a second owner.
  * @template T
  * @typedef {{
  *   conv(x: T, name: string, stride: number, padding: number): T,

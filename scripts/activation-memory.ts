@@ -1,6 +1,7 @@
 /**
- * What a training step keeps of the forward pass, layer by layer, beside what the formulas of the gradients need at least.
- * `npx tsx scripts/activation-memory.ts` writes the table into docs/memory.md; a model and a shape as arguments print another's.
+ * What a training step keeps of the forward pass, layer by layer, beside what the formulas of the gradients
+ * need at least. `npx tsx scripts/activation-memory.ts` writes the table into docs/memory.md; a model and a
+ * shape as arguments print another's.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +13,9 @@ import type { Storage } from '../src/tensor/storage.js';
 export interface ActivationRow {
   /** Path of the layer, or of the layers that ran as one. */
   readonly layer: string;
-  /** Bytes that the tape holds from here on; memory that an earlier layer's node holds as well counts there. */
+  /**
+   * Bytes that the tape holds from here on; memory that an earlier layer's node holds as well counts there.
+   */
   readonly held: number;
   /** What is held, as `op: shape dtype`. */
   readonly what: readonly string[];
@@ -73,9 +76,9 @@ function tapeOf(root: GradNode | null): GradNode[] {
 const { Conv2d, BatchNorm2d, ReLU, MaxPool2d, Linear } = k.nn;
 
 /**
- * Bytes that backward needs of each layer run by itself, a tensor that several need counted once: a convolution and a linear
- * layer their input; batch norm its input and two numbers per channel; ReLU its output; max pooling a byte per output
- * (windows of up to 256); sums, averages and reshapes nothing.
+ * Bytes that backward needs of each layer run by itself, a tensor that several need counted once: a
+ * convolution and a linear layer their input; batch norm its input and two numbers per channel; ReLU its
+ * output; max pooling a byte per output (windows of up to 256); sums, averages and reshapes nothing.
  */
 function minimum(model: Model, x: k.Tensor): Map<string, number> {
   const kinds = new Map<string, number>();
@@ -100,7 +103,8 @@ function minimum(model: Model, x: k.Tensor): Map<string, number> {
       }
     },
   };
-  // What is counted by identity must not be replaced by a later tensor in its place: nothing is freed meanwhile.
+  // What is counted by identity must not be replaced by a later tensor in its place: nothing is freed
+  // meanwhile.
   k.tidy(() => k.noGrad(() => k.runtime().withoutWork(() => observeCalls(watch, () => void model(x)))));
   return kinds;
 }

@@ -1,6 +1,6 @@
 /**
- * Compares what ImageFolder, Resize(256), CenterCrop(224), ToTensor and Normalize make of a folder of images with what Pillow and
- * torchvision make of it:
+ * Compares what ImageFolder, Resize(256), CenterCrop(224), ToTensor and Normalize make of a folder of images
+ * with what Pillow and torchvision make of it:
  *
  *     python3 scripts/compare-preprocessing.py FOLDER /tmp/planes.bin
  *     npx tsx scripts/compare-preprocessing.ts FOLDER /tmp/planes.bin

@@ -9,8 +9,8 @@ const core = ['tensor', 'autograd', 'device', ...device];
 const ops = ['ops', ...core];
 
 /**
- * Which rooms each room may import, besides itself. `tensor` and `autograd` are one level; a Parameter lives in
- * `nn`, so `optim` may see it; `formats` and `data` know nothing of each other or of `nn`.
+ * Which rooms each room may import, besides itself. `tensor` and `autograd` are one level; a Parameter lives
+ * in `nn`, so `optim` may see it; `formats` and `data` know nothing of each other or of `nn`.
  * @type {Readonly<Record<string, readonly string[]>>}
  */
 export const rooms = {
@@ -49,7 +49,9 @@ export const subRooms = {
   },
 };
 
-/** Rooms at the very top; they may import everything, and only they may import each other or an entry file. */
+/**
+ * Rooms at the very top; they may import everything, and only they may import each other or an entry file.
+ */
 const top = 'cli';
 
 /**

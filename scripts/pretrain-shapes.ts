@@ -1,7 +1,8 @@
 /**
- * Makes weights/shapes-cifar_resnet8.safetensors, the checkpoint that `kindling demo` fine-tunes: a CIFAR ResNet-8
- * trained on the ten base shapes of ShapesDataset. Every epoch draws new images, so nothing can be learnt by heart.
- * `npm run pretrain -- [epochs] [images per class and epoch] [file]`; about ten minutes on two idle cores.
+ * Makes weights/shapes-cifar_resnet8.safetensors, the checkpoint that `kindling demo` fine-tunes: a CIFAR
+ * ResNet-8 trained on the ten base shapes of ShapesDataset. Every epoch draws new images, so nothing can be
+ * learnt by heart. `npm run pretrain -- [epochs] [images per class and epoch] [file]`; about ten minutes on
+ * two idle cores.
  */
 import { fileURLToPath } from 'node:url';
 import { close, data, init, manualSeed, models, optim, runtime, saveWeights } from '../src/index.js';

@@ -42,7 +42,10 @@ export function dependenciesInstalled(directory = root) {
   );
   if (!existsSync(installedFile ?? '')) return false;
   if (!existsSync(lockFile ?? '')) return true;
-  /** @typedef {Record<string, { version?: string, optional?: boolean, peer?: boolean, devOptional?: boolean }>} Packages */
+  /**
+   * @typedef {Record<string, { version?: string, optional?: boolean, peer?: boolean, devOptional?: boolean
+   * }>} Packages
+   */
   /** @type {Packages[]} */
   const [wanted = {}, installed = {}] = [lockFile, installedFile].map(
     (path) => JSON.parse(readFileSync(path ?? '', 'utf8')).packages,

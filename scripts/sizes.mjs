@@ -1,6 +1,7 @@
 /**
- * `npm run sizes`: what programs cost a browser, beside what they may (bench/size-budget.json). Each is bundled and
- * minified by esbuild; counted is what must be there before it starts, gzipped, and not what it imports later on.
+ * `npm run sizes`: what programs cost a browser, beside what they may (bench/size-budget.json). Each is
+ * bundled and minified by esbuild; counted is what must be there before it starts, gzipped, and not what it
+ * imports later on.
  */
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -17,7 +18,10 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** @returns {Budget[]} */
 export const budgets = () => JSON.parse(readFileSync(join(root, 'bench/size-budget.json'), 'utf8'));
 
-/** The chunks that a chunk imports statically, and itself. @param {esbuild.Metafile['outputs']} outputs @param {string} chunk */
+/**
+ * The chunks that a chunk imports statically, and itself. @param {esbuild.Metafile['outputs']} outputs @param
+ * {string} chunk
+ */
 function startingWith(outputs, chunk, found = new Set([chunk])) {
   for (const { path, kind } of outputs[chunk]?.imports ?? []) {
     if (kind !== 'import-statement' || found.has(path)) continue;
@@ -50,7 +54,10 @@ async function gzipped(code, folder) {
   return files.reduce((sum, { contents }) => sum + gzipSync(contents, { level: 9 }).length, 0);
 }
 
-/** @param {string} [folder] in which 'kindling' is found; by default this package itself @returns {Promise<Size[]>} */
+/**
+ * @param {string} [folder] in which 'kindling' is found; by default this package itself @returns
+ * {Promise<Size[]>}
+ */
 export const sizes = (folder = root) =>
   Promise.all(budgets().map(async (row) => ({ ...row, measured: await gzipped(row.code, folder) })));
 

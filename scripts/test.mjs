@@ -1,6 +1,6 @@
 /**
- * `npm test`: sets up what is missing, then checks format, lint, import circles and types and runs the tests. Arguments go to
- * vitest; with arguments only the tests run. `--full` adds the slow tests of `test/full`.
+ * `npm test`: sets up what is missing, then checks format, lint, import circles and types and runs the tests.
+ * Arguments go to vitest; with arguments only the tests run. `--full` adds the slow tests of `test/full`.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
@@ -12,7 +12,8 @@ import { cacheDir, prepare, root, runMain } from './setup.mjs';
 
 /**
  * The counts in vitest's JSON report. A file that fails before its first test counts as one failure, and so
- * does a run that vitest itself calls failed without naming a test (a crashed worker, an unhandled rejection).
+ * does a run that vitest itself calls failed without naming a test (a crashed worker, an unhandled
+ * rejection).
  * @param {{ numPassedTests: number, numFailedTests: number, numPendingTests: number, numTodoTests: number,
  *   testResults: { status: string, assertionResults: { status: string }[] }[] } | null} report
  * @param {boolean} ok vitest's exit status was 0
@@ -48,7 +49,10 @@ function step(name, action) {
   return { name, ok, seconds };
 }
 
-/** Runs a tool from node_modules. @param {string} script @param {readonly string[]} args @param {NodeJS.ProcessEnv} [env] */
+/**
+ * Runs a tool from node_modules. @param {string} script @param {readonly string[]} args @param
+ * {NodeJS.ProcessEnv} [env]
+ */
 function tool(script, args, env = process.env) {
   const command = [join(root, 'node_modules', script), ...args];
   return spawnSync(process.execPath, command, { cwd: root, stdio: 'inherit', env }).status === 0;

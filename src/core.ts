@@ -1,4 +1,7 @@
-/** Tensors and ops as functions, in Node and in browsers: `kindling/core`. A bundle of it holds what the program calls. */
+/**
+ * Tensors and ops as functions, in Node and in browsers: `kindling/core`. A bundle of it holds what the
+ * program calls.
+ */
 import { init as initDevice, runtime, type InitOptions, type MemoryStats } from './device/index.js';
 import { installLifetime } from './tensor/lifetime.js';
 

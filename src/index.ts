@@ -1,4 +1,7 @@
-/** All of kindling, as `import torch` gives all of PyTorch: ops are methods of Tensor too, rooms are namespaces. */
+/**
+ * All of kindling, as `import torch` gives all of PyTorch: ops are methods of Tensor too, rooms are
+ * namespaces.
+ */
 import './ops/methods.js';
 
 export * from './core.js';

@@ -1,4 +1,7 @@
-/** jax-js (https://github.com/ekzhang/jax-js): every work is one jitted function. It takes over each array it is given: `.ref` keeps one. */
+/**
+ * jax-js (https://github.com/ekzhang/jax-js): every work is one jitted function. It takes over each array it
+ * is given: `.ref` keeps one.
+ */
 import { adapterName, installWebGPU, peer, serve, versionOf } from './worker.mjs';
 import * as spec from '../works.mjs';
 
@@ -42,7 +45,8 @@ const oneHot = (count, classes) =>
 
 /**
  * @param {(name: string) => NDArray} parameter
- * @param {boolean} training batch norms use the batch's statistics; otherwise the running ones, which are fresh: 0 and 1
+ * @param {boolean} training batch norms use the batch's statistics; otherwise the running ones, which are
+ * fresh: 0 and 1
  * @returns {spec.Ops<NDArray>}
  */
 const opsWith = (parameter, training) => ({

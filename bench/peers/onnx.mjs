@@ -1,6 +1,7 @@
 /**
- * Just enough of the ONNX format (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3) to write the models that ONNX Runtime is
- * timed on: a protobuf is a list of fields, each a tag (number and wire type) and a value.
+ * Just enough of the ONNX format (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3) to write the
+ * models that ONNX Runtime is timed on: a protobuf is a list of fields, each a tag (number and wire type) and
+ * a value.
  */
 
 /** @typedef {Uint8Array} Bytes */

@@ -1,4 +1,7 @@
-/** ONNX Runtime Web (https://github.com/microsoft/onnxruntime) on its WebGPU provider: it runs graphs forward and cannot train. */
+/**
+ * ONNX Runtime Web (https://github.com/microsoft/onnxruntime) on its WebGPU provider: it runs graphs forward
+ * and cannot train.
+ */
 import { readFileSync } from 'node:fs';
 import { OnnxGraph } from './onnx.mjs';
 import { adapterName, installWebGPU, peer, serve, versionOf } from './worker.mjs';
@@ -18,7 +21,10 @@ ort.env.logLevel = 'error';
 /** Its heap is shared memory, which browsers take in writeBuffer and Dawn for Node does not. */
 function acceptSharedMemory() {
   const { writeBuffer } = GPUQueue.prototype;
-  /** @this {GPUQueue} @param {GPUBuffer} buffer @param {number} offset @param {GPUAllowSharedBufferSource} data @param {number} [start] @param {number} [size] */
+  /**
+   * @this {GPUQueue} @param {GPUBuffer} buffer @param {number} offset @param {GPUAllowSharedBufferSource}
+   * data @param {number} [start] @param {number} [size]
+   */
   GPUQueue.prototype.writeBuffer = function (buffer, offset, data, start = 0, size) {
     const memory = ArrayBuffer.isView(data) ? data.buffer : data;
     if (memory instanceof ArrayBuffer) return writeBuffer.call(this, buffer, offset, data, start, size);

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:peers`: kindling and other libraries on one adapter, each in a process of its own, taking turns.
- * `--help` lists the options.
+ * `npm run bench:peers`: kindling and other libraries on one adapter, each in a process of its own, taking
+ * turns. `--help` lists the options.
  */
 import { parseArgs } from 'node:util';
 import packageFile from '../../package.json' with { type: 'json' };
@@ -50,8 +50,8 @@ const { values } = parseArgs({
 });
 
 /**
- * Losses are judged by the first: where an activation is all but 0, rounding decides whether a ReLU lets its gradient through, and
- * one such element is half a percent of a layer's gradient.
+ * Losses are judged by the first: where an activation is all but 0, rounding decides whether a ReLU lets its
+ * gradient through, and one such element is half a percent of a layer's gradient.
  */
 function agrees(work: string, own: readonly number[], other: readonly number[]): boolean {
   const scaleOf = (i: number): number => Math.abs(own[workNamed(work).op === 'train' ? 0 : i] ?? NaN);

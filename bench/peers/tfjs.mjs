@@ -1,4 +1,7 @@
-/** TensorFlow.js (https://github.com/tensorflow/tfjs) on its WebGPU backend, eager as its users run it: NHWC, HWIO weights. */
+/**
+ * TensorFlow.js (https://github.com/tensorflow/tfjs) on its WebGPU backend, eager as its users run it: NHWC,
+ * HWIO weights.
+ */
 import { adapterName, installWebGPU, peer, serve, versionOf } from './worker.mjs';
 import * as spec from '../works.mjs';
 
@@ -44,7 +47,8 @@ const oneHot = (count, classes) =>
 
 /**
  * @param {(name: string) => Tensor} parameter
- * @param {boolean} training batch norms use the batch's statistics; otherwise the running ones, which are fresh: 0 and 1
+ * @param {boolean} training batch norms use the batch's statistics; otherwise the running ones, which are
+ * fresh: 0 and 1
  * @returns {spec.Ops<Tensor>}
  */
 function opsWith(parameter, training) {
@@ -120,7 +124,10 @@ function eager(fn) {
   };
 }
 
-/** @type {(fn: (...inputs: Tensor[]) => Tensor, inputs: Tensor[], seed: Tensor) => import('./worker.mjs').Prepared} */
+/**
+ * @type {(fn: (...inputs: Tensor[]) => Tensor, inputs: Tensor[], seed: Tensor) =>
+ * import('./worker.mjs').Prepared}
+ */
 const withGrads = (fn, inputs, seed) =>
   eager(() => {
     const { value, grads } = tf.valueAndGrads(fn)(inputs, seed);

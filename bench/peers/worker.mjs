@@ -1,7 +1,8 @@
 /**
- * The part that the workers share. A worker times one library on one piece of work: `--work NAME --reps N` prints one line of
- * JSON and ends; with `--rounds` instead of `--reps` it prints a line when it is ready and then one per number of
- * repetitions that arrives on its input, so that several libraries can take turns on a machine whose speed drifts.
+ * The part that the workers share. A worker times one library on one piece of work: `--work NAME --reps N`
+ * prints one line of JSON and ends; with `--rounds` instead of `--reps` it prints a line when it is ready and
+ * then one per number of repetitions that arrives on its input, so that several libraries can take turns on a
+ * machine whose speed drifts.
  */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -12,22 +13,27 @@ import { peerWorkNamed } from '../works.mjs';
 
 /**
  * @typedef {object} Prepared
- * @property {() => Promise<number | void>} run does the work once and waits for it; training steps give their loss
- * @property {() => Promise<number[]>} [check] sums of squares of what the last run gave: result, then gradients
- * @property {() => import('../cases.js').Needs} [needs] arithmetic and memory traffic of the last run at least
+ * @property {() => Promise<number | void>} run does the work once and waits for it; training steps give their
+ * loss
+ * @property {() => Promise<number[]>} [check] sums of squares of what the last run gave: result, then
+ * gradients
+ * @property {() => import('../cases.js').Needs} [needs] arithmetic and memory traffic of the last run at
+ * least
  *
  * @typedef {object} Library
  * @property {string} name
  * @property {string} version
  * @property {string} adapter
- * @property {(work: import('../works.mjs').PeerWork) => Promise<Prepared | null>} prepare null for what it cannot do
+ * @property {(work: import('../works.mjs').PeerWork) => Promise<Prepared | null>} prepare null for what it
+ * cannot do
  *
  * @typedef {object} Ready
  * @property {string} library
  * @property {string} version
  * @property {string} adapter
  * @property {boolean} supported
- * @property {number} [firstMs] the first run, with all compiling; drivers keep compiled shaders between processes
+ * @property {number} [firstMs] the first run, with all compiling; drivers keep compiled shaders between
+ * processes
  * @property {number} [steadyMs] a later run, to choose the number of repetitions by
  * @property {number[]} [check] losses of the first steps, or sums of squares
  * @property {import('../cases.js').Needs} [needs]

@@ -1,4 +1,7 @@
-/** What to give the optimizer when part of the network is frozen: what requires grad, or everything. It is the same. */
+/**
+ * What to give the optimizer when part of the network is frozen: what requires grad, or everything. It is the
+ * same.
+ */
 import { nn, optim, type Tensor } from '../../src/index.js';
 import { images, pretrained, runIfScript, trainEpoch, type Options } from './common.js';
 

@@ -5,7 +5,8 @@ import { images, runIfScript, trainEpoch, type Options } from './common.js';
 const numClasses = 10;
 
 export async function main(options: Options = {}) {
-  // Without weights a fresh VGG-11, whose 123 million parameters take half a gigabyte; images of 32x32 are the least it takes.
+  // Without weights a fresh VGG-11, whose 123 million parameters take half a gigabyte; images of 32x32 are
+  // the least it takes.
   const { weights } = options;
   const model = weights === undefined ? models.vgg11() : await models.vgg16({ weights });
 

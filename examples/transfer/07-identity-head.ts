@@ -1,4 +1,7 @@
-/** `nn.Identity` as the head: the network gives features, and the nearest class mean classifies with no training at all. */
+/**
+ * `nn.Identity` as the head: the network gives features, and the nearest class mean classifies with no
+ * training at all.
+ */
 import { cat, nn, noGrad, stack, tensor, type Tensor } from '../../src/index.js';
 import { images, percent, pretrained, runIfScript, type Options } from './common.js';
 

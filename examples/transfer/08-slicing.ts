@@ -1,4 +1,6 @@
-/** Cutting a network: its children but the last, or the last few, make a Sequential that shares the weights. */
+/**
+ * Cutting a network: its children but the last, or the last few, make a Sequential that shares the weights.
+ */
 import { nn, noGrad } from '../../src/index.js';
 import { images, pretrained, runIfScript, type Options } from './common.js';
 

@@ -1,4 +1,7 @@
-/** Finding the head of a network one does not know: by children, by modules, by parameters, or by asking kindling. */
+/**
+ * Finding the head of a network one does not know: by children, by modules, by parameters, or by asking
+ * kindling.
+ */
 import { models, nn } from '../../src/index.js';
 import { pretrained, runIfScript, type Options } from './common.js';
 

@@ -1,4 +1,7 @@
-/** Staged unfreezing: the head first, then the last stage at a tenth of its rate, each group on the same schedule. */
+/**
+ * Staged unfreezing: the head first, then the last stage at a tenth of its rate, each group on the same
+ * schedule.
+ */
 import { nn, optim } from '../../src/index.js';
 import { accuracy, images, percent, pretrained, runIfScript, trainEpoch, type Options } from './common.js';
 

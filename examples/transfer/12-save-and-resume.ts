@@ -1,4 +1,7 @@
-/** Saving: state dicts in PyTorch's file format, the best weights so far, and a run that stops and goes on as if it had not. */
+/**
+ * Saving: state dicts in PyTorch's file format, the best weights so far, and a run that stops and goes on as
+ * if it had not.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

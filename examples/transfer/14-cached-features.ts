@@ -1,4 +1,7 @@
-/** Cached features: a frozen trunk says the same in every epoch, so it is run once and the head trains on what it said. */
+/**
+ * Cached features: a frozen trunk says the same in every epoch, so it is run once and the head trains on what
+ * it said.
+ */
 import { argmax, cat, data, nn, noGrad, optim, synchronize, type Tensor } from '../../src/index.js';
 import { images, percent, pretrained, runIfScript, type Options } from './common.js';
 

@@ -1,4 +1,7 @@
-/** What the recipes share: a pretrained network, images in batches, and the two loops that every training script has. */
+/**
+ * What the recipes share: a pretrained network, images in batches, and the two loops that every training
+ * script has.
+ */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { argv } from 'node:process';
@@ -19,15 +22,22 @@ import {
 import { ImageFolder } from '../../src/node.js';
 
 export interface Options {
-  /** A folder with `train/CLASS/*.jpg` and `val/CLASS/*.jpg`; without it, pictures of five shapes are drawn. */
+  /**
+   * A folder with `train/CLASS/*.jpg` and `val/CLASS/*.jpg`; without it, pictures of five shapes are drawn.
+   */
   data?: string | undefined;
-  /** A weight file, a URL, or a name such as IMAGENET1K_V1; without it, the small network that kindling ships. */
+  /**
+   * A weight file, a URL, or a name such as IMAGENET1K_V1; without it, the small network that kindling ships.
+   */
   weights?: string | undefined;
   /** What the weight file is of. */
   model?: 'resnet18' | 'resnet34' | 'resnet50' | undefined;
   /** Passes over the training images, where a recipe trains. */
   epochs?: number | undefined;
-  /** Learning rate, where a recipe has one. The defaults suit the small network; a large one wants about a tenth or less. */
+  /**
+   * Learning rate, where a recipe has one. The defaults suit the small network; a large one wants about a
+   * tenth or less.
+   */
   lr?: number | undefined;
 }
 
@@ -44,7 +54,10 @@ export const shippedWeights = fileURLToPath(
   new URL('../../weights/shapes-cifar_resnet8.safetensors', import.meta.url),
 );
 
-/** The shipped network, laid out and named like torchvision's ResNets: children from `conv1` to `avgpool`, then `fc`. */
+/**
+ * The shipped network, laid out and named like torchvision's ResNets: children from `conv1` to `avgpool`,
+ * then `fc`.
+ */
 class SmallResNet extends nn.Module {
   conv1: nn.Conv2d;
   bn1: nn.BatchNorm2d;
@@ -69,7 +82,10 @@ class SmallResNet extends nn.Module {
   }
 }
 
-/** In your own script this is `await models.resnet18({ weights: 'IMAGENET1K_V1' })`, or a path instead of the name. */
+/**
+ * In your own script this is `await models.resnet18({ weights: 'IMAGENET1K_V1' })`, or a path instead of the
+ * name.
+ */
 export async function pretrained({ weights, model = 'resnet18' }: Options = {}): Promise<Pretrained> {
   if (weights !== undefined) return models[model]({ weights });
   const small = new SmallResNet();

@@ -1,4 +1,7 @@
-/** `tsc -p tsconfig.build.json` with two things of our own: marks for bundlers, and Tensor's methods written out. */
+/**
+ * `tsc -p tsconfig.build.json` with two things of our own: marks for bundlers, and Tensor's methods written
+ * out.
+ */
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

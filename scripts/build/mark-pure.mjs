@@ -1,7 +1,8 @@
 /**
- * Bundlers keep a call whose result nobody uses unless it says that it has no effect. Here none has: what a module's
- * constants are made by (`defineOp({ ... })`, `new Map()`) only makes them, and files that do more than that are listed
- * under `sideEffects` in package.json. So those calls are marked, and an op that a program does not use leaves its bundle.
+ * Bundlers keep a call whose result nobody uses unless it says that it has no effect. Here none has: what a
+ * module's constants are made by (`defineOp({ ... })`, `new Map()`) only makes them, and files that do more
+ * than that are listed under `sideEffects` in package.json. So those calls are marked, and an op that a
+ * program does not use leaves its bundle.
  */
 import ts from 'typescript';
 
@@ -20,7 +21,10 @@ function markCalls(node) {
   ts.forEachChild(node, markCalls);
 }
 
-/** Marks the calls in a module's constants and classes; other statements are there for their effect. @type {ts.TransformerFactory<ts.SourceFile>} */
+/**
+ * Marks the calls in a module's constants and classes; other statements are there for their effect. @type
+ * {ts.TransformerFactory<ts.SourceFile>}
+ */
 export const markPure = () => (file) => {
   for (const statement of file.statements)
     if (ts.isVariableStatement(statement) || ts.isClassDeclaration(statement)) markCalls(statement);

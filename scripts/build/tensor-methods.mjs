@@ -1,6 +1,6 @@
 /**
- * Writes out the methods of Tensor, which src/ops/methods.ts derives from the ops by a mapped type: through one, editors
- * show neither comments nor the names of parameters.
+ * Writes out the methods of Tensor, which src/ops/methods.ts derives from the ops by a mapped type: through
+ * one, editors show neither comments nor the names of parameters.
  */
 import ts from 'typescript';
 

@@ -13,7 +13,9 @@
  * @property {Record<string, string>} options how the archive is trusted, under deb822 field names
  */
 
-/** Options that decide whether apt accepts an archive; a new entry for the same archive needs the same ones. */
+/**
+ * Options that decide whether apt accepts an archive; a new entry for the same archive needs the same ones.
+ */
 const carriedOptions = new Map([
   ['signed-by', 'Signed-By'],
   ['trusted', 'Trusted'],

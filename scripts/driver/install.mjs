@@ -98,7 +98,9 @@ function cachedProbe(cacheFile) {
 /** @param {string} command @param {readonly string[]} args */
 const succeeds = (command, args) => spawnSync(command, args, { stdio: 'ignore' }).status === 0;
 
-/** @returns {string[] | null} what to put before a command to run it as root; null when that needs a password */
+/**
+ * @returns {string[] | null} what to put before a command to run it as root; null when that needs a password
+ */
 function rootPrefix() {
   if (process.getuid?.() === 0) return [];
   return succeeds('sudo', ['-n', 'true']) ? ['sudo', '-n'] : null;
@@ -163,7 +165,10 @@ function installWithApt(prefix) {
   }
 }
 
-/** @returns {string | null} the sentence for a working driver that an environment variable hides; null when none is */
+/**
+ * @returns {string | null} the sentence for a working driver that an environment variable hides; null when
+ * none is
+ */
 function hidingVariable() {
   const name = driverVariables.find((variable) => process.env[variable] !== undefined);
   if (name === undefined) return null;

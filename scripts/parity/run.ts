@@ -1,11 +1,12 @@
 /**
  * Compares every model that torchvision has too with PyTorch: `npx tsx scripts/parity/run.ts [name ...]`
  *
- * Per model, PyTorch (make_weights.py, run by $PYTHON, default python3) writes one random state dict as a zip and as a legacy
- * `.pth`; kindling loads each, computes the logits of one image of the model's real size in evaluation mode, and counts
- * parameters and multiply-adds. The results go to docs/models.md as a table; rows of models that were not named stay.
- * Files are temporary, one model's at a time (up to 5 GB for the largest). It takes about an hour on two cores. Exits with 1
- * when an error is over the limit or a count differs.
+ * Per model, PyTorch (make_weights.py, run by $PYTHON, default python3) writes one random state dict as a zip
+ * and as a legacy `.pth`; kindling loads each, computes the logits of one image of the model's real size in
+ * evaluation mode, and counts parameters and multiply-adds. The results go to docs/models.md as a table; rows
+ * of models that were not named stay. Files are temporary, one model's at a time (up to 5 GB for the
+ * largest). It takes about an hour on two cores. Exits with 1 when an error is over the limit or a count
+ * differs.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -18,9 +18,9 @@ export function noteGradient(op: string, trace: string | undefined, flag: Tensor
 }
 
 /**
- * `torch.autograd.detect_anomaly` around an async callback: every op recorded inside keeps its call stack, every
- * gradient is tested for NaN, and the first op (in backward order) that produced one rejects the returned promise, naming
- * the op and where its forward was called. Slow: for debugging.
+ * `torch.autograd.detect_anomaly` around an async callback: every op recorded inside keeps its call stack,
+ * every gradient is tested for NaN, and the first op (in backward order) that produced one rejects the
+ * returned promise, naming the op and where its forward was called. Slow: for debugging.
  */
 export async function detectAnomaly<R>(fn: () => R | Promise<R>): Promise<R> {
   const before = enabled;

@@ -14,11 +14,17 @@ export type GradThunk = (() => Tensor) | null | undefined;
 
 /** What an op's forward and backward share. `S` is whatever plain data forward leaves for backward. */
 export interface OpContext<S = unknown> {
-  /** Per tensor argument (arrays of tensors flattened): will its gradient be wanted? All false when nothing is recorded. */
+  /**
+   * Per tensor argument (arrays of tensors flattened): will its gradient be wanted? All false when nothing is
+   * recorded.
+   */
   readonly needs: readonly boolean[];
   /** Plain data for the backward (shapes, options). */
   state: S;
-  /** Keeps tensors for the backward; `ctx.saved` gives them back in this order. Save only what `needs` calls for. */
+  /**
+   * Keeps tensors for the backward; `ctx.saved` gives them back in this order. Save only what `needs` calls
+   * for.
+   */
   save(...tensors: readonly (Tensor | null | undefined)[]): void;
   /** As {@link save}, for values that may be overwritten all the same: they are copied before that. */
   lend(...tensors: readonly (Tensor | null | undefined)[]): void;
@@ -29,11 +35,13 @@ export interface OpContext<S = unknown> {
 export interface OpDefinition<A extends readonly unknown[], R extends Tensor | readonly Tensor[], S> {
   /** The op's public name: messages, `gradFn`, profiler labels. */
   readonly name: string;
-  /** Checks its arguments (throwing what was wrong and how to mend it) and computes. Runs with grad mode off. */
+  /**
+   * Checks its arguments (throwing what was wrong and how to mend it) and computes. Runs with grad mode off.
+   */
   forward(ctx: OpContext<S>, ...args: A): R;
   /**
-   * One thunk per tensor argument, in argument order (arrays of tensors flattened). Thunks made of ops are differentiable again.
-   * Absent: the op's result never requires grad.
+   * One thunk per tensor argument, in argument order (arrays of tensors flattened). Thunks made of ops are
+   * differentiable again. Absent: the op's result never requires grad.
    */
   backward?(ctx: OpContext<S>, ...grads: Tensor[]): readonly GradThunk[];
 }
@@ -92,8 +100,8 @@ export const named = <F extends (...args: never[]) => unknown>(name: string, fn:
   Object.defineProperty(fn, 'name', { value: name });
 
 /**
- * Makes an op from its one declaration: temporaries of the forward are freed when it returns, a tape node is recorded only if
- * grad mode is on and some input requires grad.
+ * Makes an op from its one declaration: temporaries of the forward are freed when it returns, a tape node is
+ * recorded only if grad mode is on and some input requires grad.
  */
 export function defineOp<A extends readonly unknown[], R extends Tensor | readonly Tensor[], S = unknown>(
   definition: OpDefinition<A, R, S>,
@@ -179,8 +187,8 @@ function zerosFor(meta: OutputMeta | undefined): Tensor | null {
 }
 
 /**
- * An op made of other ops: its gradient follows from theirs, and the handles it makes on the way are freed when it returns
- * (the tape keeps what it needs).
+ * An op made of other ops: its gradient follows from theirs, and the handles it makes on the way are freed
+ * when it returns (the tape keeps what it needs).
  */
 export function defineComposite<F extends (...args: never[]) => unknown>(name: string, fn: F): F {
   return named(name, ((...args: Parameters<F>) => {

@@ -145,8 +145,8 @@ function accumulate(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
 }
 
 /**
- * One run over the tape. With captures, the gradients at their edges are what is wanted, and no leaf is touched;
- * without, every leaf is.
+ * One run over the tape. With captures, the gradients at their edges are what is wanted, and no leaf is
+ * touched; without, every leaf is.
  */
 class Pass {
   private readonly nodes: Map<GradNode, Pending>;
@@ -202,7 +202,9 @@ class Pass {
     if (grads !== null && !this.createGraph) this.free(grads);
   }
 
-  /** The gradients of `node`'s outputs, after hooks; null where there are none, or nobody wants what follows. */
+  /**
+   * The gradients of `node`'s outputs, after hooks; null where there are none, or nobody wants what follows.
+   */
   private finished(node: GradNode): readonly (Tensor | null)[] | null {
     const pending = this.pending(node);
     const { grads } = pending;
@@ -241,7 +243,8 @@ class Pass {
       if (!edge) continue;
       const result = results[i];
       if (result && needs[i]) {
-        // Each delivered gradient gets a handle of its own, so that each can be freed as soon as its node has run.
+        // Each delivered gradient gets a handle of its own, so that each can be freed as soon as its node has
+        // run.
         const shared = !this.createGraph && (results.indexOf(result) < i || grads?.includes(result) === true);
         this.deliver(edge, shared ? result.alias() : result);
       }
@@ -357,7 +360,9 @@ export interface GradOptions extends BackwardOptions {
   allowUnused?: boolean;
 }
 
-/** `torch.autograd.grad`: the gradients of `outputs` with respect to `inputs`, returned; no `.grad` changes. */
+/**
+ * `torch.autograd.grad`: the gradients of `outputs` with respect to `inputs`, returned; no `.grad` changes.
+ */
 export function grad(
   outputs: Tensor | readonly Tensor[],
   inputs: Tensor | readonly Tensor[],

@@ -3,7 +3,10 @@ import { isFloatingPoint } from '../tensor/dtype.js';
 import { grad } from './engine.js';
 
 export interface GradcheckOptions {
-  /** Step of the central difference. float32 differences lose half their digits, so it is far larger than in float64. */
+  /**
+   * Step of the central difference. float32 differences lose half their digits, so it is far larger than in
+   * float64.
+   */
   eps?: number;
   /** Allowed absolute difference. */
   atol?: number;
@@ -23,8 +26,9 @@ function project(outputs: readonly { data: ArrayLike<number> }[]): number {
 }
 
 /**
- * `torch.autograd.gradcheck` in float32: compares the tape's gradient of `fn` at `inputs` with central finite differences of
- * a fixed projection of its outputs, element by element. Resolves to true, or rejects naming the worst element.
+ * `torch.autograd.gradcheck` in float32: compares the tape's gradient of `fn` at `inputs` with central finite
+ * differences of a fixed projection of its outputs, element by element. Resolves to true, or rejects naming
+ * the worst element.
  */
 export async function gradcheck(
   fn: (...inputs: Tensor[]) => Tensor | readonly Tensor[],

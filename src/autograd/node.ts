@@ -109,7 +109,10 @@ export class GradNode implements GradFn {
   }
 }
 
-/** @internal A user's hook may hold on to the gradient it sees, so from then on only the collector may free it. */
+/**
+ * @internal A user's hook may hold on to the gradient it sees, so from then on only the collector may free
+ * it.
+ */
 export function runHooks(hooks: readonly TensorHook[], grad: Tensor): Tensor {
   for (const hook of [...hooks]) {
     grad.keep();
@@ -159,8 +162,8 @@ export type RecordedBackward = (
 ) => InputGrads;
 
 /**
- * Puts an op on the tape. `backward` gets the gradients of `outputs`, which inputs want theirs (in the order of
- * `edges`), and what was saved.
+ * Puts an op on the tape. `backward` gets the gradients of `outputs`, which inputs want theirs (in the order
+ * of `edges`), and what was saved.
  */
 export function record(
   name: string,

@@ -7,9 +7,10 @@ import type { Tensor } from '../tensor/tensor.js';
 import { setGradMode } from './mode.js';
 
 /**
- * Gradient checkpointing (Chen et al. 2016, https://arxiv.org/abs/1604.06174) as a matter of saved tensors, the way
- * PyTorch's non-reentrant form does it: the tape is recorded as always, but what its nodes would save is only counted. The
- * first node that needs a saved tensor in backward runs the function again, which fills in all that were counted.
+ * Gradient checkpointing (Chen et al. 2016, https://arxiv.org/abs/1604.06174) as a matter of saved tensors,
+ * the way PyTorch's non-reentrant form does it: the tape is recorded as always, but what its nodes would save
+ * is only counted. The first node that needs a saved tensor in backward runs the function again, which fills
+ * in all that were counted.
  */
 
 /** What a node saved, before it is known again. */
@@ -67,7 +68,9 @@ interface LastOp {
   readonly positions: readonly number[];
 }
 
-/** The tensors counted in one checkpointed call. What holds it must not keep the tape alive (see lifetime.ts). */
+/**
+ * The tensors counted in one checkpointed call. What holds it must not keep the tape alive (see lifetime.ts).
+ */
 class Slots {
   readonly expected: Expected[] = [];
   readonly captured: (Captured | null)[] = [];

@@ -10,8 +10,9 @@ export interface ByteImageOptions<Sample> {
   /** Per-channel statistics for (x / 255 - mean) / std; without it samples are x / 255. */
   readonly normalize?: { readonly mean: readonly number[]; readonly std: readonly number[] };
   /**
-   * Augmentation done while the batch is built: mirror with probability 1/2, and shift by up to `padding` pixels each way,
-   * filling with black (before normalisation), which is RandomCrop(size, {padding}) and RandomHorizontalFlip().
+   * Augmentation done while the batch is built: mirror with probability 1/2, and shift by up to `padding`
+   * pixels each way, filling with black (before normalisation), which is RandomCrop(size, {padding}) and
+   * RandomHorizontalFlip().
    */
   readonly augment?: { readonly flip?: boolean; readonly padding?: number };
   /** Replaces the two options above by a transform of the image. */
@@ -19,8 +20,8 @@ export interface ByteImageOptions<Sample> {
 }
 
 /**
- * Labelled colour or grey images of one size, held as bytes in planes (channel, row, column). A sample is `[image, label]`; the image is
- * float32 [channels, height, width] unless a `transform` says otherwise.
+ * Labelled colour or grey images of one size, held as bytes in planes (channel, row, column). A sample is
+ * `[image, label]`; the image is float32 [channels, height, width] unless a `transform` says otherwise.
  */
 export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> implements Dataset<
   [Sample, number]

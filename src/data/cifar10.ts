@@ -27,9 +27,10 @@ export const cifar10Statistics = {
 export type CIFAR10File = DataFile;
 
 /**
- * CIFAR-10 in the official binary format (https://www.cs.toronto.edu/~kriz/cifar.html, "binary version"): records of one label
- * byte and 3,072 bytes of pixels, planes red, green, blue of 32 x 32. Any number of records per file is fine. Samples are
- * `[float32 [3, 32, 32], label]`. In Node, `loadCIFAR10` reads the files from disk.
+ * CIFAR-10 in the official binary format (https://www.cs.toronto.edu/~kriz/cifar.html, "binary version"):
+ * records of one label byte and 3,072 bytes of pixels, planes red, green, blue of 32 x 32. Any number of
+ * records per file is fine. Samples are `[float32 [3, 32, 32], label]`. In Node, `loadCIFAR10` reads the
+ * files from disk.
  */
 export class CIFAR10<Sample = HostArray<Float32Array>> extends CIFARRecords<Sample> {
   readonly classes: readonly string[] = cifar10Classes;

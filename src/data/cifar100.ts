@@ -27,8 +27,9 @@ export interface CIFAR100Options<Sample> extends ByteImageOptions<Sample> {
 }
 
 /**
- * CIFAR-100 in the official binary format (https://www.cs.toronto.edu/~kriz/cifar.html, "binary version"): records of a coarse and a
- * fine label byte and 3,072 bytes of pixels. Samples are `[float32 [3, 32, 32], label]`. In Node, `loadCIFAR100` reads the files.
+ * CIFAR-100 in the official binary format (https://www.cs.toronto.edu/~kriz/cifar.html, "binary version"):
+ * records of a coarse and a fine label byte and 3,072 bytes of pixels. Samples are `[float32 [3, 32, 32],
+ * label]`. In Node, `loadCIFAR100` reads the files.
  */
 export class CIFAR100<Sample = HostArray<Float32Array>> extends CIFARRecords<Sample> {
   readonly classes: readonly string[];

@@ -19,7 +19,10 @@ export type HostBatch<T> = T extends null | undefined
             ? { [K in keyof T]: HostBatch<T[K]> }
             : never;
 
-/** What `DataLoader` yields for samples of type `T`: numbers and arrays become Tensors, tuples and objects keep their form. */
+/**
+ * What `DataLoader` yields for samples of type `T`: numbers and arrays become Tensors, tuples and objects
+ * keep their form.
+ */
 export type Batch<T> = T extends null | undefined
   ? never
   : T extends number | boolean | HostArray | Tensor
@@ -33,8 +36,8 @@ export type Batch<T> = T extends null | undefined
           : never;
 
 /**
- * Stacks samples along a new first dimension: integers and booleans to int32 [n], arrays of one shape to [n, ...shape], strings to a list;
- * tuples and objects field by field. Nothing goes to the GPU.
+ * Stacks samples along a new first dimension: integers and booleans to int32 [n], arrays of one shape to [n,
+ * ...shape], strings to a list; tuples and objects field by field. Nothing goes to the GPU.
  * @throws Error naming the field, when samples do not fit together
  */
 export function stackSamples<T>(samples: readonly T[]): HostBatch<T> {

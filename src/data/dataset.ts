@@ -3,8 +3,9 @@ import { exportedClass, type ModuleExport, type Portable } from './portable.js';
 import { Random } from './random.js';
 
 /**
- * A map-style dataset (PyTorch's `torch.utils.data.Dataset`). `DataLoader` passes `random`, a stream that depends only on its
- * seed, the epoch and the index, so that random transforms do not depend on the order of loading.
+ * A map-style dataset (PyTorch's `torch.utils.data.Dataset`). `DataLoader` passes `random`, a stream that
+ * depends only on its seed, the epoch and the index, so that random transforms do not depend on the order of
+ * loading.
  */
 export interface Dataset<T> extends Portable {
   readonly length: number;
@@ -101,8 +102,8 @@ export class ConcatDataset<T> implements Dataset<T> {
 
 /**
  * Splits a dataset into random, disjoint subsets (PyTorch's `random_split`).
- * @param lengths counts that sum to `dataset.length`, or fractions that sum to 1 (what rounding down leaves over is dealt
- *   out one by one from the first subset on, as PyTorch does)
+ * @param lengths counts that sum to `dataset.length`, or fractions that sum to 1 (what rounding down leaves
+ * over is dealt   out one by one from the first subset on, as PyTorch does)
  */
 export function randomSplit<T>(
   dataset: Dataset<T>,

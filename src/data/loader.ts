@@ -19,17 +19,24 @@ export interface DataLoaderOptions<T, B> {
   readonly shuffle?: boolean;
   /** Decides which samples come in which order; not together with `shuffle`. */
   readonly sampler?: Sampler;
-  /** Decides which samples make up which batch; not together with `batchSize`, `shuffle`, `sampler` and `dropLast`. */
+  /**
+   * Decides which samples make up which batch; not together with `batchSize`, `shuffle`, `sampler` and
+   * `dropLast`.
+   */
   readonly batchSampler?: BatchesOfIndices;
   /** Leaves out a last batch that is not full. Default false. */
   readonly dropLast?: boolean;
   /** The same seed gives the same order and the same augmentation. Default: random. */
   readonly seed?: number;
-  /** Makes a batch of the samples, in this thread; its result is yielded as it is. Default: stack them to Tensors. */
+  /**
+   * Makes a batch of the samples, in this thread; its result is yielded as it is. Default: stack them to
+   * Tensors.
+   */
   readonly collate?: (samples: NonNullable<T>[]) => B | Promise<B>;
   /**
-   * Threads that load and transform samples (only in Node). Default 0: this thread does it, while it waits for the device; files are decoded
-   * in threads of the decoder's own all the same. The dataset must be one that can be sent (see `Portable`); batches are the same bit for bit.
+   * Threads that load and transform samples (only in Node). Default 0: this thread does it, while it waits
+   * for the device; files are decoded in threads of the decoder's own all the same. The dataset must be one
+   * that can be sent (see `Portable`); batches are the same bit for bit.
    */
   readonly numWorkers?: number;
   /** Keeps the workers for the next epoch; `close()` ends them. Default false. */
@@ -82,9 +89,10 @@ function batchesOf<T, B>(dataset: Dataset<T>, options: DataLoaderOptions<T, B>):
  * for await (const [images, labels] of loader) { ... }
  * ```
  *
- * The next batch is made while the current one is in use. Samples that are `null` (see `ImageFolder`) are left out of their batch.
- * Order and augmentation depend on `seed`, `epoch` and the sample only, not on timing or the number of workers; `state()` and
- * `loadState()` continue an interrupted run, also in the middle of an epoch.
+ * The next batch is made while the current one is in use. Samples that are `null` (see `ImageFolder`) are
+ * left out of their batch. Order and augmentation depend on `seed`, `epoch` and the sample only, not on
+ * timing or the number of workers; `state()` and `loadState()` continue an interrupted run, also in the
+ * middle of an epoch.
  */
 export class DataLoader<T, B = Batch<T>> implements AsyncIterable<B> {
   /** Undefined where a `batchSampler` decides. */
@@ -92,7 +100,10 @@ export class DataLoader<T, B = Batch<T>> implements AsyncIterable<B> {
   readonly dropLast: boolean;
   /** Number of the next pass over the data; each pass counts it up. Set it to resume a run. */
   epoch = 0;
-  /** Batches that the next pass leaves out (without loading them), to resume in the middle of an epoch; it then is 0 again. */
+  /**
+   * Batches that the next pass leaves out (without loading them), to resume in the middle of an epoch; it
+   * then is 0 again.
+   */
   startBatch = 0;
   private seedInUse: number;
   private readonly batches: BatchesOfIndices;
@@ -137,7 +148,10 @@ export class DataLoader<T, B = Batch<T>> implements AsyncIterable<B> {
     return { seed, epoch: this.epoch - 1, batch: pass.used };
   }
 
-  /** Continues where `state()` was taken: the next pass begins with the batch after the last one that was used. */
+  /**
+   * Continues where `state()` was taken: the next pass begins with the batch after the last one that was
+   * used.
+   */
   loadState({ seed, epoch, batch }: LoaderState): void {
     new Random(seed);
     this.epoch = checkCount('state.epoch', epoch, 0);
@@ -263,7 +277,10 @@ class BatchIterator<B> implements AsyncIterableIterator<B, undefined> {
     }
   }
 
-  /** Ends the pass: `break` in a `for await` comes here. Waits for samples under way, so that nothing runs on afterwards. */
+  /**
+   * Ends the pass: `break` in a `for await` comes here. Waits for samples under way, so that nothing runs on
+   * afterwards.
+   */
   async return(): Promise<IteratorResult<B, undefined>> {
     this.closed = true;
     clearTimeout(this.timer);

@@ -4,7 +4,10 @@ import type { Tensor } from '../tensor/tensor.js';
 import { entropySeed, Random } from './random.js';
 
 export interface MixOptions {
-  /** Both parameters of the Beta distribution that the share is drawn from: 0.2 mixes a little, 1 evenly. Default 1. */
+  /**
+   * Both parameters of the Beta distribution that the share is drawn from: 0.2 mixes a little, 1 evenly.
+   * Default 1.
+   */
   readonly alpha?: number;
   readonly numClasses: number;
   /** Where the random numbers come from. Default: a stream of random seed. */
@@ -16,7 +19,9 @@ function normal(random: Random): number {
   return Math.sqrt(-2 * Math.log(1 - random.float())) * Math.cos(2 * Math.PI * random.float());
 }
 
-/** Gamma of shape `a` and scale 1 (Marsaglia & Tsang, "A simple method for generating gamma variables", 2000). */
+/**
+ * Gamma of shape `a` and scale 1 (Marsaglia & Tsang, "A simple method for generating gamma variables", 2000).
+ */
 function gamma(a: number, random: Random): number {
   if (a < 1) return gamma(a + 1, random) * (1 - random.float()) ** (1 / a);
   const d = a - 1 / 3;
@@ -44,15 +49,18 @@ function check(what: string, x: Tensor, y: Tensor, alpha: number, dims: number):
   }
 }
 
-/** Labels [N] as distributions: `keep` of each sample's own class, the rest of the class of the sample before. */
+/**
+ * Labels [N] as distributions: `keep` of each sample's own class, the rest of the class of the sample before.
+ */
 function softLabels(y: Tensor, keep: number, numClasses: number): Tensor {
   const hot = float(oneHot(y, numClasses));
   return add(mul(hot, keep), mul(roll(hot, 1, 0), 1 - keep));
 }
 
 /**
- * Mixup (Zhang et al. 2018, https://arxiv.org/abs/1710.09412; torchvision's `v2.MixUp`): blends each sample of a batch with the one
- * before it, and their labels in the same proportion, which is drawn once for the batch.
+ * Mixup (Zhang et al. 2018, https://arxiv.org/abs/1710.09412; torchvision's `v2.MixUp`): blends each sample
+ * of a batch with the one before it, and their labels in the same proportion, which is drawn once for the
+ * batch.
  *
  * @param x inputs [N, ...], float32
  * @param y labels [N], int32
@@ -66,8 +74,9 @@ export function mixup(x: Tensor, y: Tensor, options: MixOptions): [inputs: Tenso
 }
 
 /**
- * CutMix (Yun et al. 2019, https://arxiv.org/abs/1905.04899; torchvision's `v2.CutMix`): pastes a box of the image before into each image
- * of a batch, and mixes the labels by area. Box and share are drawn once for the batch.
+ * CutMix (Yun et al. 2019, https://arxiv.org/abs/1905.04899; torchvision's `v2.CutMix`): pastes a box of the
+ * image before into each image of a batch, and mixes the labels by area. Box and share are drawn once for the
+ * batch.
  *
  * @param x images [N, C, H, W], float32
  * @param y labels [N], int32

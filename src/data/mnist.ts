@@ -73,8 +73,8 @@ export interface MNISTFiles {
 }
 
 /**
- * MNIST (LeCun et al., 1998) in its original IDX files. Samples are `[float32 [1, 28, 28], label]`; a `transform` sees the grey levels in
- * three equal channels. In Node, `loadMNIST` reads the files from disk.
+ * MNIST (LeCun et al., 1998) in its original IDX files. Samples are `[float32 [1, 28, 28], label]`; a
+ * `transform` sees the grey levels in three equal channels. In Node, `loadMNIST` reads the files from disk.
  */
 export class MNIST<Sample = HostArray<Float32Array>> extends ByteImageDataset<Sample> {
   readonly classes: readonly string[] = mnistClasses;

@@ -1,4 +1,7 @@
-/** Where something can be imported from: the export `name` of `module` (a `file:` URL, such as `import.meta.url`). */
+/**
+ * Where something can be imported from: the export `name` of `module` (a `file:` URL, such as
+ * `import.meta.url`).
+ */
 export interface ModuleExport {
   readonly module: string | URL;
   readonly name: string;

@@ -1,8 +1,8 @@
 /**
- * The data room's random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
- * SC 2011), the counter-based generator that PyTorch uses on CUDA. A stream is named by a seed and up to three
- * integers, so the numbers for (epoch, sample) do not depend on the order in which samples are asked for, and
- * they are the same on every platform: only integer and correctly rounded operations are used.
+ * The data room's random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2,
+ * 3", SC 2011), the counter-based generator that PyTorch uses on CUDA. A stream is named by a seed and up to
+ * three integers, so the numbers for (epoch, sample) do not depend on the order in which samples are asked
+ * for, and they are the same on every platform: only integer and correctly rounded operations are used.
  */
 import { philox } from '../kernels/random/philox.js';
 

@@ -2,8 +2,9 @@ import { checkIndex } from './dataset.js';
 import { entropySeed, Random } from './random.js';
 
 /**
- * Indices into a dataset, in the order to load them. Iterated once per epoch; an array will do. Where `order` is defined,
- * `DataLoader` calls it with a stream that depends on its seed and the epoch only, so that an order can be had again.
+ * Indices into a dataset, in the order to load them. Iterated once per epoch; an array will do. Where `order`
+ * is defined, `DataLoader` calls it with a stream that depends on its seed and the epoch only, so that an
+ * order can be had again.
  */
 export interface Sampler extends Iterable<number> {
   readonly length: number;
@@ -49,7 +50,9 @@ export class SequentialSampler implements Sampler {
 export interface RandomSamplerOptions {
   /** Draws each index independently of the others. Default false: every index once. */
   readonly replacement?: boolean;
-  /** How many indices; without replacement, more than there are begins anew. Default: as many as there are. */
+  /**
+   * How many indices; without replacement, more than there are begins anew. Default: as many as there are.
+   */
   readonly numSamples?: number;
 }
 
@@ -160,7 +163,10 @@ export class WeightedRandomSampler extends SeededSampler {
     return low;
   }
 
-  /** Exponential keys: the smallest key of rate `weight` is each index with the right probability (Efraimidis and Spirakis, 2006). */
+  /**
+   * Exponential keys: the smallest key of rate `weight` is each index with the right probability (Efraimidis
+   * and Spirakis, 2006).
+   */
   private withoutReplacement(random: Random): number[] {
     const keys = Array.from(this.weights, (weight, index) => ({
       index,
@@ -209,7 +215,10 @@ export class BatchSampler implements BatchesOfIndices {
   }
 }
 
-/** Throws unless every index lies in the dataset, so that a wrong sampler is named before an epoch is half done. */
+/**
+ * Throws unless every index lies in the dataset, so that a wrong sampler is named before an epoch is half
+ * done.
+ */
 export function checkBatches(batches: readonly (readonly number[])[], length: number): void {
   for (const batch of batches) for (const index of batch) checkIndex('DataLoader: sampler', index, length);
 }

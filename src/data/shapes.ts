@@ -6,11 +6,16 @@ import { baseOutlines, novelOutlines, type Outline } from './shapes/outlines.js'
 import { renderShape } from './shapes/render.js';
 
 export interface ShapesOptions<Sample> extends ByteImageOptions<Sample> {
-  /** `base`: ten shapes to pretrain on. `novel`: five other shapes, none of them in `base`, to fine-tune on. */
+  /**
+   * `base`: ten shapes to pretrain on. `novel`: five other shapes, none of them in `base`, to fine-tune on.
+   */
   readonly classes: 'base' | 'novel';
   /** Images per class. */
   readonly perClass: number;
-  /** Different seeds give independent images of the same classes, so a test set is another seed. 0 unless told. */
+  /**
+   * Different seeds give independent images of the same classes, so a test set is another seed. 0 unless
+   * told.
+   */
   readonly seed?: number;
   /** Pixels along each side. 32 unless told. */
   readonly size?: number;
@@ -23,10 +28,11 @@ const worldNumber = { base: 0, novel: 1 } as const;
 export const shapesStatistics = { mean: [0.473, 0.473, 0.473], std: [0.283, 0.283, 0.283] } as const;
 
 /**
- * A world of small synthetic photographs: one textured shape per image, whose class is its outline. Place, size, rotation, colours,
- * texture, background, lighting and clutter vary freely and say nothing about the class. Images are drawn on first use and then
- * kept; each depends only on (seed, class, number), and its bytes are the same on every platform. Samples are
- * `[float32 [3, size, size], label]`, ordered class by class.
+ * A world of small synthetic photographs: one textured shape per image, whose class is its outline. Place,
+ * size, rotation, colours, texture, background, lighting and clutter vary freely and say nothing about the
+ * class. Images are drawn on first use and then kept; each depends only on (seed, class, number), and its
+ * bytes are the same on every platform. Samples are `[float32 [3, size, size], label]`, ordered class by
+ * class.
  */
 export class ShapesDataset<Sample = HostArray<Float32Array>> extends ByteImageDataset<Sample> {
   readonly classes: readonly string[];

@@ -14,12 +14,14 @@ function byLabel(what: string, labels: ArrayLike<number>): Map<number, number[]>
 }
 
 /**
- * Splits samples in two so that every class keeps its share in both (scikit-learn's `train_test_split` with `stratify`).
- * Each class gives `fraction` of its samples to `val`, rounded, but at least one and never all of them.
+ * Splits samples in two so that every class keeps its share in both (scikit-learn's `train_test_split` with
+ * `stratify`). Each class gives `fraction` of its samples to `val`, rounded, but at least one and never all
+ * of them.
  *
  * @param labels the class of every sample
  * @param fraction the share of `val`, between 0 and 1
- * @param seed the same seed gives the same split; what a class gives does not depend on the other classes' samples
+ * @param seed the same seed gives the same split; what a class gives does not depend on the other classes'
+ * samples
  * @returns positions in `labels`, ascending
  * @throws Error naming a class of one sample, which cannot be in both
  */
@@ -49,7 +51,8 @@ export function stratifiedSplit(
 }
 
 /**
- * A weight per sample that makes every class equally likely in a `WeightedRandomSampler`: 1 / (number of samples of its class).
+ * A weight per sample that makes every class equally likely in a `WeightedRandomSampler`: 1 / (number of
+ * samples of its class).
  *
  * @param labels the class of every sample
  */

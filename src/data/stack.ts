@@ -1,4 +1,7 @@
-/** Stacking samples on the host. It knows tensors by their brand only, so that worker threads load without the engine. */
+/**
+ * Stacking samples on the host. It knows tensors by their brand only, so that worker threads load without the
+ * engine.
+ */
 
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { type HostArray, type HostData, isHostArray, isRGBImage } from './host.js';

@@ -19,8 +19,9 @@ function gather({ data, shape }: HostArray, indices: readonly number[]): HostArr
 }
 
 /**
- * Samples are the rows of Tensors or host arrays of one length (PyTorch's `TensorDataset`): row `i` of the sample's k-th entry is
- * column k at `[i]`. Host arrays stay on the host until a batch is made, so they may be larger than the GPU's memory.
+ * Samples are the rows of Tensors or host arrays of one length (PyTorch's `TensorDataset`): row `i` of the
+ * sample's k-th entry is column k at `[i]`. Host arrays stay on the host until a batch is made, so they may
+ * be larger than the GPU's memory.
  */
 export class TensorDataset<const C extends Columns> implements Dataset<Row<C>> {
   readonly length: number;

@@ -1,7 +1,7 @@
 /**
- * torchvision's image transforms on the host, pixel for pixel as it treats PIL images. A transform is an object that can be called:
- * `new Resize(256)(image)`. `Random...` transforms take their numbers from the second argument, which `DataLoader` passes through
- * the dataset.
+ * torchvision's image transforms on the host, pixel for pixel as it treats PIL images. A transform is an
+ * object that can be called: `new Resize(256)(image)`. `Random...` transforms take their numbers from the
+ * second argument, which `DataLoader` passes through the dataset.
  */
 export { Normalize, RandomErasing, type RandomErasingOptions, ToTensor } from './transforms/arrays.js';
 export {

@@ -7,23 +7,30 @@ import { DeviceError } from './errors.js';
 export interface InitOptions {
   /** Default `high-performance`. */
   readonly powerPreference?: GPUPowerPreference;
-  /** Bytes of GPU memory the engine may hold. Default: 60% of the machine's memory on a software adapter, else no limit. */
+  /**
+   * Bytes of GPU memory the engine may hold. Default: 60% of the machine's memory on a software adapter, else
+   * no limit.
+   */
   readonly memoryBudget?: number;
   /** `software`, `hardware`, or a part of the adapter's name. Default: the system's choice. */
   readonly adapter?: 'software' | 'hardware' | (string & {});
   /**
-   * Use the tiles that `kindling bench MODEL --tune` measured on this adapter (Node only). Results then differ in their last bits from
-   * those of machines without that file. Default: whether the environment has KINDLING_TUNED=1.
+   * Use the tiles that `kindling bench MODEL --tune` measured on this adapter (Node only). Results then
+   * differ in their last bits from those of machines without that file. Default: whether the environment has
+   * KINDLING_TUNED=1.
    */
   readonly tuned?: boolean;
   /**
-   * Experimental: float16 matrix products and convolutions on the GPU's matrix units (Dawn's subgroup matrices, 16x16x16 with float32 sums), where
-   * the adapter has them for subgroups of 32. Without them nothing changes. Default: false.
+   * Experimental: float16 matrix products and convolutions on the GPU's matrix units (Dawn's subgroup
+   * matrices, 16x16x16 with float32 sums), where the adapter has them for subgroups of 32. Without them
+   * nothing changes. Default: false.
    */
   readonly subgroupMatrices?: boolean;
   /** @internal Pretends that the adapter lacks these, so that tests reach the fallbacks. */
   readonly disable?: readonly Optional[];
-  /** @internal Pretends that a binding ends at so many bytes, so that tests reach the code that binds ranges. */
+  /**
+   * @internal Pretends that a binding ends at so many bytes, so that tests reach the code that binds ranges.
+   */
   readonly maxBinding?: number;
   /** @internal Stands between the engine and the device, so that tests can make the device fail. */
   readonly wrapDevice?: (device: GPUDevice) => GPUDevice;
@@ -112,7 +119,10 @@ interface MatrixConfig {
   readonly K: number;
 }
 
-/** Whether the adapter multiplies float16 matrices of the size that the kernels use into float32, in subgroups of the size they count on. */
+/**
+ * Whether the adapter multiplies float16 matrices of the size that the kernels use into float32, in subgroups
+ * of the size they count on.
+ */
 function hasMatrices(adapter: GPUAdapter): boolean {
   const { info, features } = adapter;
   if (!['shader-f16', 'subgroups', matrixFeature].every((name) => features.has(name))) return false;
@@ -192,8 +202,8 @@ function adapterName(info: GPUAdapterInfo): string {
 }
 
 /**
- * Whether devices of this process share what the driver compiles, and compiling is slow: Mesa's software driver, through its
- * cache on disk.
+ * Whether devices of this process share what the driver compiles, and compiling is slow: Mesa's software
+ * driver, through its cache on disk.
  */
 export function sharesShaders({ info }: OpenedDevice): boolean {
   if (!isNode || !/llvmpipe|lavapipe/i.test(`${info.device} ${info.description}`)) return false;
@@ -254,8 +264,9 @@ function importAtRuntime(specifier: string): Promise<unknown> {
 }
 
 /**
- * Mesa's software driver reads these once, when it is loaded. More threads than cores keep the cores busy over
- * the uneven ends of a dispatch (1.5-2x faster on two cores); its compiler takes seconds, so the cache must persist.
+ * Mesa's software driver reads these once, when it is loaded. More threads than cores keep the cores busy
+ * over the uneven ends of a dispatch (1.5-2x faster on two cores); its compiler takes seconds, so the cache
+ * must persist.
  */
 function setDriverDefaults(): void {
   const os = nodeBuiltin?.('node:os');
@@ -276,7 +287,10 @@ function setDriverDefaults(): void {
   }
 }
 
-/** Memory budget when the user gave none. Software adapters never report being out of memory: the system kills. */
+/**
+ * Memory budget when the user gave none. Software adapters never report being out of memory: the system
+ * kills.
+ */
 export function defaultMemoryBudget(target: Target): number {
   if (target.kind === 'gpu') return Infinity;
   const os = nodeBuiltin?.('node:os');

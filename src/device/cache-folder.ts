@@ -1,8 +1,8 @@
 import { nodeBuiltin } from './adapter.js';
 
 /**
- * Where the engine keeps files between runs: `$KINDLING_CACHE`, or `kindling` in the system's cache folder (`$XDG_CACHE_HOME`,
- * `~/.cache`, `~/Library/Caches`, `%LOCALAPPDATA%`). Undefined in browsers.
+ * Where the engine keeps files between runs: `$KINDLING_CACHE`, or `kindling` in the system's cache folder
+ * (`$XDG_CACHE_HOME`, `~/.cache`, `~/Library/Caches`, `%LOCALAPPDATA%`). Undefined in browsers.
  */
 export function cacheFolder(): string | undefined {
   const os = nodeBuiltin?.('node:os');

@@ -1,4 +1,7 @@
-/** Compiles shaders on further devices while the first is busy compiling: Mesa's software driver uses one core for it. */
+/**
+ * Compiles shaders on further devices while the first is busy compiling: Mesa's software driver uses one core
+ * for it.
+ */
 
 import type { Kernel } from '../kernels/base/kernel.js';
 import type { OpenedDevice } from './adapter.js';
@@ -22,10 +25,11 @@ interface Main {
 }
 
 /**
- * The driver compiles a shader at its first dispatch, in the device's own thread, one after another; what it compiled goes into its
- * disk cache, where every device looks first. A training step is recorded long before its first shader is ready, so its last
- * shaders can be compiled meanwhile: this takes the newest first, until it meets the first device, which started with the oldest.
- * A dispatch of no workgroups is enough; the number comes from a buffer because Dawn warns of a plain 0.
+ * The driver compiles a shader at its first dispatch, in the device's own thread, one after another; what it
+ * compiled goes into its disk cache, where every device looks first. A training step is recorded long before
+ * its first shader is ready, so its last shaders can be compiled meanwhile: this takes the newest first,
+ * until it meets the first device, which started with the oldest. A dispatch of no workgroups is enough; the
+ * number comes from a buffer because Dawn warns of a plain 0.
  */
 export class CompileAhead {
   private waiting: Kernel[] = [];

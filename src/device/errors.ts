@@ -80,7 +80,10 @@ export class ErrorLog {
     return this.pending.size === 0;
   }
 
-  /** Follows a promise that may record an error; a rejection means that the device died, which `fatal` reports. */
+  /**
+   * Follows a promise that may record an error; a rejection means that the device died, which `fatal`
+   * reports.
+   */
   track(check: Promise<void>): void {
     const tracked = check.then(
       () => void this.pending.delete(tracked),

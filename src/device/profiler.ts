@@ -26,8 +26,8 @@ export interface ProfiledDispatch {
   /** When it was recorded, in milliseconds of `performance.now()`. */
   readonly recordedMs: number;
   /**
-   * When the GPU began it, on the same clock. The GPU's own clock is shifted so that nothing begins before it was recorded:
-   * distances are exact, the beginning of the whole is not.
+   * When the GPU began it, on the same clock. The GPU's own clock is shifted so that nothing begins before it
+   * was recorded: distances are exact, the beginning of the whole is not.
    */
   readonly startMs: number;
   readonly ms: number;

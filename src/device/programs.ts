@@ -1,4 +1,6 @@
-/** Kernels made ready to run: shader header, pipeline, layouts. Cached by kernel object, then by WGSL text. */
+/**
+ * Kernels made ready to run: shader header, pipeline, layouts. Cached by kernel object, then by WGSL text.
+ */
 
 import type { Access, Kernel, Target } from '../kernels/base/kernel.js';
 import type { BindingLayout } from './bindgroups.js';

@@ -113,7 +113,8 @@ export class Runtime {
       this.errors,
       (kernel) => {
         if (this.ahead === undefined) return;
-        // While the driver compiles for a batch it makes no pipelines: the shaders after it would not be known yet.
+        // While the driver compiles for a batch it makes no pipelines: the shaders after it would not be
+        // known yet.
         this.stream.hold();
         this.ahead.note(kernel);
       },
@@ -173,8 +174,8 @@ export class Runtime {
   }
 
   /**
-   * Memory of at least `bytes` bytes with undefined contents. `label` (the op or parameter it is for) is shown
-   * in errors and statistics.
+   * Memory of at least `bytes` bytes with undefined contents. `label` (the op or parameter it is for) is
+   * shown in errors and statistics.
    *
    * @throws OutOfMemoryError past the budget; the engine stays usable.
    */
@@ -194,8 +195,9 @@ export class Runtime {
   }
 
   /**
-   * Runs `fn` (synchronous) without its GPU work: nothing is compiled, dispatched, copied or uploaded. Shapes, strides and
-   * memory come out as always; the contents of all that `fn` makes or writes are undefined.
+   * Runs `fn` (synchronous) without its GPU work: nothing is compiled, dispatched, copied or uploaded.
+   * Shapes, strides and memory come out as always; the contents of all that `fn` makes or writes are
+   * undefined.
    */
   withoutWork<T>(fn: () => T): T {
     const before = this.idle;
@@ -351,8 +353,8 @@ export class Runtime {
   }
 
   /**
-   * Uploads `data`, ordered after every command recorded so far. `offset` is a multiple of 4. Data that ends inside a word
-   * is padded with zeros, which is only possible at the end of the buffer.
+   * Uploads `data`, ordered after every command recorded so far. `offset` is a multiple of 4. Data that ends
+   * inside a word is padded with zeros, which is only possible at the end of the buffer.
    */
   write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
     const bytes = data.byteLength;

@@ -9,7 +9,9 @@ const batchDispatches = 64;
 const batchBytes = 64 * 1024 ** 2;
 /** ... and the first one after the GPU fell idle sooner, so that it works while the next is recorded. */
 const firstDispatches = 16;
-/** With this many submits unfinished the batch grows instead, up to `maxDispatches`: the GPU has enough to do. */
+/**
+ * With this many submits unfinished the batch grows instead, up to `maxDispatches`: the GPU has enough to do.
+ */
 const maxInFlight = 4;
 const maxDispatches = 512;
 /** A batch that is held back is submitted at this many all the same. */

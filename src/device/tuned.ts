@@ -1,6 +1,7 @@
 /**
- * Measured choices of tiles on disk (Node): one file per adapter, driver version and format of the file, in `tuning` of the cache
- * folder. Read only where asked for; a file that is damaged or of another adapter is left alone, with a warning.
+ * Measured choices of tiles on disk (Node): one file per adapter, driver version and format of the file, in
+ * `tuning` of the cache folder. Read only where asked for; a file that is damaged or of another adapter is
+ * left alone, with a warning.
  */
 import type { Target } from '../kernels/base/kernel.js';
 import { isCandidate } from '../kernels/tuning/table.js';
@@ -18,7 +19,10 @@ export interface TunedEntry extends TunedChoice {
   readonly ms: number;
 }
 
-/** What a file holds for: the adapter, its driver (Dawn's description names the version) and what of it the kernels use. */
+/**
+ * What a file holds for: the adapter, its driver (Dawn's description names the version) and what of it the
+ * kernels use.
+ */
 export interface TunedFor {
   readonly info: AdapterInfo;
   readonly target: Target;
@@ -40,7 +44,10 @@ const adapterOf = ({ info, target }: TunedFor) => ({
   subgroupSize: target.subgroupSize,
 });
 
-/** Whether the options or, where they do not say, the environment (`KINDLING_TUNED=1`) ask for measured choices. */
+/**
+ * Whether the options or, where they do not say, the environment (`KINDLING_TUNED=1`) ask for measured
+ * choices.
+ */
 export function wantsTuned({ tuned }: InitOptions): boolean {
   if (tuned !== undefined || nodeBuiltin === undefined) return tuned === true;
   return !['', '0', 'false', undefined].includes(process.env['KINDLING_TUNED']);
@@ -70,7 +77,8 @@ function warnOnce(path: string, why: string): void {
 }
 
 /**
- * The choices kept for an adapter; none when there is no file, or one that cannot be used (then with one warning per process).
+ * The choices kept for an adapter; none when there is no file, or one that cannot be used (then with one
+ * warning per process).
  */
 export function loadTuning(device: TunedFor): Map<string, TunedEntry> {
   const path = tuningPath(device);

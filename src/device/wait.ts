@@ -6,14 +6,17 @@ const lock = typeof SharedArrayBuffer === 'function' ? new Int32Array(new Shared
 
 /** Turns of the event loop without a nap, so that short reads stay short. */
 const eagerTurns = 5;
-/** A nap is this share of the wait so far, within bounds: what it adds to the wait and the turns it saves are both a few per cent. */
+/**
+ * A nap is this share of the wait so far, within bounds: what it adds to the wait and the turns it saves are
+ * both a few per cent.
+ */
 const napShare = 0.04;
 const shortestNapMs = 0.05;
 const longestNapMs = 2;
 
 /**
- * Dawn in Node polls for completion in a busy loop. On a software adapter the polling thread competes with the
- * threads that compute, so while a wait is under way each turn of the event loop naps a little.
+ * Dawn in Node polls for completion in a busy loop. On a software adapter the polling thread competes with
+ * the threads that compute, so while a wait is under way each turn of the event loop naps a little.
  */
 export class PoliteWaiter {
   private waiting = 0;

@@ -10,8 +10,9 @@ export interface ByteSource {
   /** Length in bytes. */
   readonly size: number;
   /**
-   * Exactly `length` bytes from `offset`, or a {@link CheckpointError}. The array may share memory with the source:
-   * read it, do not write to it. A source that has to copy may do so to the start of `into`, where that is long enough.
+   * Exactly `length` bytes from `offset`, or a {@link CheckpointError}. The array may share memory with the
+   * source: read it, do not write to it. A source that has to copy may do so to the start of `into`, where
+   * that is long enough.
    */
   read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
 }
@@ -19,7 +20,10 @@ export interface ByteSource {
 /** A range of a source, as the home of one tensor storage. */
 export type ByteRange = Pick<ByteSource, 'size' | 'read'>;
 
-/** Throws unless `[offset, offset + length)` lies inside the source. `what` names the thing that needs those bytes. */
+/**
+ * Throws unless `[offset, offset + length)` lies inside the source. `what` names the thing that needs those
+ * bytes.
+ */
 export function checkRange(
   source: Pick<ByteSource, 'name' | 'size'>,
   offset: number,

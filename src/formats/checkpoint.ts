@@ -29,8 +29,9 @@ export interface LoadValueOptions {
 
 export interface LoadCheckpointOptions extends LoadValueOptions {
   /**
-   * Which entry holds the state dict, when the file nests it: a top-level key, or a path of keys. By default it is found:
-   * the file itself, or its one entry that holds tensors under a usual name (`state_dict`, `model`, ...).
+   * Which entry holds the state dict, when the file nests it: a top-level key, or a path of keys. By default
+   * it is found: the file itself, or its one entry that holds tensors under a usual name (`state_dict`,
+   * `model`, ...).
    */
   readonly key?: string | readonly string[];
   /**
@@ -43,7 +44,10 @@ export interface LoadCheckpointOptions extends LoadValueOptions {
 }
 
 export interface Checkpoint {
-  /** The state dict in the file's order, with the file's own keys less the stripped prefix. Tensors read on demand. */
+  /**
+   * The state dict in the file's order, with the file's own keys less the stripped prefix. Tensors read on
+   * demand.
+   */
   readonly tensors: Map<string, HostTensor>;
   /**
    * Everything else, such as `epoch`, `best_prec1` or `optimizer`: the entries beside the state dict, and
@@ -62,11 +66,13 @@ export interface Checkpoint {
 }
 
 /**
- * Opens a weight file of PyTorch (zip or legacy), safetensors (sharded too) or numpy, told apart by content, without running any of the code
- * a pickle may name. Nothing but the description is read at first: each tensor's bytes are read by its own methods.
+ * Opens a weight file of PyTorch (zip or legacy), safetensors (sharded too) or numpy, told apart by content,
+ * without running any of the code a pickle may name. Nothing but the description is read at first: each
+ * tensor's bytes are read by its own methods.
  *
- * @throws CheckpointError naming the file: not a weight file (says what it looks like), truncated (says what is missing),
- * a pickled module or TorchScript (says how to save it again), a refused global, or an unclear place of the state dict.
+ * @throws CheckpointError naming the file: not a weight file (says what it looks like), truncated (says what
+ * is missing), a pickled module or TorchScript (says how to save it again), a refused global, or an unclear
+ * place of the state dict.
  */
 export async function loadCheckpoint(
   source: CheckpointSource,
@@ -141,7 +147,10 @@ export function unwrapCheckpoint(checkpoint: Checkpoint): Checkpoint {
   return { ...checkpoint, ...unwrap(checkpoint.tensors, undefined, checkpoint.name, extra), extra };
 }
 
-/** The whole value that `torch.save` wrote, of any shape, or a safetensors file as a Map. Errors as for {@link loadCheckpoint}. */
+/**
+ * The whole value that `torch.save` wrote, of any shape, or a safetensors file as a Map. Errors as for {@link
+ * loadCheckpoint}.
+ */
 export async function loadValue(
   source: CheckpointSource,
   options: LoadValueOptions = {},
@@ -159,7 +168,10 @@ type TorchContainer = 'torch-zip' | 'torch-legacy';
 
 const isTorch = (container: Container): container is TorchContainer => container.startsWith('torch');
 
-/** The formats that hold tensors by name and nothing nested. All but the usual one are loaded when a file is of it. */
+/**
+ * The formats that hold tensors by name and nothing nested. All but the usual one are loaded when a file is
+ * of it.
+ */
 async function readFlat(
   bytes: ByteSource,
   container: Exclude<Container, TorchContainer>,

@@ -5,7 +5,10 @@ type Crc32 = (bytes: Uint8Array, previous: number) => number;
 const slices = 8;
 let tables: Uint32Array | undefined;
 
-/** tables[256 * k + b]: the remainder of byte b followed by k zero bytes (Intel's "slicing by 8", Kounavis and Berry 2005). */
+/**
+ * tables[256 * k + b]: the remainder of byte b followed by k zero bytes (Intel's "slicing by 8", Kounavis and
+ * Berry 2005).
+ */
 function makeTables(): Uint32Array {
   const made = new Uint32Array(256 * slices);
   for (let byte = 0; byte < 256; byte++) {

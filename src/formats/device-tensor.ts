@@ -16,8 +16,9 @@ export type TensorSource = HostTensor | Tensor;
 export type FloatDtype = 'float32' | 'float16' | 'bfloat16';
 
 /**
- * Makes what a writer reads of tensors, as one file wants them: GPU tensors are fetched piece by piece when their turn comes,
- * floating point values become `dtype`, and PyTorch's counters int64. Tensors that share memory still share it afterwards.
+ * Makes what a writer reads of tensors, as one file wants them: GPU tensors are fetched piece by piece when
+ * their turn comes, floating point values become `dtype`, and PyTorch's counters int64. Tensors that share
+ * memory still share it afterwards.
  */
 export class TensorReader {
   private readonly onDevice = new Map<Storage, ByteRange>();

@@ -158,8 +158,8 @@ export function decodeFloat32(bytes: Uint8Array, dtype: HostDtype, what: string)
 }
 
 /**
- * Little-endian bytes of an integer or bool dtype as int32. A value outside int32 throws an Error that gives `what`,
- * the value and its flat index; floating-point dtypes throw too.
+ * Little-endian bytes of an integer or bool dtype as int32. A value outside int32 throws an Error that gives
+ * `what`, the value and its flat index; floating-point dtypes throw too.
  */
 export function decodeInt32(bytes: Uint8Array, dtype: HostDtype, what: string): Int32Array {
   const outOfRange = (value: number | bigint, index: number) =>
@@ -217,8 +217,8 @@ function bfloat16Bits(value: number): number {
 }
 
 /**
- * Numbers as little-endian bytes of a dtype. The bytes of a typed array that already has the dtype are a view on it.
- * Integers must be whole and in range; otherwise throws, naming `what` and the index.
+ * Numbers as little-endian bytes of a dtype. The bytes of a typed array that already has the dtype are a view
+ * on it. Integers must be whole and in range; otherwise throws, naming `what` and the index.
  */
 export function encodeNumbers(
   values: ArrayLike<number> | ArrayLike<bigint>,
@@ -315,8 +315,8 @@ function bfloatOfFloatBits(bits: number): number {
 }
 
 /**
- * Little-endian bytes of one dtype as those of another: to floating point by way of float32, to integers exactly (a value
- * that is not whole or does not fit throws, naming `what`).
+ * Little-endian bytes of one dtype as those of another: to floating point by way of float32, to integers
+ * exactly (a value that is not whole or does not fit throws, naming `what`).
  */
 export function convertBytes(bytes: Uint8Array, from: HostDtype, to: HostDtype, what: string): Uint8Array {
   if (from === to) return bytes;

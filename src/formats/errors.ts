@@ -30,7 +30,10 @@ export function inFile(file: string, error: unknown, where = ''): CheckpointErro
   return new CheckpointError(`${file}: ${place}${what}`, { cause: error });
 }
 
-/** Allocates bytes for `what`; too large a request becomes a {@link CheckpointError} instead of a bare RangeError. */
+/**
+ * Allocates bytes for `what`; too large a request becomes a {@link CheckpointError} instead of a bare
+ * RangeError.
+ */
 export function allocate(bytes: number, what: string): Uint8Array<ArrayBuffer> {
   try {
     return new Uint8Array(bytes);

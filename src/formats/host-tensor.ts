@@ -35,10 +35,12 @@ export interface HostTensorInit {
 }
 
 /**
- * A tensor in a weight file: a typed, strided view over bytes that stay where they are (on disk, in a Blob, in memory)
- * until asked for. Reading a checkpoint tensor by tensor therefore needs the memory of one tensor, not of the file.
+ * A tensor in a weight file: a typed, strided view over bytes that stay where they are (on disk, in a Blob,
+ * in memory) until asked for. Reading a checkpoint tensor by tensor therefore needs the memory of one tensor,
+ * not of the file.
  *
- * The constructor throws a {@link CheckpointError} if shape, strides and offset do not lie inside the storage.
+ * The constructor throws a {@link CheckpointError} if shape, strides and offset do not lie inside the
+ * storage.
  */
 export class HostTensor {
   readonly name: string;
@@ -70,8 +72,8 @@ export class HostTensor {
   }
 
   /**
-   * A tensor from numbers in C order, converted to `dtype` (halves round to nearest even; integers must be whole and in
-   * range). A typed array that already has the dtype is shared, not copied.
+   * A tensor from numbers in C order, converted to `dtype` (halves round to nearest even; integers must be
+   * whole and in range). A typed array that already has the dtype is shared, not copied.
    */
   static from(
     dtype: HostDtype,
@@ -131,8 +133,9 @@ export class HostTensor {
   }
 
   /**
-   * The same tensor as another dtype, converted piece by piece as it is read: floating point as `tensor.to(dtype)` does, by
-   * way of float32; integers exactly, or a {@link CheckpointError} where a value does not fit.
+   * The same tensor as another dtype, converted piece by piece as it is read: floating point as
+   * `tensor.to(dtype)` does, by way of float32; integers exactly, or a {@link CheckpointError} where a value
+   * does not fit.
    */
   to(dtype: HostDtype): HostTensor {
     if (dtype === this.dtype) return this;
@@ -149,14 +152,17 @@ export class HostTensor {
   }
 
   /**
-   * The elements as little-endian bytes in C order. Read on every call and not kept. The array may share memory with
-   * the buffer the checkpoint was loaded from: read it, do not write to it.
+   * The elements as little-endian bytes in C order. Read on every call and not kept. The array may share
+   * memory with the buffer the checkpoint was loaded from: read it, do not write to it.
    */
   bytes(): Promise<Uint8Array> {
     return this.range(0, this.size);
   }
 
-  /** As {@link bytes}, for `count` elements from `start` on, in C order. `into` is memory that may be used for them. */
+  /**
+   * As {@link bytes}, for `count` elements from `start` on, in C order. `into` is memory that may be used for
+   * them.
+   */
   async range(start: number, count: number, into?: Uint8Array): Promise<Uint8Array> {
     if (!(start >= 0 && count >= 0 && start + count <= this.size)) {
       throw new CheckpointError(
@@ -177,8 +183,9 @@ export class HostTensor {
   }
 
   /**
-   * As {@link bytes}, in pieces of at most `maxBytes`, so that a tensor of any size needs little memory. A piece is valid
-   * until the next one is asked for. Views whose neighbours in C order lie far apart in memory are read at once.
+   * As {@link bytes}, in pieces of at most `maxBytes`, so that a tensor of any size needs little memory. A
+   * piece is valid until the next one is asked for. Views whose neighbours in C order lie far apart in memory
+   * are read at once.
    */
   async *chunks(maxBytes = chunkBytes): AsyncGenerator<Uint8Array, void, undefined> {
     const { shape, strides, dtype, size, storage, offset } = this;
@@ -210,12 +217,16 @@ export class HostTensor {
       yield decodeInt32(bytes, this.dtype, this.#what());
   }
 
-  /** The elements as float32 in C order; every real dtype converts as `tensor.float()` does. Complex throws. */
+  /**
+   * The elements as float32 in C order; every real dtype converts as `tensor.float()` does. Complex throws.
+   */
   async toFloat32Array(): Promise<Float32Array> {
     return decodeFloat32(await this.bytes(), this.dtype, this.#what());
   }
 
-  /** The elements of an integer or bool tensor as int32; a value outside int32 throws an Error naming the key. */
+  /**
+   * The elements of an integer or bool tensor as int32; a value outside int32 throws an Error naming the key.
+   */
   async toInt32Array(): Promise<Int32Array> {
     return decodeInt32(await this.bytes(), this.dtype, this.#what());
   }

@@ -1,4 +1,7 @@
-/** Weight files. Rooms above import from the files themselves: whoever reads one format is not to bring them all. */
+/**
+ * Weight files. Rooms above import from the files themselves: whoever reads one format is not to bring them
+ * all.
+ */
 export { blobSource, memorySource } from './byte-source.js';
 export type { ByteRange, ByteSource } from './byte-source.js';
 export { loadCheckpoint, loadValue } from './checkpoint.js';

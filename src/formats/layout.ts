@@ -4,8 +4,8 @@ import { allocate, CheckpointError } from './errors.js';
 export interface FileLayout {
   readonly size: number;
   /**
-   * The bytes in order, piece by piece; tensors are read as their turn comes. A piece is valid until the next one is asked
-   * for: its memory may be used again.
+   * The bytes in order, piece by piece; tensors are read as their turn comes. A piece is valid until the next
+   * one is asked for: its memory may be used again.
    */
   chunks(): AsyncGenerator<Uint8Array, void, undefined>;
   /**

@@ -1,6 +1,6 @@
 /**
- * Files on disk, for Node. The file system is fetched at run time rather than imported, so that bundlers for the browser
- * can follow the import of this module without meeting `node:` names.
+ * Files on disk, for Node. The file system is fetched at run time rather than imported, so that bundlers for
+ * the browser can follow the import of this module without meeting `node:` names.
  */
 
 import type { FileHandle } from 'node:fs/promises';
@@ -30,8 +30,8 @@ function node() {
 const maxRead = 2 ** 30;
 
 /**
- * A file to read in ranges. It is opened for each read and not kept open, so nothing needs closing; if it was replaced or
- * changed since the first look, reads throw rather than mix two files.
+ * A file to read in ranges. It is opened for each read and not kept open, so nothing needs closing; if it was
+ * replaced or changed since the first look, reads throw rather than mix two files.
  */
 export async function fileSource(path: string): Promise<ByteSource> {
   const { fs } = node();
@@ -147,7 +147,10 @@ function writeError(path: string, error: unknown): CheckpointError {
   return new CheckpointError(`${path}: cannot be written: ${messageOf(error)}`, { cause: error });
 }
 
-/** The index of a sharded model, if `path` is a folder that holds just one; undefined for files and missing paths. */
+/**
+ * The index of a sharded model, if `path` is a folder that holds just one; undefined for files and missing
+ * paths.
+ */
 export async function indexInFolder(path: string): Promise<string | undefined> {
   const { fs, path: paths } = node();
   const isFolder = await fs.stat(path).then(
@@ -173,7 +176,10 @@ async function writeAll(file: FileHandle, chunk: Uint8Array, offset: number | nu
   }
 }
 
-/** Makes the rename itself durable. Windows cannot open folders, and some network file systems refuse; the file is whole either way. */
+/**
+ * Makes the rename itself durable. Windows cannot open folders, and some network file systems refuse; the
+ * file is whole either way.
+ */
 async function syncFolder(folder: string): Promise<void> {
   try {
     const handle = await node().fs.open(folder, 'r');
@@ -187,7 +193,10 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Writes tensors as a safetensors file, atomically (see {@link writeFileAtomically}), holding one tensor in memory at a time. */
+/**
+ * Writes tensors as a safetensors file, atomically (see {@link writeFileAtomically}), holding one tensor in
+ * memory at a time.
+ */
 export async function saveSafetensors(
   path: string,
   tensors: ReadonlyMap<string, HostTensor>,
@@ -198,8 +207,9 @@ export async function saveSafetensors(
 
 /**
  * `torch.save(value, path)`: tensors (on the host or the GPU), a state dict, or a whole training checkpoint
- * `{ model: model.stateDict(), optimizer: optimizer.stateDict(), epoch }`, as a zip `.pth` file that `torch.load` reads. Atomic
- * (see {@link writeFileAtomically}); tensors are fetched piece by piece and must not change until the promise resolves.
+ * `{ model: model.stateDict(), optimizer: optimizer.stateDict(), epoch }`, as a zip `.pth` file that
+ * `torch.load` reads. Atomic (see {@link writeFileAtomically}); tensors are fetched piece by piece and must
+ * not change until the promise resolves.
  *
  * @throws CheckpointError for a value that cannot be written (naming its place), or when the file cannot be
  */
@@ -207,7 +217,10 @@ export async function saveTorch(path: string, value: TorchValue, options: TorchO
   await writeLayout(path, layoutTorch(value, options));
 }
 
-/** Writes tensors as `numpy.savez` does, atomically (see {@link writeFileAtomically}), holding a piece in memory at a time. */
+/**
+ * Writes tensors as `numpy.savez` does, atomically (see {@link writeFileAtomically}), holding a piece in
+ * memory at a time.
+ */
 export async function saveNpz(path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> {
   await writeLayout(path, layoutNpz(tensors));
 }

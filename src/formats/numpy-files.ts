@@ -1,6 +1,6 @@
 /**
- * numpy's `.npy` (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html) and `.npz`, a ZIP archive of them: read
- * in ranges and written.
+ * numpy's `.npy` (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html) and `.npz`, a ZIP
+ * archive of them: read in ranges and written.
  */
 
 import { latin1, type ByteRange, type ByteSource } from './byte-source.js';

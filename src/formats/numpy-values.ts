@@ -1,4 +1,7 @@
-/** Pickled numpy scalars, dtypes and arrays, as they turn up beside the weights (`best_prec1`, loss histories). */
+/**
+ * Pickled numpy scalars, dtypes and arrays, as they turn up beside the weights (`best_prec1`, loss
+ * histories).
+ */
 
 import { latin1, memorySource } from './byte-source.js';
 import { CheckpointError, quote } from './errors.js';

@@ -51,8 +51,8 @@ export function decodeUtf8(bytes: Uint8Array): string {
 }
 
 /**
- * A Python 2 `str`: text where it is UTF-8, else its bytes. Encoding the text as UTF-8 gives the bytes back, which is
- * how {@link https://numpy.org numpy} data from Python 2 survives.
+ * A Python 2 `str`: text where it is UTF-8, else its bytes. Encoding the text as UTF-8 gives the bytes back,
+ * which is how {@link https://numpy.org numpy} data from Python 2 survives.
  */
 export function decodePython2String(bytes: Uint8Array): string | Uint8Array {
   try {

@@ -30,8 +30,8 @@ export class OpaqueObject extends PickleObject {
 }
 
 /**
- * tuple and list become arrays, dict becomes a Map (order kept, keys of any kind), set becomes a Set, bytes become a
- * Uint8Array, int becomes a number or, beyond 2^53, a bigint.
+ * tuple and list become arrays, dict becomes a Map (order kept, keys of any kind), set becomes a Set, bytes
+ * become a Uint8Array, int becomes a number or, beyond 2^53, a bigint.
  */
 export type PickleValue =
   | null
@@ -59,7 +59,9 @@ export class PickleGlobal extends PickleObject {
 
 /** Guards against small pickles that ask for much work or much memory. */
 export interface PickleLimits {
-  /** Accounts for copying `amount` elements or bytes; throws when the pickle has asked for too much in total. */
+  /**
+   * Accounts for copying `amount` elements or bytes; throws when the pickle has asked for too much in total.
+   */
   spend(amount: number): void;
   /** Accounts for host memory, in bytes, beyond that of a call's result. */
   hold(bytes: number): void;

@@ -1,4 +1,6 @@
-/** Writes pickles of protocol 2, the one `torch.save` uses, of plain values and of what PyTorch adds to them. */
+/**
+ * Writes pickles of protocol 2, the one `torch.save` uses, of plain values and of what PyTorch adds to them.
+ */
 
 import { CheckpointError, quote } from './errors.js';
 import { OP } from './pickle-opcodes.js';
@@ -139,9 +141,10 @@ function longBytes(value: bigint): number[] {
 const maxDepth = 400;
 
 /**
- * Writes plain JavaScript values: null, booleans, numbers, strings, bytes, arrays (as lists), Maps and objects (as dicts)
- * and Sets. An object whose keys are all whole numbers becomes a dict with int keys, as an optimizer's state has them.
- * `special` writes the values it knows and says whether it did; `path` names a value in errors.
+ * Writes plain JavaScript values: null, booleans, numbers, strings, bytes, arrays (as lists), Maps and
+ * objects (as dicts) and Sets. An object whose keys are all whole numbers becomes a dict with int keys, as an
+ * optimizer's state has them. `special` writes the values it knows and says whether it did; `path` names a
+ * value in errors.
  */
 export function writePlain(
   writer: PickleWriter,

@@ -1,6 +1,6 @@
 /**
- * A pickle interpreter that cannot run code: globals come from the caller's fixed table of inert constructors, and
- * anything else ends the load. Opcodes and their meaning: Python's `Lib/pickletools.py`.
+ * A pickle interpreter that cannot run code: globals come from the caller's fixed table of inert
+ * constructors, and anything else ends the load. Opcodes and their meaning: Python's `Lib/pickletools.py`.
  */
 
 import { latin1 } from './byte-source.js';
@@ -25,9 +25,9 @@ const maxLine = 2 ** 24;
 const maxName = 1000;
 
 /**
- * Reads the one pickle that starts at `start`. Returns its value and the position after its STOP.
- * Throws {@link PickleTruncatedError} if the data ends first, {@link CheckpointError} for anything malformed or refused;
- * messages give the byte position but no file name, which the caller adds.
+ * Reads the one pickle that starts at `start`. Returns its value and the position after its STOP. Throws
+ * {@link PickleTruncatedError} if the data ends first, {@link CheckpointError} for anything malformed or
+ * refused; messages give the byte position but no file name, which the caller adds.
  */
 export function unpickle(
   data: Uint8Array,

@@ -1,4 +1,6 @@
-/** The safetensors format, read and written. Specification: https://github.com/huggingface/safetensors#format */
+/**
+ * The safetensors format, read and written. Specification: https://github.com/huggingface/safetensors#format
+ */
 
 import type { ByteSource } from './byte-source.js';
 import { checkRange, readRange, sliceSource } from './byte-source.js';
@@ -152,8 +154,9 @@ export interface SafetensorsOptions {
 }
 
 /**
- * Lays out a safetensors file. Data is ordered by element size, widest first, so that every tensor is aligned, as the
- * reference writer does; the header keeps the order of `tensors`. Strided and shared tensors are written out in full.
+ * Lays out a safetensors file. Data is ordered by element size, widest first, so that every tensor is
+ * aligned, as the reference writer does; the header keeps the order of `tensors`. Strided and shared tensors
+ * are written out in full.
  */
 export function layoutSafetensors(
   tensors: ReadonlyMap<string, HostTensor>,

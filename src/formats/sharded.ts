@@ -15,8 +15,8 @@ export interface ShardedContents {
 }
 
 /**
- * Reads an index and the headers of the files it names, which `open` finds beside it. Names that lead out of the folder are
- * refused.
+ * Reads an index and the headers of the files it names, which `open` finds beside it. Names that lead out of
+ * the folder are refused.
  */
 export async function readSharded(
   index: ByteSource,

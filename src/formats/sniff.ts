@@ -16,7 +16,8 @@ export async function detectContainer(source: ByteSource): Promise<Container> {
   if (await looksLikeIndex(source, head)) return 'safetensors-index';
   // Before the pickle, because a header of 640 bytes also starts with 0x80 0x02.
   if (looksLikeSafetensors(head)) return 'safetensors';
-  // The legacy format starts with its magic number as a pickle: of protocol 2 or later, or of protocol 0 or 1.
+  // The legacy format starts with its magic number as a pickle: of protocol 2 or later, or of protocol 0 or
+  // 1.
   if (head[0] === 0x80 && (head[1] ?? 0) <= 5) return 'torch-legacy';
   if (latin1(head.subarray(0, 26)) === 'L119547037146038801333356L') return 'torch-legacy';
   throw new CheckpointError(
@@ -28,7 +29,8 @@ function looksLikeSafetensors(head: Uint8Array): boolean {
   if (head.length < 8) return false;
   const length = new DataView(head.buffer, head.byteOffset, 8).getBigUint64(0, true);
   const first = head[8];
-  // A truncated file may end before the brace; a header of up to 4 GiB is then still recognised and refused by size.
+  // A truncated file may end before the brace; a header of up to 4 GiB is then still recognised and refused
+  // by size.
   return first === undefined ? length > 0n && length < 2n ** 32n : first === 0x7b && length < 2n ** 32n;
 }
 

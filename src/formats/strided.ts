@@ -73,7 +73,10 @@ export function checkLayout(
   return size;
 }
 
-/** The part of a view that some of its elements, neighbours in C order, lie in: storage elements `[first, last]`. */
+/**
+ * The part of a view that some of its elements, neighbours in C order, lie in: storage elements `[first,
+ * last]`.
+ */
 export function spanOfRange(
   shape: readonly number[],
   strides: readonly number[],

@@ -1,4 +1,7 @@
-/** The two containers of `torch.save`: zip archives (PyTorch 1.6 and later) and the stream of pickles before them. */
+/**
+ * The two containers of `torch.save`: zip archives (PyTorch 1.6 and later) and the stream of pickles before
+ * them.
+ */
 
 import type { ByteRange, ByteSource } from './byte-source.js';
 import { checkRange, readRange, sliceSource } from './byte-source.js';
@@ -21,7 +24,9 @@ const torchHost: PickleHost = { find: findGlobalOrForeign, explain: explainGloba
 export const legacyMagic = 0x1950a86a20f9469cfc6cn;
 const legacyProtocol = 1001;
 
-/** The object that `torch.save` wrote to a zip archive. Storages are read when a tensor's bytes are asked for. */
+/**
+ * The object that `torch.save` wrote to a zip archive. Storages are read when a tensor's bytes are asked for.
+ */
 export async function readTorchZip(
   source: ByteSource,
   { budget, verify }: ReadOptions = defaultReading(source),
@@ -148,7 +153,8 @@ export async function readTorchLegacy(
   const protocol = await stream.next('the protocol version', plainHost);
   if (protocol !== legacyProtocol)
     throw new CheckpointError(`${source.name}: unknown legacy protocol version ${render(protocol, 40)}`);
-  // System information. Storages are little-endian whatever it says: the writer swaps them (torch/csrc/generic/serialization.cpp).
+  // System information. Storages are little-endian whatever it says: the writer swaps them
+  // (torch/csrc/generic/serialization.cpp).
   await stream.next('the system information', plainHost);
 
   const storages = new Map<string, StorageRef>();

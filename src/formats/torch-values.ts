@@ -63,9 +63,9 @@ const tensorCost = 1000;
 const visitCost = 160;
 
 /**
- * Replaces what is left of Python in an unpickled value, in place where it can: tensors become {@link HostTensor}s named
- * by their path, numpy arrays too, types and dtypes become their names. Each object is visited once, so shared and cyclic
- * values cost nothing extra.
+ * Replaces what is left of Python in an unpickled value, in place where it can: tensors become {@link
+ * HostTensor}s named by their path, numpy arrays too, types and dtypes become their names. Each object is
+ * visited once, so shared and cyclic values cost nothing extra.
  */
 export function toPlainValue(
   root: PickleValue,

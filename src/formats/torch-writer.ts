@@ -1,4 +1,6 @@
-/** Writes the zip container of `torch.save` (PyTorch 1.6 and later, `torch/serialization.py`), front to back. */
+/**
+ * Writes the zip container of `torch.save` (PyTorch 1.6 and later, `torch/serialization.py`), front to back.
+ */
 
 import { isTensor } from '../tensor/tensor.js';
 import type { ByteRange } from './byte-source.js';
@@ -14,10 +16,11 @@ import { contiguousStrides, extent, isContiguous } from './strided.js';
 import { layoutZip, type ZipPart } from './zip-writer.js';
 
 /**
- * What `torch.save` is given: tensors and plain values, nested in arrays (lists), Maps and plain objects (dicts). A Map that
- * holds only tensors becomes an OrderedDict, as `state_dict()` gives; whole numbers become Python's int, other numbers its
- * float; an object with only whole numbers as keys becomes a dict with int keys. Objects of other classes are refused when
- * they are met; the type cannot say so without refusing interfaces, such as an optimizer's state dict.
+ * What `torch.save` is given: tensors and plain values, nested in arrays (lists), Maps and plain objects
+ * (dicts). A Map that holds only tensors becomes an OrderedDict, as `state_dict()` gives; whole numbers
+ * become Python's int, other numbers its float; an object with only whole numbers as keys becomes a dict with
+ * int keys. Objects of other classes are refused when they are met; the type cannot say so without refusing
+ * interfaces, such as an optimizer's state dict.
  */
 export type TorchValue = null | undefined | boolean | number | bigint | string | TensorSource | object;
 
@@ -28,7 +31,10 @@ export interface TorchOptions {
   readonly zip64From?: number;
 }
 
-/** Storage classes that every PyTorch has; tensors of other dtypes lie in untyped storages (PyTorch 2.1 and later). */
+/**
+ * Storage classes that every PyTorch has; tensors of other dtypes lie in untyped storages (PyTorch 2.1 and
+ * later).
+ */
 const storageClasses: Partial<Record<HostDtype, string>> = {
   float64: 'DoubleStorage',
   float32: 'FloatStorage',
@@ -44,7 +50,10 @@ const storageClasses: Partial<Record<HostDtype, string>> = {
   complex128: 'ComplexDoubleStorage',
 };
 
-/** A storage of the file: the elements `[begin, end)` of a range of bytes, or one tensor written out in C order. */
+/**
+ * A storage of the file: the elements `[begin, end)` of a range of bytes, or one tensor written out in C
+ * order.
+ */
 interface Stored {
   readonly key: string;
   readonly dtype: HostDtype;
@@ -60,8 +69,9 @@ interface Placement {
 
 /**
  * Lays out the file that `torch.save(value, path)` would write, such that `torch.load(path)` and
- * `torch.load(path, weights_only=True)` read it. (PyTorch 1.13's restricted reader takes no Python floats and no bytes, not
- * even from files of its own; later ones take floats.) Tensors that share memory share one storage, written once.
+ * `torch.load(path, weights_only=True)` read it. (PyTorch 1.13's restricted reader takes no Python floats and
+ * no bytes, not even from files of its own; later ones take floats.) Tensors that share memory share one
+ * storage, written once.
  *
  * @throws CheckpointError for a value of a kind that cannot be written, naming its place
  */

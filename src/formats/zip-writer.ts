@@ -1,4 +1,7 @@
-/** ZIP archives of stored entries (PKWARE APPNOTE 6.3), written front to back as `torch.save` and `numpy.savez` do. */
+/**
+ * ZIP archives of stored entries (PKWARE APPNOTE 6.3), written front to back as `torch.save` and
+ * `numpy.savez` do.
+ */
 
 import { crc32 } from './crc32.js';
 import { CheckpointError, quote } from './errors.js';
@@ -11,7 +14,10 @@ export interface ZipPart {
 }
 
 export interface ZipOptions {
-  /** Data of every entry starts at a multiple of this. Default 64, as PyTorch has it, so that files can be mapped. */
+  /**
+   * Data of every entry starts at a multiple of this. Default 64, as PyTorch has it, so that files can be
+   * mapped.
+   */
   readonly alignment?: number;
   /** @internal Sizes and offsets from here on take 64-bit fields; tests lower it. */
   readonly zip64From?: number;

@@ -1,4 +1,7 @@
-/** Just enough of the ZIP format (PKWARE APPNOTE 6.3) to find and read entries in ranges: stored or deflated, zip64. */
+/**
+ * Just enough of the ZIP format (PKWARE APPNOTE 6.3) to find and read entries in ranges: stored or deflated,
+ * zip64.
+ */
 
 import type { ByteRange, ByteSource } from './byte-source.js';
 import { checkRange, readRange, sliceSource } from './byte-source.js';
@@ -53,7 +56,10 @@ const dataView = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOff
 /** A 64-bit field; past 2^53 it is nonsense, and still large enough to fail every range check. */
 const u64 = (view: DataView, at: number) => Number(view.getBigUint64(at, true));
 
-/** Lists an archive's entries by name. Throws a {@link CheckpointError} for anything that is not a whole ZIP file. */
+/**
+ * Lists an archive's entries by name. Throws a {@link CheckpointError} for anything that is not a whole ZIP
+ * file.
+ */
 export async function readZipDirectory(
   source: ByteSource,
   budget = defaultReading(source).budget,

@@ -17,12 +17,12 @@ export interface LoadedWeights extends IncompatibleKeys {
 }
 
 /**
- * Copies a weight file into a model: `await loadWeights(model, 'resnet18.pth')`. The file may be PyTorch's (zip or legacy)
- * or safetensors, given as a path (Node), a URL, bytes, or an opened checkpoint. Tensors are read one at a time.
- * Keys of older torchvision releases (DenseNet, vision transformers) are understood.
+ * Copies a weight file into a model: `await loadWeights(model, 'resnet18.pth')`. The file may be PyTorch's
+ * (zip or legacy) or safetensors, given as a path (Node), a URL, bytes, or an opened checkpoint. Tensors are
+ * read one at a time. Keys of older torchvision releases (DenseNet, vision transformers) are understood.
  *
- * @throws CheckpointError naming the file: when it cannot be read, or when its keys do not fit the model, listing all
- * that are missing, unexpected or of another shape; then nothing was loaded
+ * @throws CheckpointError naming the file: when it cannot be read, or when its keys do not fit the model,
+ * listing all that are missing, unexpected or of another shape; then nothing was loaded
  */
 export async function loadWeights(
   model: Module,

@@ -31,8 +31,8 @@ import { sumTo } from './sum-to.js';
 import { checkWrite, type WriteOptions } from './write.js';
 
 /**
- * A pointwise computation with everything settled but the tensors: `expr` reads input `i` in the type its dtype computes in
- * (see `dtypeInfo`), broadcasts all inputs, and is stored as `dtype`.
+ * A pointwise computation with everything settled but the tensors: `expr` reads input `i` in the type its
+ * dtype computes in (see `dtypeInfo`), broadcasts all inputs, and is stored as `dtype`.
  */
 export interface Pointwise {
   readonly name: string;
@@ -42,8 +42,8 @@ export interface Pointwise {
   /** Names of the scalar parameters in `expr`. */
   readonly params: readonly string[];
   /**
-   * Gradient of input `i` as an expression over the inputs, then the output's gradient (index n) and the output (n + 1).
-   * Null where no gradient flows, a constant 0 for zeros. Default: the symbolic derivative.
+   * Gradient of input `i` as an expression over the inputs, then the output's gradient (index n) and the
+   * output (n + 1). Null where no gradient flows, a constant 0 for zeros. Default: the symbolic derivative.
    */
   readonly grads?: readonly (Expr | null)[];
   /** What the gradient reads and may all the same be overwritten: the tape copies it first. */
@@ -54,7 +54,9 @@ const gradients = new WeakMap<Pointwise, (Gradient | null)[]>();
 
 interface Gradient {
   readonly pointwise: Pointwise;
-  /** For each input of `pointwise`: an input of the forward (0..n-1), the gradient (n) or the output (n + 1). */
+  /**
+   * For each input of `pointwise`: an input of the forward (0..n-1), the gradient (n) or the output (n + 1).
+   */
   readonly reads: readonly number[];
   /** The same as bits. */
   readonly mask: number;
@@ -151,7 +153,8 @@ export function isRecordedWrite(inputs: readonly Tensor[]): boolean {
 }
 
 /**
- * Runs `op` and writes the result over input 0, which must already have the result's shape and dtype (`add_` and its kin).
+ * Runs `op` and writes the result over input 0, which must already have the result's shape and dtype (`add_`
+ * and its kin).
  */
 export function applyInPlace(
   op: Pointwise,

@@ -55,9 +55,9 @@ function checkOperands(q: Tensor, k: Tensor, v: Tensor): void {
 }
 
 /**
- * `torch.nn.functional.scaled_dot_product_attention` (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, equation 1):
- * `softmax(q k^T * scale + mask) v` of q [..., L, E], k [..., S, E] and v [..., S, Ev], giving [..., L, Ev]. As in PyTorch,
- * a query that may look at nothing gives NaN.
+ * `torch.nn.functional.scaled_dot_product_attention` (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762,
+ * equation 1): `softmax(q k^T * scale + mask) v` of q [..., L, E], k [..., S, E] and v [..., S, Ev], giving
+ * [..., L, Ev]. As in PyTorch, a query that may look at nothing gives NaN.
  */
 export const scaledDotProductAttention: (
   query: Tensor,

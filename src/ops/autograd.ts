@@ -10,7 +10,10 @@ import { any } from './reduce.js';
 import { placeRegion } from './region.js';
 import { sumTo } from './sum-to.js';
 
-/** The ops that the tape runs by come with whatever starts it, so that a program without gradients has none of them. */
+/**
+ * The ops that the tape runs by come with whatever starts it, so that a program without gradients has none of
+ * them.
+ */
 function withPrimitives<F>(start: F): F {
   registerPrimitives({
     add: (a, b) => add(a, b),

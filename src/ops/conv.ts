@@ -26,8 +26,8 @@ export interface ConvOptions {
 }
 
 /**
- * Strides of a weight [Cout, Cin / groups, kH, kW] in the order the kernels read: output channels innermost, then input channels, kernel
- * columns and rows. With several groups that is row-major order.
+ * Strides of a weight [Cout, Cin / groups, kH, kW] in the order the kernels read: output channels innermost,
+ * then input channels, kernel columns and rows. With several groups that is row-major order.
  */
 export function convWeightStrides(shape: Shape, groups: number): readonly number[] {
   if (groups !== 1) return contiguousStrides(shape);
@@ -44,7 +44,10 @@ function layoutOf(w: Tensor, groups: number): { weight: Tensor; weights: WeightL
   return packed ? { weight: w, weights: 'hwio' } : { weight: rowMajor(w), weights: 'oihw' };
 }
 
-/** Shapes and strides of one convolution, seen from its forward direction: x [n, cIn, h, w] -> y [n, cOut, outH, outW]. */
+/**
+ * Shapes and strides of one convolution, seen from its forward direction: x [n, cIn, h, w] -> y [n, cOut,
+ * outH, outW].
+ */
 type Geometry = Omit<Conv2dProblem, 'epilogue' | 'elem' | 'weights' | 'freshWeights'>;
 
 const inputShape = (g: Geometry): number[] => [g.n, g.cIn, g.h, g.w];
@@ -55,8 +58,9 @@ const noteWork = (g: Geometry): void => noteMultiplyAdds(g.n * g.outH * g.outW *
 const isEmpty = (g: Geometry): boolean => numel(inputShape(g)) === 0 || numel(outputShape(g)) === 0;
 
 /**
- * What a convolution does to each sum before it stores it: `activation((sum + bias) * scale + shift + residual)`. `scale` and `shift`
- * [Cout] have no gradients; `residual` has the result's shape. Activations without a mask are for calls that record no gradient.
+ * What a convolution does to each sum before it stores it: `activation((sum + bias) * scale + shift +
+ * residual)`. `scale` and `shift` [Cout] have no gradients; `residual` has the result's shape. Activations
+ * without a mask are for calls that record no gradient.
  */
 export interface ConvEpilogue {
   readonly scale?: Tensor;
@@ -228,8 +232,9 @@ function ofOne(x: Tensor, run: (x: Tensor) => Tensor): Tensor {
 }
 
 /**
- * `torch.nn.functional.conv2d`: `x` [N, Cin, H, W] (or unbatched) with `w` [Cout, Cin / groups, kH, kW] and `b` [Cout] gives
- * [N, Cout, Hout, Wout], `Hout = floor((H + 2 pad - dilation (kH - 1) - 1) / stride + 1)`. The result is stored channels-last.
+ * `torch.nn.functional.conv2d`: `x` [N, Cin, H, W] (or unbatched) with `w` [Cout, Cin / groups, kH, kW] and
+ * `b` [Cout] gives [N, Cout, Hout, Wout], `Hout = floor((H + 2 pad - dilation (kH - 1) - 1) / stride + 1)`.
+ * The result is stored channels-last.
  */
 export const conv2d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: ConvOptions) => Tensor =
   defineComposite(
@@ -328,15 +333,19 @@ function geometry(x: readonly number[], w: readonly number[], options: ConvOptio
 export interface ConvTransposeOptions {
   stride?: Size2d;
   padding?: Size2d;
-  /** Rows and columns added at the bottom and right, to choose among the sizes that a strided convolution merges. */
+  /**
+   * Rows and columns added at the bottom and right, to choose among the sizes that a strided convolution
+   * merges.
+   */
   outputPadding?: Size2d;
   groups?: number;
   dilation?: Size2d;
 }
 
 /**
- * `torch.nn.functional.conv_transpose2d`: the input gradient of a convolution as an op of its own. `x` [N, Cin, H, W] with `w`
- * [Cin, Cout / groups, kH, kW] gives `Hout = (H - 1) stride - 2 pad + dilation (kH - 1) + outputPadding + 1`.
+ * `torch.nn.functional.conv_transpose2d`: the input gradient of a convolution as an op of its own. `x` [N,
+ * Cin, H, W] with `w` [Cin, Cout / groups, kH, kW] gives `Hout = (H - 1) stride - 2 pad + dilation (kH - 1) +
+ * outputPadding + 1`.
  */
 export const convTranspose2d: (
   x: Tensor,
@@ -405,7 +414,10 @@ export interface Conv1dOptions {
   groups?: number;
 }
 
-/** `torch.nn.functional.conv1d`: `x` [N, Cin, L] (or [Cin, L]) with `w` [Cout, Cin / groups, k], as a convolution of height 1. */
+/**
+ * `torch.nn.functional.conv1d`: `x` [N, Cin, L] (or [Cin, L]) with `w` [Cout, Cin / groups, k], as a
+ * convolution of height 1.
+ */
 export const conv1d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: Conv1dOptions) => Tensor =
   defineComposite(
     'conv1d',

@@ -6,8 +6,9 @@ export interface Work {
 let current: Work | null = null;
 
 /**
- * Runs `fn` and adds the multiply-adds of its convolutions and matrix products to `work` as they happen: from the actual
- * shapes, backward passes included, pointwise work left out (the count that torchvision publishes).
+ * Runs `fn` and adds the multiply-adds of its convolutions and matrix products to `work` as they happen: from
+ * the actual shapes, backward passes included, pointwise work left out (the count that torchvision
+ * publishes).
  */
 export function countWork<R>(work: Work, fn: () => R): R {
   const before = current;

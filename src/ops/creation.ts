@@ -12,7 +12,10 @@ export interface CreationOptions {
   requiresGrad?: boolean;
 }
 
-/** A shape as one array or as separate sizes, with options last: `zeros(2, 3)`, `zeros([2, 3], { dtype: 'int32' })`. */
+/**
+ * A shape as one array or as separate sizes, with options last: `zeros(2, 3)`, `zeros([2, 3], { dtype:
+ * 'int32' })`.
+ */
 export type ShapeArgs =
   | [shape: Shape, options?: CreationOptions]
   | [...sizes: number[]]
@@ -66,8 +69,9 @@ export type TensorData =
   | Int16Array;
 
 /**
- * `torch.tensor`: uploads host values. Nested arrays give the shape; a flat typed array takes `shape`. Without a dtype,
- * booleans give bool, Uint8Array gives uint8, integer typed arrays int32, and all other numbers float32.
+ * `torch.tensor`: uploads host values. Nested arrays give the shape; a flat typed array takes `shape`.
+ * Without a dtype, booleans give bool, Uint8Array gives uint8, integer typed arrays int32, and all other
+ * numbers float32.
  */
 export function tensor(data: TensorData, options: TensorOptions = {}): Tensor {
   checkDType('tensor', options.dtype);
@@ -142,7 +146,10 @@ export function ones(...args: ShapeArgs): Tensor {
   return finish(filled(shape, options.dtype ?? 'float32', 1, 'ones'), options);
 }
 
-/** `torch.empty`. The contents are zeros here: memory is pooled, and another tensor's values are nobody's business. */
+/**
+ * `torch.empty`. The contents are zeros here: memory is pooled, and another tensor's values are nobody's
+ * business.
+ */
 export function empty(...args: ShapeArgs): Tensor {
   const { shape, options } = parseShape('empty', args);
   return finish(filled(shape, options.dtype ?? 'float32', 0, 'empty'), options);

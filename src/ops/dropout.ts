@@ -46,8 +46,8 @@ function checkProbability(op: string, x: Tensor, p: number): void {
 }
 
 /**
- * `torch.nn.functional.dropout` (Srivastava et al. 2014): in training each element becomes 0 with probability `p`, and the rest is
- * scaled by `1 / (1 - p)`.
+ * `torch.nn.functional.dropout` (Srivastava et al. 2014): in training each element becomes 0 with probability
+ * `p`, and the rest is scaled by `1 / (1 - p)`.
  */
 export function dropout(x: Tensor, p = 0.5, { training = true }: DropoutOptions = {}): Tensor {
   checkProbability('dropout', x, p);
@@ -65,14 +65,20 @@ function channelDropout(op: string, x: Tensor, p: number, { training = true }: D
 
 type Dropout = (x: Tensor, p?: number, options?: DropoutOptions) => Tensor;
 
-/** `torch.nn.functional.feature_dropout`: in training, drops whole channels of `x` [N, C, ...] with probability `p`. */
+/**
+ * `torch.nn.functional.feature_dropout`: in training, drops whole channels of `x` [N, C, ...] with
+ * probability `p`.
+ */
 export const featureDropout: Dropout = defineComposite(
   'featureDropout',
   (x: Tensor, p = 0.5, options: DropoutOptions = {}): Tensor =>
     channelDropout('featureDropout', x, p, options),
 );
 
-/** `torch.nn.functional.dropout2d` (Tompson et al. 2015): drops whole channels of `x` [N, C, H, W] (or [N, C, L]) in training. */
+/**
+ * `torch.nn.functional.dropout2d` (Tompson et al. 2015): drops whole channels of `x` [N, C, H, W] (or [N, C,
+ * L]) in training.
+ */
 export const dropout2d: Dropout = defineComposite(
   'dropout2d',
   (x: Tensor, p = 0.5, options: DropoutOptions = {}): Tensor => channelDropout('dropout2d', x, p, options),

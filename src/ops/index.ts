@@ -1,4 +1,7 @@
-/** All ops as functions. Nothing here makes them methods (methods.ts does), so that a bundle holds those it calls. */
+/**
+ * All ops as functions. Nothing here makes them methods (methods.ts does), so that a bundle holds those it
+ * calls.
+ */
 export {
   celu,
   elu,

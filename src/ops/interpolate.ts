@@ -95,7 +95,8 @@ function problemOf(x: Tensor, options: InterpolateOptions): InterpolateProblem {
 
 /**
  * `torch.nn.functional.interpolate`: resamples `x` [N, C, H, W] to `size`, or by `scaleFactor`
- * (https://pytorch.org/docs/stable/generated/torch.nn.functional.interpolate.html). The result is stored channels-last.
+ * (https://pytorch.org/docs/stable/generated/torch.nn.functional.interpolate.html). The result is stored
+ * channels-last.
  */
 export const interpolate: (x: Tensor, options: InterpolateOptions) => Tensor = defineComposite(
   'interpolate',

@@ -57,7 +57,9 @@ const catOp: (tensors: readonly Tensor[], dim: number) => Tensor = defineOp<
   },
 });
 
-/** `torch.cat`: tensors one after the other along `dim`; their other sizes must agree. dtypes are promoted. */
+/**
+ * `torch.cat`: tensors one after the other along `dim`; their other sizes must agree. dtypes are promoted.
+ */
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
   const given = tensors.filter(
     (x) => !(x.ndim === 1 && x.shape[0] === 0 && tensors.some((y) => y.ndim !== 1)),
@@ -154,7 +156,8 @@ function sourceIndices(mode: PadMode, size: number, low: number, high: number): 
 }
 
 /**
- * `torch.nn.functional.pad`: `amounts` are pairs (before, after) for the last dim, then the one before it, and so on; negative amounts crop.
+ * `torch.nn.functional.pad`: `amounts` are pairs (before, after) for the last dim, then the one before it,
+ * and so on; negative amounts crop.
  */
 export const pad: (x: Tensor, amounts: readonly number[], options?: PadOptions) => Tensor = defineComposite(
   'pad',
@@ -222,7 +225,10 @@ export const flip: (x: Tensor, dims: number | readonly number[]) => Tensor = def
   },
 );
 
-/** `torch.roll`: shifts along `dims`, what falls off one end coming in at the other; without dims over the flattened tensor. */
+/**
+ * `torch.roll`: shifts along `dims`, what falls off one end coming in at the other; without dims over the
+ * flattened tensor.
+ */
 export const roll: (
   x: Tensor,
   shifts: number | readonly number[],
@@ -276,7 +282,10 @@ export function tile(x: Tensor, counts: readonly number[]): Tensor {
   return repeat(x, [...new Array<number>(Math.max(0, x.ndim - counts.length)).fill(1), ...counts]);
 }
 
-/** `torch.repeat_interleave`: each element `repeats` times in a row along `dim` (or over the flattened tensor). */
+/**
+ * `torch.repeat_interleave`: each element `repeats` times in a row along `dim` (or over the flattened
+ * tensor).
+ */
 export const repeatInterleave: (x: Tensor, repeats: number, dim?: number | null) => Tensor = defineComposite(
   'repeatInterleave',
   (x: Tensor, repeats: number, dim: number | null = null): Tensor => {

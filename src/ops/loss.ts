@@ -66,7 +66,10 @@ export interface SmoothL1LossOptions extends LossOptions {
   beta?: number;
 }
 
-/** `torch.nn.functional.smooth_l1_loss` (Girshick 2015): `d^2 / (2 beta)` where `|d| < beta`, else `|d| - beta / 2`. */
+/**
+ * `torch.nn.functional.smooth_l1_loss` (Girshick 2015): `d^2 / (2 beta)` where `|d| < beta`, else `|d| - beta
+ * / 2`.
+ */
 export const smoothL1Loss: Loss<SmoothL1LossOptions> = pairLoss(
   'smoothL1Loss',
   lossRow('smoothL1Loss', (x, y, beta) => {
@@ -81,7 +84,10 @@ export interface HuberLossOptions extends LossOptions {
   delta?: number;
 }
 
-/** `torch.nn.functional.huber_loss` (Huber 1964): `d^2 / 2` where `|d| < delta`, else `delta (|d| - delta / 2)`. */
+/**
+ * `torch.nn.functional.huber_loss` (Huber 1964): `d^2 / 2` where `|d| < delta`, else `delta (|d| - delta /
+ * 2)`.
+ */
 export const huberLoss: Loss<HuberLossOptions> = pairLoss(
   'huberLoss',
   lossRow('huberLoss', (x, y, delta) => {
@@ -110,7 +116,10 @@ export interface BinaryCrossEntropyOptions extends LossOptions {
   weight?: Tensor | null;
 }
 
-/** Logarithms are bounded at -100, as in PyTorch, so that a certain and wrong answer costs 100 and not infinity. */
+/**
+ * Logarithms are bounded at -100, as in PyTorch, so that a certain and wrong answer costs 100 and not
+ * infinity.
+ */
 const boundedLog = (log: Expr): Expr => e.maximum(log, -100);
 
 const binaryCrossEntropyFn = lossRow(
@@ -127,8 +136,8 @@ const binaryCrossEntropyFn = lossRow(
 );
 
 /**
- * `torch.nn.functional.binary_cross_entropy`: `-(target log(x) + (1 - target) log(1 - x))` for probabilities `x` in [0, 1] (outside, the
- * result is NaN); logarithms are at least -100.
+ * `torch.nn.functional.binary_cross_entropy`: `-(target log(x) + (1 - target) log(1 - x))` for probabilities
+ * `x` in [0, 1] (outside, the result is NaN); logarithms are at least -100.
  */
 export const binaryCrossEntropy: Loss<BinaryCrossEntropyOptions> = defineComposite(
   'binaryCrossEntropy',
@@ -170,7 +179,10 @@ export const binaryCrossEntropyWithLogits: Loss<BinaryCrossEntropyWithLogitsOpti
 );
 
 export interface KlDivOptions {
-  /** `'batchmean'` divides the sum by the size of dim 0, which is the mathematical definition per sample. Default `'mean'`. */
+  /**
+   * `'batchmean'` divides the sum by the size of dim 0, which is the mathematical definition per sample.
+   * Default `'mean'`.
+   */
   reduction?: Reduction | 'batchmean';
   /** The target is given as logarithms too. */
   logTarget?: boolean;
@@ -179,7 +191,10 @@ export interface KlDivOptions {
 const klDivFn = lossRow('klDiv', (x, y) => e.sub(e.select(e.eq(y, 0), 0, e.mul(y, e.log(y))), e.mul(y, x)));
 const klDivLogFn = lossRow('klDiv', (x, y) => e.mul(e.exp(y), e.sub(y, x)));
 
-/** `torch.nn.functional.kl_div` (Kullback & Leibler 1951): `target (log(target) - x)` for log-probabilities `x`. */
+/**
+ * `torch.nn.functional.kl_div` (Kullback & Leibler 1951): `target (log(target) - x)` for log-probabilities
+ * `x`.
+ */
 export const klDiv: Loss<KlDivOptions> = defineComposite(
   'klDiv',
   (x: Tensor, target: Tensor, { reduction = 'mean', logTarget = false }: KlDivOptions = {}): Tensor => {
@@ -198,7 +213,10 @@ export interface CosineSimilarityOptions {
   eps?: number;
 }
 
-/** `torch.nn.functional.cosine_similarity`: `x . y / (max(|x|, eps) max(|y|, eps))` along `dim`, which disappears; the two broadcast. */
+/**
+ * `torch.nn.functional.cosine_similarity`: `x . y / (max(|x|, eps) max(|y|, eps))` along `dim`, which
+ * disappears; the two broadcast.
+ */
 export const cosineSimilarity: Loss<CosineSimilarityOptions> = defineComposite(
   'cosineSimilarity',
   (x: Tensor, y: Tensor, { dim = 1, eps = 1e-8 }: CosineSimilarityOptions = {}): Tensor => {

@@ -35,7 +35,10 @@ function layoutOf(x: Tensor): MatrixLayout {
   return { tensor: dense, transposed: false, ld: c, batch: b === 1 ? 0 : r * c };
 }
 
-/** [B, M, K] x [B, K, N] -> [B, M, N] in floats; operands may be transposed, or shared by the batch through stride 0. */
+/**
+ * [B, M, K] x [B, K, N] -> [B, M, N] in floats; operands may be transposed, or shared by the batch through
+ * stride 0.
+ */
 const bmmOp: (a: Tensor, b: Tensor) => Tensor = defineOp<[Tensor, Tensor], Tensor>({
   name: 'matmul',
   forward(ctx, a, b) {

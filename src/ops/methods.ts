@@ -10,8 +10,8 @@ const { rsub: _, ...methods } = tensorOps;
 type Same<A, B> = [A, B] extends [B, A] ? true : false;
 
 /**
- * An op as a method; up to three overloads survive. For a function with fewer, inference repeats the last or the
- * first, which is folded again.
+ * An op as a method; up to three overloads survive. For a function with fewer, inference repeats the last or
+ * the first, which is folded again.
  */
 type Method<F> = F extends {
   (self: Tensor, ...args: infer A extends readonly unknown[]): infer R;

@@ -116,7 +116,9 @@ interface Gradients {
   readonly dweight: () => Tensor;
 }
 
-/** With g = weight dy and h the normalised input: `dx = invstd (g - mean(g) - h mean(g h))` (Ba et al. 2016). */
+/**
+ * With g = weight dy and h the normalised input: `dx = invstd (g - mean(g) - h mean(g h))` (Ba et al. 2016).
+ */
 function fused(
   x: Tensor,
   average: Tensor,
@@ -200,8 +202,8 @@ function normalised(
 }
 
 /**
- * `torch.nn.functional.layer_norm` (Ba et al. 2016): `(x - mean) / sqrt(var + eps) * weight + bias` with the biased variance over the
- * last dims, whose sizes are `normalizedShape`; weight and bias have that shape.
+ * `torch.nn.functional.layer_norm` (Ba et al. 2016): `(x - mean) / sqrt(var + eps) * weight + bias` with the
+ * biased variance over the last dims, whose sizes are `normalizedShape`; weight and bias have that shape.
  */
 export const layerNorm: (
   x: Tensor,
@@ -245,8 +247,8 @@ function grouped(op: string, x: Tensor, groups: number, options: NormOptions): T
 }
 
 /**
- * `torch.nn.functional.group_norm` (Wu & He 2018): `x` [N, C, ...], normalised per sample over each of `numGroups` groups of
- * neighbouring channels and all positions; weight and bias are [C].
+ * `torch.nn.functional.group_norm` (Wu & He 2018): `x` [N, C, ...], normalised per sample over each of
+ * `numGroups` groups of neighbouring channels and all positions; weight and bias are [C].
  */
 export const groupNorm: (x: Tensor, numGroups: number, options?: NormOptions) => Tensor = defineComposite(
   'groupNorm',
@@ -263,7 +265,10 @@ export const groupNorm: (x: Tensor, numGroups: number, options?: NormOptions) =>
   },
 );
 
-/** `torch.nn.functional.instance_norm` (Ulyanov et al. 2016): each channel of each sample of `x` [N, C, ...] by itself. */
+/**
+ * `torch.nn.functional.instance_norm` (Ulyanov et al. 2016): each channel of each sample of `x` [N, C, ...]
+ * by itself.
+ */
 export const instanceNorm: (x: Tensor, options?: NormOptions) => Tensor = defineComposite(
   'instanceNorm',
   (x: Tensor, options: NormOptions = {}): Tensor => {

@@ -392,7 +392,10 @@ function clampWith(both: ClampFn, low: ClampFn, high: ClampFn): Clamp {
   };
 }
 
-/** `torch.clamp` between `min` and `max` (numbers or tensors; at least one); the gradient on a bound is passed on. */
+/**
+ * `torch.clamp` between `min` and `max` (numbers or tensors; at least one); the gradient on a bound is passed
+ * on.
+ */
 export const clamp: Clamp = clampWith(
   rowFunction(clampBothRow),
   rowFunction(clampLowRow),

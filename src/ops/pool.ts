@@ -231,9 +231,9 @@ function divisorOf(
 // ---- public
 
 /**
- * `torch.nn.functional.max_pool2d`: the largest value (NaN first) of each `k` window of `x` [N, C, H, W] or [C, H, W];
- * `Hout = floor((H + 2 padding - dilation (k - 1) - 1) / stride + 1)`. The gradient goes to the first of equal maxima. With
- * `returnIndices` the result is `[values, indices]`.
+ * `torch.nn.functional.max_pool2d`: the largest value (NaN first) of each `k` window of `x` [N, C, H, W] or
+ * [C, H, W]; `Hout = floor((H + 2 padding - dilation (k - 1) - 1) / stride + 1)`. The gradient goes to the
+ * first of equal maxima. With `returnIndices` the result is `[values, indices]`.
  */
 export interface MaxPool2d {
   (
@@ -260,7 +260,8 @@ export const maxPool2d: MaxPool2d = defineComposite('maxPool2d', ((
 }) as MaxPool2d);
 
 /**
- * `torch.nn.functional.avg_pool2d`: the mean of each `k` window of `x` [N, C, H, W] or [C, H, W]; sizes as {@link maxPool2d}.
+ * `torch.nn.functional.avg_pool2d`: the mean of each `k` window of `x` [N, C, H, W] or [C, H, W]; sizes as
+ * {@link maxPool2d}.
  */
 export const avgPool2d: (x: Tensor, k: Size2d, options?: AvgPool2dOptions) => Tensor = defineComposite(
   'avgPool2d',
@@ -274,8 +275,8 @@ export const avgPool2d: (x: Tensor, k: Size2d, options?: AvgPool2dOptions) => Te
 );
 
 /**
- * `torch.nn.functional.adaptive_avg_pool2d`: `x` [N, C, H, W] or [C, H, W] to `size`; output row `o` is the mean of input rows
- * `floor(o H / Hout)` up to (not including) `ceil((o + 1) H / Hout)`.
+ * `torch.nn.functional.adaptive_avg_pool2d`: `x` [N, C, H, W] or [C, H, W] to `size`; output row `o` is the
+ * mean of input rows `floor(o H / Hout)` up to (not including) `ceil((o + 1) H / Hout)`.
  */
 export const adaptiveAvgPool2d: (x: Tensor, size: AdaptiveSize) => Tensor = defineComposite(
   'adaptiveAvgPool2d',
@@ -298,7 +299,10 @@ export interface AdaptiveMaxPool2d {
   (x: Tensor, size: AdaptiveSize, options?: { returnIndices?: boolean }): Tensor;
 }
 
-/** `torch.nn.functional.adaptive_max_pool2d`: windows as {@link adaptiveAvgPool2d}, maxima as {@link maxPool2d}. */
+/**
+ * `torch.nn.functional.adaptive_max_pool2d`: windows as {@link adaptiveAvgPool2d}, maxima as {@link
+ * maxPool2d}.
+ */
 export const adaptiveMaxPool2d: AdaptiveMaxPool2d = defineComposite('adaptiveMaxPool2d', ((
   x: Tensor,
   size: AdaptiveSize,

@@ -36,7 +36,10 @@ export function normal(mean: number, std: number, size: Shape, options: Creation
   return draw('normal', parsed.shape, options, { kind: 'normal', mean, std });
 }
 
-/** `torch.randint(low, high, size)`: integers from [low, high), int32 unless a dtype is given. `randint(high, size)` starts at 0. */
+/**
+ * `torch.randint(low, high, size)`: integers from [low, high), int32 unless a dtype is given. `randint(high,
+ * size)` starts at 0.
+ */
 export function randint(
   ...args:
     | [high: number, size: Shape, options?: CreationOptions]

@@ -89,7 +89,10 @@ export const randLike: Like = like('randLike', { kind: 'uniform', low: 0, high: 
 /** `torch.randn_like`: standard normal with the shape, dtype and memory order of `x`. */
 export const randnLike: Like = like('randnLike', { kind: 'normal', mean: 0, std: 1 });
 
-/** `torch.randint_like`: integers from [low, high) with the shape, dtype (float dtypes too) and memory order of `x`. */
+/**
+ * `torch.randint_like`: integers from [low, high) with the shape, dtype (float dtypes too) and memory order
+ * of `x`.
+ */
 export function randintLike(x: Tensor, low: number, high: number, options: CreationOptions = {}): Tensor {
   const dtype = options.dtype ?? x.dtype;
   if (dtype === 'bool') throw new Error('randintLike: integers do not fit bool; use bernoulli_()');

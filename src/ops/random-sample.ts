@@ -42,7 +42,10 @@ export interface MultinomialOptions {
   replacement?: boolean;
 }
 
-/** Category of a draw u: how many cumulated weights do not exceed it. The second test keeps rounding off categories of weight 0. */
+/**
+ * Category of a draw u: how many cumulated weights do not exceed it. The second test keeps rounding off
+ * categories of weight 0.
+ */
 const passed = e.cast(e.and(e.le(input(1), input(0)), e.lt(input(1), input(2))), 'i32');
 
 /** Row by row, the first category whose cumulated weight exceeds a uniform share of the total. */
@@ -71,7 +74,10 @@ function withReplacement(weights: Tensor, samples: number): Tensor {
   })[0] as Tensor;
 }
 
-/** The largest of `weight / exponential draw`: the order in which exponential clocks of these rates would ring. */
+/**
+ * The largest of `weight / exponential draw`: the order in which exponential clocks of these rates would
+ * ring.
+ */
 function withoutReplacement(weights: Tensor, samples: number): Tensor {
   const clocks = drawInto(Tensor.empty(weights.shape, 'float32', 'multinomial'), {
     kind: 'exponential',
@@ -83,8 +89,8 @@ function withoutReplacement(weights: Tensor, samples: number): Tensor {
 }
 
 /**
- * `torch.multinomial`: `numSamples` categories (int32) per row of weights `x`, [C] or [rows, C]; rows need not add up to 1. Without
- * replacement each row must have at least `numSamples` positive weights.
+ * `torch.multinomial`: `numSamples` categories (int32) per row of weights `x`, [C] or [rows, C]; rows need
+ * not add up to 1. Without replacement each row must have at least `numSamples` positive weights.
  *
  * @throws (at the next await) DataError for weights that are negative, infinite or NaN, and for a row without
  * enough positive ones

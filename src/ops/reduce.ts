@@ -264,7 +264,8 @@ const prodOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor =
     if (isGradEnabled()) return [() => mul(spread(grad, span), productOfOthers(x, span.dims))];
     return [
       () => {
-        // One zero leaves a gradient at the zero alone, two leave none: no division by an element that is zero.
+        // One zero leaves a gradient at the zero alone, two leave none: no division by an element that is
+        // zero.
         const isZero = eq(x, 0);
         const zeros = spread(sumDims(isZero, span.dims, true), span);
         const rest = spread(prodOp(maskedFill(x, isZero, 1), span.dims, true), span);

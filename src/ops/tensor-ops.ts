@@ -1,6 +1,6 @@
 /**
- * The ops that PyTorch has as methods of Tensor (`slice` and `index` stand in for `x[...]`). All exports of this file
- * become methods too: adding such an op is writing it in its file.
+ * The ops that PyTorch has as methods of Tensor (`slice` and `index` stand in for `x[...]`). All exports of
+ * this file become methods too: adding such an op is writing it in its file.
  */
 export { hardshrink, prelu } from './activation.js';
 export * from './compare.js';

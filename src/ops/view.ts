@@ -29,7 +29,10 @@ const viewOp = defineOp<[Tensor, readonly number[], readonly number[]], Tensor, 
   backward: (ctx, grad) => [() => reshape(grad, ctx.state)],
 });
 
-/** `torch.Tensor.view`: the same memory under another shape; one size may be -1. Throws when strides forbid it. */
+/**
+ * `torch.Tensor.view`: the same memory under another shape; one size may be -1. Throws when strides forbid
+ * it.
+ */
 export function view(x: Tensor, ...sizes: Sizes): Tensor {
   const shape = inferShape('view', x.numel(), sizesOf(sizes));
   const strides = viewStrides(x.shape, x.strides, shape);
@@ -284,7 +287,10 @@ export function select(x: Tensor, dim: number, index: number): Tensor {
   return squeeze(sliceOp(x, d, index < 0 ? index + size : index, 1, 1), d);
 }
 
-/** Python's `x[start:end:step]` along one dim, a view; bounds are clamped as Python clamps them. `step` must be positive. */
+/**
+ * Python's `x[start:end:step]` along one dim, a view; bounds are clamped as Python clamps them. `step` must
+ * be positive.
+ */
 export function slice(x: Tensor, dim = 0, start?: number | null, end?: number | null, step = 1): Tensor {
   const d = normalizeDim('slice', dim, x.ndim);
   const size = x.shape[d];
@@ -297,7 +303,10 @@ export function slice(x: Tensor, dim = 0, start?: number | null, end?: number | 
   return sliceOp(x, d, from, Math.max(0, Math.ceil((to - from) / step)), step);
 }
 
-/** One part of an {@link index}: an integer, `[start, end, step?]` (null for open ends), `null` for a new dim, or `'...'`. */
+/**
+ * One part of an {@link index}: an integer, `[start, end, step?]` (null for open ends), `null` for a new dim,
+ * or `'...'`.
+ */
 export type Index = number | readonly [(number | null)?, (number | null)?, number?] | null | '...';
 
 /** Python's basic indexing `x[i, a:b, None, ...]` as `x.index(i, [a, b], null, '...')`; a view. */

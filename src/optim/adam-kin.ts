@@ -30,7 +30,10 @@ const complete = (options: Partial<AdamKinOptions>, rate: number): AdamKinOption
   return { lr, betas, eps, weightDecay, maximize };
 };
 
-/** `torch.optim.Adamax` (Kingma & Ba 2015, section 7.1, https://arxiv.org/abs/1412.6980): Adam with the infinity norm. */
+/**
+ * `torch.optim.Adamax` (Kingma & Ba 2015, section 7.1, https://arxiv.org/abs/1412.6980): Adam with the
+ * infinity norm.
+ */
 export class Adamax extends AdamKin<AdamKinOptions> {
   constructor(params: Params<AdamKinOptions>, options: Partial<AdamKinOptions> = {}) {
     super(params, complete(options, 2e-3));
@@ -53,7 +56,10 @@ export interface NAdamOptions extends AdamKinOptions {
   momentumDecay: number;
 }
 
-/** `torch.optim.NAdam` (Dozat 2016, https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ): Adam with Nesterov momentum. */
+/**
+ * `torch.optim.NAdam` (Dozat 2016, https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ): Adam with Nesterov
+ * momentum.
+ */
 export class NAdam extends AdamKin<NAdamOptions> {
   constructor(params: Params<NAdamOptions>, options: Partial<NAdamOptions> = {}) {
     const { momentumDecay = 4e-3 } = options;
@@ -96,7 +102,9 @@ export class NAdam extends AdamKin<NAdamOptions> {
   }
 }
 
-/** `torch.optim.RAdam` (Liu et al. 2020, https://arxiv.org/abs/1908.03265): Adam with a warm-up of its own. */
+/**
+ * `torch.optim.RAdam` (Liu et al. 2020, https://arxiv.org/abs/1908.03265): Adam with a warm-up of its own.
+ */
 export class RAdam extends AdamKin<AdamKinOptions> {
   constructor(params: Params<AdamKinOptions>, options: Partial<AdamKinOptions> = {}) {
     super(params, complete(options, 1e-3));

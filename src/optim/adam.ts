@@ -70,7 +70,10 @@ export class Adam extends AdamBase {
   }
 }
 
-/** `torch.optim.AdamW` (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101); weight decay 0.01 by default. */
+/**
+ * `torch.optim.AdamW` (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101); weight decay 0.01 by
+ * default.
+ */
 export class AdamW extends AdamBase {
   protected get decoupled(): boolean {
     return true;

@@ -36,7 +36,10 @@ export class EarlyStopping {
     this.best = mode === 'min' ? Infinity : -Infinity;
   }
 
-  /** @returns whether the metric has now failed to improve for `patience` epochs in a row; NaN is no improvement */
+  /**
+   * @returns whether the metric has now failed to improve for `patience` epochs in a row; NaN is no
+   * improvement
+   */
   step(metric: number): boolean {
     const gain = this.mode === 'min' ? this.best - metric : metric - this.best;
     if (gain > this.minDelta) {

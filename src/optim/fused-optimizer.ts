@@ -29,8 +29,8 @@ export abstract class FusedOptimizer<O extends BaseOptions = BaseOptions> extend
   }
 
   /**
-   * Updates every parameter that requires grad and has a gradient. A `closure` is run first, with grad mode on, and its
-   * result returned.
+   * Updates every parameter that requires grad and has a gradient. A `closure` is run first, with grad mode
+   * on, and its result returned.
    */
   override step(): void;
   override step<R>(closure: () => R): R;
@@ -92,7 +92,8 @@ export abstract class FusedOptimizer<O extends BaseOptions = BaseOptions> extend
         if (isTensor(known)) return known;
         const tensor = stateLike(parameter, op);
         own[name] = tensor;
-        // The first step ignores what is in its state; an option switched on later (amsgrad) starts from zeros.
+        // The first step ignores what is in its state; an option switched on later (amsgrad) starts from
+        // zeros.
         return fresh ? tensor : zero_(tensor);
       });
       const key = `${step.rule.name}|${fresh}|${step.hyper.join()}`;

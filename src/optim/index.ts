@@ -1,4 +1,7 @@
-/** `torch.optim`: optimizers, under `lrScheduler` what sets their learning rate, under `swaUtils` averages of weights. */
+/**
+ * `torch.optim`: optimizers, under `lrScheduler` what sets their learning rate, under `swaUtils` averages of
+ * weights.
+ */
 export { Adadelta, Adagrad, type AdadeltaOptions, type AdagradOptions } from './adagrad.js';
 export { Adamax, NAdam, RAdam, type AdamKinOptions, type NAdamOptions } from './adam-kin.js';
 export { Adam, AdamW, type AdamOptions } from './adam.js';

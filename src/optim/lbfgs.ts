@@ -66,8 +66,9 @@ async function read(scalars: () => Tensor[]): Promise<number[]> {
 }
 
 /**
- * `torch.optim.LBFGS`: a quasi-Newton method for few parameters and whole-batch losses (Nocedal & Wright 2006, chapter 7).
- * It evaluates the loss several times in one step and branches on it, so a step is given a closure and awaited:
+ * `torch.optim.LBFGS`: a quasi-Newton method for few parameters and whole-batch losses (Nocedal & Wright
+ * 2006, chapter 7). It evaluates the loss several times in one step and branches on it, so a step is given a
+ * closure and awaited:
  *
  * ```ts
  * await optimizer.step(() => {
@@ -186,7 +187,10 @@ export class LBFGS extends Optimizer<LBFGSOptions> {
     return result;
   }
 
-  /** Minus the gradient times the estimate of the inverse Hessian, after taking the last change into the history. */
+  /**
+   * Minus the gradient times the estimate of the inverse Hessian, after taking the last change into the
+   * history.
+   */
   private async direction(state: History, grad: Tensor, historySize: number): Promise<Tensor> {
     const { old_dirs: dirs = [], old_stps: steps = [], ro = [], d, t = 0, prev_flat_grad: before } = state;
     if (d === undefined || before === undefined) throw new Error('LBFGS: the loaded state has no direction');

@@ -1,4 +1,7 @@
-/** The line search of `torch.optim.LBFGS`, after minFunc (https://www.cs.ubc.ca/~schmidtm/Software/minFunc.html). */
+/**
+ * The line search of `torch.optim.LBFGS`, after minFunc
+ * (https://www.cs.ubc.ca/~schmidtm/Software/minFunc.html).
+ */
 
 /** A point on the line: its step, the loss, the gradient there, and the slope (gradient times direction). */
 export interface LinePoint<G> {
@@ -8,7 +11,9 @@ export interface LinePoint<G> {
   readonly slope: number;
 }
 
-/** Minimum of the cubic through two points with their slopes, within bounds (Nocedal & Wright 2006, (3.59)). */
+/**
+ * Minimum of the cubic through two points with their slopes, within bounds (Nocedal & Wright 2006, (3.59)).
+ */
 function cubicMinimum(
   a: Omit<LinePoint<unknown>, 'grad'>,
   b: Omit<LinePoint<unknown>, 'grad'>,

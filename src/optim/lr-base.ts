@@ -14,8 +14,9 @@ export interface Scheduler {
 }
 
 /**
- * `torch.optim.lr_scheduler.LRScheduler`. Subclasses say in `getLr` what the rates of epoch `lastEpoch` are, and call `start()`
- * at the end of their constructor. Call `step()` after each epoch, once the optimizer has stepped.
+ * `torch.optim.lr_scheduler.LRScheduler`. Subclasses say in `getLr` what the rates of epoch `lastEpoch` are,
+ * and call `start()` at the end of their constructor. Call `step()` after each epoch, once the optimizer has
+ * stepped.
  */
 export abstract class LRScheduler implements Scheduler {
   readonly baseLrs: number[];

@@ -8,7 +8,10 @@ function loadEach(what: string, schedulers: readonly Scheduler[], saved: unknown
   schedulers.forEach((scheduler, i) => scheduler.loadStateDict(saved[i] as SavedState));
 }
 
-/** Runs one scheduler after another; scheduler `i + 1` takes over at epoch `milestones[i]`, from its own epoch 0. */
+/**
+ * Runs one scheduler after another; scheduler `i + 1` takes over at epoch `milestones[i]`, from its own epoch
+ * 0.
+ */
 export class SequentialLR implements Scheduler {
   lastEpoch = 0;
 

@@ -21,8 +21,8 @@ const cosine = (start: number, end: number, part: number): number =>
 const linear = (start: number, end: number, part: number): number => (end - start) * part + start;
 
 /**
- * A cosine from the base rate down to `etaMin` that starts anew after `t0` epochs, then after `tMult` times as many, and
- * so on (Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983).
+ * A cosine from the base rate down to `etaMin` that starts anew after `t0` epochs, then after `tMult` times
+ * as many, and so on (Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983).
  */
 export class CosineAnnealingWarmRestarts extends LRScheduler {
   readonly tMult: number;
@@ -109,8 +109,8 @@ export interface CyclicOptions {
 }
 
 /**
- * Back and forth between two rates, in straight lines (Smith 2017, https://arxiv.org/abs/1506.01186). Call `step()` after
- * every batch.
+ * Back and forth between two rates, in straight lines (Smith 2017, https://arxiv.org/abs/1506.01186). Call
+ * `step()` after every batch.
  */
 export class CyclicLR extends LRScheduler {
   readonly maxLrs: readonly number[];
@@ -207,8 +207,8 @@ interface Phase {
 }
 
 /**
- * Up to `maxLr` and down to almost nothing, once (Smith & Topin 2018, https://arxiv.org/abs/1708.07120). Call `step()`
- * after every batch.
+ * Up to `maxLr` and down to almost nothing, once (Smith & Topin 2018, https://arxiv.org/abs/1708.07120). Call
+ * `step()` after every batch.
  */
 export class OneCycleLR extends LRScheduler {
   readonly totalSteps: number;

@@ -112,7 +112,10 @@ export class ExponentialLR extends LRScheduler {
   }
 }
 
-/** Half a cosine from the base rate down to `etaMin` in `tMax` epochs, and up again (Loshchilov & Hutter 2017, without restarts). */
+/**
+ * Half a cosine from the base rate down to `etaMin` in `tMax` epochs, and up again (Loshchilov & Hutter 2017,
+ * without restarts).
+ */
 export class CosineAnnealingLR extends LRScheduler {
   readonly etaMin: number;
 

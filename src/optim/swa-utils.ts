@@ -43,13 +43,16 @@ export interface AveragedModelOptions {
   avgFn?: AvgFn;
   /** The same for all at once: `getEmaMultiAvgFn(0.99)`, which is one dispatch for several parameters. */
   multiAvgFn?: MultiAvgFn;
-  /** Average floating point buffers (running statistics) too. Default false: they are copied from the model. */
+  /**
+   * Average floating point buffers (running statistics) too. Default false: they are copied from the model.
+   */
   useBuffers?: boolean;
 }
 
 /**
- * `torch.optim.swa_utils.AveragedModel`: a copy of a model, as `module`, that holds the average of the weights at each
- * `updateParameters(model)`. It is called like the model. With equal weights, run `updateBn(loader, averaged)` at the end.
+ * `torch.optim.swa_utils.AveragedModel`: a copy of a model, as `module`, that holds the average of the
+ * weights at each `updateParameters(model)`. It is called like the model. With equal weights, run
+ * `updateBn(loader, averaged)` at the end.
  */
 export class AveragedModel<M extends Module = TensorModule> extends Module {
   module: M;
@@ -124,8 +127,8 @@ const oneByOne =
   };
 
 /**
- * `torch.optim.swa_utils.update_bn`: new running statistics for the batch norms of a model, averaged over one pass of the
- * data. Batches are tensors or arrays whose first item is one.
+ * `torch.optim.swa_utils.update_bn`: new running statistics for the batch norms of a model, averaged over one
+ * pass of the data. Batches are tensors or arrays whose first item is one.
  */
 export async function updateBn(
   loader: AsyncIterable<Tensor | readonly unknown[]> | Iterable<Tensor | readonly unknown[]>,

@@ -2,9 +2,10 @@ import { runtime } from '../device/index.js';
 import { Storage } from './storage.js';
 
 /**
- * The backstop for handles that no scope owns (a script's own batches, outputs and losses): the garbage collector
- * finds them and a FinalizationRegistry returns their memory. So that a plain PyTorch-style loop stays flat, the
- * collector is nudged while the script waits for the GPU anyway, and only when there is enough to win.
+ * The backstop for handles that no scope owns (a script's own batches, outputs and losses): the garbage
+ * collector finds them and a FinalizationRegistry returns their memory. So that a plain PyTorch-style loop
+ * stays flat, the collector is nudged while the script waits for the GPU anyway, and only when there is
+ * enough to win.
  */
 const registry = new FinalizationRegistry<Storage>((storage) => storage.release());
 
@@ -14,15 +15,18 @@ let nudgeCostMs = 1;
 let lastNudge = 0;
 let collect: (() => void) | null | undefined;
 
-/** Handles that escaped since the last collection may hold this share of the live bytes before the next one is due. */
+/**
+ * Handles that escaped since the last collection may hold this share of the live bytes before the next one is
+ * due.
+ */
 const garbageShare = 0.1;
 /** Less than this is never worth a collection. */
 const garbageBytes = 128 * 1024;
 /** Or so many handles, however small: each holds a buffer. */
 const garbageHandles = 256;
 /**
- * At most this share of wall time goes into collections, whose threads a software adapter's must share the cores with; more once the garbage is
- * large both by itself and against what is live.
+ * At most this share of wall time goes into collections, whose threads a software adapter's must share the
+ * cores with; more once the garbage is large both by itself and against what is live.
  */
 const timeShare = 0.05;
 const urgentTimeShare = 0.5;
@@ -33,10 +37,14 @@ const urgentShare = 0.5;
  * next would be out of memory.
  */
 const tightShare = 0.5;
-/** However long a collection took (on a loaded machine), the next one waits as if it had been this at most. */
+/**
+ * However long a collection took (on a loaded machine), the next one waits as if it had been this at most.
+ */
 const highestCostMs = 15;
 
-/** Hands a tensor to the garbage collector's care. `held`: it has an owner, so there is nothing to win yet. */
+/**
+ * Hands a tensor to the garbage collector's care. `held`: it has an owner, so there is nothing to win yet.
+ */
 export function watch(tensor: object, storage: Storage, held: boolean): void {
   registry.register(tensor, storage, tensor);
   if (!held) noteEscape(storage);
@@ -80,7 +88,9 @@ async function findCollector(): Promise<(() => void) | null> {
   }
 }
 
-/** Called while the script waits for the GPU: collects when enough handles have escaped since the last time. */
+/**
+ * Called while the script waits for the GPU: collects when enough handles have escaped since the last time.
+ */
 export function nudge(): void {
   if (!collect) return;
   const few = escapes < garbageHandles;

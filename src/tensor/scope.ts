@@ -33,8 +33,8 @@ export function beginScope(name: string): Scope {
 }
 
 /**
- * Ends `scope`: what `result` holds (tensors in nested arrays, plain objects, Maps and Sets) and kept tensors move
- * to the enclosing scope, everything else made in it is disposed.
+ * Ends `scope`: what `result` holds (tensors in nested arrays, plain objects, Maps and Sets) and kept tensors
+ * move to the enclosing scope, everything else made in it is disposed.
  */
 export function endScope(scope: Scope, result: unknown, also?: unknown): void {
   current = scope.parent;

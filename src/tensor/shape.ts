@@ -63,8 +63,9 @@ export function isChannelsLast(shape: Shape, strides: readonly number[]): boolea
 }
 
 /**
- * Whether joins and padding of such a tensor give a channels-last one: dims of size 1 have their say too, which
- * tells images from row-major tensors whose strides could be either (c10's `is_channels_last_strides_2d`).
+ * Whether joins and padding of such a tensor give a channels-last one: dims of size 1 have their say too,
+ * which tells images from row-major tensors whose strides could be either (c10's
+ * `is_channels_last_strides_2d`).
  */
 export function suggestsChannelsLast(shape: Shape, strides: readonly number[]): boolean {
   if (shape.length !== 4 || strides[1] === 0 || isContiguous(shape, strides)) return false;
@@ -77,7 +78,10 @@ export function suggestsChannelsLast(shape: Shape, strides: readonly number[]): 
   return true;
 }
 
-/** Dims from the outermost in memory to the innermost; dims of size 1 have no place of their own and come first. */
+/**
+ * Dims from the outermost in memory to the innermost; dims of size 1 have no place of their own and come
+ * first.
+ */
 export function memoryOrder(shape: Shape, strides: readonly number[]): number[] {
   const dims = shape.map((_, i) => i);
   const placed = dims
@@ -208,7 +212,10 @@ export function expandsTo(shape: Shape, to: Shape): boolean {
   return lead >= 0 && shape.every((size, i) => size === to[lead + i] || size === 1);
 }
 
-/** A dim in [0, rank), with negative dims counted from the end; a zero-dim tensor accepts 0 and -1 as PyTorch does. */
+/**
+ * A dim in [0, rank), with negative dims counted from the end; a zero-dim tensor accepts 0 and -1 as PyTorch
+ * does.
+ */
 export function normalizeDim(op: string, dim: number, rank: number): number {
   const n = Math.max(rank, 1);
   if (!Number.isInteger(dim) || dim < -n || dim >= n) {
@@ -255,8 +262,8 @@ export function inferShape(op: string, count: number, shape: Shape): number[] {
 }
 
 /**
- * Strides that show the same elements under a new shape without a copy, or null when none exist
- * (the rule of `torch.Tensor.view`: new dims may only split or merge runs that are contiguous with each other).
+ * Strides that show the same elements under a new shape without a copy, or null when none exist (the rule of
+ * `torch.Tensor.view`: new dims may only split or merge runs that are contiguous with each other).
  */
 export function viewStrides(shape: Shape, strides: readonly number[], to: Shape): number[] | null {
   if (numel(shape) === 0) return contiguousStrides(to);

@@ -17,8 +17,9 @@ const isCurrent = (known: Derived['others'], others: readonly Storage[]): boolea
   known.every(({ id, version }, i) => others[i]?.id === id && others[i].version === version);
 
 /**
- * A GPU buffer with its holders (tensor handles and tape entries), its version, and the op that last wrote it.
- * When the last holder lets go the buffer returns to the pool; reuse is safe because the queue runs in order.
+ * A GPU buffer with its holders (tensor handles and tape entries), its version, and the op that last wrote
+ * it. When the last holder lets go the buffer returns to the pool; reuse is safe because the queue runs in
+ * order.
  */
 export class Storage {
   /** Bytes in all storages that are alive. */
@@ -112,8 +113,8 @@ export class Storage {
   }
 
   /**
-   * A storage computed from the present contents of this one and of `others`, made once per version: `make` runs when there is none
-   * yet. It lives as long as this storage or until the next in-place write.
+   * A storage computed from the present contents of this one and of `others`, made once per version: `make`
+   * runs when there is none yet. It lives as long as this storage or until the next in-place write.
    */
   derive(key: string, make: () => Storage, others: readonly Storage[] = []): Storage {
     this.derived ??= new Map();

@@ -121,7 +121,10 @@ export class Tensor {
   private watched = false;
   private freedBy = '';
 
-  /** @internal Use `tensor()` and its kin. The handle joins the open scope, or else the garbage collector's care. */
+  /**
+   * @internal Use `tensor()` and its kin. The handle joins the open scope, or else the garbage collector's
+   * care.
+   */
   constructor(storage: Storage, shape: Shape, dtype: DType, init?: TensorInit) {
     this.memory = storage.retain();
     this.shape = shape;
@@ -146,7 +149,10 @@ export class Tensor {
     return new Tensor(storage, shape, dtype, strides === undefined ? undefined : { strides });
   }
 
-  /** @internal Uploads row-major values. Short lists of integers (labels, indices) are remembered for checks on the host. */
+  /**
+   * @internal Uploads row-major values. Short lists of integers (labels, indices) are remembered for checks
+   * on the host.
+   */
   static fromHost(values: ArrayLike<number>, shape: Shape, dtype: DType): Tensor {
     const result = Tensor.empty(shape, dtype, 'tensor');
     if (values.length > 0) runtime().write(result.deviceBuffer, 0, encode(values, dtype));
@@ -273,7 +279,10 @@ export class Tensor {
     return this.node;
   }
 
-  /** The accumulated gradient: on leaves that require grad after `backward()`, and where `retainGrad()` was asked. */
+  /**
+   * The accumulated gradient: on leaves that require grad after `backward()`, and where `retainGrad()` was
+   * asked.
+   */
   get grad(): Tensor | null {
     if (this.leafGrad !== null) this.gradSeen = true;
     return this.leafGrad;
@@ -303,7 +312,9 @@ export class Tensor {
     if (this.node !== null && this.retainedBy === null) this.node.retainGrad(this);
   }
 
-  /** Calls `hook` with the gradient of this tensor when it is computed; what it returns replaces the gradient. */
+  /**
+   * Calls `hook` with the gradient of this tensor when it is computed; what it returns replaces the gradient.
+   */
   registerHook(hook: TensorHook): HookHandle {
     if (!this.requiresGrad) throw new Error('registerHook: this tensor does not require grad');
     this.viewOf?.settle();

@@ -15,7 +15,8 @@ export function scoped<R>(name: string, fn: () => R, also?: () => unknown): R {
 }
 
 /**
- * Runs `fn` and frees every tensor it made except those it returns (in nested arrays or objects) or `keep()`s.
+ * Runs `fn` and frees every tensor it made except those it returns (in nested arrays or objects) or
+ * `keep()`s.
  *
  * @throws Error when `fn` is async: the engine cannot tell what an interleaved async function made. Nothing
  * of it runs where that can be seen beforehand (`async () => ...`); otherwise what it made before its first

@@ -7,7 +7,10 @@ import { CIFAR100, type CIFAR100Options } from '../cifar100.js';
 import type { HostArray } from '../host.js';
 
 export interface LoadCIFAR10Options<Sample> extends ByteImageOptions<Sample> {
-  /** In a folder: `data_batch_1.bin` ... `data_batch_5.bin` (true, the default) or `test_batch.bin`. Files given by name are read as they are. */
+  /**
+   * In a folder: `data_batch_1.bin` ... `data_batch_5.bin` (true, the default) or `test_batch.bin`. Files
+   * given by name are read as they are.
+   */
   readonly train?: boolean;
 }
 

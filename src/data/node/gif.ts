@@ -1,8 +1,9 @@
 import type { RGBImage } from '../host.js';
 
 /**
- * The first frame of a GIF (CompuServe, GIF89a specification) as Pillow's `convert('RGB')` gives it: the transparent index keeps its
- * colour, and what the frame does not cover has the screen's background colour. libvips makes such pixels black or white.
+ * The first frame of a GIF (CompuServe, GIF89a specification) as Pillow's `convert('RGB')` gives it: the
+ * transparent index keeps its colour, and what the frame does not cover has the screen's background colour.
+ * libvips makes such pixels black or white.
  *
  * @throws Error when the file is cut off or damaged, or has more than `maxPixels` pixels
  */

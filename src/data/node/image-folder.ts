@@ -21,11 +21,14 @@ export const imageExtensions: readonly string[] = [
 ];
 
 export interface ImageFolderOptions<Sample> extends ImageOptions {
-  /** Makes a sample of an image, e.g. `new Compose([new Resize(256), new CenterCrop(224), new ToTensor()])`. Default: the image itself. */
+  /**
+   * Makes a sample of an image, e.g. `new Compose([new Resize(256), new CenterCrop(224), new ToTensor()])`.
+   * Default: the image itself.
+   */
   readonly transform?: TransformFunction<RGBImage, Sample>;
   /**
-   * What a file that cannot be decoded does: `throw` (default), or `skip`: the sample is `null`, `DataLoader` leaves it out of its
-   * batch, and `skipped` says why.
+   * What a file that cannot be decoded does: `throw` (default), or `skip`: the sample is `null`, `DataLoader`
+   * leaves it out of its batch, and `skipped` says why.
    */
   readonly onError?: 'throw' | 'skip';
   /** Accepts class folders without images: they keep their label. Default false, as in torchvision. */
@@ -75,10 +78,12 @@ function foldersBelow(root: string, depth = 0): string[] {
 }
 
 /**
- * Images in one folder per class (torchvision's `ImageFolder`): `root/ants/1.jpg`, `root/bees/2.png`, .... Classes are the sorted folder
- * names; images are found at any depth, in torchvision's order. A sample is `[transform(image), label]`.
+ * Images in one folder per class (torchvision's `ImageFolder`): `root/ants/1.jpg`, `root/bees/2.png`, ....
+ * Classes are the sorted folder names; images are found at any depth, in torchvision's order. A sample is
+ * `[transform(image), label]`.
  *
- * @throws Error when the folder is missing, holds fewer than two classes, or a class holds no images (unless `allowEmpty`)
+ * @throws Error when the folder is missing, holds fewer than two classes, or a class holds no images (unless
+ * `allowEmpty`)
  */
 export class ImageFolder<Sample = RGBImage> implements Dataset<[Sample, number] | null> {
   /** Class names, sorted; the label is the position. */
@@ -89,7 +94,10 @@ export class ImageFolder<Sample = RGBImage> implements Dataset<[Sample, number] 
   readonly skipped = new Map<string, string>();
   private readonly transform: TransformFunction<RGBImage, Sample> | undefined;
 
-  /** @param listing what an earlier look at the folder found, to be taken as it is; worker threads get it, so that all see the same files */
+  /**
+   * @param listing what an earlier look at the folder found, to be taken as it is; worker threads get it, so
+   * that all see the same files
+   */
   constructor(
     readonly root: string,
     private readonly options: ImageFolderOptions<Sample> = {},

@@ -23,15 +23,18 @@ async function loadSharp(): Promise<SharpModule> {
 /** How image files are read. */
 export interface ImageOptions {
   /**
-   * Turns the picture as its EXIF orientation says, as viewers do. Default false: torchvision's loader does not, and neither did
-   * what its networks were trained on.
+   * Turns the picture as its EXIF orientation says, as viewers do. Default false: torchvision's loader does
+   * not, and neither did what its networks were trained on.
    */
   readonly exifOrientation?: boolean;
   /** Refuses pictures of more pixels before decoding them. Default 178,956,970 (Pillow's error limit). */
   readonly maxPixels?: number;
 }
 
-/** Twice Pillow's `MAX_IMAGE_PIXELS`, where it turns from a warning to an error: a quarter of a gigabyte as RGB, doubled. */
+/**
+ * Twice Pillow's `MAX_IMAGE_PIXELS`, where it turns from a warning to an error: a quarter of a gigabyte as
+ * RGB, doubled.
+ */
 export const defaultMaxPixels = 2 * Math.floor((1024 * 1024 * 1024) / 4 / 3);
 
 /** Pillow's CMYK to RGB (`cmyk2rgb` in Convert.c): ink over white, without a colour profile. */
@@ -73,13 +76,15 @@ function decodeHere(encoded: Uint8Array, maxPixels: number): RGBImage | null {
 }
 
 /**
- * Decodes an encoded image (JPEG, PNG, WebP, TIFF, the first frame of a GIF, BMP, PPM/PGM/PBM) to 8-bit RGB as torchvision's loader does, which
- * is Pillow's `convert('RGB')`: grey and palette images become RGB, alpha and transparent colours are dropped (not blended), CMYK is
- * converted without a profile, embedded colour profiles are ignored, and the EXIF orientation is not applied unless asked for.
- * One difference: of 16-bit grey PNGs the upper byte is kept, where Pillow turns everything from 255 on to white.
+ * Decodes an encoded image (JPEG, PNG, WebP, TIFF, the first frame of a GIF, BMP, PPM/PGM/PBM) to 8-bit RGB
+ * as torchvision's loader does, which is Pillow's `convert('RGB')`: grey and palette images become RGB, alpha
+ * and transparent colours are dropped (not blended), CMYK is converted without a profile, embedded colour
+ * profiles are ignored, and the EXIF orientation is not applied unless asked for. One difference: of 16-bit
+ * grey PNGs the upper byte is kept, where Pillow turns everything from 255 on to white.
  *
  * @param name used in errors
- * @throws Error naming the image when it is empty, damaged, cut off, too large or of an unknown format, or when sharp is missing
+ * @throws Error naming the image when it is empty, damaged, cut off, too large or of an unknown format, or
+ * when sharp is missing
  */
 export async function decodeImage(
   encoded: Uint8Array,

@@ -52,7 +52,8 @@ async function files(what: string, root: string, train: boolean): Promise<MNISTF
 
 /**
  * Reads MNIST from disk; see {@link MNIST}.
- * @param root the folder of the four IDX files (plain or `.gz`), or torchvision's root, which has them in `MNIST/raw`
+ * @param root the folder of the four IDX files (plain or `.gz`), or torchvision's root, which has them in
+ * `MNIST/raw`
  */
 export async function loadMNIST<Sample = HostArray<Float32Array>>(
   root: string,
@@ -64,7 +65,8 @@ export async function loadMNIST<Sample = HostArray<Float32Array>>(
 
 /**
  * Reads FashionMNIST from disk; see {@link FashionMNIST}.
- * @param root the folder of the four IDX files (plain or `.gz`), or torchvision's root, which has them in `FashionMNIST/raw`
+ * @param root the folder of the four IDX files (plain or `.gz`), or torchvision's root, which has them in
+ * `FashionMNIST/raw`
  */
 export async function loadFashionMNIST<Sample = HostArray<Float32Array>>(
   root: string,

@@ -1,4 +1,6 @@
-/** Image files without compression, which torchvision's ImageFolder counts as images and sharp does not read. */
+/**
+ * Image files without compression, which torchvision's ImageFolder counts as images and sharp does not read.
+ */
 
 import type { RGBImage } from '../host.js';
 
@@ -10,7 +12,8 @@ function checkSize(width: number, height: number, maxPixels: number): void {
 }
 
 /**
- * PPM, PGM and PBM, plain (P1 to P3) and raw (P4 to P6), of the Netpbm specification. Values are scaled to 0 ... 255.
+ * PPM, PGM and PBM, plain (P1 to P3) and raw (P4 to P6), of the Netpbm specification. Values are scaled to 0
+ * ... 255.
  *
  * @throws Error when the file is cut off or damaged, or has more than `maxPixels` pixels
  */
@@ -74,7 +77,8 @@ function field(mask: number): { shift: number; most: number } {
 }
 
 /**
- * Windows and OS/2 bitmaps without compression: 1, 4 and 8 bits with a palette, 16, 24 and 32 bits. Alpha is dropped.
+ * Windows and OS/2 bitmaps without compression: 1, 4 and 8 bits with a palette, 16, 24 and 32 bits. Alpha is
+ * dropped.
  *
  * @throws Error when the file is cut off, compressed or damaged, or has more than `maxPixels` pixels
  */

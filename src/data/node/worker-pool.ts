@@ -1,6 +1,6 @@
 /**
- * Worker threads that load batches. Node's modules are fetched at run time rather than imported, so that bundlers for the browser
- * can follow the import of this module without meeting `node:` names.
+ * Worker threads that load batches. Node's modules are fetched at run time rather than imported, so that
+ * bundlers for the browser can follow the import of this module without meeting `node:` names.
  */
 
 import type { Worker } from 'node:worker_threads';

@@ -1,4 +1,7 @@
-/** What a worker thread of the DataLoader runs: makes the dataset again, then loads the batches that it is asked for. */
+/**
+ * What a worker thread of the DataLoader runs: makes the dataset again, then loads the batches that it is
+ * asked for.
+ */
 
 import { parentPort, workerData, type TransferListItem } from 'node:worker_threads';
 import type { Dataset } from '../dataset.js';

@@ -7,15 +7,18 @@ function gaussian(size: number, sigma: number): Float64Array {
   return weights.map((weight) => weight / sum);
 }
 
-/** The element that position `at` of a line shows when the line is mirrored about its ends (without repeating them). */
+/**
+ * The element that position `at` of a line shows when the line is mirrored about its ends (without repeating
+ * them).
+ */
 function reflected(at: number, length: number): number {
   if (at < 0) return -at;
   return at >= length ? 2 * (length - 1) - at : at;
 }
 
 /**
- * torchvision's `gaussian_blur` with reflected borders. The sums are taken in float64 where torchvision convolves in float32, so that
- * a value on the brink of a half may differ by one grey level.
+ * torchvision's `gaussian_blur` with reflected borders. The sums are taken in float64 where torchvision
+ * convolves in float32, so that a value on the brink of a half may differ by one grey level.
  *
  * @param size odd height and width of the window, in pixels
  * @param sigma standard deviations down and across, in pixels

@@ -8,7 +8,10 @@ export type Fill = number | readonly [red: number, green: number, blue: number];
 /** Borders in pixels. */
 export type Borders = readonly [left: number, top: number, right: number, bottom: number];
 
-/** What stands in a border: one colour, the nearest pixel, or the picture mirrored without (`reflect`) or with its edge (`symmetric`). */
+/**
+ * What stands in a border: one colour, the nearest pixel, or the picture mirrored without (`reflect`) or with
+ * its edge (`symmetric`).
+ */
 export type PaddingMode = 'constant' | 'edge' | 'reflect' | 'symmetric';
 
 /** A colour's three bytes; fractions are cut off, as torchvision does. */
@@ -65,7 +68,10 @@ function mirrorTable(length: number, before: number, after: number, mode: Paddin
   });
 }
 
-/** torchvision's `pad`: adds a border of one colour, or continues the picture (NumPy's `edge`, `reflect` and `symmetric`). */
+/**
+ * torchvision's `pad`: adds a border of one colour, or continues the picture (NumPy's `edge`, `reflect` and
+ * `symmetric`).
+ */
 export function pad(
   image: RGBImage,
   [left, top, right, bottom]: Borders,

@@ -1,6 +1,7 @@
 /**
- * Pillow's colour arithmetic on 8-bit RGB, with its roundings: `ImageEnhance` (Blend.c), `convert('L')` and `convert('HSV')`
- * (Convert.c), and torchvision's functions on top of it. Where Pillow computes in C floats, so does this, through `Math.fround`.
+ * Pillow's colour arithmetic on 8-bit RGB, with its roundings: `ImageEnhance` (Blend.c), `convert('L')` and
+ * `convert('HSV')` (Convert.c), and torchvision's functions on top of it. Where Pillow computes in C floats,
+ * so does this, through `Math.fround`.
  */
 
 import type { RGBImage } from '../host.js';
@@ -74,7 +75,9 @@ export function adjustSharpness(image: RGBImage, factor: number): RGBImage {
   return blend(smooth(image), image, factor);
 }
 
-/** `ImageFilter.SMOOTH`: 3 x 3 means with the middle weighted fivefold; the outermost pixels stay as they are. */
+/**
+ * `ImageFilter.SMOOTH`: 3 x 3 means with the middle weighted fivefold; the outermost pixels stay as they are.
+ */
 function smooth({ data, width, height }: RGBImage): Uint8Array {
   const out = data.slice();
   const row = width * 3;
@@ -92,7 +95,10 @@ function smooth({ data, width, height }: RGBImage): Uint8Array {
   return out;
 }
 
-/** torchvision's `adjust_hue`: turns hues by `factor` of a full circle (-0.5 to 0.5), through Pillow's 8-bit HSV. */
+/**
+ * torchvision's `adjust_hue`: turns hues by `factor` of a full circle (-0.5 to 0.5), through Pillow's 8-bit
+ * HSV.
+ */
 export function adjustHue(image: RGBImage, factor: number): RGBImage {
   if (!(factor >= -0.5 && factor <= 0.5)) {
     throw new RangeError(`adjustHue: the factor must be in -0.5 ... 0.5, got ${factor}`);

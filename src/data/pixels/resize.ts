@@ -1,7 +1,8 @@
 /**
- * Pillow's antialiased resampling, step for step (`src/libImaging/Resample.c`, the 8-bit path): a filter whose support
- * grows with the reduction, weights rounded to 22 fractional bits, a horizontal pass rounded to 8 bits, then a vertical one.
- * The integer arithmetic is Pillow's, so the result is equal to `Image.resize(size, filter)` bit for bit.
+ * Pillow's antialiased resampling, step for step (`src/libImaging/Resample.c`, the 8-bit path): a filter
+ * whose support grows with the reduction, weights rounded to 22 fractional bits, a horizontal pass rounded to
+ * 8 bits, then a vertical one. The integer arithmetic is Pillow's, so the result is equal to
+ * `Image.resize(size, filter)` bit for bit.
  */
 
 import type { RGBImage } from '../host.js';
@@ -122,8 +123,8 @@ function verticalPass(image: RGBImage, height: number, filter: Kernel): RGBImage
 }
 
 /**
- * Resamples to `width` x `height` pixels with Pillow's antialiased filter; returns `image` itself where the size is the same
- * already.
+ * Resamples to `width` x `height` pixels with Pillow's antialiased filter; returns `image` itself where the
+ * size is the same already.
  */
 export function resizeImage(
   image: RGBImage,

@@ -1,6 +1,6 @@
 /**
- * Pillow's affine warps of 8-bit RGB (Geometry.c), with its arithmetic: nearest neighbours step through the source in 16.16
- * fixed point, bilinear samples are taken in doubles and truncated.
+ * Pillow's affine warps of 8-bit RGB (Geometry.c), with its arithmetic: nearest neighbours step through the
+ * source in 16.16 fixed point, bilinear samples are taken in doubles and truncated.
  */
 
 import type { RGBImage } from '../host.js';
@@ -111,7 +111,10 @@ const radians = (degrees: number): number => degrees * (Math.PI / 180);
 /** Python's `round(value, 15)`. */
 const round15 = (value: number): number => Number(value.toFixed(15));
 
-/** Pillow's `Image.rotate`: by `degrees` counterclockwise; `expand` enlarges the image so that all of it stays visible. */
+/**
+ * Pillow's `Image.rotate`: by `degrees` counterclockwise; `expand` enlarges the image so that all of it stays
+ * visible.
+ */
 export function rotate(
   image: RGBImage,
   degrees: number,

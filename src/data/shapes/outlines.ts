@@ -1,7 +1,8 @@
 /**
- * Outlines of the shapes as signed distance functions: negative inside, about the distance to the edge near it, in units where a
- * shape reaches about 1 from its centre. Only + - * / and sqrt are used, which IEEE 754 rounds in one way only, so that images are
- * the same bytes on every platform. Polygons: Inigo Quilez, https://iquilezles.org/articles/distfunctions2d.
+ * Outlines of the shapes as signed distance functions: negative inside, about the distance to the edge near
+ * it, in units where a shape reaches about 1 from its centre. Only + - * / and sqrt are used, which IEEE 754
+ * rounds in one way only, so that images are the same bytes on every platform. Polygons: Inigo Quilez,
+ * https://iquilezles.org/articles/distfunctions2d.
  */
 
 /** Signed distance from (x, y) to the outline. */

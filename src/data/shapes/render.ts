@@ -1,6 +1,6 @@
 /**
- * Draws one labelled shape into a small colour image: a textured, lit shape of random place, size, rotation and colours, on a
- * textured background, among scraps that mean nothing.
+ * Draws one labelled shape into a small colour image: a textured, lit shape of random place, size, rotation
+ * and colours, on a textured background, among scraps that mean nothing.
  */
 
 import type { Random } from '../random.js';
@@ -136,7 +136,9 @@ const textures: Record<string, (random: Random) => Field> = {
 /** The names of the textures a shape or a background can have. */
 export const textureNames: readonly string[] = Object.keys(textures);
 
-/** Something small that is not the shape: a bar or a blob, with the square of its reach for a quick rejection. */
+/**
+ * Something small that is not the shape: a bar or a blob, with the square of its reach for a quick rejection.
+ */
 interface Scrap {
   readonly ax: number;
   readonly ay: number;

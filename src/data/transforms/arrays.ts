@@ -67,8 +67,8 @@ export interface RandomErasingOptions {
 }
 
 /**
- * torchvision's `RandomErasing` (Zhong et al., "Random Erasing Data Augmentation", AAAI 2020): overwrites a random box of a
- * [channels, height, width] array. It stands after `ToTensor`, usually after `Normalize`.
+ * torchvision's `RandomErasing` (Zhong et al., "Random Erasing Data Augmentation", AAAI 2020): overwrites a
+ * random box of a [channels, height, width] array. It stands after `ToTensor`, usually after `Normalize`.
  */
 export class RandomErasing extends Transform<HostArray<Float32Array>, HostArray<Float32Array>> {
   readonly p: number;

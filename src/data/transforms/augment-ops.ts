@@ -34,7 +34,10 @@ export type AugmentOp =
 
 const degrees = (radians: number): number => radians * (180 / Math.PI);
 
-/** torchvision's `_apply_op`. Angles are in degrees, shifts in pixels, enhancements are added to a factor of 1. */
+/**
+ * torchvision's `_apply_op`. Angles are in degrees, shifts in pixels, enhancements are added to a factor of
+ * 1.
+ */
 export function applyAugmentOp(
   image: RGBImage,
   op: AugmentOp,
@@ -84,7 +87,10 @@ export interface Magnitudes {
   readonly signed: boolean;
 }
 
-/** `torch.linspace(from, to, bins)` in float32, within a unit in the last place (PyTorch's depends on its vector width). */
+/**
+ * `torch.linspace(from, to, bins)` in float32, within a unit in the last place (PyTorch's depends on its
+ * vector width).
+ */
 const linear = (from: number, to: number, bins: number): ((bin: number) => number) => {
   const step = fround((fround(to) - from) / (bins - 1));
   return (bin) => fround(bin < bins / 2 ? from + step * bin : fround(to) - step * (bins - 1 - bin));

@@ -76,7 +76,10 @@ export class RandAugment extends Transform<RGBImage, RGBImage> {
   }
 }
 
-/** torchvision's `TrivialAugmentWide` (Mueller and Hutter, 2021, arXiv:2103.10158): one random operation of random strength. */
+/**
+ * torchvision's `TrivialAugmentWide` (Mueller and Hutter, 2021, arXiv:2103.10158): one random operation of
+ * random strength.
+ */
 export class TrivialAugmentWide extends Transform<RGBImage, RGBImage> {
   readonly numMagnitudeBins: number;
   private readonly space: readonly (readonly [AugmentOp, Magnitudes])[];
@@ -111,7 +114,10 @@ export class TrivialAugmentWide extends Transform<RGBImage, RGBImage> {
   }
 }
 
-/** torchvision's `AutoAugment` (Cubuk et al., 2018, arXiv:1805.09501): one of the policies learned for a data set. */
+/**
+ * torchvision's `AutoAugment` (Cubuk et al., 2018, arXiv:1805.09501): one of the policies learned for a data
+ * set.
+ */
 export class AutoAugment extends Transform<RGBImage, RGBImage> {
   constructor(
     readonly policy: AutoAugmentPolicy = 'imagenet',

@@ -14,8 +14,8 @@ export interface Transform<In, Out> {
 let fallback: Random | undefined;
 
 /**
- * Base of the transforms: calling an instance runs `forward`. A class of your own that is to run in worker threads defines `source`
- * and, if its constructor takes arguments, `settings`.
+ * Base of the transforms: calling an instance runs `forward`. A class of your own that is to run in worker
+ * threads defines `source` and, if its constructor takes arguments, `settings`.
  */
 export abstract class Transform<In, Out> implements Portable {
   constructor() {

@@ -41,7 +41,10 @@ function factors(name: string, value: number | Range | undefined): Range | null 
   return range[0] === center && range[1] === center ? null : range;
 }
 
-/** torchvision's `ColorJitter`: random brightness, contrast, saturation and hue, in random order, equal to Pillow's `ImageEnhance`. */
+/**
+ * torchvision's `ColorJitter`: random brightness, contrast, saturation and hue, in random order, equal to
+ * Pillow's `ImageEnhance`.
+ */
 export class ColorJitter extends Transform<RGBImage, RGBImage> {
   private readonly steps: readonly {
     readonly range: Range | null;
@@ -82,7 +85,10 @@ export class Grayscale extends Transform<RGBImage, RGBImage> {
   }
 }
 
-/** torchvision's `GaussianBlur`: a window of `kernelSize` pixels and a standard deviation from `sigma`; see {@link gaussianBlur}. */
+/**
+ * torchvision's `GaussianBlur`: a window of `kernelSize` pixels and a standard deviation from `sigma`; see
+ * {@link gaussianBlur}.
+ */
 export class GaussianBlur extends Transform<RGBImage, RGBImage> {
   private readonly range: Range;
 

@@ -116,8 +116,9 @@ export class RandomOrder<T> extends Transform<T, T> {
 }
 
 /**
- * torchvision's `Lambda`: a function of your own. A plain function does as well in a `Compose`; this one can be sent to worker threads,
- * when `origin` says which export it is: `new Lambda(half, { module: import.meta.url, name: 'half' })`.
+ * torchvision's `Lambda`: a function of your own. A plain function does as well in a `Compose`; this one can
+ * be sent to worker threads, when `origin` says which export it is: `new Lambda(half, { module:
+ * import.meta.url, name: 'half' })`.
  */
 export class Lambda<In, Out> extends Transform<In, Out> {
   constructor(

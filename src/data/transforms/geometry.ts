@@ -149,7 +149,9 @@ export class RandomVerticalFlip extends Transform<RGBImage, RGBImage> {
 export interface RandomCropOptions extends PadOptions {
   /** A border added first. None unless told. */
   readonly padding?: Padding;
-  /** Widens images that are too small, on both sides, by what is missing. Default false: they are an error. */
+  /**
+   * Widens images that are too small, on both sides, by what is missing. Default false: they are an error.
+   */
   readonly padIfNeeded?: boolean;
 }
 
@@ -202,8 +204,8 @@ export class RandomCrop extends Transform<RGBImage, RGBImage> {
 }
 
 /**
- * torchvision's `RandomResizedCrop`: a box of random area (a fraction of the image, uniform in `scale`) and random shape
- * (width / height, log-uniform in `ratio`), resized to `size`.
+ * torchvision's `RandomResizedCrop`: a box of random area (a fraction of the image, uniform in `scale`) and
+ * random shape (width / height, log-uniform in `ratio`), resized to `size`.
  */
 export class RandomResizedCrop extends Transform<RGBImage, RGBImage> {
   readonly scale: Range;
@@ -298,7 +300,10 @@ export interface RandomAffineOptions extends WarpSettings {
   readonly shear?: number | Range | readonly [xLow: number, xHigh: number, yLow: number, yHigh: number];
 }
 
-/** torchvision's `RandomAffine`: a random rotation (degrees, clockwise), shift, scaling and shear about the middle. */
+/**
+ * torchvision's `RandomAffine`: a random rotation (degrees, clockwise), shift, scaling and shear about the
+ * middle.
+ */
 export class RandomAffine extends Transform<RGBImage, RGBImage> {
   readonly degrees: Range;
   private readonly shear: readonly number[] | undefined;

@@ -5,7 +5,10 @@ export type AutoAugmentPolicy = 'imagenet' | 'cifar10' | 'svhn';
 
 type Step = readonly [op: AugmentOp, probability: number, bin: number | null];
 
-/** The policies of the paper's appendix (arXiv:1805.09501, tables 7 to 9): pairs of operations with probability and bin of 10. */
+/**
+ * The policies of the paper's appendix (arXiv:1805.09501, tables 7 to 9): pairs of operations with
+ * probability and bin of 10.
+ */
 export const policies: Readonly<Record<AutoAugmentPolicy, readonly (readonly [Step, Step])[]>> = {
   imagenet: [
     [

@@ -32,8 +32,9 @@ class MemorySink implements Sink {
 }
 
 /**
- * The file as a Blob, from the browser's Cache storage or the network. A connection that breaks is taken up where it broke;
- * the SHA-256 is checked before the file is stored. The server must allow other origins (CORS).
+ * The file as a Blob, from the browser's Cache storage or the network. A connection that breaks is taken up
+ * where it broke; the SHA-256 is checked before the file is stored. The server must allow other origins
+ * (CORS).
  *
  * @throws DownloadError as `downloadFile` does
  */

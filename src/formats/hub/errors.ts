@@ -1,6 +1,9 @@
 import { CheckpointError } from '../errors.js';
 
-/** A download that failed for good; the message starts with the file's name and says what is kept and what to do. */
+/**
+ * A download that failed for good; the message starts with the file's name and says what is kept and what to
+ * do.
+ */
 export class DownloadError extends CheckpointError {
   override readonly name: string = 'DownloadError';
 }

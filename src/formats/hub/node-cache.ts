@@ -18,8 +18,8 @@ export function nodeModules() {
 }
 
 /**
- * Where downloads are kept: `$KINDLING_CACHE`, or `kindling` in the system's cache folder (`$XDG_CACHE_HOME`, `~/.cache`,
- * `~/Library/Caches`, `%LOCALAPPDATA%`). Weight files lie in `hub/checkpoints` below it.
+ * Where downloads are kept: `$KINDLING_CACHE`, or `kindling` in the system's cache folder (`$XDG_CACHE_HOME`,
+ * `~/.cache`, `~/Library/Caches`, `%LOCALAPPDATA%`). Weight files lie in `hub/checkpoints` below it.
  */
 export function cacheFolder(): string {
   const folder = engineFolder();
@@ -38,7 +38,10 @@ interface Receipt {
 
 const receiptOf = (path: string): string => `${path}.json`;
 
-/** @internal Notes a file's hash, so that it need not be computed at each use. A cache that cannot be written to works too. */
+/**
+ * @internal Notes a file's hash, so that it need not be computed at each use. A cache that cannot be written
+ * to works too.
+ */
 export async function writeReceipt(path: string, url: string, sha256: string): Promise<void> {
   const { fs } = nodeModules();
   const { size, mtimeMs } = await fs.stat(path);
@@ -52,7 +55,10 @@ export async function writeReceipt(path: string, url: string, sha256: string): P
   }
 }
 
-/** @internal Whether the cache holds the file: `damaged` when its hash is wrong. Hashed anew only if it was touched. */
+/**
+ * @internal Whether the cache holds the file: `damaged` when its hash is wrong. Hashed anew only if it was
+ * touched.
+ */
 export async function lookUp(
   path: string,
   url: string,

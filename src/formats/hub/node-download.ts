@@ -26,9 +26,10 @@ export async function cachedFile(options: DownloadOptions): Promise<string | nul
 }
 
 /**
- * Downloads a file into the cache and returns its path; a file that is there already costs no network call. Goes on where
- * an earlier download broke off, this process's or another's, and checks the SHA-256 before the file gets its name, so
- * under that name there is never half a file or another. Processes that want the same file at once download it once.
+ * Downloads a file into the cache and returns its path; a file that is there already costs no network call.
+ * Goes on where an earlier download broke off, this process's or another's, and checks the SHA-256 before the
+ * file gets its name, so under that name there is never half a file or another. Processes that want the same
+ * file at once download it once.
  *
  * @throws DownloadError saying what is kept and what to do; the signal's reason when it was aborted
  */

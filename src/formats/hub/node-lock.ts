@@ -1,4 +1,7 @@
-/** A lock file that outlives no crash: its holder touches it, and whoever waits takes over a lock nobody touches. */
+/**
+ * A lock file that outlives no crash: its holder touches it, and whoever waits takes over a lock nobody
+ * touches.
+ */
 
 import { removeAtExit } from '../leftovers.js';
 import { DownloadError } from './errors.js';
@@ -24,8 +27,8 @@ const poll = 100;
 const defaultStaleAfter = 15_000;
 
 /**
- * Runs `body` while holding the lock file. `stillHeld` throws if another took the lock over, which happens to a process
- * that was stopped for longer than `staleAfter`.
+ * Runs `body` while holding the lock file. `stillHeld` throws if another took the lock over, which happens to
+ * a process that was stopped for longer than `staleAfter`.
  */
 export async function withFileLock<T>(
   path: string,
@@ -113,7 +116,10 @@ async function create(path: string, content: string): Promise<boolean> {
   }
 }
 
-/** Removes a dead holder's lock. Done under a lock of its own, so that no one removes the lock of who came next. */
+/**
+ * Removes a dead holder's lock. Done under a lock of its own, so that no one removes the lock of who came
+ * next.
+ */
 async function breakLock(path: string, token: string | null, staleAfter: number): Promise<void> {
   const { fs } = nodeModules();
   const guard = `${path}.break`;

@@ -3,8 +3,8 @@ import type { DownloadProgress, ExpectedSize } from './transfer.js';
 export interface DownloadOptions {
   readonly url: string | URL;
   /**
-   * The first hexadecimal digits, at least 8, of the file's SHA-256. Without them the content is not checked, and what is in
-   * the cache is used for ever.
+   * The first hexadecimal digits, at least 8, of the file's SHA-256. Without them the content is not checked,
+   * and what is in the cache is used for ever.
    */
   readonly sha256Prefix?: string | undefined;
   /** Bytes the file must have, or MiB to three decimals; an answer of another length is refused at once. */

@@ -1,4 +1,7 @@
-/** One file over HTTP, whatever the connection and the server do; where the bytes go is a {@link Sink}'s affair. */
+/**
+ * One file over HTTP, whatever the connection and the server do; where the bytes go is a {@link Sink}'s
+ * affair.
+ */
 
 import { formatBytes } from '../errors.js';
 import { DownloadError, reasonOf } from './errors.js';
@@ -43,7 +46,9 @@ export interface TransferOptions {
   readonly size?: ExpectedSize | undefined;
   /** Whether a hash will be checked at the end: then bytes may be joined that no ETag vouches for. */
   readonly hashed: boolean;
-  /** Whether to send `If-Range`. In browsers that header costs a preflight, which few servers of files answer. */
+  /**
+   * Whether to send `If-Range`. In browsers that header costs a preflight, which few servers of files answer.
+   */
   readonly ifRange: boolean;
   readonly fetch: typeof fetch;
   /** What the user may do when the server cannot be reached; ends the message of giving up. */
@@ -76,8 +81,8 @@ const maxAttempts = 1000;
 const leastGain = (total: number | null): number => Math.min(1 << 20, Math.ceil((total ?? 1 << 20) / 100));
 
 /**
- * Fills the sink with the whole file: goes on where a connection broke (`Range` with `If-Range`), starts over when the
- * server cannot or the file has changed, waits longer after each failure in a row.
+ * Fills the sink with the whole file: goes on where a connection broke (`Range` with `If-Range`), starts over
+ * when the server cannot or the file has changed, waits longer after each failure in a row.
  *
  * @returns whether the bytes came in more than one answer
  * @throws DownloadError when there is no point in trying on; the signal's reason when it was aborted
