@@ -19,8 +19,9 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 export const budgets = () => JSON.parse(readFileSync(join(root, 'bench/size-budget.json'), 'utf8'));
 
 /**
- * The chunks that a chunk imports statically, and itself. @param {esbuild.Metafile['outputs']} outputs @param
- * {string} chunk
+ * The chunks that a chunk imports statically, and itself.
+ * @param {esbuild.Metafile['outputs']} outputs
+ * @param {string} chunk
  */
 function startingWith(outputs, chunk, found = new Set([chunk])) {
   for (const { path, kind } of outputs[chunk]?.imports ?? []) {
@@ -55,8 +56,8 @@ async function gzipped(code, folder) {
 }
 
 /**
- * @param {string} [folder] in which 'kindling' is found; by default this package itself @returns
- * {Promise<Size[]>}
+ * @param {string} [folder] in which 'kindling' is found; by default this package itself
+ * @returns {Promise<Size[]>}
  */
 export const sizes = (folder = root) =>
   Promise.all(budgets().map(async (row) => ({ ...row, measured: await gzipped(row.code, folder) })));

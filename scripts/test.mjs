@@ -15,7 +15,7 @@ import { cacheDir, prepare, root, runMain } from './setup.mjs';
  * does a run that vitest itself calls failed without naming a test (a crashed worker, an unhandled
  * rejection).
  * @param {{ numPassedTests: number, numFailedTests: number, numPendingTests: number, numTodoTests: number,
- *   testResults: { status: string, assertionResults: { status: string }[] }[] } | null} report
+ * testResults: { status: string, assertionResults: { status: string }[] }[] } | null} report
  * @param {boolean} ok vitest's exit status was 0
  */
 export function testCounts(report, ok) {
@@ -37,7 +37,8 @@ export function closingLine({ passed, failed, skipped }) {
 }
 
 /**
- * @param {string} name @param {() => boolean} action
+ * @param {string} name
+ * @param {() => boolean} action
  * @returns {Step}
  */
 function step(name, action) {
@@ -50,8 +51,10 @@ function step(name, action) {
 }
 
 /**
- * Runs a tool from node_modules. @param {string} script @param {readonly string[]} args @param
- * {NodeJS.ProcessEnv} [env]
+ * Runs a tool from node_modules.
+ * @param {string} script
+ * @param {readonly string[]} args
+ * @param {NodeJS.ProcessEnv} [env]
  */
 function tool(script, args, env = process.env) {
   const command = [join(root, 'node_modules', script), ...args];

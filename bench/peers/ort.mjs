@@ -22,8 +22,12 @@ ort.env.logLevel = 'error';
 function acceptSharedMemory() {
   const { writeBuffer } = GPUQueue.prototype;
   /**
-   * @this {GPUQueue} @param {GPUBuffer} buffer @param {number} offset @param {GPUAllowSharedBufferSource}
-   * data @param {number} [start] @param {number} [size]
+   * @this {GPUQueue}
+   * @param {GPUBuffer} buffer
+   * @param {number} offset
+   * @param {GPUAllowSharedBufferSource} data
+   * @param {number} [start]
+   * @param {number} [size]
    */
   GPUQueue.prototype.writeBuffer = function (buffer, offset, data, start = 0, size) {
     const memory = ArrayBuffer.isView(data) ? data.buffer : data;

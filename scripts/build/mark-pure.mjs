@@ -22,8 +22,8 @@ function markCalls(node) {
 }
 
 /**
- * Marks the calls in a module's constants and classes; other statements are there for their effect. @type
- * {ts.TransformerFactory<ts.SourceFile>}
+ * Marks the calls in a module's constants and classes; other statements are there for their effect.
+ * @type {ts.TransformerFactory<ts.SourceFile>}
  */
 export const markPure = () => (file) => {
   for (const statement of file.statements)

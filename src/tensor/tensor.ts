@@ -13,29 +13,13 @@ import {
   type Shape,
 } from './shape.js';
 import { Storage } from './storage.js';
+import { checkTie, type Tie } from './tie.js';
 
 /** Nested arrays as `toArray()` gives and `tensor()` takes. */
 export type NestedArray = number | boolean | readonly NestedArray[];
 
 /** A function that sees, and may replace, a gradient on its way back. */
 export type TensorHook = (grad: Tensor) => Tensor | void;
-
-/**
- * Ties a tensor to one that the engine lays out otherwise than PyTorch does, where PyTorch would have given a
- * view and memory order forced a copy, or the other way round: as long as neither is written, nobody can
- * tell.
- *
- * @internal
- */
-export interface Tie {
-  /** The op that made it. */
-  readonly op: string;
-  readonly source: Storage;
-  /** Of `source` when it was made. */
-  readonly version: number;
-  readonly copied: boolean;
-  readonly outer: Tie | null;
-}
 
 /**
  * `noGrad`: the view was made without grad mode and has no history of its own. `several`: it is one of
@@ -477,21 +461,6 @@ export const isTensor = (value: unknown): value is Tensor =>
   typeof value === 'object' && value !== null && tensorBrand in value;
 
 const rememberedValues = 1 << 16;
-
-/** Values that would differ from PyTorch's are not read. */
-function checkTie(shape: Shape, tie: Tie): void {
-  for (let at: Tie | null = tie; at !== null; at = at.outer) {
-    if (at.source.version === at.version) continue;
-    throw new Error(
-      `${at.source.writer} changed the tensor that ${at.op} took this one (shape ${showShape(shape)}) from. ` +
-        (at.copied
-          ? `Stored channels-last it could not be viewed, so ${at.op} made a copy, which does not show the change: ` +
-            `call ${at.op} again after the change, or clone() the result before it`
-          : `Stored channels-last it could be viewed where PyTorch copies, so ${at.op} shares its memory: ` +
-            `clone() the result before the change`),
-    );
-  }
-}
 
 function gather(raw: TypedArray, shape: Shape, strides: readonly number[], start: number): TypedArray {
   const count = numel(shape);
