@@ -70,7 +70,8 @@ function scanKernel(target: Target, s: Spec): Kernel {
     const type = dtypeInfo[s.out].compute;
     const group = groupOf(target);
     if (type === 'bool') throw new Error(`${s.name}: a running value cannot be bool; use int32`);
-    const red = reducer(s.op, type, new WgslFunctions());
+    const fns = new WgslFunctions();
+    const red = reducer(s.op, type, fns);
     const word = red.fields[0]!.type;
     const acc = red.fields.map((_, i) => `acc${i}`);
     const total = red.fields.map((_, i) => `total${i}`);
@@ -126,6 +127,7 @@ function scanKernel(target: Target, s: Spec): Kernel {
       name: s.stage === 'scan' ? s.name : `${s.name}.${s.stage}`,
       ...shader({
         bindings: bindings[s.stage],
+        functions: fns.code(),
         workgroup: group,
         builtins: ['wid', 'nwg', 'lid'],
         body: `  let cell = ${linearWorkgroup} * ${group}u + lid;
