@@ -65,8 +65,7 @@ const cumprodOp: (x: Tensor, dim: number) => Tensor = defineOp<[Tensor, number],
     return [
       () => {
         // Before the first zero the sum of g * out behind each element, over the element; at it, the same
-        // with the zero taken out;
-        // behind it nothing, since every product there is zero.
+        // with the zero taken out; behind it nothing, since every product there is zero.
         const isZero = eq(x, 0);
         const zerosSoFar = cumsumOp(isZero, dim, false);
         const first = logicalAnd(isZero, eq(zerosSoFar, 1));

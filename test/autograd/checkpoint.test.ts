@@ -8,7 +8,9 @@ type Layer = k.nn.TensorModule;
 const bits = async (x: k.Tensor | null): Promise<string> =>
   x === null ? 'none' : Buffer.from((await x.data()).slice().buffer).toString('hex');
 
-/** Every gradient and every buffer of `model` after one backward of `forward(x)`, as bits; and that of `x`. */
+/**
+ * Every gradient and every buffer of `model` after one backward of `forward(x)`, as bits; and that of `x`.
+ */
 async function outcome(
   model: Layer,
   x: k.Tensor,

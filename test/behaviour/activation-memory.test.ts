@@ -10,7 +10,8 @@ describe('what a training step keeps of the forward pass', () => {
   it.each(['resnet50', 'vgg11_bn'])('of %s is no more than the formulas need', async (name) => {
     const { held, minimum, rows } = await activationTable(k.models.get(name)() as Model, [1, 3, 64, 64]);
     expect(rows.length).toBeGreaterThan(10);
-    // Two numbers per channel of batch norm more than needed; dropout keeps a seed where the formula has a mask.
+    // Two numbers per channel of batch norm more than needed; dropout keeps a seed where the formula has a
+    // mask.
     expect(held).toBeLessThanOrEqual(1.02 * minimum);
   });
 
@@ -47,7 +48,8 @@ describe('a head-only training step on a frozen trunk', () => {
     step();
     const [forwardPeak, stepPeak] = [peak(forward), peak(step)];
     const trained = head.parameters().reduce((sum, p) => sum + p.nbytes, 0);
-    // The features, logits and their gradients of 8 images, the head's gradients: no second image-sized buffer (128 KiB).
+    // The features, logits and their gradients of 8 images, the head's gradients: no second image-sized
+    // buffer (128 KiB).
     expect(stepPeak - forwardPeak).toBeLessThan(trained + 8 * 1024);
     expect(forwardPeak).toBeGreaterThan(512 * 1024);
     const frozen = model.parameters().filter((p) => !p.requiresGrad);

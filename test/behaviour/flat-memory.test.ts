@@ -26,10 +26,11 @@ describe(`a plain training loop of ${steps} steps that never disposes anything`,
         maxBuffer: 1 << 26,
       });
       const { live, reserved, losses } = JSON.parse(stdout) as Report;
-      // What the loop dropped (a batch, an output, a loss) waits a few steps for the collector: live memory is a saw. Its
-      // floor must not rise but by a step or two that the collector, late on a busy machine, has yet to come to (and 512
-      // bytes for a scalar that optimised code still holds), and its teeth must stay short: the smallest tensor kept per step
-      // would show. How long they are is time: collections take a twentieth of it, these steps a few milliseconds.
+      // What the loop dropped (a batch, an output, a loss) waits a few steps for the collector: live memory
+      // is a saw. Its floor must not rise but by a step or two that the collector, late on a busy machine,
+      // has yet to come to (and 512 bytes for a scalar that optimised code still holds), and its teeth must
+      // stay short: the smallest tensor kept per step would show. How long they are is time: collections take
+      // a twentieth of it, these steps a few milliseconds.
       const third = Math.floor(steps / 3);
       const low = (list: readonly number[]): number => Math.min(...list);
       const high = (list: readonly number[]): number => Math.max(...list);

@@ -3,7 +3,9 @@ import * as k from '../../src/index.js';
 
 const { nn, optim } = k;
 
-/** A pretrained-looking network whose trunk is frozen and whose head is new: the feature-extraction recipe. */
+/**
+ * A pretrained-looking network whose trunk is frozen and whose head is new: the feature-extraction recipe.
+ */
 function frozen() {
   const model = k.models.get('cifar_resnet20')();
   model.requiresGrad_(false);
@@ -78,7 +80,8 @@ describe('training the head on a frozen trunk', () => {
     const loss = k.crossEntropy(model(x), y);
     const held = k.memoryStats().liveBytes - before;
     expect(loss.requiresGrad).toBe(true);
-    // 8 x 64 features, 8 x 2 logits twice, row statistics, the loss: no image-sized activation (the smallest is 128 KiB).
+    // 8 x 64 features, 8 x 2 logits twice, row statistics, the loss: no image-sized activation (the smallest
+    // is 128 KiB).
     expect(held).toBeLessThan(8 * 1024);
   });
 });

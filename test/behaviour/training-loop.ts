@@ -1,4 +1,6 @@
-/** The loop that flat-memory.test.ts watches, written as a PyTorch user would write it. Prints a JSON report. */
+/**
+ * The loop that flat-memory.test.ts watches, written as a PyTorch user would write it. Prints a JSON report.
+ */
 import * as k from '../../src/index.js';
 import { batchOf, parts } from './plain-training.js';
 

@@ -104,7 +104,8 @@ describe('recording', () => {
     expect(runtime().pipelineCount()).toBe(before);
     const calls = (op: string): number =>
       problems.filter((each) => each.op === op).reduce((sum, each) => sum + each.calls, 0);
-    // Nineteen 3x3 ones; of the products the classifier is one, those within Winograd's kernels are the others.
+    // Nineteen 3x3 ones; of the products the classifier is one, those within Winograd's kernels are the
+    // others.
     expect(calls('conv2d')).toBe(19);
     expect(problems.map(({ key }) => key)).toContain('gemm 2x10x64 NT f32');
     expect(problems.length).toBeLessThan(19);
@@ -128,7 +129,8 @@ describe('the search', () => {
   });
 
   it('finds what beats the default, and keeps it with both times', async () => {
-    // The tiles for GPUs wait at barriers, which are dear on the software adapter: its own are several times as fast.
+    // The tiles for GPUs wait at barriers, which are dear on the software adapter: its own are several times
+    // as fast.
     const target = { ...runtime().target, kind: 'gpu' as const, subgroupSize: 0 };
     const tile = candidateTiles(runtime().target)[0]!;
     const problem = { m: 256, n: 256, k: 256 };

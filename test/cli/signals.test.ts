@@ -1,4 +1,6 @@
-/** What a process is told from outside, without processes: statuses, presses, and who answers signals when. */
+/**
+ * What a process is told from outside, without processes: statuses, presses, and who answers signals when.
+ */
 import { spawnSync } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';

@@ -1,4 +1,6 @@
-/** A slice of test/trust/faults.ts, which makes every call to the device fail; all of it: npm run test:full. */
+/**
+ * A slice of test/trust/faults.ts, which makes every call to the device fail; all of it: npm run test:full.
+ */
 import { describe, expect, it } from 'vitest';
 import { cleanUp, disturbedFinetune, prepareFinetuning } from '../trust/faulty-finetune.js';
 import { disturbed, undisturbed } from '../trust/faulty-training.js';

@@ -4,8 +4,9 @@ import { runtime } from '../../src/device/index.js';
 import { encodeTorch, HostTensor } from '../../src/formats/index.js';
 
 /**
- * Training a layer whose weight, gradient and optimizer state are several times a binding (64 KiB against 413 KB; on the
- * software adapter VGG-16's first classifier layer is 411 MB against 128 MiB) gives the numbers that whole bindings give.
+ * Training a layer whose weight, gradient and optimizer state are several times a binding (64 KiB against 413
+ * KB; on the software adapter VGG-16's first classifier layer is 411 MB against 128 MiB) gives the numbers
+ * that whole bindings give.
  */
 const small = 64 * 1024;
 const [rows, columns] = [150, 689];

@@ -44,7 +44,9 @@ export function tensorsOf(
   return out;
 }
 
-/** Loads everything, tensors included; the error if there was one. Anything but a CheckpointError is rethrown. */
+/**
+ * Loads everything, tensors included; the error if there was one. Anything but a CheckpointError is rethrown.
+ */
 export async function tryToLoad(bytes: Uint8Array, name: string): Promise<CheckpointError | undefined> {
   try {
     for (const tensor of tensorsOf(await loadValue(bytes, { name })).values()) await tensor.bytes();

@@ -1,4 +1,6 @@
-/** Calls to the device fail one at a time, in a training and in a whole fine-tuning run: test/trust/faults.md. */
+/**
+ * Calls to the device fail one at a time, in a training and in a whole fine-tuning run: test/trust/faults.md.
+ */
 import { spawnSync } from 'node:child_process';
 import { expect, it } from 'vitest';
 import { root } from '../cli/support.js';

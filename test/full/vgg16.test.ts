@@ -1,4 +1,7 @@
-/** VGG-16, whose first classifier layer of 411 MB is larger than the software adapter's bindings, against torchvision. */
+/**
+ * VGG-16, whose first classifier layer of 411 MB is larger than the software adapter's bindings, against
+ * torchvision.
+ */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +23,10 @@ function relativeL2(got: ArrayLike<number>, want: ArrayLike<number>): number {
   return Math.sqrt(error / norm);
 }
 
-/** Resident memory of this process in bytes (Linux): now, or the most since `/proc/self/clear_refs` was written. */
+/**
+ * Resident memory of this process in bytes (Linux): now, or the most since `/proc/self/clear_refs` was
+ * written.
+ */
 const memory = (field: 'VmRSS' | 'VmHWM') =>
   1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync('/proc/self/status', 'utf8'))![1]);
 

@@ -1,4 +1,6 @@
-/** Downloads one file: `child.ts OPTIONS-AS-JSON`. Prints the path, or the error's message and exits with 1. */
+/**
+ * Downloads one file: `child.ts OPTIONS-AS-JSON`. Prints the path, or the error's message and exits with 1.
+ */
 import { type DownloadOptions } from '../../src/formats/hub/index.js';
 import { downloadFile } from '../../src/formats/hub/node-download.js';
 

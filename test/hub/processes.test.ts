@@ -1,4 +1,7 @@
-/** Downloads by several processes: one after another's death, two at once, and locks that nobody holds any more. */
+/**
+ * Downloads by several processes: one after another's death, two at once, and locks that nobody holds any
+ * more.
+ */
 import { spawn, type ChildProcess } from 'node:child_process';
 import {
   mkdirSync,

@@ -1,4 +1,7 @@
-/** Random shapes, strides, offsets and binding limits for the pointwise and reduction planners, both kinds of kernels. */
+/**
+ * Random shapes, strides, offsets and binding limits for the pointwise and reduction planners, both kinds of
+ * kernels.
+ */
 import { beforeAll, expect, it } from 'vitest';
 import { init, runtime } from '../../src/device/index.js';
 import { e, input } from '../../src/kernels/expr/expr.js';
@@ -18,7 +21,10 @@ function below(n: number): number {
 
 const pick = <T>(from: readonly T[]): T => from[below(from.length)]!;
 
-/** A tensor of this shape (with some dimensions 1, to broadcast) in some memory order, with gaps and negative strides. */
+/**
+ * A tensor of this shape (with some dimensions 1, to broadcast) in some memory order, with gaps and negative
+ * strides.
+ */
 function layout(shape: readonly number[], broadcasts: boolean): HostTensor {
   const sizes = shape.map((n) => (broadcasts && below(4) === 0 ? 1 : n));
   const order = sizes.map((_, i) => i);

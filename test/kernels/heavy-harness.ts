@@ -13,7 +13,9 @@ export const random = (n: number): Float32Array =>
     return seed / 2 ** 31 - 1;
   });
 
-/** The adapter's own kernels, those without subgroups, and those for GPUs; all run on the software adapter. */
+/**
+ * The adapter's own kernels, those without subgroups, and those for GPUs; all run on the software adapter.
+ */
 export const targets: Record<string, () => Target> = {
   native: () => runtime().target,
   register: () => ({ ...runtime().target, subgroupSize: 0 }),

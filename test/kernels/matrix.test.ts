@@ -1,4 +1,7 @@
-/** Kernels whose products go through subgroup matrices: by loops in their place here, and before Dawn's validation as they are. */
+/**
+ * Kernels whose products go through subgroup matrices: by loops in their place here, and before Dawn's
+ * validation as they are.
+ */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { close, init, runtime } from '../../src/device/index.js';
 import { matrixFeature } from '../../src/device/adapter.js';

@@ -71,7 +71,8 @@ describe('functions of one float', () => {
       outputs: exprs.map(() => blank([data.length])),
     });
     Object.entries(table).forEach(([op, [, tolerance]], j) => {
-      // Results below the normal range may be flushed; erfinv and the like are ill conditioned next to 0 of the logarithm.
+      // Results below the normal range may be flushed; erfinv and the like are ill conditioned next to 0 of
+      // the logarithm.
       const [error, where] = worst(outputs[j]!, (i) => evaluate(exprs[j]!, { inputs: [data[i]!] }), 1e-30);
       expect(error, `${op}(${data[where]}) = ${outputs[j]![where]}`).toBeLessThanOrEqual(tolerance);
     });
@@ -110,7 +111,8 @@ describe('functions of two floats', () => {
     table.forEach(([f, tolerance], j) => {
       const reference = (i: number): number => {
         const [p, q] = [a.data[i]!, b.data[i]!];
-        // Quotients past 2^24 have no exact remainder in f32 arithmetic; only that nothing breaks is checked there.
+        // Quotients past 2^24 have no exact remainder in f32 arithmetic; only that nothing breaks is checked
+        // there.
         if ((f.op === 'fmod' || f.op === 'remainder') && Math.abs(p / q) > 2 ** 20 && Number.isFinite(p / q))
           return outputs[j]![i]!;
         return Math.fround(evaluate(f, { inputs: [p, q] }));

@@ -1,6 +1,6 @@
 /**
- * One shader of each family, as it is emitted for an adapter that is given here. A change of a generator shows in
- * `shaders/*.wgsl`, to be reviewed like any other (`vitest -u` writes them anew).
+ * One shader of each family, as it is emitted for an adapter that is given here. A change of a generator
+ * shows in `shaders/*.wgsl`, to be reviewed like any other (`vitest -u` writes them anew).
  */
 import { expect, it } from 'vitest';
 import type { DType } from '../../src/kernels/base/dtype.js';
@@ -178,7 +178,9 @@ function shown({ name, params, enables = [], wgsl }: Kernel): string {
   return `${head.join('\n')}\n${numbered(wgsl)}`;
 }
 
-/** Variables are numbered by expressions, whose numbers depend on what was made before: anew, as they come. */
+/**
+ * Variables are numbered by expressions, whose numbers depend on what was made before: anew, as they come.
+ */
 function numbered(wgsl: string): string {
   const numbers = new Map<string, number>();
   return wgsl.replace(/\b([a-z]?v)(\d+)\b/g, (variable, kind: string) => {

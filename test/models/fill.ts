@@ -1,6 +1,6 @@
 /**
- * The values of scripts/goldens/fill.py, bit for bit: weights and inputs that the goldens were made with and that need not
- * be shipped. The mix is "lowbias32" (Chris Wellons, hash-prospector).
+ * The values of scripts/goldens/fill.py, bit for bit: weights and inputs that the goldens were made with and
+ * that need not be shipped. The mix is "lowbias32" (Chris Wellons, hash-prospector).
  */
 
 const encoder = new TextEncoder();

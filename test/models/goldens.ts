@@ -3,7 +3,10 @@ import { fileURLToPath } from 'node:url';
 import type { models } from '../../src/index.js';
 import { uniform } from './fill.js';
 
-/** What is stored of one tensor; scripts/goldens/make_model_goldens.py says how the projections estimate an error. */
+/**
+ * What is stored of one tensor; scripts/goldens/make_model_goldens.py says how the projections estimate an
+ * error.
+ */
 export interface Summary {
   readonly shape: readonly number[];
   readonly norm: number;
@@ -89,7 +92,10 @@ export class ModelGolden<G> {
     return this.words.subarray(first, first + count);
   }
 
-  /** The relative L2 error of `got`: exact where the whole golden is at hand, else estimated from its projections. */
+  /**
+   * The relative L2 error of `got`: exact where the whole golden is at hand, else estimated from its
+   * projections.
+   */
   error(key: string, summary: Summary, got: Float32Array): number {
     const count = sizeOf(summary.shape);
     if (got.length !== count) throw new Error(`${key}: ${got.length} values, expected ${count}`);

@@ -58,7 +58,8 @@ describe('the manifest', () => {
   });
 
   it('has sizes that fit the number of parameters', () => {
-    // Float32, or float16 for the first wide ResNets; the rest of a file is small, auxiliary classifiers aside.
+    // Float32, or float16 for the first wide ResNets; the rest of a file is small, auxiliary classifiers
+    // aside.
     const wrong = records.filter(({ fileSizeMiB, numParams, model }) => {
       if (fileSizeMiB === undefined || 'auxLogits' in k.models.get(model).pretrained) return false;
       const perParameter = (fileSizeMiB * 2 ** 20) / numParams;

@@ -1,4 +1,6 @@
-/** Models with weights: names, URLs, paths, other heads, other models' files. The server is on this machine. */
+/**
+ * Models with weights: names, URLs, paths, other heads, other models' files. The server is on this machine.
+ */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

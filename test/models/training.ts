@@ -4,10 +4,11 @@ import { labels, parameter, uniform } from './fill.js';
 import { ModelGolden, relativeL2, worst, type TorchvisionGolden, type TrainingGolden } from './goldens.js';
 
 /**
- * Relative L2. PyTorch's own float32 is within 5e-7 on logits and 1e-5 on gradients, and so are we, but for this: of the millions of
- * values before a ReLU some lie within rounding of zero, and one whose sign differs from float64's changes the gradients of the layers before
- * it by about 1e-3, and that of a bias whose contributions nearly cancel by 1e-2. Gradients get that much room where there are ReLUs (one of the
- * zoo has SiLUs instead); a wrong kernel is off by far more.
+ * Relative L2. PyTorch's own float32 is within 5e-7 on logits and 1e-5 on gradients, and so are we, but for
+ * this: of the millions of values before a ReLU some lie within rounding of zero, and one whose sign differs
+ * from float64's changes the gradients of the layers before it by about 1e-3, and that of a bias whose
+ * contributions nearly cancel by 1e-2. Gradients get that much room where there are ReLUs (one of the zoo has
+ * SiLUs instead); a wrong kernel is off by far more.
  */
 export const limits = {
   logits: 5e-5,
@@ -87,7 +88,9 @@ export async function checkTraining<G>(
   ).toBeLessThan(limits.sgdLoss);
 }
 
-/** Logits, gradients, running statistics and five steps of SGD of a model, as the golden of its name has them. */
+/**
+ * Logits, gradients, running statistics and five steps of SGD of a model, as the golden of its name has them.
+ */
 export function describeTorchvision(name: string): void {
   describe(`${name} against torchvision`, () => {
     const golden = new ModelGolden<TorchvisionGolden>(name);

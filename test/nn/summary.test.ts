@@ -61,7 +61,8 @@ it("counts torchvision's published parameters and multiply-adds", { timeout: 120
   for (const { model, name, numParams, gflops, transforms, options } of table) {
     const { crop } = transforms;
     const make = models.get(model);
-    // torchvision counts what its weights are loaded into: googlenet without its auxiliary classifiers, inception_v3 with.
+    // torchvision counts what its weights are loaded into: googlenet without its auxiliary classifiers,
+    // inception_v3 with.
     const made = runtime().withoutWork(() => make({ ...make.pretrained, ...options }));
     const { parameters, multiplyAdds } = made.summary([1, 3, crop, crop]).totals;
     made.dispose();

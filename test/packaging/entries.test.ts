@@ -1,4 +1,7 @@
-/** The entries of the package: what each exports, and that it does its work when a bundler leaves out what is unused. */
+/**
+ * The entries of the package: what each exports, and that it does its work when a bundler leaves out what is
+ * unused.
+ */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * The package as its users get it: packed, installed into an empty folder, type-checked, bundled for a browser
- * and run. Only `dist` takes part, never `src`.
+ * The package as its users get it: packed, installed into an empty folder, type-checked, bundled for a
+ * browser and run. Only `dist` takes part, never `src`.
  */
 import { spawnSync } from 'node:child_process';
 import { builtinModules } from 'node:module';

@@ -29,8 +29,8 @@ describe('hand-made attacks', () => {
     expect(message).toMatch(refusal);
     expect(message.startsWith(`${name}: `), message).toBe(true);
     expect(message).not.toMatch(controls);
-    // In CPU time, of this process and its collector. The slowest takes 0.6 s once V8 has compiled the parsers, and up to three
-    // times that on a machine with twenty processes on two cores.
+    // In CPU time, of this process and its collector. The slowest takes 0.6 s once V8 has compiled the
+    // parsers, and up to three times that on a machine with twenty processes on two cores.
     expect((user + system) / 1e6).toBeLessThan(2);
   });
 });

@@ -1,5 +1,6 @@
 /**
- * Random programs on kindling against the reference interpreter, and with --torch against PyTorch too; see differential.md.
+ * Random programs on kindling against the reference interpreter, and with --torch against PyTorch too; see
+ * differential.md.
  *
  *     npx tsx test/trust/differential.ts --programs 100000 --seed 1 [--torch]
  */

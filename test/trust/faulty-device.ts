@@ -1,6 +1,6 @@
 /**
- * A layer between the engine and the device that makes one call fail: the Nth of a kind, in the way that WebGPU fails it. Give
- * `init` its `wrap` as the internal option `wrapDevice`.
+ * A layer between the engine and the device that makes one call fail: the Nth of a kind, in the way that
+ * WebGPU fails it. Give `init` its `wrap` as the internal option `wrapDevice`.
  */
 
 export const faultKinds = [
@@ -202,7 +202,10 @@ export class FaultyDevice {
   }
 }
 
-/** `target` with some methods and values replaced; everything else is called on `target` itself, as native objects ask. */
+/**
+ * `target` with some methods and values replaced; everything else is called on `target` itself, as native
+ * objects ask.
+ */
 function substitute<T extends object>(
   target: T,
   methods: Readonly<Record<string, Method>>,

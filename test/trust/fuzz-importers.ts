@@ -1,6 +1,7 @@
 /**
- * The long run: `npx tsx test/trust/fuzz-importers.ts --mutants 2000000 --seed 1 --workers 2`. Prints a table and exits with 1
- * if anything was found. `--show BATCH:INDEX` reads one mutant again, as small as it can be made, and prints it.
+ * The long run: `npx tsx test/trust/fuzz-importers.ts --mutants 2000000 --seed 1 --workers 2`. Prints a table
+ * and exits with 1 if anything was found. `--show BATCH:INDEX` reads one mutant again, as small as it can be
+ * made, and prints it.
  */
 
 import fc from 'fast-check';

@@ -6,8 +6,8 @@ import { formats, mutants } from './mutants.js';
 const seed = Number(process.env['KINDLING_FUZZ_SEED'] ?? 20);
 
 /**
- * A few seconds' worth; `test/full/trust-importers.test.ts` has a minute, and `fuzz-importers.ts` the long run. The process is
- * shared with other tests, so that time and memory are only watched roughly here.
+ * A few seconds' worth; `test/full/trust-importers.test.ts` has a minute, and `fuzz-importers.ts` the long
+ * run. The process is shared with other tests, so that time and memory are only watched roughly here.
  */
 describe('a weight file with something wrong in it is read or refused by name', () => {
   it.each(formats)('$name', async (format) => {

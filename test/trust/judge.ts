@@ -6,7 +6,10 @@ import { render } from '../../src/formats/render.js';
 import { readSharded } from '../../src/formats/sharded.js';
 import { shards } from './mutants.js';
 
-/** What a file may take beyond twice its size: the readers' own bound, and what the collector leaves lying about. */
+/**
+ * What a file may take beyond twice its size: the readers' own bound, and what the collector leaves lying
+ * about.
+ */
 export const memoryConstant = 128 * 1024 ** 2;
 /** Seconds after which a file counts as one that hangs. */
 export const hangSeconds = 10;

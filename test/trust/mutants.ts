@@ -1,7 +1,8 @@
 /**
- * Weight files with something wrong in them. A mutant is data, a base and a list of edits, so that it can be named by a seed,
- * printed, and made smaller by leaving edits out. Edits know the formats: they change opcodes of pickles, fields of zip
- * records, values of JSON headers and words of .npy headers, and put lengths and checksums right again behind most of them.
+ * Weight files with something wrong in them. A mutant is data, a base and a list of edits, so that it can be
+ * named by a seed, printed, and made smaller by leaving edits out. Edits know the formats: they change
+ * opcodes of pickles, fields of zip records, values of JSON headers and words of .npy headers, and put
+ * lengths and checksums right again behind most of them.
  */
 
 import fc from 'fast-check';

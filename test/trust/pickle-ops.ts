@@ -1,4 +1,7 @@
-/** Lengths of pickle opcodes with their arguments (Python's `Lib/pickletools.py`), written apart from the reader under test. */
+/**
+ * Lengths of pickle opcodes with their arguments (Python's `Lib/pickletools.py`), written apart from the
+ * reader under test.
+ */
 
 const fixed: Readonly<Record<string, number>> = {
   '\x80': 2, J: 5, K: 2, M: 3, G: 9, h: 2, j: 5, q: 2, r: 5, '\x82': 2, '\x83': 3, '\x84': 5, '\x95': 9,

@@ -1,6 +1,7 @@
 /**
- * Reads mutants in a process of its own: `worker.ts SEED WORKER WORKERS MUTANTS NOTE`. Before each mutant its number goes to the
- * file NOTE, so that the parent knows which one a dead process was at; what was found goes out as lines of JSON.
+ * Reads mutants in a process of its own: `worker.ts SEED WORKER WORKERS MUTANTS NOTE`. Before each mutant its
+ * number goes to the file NOTE, so that the parent knows which one a dead process was at; what was found goes
+ * out as lines of JSON.
  */
 
 import fc from 'fast-check';

@@ -1,4 +1,7 @@
-/** What an editor shows of the built types: comments and names of parameters. And what the compiler sees of the sources. */
+/**
+ * What an editor shows of the built types: comments and names of parameters. And what the compiler sees of
+ * the sources.
+ */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

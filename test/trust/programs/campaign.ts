@@ -9,16 +9,19 @@ import { judgedBy, type Torch } from './torch.js';
 /* Many random programs: reference against engine, and where there is one, PyTorch against reference. */
 
 /**
- * float32 against float64: a result of up to ~20 operations on values of at most `largest` carries about 20 roundings of
- * 2^-24 * largest, and a few times that through exp, tanh and softmax; a wrong rule is off by more than 1e-2. The campaign reports
- * which share of the tolerance was used.
+ * float32 against float64: a result of up to ~20 operations on values of at most `largest` carries about 20
+ * roundings of 2^-24 * largest, and a few times that through exp, tanh and softmax; a wrong rule is off by
+ * more than 1e-2. The campaign reports which share of the tolerance was used.
  */
 const float32Tolerance = ({ largest }: ReferenceOutcome): number => 5e-6 * (1 + largest / 10);
 
 /** PyTorch computes in float64 too, but for constants that it rounds to float32 (hardsigmoid's 1/6). */
 const float64Tolerance = 1e-6;
 
-/** What an engine may accept that keeps copies where PyTorch keeps the tensor itself, if its results are then right. */
+/**
+ * What an engine may accept that keeps copies where PyTorch keeps the tensor itself, if its results are then
+ * right.
+ */
 const byCopies = new Set(['version', 'freed', 'partial overlap']);
 
 export interface Verdict extends Mismatch {

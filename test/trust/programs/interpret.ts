@@ -58,6 +58,9 @@ const stateOf = (tensor: Tensor): RegisterState => ({
   grad: tensor.grad?.data ?? null,
 });
 
-/** Within these bounds float32 stays close to float64: no overflow, no cancellation to nothing, no rounding over a kink. */
+/**
+ * Within these bounds float32 stays close to float64: no overflow, no cancellation to nothing, no rounding
+ * over a kink.
+ */
 export const wellConditioned = ({ largest, margin }: { largest: number; margin: number }): boolean =>
   largest <= 100 && margin >= 2e-3;

@@ -12,7 +12,9 @@ import * as views from '../reference/views.js';
 
 type Value = number | boolean | string | null | readonly Value[];
 
-/** One statement: plain data. Registers are numbered; a statement may only read what an earlier one has made. */
+/**
+ * One statement: plain data. Registers are numbered; a statement may only read what an earlier one has made.
+ */
 export interface Statement {
   readonly op: string;
   /** Registers that it works on. */

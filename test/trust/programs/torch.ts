@@ -67,8 +67,9 @@ const isWrite = ({ op }: Program[number]): boolean =>
   writes.test(op) && op !== 'requiresGrad_' && op !== 'detach_';
 
 /**
- * What hooks and retained gradients see of tensors that are written in place changed in PyTorch 2.0 (and 1.13 crashes on some of it);
- * the reference follows the new rule, and an older PyTorch is no judge of such a program.
+ * What hooks and retained gradients see of tensors that are written in place changed in PyTorch 2.0 (and 1.13
+ * crashes on some of it); the reference follows the new rule, and an older PyTorch is no judge of such a
+ * program.
  */
 export function judgedBy(version: string, program: Program): boolean {
   if (Number(version.split('.')[0]) >= 2) return true;

@@ -32,7 +32,10 @@ export interface Formula {
   /** Indices of saved inputs, given which inputs want a gradient. */
   readonly savesInputs?: (needs: readonly boolean[]) => readonly number[];
   readonly savesOutput?: boolean;
-  /** Saves something that is no tensor of the program (an index, a mask, a number): backward frees it all the same. */
+  /**
+   * Saves something that is no tensor of the program (an index, a mask, a number): backward frees it all the
+   * same.
+   */
   readonly savesOther?: boolean;
   /** Gradients of the inputs, each computed only where it is wanted. */
   backward(grad: NdArray, saved: Saved): readonly (() => NdArray)[];
@@ -40,7 +43,9 @@ export interface Formula {
   readonly layout?: 'pointwise';
   /** A row-major operand before the inputs, which has its say about the layout. */
   readonly leading?: NdArray;
-  /** Distance of the inputs to a kink or a tie; programs keep away from those, since rounding decides there. */
+  /**
+   * Distance of the inputs to a kink or a tie; programs keep away from those, since rounding decides there.
+   */
   readonly margin?: (...inputs: NdArray[]) => number;
 }
 
@@ -413,7 +418,10 @@ export const logSoftmax = (dim: number): Formula => ({
 
 export type Reduction = 'none' | 'mean' | 'sum';
 
-/** A loss of two inputs: elementwise `value`, with the derivative by the first input (that by the second is its negative if `odd`). */
+/**
+ * A loss of two inputs: elementwise `value`, with the derivative by the first input (that by the second is
+ * its negative if `odd`).
+ */
 function pairLoss(
   name: string,
   reduction: Reduction,

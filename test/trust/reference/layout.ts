@@ -34,8 +34,9 @@ export function overlap(a: Geometry, b: Geometry): 'none' | 'full' | 'partial' |
 }
 
 /**
- * Strides of a pointwise result (PyTorch's TensorIterator): if all inputs have the result's shape and the same dense strides, those;
- * else dense, with the dims in the order of the first operand that tells two of them apart.
+ * Strides of a pointwise result (PyTorch's TensorIterator): if all inputs have the result's shape and the
+ * same dense strides, those; else dense, with the dims in the order of the first operand that tells two of
+ * them apart.
  */
 export function pointwiseStrides(shape: Shape, inputs: readonly Geometry[]): number[] {
   const [first] = inputs;
@@ -75,7 +76,10 @@ export function pointwiseStrides(shape: Shape, inputs: readonly Geometry[]): num
   return strides;
 }
 
-/** Strides that show the same memory under another shape; null where only a copy could (PyTorch's `computeStride`). */
+/**
+ * Strides that show the same memory under another shape; null where only a copy could (PyTorch's
+ * `computeStride`).
+ */
 export function viewStrides(from: Geometry, shape: Shape): number[] | null {
   const strides = new Array<number>(shape.length).fill(0);
   let d = shape.length - 1;

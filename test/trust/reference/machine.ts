@@ -18,11 +18,11 @@ const geometryOf = (values: NdArray | undefined): Geometry[] =>
   values === undefined ? [] : [{ shape: values.shape, strides: rowMajor(values.shape), offset: 0 }];
 
 /**
- * What PyTorch does with tensors, in float64: each method is a rule of the eager engine. Statements are refused before they change
- * anything, except `backward`.
+ * What PyTorch does with tensors, in float64: each method is a rule of the eager engine. Statements are
+ * refused before they change anything, except `backward`.
  *
- * With `lenient`, saved tensors are copies and graphs are never freed: an engine that keeps copies may accept what PyTorch
- * refuses, and this is what it then has to give.
+ * With `lenient`, saved tensors are copies and graphs are never freed: an engine that keeps copies may accept
+ * what PyTorch refuses, and this is what it then has to give.
  */
 export class Machine {
   gradMode = true;
@@ -95,7 +95,8 @@ export class Machine {
     const values = this.compute(formula, inputs);
     if (!sameShape(values.shape, self.shape)) throw new Refused('shape');
     this.checkOverlap(self, inputs.slice(1));
-    // What is overwritten could not be saved as it is: PyTorch keeps a copy of it, but not of another input on the same memory.
+    // What is overwritten could not be saved as it is: PyTorch keeps a copy of it, but not of another input
+    // on the same memory.
     const saves = edges ? savesOf(formula, edges) : [];
     const saved = saves.map((i): [number, Tensor] => [
       i,
@@ -118,7 +119,10 @@ export class Machine {
     if (self.requiresGrad && this.isLeaf(self)) throw new Refused('leaf');
   }
 
-  /** PyTorch's code looks at what it last knew of a view, and takes one for a leaf whose base was written to since. */
+  /**
+   * PyTorch's code looks at what it last knew of a view, and takes one for a leaf whose base was written to
+   * since.
+   */
   private isLeaf(x: Tensor): boolean {
     return (this.literal ? x.gradFn : gradFnOf(x)) === null;
   }
@@ -172,8 +176,8 @@ export class Machine {
   // ---- views
 
   /**
-   * Views of `x`, whose geometry `make` derives from that of `x`. Several at once (`split`) are the outputs of one op and may not
-   * be written in place.
+   * Views of `x`, whose geometry `make` derives from that of `x`. Several at once (`split`) are the outputs
+   * of one op and may not be written in place.
    */
   views(name: string, x: Tensor, make: (x: Geometry) => Geometry[], several = false): Tensor[] {
     const fresh: Creation = !this.gradMode ? 'noGrad' : several ? 'multi-output' : 'default';
@@ -188,7 +192,8 @@ export class Machine {
     });
     if (needs) {
       const { shape } = x;
-      // Of a row-major array, memory positions are row-major indices: they say where each element of the view comes from.
+      // Of a row-major array, memory positions are row-major indices: they say where each element of the view
+      // comes from.
       const sources = make({ shape, strides: rowMajor(shape), offset: 0 }).map((window) =>
         positions(window.shape, window.strides, window.offset),
       );

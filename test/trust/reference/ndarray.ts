@@ -47,7 +47,9 @@ export class NdArray {
   }
 }
 
-/** numpy's rule: shapes are aligned at their last dim, and a size of 1 repeats. Null where they do not fit. */
+/**
+ * numpy's rule: shapes are aligned at their last dim, and a size of 1 repeats. Null where they do not fit.
+ */
 export function broadcastShape(...shapes: Shape[]): number[] | null {
   const ndim = Math.max(...shapes.map((shape) => shape.length));
   const result = new Array<number>(ndim).fill(1);
@@ -102,7 +104,10 @@ export function sumTo(x: NdArray, shape: Shape): NdArray {
 export const reducedShape = (shape: Shape, dims: readonly number[], keepdim: boolean): number[] =>
   keepdim ? shape.map((size, d) => (dims.includes(d) ? 1 : size)) : shape.filter((_, d) => !dims.includes(d));
 
-/** The elements that fall together when `dims` are reduced: for each element of the result, indices into `x.data`. */
+/**
+ * The elements that fall together when `dims` are reduced: for each element of the result, indices into
+ * `x.data`.
+ */
 export function groups(shape: Shape, dims: readonly number[]): number[][] {
   const kept = reducedShape(shape, dims, true);
   const result: number[][] = Array.from({ length: numel(kept) }, () => []);

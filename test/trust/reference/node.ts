@@ -10,7 +10,10 @@ export interface Edge {
 
 export type Grads = readonly (NdArray | null)[];
 
-/** A tensor that backward needs. It is no copy: the version tells whether the memory still holds what was saved. */
+/**
+ * A tensor that backward needs. It is no copy: the version tells whether the memory still holds what was
+ * saved.
+ */
 export class SavedTensor {
   private readonly version: number;
   private readonly snapshot: NdArray | null;
@@ -133,7 +136,9 @@ function copySlices(base: Tensor, view: Geometry, write: Node, lenient: boolean)
   );
 }
 
-/** `tensor.grad_fn`: a view whose memory was written since takes its place on the tape anew, from its base. */
+/**
+ * `tensor.grad_fn`: a view whose memory was written since takes its place on the tape anew, from its base.
+ */
 export function gradFnOf(tensor: Tensor): Node | null {
   const { view } = tensor;
   if (view === null) return tensor.gradFn;
@@ -157,7 +162,10 @@ export function refuseView({ view }: Tensor): void {
   if (view?.creation === 'noGrad') throw new Refused('noGrad view');
 }
 
-/** `retain_grad` is about the tensor's latest value: it goes along to the new node. Hooks stay with the value they were put on. */
+/**
+ * `retain_grad` is about the tensor's latest value: it goes along to the new node. Hooks stay with the value
+ * they were put on.
+ */
 function moveRetained(tensor: Tensor): void {
   const { gradFn, retainedBy } = tensor;
   if (retainedBy === null || gradFn === null || retainedBy === gradFn) return;

@@ -55,9 +55,9 @@ export interface ViewInfo {
   readonly base: Tensor;
   readonly creation: Creation;
   /**
-   * Whether it requires grad when its base does: by PyTorch's code always; by its documentation not when it was made in noGrad, and only
-   * since the last write when the base was told so after the view was made (PyTorch 1.13 calls them tensors that require grad, and
-   * sends no gradient through them).
+   * Whether it requires grad when its base does: by PyTorch's code always; by its documentation not when it
+   * was made in noGrad, and only since the last write when the base was told so after the view was made
+   * (PyTorch 1.13 calls them tensors that require grad, and sends no gradient through them).
    */
   readonly inherits: 'always' | 'since a write' | 'never';
   /** The version for which `gradFn` is right; if the storage's is another, it is made anew from the base. */

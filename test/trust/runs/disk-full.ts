@@ -1,11 +1,12 @@
 /**
- * `npx tsx test/trust/runs/disk-full.ts [--method tmpfs|limit] [--seed 1] [--sizes 8]`: every place that the command writes to,
- * on a disk with room for a part of it only. `tmpfs` mounts a small file system (needs root); `limit` lowers the size that a
- * file may grow to (RLIMIT_FSIZE, by util-linux's prlimit), which everybody may. Default: the first that works.
+ * `npx tsx test/trust/runs/disk-full.ts [--method tmpfs|limit] [--seed 1] [--sizes 8]`: every place that the
+ * command writes to, on a disk with room for a part of it only. `tmpfs` mounts a small file system (needs
+ * root); `limit` lowers the size that a file may grow to (RLIMIT_FSIZE, by util-linux's prlimit), which
+ * everybody may. Default: the first that works.
  *
- * Whatever the room, a command ends well, or with status 1 and one report that names the file; files that were there are as
- * they were (a run's state as a whole: it can be gone on with), and no part of a file is left under any name but that of a
- * download, which is gone on with.
+ * Whatever the room, a command ends well, or with status 1 and one report that names the file; files that
+ * were there are as they were (a run's state as a whole: it can be gone on with), and no part of a file is
+ * left under any name but that of a download, which is gone on with.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -116,7 +117,10 @@ async function inProcess(args: readonly string[]): Promise<{ code: number; stder
   return { code, stderr };
 }
 
-/** Files that a failed command may have made or changed: those of a run, which count as a whole, and parts of downloads. */
+/**
+ * Files that a failed command may have made or changed: those of a run, which count as a whole, and parts of
+ * downloads.
+ */
 const mayDiffer = /\/run\/[a-z]+\.(json|jsonl|txt|safetensors|pth|html)$|\.partial(\.json)?$/;
 
 async function tryCase(disk: Disk, each: Case, rooms: readonly number[]): Promise<Outcome> {

@@ -1,11 +1,11 @@
 /**
- * `npx tsx test/trust/runs/kill.ts [--kills 200] [--seed 1] [--lanes 2]`: trainings are killed with SIGKILL, resumed, and
- * compared with undisturbed ones: weights, optimizer state, history, bit for bit.
+ * `npx tsx test/trust/runs/kill.ts [--kills 200] [--seed 1] [--lanes 2]`: trainings are killed with SIGKILL,
+ * resumed, and compared with undisturbed ones: weights, optimizer state, history, bit for bit.
  *
- * Half of the kills come at random moments of the process's life. The other half are aimed at a file: an undisturbed training
- * is watched, which tells the temporary files that it makes and how long each takes; one of them is chosen, and the kill comes
- * at a random moment of its life, so that it falls into the writing, the flushing or the renaming. Every fourth time the
- * resumed process is killed as well.
+ * Half of the kills come at random moments of the process's life. The other half are aimed at a file: an
+ * undisturbed training is watched, which tells the temporary files that it makes and how long each takes; one
+ * of them is chosen, and the kill comes at a random moment of its life, so that it falls into the writing,
+ * the flushing or the renaming. Every fourth time the resumed process is killed as well.
  */
 import { mkdtempSync, readdirSync, rmSync, watch, existsSync, type FSWatcher } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -83,7 +83,10 @@ async function reference(recipe: Recipe, folder: string): Promise<Reference> {
   return { ...result, recipe, writes: watcher.writes };
 }
 
-/** Kills a process at a random moment, in its time or in the life of one of its files. @returns whether it was alive */
+/**
+ * Kills a process at a random moment, in its time or in the life of one of its files. @returns whether it was
+ * alive
+ */
 async function killed(
   { child, ended }: Running,
   random: Random,

@@ -1,4 +1,7 @@
-/** Small trainings that have everything that a run must not lose: optimizers, schedules, averages, random numbers, stages. */
+/**
+ * Small trainings that have everything that a run must not lose: optimizers, schedules, averages, random
+ * numbers, stages.
+ */
 import { cpSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildCommand, contentOf, kindling, writeImages } from './support.js';

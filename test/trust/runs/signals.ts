@@ -1,7 +1,8 @@
 /**
- * `npx tsx test/trust/runs/signals.ts [--rounds 8] [--seed 1] [--lanes 2]`: signals at random moments of a process's life, and a
- * reader that goes away. The exit status is that of the signal (or 0 where the command was done before), no temporary file and
- * no lock is left, and a run goes on to the bits of an undisturbed one.
+ * `npx tsx test/trust/runs/signals.ts [--rounds 8] [--seed 1] [--lanes 2]`: signals at random moments of a
+ * process's life, and a reader that goes away. The exit status is that of the signal (or 0 where the command
+ * was done before), no temporary file and no lock is left, and a run goes on to the bits of an undisturbed
+ * one.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,7 @@
-/** What the scripts about whole runs share: the built command as a process, made-up images, and what a run folder comes to. */
+/**
+ * What the scripts about whole runs share: the built command as a process, made-up images, and what a run
+ * folder comes to.
+ */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -99,8 +102,8 @@ export const strays = (folder: string): string[] =>
   existsSync(folder) ? readdirSync(folder).filter((name) => /\.tmp$|^lock|\.partial$/.test(name)) : [];
 
 /**
- * What a run folder holds, as one hash per file, without times: equal for two runs that came to the same bits. Of weight files
- * and of the state every byte of every tensor counts, and what is stored beside them.
+ * What a run folder holds, as one hash per file, without times: equal for two runs that came to the same
+ * bits. Of weight files and of the state every byte of every tensor counts, and what is stored beside them.
  */
 export async function contentOf(run: string): Promise<Record<string, string>> {
   const content: Record<string, string> = {};
