@@ -124,6 +124,8 @@ function step(x: Tensor, layers: readonly TensorModule[], at: number, options: F
  * is not of float32 images [N, C, H, W]. Each intermediate result is freed as soon as the next layer has run.
  */
 export function fused(x: Tensor, layers: readonly TensorModule[], options: FusedOptions = {}): Tensor {
+  if (!Array.isArray(layers))
+    throw new Error(`nn.fused: expected an array of layers, got ${String(layers)}; write fused(x, [layer])`);
   const { residual, activation } = options;
   const list = residual || activation ? opened(layers) : layers;
   let value = x;

@@ -125,36 +125,30 @@ export function copy_(self: Tensor, source: Tensor): Tensor {
   return applyInPlace(op, [self, source]);
 }
 
-const fillInPlace = new Map<DType, Pointwise>();
+const fillInPlace = new Map<string, Pointwise>();
 
 /**
  * `torch.Tensor.fill_`; elements that share an address (`expand`) are no matter here.
  *
  * @throws RangeError for a value that an integer dtype does not hold
  */
-export function fill_(self: Tensor, value: number | boolean): Tensor {
-  if (isRecordedWrite([self])) {
-    let op = fillInPlace.get(self.dtype);
-    if (op === undefined)
-      fillInPlace.set(
-        self.dtype,
-        (op = {
-          ...fillOp(self.dtype),
-          name: 'fill_',
-          inputs: [self.dtype],
-          dtype: self.dtype,
-          grads: [e.const(0)],
-        }),
-      );
-    return applyInPlace(op, [self], [Number(value)], { uniform: true });
-  }
-  checkWrite('fill_', self, [], { uniform: true });
-  self.storage.beginWrite('fill_');
-  fillInto(self, Number(value));
-  return self;
-}
+export const fill_ = (self: Tensor, value: number | boolean): Tensor =>
+  filledBy('fill_', self, Number(value));
 
 /** `torch.Tensor.zero_`. */
-export function zero_(self: Tensor): Tensor {
-  return fill_(self, 0);
+export const zero_ = (self: Tensor): Tensor => filledBy('zero_', self, 0);
+
+function filledBy(name: string, self: Tensor, value: number): Tensor {
+  const { dtype } = self;
+  if (isRecordedWrite([self])) {
+    const key = `${name}${dtype}`;
+    let op = fillInPlace.get(key);
+    if (op === undefined)
+      fillInPlace.set(key, (op = { ...fillOp(dtype), name, inputs: [dtype], dtype, grads: [e.const(0)] }));
+    return applyInPlace(op, [self], [value], { uniform: true });
+  }
+  checkWrite(name, self, [], { uniform: true });
+  self.storage.beginWrite(name);
+  fillInto(self, value);
+  return self;
 }

@@ -52,7 +52,7 @@ describe('usage errors end with status 2 and say what is wrong', () => {
       /--batch-size.*1 or more/,
     ],
     ['a bad triple', ['eval', '--weights', 'x', '--data', 'y', '--mean', '1,2'], /three numbers/],
-    ['a bad choice', [...finetune, '--optimizer', 'lion'], /sgd, adam, adamw, rmsprop/],
+    ['a bad choice', [...finetune, '--optimizer', 'none-such'], /sgd, adam, adamw, rmsprop/],
     ['--classes with --map', [...finetune, '--classes', 'a,b', '--map', 'x=a;y=b'], /exclude each other/],
     ['a map without =', [...finetune, '--map', 'animal'], /name=class,class/],
     ['a class named twice', [...finetune, '--map', 'a=cat,dog;b=cat'], /'cat' is named twice/],

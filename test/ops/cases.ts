@@ -3,7 +3,7 @@ import * as k from '../../src/index.js';
 import type { Tensor } from '../../src/index.js';
 import { loadRows, unpack, upload, type HostTensor, type Packed } from '../rows.js';
 
-/** One row of `test/cases/ops/<family>.json`; scripts/goldens/make_op_goldens.py documents the fields. */
+/** One row of `test/cases/ops/<family>.json`; scripts/goldens/ops.py documents the fields. */
 export interface Case {
   readonly op: string;
   readonly name: string;
