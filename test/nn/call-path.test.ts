@@ -19,9 +19,10 @@ function stackOf(fn: () => unknown): string {
 }
 
 it('ops carry their names, as functions and as methods', () => {
-  const ops = { relu: k.relu, add_: k.add_, conv2d: k.conv2d, maxPool2d: k.maxPool2d, reshape: k.reshape };
-  for (const [name, op] of Object.entries(ops)) {
-    expect(op.name).toBe(name);
+  const methods = { relu: k.relu, add_: k.add_, softmax: k.softmax, reshape: k.reshape };
+  const functions = { ...methods, conv2d: k.conv2d, maxPool2d: k.maxPool2d };
+  for (const [name, op] of Object.entries(functions)) expect(op.name).toBe(name);
+  for (const name of Object.keys(methods)) {
     expect((k.Tensor.prototype as unknown as Record<string, { name: string }>)[name]?.name).toBe(name);
   }
 });
