@@ -82,6 +82,6 @@ function markTensors(value: unknown, mark: number, depth: number): void {
 export const tensorBrand: unique symbol = Symbol.for('kindling.Tensor') as never;
 
 /** By brand, not by class: this file is below the Tensor class. */
-function isHandle(value: unknown): value is Handle {
+export function isHandle(value: unknown): value is Handle {
   return typeof value === 'object' && value !== null && tensorBrand in value;
 }

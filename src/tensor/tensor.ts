@@ -1,7 +1,7 @@
 import { runtime, type DeviceBuffer } from '../device/index.js';
 import { bytesPerElement, decode, encode, isFloatingPoint, type DType, type TypedArray } from './dtype.js';
 import { noteEscape, unwatch, watch } from './lifetime.js';
-import { currentScope, tensorBrand } from './scope.js';
+import { currentScope, isHandle, tensorBrand } from './scope.js';
 import {
   contiguousStrides,
   isContiguous,
@@ -457,8 +457,7 @@ export class Tensor {
 Object.defineProperty(Tensor.prototype, tensorBrand, { value: true });
 
 /** By brand, so that a tensor of another copy of this package is one too. */
-export const isTensor = (value: unknown): value is Tensor =>
-  typeof value === 'object' && value !== null && tensorBrand in value;
+export const isTensor = (value: unknown): value is Tensor => isHandle(value);
 
 const rememberedValues = 1 << 16;
 
