@@ -35,30 +35,18 @@ export interface Conv2dProblem {
   readonly algorithm?: 'auto' | 'direct';
 }
 
+const positive = [
+  ...(['n', 'h', 'w', 'cIn', 'cOut', 'kernelH', 'kernelW', 'outH', 'outW'] as const),
+  ...(['strideH', 'strideW', 'dilationH', 'dilationW', 'groups'] as const),
+];
+
 /** @throws RangeError for sizes that are not positive integers or groups that do not divide the channels. */
 export function validate(op: string, p: Conv2dProblem): void {
-  const { n, h, w, cIn, cOut, kernelH, kernelW, outH, outW, strideH, strideW, dilationH, dilationW, groups } =
-    p;
-  const positive = {
-    n,
-    h,
-    w,
-    cIn,
-    cOut,
-    kernelH,
-    kernelW,
-    outH,
-    outW,
-    strideH,
-    strideW,
-    dilationH,
-    dilationW,
-    groups,
-  };
-  for (const [name, v] of Object.entries(positive)) {
-    if (!Number.isInteger(v) || v < 1)
-      throw new RangeError(`${op}: ${name} must be a positive integer, got ${v}`);
+  for (const name of positive) {
+    if (!Number.isInteger(p[name]) || p[name] < 1)
+      throw new RangeError(`${op}: ${name} must be a positive integer, got ${p[name]}`);
   }
+  const { cIn, cOut, groups } = p;
   if (cIn % groups !== 0 || cOut % groups !== 0) {
     throw new RangeError(`${op}: groups (${groups}) must divide cIn (${cIn}) and cOut (${cOut})`);
   }

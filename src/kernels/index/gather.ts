@@ -41,27 +41,20 @@ function without(t: PointwiseOperand, dims: readonly number[]): PointwiseInput {
   };
 }
 
+/** What is read, by one index tensor along `dim`. */
+interface Along extends Checks {
+  readonly name?: string;
+  readonly x: PointwiseOperand;
+  readonly index: PointwiseOperand;
+  readonly out: PointwiseOperand;
+  readonly dim: number;
+}
+
 /**
  * out[i][j] = x[index[i][j]][j] for dim 0: `torch.gather`. index and out have one shape, at most x's in the
  * other dims.
  */
-export function planGather(
-  target: Target,
-  {
-    name = 'gather',
-    x,
-    index,
-    out,
-    dim,
-    ...limits
-  }: {
-    name?: string;
-    x: PointwiseOperand;
-    index: PointwiseOperand;
-    out: PointwiseOperand;
-    dim: number;
-  } & Checks,
-): Plan {
+export function planGather(target: Target, { name = 'gather', x, index, out, dim, ...limits }: Along): Plan {
   checkIndex(name, index);
   const source: PointwiseInput = {
     ...without(x, [dim]),
@@ -82,20 +75,7 @@ export function planGather(
  */
 export function planLookup(
   target: Target,
-  {
-    name = 'indexSelect',
-    x,
-    index,
-    out,
-    dim,
-    ...limits
-  }: {
-    name?: string;
-    x: PointwiseOperand;
-    index: PointwiseOperand;
-    out: PointwiseOperand;
-    dim: number;
-  } & Checks,
+  { name = 'indexSelect', x, index, out, dim, ...limits }: Along,
 ): Plan {
   checkIndex(name, index);
   return planIndex(target, { name, x, indices: [index], out, dim, ...limits });
