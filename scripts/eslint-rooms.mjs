@@ -43,6 +43,7 @@ export const subRooms = {
     conv: ['base', 'matmul'],
     images: ['base'],
     norm: ['base', 'matmul'],
+    linalg: ['base'],
     random: ['base', 'expr'],
     optim: ['base'],
     tuning: ['base', 'matmul', 'conv'],

@@ -39,7 +39,7 @@ export type {
   ProfileRow,
 } from './device/index.js';
 export { Tensor, type HookHandle, type NestedArray, type TensorHook } from './tensor/tensor.js';
-export type { DType, TypedArray } from './tensor/dtype.js';
+export type { DType, DTypeName, TypedArray } from './tensor/dtype.js';
 export { format, type PrintOptions } from './tensor/format.js';
 export { tidy } from './tensor/tidy.js';
 export {

@@ -6,10 +6,16 @@ import './ops/methods.js';
 
 export * from './core.js';
 export * from './profiler.js';
-export * as autograd from './ops/autograd.js';
+/** With the nuclear norm, which the core's lacks. */
+export { norm } from './ops/linalg/torch.js';
+/** `torch.linalg`. */
+export * as linalg from './ops/linalg/index.js';
+export * as autograd from './ops/torch-autograd.js';
 export * as nn from './nn/index.js';
 /** `torch.utils`. */
 export * as utils from './nn/checkpoint.js';
+/** `torch.special`. */
+export * as special from './ops/special.js';
 export * as optim from './optim/index.js';
 export { restore, snapshot, type Snapshot } from './optim/index.js';
 export * as formats from './formats/index.js';

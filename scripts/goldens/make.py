@@ -16,7 +16,6 @@ import optim
 import rows
 
 RUNS = {
-    'nn/layers': layers.run,
     'nn/attention': attention.run_layer,
     'nn/attention-function': attention.run_function,
     'optim/optimizers': optim.run_optimizer,
@@ -30,4 +29,6 @@ RUNS = {
 if __name__ == '__main__':
     warnings.filterwarnings('ignore')
     for name in sys.argv[1:] or rows.names():
-        rows.make(name, ops.run if name.startswith('ops/') else RUNS[name])
+        families = {'ops/': ops.run, 'nn/layers': layers.run}
+        run = next((run for start, run in families.items() if name.startswith(start)), None)
+        rows.make(name, run or RUNS[name])

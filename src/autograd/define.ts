@@ -111,7 +111,7 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
     const inputs = collectTensors(args);
     for (const input of inputs) void input.storage;
     const needs = definition.backward !== undefined && isGradEnabled() ? needsOf(inputs) : null;
-    if (needs !== null) currentSaver()?.beforeOp(inputs);
+    if (needs !== null) currentSaver()?.beforeOp(name, inputs);
     const recording = needs === null ? null : new Recording<S>(needs);
     const ctx = recording ?? new NotRecording<S>(noNeeds(inputs.length));
     const before = setGradMode(false);

@@ -1,11 +1,12 @@
 import { currentTrail } from '../device/index.js';
+import { optionReader } from '../tensor/options.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { noteEscape } from '../tensor/lifetime.js';
 import { sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 import { isAnomalyEnabled, noteGradient } from './anomaly.js';
-import { setGradMode } from './mode.js';
+import { isGradEnabled, setGradMode } from './mode.js';
 import { AccumulateGrad, edgeOf, runHooks, type Edge, type GradNode, type InputGrads } from './node.js';
 import { primitives } from './primitives.js';
 
@@ -300,8 +301,26 @@ function seedFor(op: string, root: Tensor, given: Tensor | null | undefined): Te
       `${op}: a gradient of shape ${showShape(given.shape)} does not fit a tensor of shape ${showShape(root.shape)}`,
     );
   }
+  // As PyTorch's engine does between floating-point types.
+  if (given.dtype !== root.dtype && given.isFloatingPoint() && root.isFloatingPoint())
+    return primitives().fit(given, root.shape, root.dtype);
   // The engine frees gradients as it goes; the caller's stays the caller's.
-  return given.alias();
+  const seed = given.alias();
+  if (isGradEnabled()) takePlace(seed, given);
+  return seed;
+}
+
+/** Puts `seed` where `given` is on the tape: results of `createGraph` depend on where they started from. */
+function takePlace(seed: Tensor, given: Tensor): void {
+  const edge = edgeOf(given);
+  if (edge === null) return;
+  if (given.node === null) {
+    seed.wantsGrad = true;
+    seed.accumulator = edge.node;
+  } else {
+    seed.node = edge.node;
+    seed.outputIndex = edge.index;
+  }
 }
 
 function rootEdge(op: string, root: Tensor): Edge {
@@ -315,7 +334,19 @@ function rootEdge(op: string, root: Tensor): Edge {
   return edge;
 }
 
+/**
+ * Passes that run inside one another. Where the stack ends within one of Dawn's calls, the process does too.
+ */
+const deepest = 100;
+let passes = 0;
+
 function inMode<R>(createGraph: boolean, fn: () => R): R {
+  if (passes >= deepest) {
+    throw new Error(
+      `backward: called within itself ${deepest} times over; a hook or Function that runs its own graph never ends`,
+    );
+  }
+  passes++;
   const before = setGradMode(createGraph);
   const trail = currentTrail();
   const depth = trail?.depth ?? 0;
@@ -325,10 +356,16 @@ function inMode<R>(createGraph: boolean, fn: () => R): R {
   try {
     return scoped('backward()', fn);
   } finally {
+    passes--;
     trail?.unwind(depth);
     setGradMode(before);
   }
 }
+
+// They find unknown options; what is left out depends on the other options.
+const runOptions = { retainGraph: undefined, createGraph: undefined };
+const readBackward = optionReader('backward', runOptions);
+const readGrad = optionReader('grad', { ...runOptions, gradOutputs: undefined, allowUnused: undefined });
 
 /** Options given in place of the gradient, which is optional too. */
 function isOptions(grads: unknown): grads is BackwardOptions {
@@ -346,6 +383,7 @@ export function backward(
 ): void {
   const list = roots instanceof Tensor ? [roots] : roots;
   if (isOptions(grads)) return backward(roots, null, grads);
+  readBackward([options]);
   const given = grads === null || grads === undefined ? [] : Array.isArray(grads) ? grads : [grads];
   const edges = list.map((root) => rootEdge('backward', root));
   inMode(options.createGraph ?? false, () => {
@@ -378,6 +416,7 @@ export function grad(
   inputs: Tensor | readonly Tensor[],
   options: GradOptions = {},
 ): (Tensor | null)[] {
+  readGrad([options]);
   const roots = outputs instanceof Tensor ? [outputs] : outputs;
   const wanted = inputs instanceof Tensor ? [inputs] : inputs;
   const gradOutputs = options.gradOutputs;

@@ -2,6 +2,7 @@ import type { DType } from '../tensor/dtype.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { expandsTo, showShape } from '../tensor/shape.js';
 import { defineOp, type GradThunk } from './define.js';
+import { shown } from './node.js';
 import { primitives } from './primitives.js';
 
 /** What a custom {@link Function}'s forward leaves for its backward. */
@@ -31,8 +32,11 @@ interface Meta {
   readonly dtype: DType;
 }
 
-const listOf = (result: BackwardResult): readonly (Tensor | null | undefined)[] =>
-  result === null || result === undefined || isTensor(result) ? [result] : result;
+function listOf(name: string, result: BackwardResult): readonly (Tensor | null | undefined)[] {
+  if (result === null || result === undefined || isTensor(result)) return [result];
+  if (Array.isArray(result)) return result as readonly (Tensor | null | undefined)[];
+  throw new Error(`${name}.backward returned ${shown(result)}; expected a tensor, null or an array of them`);
+}
 
 /**
  * `grad` as the gradient of argument `i`: summed over dims along which it was broadcast, in the argument's
@@ -40,9 +44,7 @@ const listOf = (result: BackwardResult): readonly (Tensor | null | undefined)[] 
  */
 function fitted(name: string, i: number, grad: Tensor, { shape, dtype }: Meta): Tensor {
   if (!isTensor(grad)) {
-    throw new Error(
-      `${name}.backward returned ${typeof grad} '${String(grad)}' as gradient ${i}; expected a tensor or null`,
-    );
+    throw new Error(`${name}.backward returned ${shown(grad)} as gradient ${i}; expected a tensor or null`);
   }
   if (!expandsTo(shape, grad.shape)) {
     throw new Error(
@@ -82,11 +84,16 @@ export abstract class Function {
         op.state = ctx;
         const result = this.forward(ctx, ...given);
         const alias = (tensor: Tensor): Tensor => (given.includes(tensor) ? tensor.alias() : tensor);
-        return (isTensor(result) ? alias(result) : result.map(alias)) as R;
+        if (isTensor(result)) return alias(result) as R;
+        if (Array.isArray(result) && result.every(isTensor))
+          return result.map(alias) as readonly Tensor[] as R;
+        throw new Error(
+          `${name}.forward returned ${shown(result)}; expected a tensor or an array of tensors`,
+        );
       },
       backward: (op, ...grads) => {
         const ctx = Object.assign(op.state, { savedTensors: op.saved });
-        const list = listOf(this.backward(ctx, ...grads));
+        const list = listOf(name, this.backward(ctx, ...grads));
         const surplus = list.slice(metas.length).some((grad) => grad !== null && grad !== undefined);
         if (list.length < metas.length || surplus) {
           throw new Error(

@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import { Tensor } from '../tensor/tensor.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { grad } from './engine.js';
@@ -35,7 +36,11 @@ export async function gradcheck(
   inputs: readonly Tensor[],
   options: GradcheckOptions = {},
 ): Promise<boolean> {
-  const { eps = 1e-2, atol = 2e-3, rtol = 2e-2 } = options;
+  const { eps, atol, rtol } = readOptions<Required<GradcheckOptions>>(
+    'gradcheck',
+    { eps: 1e-2, atol: 2e-3, rtol: 2e-2 },
+    options,
+  );
   const floats = (result: Tensor | readonly Tensor[]): Tensor[] =>
     (result instanceof Tensor ? [result] : [...result]).filter((tensor) => isFloatingPoint(tensor.dtype));
   const wanted = inputs.filter((input) => input.requiresGrad);

@@ -123,14 +123,17 @@ export function runHooks(hooks: readonly TensorHook[], grad: Tensor): Tensor {
   return grad;
 }
 
+/** @internal What a user's function returned in place of a tensor. */
+export const shown = (value: unknown): string =>
+  value instanceof Promise ? 'a promise (it cannot be async)' : `${typeof value} '${String(value)}'`;
+
 /**
  * @internal Throws unless `changed`, which `hook` returned in place of `grad`, is a tensor of its shape and
  * dtype.
  */
 export function checkHooked(hook: string, changed: unknown, grad: Tensor): void {
   const should = `expected a tensor of shape ${showShape(grad.shape)} (${grad.dtype}), or nothing to keep the gradient as it is`;
-  if (!isTensor(changed))
-    throw new Error(`${hook} returned ${typeof changed} '${String(changed)}': ${should}`);
+  if (!isTensor(changed)) throw new Error(`${hook} returned ${shown(changed)}: ${should}`);
   if (!sameShape(changed.shape, grad.shape))
     throw new Error(`${hook} changed the gradient's shape to ${showShape(changed.shape)}: ${should}`);
   if (changed.dtype !== grad.dtype)
@@ -176,5 +179,6 @@ export function record(
     backward(grads, needs, saved.unpack(node)),
   );
   for (const output of outputs) node.addOutput(output);
+  node.saver?.recorded(name);
   return node;
 }

@@ -33,12 +33,14 @@ export interface Saver {
   /** Nodes recorded under it are never run: they keep nothing at all. */
   readonly discards: boolean;
   hold(tensor: Tensor): Held | null;
-  /** An op with these inputs is about to be computed and recorded. */
-  beforeOp(inputs: readonly Tensor[]): void;
+  /** An op with this name and these inputs is about to be computed and recorded. */
+  beforeOp(name: string, inputs: readonly Tensor[]): void;
   /** It saves what it needs from here ... */
   beginSaving(inputs: readonly Tensor[]): void;
   /** ... to here. */
   endSaving(): void;
+  /** An op with this name has been recorded. */
+  recorded(name: string): void;
 }
 
 let saver: Saver | null = null;
@@ -72,6 +74,8 @@ interface LastOp {
  * The tensors counted in one checkpointed call. What holds it must not keep the tape alive (see lifetime.ts).
  */
 class Slots {
+  /** What was recorded, in order: an op that saves nothing (dropout has its key) must come again as well. */
+  readonly ops: string[] = [];
   readonly expected: Expected[] = [];
   readonly captured: (Captured | null)[] = [];
   readonly wanted: boolean[] = [];
@@ -127,11 +131,15 @@ const nothing: Held = {
 const noBackwardInside = (name: string): string =>
   `${name}: backward() or grad() was called inside the checkpointed function on what it computes; call it outside`;
 
+const alike =
+  'The function must do the same each time it is called with the same inputs, in the same mode (train, eval)';
+
 /** Captures, in a second run, what the first one counted. */
 class Recorder implements Saver {
   readonly discards = true;
   count = 0;
   private ordinal = 0;
+  private ops = 0;
 
   constructor(
     private readonly slots: Slots,
@@ -146,8 +154,7 @@ class Recorder implements Saver {
     if (!sameShape(expected.shape, tensor.shape) || expected.dtype !== tensor.dtype) {
       throw new Error(
         `${this.name}: computed again for backward, it saved a ${tensor.dtype} tensor of shape ${showShape(tensor.shape)} ` +
-          `where the first time it was ${expected.dtype} of shape ${showShape(expected.shape)}. ` +
-          'The function must do the same each time it is called with the same inputs',
+          `where the first time it was ${expected.dtype} of shape ${showShape(expected.shape)}. ${alike}`,
       );
     }
     if (slots.wanted[index] && slots.captured[index] === null) {
@@ -158,7 +165,8 @@ class Recorder implements Saver {
     return nothing;
   }
 
-  beforeOp(inputs: readonly Tensor[]): void {
+  beforeOp(op: string, inputs: readonly Tensor[]): void {
+    this.expectOp(op);
     const { last } = this.slots;
     if (last === null || last.ordinal !== this.ordinal || last.first !== this.count) return;
     for (const position of last.positions) this.hold(inputs[position] as Tensor);
@@ -171,6 +179,21 @@ class Recorder implements Saver {
 
   endSaving(): void {
     if (this.count === this.slots.expected.length) throw enough;
+  }
+
+  recorded(op: string): void {
+    this.expectOp(op);
+    this.ops++;
+  }
+
+  private expectOp(op: string): void {
+    const { ops } = this.slots;
+    const first = ops[this.ops];
+    if (first === op) return;
+    throw new Error(
+      `${this.name}: computed again for backward, its op ${this.ops + 1} is ${op} where the first time ` +
+        `${first === undefined ? `there were ${ops.length}` : `it was ${first}`}. ${alike}`,
+    );
   }
 }
 
@@ -226,7 +249,7 @@ export class CheckpointedCall implements Saver {
     if (recorder.count < slots.expected.length) {
       throw new Error(
         `${this.name}: computed again for backward, it saved ${recorder.count} tensors where the first time it saved ` +
-          `${slots.expected.length}. The function must do the same each time it is called with the same inputs`,
+          `${slots.expected.length}. ${alike}`,
       );
     }
   }
@@ -273,5 +296,9 @@ export class CheckpointedCall implements Saver {
 
   endSaving(): void {
     this.opInputs = null;
+  }
+
+  recorded(name: string): void {
+    this.slots.ops.push(name);
   }
 }

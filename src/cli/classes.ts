@@ -2,7 +2,8 @@ import type { HostArray, RGBImage } from '../data/host.js';
 import { Subset, type Dataset } from '../data/dataset.js';
 import { exportedClass, type ModuleExport } from '../data/portable.js';
 import type { Random } from '../data/random.js';
-import { CliError, closeNames, UsageError } from './errors.js';
+import { closeNames } from '../tensor/close-names.js';
+import { CliError, UsageError } from './errors.js';
 
 /** `[float32 [3, height, width], label]` */
 export type ImageSample = [HostArray<Float32Array>, number];

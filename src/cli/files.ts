@@ -8,7 +8,7 @@ import { CliError } from './errors.js';
  *
  * @throws CliError when the path is a folder, or its folder is missing or may not be written to
  */
-export async function checkWritable(path: string): Promise<void> {
+async function checkWritable(path: string): Promise<void> {
   const existing = await stat(path).catch(() => null);
   if (existing?.isDirectory()) throw new CliError(`${path}: is a folder; give the name of a file to write`);
   await checkFolder(dirname(path), path);

@@ -2,7 +2,8 @@ import type { Checkpoint } from '../formats/index.js';
 import { findHead, get, list, replaceHead, type ModelBuilder, type ModelOptions } from '../models/index.js';
 import { fillModel } from '../models/pretrained.js';
 import type { TensorModule } from '../nn/index.js';
-import { CliError, closeNames } from './errors.js';
+import { closeNames } from '../tensor/close-names.js';
+import { CliError } from './errors.js';
 import type { ModelCard } from './model-card.js';
 
 /**

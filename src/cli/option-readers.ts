@@ -5,6 +5,12 @@ import { defaultLimits, type ReadLimits } from '../formats/index.js';
  * Readers of option values: they return the value or throw commander's error, which becomes a usage error.
  */
 
+/** Empty text is what an unset variable of the shell leaves. */
+export function someText(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It must not be empty.');
+  return text;
+}
+
 export function positiveInteger(text: string): number {
   const value = Number(text);
   if (!/^\d+$/.test(text.trim()) || !Number.isSafeInteger(value) || value < 1) {

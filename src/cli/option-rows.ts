@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { someText } from './option-readers.js';
 
 /**
  * One option of a command, whole: what is typed, read, shown in the help and, for a training, planned. The
@@ -35,7 +36,8 @@ export const flag = (help: string): OptionRow<boolean | undefined> => ({ help })
 export const negation = (help: string): OptionRow<boolean> => ({ help, negated: true });
 
 /** An option whose text is taken as it is. */
-export const text = (operand: string, help: string): OptionRow<string | undefined> => ({ operand, help });
+export const text = (operand: string, help: string): OptionRow<string | undefined> =>
+  value(operand, help, someText);
 
 /** An option whose text is read as a value. */
 export const value = <T, F extends T | undefined = undefined>(

@@ -28,7 +28,7 @@ export interface Trained {
 }
 
 /** The best weights in a run's folder, or the last where no epoch has been measured yet. */
-export function runWeights(folder: string): string {
+function runWeights(folder: string): string {
   const found = [runFiles.best, runFiles.last].map((file) => join(folder, file)).find(existsSync);
   if (found === undefined)
     throw new CliError(

@@ -87,7 +87,7 @@ export interface FitResult extends Progress {
  * The order of the samples in an epoch counted from 1: the one that a shuffling DataLoader of this seed
  * gives.
  */
-export function orderOf(seed: number, epoch: number, count: number): Uint32Array {
+function orderOf(seed: number, epoch: number, count: number): Uint32Array {
   return new Random(seed, 0, epoch - 1).permutation(count);
 }
 

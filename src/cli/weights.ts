@@ -4,7 +4,8 @@ import { downloadFile } from '../formats/hub/node-download.js';
 import { getWeight, list, weights, type WeightsEntry } from '../models/index.js';
 import { isEntryName } from '../models/manifest.js';
 import { interruptionOf, type Context } from './context.js';
-import { CliError, closeNames } from './errors.js';
+import { closeNames } from '../tensor/close-names.js';
+import { CliError } from './errors.js';
 import { byteSize, type Progress } from './output.js';
 
 /** A weight file at hand. */

@@ -4,6 +4,7 @@ import { type HostArray, planesToImage, type RGBImage } from './host.js';
 import type { ModuleExport } from './portable.js';
 import { Random } from './random.js';
 import type { TransformFunction } from './transforms.js';
+import { checkOptions } from '../tensor/options.js';
 
 /** How stored bytes become a sample. */
 export interface ByteImageOptions<Sample> {
@@ -48,6 +49,7 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
     /** 3 planes, or 1 of grey levels. */
     readonly channels: 1 | 3 = 3,
   ) {
+    checkOptions(what, options, 'normalize', 'augment', 'transform');
     const { normalize, augment, transform } = options;
     if (transform !== undefined && (normalize !== undefined || augment !== undefined)) {
       throw new Error(

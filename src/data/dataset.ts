@@ -103,7 +103,7 @@ export class ConcatDataset<T> implements Dataset<T> {
 /**
  * Splits a dataset into random, disjoint subsets (PyTorch's `random_split`).
  * @param lengths counts that sum to `dataset.length`, or fractions that sum to 1 (what rounding down leaves
- * over is dealt   out one by one from the first subset on, as PyTorch does)
+ * over is dealt out one by one from the first subset on, as PyTorch does)
  */
 export function randomSplit<T>(
   dataset: Dataset<T>,

@@ -3,7 +3,7 @@ import { Random } from './random.js';
 
 /** First stream number of the orders and of the samples, so that they never share random numbers. */
 export const orderStream = 0;
-export const sampleStream = 1;
+const sampleStream = 1;
 
 /** A batch to make: which samples, and which random numbers they see. */
 export interface BatchRequest {

@@ -11,6 +11,7 @@ import {
   type Sampler,
   SequentialSampler,
 } from './samplers.js';
+import { checkOptions } from '../tensor/options.js';
 
 export interface DataLoaderOptions<T, B> {
   /** Samples per batch. Default 1. */
@@ -119,6 +120,21 @@ export class DataLoader<T, B = Batch<T>> implements AsyncIterable<B> {
     readonly dataset: Dataset<T>,
     options: DataLoaderOptions<T, B> = {},
   ) {
+    checkOptions(
+      'DataLoader',
+      options,
+      'batchSize',
+      'shuffle',
+      'sampler',
+      'batchSampler',
+      'dropLast',
+      'seed',
+      'collate',
+      'numWorkers',
+      'persistentWorkers',
+      'prefetchFactor',
+      'concurrency',
+    );
     this.batches = batchesOf(dataset, options);
     this.batchSize = options.batchSampler === undefined ? (options.batchSize ?? 1) : undefined;
     this.dropLast = options.dropLast ?? false;

@@ -36,7 +36,7 @@ export const mnistStatistics = { mean: [0.1307], std: [0.3081] } as const;
 export const fashionMNISTStatistics = { mean: [0.286], std: [0.353] } as const;
 
 /** Reads an IDX file of unsigned bytes (http://yann.lecun.com/exdb/mnist, "file format"). */
-export function parseIDX(what: string, { name, bytes }: DataFile, dimensions: number): HostArray<Uint8Array> {
+function parseIDX(what: string, { name, bytes }: DataFile, dimensions: number): HostArray<Uint8Array> {
   const fail = (problem: string): never => {
     throw new Error(`${what}: ${name}: ${problem}`);
   };

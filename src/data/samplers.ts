@@ -1,5 +1,6 @@
 import { checkIndex } from './dataset.js';
 import { entropySeed, Random } from './random.js';
+import { checkOptions } from '../tensor/options.js';
 
 /**
  * Indices into a dataset, in the order to load them. Iterated once per epoch; an array will do. Where `order`
@@ -65,6 +66,7 @@ export class RandomSampler extends SeededSampler {
   constructor(source: { readonly length: number }, options: RandomSamplerOptions = {}) {
     super();
     this.size = source.length;
+    checkOptions('RandomSampler', options, 'replacement', 'numSamples');
     this.replacement = options.replacement ?? false;
     this.length =
       options.numSamples === undefined ? this.size : checkCount('RandomSampler', options.numSamples);

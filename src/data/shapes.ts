@@ -46,14 +46,14 @@ export class ShapesDataset<Sample = HostArray<Float32Array>> extends ByteImageDa
   private readonly options: ShapesOptions<Sample>;
 
   constructor(options: ShapesOptions<Sample>) {
-    const { classes, perClass, seed = 0, size = 32 } = options;
+    const { classes, perClass, seed = 0, size = 32, ...images } = options;
     if (!Number.isInteger(size) || size < 8) {
       throw new RangeError(`ShapesDataset: size must be an integer of at least 8 pixels, got ${size}`);
     }
     if (!Number.isInteger(perClass) || perClass < 1) {
       throw new RangeError(`ShapesDataset: perClass must be a positive integer, got ${perClass}`);
     }
-    super('ShapesDataset', size, size, options);
+    super('ShapesDataset', size, size, images);
     if (classes !== 'base' && classes !== 'novel') {
       throw new Error(`ShapesDataset: classes must be 'base' or 'novel', got ${JSON.stringify(classes)}`);
     }

@@ -222,7 +222,7 @@ function immediateSize(device: GPUDevice): number {
   return typeof size === 'number' ? size : 0;
 }
 
-export const isNode = typeof process === 'object' && typeof process.versions?.node === 'string';
+const isNode = typeof process === 'object' && typeof process.versions?.node === 'string';
 
 /**
  * Node's own modules without an import that a bundler for the browser would trip over.

@@ -15,7 +15,7 @@ import { Block, bufferUsage, DeviceBuffer } from './pool.js';
  * Bytes of a record: how many kernels' threads raised (about), the site of the first, four words that it
  * gave.
  */
-export const faultBytes = 24;
+const faultBytes = 24;
 
 /** The launch parameter, filled in by the device, that says which kernel raised. */
 const siteField: ParamField = ['faultSite', 'u32'];

@@ -198,7 +198,8 @@ async function readFlat(
     }
     case 'npy': {
       const { readNpy } = await import('./numpy-files.js');
-      const key = bytes.name.replace(/^.*[/\\]/, '').replace(/\.npy$/i, '');
+      // A backslash parts folders, or begins a control character that is spelled out.
+      const key = bytes.name.replace(/^.*(?:\/|\\(?!x[0-9a-f]{2}|u[0-9a-f{]))/, '').replace(/\.npy$/i, '');
       return { tensors: new Map([[key, await readNpy(bytes, bytes.name, key)]]), metadata: new Map() };
     }
   }

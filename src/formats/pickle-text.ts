@@ -42,9 +42,31 @@ export function decodeLong(bytes: Uint8Array): number | bigint {
   return fromBigInt(BigInt.asIntN(8 * bytes.length, BigInt(`0x${hex}`)));
 }
 
+/**
+ * Python's `surrogatepass`: a name of a file that is no text has lone surrogates in Python (PEP 383), and
+ * pickles write each in three bytes that UTF-8 does not allow.
+ */
 export function decodeUtf8(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes);
+  } catch {
+    return decodeSurrogates(bytes);
+  }
+}
+
+function decodeSurrogates(bytes: Uint8Array): string {
+  let text = '';
+  let start = 0;
+  try {
+    for (let i = 0; i + 2 < bytes.length; i++) {
+      const [a, b, c] = [bytes[i]!, bytes[i + 1]!, bytes[i + 2]!];
+      if (a !== 0xed || b < 0xa0 || b > 0xbf || c < 0x80 || c > 0xbf) continue;
+      text +=
+        utf8.decode(bytes.subarray(start, i)) + String.fromCharCode(0xd000 | ((b & 63) << 6) | (c & 63));
+      start = i + 3;
+      i += 2;
+    }
+    return text + utf8.decode(bytes.subarray(start));
   } catch {
     throw new CheckpointError('a string is not valid UTF-8');
   }

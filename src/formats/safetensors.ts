@@ -77,9 +77,10 @@ const fail: Fail = (what) => {
 async function read(source: ByteSource, budget: Budget, verify: boolean): Promise<SafetensorsContents> {
   const sizeField = await readRange(source, 0, 8, 'the length of the safetensors header');
   const headerBytes = Number(new DataView(sizeField.buffer, sizeField.byteOffset, 8).getBigUint64(0, true));
+  checkRange(source, 8, headerBytes, 'the safetensors header');
   budget.checkHeader(headerBytes, 'a safetensors header');
   const dataStart = 8 + headerBytes;
-  const json = await readRange(source, 8, headerBytes, 'the safetensors header');
+  const json = await source.read(8, headerBytes);
   const measure = measureJson(json);
   budget.checkTensors(measure.members[0] ?? 0);
   budget.hold(tensorCost * (measure.members[0] ?? 0));

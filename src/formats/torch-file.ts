@@ -21,7 +21,7 @@ import type { ZipEntry } from './zip.js';
 const torchHost: PickleHost = { find: findGlobalOrForeign, explain: explainGlobal, persistentLoad };
 
 /** torch.serialization.MAGIC_NUMBER, the first pickle of a legacy file. */
-export const legacyMagic = 0x1950a86a20f9469cfc6cn;
+const legacyMagic = 0x1950a86a20f9469cfc6cn;
 const legacyProtocol = 1001;
 
 /**

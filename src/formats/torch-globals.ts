@@ -241,30 +241,36 @@ const attackers = new Set(
     'runpy importlib imp pkgutil zipimport code codeop codecs marshal pickle _pickle cPickle dill cloudpickle joblib shelve ' +
     'pydoc pdb bdb cProfile profile timeit trace inspect ast dis types gc threading _thread multiprocessing asyncio ' +
     'concurrent webbrowser http urllib urllib2 httplib ftplib smtplib telnetlib xmlrpc requests aiohttp paramiko ' +
-    'tempfile glob fileinput io _io nturl2path builtins __builtin__ ' +
+    'tempfile glob fileinput io _io nturl2path ' +
     'torch.hub torch.jit torch.package torch.serialization torch.multiprocessing'
   ).split(' '),
 );
+
+/**
+ * The same of Python's built-in functions. The others are honest values beside weights: a type of an argument
+ * (`int`, which protocol 2 writes as `__builtin__.long`), `max`, an exception, `Ellipsis`.
+ */
+const attackingBuiltins = new Set(
+  (
+    'eval exec execfile compile open file input raw_input breakpoint apply reload setattr delattr globals locals vars ' +
+    'help exit quit copyright credits license memoryview buffer'
+  ).split(' '),
+);
+const builtinModules = new Set(['builtins', '__builtin__']);
 
 /** Modules of PyTorch in which tensors are made: what is unknown there would be a tensor that is lost. */
 const tensorMakers = new Set(['torch', 'torch._utils', 'torch._tensor', 'torch.storage', 'torch.cuda']);
 
 /** Of those modules, what objects of honest files are made of. */
-const harmless = new Set([
-  'builtins.getattr', // members of an enum, bound methods
-  'builtins.complex',
-  'builtins.type',
-  'types.MethodType',
-  'types.MappingProxyType',
-]);
+const harmless = new Set(['types.MethodType', 'types.MappingProxyType']);
 
 /** Whether nothing with this name is let in, not even as a name. */
 function isRefused(module: string, name: string): boolean {
-  const path = `${module}.${name}`.replace(/^__builtin__\./, 'builtins.');
-  if (harmless.has(path)) return false;
+  if (harmless.has(`${module}.${name}`)) return false;
   const [first = '', second] = module.split('.', 2);
   return (
     tensorMakers.has(module) ||
+    (builtinModules.has(first) && (module !== first || attackingBuiltins.has(name.split('.', 1)[0]!))) ||
     attackers.has(first) ||
     (second !== undefined && attackers.has(`${first}.${second}`)) ||
     name.includes('__')

@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import {
   AdaptiveAvgPool2d,
   Conv2d,
@@ -33,7 +34,12 @@ export class AlexNet extends Module {
   features: Sequential;
   avgpool: AdaptiveAvgPool2d;
 
-  constructor({ numClasses = 1000, dropout = 0.5 }: AlexNetOptions = {}) {
+  constructor(options: AlexNetOptions = {}) {
+    const { numClasses, dropout } = readOptions<Required<AlexNetOptions>>(
+      'AlexNet',
+      { numClasses: 1000, dropout: 0.5 },
+      options,
+    );
     super();
     const relu = (): ReLU => new ReLU({ inplace: true });
     const pool = (): MaxPool2d => new MaxPool2d(3, { stride: 2 });

@@ -1,10 +1,10 @@
+import { readOptions } from '../tensor/options.js';
 import {
   AdaptiveAvgPool2d,
   BatchNorm2d,
   Conv2d,
   Dropout,
   fused,
-  init,
   Linear,
   Module,
   ReLU,
@@ -14,6 +14,7 @@ import {
   type Size2d,
   type TensorModule,
 } from '../nn/index.js';
+import * as init from '../nn/init.js';
 import { mul, permute } from '../ops/index.js';
 import { pairOf } from '../ops/size2d.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -100,11 +101,12 @@ export class SqueezeExcitation extends Module {
   activation: TensorModule;
   scaleActivation: TensorModule;
 
-  constructor(
-    inputChannels: number,
-    squeezeChannels: number,
-    { activation = () => new ReLU(), scaleActivation = () => new Sigmoid() }: SqueezeExcitationOptions = {},
-  ) {
+  constructor(inputChannels: number, squeezeChannels: number, options: SqueezeExcitationOptions = {}) {
+    const { activation, scaleActivation } = readOptions<Required<SqueezeExcitationOptions>>(
+      'SqueezeExcitation',
+      { activation: () => new ReLU(), scaleActivation: () => new Sigmoid() },
+      options,
+    );
     super();
     this.avgpool = new AdaptiveAvgPool2d(1);
     this.fc1 = new Conv2d(inputChannels, squeezeChannels, 1);
@@ -135,11 +137,12 @@ export interface MLPOptions {
  * end.
  */
 export class MLP extends Sequential {
-  constructor(
-    inChannels: number,
-    hiddenChannels: readonly number[],
-    { normLayer = null, activationLayer = ReLU, inplace = true, bias = true, dropout = 0 }: MLPOptions = {},
-  ) {
+  constructor(inChannels: number, hiddenChannels: readonly number[], options: MLPOptions = {}) {
+    const { normLayer, activationLayer, inplace, bias, dropout } = readOptions<Required<MLPOptions>>(
+      'MLP',
+      { normLayer: null, activationLayer: ReLU, inplace: true, bias: true, dropout: 0 },
+      options,
+    );
     const told = inplace === null ? {} : { inplace };
     const layers: Module[] = [];
     let width = inChannels;

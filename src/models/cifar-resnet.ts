@@ -1,14 +1,7 @@
-import {
-  BatchNorm2d,
-  Conv2d,
-  fused,
-  init,
-  Linear,
-  Module,
-  Sequential,
-  type TensorModule,
-} from '../nn/index.js';
-import { adaptiveAvgPool2d, flatten, index, pad } from '../ops/index.js';
+import { readOptions } from '../tensor/options.js';
+import { BatchNorm2d, Conv2d, fused, Linear, Module, Sequential, type TensorModule } from '../nn/index.js';
+import * as init from '../nn/init.js';
+import { adaptiveAvgPool2d, flatten, slice, pad } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder } from './define.js';
 import { residualStages } from './resnet-telltales.js';
@@ -33,7 +26,7 @@ class PadShortcut extends Module {
 
   forward(x: Tensor): Tensor {
     const side = Math.floor(this.planes / 4);
-    return pad(index(x, '...', [null, null, 2], [null, null, 2]), [0, 0, 0, 0, side, side]);
+    return pad(slice(slice(x, 2, null, null, 2), 3, null, null, 2), [0, 0, 0, 0, side, side]);
   }
 }
 
@@ -74,7 +67,12 @@ export class CifarResNet extends Module {
   layer3: Sequential;
 
   /** @param blocks number of blocks in each of the three stages: the depth is 6 * blocks + 2 */
-  constructor(blocks: number, { numClasses = 10 }: CifarResNetOptions = {}) {
+  constructor(blocks: number, options: CifarResNetOptions = {}) {
+    const { numClasses } = readOptions<Required<CifarResNetOptions>>(
+      'CifarResNet',
+      { numClasses: 10 },
+      options,
+    );
     super();
     const stage = (inPlanes: number, planes: number, stride: number): Sequential =>
       new Sequential(

@@ -1,9 +1,9 @@
+import { readOptions } from '../tensor/options.js';
 import {
   AdaptiveAvgPool2d,
   Conv2d,
   Flatten,
   GELU,
-  init,
   LayerNorm,
   Linear,
   Module,
@@ -11,6 +11,7 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
+import * as init from '../nn/init.js';
 import { add, full, mul, permute } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, Permute } from './blocks.js';
@@ -79,7 +80,11 @@ export class ConvNeXt extends Module {
 
   constructor(stages: readonly Stage[], options: ConvNeXtOptions = {}) {
     super();
-    const { numClasses = 1000, stochasticDepthProb = 0, layerScale = 1e-6 } = options;
+    const { numClasses, stochasticDepthProb, layerScale } = readOptions<Required<ConvNeXtOptions>>(
+      'ConvNeXt',
+      { numClasses: 1000, stochasticDepthProb: 0, layerScale: 1e-6 },
+      options,
+    );
     const [firstStage, lastStage] = [stages[0], stages.at(-1)];
     if (firstStage === undefined || lastStage === undefined)
       throw new Error('ConvNeXt: at least one stage is needed');

@@ -1,9 +1,9 @@
+import { readOptions } from '../tensor/options.js';
 import {
   AvgPool2d,
   BatchNorm2d,
   Conv2d,
   fused,
-  init,
   Linear,
   MaxPool2d,
   Module,
@@ -11,6 +11,7 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
+import * as init from '../nn/init.js';
 import { isGradEnabled } from '../autograd/mode.js';
 import { checkpoint } from '../nn/checkpoint.js';
 import { adaptiveAvgPool2d, cat, dropout, flatten } from '../ops/index.js';
@@ -147,15 +148,21 @@ export interface DenseNet {
 export class DenseNet extends Module {
   features: Sequential;
 
-  constructor({
-    growthRate = 32,
-    blockConfig = [6, 12, 24, 16],
-    numInitFeatures = 64,
-    bnSize = 4,
-    dropRate = 0,
-    memoryEfficient = false,
-    numClasses = 1000,
-  }: DenseNetOptions = {}) {
+  constructor(options: DenseNetOptions = {}) {
+    const { growthRate, blockConfig, numInitFeatures, bnSize, dropRate, memoryEfficient, numClasses } =
+      readOptions<Required<DenseNetOptions>>(
+        'DenseNet',
+        {
+          growthRate: 32,
+          blockConfig: [6, 12, 24, 16],
+          numInitFeatures: 64,
+          bnSize: 4,
+          dropRate: 0,
+          memoryEfficient: false,
+          numClasses: 1000,
+        },
+        options,
+      );
     super();
     const features: Record<string, Module> = {
       conv0: new Conv2d(3, numInitFeatures, 7, { stride: 2, padding: 3, bias: false }),

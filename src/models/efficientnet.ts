@@ -1,10 +1,10 @@
+import { readOptions } from '../tensor/options.js';
 import {
   AdaptiveAvgPool2d,
   BatchNorm2d,
   Conv2d,
   Dropout,
   fused,
-  init,
   Linear,
   Module,
   Sequential,
@@ -12,6 +12,7 @@ import {
   type BatchNormOptions,
   type TensorModule,
 } from '../nn/index.js';
+import * as init from '../nn/init.js';
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, makeDivisible, SqueezeExcitation, type NormLayer } from './blocks.js';
@@ -133,7 +134,11 @@ export class EfficientNet extends Module {
 
   constructor({ stages, norm, ...plan }: Plan, options: EfficientNetOptions = {}) {
     super();
-    const { numClasses = 1000, dropout = plan.dropout, stochasticDepthProb = 0.2 } = options;
+    const { numClasses, dropout, stochasticDepthProb } = readOptions<Required<EfficientNetOptions>>(
+      'EfficientNet',
+      { numClasses: 1000, dropout: plan.dropout, stochasticDepthProb: 0.2 },
+      options,
+    );
     const [firstStage, lastStage] = [stages[0], stages.at(-1)];
     if (firstStage === undefined || lastStage === undefined)
       throw new Error('EfficientNet: at least one stage is needed');

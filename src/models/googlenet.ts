@@ -1,14 +1,15 @@
+import { readOptions } from '../tensor/options.js';
 import {
   AdaptiveAvgPool2d,
   Conv2d,
   Dropout,
-  init,
   Linear,
   MaxPool2d,
   Module,
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
+import * as init from '../nn/init.js';
 import { adaptiveAvgPool2d, cat, flatten, relu } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ModelOptions } from './declaration.js';
@@ -136,14 +137,21 @@ export class GoogLeNet extends Module implements WithAuxiliaryHeads {
   dropout: Dropout;
   readonly transformInput: boolean;
 
-  constructor({
-    numClasses = 1000,
-    auxLogits = true,
-    transformInput = false,
-    initWeights = true,
-    dropout = 0.2,
-    dropoutAux = 0.7,
-  }: GoogLeNetOptions = {}) {
+  constructor(options: GoogLeNetOptions = {}) {
+    const { numClasses, auxLogits, transformInput, initWeights, dropout, dropoutAux } = readOptions<
+      Required<GoogLeNetOptions>
+    >(
+      'GoogLeNet',
+      {
+        numClasses: 1000,
+        auxLogits: true,
+        transformInput: false,
+        initWeights: true,
+        dropout: 0.2,
+        dropoutAux: 0.7,
+      },
+      options,
+    );
     super();
     const pool = (size: number): MaxPool2d => new MaxPool2d(size, { stride: 2, ceilMode: true });
     this.conv1 = new BasicConv2d(3, 64, 7, { stride: 2, padding: 3 });

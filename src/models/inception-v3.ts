@@ -1,13 +1,14 @@
+import { readOptions } from '../tensor/options.js';
 import {
   AdaptiveAvgPool2d,
   Conv2d,
   Dropout,
-  init,
   Linear,
   MaxPool2d,
   Module,
   type TensorModule,
 } from '../nn/index.js';
+import * as init from '../nn/init.js';
 import { adaptiveAvgPool2d, avgPool2d, cat, flatten, maxPool2d } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ModelOptions } from './declaration.js';
@@ -252,13 +253,14 @@ export class Inception3 extends Module implements WithAuxiliaryHeads {
   dropout: Dropout;
   readonly transformInput: boolean;
 
-  constructor({
-    numClasses = 1000,
-    auxLogits = true,
-    transformInput = false,
-    initWeights = true,
-    dropout = 0.5,
-  }: Inception3Options = {}) {
+  constructor(options: Inception3Options = {}) {
+    const { numClasses, auxLogits, transformInput, initWeights, dropout } = readOptions<
+      Required<Inception3Options>
+    >(
+      'Inception3',
+      { numClasses: 1000, auxLogits: true, transformInput: false, initWeights: true, dropout: 0.5 },
+      options,
+    );
     super();
     this.Conv2d_1a_3x3 = halving(3, 32);
     this.Conv2d_2a_3x3 = new BasicConv2d(32, 32, 3);

@@ -1,15 +1,16 @@
+import { readOptions } from '../tensor/options.js';
 import {
   BatchNorm2d,
   Conv2d,
   Dropout,
   fused,
-  init,
   Linear,
   Module,
   ReLU,
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
+import * as init from '../nn/init.js';
 import { mean } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { makeDivisible } from './blocks.js';
@@ -93,7 +94,12 @@ export class MNASNet extends Module {
   layers: Sequential;
 
   /** @param alpha factor of all channel counts */
-  constructor(alpha: number, { numClasses = 1000, dropout = 0.2 }: MNASNetOptions = {}) {
+  constructor(alpha: number, options: MNASNetOptions = {}) {
+    const { numClasses, dropout } = readOptions<Required<MNASNetOptions>>(
+      'MNASNet',
+      { numClasses: 1000, dropout: 0.2 },
+      options,
+    );
     super();
     if (!(alpha > 0)) throw new Error(`MNASNet: alpha must be positive, got ${String(alpha)}`);
     const [a, b, c, d, e, f, g, h] = [32, 16, 24, 40, 80, 96, 192, 320].map((depth) =>

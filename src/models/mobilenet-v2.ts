@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import {
   BatchNorm2d,
   Conv2d,
@@ -84,14 +85,21 @@ export class MobileNetV2 extends Module {
   /** Channels before the classifier. */
   readonly lastChannel: number;
 
-  constructor({
-    numClasses = 1000,
-    widthMult = 1,
-    invertedResidualSetting = paper,
-    roundNearest = 8,
-    normLayer = (channels) => new BatchNorm2d(channels),
-    dropout = 0.2,
-  }: MobileNetV2Options = {}) {
+  constructor(options: MobileNetV2Options = {}) {
+    const { numClasses, widthMult, invertedResidualSetting, roundNearest, normLayer, dropout } = readOptions<
+      Required<MobileNetV2Options>
+    >(
+      'MobileNetV2',
+      {
+        numClasses: 1000,
+        widthMult: 1,
+        invertedResidualSetting: paper,
+        roundNearest: 8,
+        normLayer: (channels) => new BatchNorm2d(channels),
+        dropout: 0.2,
+      },
+      options,
+    );
     super();
     if (invertedResidualSetting.length === 0 || invertedResidualSetting.some((row) => row.length !== 4))
       throw new Error(

@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import {
   AdaptiveAvgPool2d,
   BatchNorm2d,
@@ -56,8 +57,10 @@ interface Structure {
   readonly lastChannel: number;
 }
 
-function structureOf(arch: 'small' | 'large', options: MobileNetV3Options): Structure {
-  const { widthMult = 1, reducedTail = false, dilated = false } = options;
+function structureOf(
+  arch: 'small' | 'large',
+  { widthMult, reducedTail, dilated }: Required<MobileNetV3Options>,
+): Structure {
   const tail = reducedTail ? 2 : 1;
   const dilation = dilated ? 2 : 1;
   const width = (channels: number): number => makeDivisible(channels * widthMult, 8);
@@ -164,12 +167,20 @@ export class MobileNetV3 extends Module {
 
   constructor(arch: 'small' | 'large', options: MobileNetV3Options = {}) {
     super();
-    const {
-      numClasses = 1000,
-      dropout = 0.2,
-      normLayer = (channels) => new BatchNorm2d(channels, { eps: 0.001, momentum: 0.01 }),
-    } = options;
-    const { blocks, lastChannel } = structureOf(arch, options);
+    const all = readOptions<Required<MobileNetV3Options>>(
+      'MobileNetV3',
+      {
+        numClasses: 1000,
+        dropout: 0.2,
+        widthMult: 1,
+        reducedTail: false,
+        dilated: false,
+        normLayer: (channels) => new BatchNorm2d(channels, { eps: 0.001, momentum: 0.01 }),
+      },
+      options,
+    );
+    const { numClasses, dropout, normLayer } = all;
+    const { blocks, lastChannel } = structureOf(arch, all);
     const [first, last] = [blocks[0]!, blocks.at(-1)!];
     const trunk = 6 * last.out;
     this.features = new Sequential(

@@ -1,14 +1,15 @@
+import { readOptions } from '../tensor/options.js';
 import {
   AdaptiveAvgPool2d,
   Conv2d,
   fused,
-  init,
   Linear,
   Module,
   ReLU,
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
+import * as init from '../nn/init.js';
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, makeDivisible, SqueezeExcitation } from './blocks.js';
@@ -149,7 +150,12 @@ export class RegNet extends Module {
   trunkOutput: Sequential;
   avgpool: AdaptiveAvgPool2d;
 
-  constructor(design: Design, { numClasses = 1000, stemWidth = 32 }: RegNetOptions = {}) {
+  constructor(design: Design, options: RegNetOptions = {}) {
+    const { numClasses, stemWidth } = readOptions<Required<RegNetOptions>>(
+      'RegNet',
+      { numClasses: 1000, stemWidth: 32 },
+      options,
+    );
     super();
     this.stem = new SimpleStemIN(3, stemWidth);
     let width = stemWidth;

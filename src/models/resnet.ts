@@ -1,9 +1,9 @@
+import { readOptions } from '../tensor/options.js';
 import {
   AdaptiveAvgPool2d,
   BatchNorm2d,
   Conv2d,
   fused,
-  init,
   Linear,
   MaxPool2d,
   Module,
@@ -11,6 +11,7 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
+import * as init from '../nn/init.js';
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ModelInput, ModelOptions } from './declaration.js';
@@ -135,7 +136,11 @@ export class ResNet extends Module {
   /** @param layers number of blocks in each of the four stages */
   constructor(block: Block, layers: readonly [number, number, number, number], options: ResNetOptions = {}) {
     super();
-    const { numClasses = 1000, zeroInitResidual = false, groups = 1, widthPerGroup = 64 } = options;
+    const { numClasses, zeroInitResidual, groups, widthPerGroup } = readOptions<Required<ResNetOptions>>(
+      'ResNet',
+      { numClasses: 1000, zeroInitResidual: false, groups: 1, widthPerGroup: 64 },
+      options,
+    );
     let inplanes = 64;
     const stage = (planes: number, blocks: number, stride: number): Sequential => {
       const out = planes * block.expansion;

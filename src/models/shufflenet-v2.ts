@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import {
   BatchNorm2d,
   Conv2d,
@@ -92,8 +93,13 @@ export class ShuffleNetV2 extends Module {
   constructor(
     repeats: readonly [number, number, number],
     channels: readonly [number, number, number, number, number],
-    { numClasses = 1000 }: ShuffleNetV2Options = {},
+    options: ShuffleNetV2Options = {},
   ) {
+    const { numClasses } = readOptions<Required<ShuffleNetV2Options>>(
+      'ShuffleNetV2',
+      { numClasses: 1000 },
+      options,
+    );
     super();
     const [first, second, third, fourth, last] = channels;
     const stage = (into: number, out: number, count: number): Sequential =>

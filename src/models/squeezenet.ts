@@ -1,15 +1,16 @@
+import { readOptions } from '../tensor/options.js';
 import {
   AdaptiveAvgPool2d,
   Conv2d,
   Dropout,
   fused,
-  init,
   MaxPool2d,
   Module,
   ReLU,
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
+import * as init from '../nn/init.js';
 import { cat, flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ModelOptions } from './declaration.js';
@@ -96,7 +97,12 @@ export interface SqueezeNet {
 export class SqueezeNet extends Module {
   features: Sequential;
 
-  constructor(version: keyof typeof features, { numClasses = 1000, dropout = 0.5 }: SqueezeNetOptions = {}) {
+  constructor(version: keyof typeof features, options: SqueezeNetOptions = {}) {
+    const { numClasses, dropout } = readOptions<Required<SqueezeNetOptions>>(
+      'SqueezeNet',
+      { numClasses: 1000, dropout: 0.5 },
+      options,
+    );
     super();
     const last = new Conv2d(512, numClasses, 1);
     this.features = new Sequential(...features[version]());

@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import {
   AdaptiveAvgPool2d,
   BatchNorm2d,
@@ -68,10 +69,12 @@ export class VGG extends Module {
   avgpool: AdaptiveAvgPool2d;
 
   /** @param features what makes 512 channels of an image */
-  constructor(
-    features: Sequential,
-    { numClasses = 1000, initWeights = true, dropout = 0.5 }: VGGOptions = {},
-  ) {
+  constructor(features: Sequential, options: VGGOptions = {}) {
+    const { numClasses, initWeights, dropout } = readOptions<Required<VGGOptions>>(
+      'VGG',
+      { numClasses: 1000, initWeights: true, dropout: 0.5 },
+      options,
+    );
     super();
     this.features = features;
     this.avgpool = new AdaptiveAvgPool2d([7, 7]);

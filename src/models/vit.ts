@@ -1,8 +1,8 @@
+import { readOptions } from '../tensor/options.js';
 import {
   Conv2d,
   Dropout,
   GELU,
-  init,
   LayerNorm,
   Linear,
   Module,
@@ -12,6 +12,7 @@ import {
   Tanh,
   type TensorModule,
 } from '../nn/index.js';
+import * as init from '../nn/init.js';
 import { add, cat, empty, expand, permute, reshape, select, zeros } from '../ops/index.js';
 import { showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -134,13 +135,13 @@ export class VisionTransformer extends Module {
 
   constructor(shape: Shape, options: VisionTransformerOptions = {}) {
     super();
-    const {
-      numClasses = 1000,
-      imageSize = 224,
-      dropout = 0,
-      attentionDropout = 0,
-      representationSize = null,
-    } = options;
+    const { numClasses, imageSize, dropout, attentionDropout, representationSize } = readOptions<
+      Required<VisionTransformerOptions>
+    >(
+      'VisionTransformer',
+      { numClasses: 1000, imageSize: 224, dropout: 0, attentionDropout: 0, representationSize: null },
+      options,
+    );
     const { patchSize, hiddenDim } = shape;
     if (!Number.isInteger(imageSize / patchSize) || imageSize < patchSize)
       throw new Error(

@@ -1,29 +1,12 @@
+import { readOptions } from '../tensor/options.js';
 import * as ops from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { Activation, requireDim, type InplaceOptions } from './activation-base.js';
 import type { Fusion } from './fuse.js';
 import { Module } from './module.js';
 import { py, pyFloat } from './repr.js';
 
-export interface InplaceOptions {
-  /** Accepted for PyTorch's sake and printed; results and memory are the same either way. */
-  inplace?: boolean;
-}
-
-/** A layer around a function without numbers of its own. */
-abstract class Activation extends Module {
-  readonly inplace: boolean;
-
-  constructor({ inplace = false }: InplaceOptions = {}) {
-    super();
-    this.inplace = inplace;
-  }
-
-  abstract override forward(x: Tensor): Tensor;
-
-  override extraRepr(): string {
-    return this.inplace ? 'inplace=True' : '';
-  }
-}
+export type { InplaceOptions };
 
 /** `torch.nn.ReLU`: max(x, 0). */
 export class ReLU extends Activation {
@@ -162,7 +145,12 @@ export class ELU extends Activation {
 export class GELU extends Module {
   readonly approximate: 'none' | 'tanh';
 
-  constructor({ approximate = 'none' }: { approximate?: 'none' | 'tanh' } = {}) {
+  constructor(options: { approximate?: 'none' | 'tanh' } = {}) {
+    const { approximate } = readOptions<{ approximate: 'none' | 'tanh' }>(
+      'GELU',
+      { approximate: 'none' },
+      options,
+    );
     super();
     this.approximate = approximate;
   }
@@ -181,7 +169,8 @@ export class Softplus extends Module {
   readonly beta: number;
   readonly threshold: number;
 
-  constructor({ beta = 1, threshold = 20 }: { beta?: number; threshold?: number } = {}) {
+  constructor(options: { beta?: number; threshold?: number } = {}) {
+    const { beta, threshold } = readOptions('Softplus', { beta: 1, threshold: 20 }, options);
     super();
     this.beta = beta;
     this.threshold = threshold;
@@ -226,9 +215,4 @@ export class LogSoftmax extends Module {
   override extraRepr(): string {
     return `dim=${this.dim}`;
   }
-}
-
-function requireDim(layer: string, dim: number): void {
-  if (!Number.isInteger(dim))
-    throw new Error(`${layer}: give the dim to normalise over, e.g. new ${layer}(1)`);
 }

@@ -1,20 +1,28 @@
+import { readOptions } from '../tensor/options.js';
 import { attentionScores, maskScores } from '../ops/attention.js';
 import {
+  cat,
   dropout,
+  expand,
   linear,
   matmul,
   mean,
   narrow,
+  ones,
   permute,
   reshape,
   softmax,
   squeeze,
+  to,
   transpose,
+  triu,
   unsqueeze,
+  zeros,
 } from '../ops/index.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
 import { showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { xavierUniform_, zeros_ } from './init.js';
+import { xavierNormal_, xavierUniform_, zeros_ } from './init.js';
 import { Linear } from './linear.js';
 import { Module } from './module.js';
 import { Parameter, requireCount } from './parameter.js';
@@ -31,6 +39,10 @@ export interface MultiheadAttentionOptions {
   kdim?: number;
   /** Features of the values. Default embedDim. */
   vdim?: number;
+  /** One more key and value that are learned, the same for every query. Default false. */
+  addBiasKv?: boolean;
+  /** One more key and value of zeros. Default false. */
+  addZeroAttn?: boolean;
   /** Tensors are [N, L, E] instead of [L, N, E]. Default false. */
   batchFirst?: boolean;
 }
@@ -49,7 +61,34 @@ export interface AttendOptions {
   attnMask?: Tensor | null;
   /** Return the mean of the weights over the heads rather than those of each head. Default true. */
   averageAttnWeights?: boolean;
+  /** A query looks at keys up to its own position only. With `attnMask` it is a hint that changes nothing. */
+  isCausal?: boolean;
 }
+
+const readAttend = optionReader<Required<AttendOptions>>(
+  'MultiheadAttention',
+  {
+    keyPaddingMask: null,
+    needWeights: true,
+    attnMask: null,
+    averageAttnWeights: true,
+    isCausal: false,
+  },
+  'keyPaddingMask',
+  'needWeights',
+  'attnMask',
+  'averageAttnWeights',
+);
+
+/** True where a query of `length` must not look at a key of `sources` that comes after it. */
+export const causalMask = (length: number, sources: number): Tensor =>
+  to(triu(ones(length, sources), 1), 'bool');
+
+/** `x` with `extra` more entries along `dim`, zeros or false. */
+const padded = (x: Tensor, dim: number, extra: number): Tensor => {
+  const shape = x.shape.map((size, i) => (i === dim ? extra : size));
+  return cat([x, zeros(shape, { dtype: x.dtype })], dim);
+};
 
 /**
  * `torch.nn.MultiheadAttention` (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.2).
@@ -64,24 +103,43 @@ export class MultiheadAttention extends Module {
   kProjWeight: Parameter | null;
   vProjWeight: Parameter | null;
   inProjBias: Parameter | null;
+  /** [1, 1, E] each, with `addBiasKv`. */
+  biasK: Parameter | null;
+  biasV: Parameter | null;
   outProj: Linear;
   readonly kdim: number;
   readonly vdim: number;
   readonly headDim: number;
+  readonly addZeroAttn: boolean;
   dropout: number;
   readonly batchFirst: boolean;
 
   constructor(
     readonly embedDim: number,
     readonly numHeads: number,
-    {
-      dropout: p = 0,
-      bias = true,
-      kdim = embedDim,
-      vdim = embedDim,
-      batchFirst = false,
-    }: MultiheadAttentionOptions = {},
+    options: MultiheadAttentionOptions = {},
   ) {
+    const {
+      dropout: p,
+      bias,
+      kdim,
+      vdim,
+      addBiasKv,
+      addZeroAttn,
+      batchFirst,
+    } = readOptions<Required<MultiheadAttentionOptions>>(
+      'MultiheadAttention',
+      {
+        dropout: 0,
+        bias: true,
+        kdim: embedDim,
+        vdim: embedDim,
+        addBiasKv: false,
+        addZeroAttn: false,
+        batchFirst: false,
+      },
+      options,
+    );
     super();
     for (const [name, value] of Object.entries({ embedDim, numHeads, kdim, vdim }))
       requireCount('MultiheadAttention', name, value);
@@ -99,6 +157,9 @@ export class MultiheadAttention extends Module {
     this.kProjWeight = joint ? null : weight(embedDim, kdim);
     this.vProjWeight = joint ? null : weight(embedDim, vdim);
     this.inProjBias = bias ? Parameter.blank([3 * embedDim], 'MultiheadAttention.bias') : null;
+    this.biasK = addBiasKv ? Parameter.blank([1, 1, embedDim], 'MultiheadAttention.bias') : null;
+    this.biasV = addBiasKv ? Parameter.blank([1, 1, embedDim], 'MultiheadAttention.bias') : null;
+    this.addZeroAttn = addZeroAttn;
     this.outProj = new NonDynamicallyQuantizableLinear(embedDim, embedDim, { bias });
     this.kdim = kdim;
     this.vdim = vdim;
@@ -113,16 +174,20 @@ export class MultiheadAttention extends Module {
       if (weight !== null) xavierUniform_(weight);
     if (this.inProjBias !== null) zeros_(this.inProjBias);
     if (this.outProj.bias !== null) zeros_(this.outProj.bias);
+    for (const bias of [this.biasK, this.biasV]) if (bias !== null) xavierNormal_(bias);
   }
 
   forward(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    options: AttendOptions = {},
+    ...args: Trailing<
+      [keyPaddingMask: Tensor | null, needWeights: boolean, attnMask: Tensor | null],
+      AttendOptions
+    >
   ): [output: Tensor, weights: Tensor | null] {
     this.check(query, key, value);
-    const { keyPaddingMask = null, attnMask = null, needWeights = true, averageAttnWeights = true } = options;
+    const { keyPaddingMask, attnMask, needWeights, averageAttnWeights, isCausal } = readAttend(args);
     const batched = query.ndim === 3;
     const rows = (x: Tensor): Tensor => {
       if (!batched) return unsqueeze(x, 0);
@@ -131,15 +196,18 @@ export class MultiheadAttention extends Module {
     // Equal arguments stay equal: one product then projects all three.
     const x = rows(query);
     const y = key === query ? x : rows(key);
-    const [q, k, v] = this.project(x, y, value === key ? y : rows(value));
+    const [q, keys, values] = this.project(x, y, value === key ? y : rows(value));
     const [n, , length] = q.shape as [number, number, number];
-    const sources = k.shape[2] as number;
+    const sources = keys.shape[2] as number;
+    const [k, v] = [this.withMore(keys, this.biasK), this.withMore(values, this.biasV)];
+    const extra = (k.shape[2] as number) - sources;
+    const mask = attnMask ?? (isCausal ? causalMask(length, sources) : null);
 
     let scores = attentionScores(q, k, 1 / Math.sqrt(this.headDim));
-    if (attnMask !== null)
-      scores = maskScores('MultiheadAttention', scores, this.headMask(attnMask, n, length, sources));
-    if (keyPaddingMask !== null)
-      scores = maskScores('MultiheadAttention', scores, this.paddingMask(keyPaddingMask, n, sources));
+    const masked = (given: Tensor): Tensor =>
+      maskScores('MultiheadAttention', scores, extra === 0 ? given : padded(given, given.ndim - 1, extra));
+    if (mask !== null) scores = masked(this.headMask(mask, n, length, sources));
+    if (keyPaddingMask !== null) scores = masked(this.paddingMask(keyPaddingMask, n, sources));
     let weights = softmax(scores, -1);
     if (this.training && this.dropout > 0) weights = dropout(weights, this.dropout);
 
@@ -168,6 +236,16 @@ export class MultiheadAttention extends Module {
       const y = linear(x, weights[i] as Tensor, inProjBias && narrow(inProjBias, 0, i * e, e));
       return permute(reshape(y, n, x.shape[1] as number, this.numHeads, this.headDim), 0, 2, 1, 3);
     }) as [Tensor, Tensor, Tensor];
+  }
+
+  /**
+   * Keys or values by head [N, heads, S, headDim] with a learned one and one of zeros, where there are such.
+   */
+  private withMore(x: Tensor, learned: Parameter | null): Tensor {
+    const shape = [x.shape[0] as number, this.numHeads, 1, this.headDim];
+    const own = learned && expand(reshape(learned, [1, this.numHeads, 1, this.headDim]), shape);
+    const all = own === null ? x : cat([x, own], 2);
+    return this.addZeroAttn ? padded(all, 2, 1) : all;
   }
 
   private check(query: Tensor, key: Tensor, value: Tensor): void {

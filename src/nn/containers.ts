@@ -40,6 +40,13 @@ abstract class ModuleArray extends Module implements Iterable<TensorModule> {
     return this;
   }
 
+  /** Takes the last child out. */
+  pop(): TensorModule | undefined {
+    const last = this.at(-1);
+    if (last !== undefined) Reflect.deleteProperty(this, this.length - 1);
+    return last;
+  }
+
   /** Puts `module` at `index` and moves the later children up. */
   insert(index: number, module: Module): this {
     const all: Module[] = [...this];
@@ -115,6 +122,11 @@ export class ModuleList extends ModuleArray {
     this.extend(modules);
   }
 
+  /** A list of some of the modules (the same ones, not copies), by the rules of `Array.slice`. */
+  slice(start?: number, end?: number): ModuleList {
+    return new ModuleList([...this].slice(start, end));
+  }
+
   forward(): never {
     throw new Error('ModuleList: a list is not called; call its modules in your forward');
   }
@@ -127,8 +139,22 @@ export class ModuleList extends ModuleArray {
 export class ModuleDict<M extends Module = TensorModule> extends Module {
   constructor(modules: Readonly<Record<string, M>> | Iterable<readonly [string, M]> = {}) {
     super();
+    this.update(modules);
+  }
+
+  update(modules: Readonly<Record<string, M>> | Iterable<readonly [string, M]>): this {
     for (const [name, module] of Symbol.iterator in modules ? modules : Object.entries(modules))
       this.set(name, module);
+    return this;
+  }
+
+  clear(): void {
+    for (const name of this.keys()) this.delete(name);
+  }
+
+  /** The keys. */
+  *[Symbol.iterator](): Generator<string, void, undefined> {
+    yield* this.keys();
   }
 
   protected override stateKey(property: string): string {
@@ -179,6 +205,17 @@ export class ModuleDict<M extends Module = TensorModule> extends Module {
   }
 }
 
+const parameterOf = (value: Tensor): Parameter => (value instanceof Parameter ? value : new Parameter(value));
+
+/** As PyTorch 1.13 prints the parameters of a container. */
+const listed = (
+  parameters: Iterable<readonly [string | number, Parameter]>,
+  type: (p: Parameter) => string,
+) =>
+  [...parameters]
+    .map(([key, p]) => `  (${key}): Parameter containing: [torch.${type(p)} of size ${p.shape.join('x')}]`)
+    .join('\n');
+
 /**
  * `torch.nn.ParameterList`: an array of parameters that belongs to the tree. Tensors are wrapped as
  * parameters.
@@ -188,7 +225,7 @@ export class ParameterList extends Module implements Iterable<Parameter> {
 
   constructor(parameters: Iterable<Tensor> = []) {
     super();
-    for (const parameter of parameters) this.append(parameter);
+    this.extend(parameters);
   }
 
   override get length(): number {
@@ -200,7 +237,12 @@ export class ParameterList extends Module implements Iterable<Parameter> {
   }
 
   append(parameter: Tensor): this {
-    this[this.length] = parameter instanceof Parameter ? parameter : new Parameter(parameter);
+    this[this.length] = parameterOf(parameter);
+    return this;
+  }
+
+  extend(parameters: Iterable<Tensor>): this {
+    for (const parameter of parameters) this.append(parameter);
     return this;
   }
 
@@ -210,5 +252,86 @@ export class ParameterList extends Module implements Iterable<Parameter> {
 
   forward(): never {
     throw new Error('ParameterList: a list is not called; use its parameters in your forward');
+  }
+
+  override extraRepr(): string {
+    return listed([...this].entries(), (p) => p.dtype);
+  }
+}
+
+/**
+ * `torch.nn.ParameterDict`: named parameters that belong to the tree; its keys are used as they are. Tensors
+ * are wrapped as parameters.
+ */
+export class ParameterDict extends Module {
+  constructor(parameters: Readonly<Record<string, Tensor>> | Iterable<readonly [string, Tensor]> = {}) {
+    super();
+    this.update(parameters);
+  }
+
+  protected override stateKey(property: string): string {
+    return property;
+  }
+
+  get size(): number {
+    return this.keys().length;
+  }
+
+  update(parameters: Readonly<Record<string, Tensor>> | Iterable<readonly [string, Tensor]>): this {
+    for (const [name, value] of Symbol.iterator in parameters ? parameters : Object.entries(parameters))
+      this.set(name, value);
+    return this;
+  }
+
+  set(name: string, value: Tensor): this {
+    addNamed(this, name, parameterOf(value));
+    return this;
+  }
+
+  /** @throws Error listing the names there are when `name` is not one of them */
+  get(name: string): Parameter {
+    const found = this.entries().find(([key]) => key === name)?.[1];
+    if (found === undefined)
+      throw new Error(`ParameterDict: there is no '${name}' (there is: ${this.keys().join(', ')})`);
+    return found;
+  }
+
+  has(name: string): boolean {
+    return this.keys().includes(name);
+  }
+
+  delete(name: string): boolean {
+    return this.has(name) && Reflect.deleteProperty(this, name);
+  }
+
+  clear(): void {
+    for (const name of this.keys()) this.delete(name);
+  }
+
+  keys(): string[] {
+    return this.entries().map(([name]) => name);
+  }
+
+  values(): Parameter[] {
+    return this.entries().map(([, value]) => value);
+  }
+
+  entries(): [string, Parameter][] {
+    return Object.entries(this).filter(
+      (entry): entry is [string, Parameter] => entry[1] instanceof Parameter,
+    );
+  }
+
+  /** The keys. */
+  *[Symbol.iterator](): Generator<string, void, undefined> {
+    yield* this.keys();
+  }
+
+  forward(): never {
+    throw new Error('ParameterDict: a dict is not called; use its parameters in your forward');
+  }
+
+  override extraRepr(): string {
+    return listed(this.entries(), ({ dtype }) => `${dtype === 'float16' ? 'Half' : 'Float'}Tensor`);
   }
 }

@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import { isGradEnabled } from '../autograd/mode.js';
 import type { EpilogueActivation } from '../kernels/base/plan.js';
 import type { ConvEpilogue } from '../ops/conv.js';
@@ -126,7 +127,11 @@ function step(x: Tensor, layers: readonly TensorModule[], at: number, options: F
 export function fused(x: Tensor, layers: readonly TensorModule[], options: FusedOptions = {}): Tensor {
   if (!Array.isArray(layers))
     throw new Error(`nn.fused: expected an array of layers, got ${String(layers)}; write fused(x, [layer])`);
-  const { residual, activation } = options;
+  const { residual, activation } = readOptions<Required<FusedOptions>>(
+    'nn.fused',
+    { residual: null, activation: null },
+    options,
+  );
   const list = residual || activation ? opened(layers) : layers;
   let value = x;
   let rest = options;

@@ -1,14 +1,28 @@
 import { noGrad } from '../autograd/mode.js';
 import {
   add_,
+  argsort,
   clamp_,
   copy_,
+  empty,
   erfinv,
+  eye,
   fill_,
+  lt,
+  maskedFill_,
+  matmul,
+  mul,
   mul_,
+  narrow,
   normal_ as normalFill,
+  rand,
+  reshape,
+  select,
+  sub,
+  transpose,
   uniform_ as uniformFill,
 } from '../ops/index.js';
+import { readOptions } from '../tensor/options.js';
 import { showShape } from '../tensor/shape.js';
 import { type Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
@@ -17,7 +31,14 @@ import { scoped } from '../tensor/tidy.js';
 
 /** What follows a layer, for {@link calculateGain}. */
 export type Nonlinearity =
-  'linear' | 'conv1d' | 'conv2d' | 'conv3d' | 'sigmoid' | 'tanh' | 'relu' | 'leaky_relu' | 'selu';
+  | 'linear'
+  | `conv${1 | 2 | 3}d`
+  | `conv_transpose${1 | 2 | 3}d`
+  | 'sigmoid'
+  | 'tanh'
+  | 'relu'
+  | 'leaky_relu'
+  | 'selu';
 
 export interface KaimingOptions {
   /** Negative slope of the leaky ReLU that follows. */
@@ -41,6 +62,9 @@ export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number 
     case 'conv1d':
     case 'conv2d':
     case 'conv3d':
+    case 'conv_transpose1d':
+    case 'conv_transpose2d':
+    case 'conv_transpose3d':
     case 'sigmoid':
       return 1;
     default:
@@ -86,6 +110,78 @@ export function zeros_(tensor: Tensor): Tensor {
   return constant_(tensor, 0);
 }
 
+function matrixOf(op: string, tensor: Tensor): [rows: number, columns: number] {
+  if (tensor.ndim !== 2)
+    throw new Error(`${op}: expected a tensor of 2 dims, got shape ${showShape(tensor.shape)}`);
+  return tensor.shape as [number, number];
+}
+
+/** The identity matrix, as far as the shape goes. */
+export function eye_(tensor: Tensor): Tensor {
+  const [rows, columns] = matrixOf('eye_', tensor);
+  return fill(tensor, () => scoped('eye_', () => void copy_(tensor, eye(rows, columns))));
+}
+
+/**
+ * Convolution weights [out, in, ...kernel] that pass as many channels on as there are, in each of `groups`.
+ */
+export function dirac_(tensor: Tensor, groups = 1): Tensor {
+  const [out = 0, into = 0, ...kernel] = tensor.shape;
+  if (kernel.length < 1 || kernel.length > 3)
+    throw new Error(`dirac_: expected a tensor of 3 to 5 dims, got shape ${showShape(tensor.shape)}`);
+  if (out % groups !== 0) throw new Error(`dirac_: ${out} channels do not divide into ${groups} groups`);
+  return fill(tensor, () =>
+    scoped('dirac_', () => {
+      fill_(tensor, 0);
+      const middle = kernel.reduce((x, size) => select(x, 2, Math.floor(size / 2)), tensor);
+      const each = out / groups;
+      for (let g = 0; g < groups; g++) copy_(narrow(middle, 0, g * each, each), eye(each, into));
+    }),
+  );
+}
+
+/**
+ * Rows (or columns, where there are fewer) of length `gain`, at right angles to each other; dims after the
+ * first count as one. `X (X^T X)^(-1/2)` of a normal `X` is uniform among such matrices (Chikuse 2003,
+ * theorem 2.2.1), as PyTorch's QR decomposition is; it is the limit of `X <- (3 X - X X^T X) / 2` (Higham
+ * 2008, section 8.3).
+ */
+export function orthogonal_(tensor: Tensor, gain = 1): Tensor {
+  if (tensor.ndim < 2)
+    throw new Error(`orthogonal_: expected at least 2 dims, got shape ${showShape(tensor.shape)}`);
+  const rows = tensor.shape[0] as number;
+  return fill(tensor, () =>
+    scoped('orthogonal_', () => {
+      const columns = tensor.numel() / rows;
+      const wide = rows <= columns;
+      const [low, high] = wide ? [rows, columns] : [columns, rows];
+      let x = empty(low, high);
+      normalFill(x, 0, 1);
+      // The largest singular value is about the sum of these; the smallest may need all the rounds.
+      mul_(x, 1 / (Math.sqrt(low) + Math.sqrt(high)));
+      for (let round = 0; round < 48; round++) x = polarStep(x);
+      copy_(tensor, reshape(mul(wide ? x : transpose(x, 0, 1), gain), tensor.shape));
+    }),
+  );
+}
+
+const polarStep = (x: Tensor): Tensor =>
+  scoped('orthogonal_', () => sub(mul(x, 1.5), mul(matmul(matmul(x, transpose(x, 0, 1)), x), 0.5)));
+
+/** Normal with standard deviation `std`; of each column the share `sparsity` is zero (Martens 2010). */
+export function sparse_(tensor: Tensor, sparsity: number, std = 0.01): Tensor {
+  const [rows, columns] = matrixOf('sparse_', tensor);
+  if (!(sparsity >= 0 && sparsity <= 1))
+    throw new Error(`sparse_: sparsity must be between 0 and 1, got ${String(sparsity)}`);
+  return fill(tensor, () =>
+    scoped('sparse_', () => {
+      normalFill(tensor, 0, std);
+      const ranks = argsort(argsort(rand(rows, columns), 0), 0);
+      maskedFill_(tensor, lt(ranks, Math.ceil(sparsity * rows)), 0);
+    }),
+  );
+}
+
 /**
  * Normal with everything outside [low, high] cut off, by the inverse of the distribution function as PyTorch
  * does it.
@@ -118,10 +214,12 @@ function erfNumber(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * sum;
 }
 
-function kaimingStd(
-  tensor: Tensor,
-  { a = 0, mode = 'fan_in', nonlinearity = 'leaky_relu' }: KaimingOptions,
-): number {
+function kaimingStd(op: string, tensor: Tensor, options: KaimingOptions): number {
+  const { a, mode, nonlinearity } = readOptions<Required<KaimingOptions>>(
+    op,
+    { a: 0, mode: 'fan_in', nonlinearity: 'leaky_relu' },
+    options,
+  );
   if (mode !== 'fan_in' && mode !== 'fan_out') {
     throw new Error(`init: mode must be 'fan_in' or 'fan_out', got '${String(mode)}'`);
   }
@@ -131,13 +229,13 @@ function kaimingStd(
 
 /** He et al. 2015, https://arxiv.org/abs/1502.01852: uniform in ±gain * sqrt(3 / fan). */
 export function kaimingUniform_(tensor: Tensor, options: KaimingOptions = {}): Tensor {
-  const bound = Math.sqrt(3) * kaimingStd(tensor, options);
+  const bound = Math.sqrt(3) * kaimingStd('kaimingUniform_', tensor, options);
   return uniform_(tensor, -bound, bound);
 }
 
 /** He et al. 2015, https://arxiv.org/abs/1502.01852: normal with standard deviation gain / sqrt(fan). */
 export function kaimingNormal_(tensor: Tensor, options: KaimingOptions = {}): Tensor {
-  return normal_(tensor, 0, kaimingStd(tensor, options));
+  return normal_(tensor, 0, kaimingStd('kaimingNormal_', tensor, options));
 }
 
 function xavierStd(tensor: Tensor, gain: number): number {

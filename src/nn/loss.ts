@@ -1,29 +1,9 @@
+import { readOptions } from '../tensor/options.js';
 import * as ops from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { Module } from './module.js';
+import { Loss, type LossOptions, type Reduction } from './loss-base.js';
 
-/** How a loss becomes one number: the mean (default) or sum over all elements, or not at all. */
-export type Reduction = 'mean' | 'sum' | 'none';
-
-export interface LossOptions {
-  reduction?: Reduction;
-}
-
-abstract class Loss<R extends string = Reduction> extends Module {
-  readonly reduction: R;
-
-  constructor(reduction: R, allowed: readonly string[] = ['mean', 'sum', 'none']) {
-    super();
-    if (!allowed.includes(reduction)) {
-      throw new Error(
-        `${this.constructor.name}: reduction must be one of ${allowed.join(', ')}, got '${String(reduction)}'`,
-      );
-    }
-    this.reduction = reduction;
-  }
-
-  abstract override forward(input: Tensor, target: Tensor): Tensor;
-}
+export type { LossOptions, Reduction };
 
 export interface ClassLossOptions extends LossOptions {
   /** A factor per class, `[C]`. */
@@ -40,12 +20,12 @@ export class CrossEntropyLoss extends Loss {
   readonly ignoreIndex: number;
   readonly labelSmoothing: number;
 
-  constructor({
-    weight = null,
-    ignoreIndex = -100,
-    labelSmoothing = 0,
-    reduction = 'mean',
-  }: ClassLossOptions & { labelSmoothing?: number } = {}) {
+  constructor(options: ClassLossOptions & { labelSmoothing?: number } = {}) {
+    const { weight, ignoreIndex, labelSmoothing, reduction } = readOptions<Required<typeof options>>(
+      'CrossEntropyLoss',
+      { weight: null, ignoreIndex: -100, labelSmoothing: 0, reduction: 'mean' },
+      options,
+    );
     super(reduction);
     this.registerBuffer('weight', weight);
     this.ignoreIndex = ignoreIndex;
@@ -63,7 +43,12 @@ export class NLLLoss extends Loss {
   declare weight: Tensor | null;
   readonly ignoreIndex: number;
 
-  constructor({ weight = null, ignoreIndex = -100, reduction = 'mean' }: ClassLossOptions = {}) {
+  constructor(options: ClassLossOptions = {}) {
+    const { weight, ignoreIndex, reduction } = readOptions<Required<ClassLossOptions>>(
+      'NLLLoss',
+      { weight: null, ignoreIndex: -100, reduction: 'mean' },
+      options,
+    );
     super(reduction);
     this.registerBuffer('weight', weight);
     this.ignoreIndex = ignoreIndex;
@@ -77,7 +62,8 @@ export class NLLLoss extends Loss {
 
 /** `torch.nn.MSELoss`: (input - target)^2. */
 export class MSELoss extends Loss {
-  constructor({ reduction = 'mean' }: LossOptions = {}) {
+  constructor(options: LossOptions = {}) {
+    const { reduction } = readOptions<Required<LossOptions>>('MSELoss', { reduction: 'mean' }, options);
     super(reduction);
   }
 
@@ -88,7 +74,8 @@ export class MSELoss extends Loss {
 
 /** `torch.nn.L1Loss`: |input - target|. */
 export class L1Loss extends Loss {
-  constructor({ reduction = 'mean' }: LossOptions = {}) {
+  constructor(options: LossOptions = {}) {
+    const { reduction } = readOptions<Required<LossOptions>>('L1Loss', { reduction: 'mean' }, options);
     super(reduction);
   }
 
@@ -101,7 +88,12 @@ export class L1Loss extends Loss {
 export class SmoothL1Loss extends Loss {
   readonly beta: number;
 
-  constructor({ beta = 1, reduction = 'mean' }: LossOptions & { beta?: number } = {}) {
+  constructor(options: LossOptions & { beta?: number } = {}) {
+    const { beta, reduction } = readOptions<Required<LossOptions & { beta?: number }>>(
+      'SmoothL1Loss',
+      { beta: 1, reduction: 'mean' },
+      options,
+    );
     super(reduction);
     this.beta = beta;
   }
@@ -115,7 +107,12 @@ export class SmoothL1Loss extends Loss {
 export class HuberLoss extends Loss {
   readonly delta: number;
 
-  constructor({ delta = 1, reduction = 'mean' }: LossOptions & { delta?: number } = {}) {
+  constructor(options: LossOptions & { delta?: number } = {}) {
+    const { delta, reduction } = readOptions<Required<LossOptions & { delta?: number }>>(
+      'HuberLoss',
+      { delta: 1, reduction: 'mean' },
+      options,
+    );
     super(reduction);
     this.delta = delta;
   }
@@ -129,7 +126,12 @@ export class HuberLoss extends Loss {
 export class BCELoss extends Loss {
   declare weight: Tensor | null;
 
-  constructor({ weight = null, reduction = 'mean' }: LossOptions & { weight?: Tensor | null } = {}) {
+  constructor(options: LossOptions & { weight?: Tensor | null } = {}) {
+    const { weight, reduction } = readOptions<Required<LossOptions & { weight?: Tensor | null }>>(
+      'BCELoss',
+      { weight: null, reduction: 'mean' },
+      options,
+    );
     super(reduction);
     this.registerBuffer('weight', weight);
   }
@@ -144,11 +146,10 @@ export class BCEWithLogitsLoss extends Loss {
   declare weight: Tensor | null;
   declare posWeight: Tensor | null;
 
-  constructor({
-    weight = null,
-    posWeight = null,
-    reduction = 'mean',
-  }: LossOptions & { weight?: Tensor | null; posWeight?: Tensor | null } = {}) {
+  constructor(options: LossOptions & { weight?: Tensor | null; posWeight?: Tensor | null } = {}) {
+    const { weight, posWeight, reduction } = readOptions<
+      Required<LossOptions & { weight?: Tensor | null; posWeight?: Tensor | null }>
+    >('BCEWithLogitsLoss', { weight: null, posWeight: null, reduction: 'mean' }, options);
     super(reduction);
     this.registerBuffer('weight', weight);
     this.registerBuffer('posWeight', posWeight);
@@ -167,10 +168,12 @@ export class BCEWithLogitsLoss extends Loss {
 export class KLDivLoss extends Loss<Reduction | 'batchmean'> {
   readonly logTarget: boolean;
 
-  constructor({
-    logTarget = false,
-    reduction = 'mean',
-  }: { logTarget?: boolean; reduction?: Reduction | 'batchmean' } = {}) {
+  constructor(options: { logTarget?: boolean; reduction?: Reduction | 'batchmean' } = {}) {
+    const { logTarget, reduction } = readOptions<Required<typeof options>>(
+      'KLDivLoss',
+      { logTarget: false, reduction: 'mean' },
+      options,
+    );
     super(reduction, ['mean', 'sum', 'none', 'batchmean']);
     this.logTarget = logTarget;
   }

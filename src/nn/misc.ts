@@ -1,14 +1,16 @@
+import { readOptions } from '../tensor/options.js';
 import { dropout, dropout2d, flatten, unflatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Module } from './module.js';
 import { py, pyFloat } from './repr.js';
 
-abstract class DropoutNd extends Module {
+export abstract class DropoutNd extends Module {
   readonly p: number;
   readonly inplace: boolean;
 
   /** @param p probability that a value (or channel) is dropped, 0 to 1 */
-  constructor(p = 0.5, { inplace = false }: { inplace?: boolean } = {}) {
+  constructor(p = 0.5, options: { inplace?: boolean } = {}) {
+    const { inplace } = readOptions(new.target.name, { inplace: false }, options);
     super();
     if (!(p >= 0 && p <= 1))
       throw new Error(`${this.constructor.name}: p must be between 0 and 1, got ${String(p)}`);

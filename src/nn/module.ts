@@ -12,7 +12,7 @@ import {
 } from './call.js';
 import { HookList, type HookGrads } from './hooks.js';
 import { snakeCase } from './naming.js';
-import { clearGrad, Parameter } from './parameter.js';
+import { clearGrad, readZeroGrad, type ZeroGradArgs, Parameter } from './parameter.js';
 import { layout } from './repr.js';
 import {
   loadStateDict,
@@ -23,6 +23,7 @@ import {
   type TensorLike,
 } from './state-dict.js';
 import { summarize, type Summary, type SummaryOptions } from './summary.js';
+import { requireBoolean } from '../tensor/options.js';
 
 /** The arguments of a module's forward. */
 export type Inputs<M extends Module> = Parameters<M['forward']>;
@@ -209,6 +210,7 @@ export abstract class Module {
    * statistics.
    */
   train(mode = true): this {
+    requireBoolean('train: mode', mode);
     for (const module of this.modules()) module.training = mode;
     return this;
   }
@@ -220,11 +222,14 @@ export abstract class Module {
 
   /** Freezes (false) or unfreezes every parameter. */
   requiresGrad_(requiresGrad = true): this {
+    requireBoolean('requiresGrad_', requiresGrad);
     for (const parameter of this.parameters()) parameter.requiresGrad = requiresGrad;
     return this;
   }
 
-  zeroGrad({ setToNone = true }: { setToNone?: boolean } = {}): void {
+  /** Drops all gradients; with `setToNone: false` they become zeros. */
+  zeroGrad(...args: ZeroGradArgs): void {
+    const { setToNone } = readZeroGrad(args);
     for (const parameter of this.parameters()) clearGrad(parameter, setToNone);
   }
 
@@ -310,8 +315,14 @@ export abstract class Module {
     state: StateDict<TensorLike>,
     options: LoadOptions = {},
   ): IncompatibleKeys | Promise<IncompatibleKeys> {
-    return loadStateDict(this.constructor.name, stateEntries(this, ''), renameKeys(this, state), options);
+    const renamed = renameKeys(this, state);
+    for (const [path, module] of this.namedModules())
+      (module as Module).beforeLoad?.((key) => renamed.get(path === '' ? key : `${path}.${key}`)?.shape);
+    return loadStateDict(this.constructor.name, stateEntries(this, ''), renamed, options);
   }
+
+  /** @internal Lazy layers take their sizes from what is loaded. */
+  beforeLoad?(shapeOf: (key: string) => Shape | undefined): void;
 
   /**
    * Called with each key of a state dict that is loaded: returns the key it has here, or null to leave the

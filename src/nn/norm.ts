@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import { noGrad } from '../autograd/mode.js';
 import type { Activation } from '../kernels/base/plan.js';
 import { hasMask } from '../ops/activation-mask.js';
@@ -7,66 +8,18 @@ import { showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 import { wantsGrad, type ChannelMap, type Fusion } from './fuse.js';
-import { constant_, ones_, zeros_ } from './init.js';
+import { ones_, zeros_ } from './init.js';
 import { Module } from './module.js';
+import { ChannelNorm, type ChannelNormOptions } from './norm-base.js';
 import { Parameter, requireCount } from './parameter.js';
 import { py, pyFloat } from './repr.js';
 
-export interface BatchNormOptions {
-  eps?: number;
-  /** Weight of the new batch in the running statistics; null for a plain average over all batches. */
-  momentum?: number | null;
-  /** Learn a scale and a shift per channel. */
-  affine?: boolean;
-  /** Keep running statistics for evaluation mode; without them every mode uses the batch's. */
-  trackRunningStats?: boolean;
-}
+export type BatchNormOptions = ChannelNormOptions;
 
 /** Statistics per channel over all other dims (Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167). */
-abstract class BatchNorm extends Module {
-  declare runningMean: Tensor | null;
-  /** Unbiased, as PyTorch keeps it. */
-  declare runningVar: Tensor | null;
-  /** int32, zero-dim. */
-  declare numBatchesTracked: Tensor | null;
-  weight: Parameter | null;
-  bias: Parameter | null;
-  eps: number;
-  momentum: number | null;
-  readonly affine: boolean;
-  readonly trackRunningStats: boolean;
-
-  constructor(
-    readonly numFeatures: number,
-    { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats = true }: BatchNormOptions = {},
-  ) {
-    super();
-    const layer = this.constructor.name;
-    requireCount(layer, 'numFeatures', numFeatures);
-    this.eps = eps;
-    this.momentum = momentum;
-    this.affine = affine;
-    this.trackRunningStats = trackRunningStats;
-    this.weight = affine ? Parameter.blank([numFeatures], `${layer}.weight`) : null;
-    this.bias = affine ? Parameter.blank([numFeatures], `${layer}.bias`) : null;
-    const buffer = (shape: readonly number[], dtype: 'float32' | 'int32'): Tensor | null =>
-      trackRunningStats ? Tensor.empty(shape, dtype, layer) : null;
-    this.registerBuffer('runningMean', buffer([numFeatures], 'float32'));
-    this.registerBuffer('runningVar', buffer([numFeatures], 'float32'));
-    this.registerBuffer('numBatchesTracked', buffer([], 'int32'));
-    this.resetParameters();
-  }
-
-  resetRunningStats(): void {
-    if (this.runningMean) zeros_(this.runningMean);
-    if (this.runningVar) ones_(this.runningVar);
-    if (this.numBatchesTracked) constant_(this.numBatchesTracked, 0);
-  }
-
-  resetParameters(): void {
-    this.resetRunningStats();
-    if (this.weight) ones_(this.weight);
-    if (this.bias) zeros_(this.bias);
+abstract class BatchNorm extends ChannelNorm {
+  constructor(numFeatures: number, options: BatchNormOptions = {}) {
+    super(numFeatures, true, options);
   }
 
   protected abstract checkInput(x: Tensor): void;
@@ -119,14 +72,6 @@ abstract class BatchNorm extends Module {
     );
     return y;
   }
-
-  override extraRepr(): string {
-    const momentum = this.momentum === null ? 'None' : pyFloat(this.momentum);
-    return (
-      `${this.numFeatures}, eps=${pyFloat(this.eps)}, momentum=${momentum}, affine=${py(this.affine)}, ` +
-      `track_running_stats=${py(this.trackRunningStats)}`
-    );
-  }
 }
 
 /** `torch.nn.BatchNorm2d` for `[N, C, H, W]`. */
@@ -156,6 +101,14 @@ export class BatchNorm1d extends BatchNorm {
   }
 }
 
+/** `torch.nn.BatchNorm3d` for `[N, C, D, H, W]`. */
+export class BatchNorm3d extends BatchNorm {
+  protected checkInput(x: Tensor): void {
+    if (x.ndim !== 5)
+      throw new Error(`BatchNorm3d: expected a 5-D input [N, C, D, H, W], got shape ${showShape(x.shape)}`);
+  }
+}
+
 /** `torch.nn.LayerNorm`: statistics over the last dims (Ba et al. 2016, https://arxiv.org/abs/1607.06450). */
 export class LayerNorm extends Module {
   readonly normalizedShape: readonly number[];
@@ -166,8 +119,13 @@ export class LayerNorm extends Module {
 
   constructor(
     normalizedShape: number | readonly number[],
-    { eps = 1e-5, elementwiseAffine = true }: { eps?: number; elementwiseAffine?: boolean } = {},
+    options: { eps?: number; elementwiseAffine?: boolean } = {},
   ) {
+    const { eps, elementwiseAffine } = readOptions(
+      'LayerNorm',
+      { eps: 1e-5, elementwiseAffine: true },
+      options,
+    );
     super();
     this.normalizedShape = typeof normalizedShape === 'number' ? [normalizedShape] : [...normalizedShape];
     if (this.normalizedShape.length === 0)
@@ -207,8 +165,9 @@ export class GroupNorm extends Module {
   constructor(
     readonly numGroups: number,
     readonly numChannels: number,
-    { eps = 1e-5, affine = true }: { eps?: number; affine?: boolean } = {},
+    options: { eps?: number; affine?: boolean } = {},
   ) {
+    const { eps, affine } = readOptions('GroupNorm', { eps: 1e-5, affine: true }, options);
     super();
     requireCount('GroupNorm', 'numGroups', numGroups);
     requireCount('GroupNorm', 'numChannels', numChannels);

@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import {
   currentTrail,
   runtime,
@@ -93,7 +94,8 @@ export class Profile<T = unknown> {
   }
 
   /** The rows that took longest, as text; the last line is the sum over all. */
-  table({ by = 'op', top = 10 }: TableOptions = {}): string {
+  table(options: TableOptions = {}): string {
+    const { by, top } = readOptions<Required<TableOptions>>('returned', { by: 'op', top: 10 }, options);
     const all = this.gpuMs;
     const share = (ms: number): string => `${((100 * ms) / (all || 1)).toFixed(1)} %`;
     const ms = (value: number): string => value.toFixed(3);
@@ -232,8 +234,9 @@ class PathObserver implements CallObserver {
  */
 export async function profile<T>(
   fn: () => T | Promise<T>,
-  { warmup = 0 }: ProfileOptions = {},
+  options: ProfileOptions = {},
 ): Promise<Profile<T>> {
+  const { warmup } = readOptions<Required<ProfileOptions>>('profile', { warmup: 0 }, options);
   if (!Number.isInteger(warmup) || warmup < 0)
     throw new Error(`profile: warmup must be a whole number of 0 or more, got ${warmup}`);
   for (let i = 0; i < warmup; i++) await fn();

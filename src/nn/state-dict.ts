@@ -1,6 +1,7 @@
 import { noGrad } from '../autograd/mode.js';
 import { runtime } from '../device/index.js';
 import { copy_, reshape } from '../ops/index.js';
+import { readOptions } from '../tensor/options.js';
 import { bytesPerElement, encode } from '../tensor/dtype.js';
 import { printable } from '../tensor/printable.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
@@ -60,8 +61,9 @@ export function loadStateDict(
   model: string,
   entries: readonly StateEntry[],
   state: StateDict<TensorLike>,
-  { strict = true }: LoadOptions,
+  options: LoadOptions,
 ): IncompatibleKeys | Promise<IncompatibleKeys> {
+  const { strict } = readOptions<Required<LoadOptions>>('loadStateDict', { strict: true }, options);
   const given: ReadonlyMap<string, TensorLike> =
     state instanceof Map ? state : new Map(Object.entries(state));
   const keys = new Set(entries.map(({ key }) => key));

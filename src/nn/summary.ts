@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import { noGrad } from '../autograd/mode.js';
 import { runtime } from '../device/index.js';
 import { countWork, type Work } from '../ops/index.js';
@@ -108,8 +109,13 @@ const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b
 export function summarize(
   model: Summarized,
   inputShape: Shape | readonly Shape[],
-  { dtype = 'float32', depth: maxDepth = Infinity }: SummaryOptions = {},
+  options: SummaryOptions = {},
 ): Summary {
+  const { dtype, depth: maxDepth } = readOptions<Required<SummaryOptions>>(
+    'summarize',
+    { dtype: 'float32', depth: Infinity },
+    options,
+  );
   const shapes = (typeof inputShape[0] === 'object' ? inputShape : [inputShape]) as readonly Shape[];
   const modules = model.namedModules();
   const training = modules.map(([, module]) => module.training);

@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import { noGrad } from '../autograd/mode.js';
 import {
   abs,
@@ -22,6 +23,10 @@ import { numel } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
 
+export * as rnn from './rnn-utils.js';
+export { removeSpectralNorm, removeWeightNorm, spectralNorm, weightNorm } from './weight-norm.js';
+export { fuseConvBnEval, fuseLinearBnEval, skipInit } from './fuse-norm.js';
+
 type Tensors = Tensor | Iterable<Tensor>;
 
 const listOf = (tensors: Tensors): Tensor[] => (Symbol.iterator in tensors ? [...tensors] : [tensors]);
@@ -40,7 +45,8 @@ export interface TotalNormOptions {
 }
 
 /** `torch.nn.utils.get_total_norm`: the norm of some tensors as one vector, a zero-dim tensor; 0 for none. */
-export function getTotalNorm(tensors: Tensors, { normType = 2 }: TotalNormOptions = {}): Tensor {
+export function getTotalNorm(tensors: Tensors, options: TotalNormOptions = {}): Tensor {
+  const { normType } = readOptions<Required<TotalNormOptions>>('getTotalNorm', { normType: 2 }, options);
   if (!(normType > 0)) throw new Error(`getTotalNorm: normType must be above 0, got ${String(normType)}`);
   const all = listOf(tensors);
   if (all.length === 0) return zeros([]);
@@ -82,8 +88,13 @@ export function clipGradNorm_(
 export function clipGradNorm_(
   parameters: Tensors,
   maxNorm: number,
-  { normType = 2, errorIfNonfinite = false }: TotalNormOptions & { errorIfNonfinite?: boolean } = {},
+  options: TotalNormOptions & { errorIfNonfinite?: boolean } = {},
 ): Tensor | Promise<Tensor> {
+  const { normType, errorIfNonfinite } = readOptions(
+    'clipGradNorm_',
+    { normType: 2, errorIfNonfinite: false },
+    options,
+  );
   const list = listOf(parameters);
   const total = getTotalNorm(gradsOf(list), { normType });
   const clip = (): Tensor => {

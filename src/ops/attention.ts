@@ -12,6 +12,7 @@ import { add, mul } from './pointwise.js';
 import { softmax } from './softmax.js';
 import { transpose } from './view.js';
 import { maskedFill } from './where.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
 
 export interface AttentionOptions {
   /**
@@ -54,6 +55,20 @@ function checkOperands(q: Tensor, k: Tensor, v: Tensor): void {
     throw new Error(`${op}: key ${showShape(k.shape)} and value ${showShape(v.shape)} differ in length`);
 }
 
+type AttentionArgs = Trailing<
+  [attnMask: Tensor | null, dropoutP: number, isCausal: boolean],
+  AttentionOptions
+>;
+const readAttention = optionReader<
+  Required<Omit<AttentionOptions, 'scale'>> & Pick<AttentionOptions, 'scale'>
+>(
+  'scaledDotProductAttention',
+  { attnMask: null, dropoutP: 0, isCausal: false, scale: undefined },
+  'attnMask',
+  'dropoutP',
+  'isCausal',
+);
+
 /**
  * `torch.nn.functional.scaled_dot_product_attention` (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762,
  * equation 1): `softmax(q k^T * scale + mask) v` of q [..., L, E], k [..., S, E] and v [..., S, Ev], giving
@@ -63,15 +78,15 @@ export const scaledDotProductAttention: (
   query: Tensor,
   key: Tensor,
   value: Tensor,
-  options?: AttentionOptions,
+  ...args: AttentionArgs
 ) => Tensor = defineComposite(
   'scaledDotProductAttention',
-  (q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor => {
-    const { attnMask = null, dropoutP = 0, isCausal = false } = options;
+  (q: Tensor, k: Tensor, v: Tensor, ...args: AttentionArgs): Tensor => {
+    const { attnMask, dropoutP, isCausal, scale } = readAttention(args);
     checkOperands(q, k, v);
     if (isCausal && attnMask !== null)
       throw new Error('scaledDotProductAttention: give attnMask or isCausal, not both');
-    let scores = attentionScores(q, k, options.scale ?? 1 / Math.sqrt(q.shape.at(-1) as number));
+    let scores = attentionScores(q, k, scale ?? 1 / Math.sqrt(q.shape.at(-1) as number));
     if (isCausal) {
       const [rows, columns] = scores.shape.slice(-2) as [number, number];
       scores = maskScores('scaledDotProductAttention', scores, to(triu(ones(rows, columns), 1), 'bool'));

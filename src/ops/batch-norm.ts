@@ -6,16 +6,18 @@ import type { ChannelsAfter } from '../kernels/norm/channels-apply.js';
 import { planBatchNorm, planBatchNormGrad } from '../kernels/norm/plan.js';
 import { e, type Expr } from '../kernels/expr/expr.js';
 import type { Activation } from '../kernels/base/plan.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
 import { contiguousStrides, numel, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { activate, activationMask } from './activation-mask.js';
 import { copyAs, copyInto, rowMajor } from './copies.js';
+import { clone } from './copy.js';
 import { add, mul, neg, rsqrt, sub } from './pointwise.js';
 import { mean } from './reduce.js';
 import { sumDims } from './sum-to.js';
 import { rowFunction, type PointwiseFn } from './row.js';
 import { runPlan } from './run-plan.js';
-import { reshape } from './view.js';
+import { reshape, select } from './view.js';
 
 export interface BatchNormOptions {
   /** gamma, [C]. */
@@ -247,6 +249,22 @@ export function batchNormAffine(
   });
 }
 
+/** What follows the running statistics. */
+export type BatchNormArgs = Trailing<
+  [weight: Tensor | null, bias: Tensor | null, training: boolean, momentum: number, eps: number],
+  BatchNormOptions
+>;
+
+const readOptions = optionReader<Required<BatchNormOptions>>(
+  'batchNorm',
+  { weight: null, bias: null, training: false, momentum: 0.1, eps: 1e-5, numBatchesTracked: null },
+  'weight',
+  'bias',
+  'training',
+  'momentum',
+  'eps',
+);
+
 /**
  * `torch.nn.functional.batch_norm` (Ioffe & Szegedy 2015): `x` [N, C, ...], per channel `(x - mean) /
  * sqrt(var + eps) * weight + bias`. In training the batch's biased variance normalises, and `running = (1 -
@@ -256,9 +274,13 @@ export function batchNorm(
   x: Tensor,
   runningMean: Tensor | null,
   runningVar: Tensor | null,
-  options: BatchNormOptions = {},
+  ...args: BatchNormArgs
 ): Tensor {
-  return batchNormThen(x, runningMean, runningVar, options, {});
+  const options = readOptions(args);
+  if (x.numel() > 0) return batchNormThen(x, runningMean, runningVar, options, {});
+  const { weight, bias } = options;
+  const scaled = weight === null ? clone(x) : mul(x, select(weight, 0, 0));
+  return bias === null ? scaled : add(scaled, select(bias, 0, 0));
 }
 
 /** {@link batchNorm} with more in the same launches. */

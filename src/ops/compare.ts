@@ -2,6 +2,7 @@ import { e, type Expr } from '../kernels/expr/expr.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { rowFunction, type Operand, type Row } from './row.js';
 import type { Binary, Unary } from './pointwise.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
 
 /* Comparisons and tests: bool results, no gradients. NaN compares as IEEE 754 says. */
 
@@ -94,11 +95,18 @@ const closeRow = (equalNan: boolean): Row => ({
 const close = rowFunction(closeRow(false));
 const closeNan = rowFunction(closeRow(true));
 
+export type CloseArgs = Trailing<[rtol: number, atol: number, equalNan: boolean], CloseOptions>;
+
+const readClose = optionReader<Required<CloseOptions>>(
+  'isclose',
+  { rtol: 1e-5, atol: 1e-8, equalNan: false },
+  'rtol',
+  'atol',
+  'equalNan',
+);
+
 /** `torch.isclose`: `|x - y| <= atol + rtol * |y|`, element by element. */
-export function isclose(
-  x: Tensor,
-  other: Operand,
-  { rtol = 1e-5, atol = 1e-8, equalNan = false }: CloseOptions = {},
-): Tensor {
+export function isclose(x: Tensor, other: Operand, ...args: CloseArgs): Tensor {
+  const { rtol, atol, equalNan } = readClose(args);
   return (equalNan ? closeNan : close)(x, other, rtol, atol);
 }

@@ -5,25 +5,28 @@ import { planConv2dInputGrad } from '../kernels/conv/input-grad.js';
 import type { Conv2dProblem } from '../kernels/conv/problem.js';
 import { planConv2dWeightGrad } from '../kernels/conv/weight-grad.js';
 import type { Activation, EpilogueActivation, WeightLayout } from '../kernels/base/plan.js';
-import { contiguousStrides, numel, sameShape, showShape, type Shape } from '../tensor/shape.js';
+import { contiguousStrides, numel, sameShape, type Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { activate, activationMask, hasMask } from './activation-mask.js';
+import {
+  convOf,
+  convShape,
+  convTransposeOf,
+  type Conv,
+  type ConvAxis,
+  type ConvOptions,
+  type ConvShape,
+  type ConvTranspose,
+  type Convolve,
+} from './conv-shape.js';
 import { zeros } from './creation.js';
 import { fillInto, channelsLast, rowMajor } from './copies.js';
 import { add } from './pointwise.js';
 import { sumDims } from './sum-to.js';
 import { elemOf, emptyResult, planLimits, runPlan } from './run-plan.js';
-import { pairOf, type Size2d } from './size2d.js';
-import { reshape, squeeze, unsqueeze } from './view.js';
+import type { Size2d } from './size2d.js';
+import { reshape } from './view.js';
 import { noteMultiplyAdds } from './count-work.js';
-
-export interface ConvOptions {
-  stride?: Size2d;
-  /** Zeros around the input; `'same'` keeps the size (stride 1 only), `'valid'` is 0. */
-  padding?: Size2d | 'same' | 'valid';
-  dilation?: Size2d;
-  groups?: number;
-}
 
 /**
  * Strides of a weight [Cout, Cin / groups, kH, kW] in the order the kernels read: output channels innermost,
@@ -207,41 +210,58 @@ const weightGradOp: (x: Tensor, dy: Tensor, g: Geometry, layout: WeightLayout) =
   },
 });
 
-function checkOperands(op: string, x: Tensor, w: Tensor, b: Tensor | null): void {
-  elemOf(op, x.dtype);
-  if (x.ndim !== 4)
-    throw new Error(
-      `${op}: expected an input of shape [N, C, H, W] (or [C, H, W]), got ${showShape(x.shape)}`,
-    );
-  if (w.ndim !== 4) throw new Error(`${op}: expected a weight of 4 dims, got ${showShape(w.shape)}`);
-  if (w.dtype !== x.dtype)
-    throw new Error(`${op}: the input is ${x.dtype} but the weight is ${w.dtype}; convert one with .to()`);
-  if (b !== null && b.dtype !== x.dtype)
-    throw new Error(`${op}: the input is ${x.dtype} but the bias is ${b.dtype}; convert one with .to()`);
+/** The problem that the kernels solve, of rows `y` and columns `x`. */
+function geometry({ axes, ...channels }: ConvShape): Geometry {
+  const [y, x] = axes as [ConvAxis, ConvAxis];
+  return {
+    ...channels,
+    h: y.size,
+    w: x.size,
+    kernelH: y.kernel,
+    kernelW: x.kernel,
+    outH: y.out,
+    outW: x.out,
+    strideH: y.stride,
+    strideW: x.stride,
+    padTop: y.low,
+    padLeft: x.low,
+    dilationH: y.dilation,
+    dilationW: x.dilation,
+  };
 }
 
-function checkGroups(op: string, groups: number): void {
-  if (!Number.isInteger(groups) || groups < 1)
-    throw new Error(`${op}: groups must be a positive integer, got ${groups}`);
-}
+/** @internal A checked convolution of images; the result is channels-last. */
+export const convolve = (
+  x: Tensor,
+  w: Tensor,
+  b: Tensor | null,
+  shape: ConvShape,
+  after: ConvEpilogue = noEpilogue,
+): Tensor => {
+  const g = geometry(shape);
+  const { residual = null } = after;
+  if (residual !== null && !sameShape(residual.shape, outputShape(g))) {
+    const { activation, ...rest } = after;
+    const sum = add(convolve(x, w, b, shape, { ...rest, residual: null }), residual);
+    return activate(activation, sum);
+  }
+  return forwardOp(channelsLast(x), w, b, residual, g, after);
+};
 
-/** `run` of an unbatched input [C, H, W] as a batch of one. */
-function ofOne(x: Tensor, run: (x: Tensor) => Tensor): Tensor {
-  const y = run(reshape(x, [1, ...x.shape]));
-  return reshape(y, y.shape.slice(1));
-}
+/** @internal A checked transposed convolution of images; the result is channels-last. */
+export const convolveBack: Convolve = (x, w, b, shape) =>
+  withBias(inputGradOp(channelsLast(x), w, geometry(shape)), b);
+
+/** @internal `y` [N, C, ...] with `b` [C] added. */
+export const withBias = (y: Tensor, b: Tensor | null): Tensor =>
+  b === null ? y : add(y, reshape(b, [-1, ...y.shape.slice(2).map(() => 1)]));
 
 /**
  * `torch.nn.functional.conv2d`: `x` [N, Cin, H, W] (or unbatched) with `w` [Cout, Cin / groups, kH, kW] and
  * `b` [Cout] gives [N, Cout, Hout, Wout], `Hout = floor((H + 2 pad - dilation (kH - 1) - 1) / stride + 1)`.
  * The result is stored channels-last.
  */
-export const conv2d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: ConvOptions) => Tensor =
-  defineComposite(
-    'conv2d',
-    (x: Tensor, w: Tensor, b: Tensor | null = null, options: ConvOptions = {}): Tensor =>
-      x.ndim === 3 ? ofOne(x, (one) => convolve(one, w, b, options)) : convolve(x, w, b, options),
-  );
+export const conv2d: Conv<Size2d> = convOf('conv2d', 2, convolve);
 
 /** @internal {@link conv2d} of a batch with more in the same launch. */
 export const conv2dThen: (
@@ -250,191 +270,13 @@ export const conv2dThen: (
   b: Tensor | null,
   options: ConvOptions,
   after: ConvEpilogue,
-) => Tensor = defineComposite('conv2d', convolve);
-
-function convolve(
-  x: Tensor,
-  w: Tensor,
-  b: Tensor | null,
-  options: ConvOptions,
-  after: ConvEpilogue = noEpilogue,
-): Tensor {
-  checkOperands('conv2d', x, w, b);
-  const g = geometry(x.shape, w.shape, options);
-  if (b !== null && (b.ndim !== 1 || b.shape[0] !== g.cOut)) {
-    throw new Error(
-      `conv2d: the weight ${showShape(w.shape)} makes ${g.cOut} channels, the bias has shape ${showShape(b.shape)}`,
-    );
-  }
-  const { residual = null } = after;
-  if (residual !== null && !sameShape(residual.shape, outputShape(g))) {
-    const { activation, ...rest } = after;
-    const sum = add(convolve(x, w, b, options, { ...rest, residual: null }), residual);
-    return activate(activation, sum);
-  }
-  return forwardOp(channelsLast(x), w, b, residual, g, after);
-}
-
-function geometry(x: readonly number[], w: readonly number[], options: ConvOptions): Geometry {
-  const [n, cIn, h, width] = x as [number, number, number, number];
-  const [cOut, perGroup, kernelH, kernelW] = w as [number, number, number, number];
-  const { groups = 1, padding = 0 } = options;
-  checkGroups('conv2d', groups);
-  const [strideH, strideW] = pairOf('conv2d', 'stride', options.stride ?? 1, 1);
-  const [dilationH, dilationW] = pairOf('conv2d', 'dilation', options.dilation ?? 1, 1);
-  if (cIn !== perGroup * groups || cOut % groups !== 0) {
-    throw new Error(
-      `conv2d: input ${showShape(x)} has ${cIn} channels, but weight ${showShape(w)} with groups ${groups} takes ${perGroup * groups}` +
-        (cOut % groups !== 0 ? ` (and groups must divide its ${cOut} output channels)` : ''),
-    );
-  }
-  const spanH = dilationH * (kernelH - 1);
-  const spanW = dilationW * (kernelW - 1);
-  let top: number, bottom: number, left: number, right: number;
-  if (padding === 'same') {
-    if (strideH !== 1 || strideW !== 1) throw new Error("conv2d: padding 'same' needs stride 1");
-    [top, left] = [Math.floor(spanH / 2), Math.floor(spanW / 2)];
-    [bottom, right] = [spanH - top, spanW - left];
-  } else {
-    if (typeof padding === 'string' && padding !== 'valid')
-      throw new Error(
-        `conv2d: padding must be a number, a pair, 'same' or 'valid', got '${String(padding)}'`,
-      );
-    [top, left] = padding === 'valid' ? [0, 0] : pairOf('conv2d', 'padding', padding, 0);
-    [bottom, right] = [top, left];
-  }
-  const outH = Math.floor((h + top + bottom - spanH - 1) / strideH) + 1;
-  const outW = Math.floor((width + left + right - spanW - 1) / strideW) + 1;
-  if (outH < 1 || outW < 1) {
-    throw new Error(
-      `conv2d: a kernel of ${spanH + 1}x${spanW + 1} (with dilation) is larger than the padded input of shape ${showShape(x)}`,
-    );
-  }
-  return {
-    n,
-    h,
-    w: width,
-    cIn,
-    cOut,
-    kernelH,
-    kernelW,
-    outH,
-    outW,
-    strideH,
-    strideW,
-    padTop: top,
-    padLeft: left,
-    dilationH,
-    dilationW,
-    groups,
-  };
-}
-
-export interface ConvTransposeOptions {
-  stride?: Size2d;
-  padding?: Size2d;
-  /**
-   * Rows and columns added at the bottom and right, to choose among the sizes that a strided convolution
-   * merges.
-   */
-  outputPadding?: Size2d;
-  groups?: number;
-  dilation?: Size2d;
-}
+) => Tensor = defineComposite('conv2d', (x, w, b, options, after) =>
+  convolve(x, w, b, convShape('conv2d', x, w, b, options), after),
+);
 
 /**
  * `torch.nn.functional.conv_transpose2d`: the input gradient of a convolution as an op of its own. `x` [N,
  * Cin, H, W] with `w` [Cin, Cout / groups, kH, kW] gives `Hout = (H - 1) stride - 2 pad + dilation (kH - 1) +
  * outputPadding + 1`.
  */
-export const convTranspose2d: (
-  x: Tensor,
-  w: Tensor,
-  b?: Tensor | null,
-  options?: ConvTransposeOptions,
-) => Tensor = defineComposite(
-  'convTranspose2d',
-  (x: Tensor, w: Tensor, b: Tensor | null = null, options: ConvTransposeOptions = {}): Tensor =>
-    x.ndim === 3 ? ofOne(x, (one) => transposed(one, w, b, options)) : transposed(x, w, b, options),
-);
-
-function transposed(x: Tensor, w: Tensor, b: Tensor | null, options: ConvTransposeOptions): Tensor {
-  const op = 'convTranspose2d';
-  checkOperands(op, x, w, b);
-  const { groups = 1 } = options;
-  checkGroups(op, groups);
-  const [strideH, strideW] = pairOf(op, 'stride', options.stride ?? 1, 1);
-  const [padTop, padLeft] = pairOf(op, 'padding', options.padding ?? 0, 0);
-  const [extraH, extraW] = pairOf(op, 'outputPadding', options.outputPadding ?? 0, 0);
-  const [dilationH, dilationW] = pairOf(op, 'dilation', options.dilation ?? 1, 1);
-  const [n, channels, outH, outW] = x.shape as [number, number, number, number];
-  const [cOut, perGroup, kernelH, kernelW] = w.shape as [number, number, number, number];
-  if (channels !== cOut || channels % groups !== 0) {
-    throw new Error(
-      `${op}: input ${showShape(x.shape)} does not fit weight ${showShape(w.shape)} with groups ${groups}: ${channels} and ${cOut} input channels`,
-    );
-  }
-  if ((extraH >= strideH && extraH >= dilationH) || (extraW >= strideW && extraW >= dilationW)) {
-    throw new Error(`${op}: outputPadding must be smaller than stride or dilation`);
-  }
-  const cIn = perGroup * groups;
-  const h = (outH - 1) * strideH - 2 * padTop + dilationH * (kernelH - 1) + extraH + 1;
-  const width = (outW - 1) * strideW - 2 * padLeft + dilationW * (kernelW - 1) + extraW + 1;
-  if (h < 1 || width < 1)
-    throw new Error(`${op}: the result for input ${showShape(x.shape)} would have size ${h}x${width}`);
-  const g: Geometry = {
-    n,
-    h,
-    w: width,
-    cIn,
-    cOut,
-    kernelH,
-    kernelW,
-    outH,
-    outW,
-    strideH,
-    strideW,
-    padTop,
-    padLeft,
-    dilationH,
-    dilationW,
-    groups,
-  };
-  const y = inputGradOp(channelsLast(x), w, g);
-  if (b === null) return y;
-  if (b.ndim !== 1 || b.shape[0] !== cIn)
-    throw new Error(`${op}: the result has ${cIn} channels, the bias has shape ${showShape(b.shape)}`);
-  return add(y, reshape(b, [1, cIn, 1, 1]));
-}
-
-export interface Conv1dOptions {
-  stride?: number;
-  padding?: number | 'same' | 'valid';
-  dilation?: number;
-  groups?: number;
-}
-
-/**
- * `torch.nn.functional.conv1d`: `x` [N, Cin, L] (or [Cin, L]) with `w` [Cout, Cin / groups, k], as a
- * convolution of height 1.
- */
-export const conv1d: (x: Tensor, w: Tensor, b?: Tensor | null, options?: Conv1dOptions) => Tensor =
-  defineComposite(
-    'conv1d',
-    (x: Tensor, w: Tensor, b: Tensor | null = null, options: Conv1dOptions = {}): Tensor => {
-      if (x.ndim < 2 || x.ndim > 3 || w.ndim !== 3) {
-        throw new Error(
-          `conv1d: expected an input of shape [N, C, L] (or [C, L]) and a weight of 3 dims, got ${showShape(x.shape)} and ${showShape(w.shape)}`,
-        );
-      }
-      const { stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
-      const flat = (size: number): readonly [number, number] => [1, size];
-      const y = conv2d(unsqueeze(x, -2), unsqueeze(w, -2), b, {
-        stride: flat(stride),
-        padding: typeof padding === 'number' ? [0, padding] : padding,
-        dilation: flat(dilation),
-        groups,
-      });
-      return squeeze(y, -2);
-    },
-  );
+export const convTranspose2d: ConvTranspose<Size2d> = convTransposeOf('convTranspose2d', 2, convolveBack);

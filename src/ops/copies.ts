@@ -1,6 +1,6 @@
 /*
- * Copies, fills and their kin, on which the tape itself stands: recording writes (apply.ts) and views (view.ts)
- * need them.
+ * Copies, fills and their kin, on which the tape itself stands: recording writes (apply.ts) and views
+ * (view.ts) need them.
  */
 import { defineOp } from '../autograd/define.js';
 import { registerPrimitives } from '../autograd/primitives.js';
@@ -81,7 +81,7 @@ export const copyAs = (x: Tensor, strides: readonly number[], own = true): Tenso
   copyOp(x, x.dtype, strides, own);
 
 /** @internal `x` in another dtype and its own order; `x` itself if that is its dtype. */
-export const castTo = (x: Tensor, dtype: DType): Tensor =>
+const castTo = (x: Tensor, dtype: DType): Tensor =>
   dtype === x.dtype ? x : copyOp(x, dtype, formatStrides('to', x, 'preserve'), x.storage.ownOrder);
 
 /** Another handle on the same memory, on the tape. */

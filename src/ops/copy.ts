@@ -1,8 +1,9 @@
 import { dtypeInfo } from '../kernels/base/dtype.js';
 import { e, input, type Expr } from '../kernels/expr/expr.js';
-import { isDType, isFloatingPoint, type DType } from '../tensor/dtype.js';
+import { dtypeNamed, isFloatingPoint, type DTypeName } from '../tensor/dtype.js';
 import { broadcastShapes, isChannelsLast, isContiguous, sameShape, showShape } from '../tensor/shape.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { optionReader } from '../tensor/options.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { applyInPlace, isRecordedWrite, type Pointwise } from './apply.js';
 import {
   aliasOf,
@@ -16,6 +17,7 @@ import {
 } from './copies.js';
 import { rowMajorTwin, tied } from './layout.js';
 import { checkWrite } from './write.js';
+import { requireNumber } from '../tensor/options.js';
 
 export type { MemoryFormat };
 
@@ -45,23 +47,26 @@ export function clone(
 }
 
 export interface ToOptions {
-  dtype?: DType;
+  dtype?: DTypeName;
   memoryFormat?: MemoryFormat;
   copy?: boolean;
 }
 
+const readTo = optionReader('to', {
+  dtype: null as DTypeName | null,
+  memoryFormat: 'preserve' as MemoryFormat,
+  copy: false,
+});
+
 /**
- * `torch.Tensor.to`: another dtype and/or memory format; the tensor itself when nothing changes. Floats
- * outside int32, and NaN, give an undefined integer, as in PyTorch.
+ * `torch.Tensor.to`: another dtype (or that of another tensor) and/or memory format; the tensor itself when
+ * nothing changes. Floats outside int32, and NaN, give an undefined integer, as in PyTorch.
  */
-export function to(x: Tensor, target: DType | ToOptions): Tensor {
-  const {
-    dtype = x.dtype,
-    memoryFormat = 'preserve',
-    copy = false,
-  } = typeof target === 'string' ? { dtype: target } : target;
-  if (!isDType(dtype))
-    throw new Error(`to: '${String(dtype)}' is not a dtype (float32, float16, int32, uint8, bool)`);
+export function to(x: Tensor, target: DTypeName | Tensor | ToOptions, options?: ToOptions): Tensor {
+  const named = typeof target === 'string' || isTensor(target);
+  const { dtype: given, memoryFormat, copy } = readTo([(named ? options : target) ?? {}]);
+  const chosen = named ? (isTensor(target) ? target.dtype : target) : given;
+  const dtype = chosen === null ? x.dtype : dtypeNamed('to', chosen);
   const strides = formatStrides('to', x, memoryFormat);
   const same =
     dtype === x.dtype &&
@@ -80,6 +85,18 @@ export function half(x: Tensor): Tensor {
 /** `torch.Tensor.int`. */
 export function int(x: Tensor): Tensor {
   return to(x, 'int32');
+}
+/** `torch.Tensor.long`: int32, since the GPU has no int64. */
+export function long(x: Tensor): Tensor {
+  return to(x, 'int32');
+}
+/** `torch.Tensor.double`: float32, since the GPU has no float64. */
+export function double(x: Tensor): Tensor {
+  return to(x, 'float32');
+}
+/** `torch.Tensor.byte`: uint8. */
+export function byte(x: Tensor): Tensor {
+  return to(x, 'uint8');
 }
 /** `torch.Tensor.bool`. */
 export function bool(x: Tensor): Tensor {
@@ -128,12 +145,22 @@ export function copy_(self: Tensor, source: Tensor): Tensor {
 const fillInPlace = new Map<string, Pointwise>();
 
 /**
- * `torch.Tensor.fill_`; elements that share an address (`expand`) are no matter here.
+ * `torch.Tensor.fill_`: a number, or what a zero-dim tensor holds; elements that share an address (`expand`)
+ * are no matter for a number.
  *
  * @throws RangeError for a value that an integer dtype does not hold
  */
-export const fill_ = (self: Tensor, value: number | boolean): Tensor =>
-  filledBy('fill_', self, Number(value));
+export function fill_(self: Tensor, value: number | boolean | Tensor): Tensor {
+  if (!isTensor(value)) return filledBy('fill_', self, requireNumber('fill_', value));
+  if (value.ndim > 0)
+    throw new Error(`fill_: expected a number or a zero-dim tensor, got shape ${showShape(value.shape)}`);
+  return copy_(self, value);
+}
+
+/** `torch.fill`: a tensor like `x` with `value` everywhere; see {@link fill_}. */
+export function fill(x: Tensor, value: number | boolean | Tensor): Tensor {
+  return fill_(clone(x), value);
+}
 
 /** `torch.Tensor.zero_`. */
 export const zero_ = (self: Tensor): Tensor => filledBy('zero_', self, 0);

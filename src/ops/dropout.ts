@@ -1,5 +1,6 @@
 import { defineComposite, defineOp } from '../autograd/define.js';
 import { planDropout, type RandomKey } from '../kernels/random/fill.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
 import { contiguousStrides, sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { copyAs } from './copies.js';
@@ -40,7 +41,8 @@ const dropoutOp: (x: Tensor, draw: Draw) => Tensor = defineOp<[Tensor, Draw], Te
   backward: (ctx, grad) => [() => dropoutOp(grad, ctx.state)],
 });
 
-function checkProbability(op: string, x: Tensor, p: number): void {
+/** @internal */
+export function checkProbability(op: string, x: Tensor, p: number): void {
   if (!(p >= 0 && p <= 1)) throw new Error(`${op}: p must be between 0 and 1, got ${p}`);
   elemOf(op, x.dtype);
 }
@@ -49,13 +51,15 @@ function checkProbability(op: string, x: Tensor, p: number): void {
  * `torch.nn.functional.dropout` (Srivastava et al. 2014): in training each element becomes 0 with probability
  * `p`, and the rest is scaled by `1 / (1 - p)`.
  */
-export function dropout(x: Tensor, p = 0.5, { training = true }: DropoutOptions = {}): Tensor {
+export function dropout(x: Tensor, ...args: DropoutArgs): Tensor {
+  const { p, training } = readDropout(args);
   checkProbability('dropout', x, p);
   if (!training || p === 0) return x;
   return dropoutOp(x, { key: nextKey(), p, strides: x.isDense() ? x.strides : contiguousStrides(x.shape) });
 }
 
-function channelDropout(op: string, x: Tensor, p: number, { training = true }: DropoutOptions): Tensor {
+/** @internal */
+export function channelDropout(op: string, x: Tensor, p: number, training: boolean): Tensor {
   checkProbability(op, x, p);
   if (x.ndim < 2) throw new Error(`${op}: expected an input of shape [N, C, ...], got ${showShape(x.shape)}`);
   if (!training || p === 0) return x;
@@ -63,7 +67,17 @@ function channelDropout(op: string, x: Tensor, p: number, { training = true }: D
   return mul(x, p === 1 ? zerosLike(mask) : mul(bernoulli_(mask, 1 - p), 1 / (1 - p)));
 }
 
-type Dropout = (x: Tensor, p?: number, options?: DropoutOptions) => Tensor;
+/** What follows the tensor: the probability, and whether this is training. */
+export type DropoutArgs = Trailing<[p: number, training: boolean], DropoutOptions & { p?: number }>;
+/** A kind of dropout. */
+export type Dropout = (x: Tensor, ...args: DropoutArgs) => Tensor;
+
+/** @internal */
+export const dropoutReader = (op: string, training = true) =>
+  optionReader(op, { p: 0.5, training }, 'p', 'training');
+const readDropout = dropoutReader('dropout');
+const readFeature = dropoutReader('featureDropout');
+const readDropout2d = dropoutReader('dropout2d');
 
 /**
  * `torch.nn.functional.feature_dropout`: in training, drops whole channels of `x` [N, C, ...] with
@@ -71,15 +85,17 @@ type Dropout = (x: Tensor, p?: number, options?: DropoutOptions) => Tensor;
  */
 export const featureDropout: Dropout = defineComposite(
   'featureDropout',
-  (x: Tensor, p = 0.5, options: DropoutOptions = {}): Tensor =>
-    channelDropout('featureDropout', x, p, options),
+  (x: Tensor, ...args: DropoutArgs): Tensor => {
+    const { p, training } = readFeature(args);
+    return channelDropout('featureDropout', x, p, training);
+  },
 );
 
 /**
  * `torch.nn.functional.dropout2d` (Tompson et al. 2015): drops whole channels of `x` [N, C, H, W] (or [N, C,
  * L]) in training.
  */
-export const dropout2d: Dropout = defineComposite(
-  'dropout2d',
-  (x: Tensor, p = 0.5, options: DropoutOptions = {}): Tensor => channelDropout('dropout2d', x, p, options),
-);
+export const dropout2d: Dropout = defineComposite('dropout2d', (x: Tensor, ...args: DropoutArgs): Tensor => {
+  const { p, training } = readDropout2d(args);
+  return channelDropout('dropout2d', x, p, training);
+});

@@ -2,13 +2,16 @@ import { runtime } from '../device/index.js';
 import { defineComposite, defineOp } from '../autograd/define.js';
 import { planTriangle } from '../kernels/index/positions.js';
 import { elementOf, promoteTypes } from '../tensor/dtype.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
 import { channelsLastStrides, suggestsChannelsLast, normalizeDim, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
+import { readAlong, type AlongArgs } from './along.js';
 import { clone, to } from './copy.js';
 import { fillInto, copyInto } from './copies.js';
 import { indexSelect } from './indexing.js';
+import { sourceIndices, type EdgeMode } from './pad-edges.js';
 import { planLimits, runPlan } from './run-plan.js';
-import { expand, narrow, reshape, unsqueeze } from './view.js';
+import { expand, narrow, reshape, unsqueeze, type Sizes } from './view.js';
 
 /* Ops that lay tensors beside each other, around themselves, or repeat them. */
 
@@ -60,7 +63,8 @@ const catOp: (tensors: readonly Tensor[], dim: number) => Tensor = defineOp<
 /**
  * `torch.cat`: tensors one after the other along `dim`; their other sizes must agree. dtypes are promoted.
  */
-export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
+export function cat(tensors: readonly Tensor[], ...args: AlongArgs): Tensor {
+  const dim = readAlong('cat', args);
   const given = tensors.filter(
     (x) => !(x.ndim === 1 && x.shape[0] === 0 && tensors.some((y) => y.ndim !== 1)),
   );
@@ -83,9 +87,10 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
 }
 
 /** `torch.stack`: tensors of one shape along a new dim. */
-export const stack: (tensors: readonly Tensor[], dim?: number) => Tensor = defineComposite(
+export const stack: (tensors: readonly Tensor[], ...args: AlongArgs) => Tensor = defineComposite(
   'stack',
-  (tensors: readonly Tensor[], dim = 0): Tensor => {
+  (tensors: readonly Tensor[], ...args: AlongArgs): Tensor => {
+    const dim = readAlong('stack', args);
     const first = tensors[0];
     if (first === undefined) throw new Error('stack: expected at least one tensor');
     for (const x of tensors) {
@@ -102,13 +107,23 @@ export const stack: (tensors: readonly Tensor[], dim?: number) => Tensor = defin
   },
 );
 
-export type PadMode = 'constant' | 'reflect' | 'replicate' | 'circular';
+export type PadMode = 'constant' | EdgeMode;
 
 export interface PadOptions {
   mode?: PadMode;
   /** What `constant` fills with. Default 0. */
   value?: number;
 }
+
+/** What follows the amounts. */
+export type PadArgs = Trailing<[mode: PadMode, value: number], PadOptions>;
+
+const readPad = optionReader<{ mode: PadMode; value: number }>(
+  'pad',
+  { mode: 'constant', value: 0 },
+  'mode',
+  'value',
+);
 
 interface PadState {
   readonly low: readonly number[];
@@ -143,25 +158,14 @@ const padOp: (x: Tensor, low: readonly number[], high: readonly number[], value:
   },
 });
 
-/** Source positions along one dim for the modes that repeat the input. */
-function sourceIndices(mode: PadMode, size: number, low: number, high: number): number[] {
-  return Array.from({ length: size + low + high }, (_, i) => {
-    const at = i - low;
-    if (mode === 'replicate') return Math.min(size - 1, Math.max(0, at));
-    if (mode === 'circular') return ((at % size) + size) % size;
-    const period = 2 * (size - 1);
-    const folded = period === 0 ? 0 : ((at % period) + period) % period;
-    return folded < size ? folded : period - folded;
-  });
-}
-
 /**
  * `torch.nn.functional.pad`: `amounts` are pairs (before, after) for the last dim, then the one before it,
  * and so on; negative amounts crop.
  */
-export const pad: (x: Tensor, amounts: readonly number[], options?: PadOptions) => Tensor = defineComposite(
+export const pad: (x: Tensor, amounts: readonly number[], ...args: PadArgs) => Tensor = defineComposite(
   'pad',
-  (x: Tensor, amounts: readonly number[], { mode = 'constant', value = 0 }: PadOptions = {}): Tensor => {
+  (x: Tensor, amounts: readonly number[], ...args: PadArgs): Tensor => {
+    const { mode, value } = readPad(args);
     if (amounts.length % 2 !== 0 || amounts.length / 2 > x.ndim || !amounts.every(Number.isInteger)) {
       throw new Error(
         `pad: expected pairs of integers for at most ${x.ndim} dims of shape ${showShape(x.shape)}, got [${amounts.join(', ')}]`,
@@ -179,7 +183,7 @@ export const pad: (x: Tensor, amounts: readonly number[], options?: PadOptions) 
       if (size + a + b < 0)
         throw new Error(`pad: [${amounts.join(', ')}] crops more than shape ${showShape(x.shape)} has`);
       const most = mode === 'reflect' ? size - 1 : mode === 'circular' ? size : Infinity;
-      if (mode !== 'constant' && (Math.max(a, b) > most || size === 0))
+      if (mode !== 'constant' && Math.max(a, b) > 0 && (Math.max(a, b) > most || size === 0))
         throw new Error(
           `pad: mode '${mode}' cannot pad dim ${i} of shape ${showShape(x.shape)} by ${a} and ${b}`,
         );
@@ -209,10 +213,10 @@ export const pad: (x: Tensor, amounts: readonly number[], options?: PadOptions) 
 const indices = (list: readonly number[]): Tensor => Tensor.fromHost(list, [list.length], 'int32');
 
 /** `torch.flip`: reverses the order along `dims` (a copy). */
-export const flip: (x: Tensor, dims: number | readonly number[]) => Tensor = defineComposite(
+export const flip: (x: Tensor, ...dims: readonly number[] | [readonly number[]]) => Tensor = defineComposite(
   'flip',
-  (x: Tensor, dims: number | readonly number[]): Tensor => {
-    const list = (typeof dims === 'number' ? [dims] : dims).map((d) => normalizeDim('flip', d, x.ndim));
+  (x: Tensor, ...dims: readonly number[] | [readonly number[]]): Tensor => {
+    const list = dims.flat().map((d) => normalizeDim('flip', d, x.ndim));
     if (new Set(list).size !== list.length)
       throw new Error(`flip: a dim appears twice in ${showShape(list)}`);
     let out = x;
@@ -278,27 +282,10 @@ export const repeat: (x: Tensor, ...counts: number[] | [readonly number[]]) => T
 );
 
 /** `torch.tile`: {@link repeat} with missing counts taken as 1. */
-export function tile(x: Tensor, counts: readonly number[]): Tensor {
+export function tile(x: Tensor, ...args: Sizes): Tensor {
+  const counts = (Array.isArray(args[0]) ? args[0] : args) as readonly number[];
   return repeat(x, [...new Array<number>(Math.max(0, x.ndim - counts.length)).fill(1), ...counts]);
 }
-
-/**
- * `torch.repeat_interleave`: each element `repeats` times in a row along `dim` (or over the flattened
- * tensor).
- */
-export const repeatInterleave: (x: Tensor, repeats: number, dim?: number | null) => Tensor = defineComposite(
-  'repeatInterleave',
-  (x: Tensor, repeats: number, dim: number | null = null): Tensor => {
-    if (!Number.isInteger(repeats) || repeats < 0)
-      throw new Error(`repeatInterleave: repeats must be an integer of 0 or more, got ${repeats}`);
-    const source = dim === null ? reshape(x, [-1]) : x;
-    const d = normalizeDim('repeatInterleave', dim ?? 0, source.ndim);
-    const wide = [...source.shape.slice(0, d + 1), repeats, ...source.shape.slice(d + 1)];
-    const shape = source.shape.map((size, i) => (i === d ? size * repeats : size));
-    const out = reshape(expand(unsqueeze(source, d + 1), wide), shape);
-    return out.storage === x.storage ? clone(out) : out;
-  },
-);
 
 const triangleOp: (x: Tensor, upper: boolean, diagonal: number) => Tensor = defineOp<
   [Tensor, boolean, number],

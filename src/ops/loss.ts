@@ -1,44 +1,45 @@
 import { defineComposite } from '../autograd/define.js';
 import { e, type Expr } from '../kernels/expr/expr.js';
-import { sameShape, showShape } from '../tensor/shape.js';
+import * as fn from '../kernels/expr/functions.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
+import { broadcastShapes, sameShape, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { clamp, div, mul, sub, add } from './pointwise.js';
-import { mean, sum } from './reduce.js';
+import { clamp, trueDivide as div, mul, sub, add } from './pointwise.js';
+import { checkOnDevice } from './check.js';
+import { to } from './copy.js';
+import { lossRow, reduced, type LossOptions } from './loss-core.js';
+import { sum } from './reduce.js';
 import { norm } from './statistics.js';
-import { rowFunction, type Operand, type PointwiseFn, type Row } from './row.js';
+import type { Operand, PointwiseFn } from './row.js';
+import { detach } from './view.js';
 import { checkReduction, type Reduction } from './softmax.js';
+import { expand } from './view.js';
 
 /*
- * Elementwise losses (https://pytorch.org/docs/stable/nn.functional.html#loss-functions): one pointwise expression over input and
- * target, then a reduction.
+ * Elementwise losses (https://pytorch.org/docs/stable/nn.functional.html#loss-functions): one pointwise
+ * expression over input and target, then a reduction.
  */
 
-export interface LossOptions {
-  /** Default: the mean over all elements. */
-  reduction?: Reduction;
-}
+export type { LossOptions };
 
-const lossRow = (name: string, expr: Row['expr'], options: Partial<Row> = {}): PointwiseFn =>
-  rowFunction({ name, kind: 'float', expr, ...options });
-
-function reduced(op: string, losses: () => Tensor, reduction: Reduction): Tensor {
-  checkReduction(op, reduction);
-  const all = losses();
-  if (reduction === 'none') return all;
-  return reduction === 'mean' ? mean(all) : sum(all);
-}
-
-type Loss<O> = (x: Tensor, target: Tensor, options?: O) => Tensor;
+type Loss<O, P extends readonly unknown[] = []> = (
+  x: Tensor,
+  target: Tensor,
+  ...args: Trailing<P, O>
+) => Tensor;
 
 /** A loss of input and target, and perhaps of further operands that the options give. */
 function pairLoss<O extends LossOptions>(
   name: string,
   fn: PointwiseFn,
-  rest: (options: O) => readonly Operand[] = () => [],
+  defaults: Omit<Required<O>, 'reduction'> = {} as Required<O>,
+  rest: (options: Readonly<Required<O>>) => readonly Operand[] = () => [],
 ): Loss<O> {
-  return defineComposite(name, (x: Tensor, target: Tensor, options: O = {} as O): Tensor =>
-    reduced(name, () => fn(x, target, ...rest(options)), options.reduction ?? 'mean'),
-  );
+  const read = optionReader<Required<O>>(name, { reduction: 'mean', ...defaults } as Required<O>);
+  return defineComposite(name, (x: Tensor, target: Tensor, ...args: Trailing<[], O>): Tensor => {
+    const options = read(args);
+    return reduced(name, () => fn(x, target, ...rest(options)), options.reduction as Reduction);
+  });
 }
 
 const needPositive = (op: string, name: string, value: number, orZero: boolean): number => {
@@ -76,7 +77,8 @@ export const smoothL1Loss: Loss<SmoothL1LossOptions> = pairLoss(
     const d = e.abs(e.sub(x, y));
     return e.select(e.lt(d, beta), e.div(e.mul(squared(d), 0.5), beta), e.sub(d, e.mul(beta, 0.5)));
   }),
-  ({ beta = 1 }) => [needPositive('smoothL1Loss', 'beta', beta, true)],
+  { beta: 1 },
+  ({ beta }) => [needPositive('smoothL1Loss', 'beta', beta, true)],
 );
 
 export interface HuberLossOptions extends LossOptions {
@@ -94,13 +96,14 @@ export const huberLoss: Loss<HuberLossOptions> = pairLoss(
     const d = e.abs(e.sub(x, y));
     return e.select(e.lt(d, delta), e.mul(squared(d), 0.5), e.mul(delta, e.sub(d, e.mul(delta, 0.5))));
   }),
-  ({ delta = 1 }) => [needPositive('huberLoss', 'delta', delta, false)],
+  { delta: 1 },
+  ({ delta }) => [needPositive('huberLoss', 'delta', delta, false)],
 );
 
 /** `torch.nn.functional.soft_margin_loss`: `log(1 + exp(-target x))` for targets of 1 and -1. */
 export const softMarginLoss: Loss<LossOptions> = pairLoss(
   'softMarginLoss',
-  lossRow('softMarginLoss', (x, y) => e.softplus(e.neg(e.mul(y, x)))),
+  lossRow('softMarginLoss', (x, y) => fn.softplus(e.neg(e.mul(y, x)))),
 );
 
 function checkSameShape(op: string, x: Tensor, target: Tensor): void {
@@ -125,28 +128,36 @@ const boundedLog = (log: Expr): Expr => e.maximum(log, -100);
 const binaryCrossEntropyFn = lossRow(
   'binaryCrossEntropy',
   (x, y, w) =>
-    e.mul(e.neg(e.add(e.mul(y, boundedLog(e.log(x))), e.mul(e.sub(1, y), boundedLog(e.log1p(e.neg(x)))))), w),
+    e.mul(
+      e.neg(e.add(e.mul(y, boundedLog(e.log(x))), e.mul(e.sub(1, y), boundedLog(fn.log1p(e.neg(x)))))),
+      w,
+    ),
   {
     grad: (g, _, x, y, w) => [
       e.mul(e.mul(g, w), e.div(e.sub(x, y), e.maximum(e.mul(e.sub(1, x), x), 1e-12))),
-      e.mul(e.mul(g, w), e.sub(boundedLog(e.log1p(e.neg(x))), boundedLog(e.log(x)))),
+      e.mul(e.mul(g, w), e.sub(boundedLog(fn.log1p(e.neg(x))), boundedLog(e.log(x)))),
       null,
     ],
   },
 );
 
+const readBce = optionReader<Required<BinaryCrossEntropyOptions>>('binaryCrossEntropy', {
+  weight: null,
+  reduction: 'mean',
+});
+
 /**
  * `torch.nn.functional.binary_cross_entropy`: `-(target log(x) + (1 - target) log(1 - x))` for probabilities
- * `x` in [0, 1] (outside, the result is NaN); logarithms are at least -100.
+ * `x` in [0, 1]; logarithms are at least -100.
+ *
+ * @throws (at the next await) DataError for an `x` outside
  */
 export const binaryCrossEntropy: Loss<BinaryCrossEntropyOptions> = defineComposite(
   'binaryCrossEntropy',
-  (
-    x: Tensor,
-    target: Tensor,
-    { weight = null, reduction = 'mean' }: BinaryCrossEntropyOptions = {},
-  ): Tensor => {
+  (x: Tensor, target: Tensor, ...args: [BinaryCrossEntropyOptions?]): Tensor => {
+    const { weight, reduction } = readBce(args);
     checkSameShape('binaryCrossEntropy', x, target);
+    checkOnDevice('binaryCrossEntropy', 'probability', to(detach(x), 'float32'));
     return reduced('binaryCrossEntropy', () => binaryCrossEntropyFn(x, target, weight ?? 1), reduction);
   },
 );
@@ -158,8 +169,13 @@ export interface BinaryCrossEntropyWithLogitsOptions extends BinaryCrossEntropyO
 
 const logitsFn = lossRow('binaryCrossEntropyWithLogits', (x, y, w, positive) => {
   const scale = e.add(e.mul(e.sub(positive, 1), y), 1);
-  return e.mul(e.add(e.mul(e.sub(1, y), x), e.mul(scale, e.softplus(e.neg(x)))), w);
+  return e.mul(e.add(e.mul(e.sub(1, y), x), e.mul(scale, fn.softplus(e.neg(x)))), w);
 });
+
+const readLogits = optionReader<Required<BinaryCrossEntropyWithLogitsOptions>>(
+  'binaryCrossEntropyWithLogits',
+  { weight: null, posWeight: null, reduction: 'mean' },
+);
 
 /**
  * `torch.nn.functional.binary_cross_entropy_with_logits`: {@link binaryCrossEntropy} of `sigmoid(x)`, as
@@ -167,8 +183,8 @@ const logitsFn = lossRow('binaryCrossEntropyWithLogits', (x, y, w, positive) => 
  */
 export const binaryCrossEntropyWithLogits: Loss<BinaryCrossEntropyWithLogitsOptions> = defineComposite(
   'binaryCrossEntropyWithLogits',
-  (x: Tensor, target: Tensor, options: BinaryCrossEntropyWithLogitsOptions = {}): Tensor => {
-    const { weight = null, posWeight = null, reduction = 'mean' } = options;
+  (x: Tensor, target: Tensor, ...args: [BinaryCrossEntropyWithLogitsOptions?]): Tensor => {
+    const { weight, posWeight, reduction } = readLogits(args);
     checkSameShape('binaryCrossEntropyWithLogits', x, target);
     return reduced(
       'binaryCrossEntropyWithLogits',
@@ -191,13 +207,16 @@ export interface KlDivOptions {
 const klDivFn = lossRow('klDiv', (x, y) => e.sub(e.select(e.eq(y, 0), 0, e.mul(y, e.log(y))), e.mul(y, x)));
 const klDivLogFn = lossRow('klDiv', (x, y) => e.mul(e.exp(y), e.sub(y, x)));
 
+const readKl = optionReader<Required<KlDivOptions>>('klDiv', { reduction: 'mean', logTarget: false });
+
 /**
  * `torch.nn.functional.kl_div` (Kullback & Leibler 1951): `target (log(target) - x)` for log-probabilities
  * `x`.
  */
 export const klDiv: Loss<KlDivOptions> = defineComposite(
   'klDiv',
-  (x: Tensor, target: Tensor, { reduction = 'mean', logTarget = false }: KlDivOptions = {}): Tensor => {
+  (x: Tensor, target: Tensor, ...args: [KlDivOptions?]): Tensor => {
+    const { reduction, logTarget } = readKl(args);
     checkReduction('klDiv', reduction, ['batchmean']);
     const losses = (): Tensor => (logTarget ? klDivLogFn : klDivFn)(x, target);
     if (reduction !== 'batchmean') return reduced('klDiv', losses, reduction);
@@ -213,15 +232,23 @@ export interface CosineSimilarityOptions {
   eps?: number;
 }
 
+const readCosine = optionReader('cosineSimilarity', { dim: 1, eps: 1e-8 }, 'dim', 'eps');
+
 /**
  * `torch.nn.functional.cosine_similarity`: `x . y / (max(|x|, eps) max(|y|, eps))` along `dim`, which
  * disappears; the two broadcast.
  */
-export const cosineSimilarity: Loss<CosineSimilarityOptions> = defineComposite(
+export const cosineSimilarity: Loss<CosineSimilarityOptions, [dim: number, eps: number]> = defineComposite(
   'cosineSimilarity',
-  (x: Tensor, y: Tensor, { dim = 1, eps = 1e-8 }: CosineSimilarityOptions = {}): Tensor => {
-    const length = (t: Tensor): Tensor => clamp(norm(t, { dim, keepdim: true }), { min: eps });
-    return sum(mul(div(x, length(x)), div(y, length(y))), dim);
+  (x: Tensor, y: Tensor, ...args: Trailing<[dim: number, eps: number], CosineSimilarityOptions>): Tensor => {
+    const { dim, eps } = readCosine(args);
+    // `dim` is one of the broadcast shape.
+    const shape = broadcastShapes('cosineSimilarity', x.shape, y.shape);
+    const unit = (t: Tensor): Tensor => {
+      const whole = expand(t, shape);
+      return div(whole, clamp(norm(whole, { dim, keepdim: true }), { min: eps }));
+    };
+    return sum(mul(unit(x), unit(y)), dim);
   },
 );
 
@@ -233,9 +260,21 @@ export interface PairwiseDistanceOptions {
   keepdim?: boolean;
 }
 
-/** `torch.nn.functional.pairwise_distance`: the `p` norm of `x - y + eps` along the last dim. */
-export const pairwiseDistance: Loss<PairwiseDistanceOptions> = defineComposite(
+type PairwisePosition = [p: number, eps: number, keepdim: boolean];
+
+const readPairwise = optionReader(
   'pairwiseDistance',
-  (x: Tensor, y: Tensor, { p = 2, eps = 1e-6, keepdim = false }: PairwiseDistanceOptions = {}): Tensor =>
-    norm(add(sub(x, y), eps), { p, dim: -1, keepdim }),
+  { p: 2, eps: 1e-6, keepdim: false },
+  'p',
+  'eps',
+  'keepdim',
+);
+
+/** `torch.nn.functional.pairwise_distance`: the `p` norm of `x - y + eps` along the last dim. */
+export const pairwiseDistance: Loss<PairwiseDistanceOptions, PairwisePosition> = defineComposite(
+  'pairwiseDistance',
+  (x: Tensor, y: Tensor, ...args: Trailing<PairwisePosition, PairwiseDistanceOptions>): Tensor => {
+    const { p, eps, keepdim } = readPairwise(args);
+    return norm(add(sub(x, y), eps), { p, dim: -1, keepdim });
+  },
 );

@@ -188,21 +188,6 @@ export function outer(a: Tensor, b: Tensor): Tensor {
   return mul(unsqueeze(a, 1), unsqueeze(b, 0));
 }
 
-export interface AddmmOptions {
-  beta?: number;
-  alpha?: number;
-}
-
-/** `torch.addmm`: `beta * x + alpha * (a @ b)`. */
-export const addmm: (x: Tensor, a: Tensor, b: Tensor, options?: AddmmOptions) => Tensor = defineComposite(
-  'addmm',
-  (x: Tensor, a: Tensor, b: Tensor, { beta = 1, alpha = 1 }: AddmmOptions = {}): Tensor => {
-    const product = mm(a, b);
-    const base = beta === 1 ? x : mul(x, beta);
-    return add(base, product, { alpha });
-  },
-);
-
 /** [M, K] with W [N, K] and b [N]. */
 const linearOp: (x: Tensor, w: Tensor, b: Tensor | null) => Tensor = defineOp<
   [Tensor, Tensor, Tensor | null],

@@ -2,6 +2,7 @@
 import type { BackwardOptions } from '../autograd/engine.js';
 import { Tensor } from '../tensor/tensor.js';
 import { backward } from './autograd.js';
+import { matrixTranspose, reversed } from './rearrange.js';
 import * as tensorOps from './tensor-ops.js';
 
 // PyTorch has `rsub` as a function only.
@@ -33,6 +34,14 @@ declare module '../tensor/tensor.js' {
   interface Tensor extends TensorMethods {
     /** Adds the gradients of this tensor into the leaves' `.grad`; see {@link backward}. */
     backward(grad?: Tensor | BackwardOptions | null, options?: BackwardOptions): void;
+    /** The dims in reverse order; a view. */
+    readonly T: Tensor;
+    /** A matrix transposed (there are no complex numbers to conjugate); a view. */
+    readonly H: Tensor;
+    /** The last two dims swapped; a view. */
+    readonly mT: Tensor;
+    /** As `mT` (there are no complex numbers to conjugate). */
+    readonly mH: Tensor;
   }
 }
 
@@ -45,4 +54,19 @@ for (const [name, op] of Object.entries({ ...methods, backward })) {
     },
   };
   Object.defineProperty(Tensor.prototype, name, { configurable: true, writable: true, value });
+}
+
+for (const [name, op] of Object.entries({
+  T: reversed,
+  H: reversed,
+  mT: matrixTranspose,
+  mH: matrixTranspose,
+})) {
+  Object.defineProperty(Tensor.prototype, name, {
+    configurable: true,
+    // Tools that list a prototype read it there too, where there is nothing to transpose.
+    get(this: Tensor): Tensor | undefined {
+      return this === Tensor.prototype ? undefined : op(name, this);
+    },
+  });
 }

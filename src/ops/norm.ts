@@ -2,12 +2,13 @@ import { defineComposite, defineOp } from '../autograd/define.js';
 import { isGradEnabled } from '../autograd/mode.js';
 import { e, input, param, type Expr } from '../kernels/expr/expr.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
 import { sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { type Pointwise } from './apply.js';
 import { launchPointwise } from './launch-pointwise.js';
 import { to } from './copy.js';
-import { add, clamp, div, mul, rsqrt, sub } from './pointwise.js';
+import { add, clamp, trueDivide as div, mul, rsqrt, sub } from './pointwise.js';
 import { runReduce } from './reduce-core.js';
 import { mean } from './reduce.js';
 import { norm } from './statistics.js';
@@ -15,8 +16,9 @@ import { sumTo } from './sum-to.js';
 import { reshape } from './view.js';
 
 /*
- * Normalisation by statistics over some dims of each sample: one reduction for mean and 1 / std (Welford), one pointwise pass.
- * Inputs are read in whatever memory order they have, so channels-last images need no conversion.
+ * Normalisation by statistics over some dims of each sample: one reduction for mean and 1 / std (Welford),
+ * one pointwise pass. Inputs are read in whatever memory order they have, so channels-last images need no
+ * conversion.
  */
 
 export interface NormOptions {
@@ -201,6 +203,14 @@ function normalised(
   return to(reshape(y, x.shape), x.dtype);
 }
 
+/** What follows the required arguments of a norm. */
+export type NormArgs = Trailing<[weight: Tensor | null, bias: Tensor | null, eps: number], NormOptions>;
+
+const normReader = (op: string) =>
+  optionReader<Required<NormOptions>>(op, { weight: null, bias: null, eps: 1e-5 }, 'weight', 'bias', 'eps');
+const readLayer = normReader('layerNorm');
+const readGroup = normReader('groupNorm');
+
 /**
  * `torch.nn.functional.layer_norm` (Ba et al. 2016): `(x - mean) / sqrt(var + eps) * weight + bias` with the
  * biased variance over the last dims, whose sizes are `normalizedShape`; weight and bias have that shape.
@@ -208,10 +218,11 @@ function normalised(
 export const layerNorm: (
   x: Tensor,
   normalizedShape: number | readonly number[],
-  options?: NormOptions,
+  ...args: NormArgs
 ) => Tensor = defineComposite(
   'layerNorm',
-  (x: Tensor, normalizedShape: number | readonly number[], options: NormOptions = {}): Tensor => {
+  (x: Tensor, normalizedShape: number | readonly number[], ...args: NormArgs): Tensor => {
+    const options = readLayer(args);
     const sizes = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
     const lead = x.ndim - sizes.length;
     if (sizes.length === 0 || lead < 0 || !sameShape(x.shape.slice(lead), sizes)) {
@@ -231,7 +242,8 @@ export const layerNorm: (
   },
 );
 
-function grouped(op: string, x: Tensor, groups: number, options: NormOptions): Tensor {
+/** @internal */
+export function grouped(op: string, x: Tensor, groups: number, options: NormOptions): Tensor {
   const [n, channels] = x.shape as [number, number];
   checkAffine(op, x, [channels], options);
   const rest = x.shape.slice(2);
@@ -250,9 +262,10 @@ function grouped(op: string, x: Tensor, groups: number, options: NormOptions): T
  * `torch.nn.functional.group_norm` (Wu & He 2018): `x` [N, C, ...], normalised per sample over each of
  * `numGroups` groups of neighbouring channels and all positions; weight and bias are [C].
  */
-export const groupNorm: (x: Tensor, numGroups: number, options?: NormOptions) => Tensor = defineComposite(
+export const groupNorm: (x: Tensor, numGroups: number, ...args: NormArgs) => Tensor = defineComposite(
   'groupNorm',
-  (x: Tensor, numGroups: number, options: NormOptions = {}): Tensor => {
+  (x: Tensor, numGroups: number, ...args: NormArgs): Tensor => {
+    const options = readGroup(args);
     const channels = x.shape[1];
     if (channels === undefined)
       throw new Error(`groupNorm: expected an input of shape [N, C, ...], got ${showShape(x.shape)}`);
@@ -265,24 +278,6 @@ export const groupNorm: (x: Tensor, numGroups: number, options?: NormOptions) =>
   },
 );
 
-/**
- * `torch.nn.functional.instance_norm` (Ulyanov et al. 2016): each channel of each sample of `x` [N, C, ...]
- * by itself.
- */
-export const instanceNorm: (x: Tensor, options?: NormOptions) => Tensor = defineComposite(
-  'instanceNorm',
-  (x: Tensor, options: NormOptions = {}): Tensor => {
-    if (x.ndim < 3)
-      throw new Error(
-        `instanceNorm: expected an input of shape [N, C, ...] with positions, got ${showShape(x.shape)}`,
-      );
-    if (x.shape.slice(2).every((size) => size === 1)) {
-      throw new Error(`instanceNorm: needs more than one value per channel, got input ${showShape(x.shape)}`);
-    }
-    return grouped('instanceNorm', x, x.shape[1] as number, options);
-  },
-);
-
 export interface NormalizeOptions {
   /** Order of the norm. Default 2. */
   p?: number;
@@ -292,9 +287,15 @@ export interface NormalizeOptions {
   eps?: number;
 }
 
+type NormalizeArgs = Trailing<[p: number, dim: number, eps: number], NormalizeOptions>;
+
+const readNormalize = optionReader('normalize', { p: 2, dim: 1, eps: 1e-12 }, 'p', 'dim', 'eps');
+
 /** `torch.nn.functional.normalize`: `x / max(|x|_p, eps)` along `dim`. */
-export const normalize: (x: Tensor, options?: NormalizeOptions) => Tensor = defineComposite(
+export const normalize: (x: Tensor, ...args: NormalizeArgs) => Tensor = defineComposite(
   'normalize',
-  (x: Tensor, { p = 2, dim = 1, eps = 1e-12 }: NormalizeOptions = {}): Tensor =>
-    div(x, clamp(norm(x, { p, dim, keepdim: true }), { min: eps })),
+  (x: Tensor, ...args: NormalizeArgs): Tensor => {
+    const { p, dim, eps } = readNormalize(args);
+    return div(x, clamp(norm(x, { p, dim, keepdim: true }), { min: eps }));
+  },
 );

@@ -1,24 +1,32 @@
-import { e, type Expr } from '../kernels/expr/expr.js';
+import { constant, e, type Expr } from '../kernels/expr/expr.js';
+import * as fn from '../kernels/expr/functions.js';
+import { named } from '../autograd/define.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
-import { clone } from './copy.js';
-import { inPlaceFunction, rowFunction, type Operand, type Row } from './row.js';
+import { isFloatingPoint } from '../tensor/dtype.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
+import { checkDivisor } from './check.js';
+import {
+  binaryOp,
+  inPlaceFunction,
+  rowFunction,
+  unaryOp,
+  type Binary,
+  type Operand,
+  type Row,
+  type Unary,
+} from './row.js';
 
 /*
- * The pointwise table: one row per op, a value and, where it matters, its gradient. Formulas and edge cases are PyTorch's
- * (https://pytorch.org/docs/stable/torch.html#pointwise-ops).
+ * The pointwise table: one row per op, a value and, where it matters, its gradient. Formulas and edge cases
+ * are PyTorch's (https://pytorch.org/docs/stable/torch.html#pointwise-ops).
  */
 
-export type Unary = (x: Tensor) => Tensor;
-export type Binary = (x: Tensor, other: Operand) => Tensor;
+export type { Binary, Unary } from './row.js';
 
-type Options = Pick<Row, 'grad' | 'bakes' | 'refuse' | 'lends'>;
+type Options = Partial<Omit<Row, 'name' | 'kind' | 'expr'>>;
 
-const unary = (name: string, kind: Row['kind'], expr: (x: Expr) => Expr, options: Options = {}): Row => ({
-  name,
-  kind,
-  expr,
-  ...options,
-});
+type RowFn = (x: Tensor, ...rest: Operand[]) => Tensor;
+
 const binary = (
   name: string,
   kind: Row['kind'],
@@ -40,18 +48,17 @@ const commonExponents = new Set([0, 0.5, -0.5, 1, -1, 2, -2, 3, 4]);
 
 const addRow = binary('add', 'promote', (x, y) => (x.type === 'bool' ? e.or(x, y) : e.add(x, y)));
 const subRow = binary('sub', 'promote', (x, y) => e.sub(x, y), { refuse: notBool('sub') });
-const mulRow = binary('mul', 'promote', (x, y) => (x.type === 'bool' ? e.and(x, y) : e.mul(x, y)));
 const divRow = binary('div', 'float', (x, y) => e.div(x, y), {
   grad: (g, _, a, b) => [e.div(g, b), e.neg(e.mul(g, e.div(e.div(a, b), b)))],
 });
-const floorDivRow = binary('div', 'promote', (x, y) => e.floorDiv(x, y));
-const truncDivRow = binary('div', 'promote', (x, y) =>
-  x.type === 'f32' ? e.trunc(e.div(x, y)) : e.div(x, y),
+const steps: Options = { grad: () => [constant(0), constant(0)], checkIntegers: checkDivisor };
+const floorDivRow = binary('div', 'promote', (x, y) => fn.floorDiv(x, y), steps);
+const truncDivRow = binary(
+  'div',
+  'promote',
+  (x, y) => (x.type === 'f32' ? e.trunc(e.div(x, y)) : e.div(x, y)),
+  steps,
 );
-const powRow = binary('pow', 'promote', (x, y) => e.pow(x, y), {
-  bakes: (position, value) => position === 1 && commonExponents.has(value),
-  lends: 'result',
-});
 const alphaRow: Row = {
   name: 'add',
   kind: 'promote',
@@ -63,107 +70,154 @@ export interface AlphaOptions {
   alpha?: number;
 }
 
+const readAlpha = (op: string) => optionReader(op, { alpha: 1 });
+const readAdd = readAlpha('add');
+const readSub = readAlpha('sub');
+const readRsub = readAlpha('rsub');
+
 const plainAdd = rowFunction(addRow);
 const scaledAdd = rowFunction(alphaRow);
 
 /** `torch.add`: `x + alpha * other`. */
-export function add(x: Tensor, other: Operand, { alpha = 1 }: AlphaOptions = {}): Tensor {
+export function add(x: Tensor, other: Operand, ...args: Trailing<[], AlphaOptions>): Tensor {
+  const { alpha } = readAdd(args);
   return alpha === 1 ? plainAdd(x, other) : scaledAdd(x, other, alpha);
 }
 
 const plainSub = rowFunction(subRow);
 
 /** `torch.sub`: `x - alpha * other`. */
-export function sub(x: Tensor, other: Operand, { alpha = 1 }: AlphaOptions = {}): Tensor {
+export function sub(x: Tensor, other: Operand, ...args: Trailing<[], AlphaOptions>): Tensor {
+  const { alpha } = readSub(args);
   return alpha === 1 ? plainSub(x, other) : scaledAdd(x, other, -alpha);
 }
 
-/** `torch.rsub`: `other - x`. */
-export const rsub: Binary = rowFunction({
+const plainRsub = rowFunction({ ...subRow, name: 'rsub', expr: (x: Expr, y: Expr) => e.sub(y, x) });
+const scaledRsub = rowFunction({
   ...subRow,
   name: 'rsub',
-  expr: (x: Expr, y: Expr) => e.sub(y, x),
-}) as Binary;
+  expr: (x: Expr, y: Expr, alpha: Expr) => e.sub(y, e.mul(x, alpha)),
+});
+
+/** `torch.rsub`: `other - alpha * x`. */
+export function rsub(x: Tensor, other: Operand, ...args: Trailing<[], AlphaOptions>): Tensor {
+  const { alpha } = readRsub(args);
+  return alpha === 1 ? plainRsub(x, other) : scaledRsub(x, other, alpha);
+}
 
 /** `torch.mul`. */
-export const mul: Binary = rowFunction(mulRow) as Binary;
+export const mul: Binary = binaryOp('mul', 'promote', (x, y) =>
+  x.type === 'bool' ? e.and(x, y) : e.mul(x, y),
+);
 
 export interface DivOptions {
   /** `null`: true division; `'floor'` and `'trunc'` round the quotient. */
   roundingMode?: null | 'floor' | 'trunc';
 }
 
-const trueDiv = rowFunction(divRow);
-const floorDiv = rowFunction(floorDivRow);
-const truncDiv = rowFunction(truncDivRow);
+const divides = (op: string, [byTrue, byFloor, byTrunc]: readonly Binary[]) => {
+  const read = optionReader(op, { roundingMode: null as DivOptions['roundingMode'] });
+  return named(op, (x: Tensor, other: Operand, ...args: Trailing<[], DivOptions>): Tensor => {
+    const { roundingMode } = read(args);
+    const divide =
+      roundingMode === null
+        ? byTrue
+        : roundingMode === 'floor'
+          ? byFloor
+          : roundingMode === 'trunc'
+            ? byTrunc
+            : undefined;
+    if (divide === undefined)
+      throw new Error(`${op}: roundingMode must be null, 'floor' or 'trunc', got '${String(roundingMode)}'`);
+    return divide(x, other);
+  });
+};
 
-/** `torch.div`. Integer division without a rounding mode gives float32. */
-export function div(x: Tensor, other: Operand, { roundingMode = null }: DivOptions = {}): Tensor {
-  if (roundingMode === null) return trueDiv(x, other);
-  if (roundingMode === 'floor') return floorDiv(x, other);
-  if (roundingMode === 'trunc') return truncDiv(x, other);
-  throw new Error(`div: roundingMode must be null, 'floor' or 'trunc', got '${String(roundingMode)}'`);
-}
+/** `torch.true_divide`: `div` without its options, which costs a bundle less. */
+export const trueDivide: Binary = rowFunction(divRow) as Binary;
+
+type Div = (x: Tensor, other: Operand, ...args: Trailing<[], DivOptions>) => Tensor;
+
+const divRows: readonly Row[] = [divRow, floorDivRow, truncDivRow];
+
+/**
+ * `torch.div`. Integer division without a rounding mode gives float32; with one, an integer divided by zero
+ * is an error, as in `floorDivide`, `fmod` and `remainder`: at once by a number, at the next await by a
+ * tensor.
+ */
+export const div: Div = divides('div', divRows.map(rowFunction) as Binary[]);
+/** `torch.Tensor.div_`. */
+export const div_: Div = divides('div_', divRows.map(inPlaceFunction) as Binary[]);
 
 /** `torch.floor_divide`. */
-export const floorDivide: Binary = floorDiv as Binary;
+export const floorDivide: Binary = rowFunction({ ...floorDivRow, name: 'floorDivide' }) as Binary;
 
 /** `torch.pow`. */
-export const pow: Binary = rowFunction(powRow) as Binary;
+export const pow: Binary = binaryOp('pow', 'promote', (x, y) => fn.pow(x, y), {
+  bakes: (position, value) => position === 1 && commonExponents.has(value),
+  lends: 'result',
+});
 
 /** `torch.fmod`: the remainder with the sign of the dividend. */
-export const fmod: Binary = rowFunction(binary('fmod', 'promote', (x, y) => e.fmod(x, y))) as Binary;
+export const fmod: Binary = binaryOp('fmod', 'promote', (x, y) => fn.fmod(x, y), {
+  checkIntegers: checkDivisor,
+});
 
 /** `torch.remainder`: the remainder with the sign of the divisor. */
-export const remainder: Binary = rowFunction(
-  binary('remainder', 'promote', (x, y) => e.remainder(x, y)),
-) as Binary;
+export const remainder: Binary = binaryOp('remainder', 'promote', (x, y) => fn.remainder(x, y), {
+  checkIntegers: checkDivisor,
+});
 
 /** `torch.maximum`; NaN wins, ties share the gradient. */
-export const maximum: Binary = rowFunction(
-  binary('maximum', 'promote', (x, y) => (x.type === 'bool' ? e.or(x, y) : e.maximum(x, y))),
-) as Binary;
+export const maximum: Binary = binaryOp('maximum', 'promote', (x, y) =>
+  x.type === 'bool' ? e.or(x, y) : e.maximum(x, y),
+);
 
 /** `torch.minimum`; NaN wins, ties share the gradient. */
-export const minimum: Binary = rowFunction(
-  binary('minimum', 'promote', (x, y) => (x.type === 'bool' ? e.and(x, y) : e.minimum(x, y))),
-) as Binary;
+export const minimum: Binary = binaryOp('minimum', 'promote', (x, y) =>
+  x.type === 'bool' ? e.and(x, y) : e.minimum(x, y),
+);
 
 /** `torch.xlogy`: `x * log(y)`, and 0 where x is 0 (unless y is NaN). */
-export const xlogy: Binary = rowFunction(
-  binary('xlogy', 'float', (x, y) => e.select(e.and(e.eq(x, 0), e.not(e.isNan(y))), 0, e.mul(x, e.log(y)))),
-) as Binary;
+export const xlogy: Binary = binaryOp('xlogy', 'float', (x, y) =>
+  e.select(e.and(e.eq(x, 0), e.not(e.isNan(y))), 0, e.mul(x, e.log(y))),
+);
 
 /** `torch.atan2`. */
-export const atan2: Binary = rowFunction(binary('atan2', 'float', (x, y) => e.atan2(x, y))) as Binary;
+export const atan2: Binary = binaryOp('atan2', 'float', (x, y) => fn.atan2(x, y));
 
 /** `torch.logaddexp`: `log(exp(x) + exp(y))` without overflow. */
-export const logaddexp: Binary = rowFunction(
-  binary(
-    'logaddexp',
-    'float',
-    // Equal operands apart: the difference of two infinities is NaN.
-    (x, y) =>
-      e.select(
-        e.eq(x, y),
-        e.add(x, Math.LN2),
-        e.add(e.maximum(x, y), e.log1p(e.exp(e.neg(e.abs(e.sub(x, y)))))),
-      ),
-    { grad: (g, _, x, y) => [e.mul(g, e.sigmoid(e.sub(x, y))), e.mul(g, e.sigmoid(e.sub(y, x)))] },
-  ),
-) as Binary;
+export const logaddexp: Binary = binaryOp(
+  'logaddexp',
+  'float',
+  // Equal operands apart: the difference of two infinities is NaN.
+  (x, y) =>
+    e.select(
+      e.eq(x, y),
+      e.add(x, Math.LN2),
+      e.add(e.maximum(x, y), fn.log1p(e.exp(e.neg(e.abs(e.sub(x, y)))))),
+    ),
+  { grad: (g, _, x, y) => [e.mul(g, fn.sigmoid(e.sub(x, y))), e.mul(g, fn.sigmoid(e.sub(y, x)))] },
+);
 
 /** `torch.hypot`: `sqrt(x^2 + y^2)`. */
-export const hypot: Binary = rowFunction(
-  binary('hypot', 'promote', (x, y) => e.sqrt(e.add(e.mul(x, x), e.mul(y, y))), {
-    grad: (g, r, x, y) => [e.mul(g, e.div(x, r)), e.mul(g, e.div(y, r))],
-  }),
-) as Binary;
+export const hypot: Binary = binaryOp('hypot', 'promote', (x, y) => fn.hypot(x, y), {
+  grad: (g, r, x, y) => [e.mul(g, e.div(x, r)), e.mul(g, e.div(y, r))],
+});
 
+/** From the nearer end, so that a weight of 1 gives `end` itself. */
 const lerpRow: Row = {
   name: 'lerp',
   kind: 'promote',
-  expr: (x: Expr, y: Expr, w: Expr) => e.add(x, e.mul(w, e.sub(y, x))),
+  expr: (x: Expr, y: Expr, w: Expr) => {
+    const d = e.sub(y, x);
+    return e.select(e.lt(e.abs(w), 0.5), e.add(x, e.mul(w, d)), e.sub(y, e.mul(d, e.sub(1, w))));
+  },
+  grad: (g: Expr, _: Expr, x: Expr, y: Expr, w: Expr) => [
+    e.mul(g, e.sub(1, w)),
+    e.mul(g, w),
+    e.mul(g, e.sub(y, x)),
+  ],
 };
 const lerpFn = rowFunction(lerpRow);
 
@@ -186,41 +240,35 @@ const addcdivRow: Row = {
   kind: 'promote',
   expr: (x: Expr, a: Expr, b: Expr, v: Expr) => e.add(x, e.mul(v, e.div(a, b))),
 };
+const readAddcmul = optionReader('addcmul', { value: 1 });
+const readAddcdiv = optionReader('addcdiv', { value: 1 });
 const addcmulFn = rowFunction(addcmulRow);
 const addcdivFn = rowFunction(addcdivRow);
 
 /** `torch.addcmul`: `x + value * a * b`. */
-export function addcmul(x: Tensor, a: Tensor, b: Tensor, { value = 1 }: ValueOptions = {}): Tensor {
+export function addcmul(x: Tensor, a: Tensor, b: Tensor, ...args: Trailing<[], ValueOptions>): Tensor {
+  const { value } = readAddcmul(args);
   return addcmulFn(x, a, b, value);
 }
 
 /** `torch.addcdiv`: `x + value * a / b`. */
-export function addcdiv(x: Tensor, a: Tensor, b: Tensor, { value = 1 }: ValueOptions = {}): Tensor {
+export function addcdiv(x: Tensor, a: Tensor, b: Tensor, ...args: Trailing<[], ValueOptions>): Tensor {
+  const { value } = readAddcdiv(args);
   return addcdivFn(x, a, b, value);
 }
 
 // ---- unary
 
 const floatUnary = (name: string, expr: (x: Expr) => Expr, grad?: Row['grad']): Unary =>
-  rowFunction(unary(name, 'float', expr, grad === undefined ? {} : { grad })) as Unary;
+  unaryOp(name, 'float', expr, grad === undefined ? {} : { grad });
 const sameUnary = (name: string, expr: (x: Expr) => Expr, options: Options = {}): Unary =>
-  rowFunction(unary(name, 'promote', expr, options)) as Unary;
+  unaryOp(name, 'promote', expr, options);
 /** Steps have no gradient, and integers are their own result. */
 const stepUnary = (name: string, expr: (x: Expr) => Expr): Unary =>
   sameUnary(name, (x) => (x.type === 'f32' ? expr(x) : x));
 
-const negRow = unary('neg', 'promote', (x) => e.neg(x), { refuse: notBool('neg') });
-const expRow = unary('exp', 'float', (x) => e.exp(x));
-const sqrtRow = unary('sqrt', 'float', (x) => e.sqrt(x));
-const tanhRow = unary('tanh', 'float', (x) => e.tanh(x));
-const sigmoidRow = unary('sigmoid', 'float', (x) => e.sigmoid(x));
-/** The gradient needs only the result. */
-const reluRow = unary('relu', 'promote', (x) => e.relu(x), {
-  grad: (g, y) => [e.select(e.gt(y, 0), g, 0)],
-});
-
 /** `torch.neg`. */
-export const neg: Unary = rowFunction(negRow) as Unary;
+export const neg: Unary = unaryOp('neg', 'promote', (x) => e.neg(x), { refuse: notBool('neg') });
 /** `torch.abs`; its derivative at 0 is 0. */
 export const abs: Unary = sameUnary('abs', (x) => (x.type === 'bool' ? x : e.abs(x)));
 /** `torch.sign`. */
@@ -228,25 +276,25 @@ export const sign: Unary = sameUnary('sign', (x) => (x.type === 'bool' ? x : e.s
 /** `torch.square`. */
 export const square: Unary = sameUnary('square', (x) => e.mul(x, x));
 /** `torch.exp`. */
-export const exp: Unary = rowFunction(expRow) as Unary;
+export const exp: Unary = unaryOp('exp', 'float', (x) => e.exp(x));
 /** `torch.exp2`: `2 ** x`. */
-export const exp2: Unary = floatUnary('exp2', (x) => e.exp(e.mul(x, Math.LN2)));
+export const exp2: Unary = floatUnary('exp2', (x) => fn.pow(2, x));
 /** `torch.expm1`. */
 export const expm1: Unary = floatUnary(
   'expm1',
-  (x) => e.expm1(x),
+  (x) => fn.expm1(x),
   (g, y) => [e.mul(g, e.add(y, 1))],
 );
 /** `torch.log`. */
 export const log: Unary = floatUnary('log', (x) => e.log(x));
 /** `torch.log1p`. */
-export const log1p: Unary = floatUnary('log1p', (x) => e.log1p(x));
+export const log1p: Unary = floatUnary('log1p', (x) => fn.log1p(x));
 /** `torch.log2`. */
-export const log2: Unary = floatUnary('log2', (x) => e.log2(x));
+export const log2: Unary = floatUnary('log2', (x) => fn.log2(x));
 /** `torch.log10`. */
 export const log10: Unary = floatUnary('log10', (x) => e.mul(e.log(x), Math.LOG10E));
 /** `torch.sqrt`. */
-export const sqrt: Unary = rowFunction(sqrtRow) as Unary;
+export const sqrt: Unary = unaryOp('sqrt', 'float', (x) => e.sqrt(x));
 /** `torch.rsqrt`. */
 export const rsqrt: Unary = floatUnary('rsqrt', (x) => e.rsqrt(x));
 /** `torch.reciprocal`. */
@@ -256,47 +304,81 @@ export const reciprocal: Unary = floatUnary(
   (g, y) => [e.neg(e.mul(g, e.mul(y, y)))],
 );
 /** `torch.sin`. */
-export const sin: Unary = floatUnary('sin', (x) => e.sin(x));
+export const sin: Unary = floatUnary('sin', (x) => fn.sin(x));
 /** `torch.cos`. */
-export const cos: Unary = floatUnary('cos', (x) => e.cos(x));
+export const cos: Unary = floatUnary('cos', (x) => fn.cos(x));
 /** `torch.tan`. */
-export const tan: Unary = floatUnary('tan', (x) => e.tan(x));
+export const tan: Unary = floatUnary('tan', (x) => fn.tan(x));
 /** `torch.asin`. */
-export const asin: Unary = floatUnary('asin', (x) => e.asin(x));
+export const asin: Unary = floatUnary('asin', (x) => fn.asin(x));
 /** `torch.acos`. */
-export const acos: Unary = floatUnary('acos', (x) => e.acos(x));
+export const acos: Unary = floatUnary('acos', (x) => fn.acos(x));
 /** `torch.atan`. */
-export const atan: Unary = floatUnary('atan', (x) => e.atan(x));
+export const atan: Unary = floatUnary('atan', (x) => fn.atan(x));
 /** `torch.sinh`. */
-export const sinh: Unary = floatUnary('sinh', (x) => e.sinh(x));
+export const sinh: Unary = floatUnary('sinh', (x) => fn.sinh(x));
 /** `torch.cosh`. */
-export const cosh: Unary = floatUnary('cosh', (x) => e.cosh(x));
+export const cosh: Unary = floatUnary('cosh', (x) => fn.cosh(x));
 /** `torch.asinh`. */
-export const asinh: Unary = floatUnary('asinh', (x) => e.asinh(x));
+export const asinh: Unary = floatUnary('asinh', (x) => fn.asinh(x));
 /** `torch.acosh`. */
-export const acosh: Unary = floatUnary('acosh', (x) => e.acosh(x));
+export const acosh: Unary = floatUnary('acosh', (x) => fn.acosh(x));
 /** `torch.atanh`. */
-export const atanh: Unary = floatUnary('atanh', (x) => e.atanh(x));
+export const atanh: Unary = floatUnary('atanh', (x) => fn.atanh(x));
 /** `relu(x) = max(x, 0)`; NaN stays NaN, the derivative at 0 is 0. */
-export const relu: Unary = rowFunction(reluRow) as Unary;
+export const relu: Unary = unaryOp('relu', 'promote', (x) => e.relu(x), {
+  grad: (g, y) => [e.select(e.gt(y, 0), g, 0)],
+});
 /** `torch.erf`. */
-export const erf: Unary = floatUnary('erf', (x) => e.erf(x));
-/** `torch.erfc`: `1 - erf(x)`. */
-export const erfc: Unary = floatUnary('erfc', (x) => e.sub(1, e.erf(x)));
+export const erf: Unary = floatUnary('erf', (x) => fn.erf(x));
+/** `torch.erfc`: `1 - erf(x)`, with all its digits where that is near 0. */
+export const erfc: Unary = floatUnary('erfc', (x) => fn.erfc(x));
 /** `torch.erfinv`. */
-export const erfinv: Unary = rowFunction(
-  unary('erfinv', 'float', (x) => e.erfinv(x), { lends: 'result' }),
-) as Unary;
+export const erfinv: Unary = unaryOp('erfinv', 'float', (x) => fn.erfinv(x), { lends: 'result' });
 /** `torch.tanh`. */
-export const tanh: Unary = rowFunction(tanhRow) as Unary;
+export const tanh: Unary = unaryOp('tanh', 'float', (x) => fn.tanh(x));
 /** `torch.sigmoid`. */
-export const sigmoid: Unary = rowFunction(sigmoidRow) as Unary;
+export const sigmoid: Unary = unaryOp('sigmoid', 'float', (x) => fn.sigmoid(x));
 /** `torch.floor`. */
 export const floor: Unary = stepUnary('floor', (x) => e.floor(x));
 /** `torch.ceil`. */
 export const ceil: Unary = stepUnary('ceil', (x) => e.ceil(x));
+const roundRow: Row = {
+  name: 'round',
+  kind: 'promote',
+  expr: (x: Expr) => (x.type === 'f32' ? e.round(x) : x),
+};
+/** One of `up` and `down` is 1. */
+const decimalsRow: Row = {
+  name: 'round',
+  kind: 'promote',
+  expr: (x: Expr, up: Expr, down: Expr) => e.div(e.mul(e.round(e.div(e.mul(x, up), down)), down), up),
+  grad: () => [constant(0)],
+  refuse: (dtype) => (isFloatingPoint(dtype) ? null : `decimals need a float tensor, got ${dtype}`),
+};
+
+export interface RoundOptions {
+  /** Digits behind the point that stay; negative: zeros before it. */
+  decimals?: number;
+}
+
+type Round = (x: Tensor, ...args: Trailing<[], RoundOptions>) => Tensor;
+
+const rounds = (op: string, make: (row: Row) => RowFn): Round => {
+  const read = optionReader(op, { decimals: 0 });
+  const [plain, scaled] = [make(roundRow), make(decimalsRow)];
+  return named(op, (x, ...args) => {
+    const { decimals } = read(args);
+    if (!Number.isInteger(decimals)) throw new Error(`${op}: decimals must be an integer, got ${decimals}`);
+    if (decimals === 0) return plain(x);
+    return scaled(x, 10 ** Math.max(decimals, 0), 10 ** Math.max(-decimals, 0));
+  });
+};
+
 /** `torch.round`: halves go to the even neighbour. */
-export const round: Unary = stepUnary('round', (x) => e.round(x));
+export const round: Round = rounds('round', rowFunction as (row: Row) => RowFn);
+/** `torch.Tensor.round_`. */
+export const round_: Round = rounds('round_', inPlaceFunction);
 /** `torch.trunc`. */
 export const trunc: Unary = stepUnary('trunc', (x) => e.trunc(x));
 /** `torch.frac`: `x - trunc(x)`. */
@@ -305,47 +387,6 @@ export const frac: Unary = floatUnary(
   (x) => e.sub(x, e.trunc(x)),
   (g) => [g],
 );
-
-export interface LogitOptions {
-  /** Where given, x is clamped to `[eps, 1 - eps]` first. */
-  eps?: number | null;
-}
-
-const logitFn = floatUnary('logit', (x) => e.log(e.div(x, e.sub(1, x))));
-
-/** `torch.logit`: `log(x / (1 - x))`, the inverse of sigmoid. */
-export function logit(x: Tensor, { eps = null }: LogitOptions = {}): Tensor {
-  return logitFn(eps === null ? x : clamp(x, eps, 1 - eps));
-}
-
-const largestFloat = 3.4028234663852886e38;
-
-export interface NanToNumOptions {
-  nan?: number;
-  /** Default: the largest float32. */
-  posinf?: number;
-  /** Default: the most negative float32. */
-  neginf?: number;
-}
-
-const nanToNumFn = rowFunction({
-  name: 'nanToNum',
-  kind: 'float',
-  expr: (x: Expr, nan: Expr, posinf: Expr, neginf: Expr) =>
-    e.select(
-      e.isNan(x),
-      nan,
-      e.select(e.gt(x, largestFloat), posinf, e.select(e.lt(x, -largestFloat), neginf, x)),
-    ),
-  grad: (g, _, x) => [e.select(e.le(e.abs(x), largestFloat), g, 0)],
-});
-
-/** `torch.nan_to_num`: numbers in place of NaN and the infinities; integers are their own result. */
-export function nanToNum(x: Tensor, options: NanToNumOptions = {}): Tensor {
-  if (!x.isFloatingPoint()) return clone(x);
-  const { nan = 0, posinf = largestFloat, neginf = -largestFloat } = options;
-  return nanToNumFn(x, nan, posinf, neginf);
-}
 
 export interface ClampOptions {
   min?: Operand | null;
@@ -379,9 +420,12 @@ const clampHighRow: Row = {
   grad: (g, _, x, hi) => [e.select(e.le(x, hi), g, 0), e.select(e.gt(x, hi), g, 0)],
 };
 
-type ClampFn = (x: Tensor, ...bounds: Operand[]) => Tensor;
+/** `torch.clamp_min`: at least `min`, a number or a tensor. */
+export const clampMin: Binary = rowFunction({ ...clampLowRow, name: 'clampMin' }) as Binary;
+/** `torch.clamp_max`: at most `max`, a number or a tensor. */
+export const clampMax: Binary = rowFunction({ ...clampHighRow, name: 'clampMax' }) as Binary;
 
-function clampWith(both: ClampFn, low: ClampFn, high: ClampFn): Clamp {
+function clampWith(both: RowFn, low: RowFn, high: RowFn): Clamp {
   return (x, first = null, second = null) => {
     const named = typeof first === 'object' && first !== null && !isTensor(first);
     const { min = null, max = null } = named ? first : { min: first, max: second };
@@ -405,47 +449,32 @@ export const clamp: Clamp = clampWith(
 // ---- in place
 
 /** `torch.Tensor.add_`. */
-export function add_(x: Tensor, other: Operand, { alpha = 1 }: AlphaOptions = {}): Tensor {
+export function add_(x: Tensor, other: Operand, ...args: Trailing<[], AlphaOptions>): Tensor {
+  const { alpha } = readAdd(args);
   return alpha === 1 ? addInto(x, other) : scaledAddInto(x, other, alpha);
 }
 const addInto = inPlaceFunction(addRow);
 const scaledAddInto = inPlaceFunction(alphaRow);
 
 /** `torch.Tensor.sub_`. */
-export function sub_(x: Tensor, other: Operand, { alpha = 1 }: AlphaOptions = {}): Tensor {
+export function sub_(x: Tensor, other: Operand, ...args: Trailing<[], AlphaOptions>): Tensor {
+  const { alpha } = readSub(args);
   return alpha === 1 ? subInto(x, other) : scaledAddInto(x, other, -alpha);
 }
 const subInto = inPlaceFunction(subRow);
-
-/** `torch.Tensor.mul_`. */
-export const mul_: Binary = inPlaceFunction(mulRow) as Binary;
-/** `torch.Tensor.div_`. */
-export const div_: Binary = inPlaceFunction(divRow) as Binary;
-/** `torch.Tensor.pow_`. */
-export const pow_: Binary = inPlaceFunction(powRow) as Binary;
-/** `torch.Tensor.neg_`. */
-export const neg_: Unary = inPlaceFunction(negRow) as Unary;
-/** `torch.Tensor.exp_`. */
-export const exp_: Unary = inPlaceFunction(expRow) as Unary;
-/** `torch.Tensor.sigmoid_`. */
-export const sigmoid_: Unary = inPlaceFunction(sigmoidRow) as Unary;
-/** `torch.Tensor.tanh_`. */
-export const tanh_: Unary = inPlaceFunction(tanhRow) as Unary;
-/** `torch.Tensor.sqrt_`. */
-export const sqrt_: Unary = inPlaceFunction(sqrtRow) as Unary;
-/** `torch.Tensor.relu_`. */
-export const relu_: Unary = inPlaceFunction(reluRow) as Unary;
 
 const addcmulInto = inPlaceFunction(addcmulRow);
 const addcdivInto = inPlaceFunction(addcdivRow);
 const lerpInto = inPlaceFunction(lerpRow);
 
 /** `torch.Tensor.addcmul_`. */
-export function addcmul_(x: Tensor, a: Tensor, b: Tensor, { value = 1 }: ValueOptions = {}): Tensor {
+export function addcmul_(x: Tensor, a: Tensor, b: Tensor, ...args: Trailing<[], ValueOptions>): Tensor {
+  const { value } = readAddcmul(args);
   return addcmulInto(x, a, b, value);
 }
 /** `torch.Tensor.addcdiv_`. */
-export function addcdiv_(x: Tensor, a: Tensor, b: Tensor, { value = 1 }: ValueOptions = {}): Tensor {
+export function addcdiv_(x: Tensor, a: Tensor, b: Tensor, ...args: Trailing<[], ValueOptions>): Tensor {
+  const { value } = readAddcdiv(args);
   return addcdivInto(x, a, b, value);
 }
 /** `torch.Tensor.lerp_`. */

@@ -2,13 +2,13 @@ import { hostWords, type Distribution } from '../kernels/random/fill.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import type { Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { parseShape, type CreationOptions, type ShapeArgs } from './creation.js';
+import { parseShape, type CreationOptions, type ReadOptions, type ShapeArgs } from './creation.js';
 import { nextKey } from './random-state.js';
 import { drawInto, integerRange, uniformRange } from './random-draw.js';
 
 export { getRngState, initialSeed, manualSeed, setRngState, type RngState } from './random-state.js';
 
-function draw(op: string, shape: Shape, options: CreationOptions, distribution: Distribution): Tensor {
+function draw(op: string, shape: Shape, options: ReadOptions, distribution: Distribution): Tensor {
   const dtype = options.dtype ?? 'float32';
   if (!isFloatingPoint(dtype))
     throw new Error(`${op}: dtype must be float32 or float16, got ${dtype}; use randint() for integers`);
@@ -33,7 +33,7 @@ export function randn(...args: ShapeArgs): Tensor {
 export function normal(mean: number, std: number, size: Shape, options: CreationOptions = {}): Tensor {
   const parsed = parseShape('normal', [size, options]);
   if (!(std >= 0)) throw new Error(`normal: std must not be negative, got ${std}`);
-  return draw('normal', parsed.shape, options, { kind: 'normal', mean, std });
+  return draw('normal', parsed.shape, parsed.options, { kind: 'normal', mean, std });
 }
 
 /**

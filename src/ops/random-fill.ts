@@ -4,9 +4,10 @@ import { showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { isRecordedWrite } from './apply.js';
 import { copy_ } from './copy.js';
-import type { CreationOptions } from './creation.js';
+import { readOptions, type CreationOptions, type ReadOptions } from './creation.js';
 import { drawInto, integerRange, uniformRange } from './random-draw.js';
 import { checkWrite } from './write.js';
+import { requireNumber } from '../tensor/options.js';
 
 /** Draws over `x` in place; on the tape it is a copy from fresh numbers. */
 function drawOver(op: string, x: Tensor, distribution: Distribution): Tensor {
@@ -43,6 +44,7 @@ export function uniform_(x: Tensor, low = 0, high = 1): Tensor {
 /** `torch.Tensor.normal_`. */
 export function normal_(x: Tensor, mean = 0, std = 1): Tensor {
   requireFloat('normal_', x.dtype);
+  requireNumber('normal_', mean);
   if (!(std >= 0)) throw new Error(`normal_: std must not be negative, got ${std}`);
   return drawOver('normal_', x, { kind: 'normal', mean, std });
 }
@@ -62,7 +64,8 @@ export function bernoulli_(x: Tensor, p = 0.5): Tensor {
 type Like = (x: Tensor, options?: CreationOptions) => Tensor;
 
 function like(op: string, distribution: Distribution): Like {
-  return (x, options = {}) => {
+  return (x, given = {}) => {
+    const options = readOptions(op, given);
     const dtype = options.dtype ?? x.dtype;
     requireFloat(op, dtype);
     return drawLike(op, x, dtype, distribution, options);
@@ -74,7 +77,7 @@ function drawLike(
   x: Tensor,
   dtype: DType,
   distribution: Distribution,
-  options: CreationOptions,
+  options: ReadOptions,
 ): Tensor {
   const out = drawInto(
     Tensor.empty(x.shape, dtype, op, x.isDense() ? x.strides : undefined, x),
@@ -93,7 +96,8 @@ export const randnLike: Like = like('randnLike', { kind: 'normal', mean: 0, std:
  * `torch.randint_like`: integers from [low, high) with the shape, dtype (float dtypes too) and memory order
  * of `x`.
  */
-export function randintLike(x: Tensor, low: number, high: number, options: CreationOptions = {}): Tensor {
+export function randintLike(x: Tensor, low: number, high: number, given: CreationOptions = {}): Tensor {
+  const options = readOptions('randintLike', given);
   const dtype = options.dtype ?? x.dtype;
   if (dtype === 'bool') throw new Error('randintLike: integers do not fit bool; use bernoulli_()');
   return drawLike(

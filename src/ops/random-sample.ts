@@ -7,11 +7,13 @@ import { checkOnDevice } from './check.js';
 import { lt } from './compare.js';
 import { to } from './copy.js';
 import { drawInto, uniformRange } from './random-draw.js';
-import { div, mul } from './pointwise.js';
+import { trueDivide as div, mul } from './pointwise.js';
 import { runReduce } from './reduce-core.js';
 import { cumsum } from './scan.js';
 import { topk } from './sort.js';
 import { expand, narrow, reshape, unsqueeze } from './view.js';
+import { optionReader, requireBoolean, type Trailing } from '../tensor/options.js';
+import { bernoulli_ } from './random-fill.js';
 
 /* Draws from distributions that a tensor describes. None of them has a gradient. */
 
@@ -25,9 +27,10 @@ function requireFloat(op: string, x: Tensor): void {
  *
  * @throws (at the next await) DataError for a value that is no probability
  */
-export const bernoulli: (x: Tensor) => Tensor = defineOp<[Tensor], Tensor>({
+export const bernoulli: (x: Tensor, p?: number) => Tensor = defineOp<[Tensor, number?], Tensor>({
   name: 'bernoulli',
-  forward(_, x) {
+  forward(_, x, p) {
+    if (p !== undefined) return bernoulli_(Tensor.empty(x.shape, x.dtype, 'bernoulli'), p);
     requireFloat('bernoulli', x);
     checkOnDevice('bernoulli', 'probability', to(x, 'float32'));
     return to(
@@ -88,6 +91,9 @@ function withoutReplacement(weights: Tensor, samples: number): Tensor {
   return drawn;
 }
 
+type MultinomialArgs = Trailing<[replacement: boolean], MultinomialOptions>;
+const readMultinomial = optionReader('multinomial', { replacement: false }, 'replacement');
+
 /**
  * `torch.multinomial`: `numSamples` categories (int32) per row of weights `x`, [C] or [rows, C]; rows need
  * not add up to 1. Without replacement each row must have at least `numSamples` positive weights.
@@ -95,12 +101,14 @@ function withoutReplacement(weights: Tensor, samples: number): Tensor {
  * @throws (at the next await) DataError for weights that are negative, infinite or NaN, and for a row without
  * enough positive ones
  */
-export const multinomial: (x: Tensor, numSamples: number, options?: MultinomialOptions) => Tensor = defineOp<
-  [Tensor, number, MultinomialOptions?],
+export const multinomial: (x: Tensor, numSamples: number, ...args: MultinomialArgs) => Tensor = defineOp<
+  [Tensor, number, ...MultinomialArgs],
   Tensor
 >({
   name: 'multinomial',
-  forward(_, x, numSamples, { replacement = false } = {}) {
+  forward(_, x, numSamples, ...args) {
+    const { replacement } = readMultinomial(args);
+    requireBoolean('multinomial: replacement', replacement);
     requireFloat('multinomial', x);
     const categories = x.shape[x.ndim - 1] ?? 0;
     if ((x.ndim !== 1 && x.ndim !== 2) || categories === 0) {

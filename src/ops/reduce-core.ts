@@ -2,8 +2,9 @@ import { runtime } from '../device/index.js';
 import { dtypeInfo } from '../kernels/base/dtype.js';
 import { e, input, type Expr } from '../kernels/expr/expr.js';
 import { planReduce, type Reduction } from '../kernels/reduce/plan.js';
-import type { DType } from '../tensor/dtype.js';
+import type { DType, DTypeName } from '../tensor/dtype.js';
 import { isDense, isChannelsLast, stridesLike } from '../tensor/shape.js';
+import type { Trailing } from '../tensor/options.js';
 import { Tensor } from '../tensor/tensor.js';
 import { runPlan } from './run-plan.js';
 import { expand, reshape } from './view.js';
@@ -80,21 +81,19 @@ export interface KeepdimOptions {
 
 export interface DtypeOptions extends KeepdimOptions {
   /** Convert to this dtype before reducing. */
-  dtype?: DType;
+  dtype?: DTypeName;
 }
 
-/** `(x)`, `(x, dim)`, `(x, dim, options)` or `(x, { dim, ...options })`. */
-export type DimArgs<O> = [dim?: Dims, options?: O] | [options: O & { dim?: Dims }];
+/** What follows the tensor: `dim`, `keepdim` and options, in which both may stand too. */
+export type DimArgs<O> = Trailing<[dim: Dims, keepdim: boolean], O & { dim?: Dims }>;
 
+/** @internal Defaults of what reduces over dims, and of what converts first. */
+export const overDims = { dim: null as Dims, keepdim: false };
 /** @internal */
-export function parseDims<O extends object>(args: readonly unknown[]): { dim: Dims | undefined; options: O } {
-  const [first, second] = args;
-  if (typeof first === 'object' && first !== null && !Array.isArray(first)) {
-    const { dim, ...options } = first as O & { dim?: Dims };
-    return { dim, options: options as O };
-  }
-  return { dim: first as Dims | undefined, options: (second ?? {}) as O };
-}
+export const overDimsAs = { ...overDims, dtype: null as DType | null };
+
+/** @internal A reduction once its dims are known. */
+export type OverDims = (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor;
 
 /** @internal What a reduction went over. */
 export interface Span {

@@ -6,15 +6,17 @@ import { input } from '../kernels/expr/expr.js';
 import { reductions, type Reduction } from '../kernels/reduce/plan.js';
 import { isFloatingPoint, toFloatType, type DType } from '../tensor/dtype.js';
 import { normalizeDim, normalizeDims, numel, showShape } from '../tensor/shape.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { eq } from './compare.js';
 import { to } from './copy.js';
 import { arange } from './creation.js';
-import { div, exp, maximum, minimum, mul, sub } from './pointwise.js';
+import { trueDivide as div, exp, maximum, minimum, mul, sub } from './pointwise.js';
 import {
   countOf,
   loaded,
-  parseDims,
+  overDims,
+  overDimsAs,
   reducedShape,
   runReduce,
   spread,
@@ -22,6 +24,7 @@ import {
   type Dims,
   type DtypeOptions,
   type KeepdimOptions,
+  type OverDims,
   type Span,
 } from './reduce-core.js';
 import { exclusiveProduct } from './scan.js';
@@ -31,22 +34,25 @@ import { maskedFill, where } from './where.js';
 
 /* Reductions (https://pytorch.org/docs/stable/torch.html#reduction-ops). */
 
+const readSum = optionReader('sum', overDimsAs, 'dim', 'keepdim');
+const readMean = optionReader('mean', overDimsAs, 'dim', 'keepdim');
+const readProd = optionReader('prod', overDimsAs, 'dim', 'keepdim');
+const readAmax = optionReader('amax', overDims, 'dim', 'keepdim');
+const readAmin = optionReader('amin', overDims, 'dim', 'keepdim');
+const readLogsumexp = optionReader('logsumexp', { keepdim: false }, 'keepdim');
+
 /**
  * `torch.sum`; bool and integers give int32, exactly.
  *
  * @throws (at the next await) DataError when an integer sum does not fit int32
  */
 export function sum(x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor {
-  const { dim, options } = parseDims<DtypeOptions>(args);
-  const source = options.dtype === undefined ? x : to(x, options.dtype);
-  return sumDims(source, normalizeDims('sum', dim, x.ndim), options.keepdim ?? false);
+  const { dim, keepdim, dtype } = readSum(args);
+  const source = dtype === null ? x : to(x, dtype);
+  return sumDims(source, normalizeDims('sum', dim, x.ndim), keepdim);
 }
 
-const meanOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<
-  [Tensor, readonly number[], boolean],
-  Tensor,
-  Span
->({
+const meanOp: OverDims = defineOp<[Tensor, readonly number[], boolean], Tensor, Span>({
   name: 'mean',
   forward(ctx, x, dims, keepdim) {
     ctx.state = { shape: x.shape, dims };
@@ -64,13 +70,13 @@ const meanOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor =
 
 /** `torch.mean` of a float tensor. */
 export function mean(x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor {
-  const { dim, options } = parseDims<DtypeOptions>(args);
-  const source = options.dtype === undefined ? x : to(x, options.dtype);
+  const { dim, keepdim, dtype } = readMean(args);
+  const source = dtype === null ? x : to(x, dtype);
   if (!isFloatingPoint(source.dtype))
     throw new Error(
       `mean: expected a float tensor, got ${source.dtype}; convert it with .to('float32') or pass { dtype: 'float32' }`,
     );
-  return meanOp(source, normalizeDims('mean', dim, x.ndim), options.keepdim ?? false);
+  return meanOp(source, normalizeDims('mean', dim, x.ndim), keepdim);
 }
 
 function checkNotEmpty(op: string, x: Tensor, dims: readonly number[]): void {
@@ -126,14 +132,14 @@ const aminOp = extremeOp('amin');
 
 /** `torch.amax`: the largest value; ties share the gradient evenly. */
 export function amax(x: Tensor, ...args: DimArgs<KeepdimOptions>): Tensor {
-  const { dim, options } = parseDims<KeepdimOptions>(args);
-  return amaxOp(x, normalizeDims('amax', dim, x.ndim), options.keepdim ?? false);
+  const { dim, keepdim } = readAmax(args);
+  return amaxOp(x, normalizeDims('amax', dim, x.ndim), keepdim);
 }
 
 /** `torch.amin`: the smallest value; ties share the gradient evenly. */
 export function amin(x: Tensor, ...args: DimArgs<KeepdimOptions>): Tensor {
-  const { dim, options } = parseDims<KeepdimOptions>(args);
-  return aminOp(x, normalizeDims('amin', dim, x.ndim), options.keepdim ?? false);
+  const { dim, keepdim } = readAmin(args);
+  return aminOp(x, normalizeDims('amin', dim, x.ndim), keepdim);
 }
 
 const chooseOp = (name: 'max' | 'min'): ((x: Tensor, dim: number, keepdim: boolean) => [Tensor, Tensor]) =>
@@ -205,10 +211,12 @@ export const max: Extreme = extreme('max');
 /** `torch.min`. NaN wins; along a dim the first index of the smallest value. */
 export const min: Extreme = extreme('min');
 
-function argExtreme(
-  name: 'argmax' | 'argmin',
-): (x: Tensor, dim?: number | null, options?: KeepdimOptions) => Tensor {
-  return (x, dim = null, options = {}) => {
+type DimArg = Trailing<[dim: number | null, keepdim: boolean], KeepdimOptions & { dim?: number | null }>;
+
+function argExtreme(name: 'argmax' | 'argmin'): (x: Tensor, ...args: DimArg) => Tensor {
+  const read = optionReader(name, { dim: null as number | null, keepdim: false }, 'dim', 'keepdim');
+  return (x, ...args) => {
+    const { dim, keepdim } = read(args);
     const dims =
       dim === null
         ? normalizeDims(name, null, x.ndim)
@@ -222,7 +230,7 @@ function argExtreme(
       recipe,
       inputs: [x],
       dims,
-      keepdim: options.keepdim ?? false,
+      keepdim,
       dtypes: ['int32'],
     });
     return index as Tensor;
@@ -230,17 +238,11 @@ function argExtreme(
 }
 
 /** `torch.argmax`: int32 index of the first largest element, along `dim` or in the flattened tensor. */
-export const argmax: (x: Tensor, dim?: number | null, options?: KeepdimOptions) => Tensor =
-  argExtreme('argmax');
+export const argmax: (x: Tensor, ...args: DimArg) => Tensor = argExtreme('argmax');
 /** `torch.argmin`: int32 index of the first smallest element, along `dim` or in the flattened tensor. */
-export const argmin: (x: Tensor, dim?: number | null, options?: KeepdimOptions) => Tensor =
-  argExtreme('argmin');
+export const argmin: (x: Tensor, ...args: DimArg) => Tensor = argExtreme('argmin');
 
-const prodOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<
-  [Tensor, readonly number[], boolean],
-  Tensor,
-  Span
->({
+const prodOp: OverDims = defineOp<[Tensor, readonly number[], boolean], Tensor, Span>({
   name: 'prod',
   forward(ctx, x, dims, keepdim) {
     ctx.state = { shape: x.shape, dims };
@@ -300,9 +302,9 @@ function productOfOthers(x: Tensor, dims: readonly number[]): Tensor {
  * @throws (at the next await) DataError when an integer product does not fit int32
  */
 export function prod(x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor {
-  const { dim, options } = parseDims<DtypeOptions>(args);
-  const source = options.dtype === undefined ? x : to(x, options.dtype);
-  return prodOp(source, normalizeDims('prod', dim, x.ndim), options.keepdim ?? false);
+  const { dim, keepdim, dtype } = readProd(args);
+  const source = dtype === null ? x : to(x, dtype);
+  return prodOp(source, normalizeDims('prod', dim, x.ndim), keepdim);
 }
 
 const logsumexpOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<
@@ -331,27 +333,29 @@ const logsumexpOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Ten
 });
 
 /** `torch.logsumexp`: `log(sum(exp(x)))` without overflow. */
-export function logsumexp(x: Tensor, dim: Dims, options: KeepdimOptions = {}): Tensor {
-  return logsumexpOp(
-    to(x, toFloatType(x.dtype)),
-    normalizeDims('logsumexp', dim, x.ndim),
-    options.keepdim ?? false,
-  );
+export function logsumexp(
+  x: Tensor,
+  dim: Dims,
+  ...args: Trailing<[keepdim: boolean], KeepdimOptions>
+): Tensor {
+  const { keepdim } = readLogsumexp(args);
+  return logsumexpOp(to(x, toFloatType(x.dtype)), normalizeDims('logsumexp', dim, x.ndim), keepdim);
 }
 
 function truth(name: 'any' | 'all'): (x: Tensor, ...args: DimArgs<KeepdimOptions>) => Tensor {
+  const read = optionReader(name, overDims, 'dim', 'keepdim');
   return (x, ...args) => {
-    const { dim, options } = parseDims<KeepdimOptions>(args);
+    const { dim, keepdim } = read(args);
     const bools = to(x, 'bool');
     const recipe: Reduction = { ...reductions[name], finish: [input(0, 'u32')] };
     const dims = normalizeDims(name, dim, x.ndim);
-    if (numel(bools.shape) === 0) return emptyTruth(name, x, dims, options.keepdim ?? false);
+    if (numel(bools.shape) === 0) return emptyTruth(name, x, dims, keepdim);
     return runReduce({
       name,
       recipe,
       inputs: [bools],
       dims,
-      keepdim: options.keepdim ?? false,
+      keepdim,
       dtypes: ['bool'],
     })[0] as Tensor;
   };

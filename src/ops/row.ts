@@ -1,7 +1,7 @@
 import { named } from '../autograd/define.js';
 import { dtypeInfo } from '../kernels/base/dtype.js';
 import { e, input, param, type Expr } from '../kernels/expr/expr.js';
-import { isFloatingPoint, resultType, toFloatType, type DType } from '../tensor/dtype.js';
+import { elementOf, isFloatingPoint, resultType, toFloatType, type DType } from '../tensor/dtype.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { applyInPlace, applyPointwise, type Pointwise } from './apply.js';
 
@@ -40,10 +40,14 @@ export interface Row {
   readonly bakes?: (position: number, value: number) => boolean;
   /** Dtypes that the op refuses, with the reason. */
   readonly refuse?: (dtype: DType) => string | null;
+  /** Refuses values, where integers are computed. */
+  readonly checkIntegers?: (op: string, operands: readonly Operand[]) => void;
 }
 
 interface Compiled {
   readonly pointwise: Pointwise;
+  /** What it is computed in. */
+  readonly compute: Expr['type'];
   /** Positions of the operands that are launch parameters. */
   readonly paramAt: readonly number[];
 }
@@ -89,6 +93,7 @@ function compile(row: Row, operands: readonly Operand[], common: DType): Compile
       ...(grads && { grads }),
       ...(row.lends && { lends: row.lends }),
     },
+    compute,
     paramAt,
   };
 }
@@ -106,13 +111,25 @@ function commonDtype(row: Row, operands: readonly Operand[]): DType {
 
 export type PointwiseFn = (...operands: Operand[]) => Tensor;
 
+/** The rows of functions, for their in-place forms. */
+const rows = new WeakMap<object, Row>();
+
 /** Compiles and caches a row per combination of dtypes and numbers, and calls it. */
 export function rowFunction(row: Row): PointwiseFn {
   const cache = new Map<string, Compiled>();
-  return named(row.name, (...operands) => {
+  const fn: PointwiseFn = named(row.name, (...operands) => {
     const { compiled, tensors, params } = lookUp(row, cache, operands, null);
     return applyPointwise(compiled.pointwise, tensors, params);
   });
+  rows.set(fn, row);
+  return fn;
+}
+
+/** The in-place form of what {@link rowFunction} made (`sin_` of `sin`). */
+export function inPlaceOf<F extends (self: Tensor, ...rest: never[]) => Tensor>(fn: F): F {
+  const row = rows.get(fn);
+  if (row === undefined) throw new Error(`inPlaceOf: ${fn.name} is not the function of a row`);
+  return inPlaceFunction(row) as unknown as F;
 }
 
 /** The in-place form (`add_`): writes over the first operand, whose dtype must be able to hold the result. */
@@ -151,22 +168,53 @@ function lookUp(row: Row, cache: Map<string, Compiled>, operands: readonly Opera
     if (into !== null && compiled.pointwise.dtype !== into) compiled = storedAs(row, compiled, into);
     cache.set(key, compiled);
   }
+  if (row.checkIntegers !== undefined && compiled.compute !== 'f32') row.checkIntegers(row.name, operands);
   const tensors: Tensor[] = [];
   for (const operand of operands) if (isTensor(operand)) tensors.push(operand);
-  return { compiled, tensors, params: compiled.paramAt.map((at) => Number(operands[at])) };
+  return { compiled, tensors, params: compiled.paramAt.map((at) => numberAt(row, compiled, operands, at)) };
 }
 
-/** PyTorch's rule for in-place results: the category may not sink. */
-function storedAs(row: Row, compiled: Compiled, into: DType): Compiled {
-  const { pointwise } = compiled;
+/** Operand `at`, a number, which must be one of the type that is computed in. */
+function numberAt(row: Row, { compute }: Compiled, operands: readonly Operand[], at: number): number {
+  const value = Number(operands[at]);
+  if (compute === 'i32' && (value | 0) !== value) return elementOf(row.name, value, 'int32');
+  // A uint8 tensor may be compared with 256.
+  if (compute === 'u32' && value >>> 0 !== value) return elementOf(row.name, value, 'uint8');
+  return value;
+}
+
+/** @internal PyTorch's rule for in-place results: the category may not sink. @throws Error where it would */
+export function checkStored(op: string, result: DType, into: DType): void {
   const level = (dtype: DType): number => (dtype === 'bool' ? 0 : isFloatingPoint(dtype) ? 2 : 1);
-  if (level(pointwise.dtype) > level(into) && pointwise.dtype !== 'bool') {
+  if (level(result) > level(into)) {
     throw new Error(
-      `${row.name}: the result is ${pointwise.dtype}, which cannot be stored in a ${into} tensor; use the out-of-place form`,
+      `${op}: the result is ${result}, which cannot be stored in a ${into} tensor; use the out-of-place form`,
     );
   }
+}
+
+function storedAs(row: Row, compiled: Compiled, into: DType): Compiled {
+  const { pointwise } = compiled;
+  if (pointwise.dtype !== 'bool') checkStored(row.name, pointwise.dtype, into);
   return {
     ...compiled,
     pointwise: { ...pointwise, expr: cast(pointwise.expr, dtypeInfo[into].compute), dtype: into },
   };
 }
+
+export type Unary = (x: Tensor) => Tensor;
+export type Binary = (x: Tensor, other: Operand) => Tensor;
+
+type Options = Partial<Omit<Row, 'name' | 'kind' | 'expr'>>;
+
+/** An op of one tensor from its row. */
+export const unaryOp = (name: string, kind: Kind, expr: (x: Expr) => Expr, options: Options = {}): Unary =>
+  rowFunction({ name, kind, expr, ...options } as Row) as Unary;
+
+/** An op of two operands from its row. */
+export const binaryOp = (
+  name: string,
+  kind: Kind,
+  expr: (x: Expr, y: Expr) => Expr,
+  options: Options = {},
+): Binary => rowFunction({ name, kind, expr, ...options } as Row) as Binary;

@@ -2,50 +2,73 @@ import { runtime } from '../device/index.js';
 import { defineOp } from '../autograd/define.js';
 import { isGradEnabled } from '../autograd/mode.js';
 import { mayOverflow } from '../kernels/reduce/exact-int.js';
-import { planScan } from '../kernels/reduce/scan.js';
-import { isFloatingPoint, type DType } from '../tensor/dtype.js';
+import { planScan, type ScanOp } from '../kernels/reduce/scan.js';
+import { isFloatingPoint, type DType, type DTypeName } from '../tensor/dtype.js';
 import { normalizeDim } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { eq, ge, gt, logicalAnd } from './compare.js';
 import { to } from './copy.js';
 import { arange, ones } from './creation.js';
 import { cat, flip } from './join.js';
-import { div, mul } from './pointwise.js';
+import { overwrite } from './overwrite.js';
+import { trueDivide as div, mul } from './pointwise.js';
 import { planLimits, runPlan } from './run-plan.js';
 import { sumDims } from './sum-to.js';
 import { movedim, narrow, unsqueeze } from './view.js';
 import { maskedFill, where } from './where.js';
 
-interface ScanState {
+/** @internal */
+export interface ScanState {
   readonly dim: number;
   readonly reverse: boolean;
 }
 
-type Scan = (x: Tensor, dim: number, reverse: boolean) => Tensor;
+/** @internal */
+export type Scan = (x: Tensor, dim: number, reverse: boolean) => Tensor;
 
-function runScan(name: string, kind: 'sum' | 'prod', x: Tensor, dim: number, reverse: boolean): Tensor {
-  const exact = kind === 'sum' ? 'exactSum' : 'exactProd';
-  const op = mayOverflow(exact, x.dtype, x.shape[dim] as number) ? exact : kind;
-  const out = Tensor.empty(
-    x.shape,
-    isFloatingPoint(x.dtype) ? x.dtype : 'int32',
-    name,
-    x.isDense() ? x.strides : undefined,
-    x,
-  );
+interface ScanCall {
+  readonly name: string;
+  readonly op: ScanOp;
+  readonly x: Tensor;
+  readonly dim: number;
+  readonly reverse?: boolean;
+  readonly dtype?: DType;
+}
+
+/** @internal The running value, outside the tape; of `cummax` and `cummin` its place too. */
+export function runScan({ name, op, x, dim, reverse = false, dtype = x.dtype }: ScanCall): Tensor[] {
+  const made = (type: DType): Tensor =>
+    Tensor.empty(x.shape, type, name, x.isDense() ? x.strides : undefined, x);
+  const out = made(dtype);
+  const indices = op === 'cummax' || op === 'cummin' ? made('int32') : undefined;
+  const results = { x, out, ...(indices && { indices }) };
   if (out.numel() > 0)
-    runPlan(name, planScan(runtime().target, { name, op, x, out, dim, reverse, ...planLimits() }), {
-      x,
-      out,
-    });
-  return out;
+    runPlan(
+      name,
+      planScan(runtime().target, { name, op, dim, reverse, ...results, ...planLimits() }),
+      results,
+    );
+  return indices ? [out, indices] : [out];
+}
+
+/** A running sum or product: integers exactly, floats with little error. */
+function accumulated(kind: 'sum' | 'prod', x: Tensor, dim: number, reverse: boolean): Tensor {
+  const exact = kind === 'sum' ? 'exactSum' : 'exactProd';
+  const float = isFloatingPoint(x.dtype);
+  const op = mayOverflow(exact, x.dtype, x.shape[dim] as number)
+    ? exact
+    : float && kind === 'sum'
+      ? 'compensatedSum'
+      : kind;
+  const dtype = float ? x.dtype : 'int32';
+  return runScan({ name: `cum${kind}`, op, x, dim, reverse, dtype })[0] as Tensor;
 }
 
 const cumsumOp: Scan = defineOp<[Tensor, number, boolean], Tensor, ScanState>({
   name: 'cumsum',
   forward(ctx, x, dim, reverse) {
     ctx.state = { dim, reverse };
-    return runScan('cumsum', 'sum', x, dim, reverse);
+    return accumulated('sum', x, dim, reverse);
   },
   backward: (ctx, grad) => [() => cumsumOp(grad, ctx.state.dim, !ctx.state.reverse)],
 });
@@ -54,7 +77,7 @@ const cumprodOp: (x: Tensor, dim: number) => Tensor = defineOp<[Tensor, number],
   name: 'cumprod',
   forward(ctx, x, dim) {
     ctx.state = dim;
-    const out = runScan('cumprod', 'prod', x, dim, false);
+    const out = accumulated('prod', x, dim, false);
     ctx.save(x, out);
     return out;
   },
@@ -107,7 +130,7 @@ export function exclusiveProduct(x: Tensor, behind = false): Tensor {
 }
 
 export interface ScanOptions {
-  dtype?: DType;
+  dtype?: DTypeName;
 }
 
 /**
@@ -131,3 +154,11 @@ export function cumprod(x: Tensor, dim: number, { dtype }: ScanOptions = {}): Te
   const d = normalizeDim('cumprod', dim, x.ndim);
   return x.ndim === 0 ? to(source, { copy: true }) : cumprodOp(source, d);
 }
+
+/** `torch.Tensor.cumsum_`. */
+export const cumsum_ = (x: Tensor, dim: number, options?: ScanOptions): Tensor =>
+  overwrite('cumsum_', x, () => cumsum(x, dim, options));
+
+/** `torch.Tensor.cumprod_`. */
+export const cumprod_ = (x: Tensor, dim: number, options?: ScanOptions): Tensor =>
+  overwrite('cumprod_', x, () => cumprod(x, dim, options));

@@ -1,20 +1,35 @@
 /** Height and width. */
 export type Pair = readonly [height: number, width: number];
+/** Depth, height and width. */
+export type Triple = readonly [depth: number, height: number, width: number];
 
+/** The size of a line. */
+export type Size1d = number | readonly [number];
 /** Height and width; one number stands for both. */
 export type Size2d = number | Pair;
+/** Depth, height and width; one number stands for all. */
+export type Size3d = number | Triple;
+/** A size of any number of dims, as it is read. */
+export type SizeNd = number | readonly number[];
+
+const several = ['', '', ' or a pair of them', ' or three of them'];
 
 /**
- * @internal Both numbers of `value`.
+ * @internal `value` for each of `dims` dims.
  *
  * @throws Error, naming `op` and `what`, when they are no integers of at least `least`
  */
-export function pairOf(op: string, what: string, value: Size2d, least: number): Pair {
-  const pair = typeof value === 'number' ? ([value, value] as const) : value;
-  if (pair.length !== 2 || !pair.every((v) => Number.isInteger(v) && v >= least)) {
+export function sizesOf(op: string, what: string, value: SizeNd, dims: number, least: number): number[] {
+  const list = typeof value === 'number' ? [value] : value;
+  const all = list.length === 1 ? new Array<number>(dims).fill(list[0] as number) : [...list];
+  if (all.length !== dims || !all.every((v) => Number.isInteger(v) && v >= least)) {
     throw new Error(
-      `${op}: ${what} must be an integer of at least ${least} or a pair of them, got ${JSON.stringify(value)}`,
+      `${op}: ${what} must be an integer of at least ${least}${several[dims]}, got ${JSON.stringify(value)}`,
     );
   }
-  return [pair[0], pair[1]];
+  return all;
 }
+
+/** @internal As {@link sizesOf}, of height and width. */
+export const pairOf = (op: string, what: string, value: Size2d, least: number): Pair =>
+  sizesOf(op, what, value, 2, least) as unknown as Pair;

@@ -9,7 +9,8 @@ import {
   type CrossEntropyProblem,
 } from '../kernels/reduce/softmax.js';
 import { labelOutOfRange } from '../kernels/base/faults.js';
-import { isFloatingPoint } from '../tensor/dtype.js';
+import { isFloatingPoint, type DType } from '../tensor/dtype.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
 import { contiguousStrides, normalizeDim, numel, showShape, stridesLike } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { checkOnDevice } from './check.js';
@@ -17,7 +18,7 @@ import { eq, logicalAnd, ne } from './compare.js';
 import { clone, contiguous, to } from './copy.js';
 import { copyAs, rowMajor } from './copies.js';
 import { arange } from './creation.js';
-import { add, div, exp, mul, neg, sub } from './pointwise.js';
+import { add, trueDivide as div, exp, mul, neg, sub } from './pointwise.js';
 import { launch } from './launch.js';
 import { mean, sum } from './reduce.js';
 import { sumDims } from './sum-to.js';
@@ -93,17 +94,28 @@ function matrixAlong(x: Tensor, dim: number): Tensor {
   return reshape(moved, [numel(moved.shape.slice(0, -1)), x.shape[dim] as number]);
 }
 
-/** `torch.softmax`: `exp(x) / sum(exp(x))` along `dim`. */
-export const softmax: (x: Tensor, dim: number) => Tensor = defineComposite(
+/** What follows the tensor of {@link softmax}. */
+export type SoftmaxArgs = readonly [dim: number, options?: { dtype?: DType | null }];
+
+/** `torch.softmax`: `exp(x) / sum(exp(x))` along `dim`, of `x` converted to `dtype` if one is given. */
+export const softmax: (x: Tensor, ...args: SoftmaxArgs) => Tensor = defineComposite(
   'softmax',
-  (x: Tensor, dim: number): Tensor => alongDim('softmax', x, dim, (rows) => rowsOp(rows, false)),
+  (x: Tensor, dim: number, ...options: [{ dtype?: DType | null }?]): Tensor =>
+    alongDim('softmax', asDtype('softmax', x, options), dim, (rows) => rowsOp(rows, false)),
 );
 
 /** `torch.log_softmax`: `log(softmax(x))` along `dim`, without overflow. */
-export const logSoftmax: (x: Tensor, dim: number) => Tensor = defineComposite(
+export const logSoftmax: (x: Tensor, ...args: SoftmaxArgs) => Tensor = defineComposite(
   'logSoftmax',
-  (x: Tensor, dim: number): Tensor => alongDim('logSoftmax', x, dim, (rows) => rowsOp(rows, true)),
+  (x: Tensor, dim: number, ...options: [{ dtype?: DType | null }?]): Tensor =>
+    alongDim('logSoftmax', asDtype('logSoftmax', x, options), dim, (rows) => rowsOp(rows, true)),
 );
+
+function asDtype(op: string, x: Tensor, options: readonly unknown[]): Tensor {
+  if (options.length === 0) return x;
+  const { dtype } = optionReader<{ dtype: DType | null }>(op, { dtype: null }, 'dtype')(options);
+  return dtype === null ? x : to(x, dtype);
+}
 
 export type Reduction = 'none' | 'mean' | 'sum';
 
@@ -251,6 +263,13 @@ function asRows(
   return { rows, labels: rowMajor(reshape(to(target, 'int32'), [numel(shape)])), shape, classes };
 }
 
+type CrossEntropyArgs = Trailing<[weight: Tensor | null], CrossEntropyOptions>;
+const readCrossEntropy = optionReader<Required<CrossEntropyOptions>>(
+  'crossEntropy',
+  { weight: null, ignoreIndex: -100, labelSmoothing: 0, reduction: 'mean' },
+  'weight',
+);
+
 /**
  * `torch.nn.functional.cross_entropy` of scores `x` [N, C, ...] (or [C]) with integer labels [N, ...] or with
  * probabilities of `x`'s shape. `mean` divides by the sum of the labels' weights (labels), or by the number
@@ -259,9 +278,10 @@ function asRows(
  * @throws Error for a label out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
-export const crossEntropy: (x: Tensor, target: Tensor, options?: CrossEntropyOptions) => Tensor =
-  defineComposite('crossEntropy', (x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor => {
-    const { weight = null, ignoreIndex = -100, labelSmoothing = 0, reduction = 'mean' } = options;
+export const crossEntropy: (x: Tensor, target: Tensor, ...args: CrossEntropyArgs) => Tensor = defineComposite(
+  'crossEntropy',
+  (x: Tensor, target: Tensor, ...args: CrossEntropyArgs): Tensor => {
+    const { weight, ignoreIndex, labelSmoothing, reduction } = readCrossEntropy(args);
     checkReduction('crossEntropy', reduction);
     if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
       throw new Error(`crossEntropy: labelSmoothing must be between 0 and 1, got ${labelSmoothing}`);
@@ -279,7 +299,8 @@ export const crossEntropy: (x: Tensor, target: Tensor, options?: CrossEntropyOpt
       reduction,
     });
     return reduction === 'none' ? reshape(loss, shape) : loss;
-  });
+  },
+);
 
 function probabilityLoss(
   x: Tensor,
@@ -304,6 +325,12 @@ function probabilityLoss(
 }
 
 export type NllLossOptions = Omit<CrossEntropyOptions, 'labelSmoothing'>;
+type NllLossArgs = Trailing<[weight: Tensor | null], NllLossOptions>;
+const readNllLoss = optionReader<Required<NllLossOptions>>(
+  'nllLoss',
+  { weight: null, ignoreIndex: -100, reduction: 'mean' },
+  'weight',
+);
 
 /**
  * `torch.nn.functional.nll_loss`: minus the log-probability of each label; `x` [N, C, ...] holds
@@ -312,10 +339,10 @@ export type NllLossOptions = Omit<CrossEntropyOptions, 'labelSmoothing'>;
  * @throws Error for a label out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
-export const nllLoss: (x: Tensor, target: Tensor, options?: NllLossOptions) => Tensor = defineComposite(
+export const nllLoss: (x: Tensor, target: Tensor, ...args: NllLossArgs) => Tensor = defineComposite(
   'nllLoss',
-  (x: Tensor, target: Tensor, options: NllLossOptions = {}): Tensor => {
-    const { weight = null, ignoreIndex = -100, reduction = 'mean' } = options;
+  (x: Tensor, target: Tensor, ...args: NllLossArgs): Tensor => {
+    const { weight, ignoreIndex, reduction } = readNllLoss(args);
     checkReduction('nllLoss', reduction);
     const { rows, labels, shape, classes } = asRows('nllLoss', x, target);
     checkWeight('nllLoss', weight, classes);

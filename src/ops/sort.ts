@@ -7,6 +7,7 @@ import { zeros } from './creation.js';
 import { scatterAdd } from './indexing.js';
 import { planLimits, runPlan } from './run-plan.js';
 import { detach, reshape } from './view.js';
+import { optionReader, requireBoolean, type Trailing } from '../tensor/options.js';
 
 /* Order along a dim. NaN counts as the largest value, equal elements keep their order. */
 
@@ -62,17 +63,16 @@ export interface SortOptions {
 }
 
 /** `sort(x, dim, descending)` or `sort(x, { dim, descending })`. */
-type SortArgs = [dim?: number | SortOptions, descending?: boolean];
+type SortArgs = Trailing<[dim: number, descending: boolean], SortOptions>;
 
-function parse([first = -1, second = false]: SortArgs): { dim: number; descending: boolean } {
-  return typeof first === 'number'
-    ? { dim: first, descending: second }
-    : { dim: first.dim ?? -1, descending: first.descending ?? false };
-}
+const sortDefaults: Required<SortOptions> = { dim: -1, descending: false, stable: true };
+const readSort = optionReader('sort', sortDefaults, 'dim', 'descending');
+const readArgsort = optionReader('argsort', sortDefaults, 'dim', 'descending');
 
 /** `torch.sort`: values in order along a dim (the last by default) and their int32 indices. */
 export function sort(x: Tensor, ...args: SortArgs): [values: Tensor, indices: Tensor] {
-  const { dim, descending } = parse(args);
+  const { dim, descending } = readSort(args);
+  requireBoolean('sort: descending', descending);
   const d = normalizeDim('sort', dim, x.ndim);
   if (x.ndim === 0) return unlift(sort(reshape(x, [1]), 0));
   return orderOp(x, x.shape[d] as number, d, descending, 'sort');
@@ -80,7 +80,7 @@ export function sort(x: Tensor, ...args: SortArgs): [values: Tensor, indices: Te
 
 /** `torch.argsort`: the indices that sort a dim. */
 export function argsort(x: Tensor, ...args: SortArgs): Tensor {
-  return sort(detach(x), ...args)[1];
+  return sort(detach(x), readArgsort(args))[1];
 }
 
 export interface TopkOptions {
@@ -91,12 +91,22 @@ export interface TopkOptions {
   sorted?: boolean;
 }
 
+const readTopk = optionReader<Required<TopkOptions>>(
+  'topk',
+  { dim: -1, largest: true, sorted: true },
+  'dim',
+  'largest',
+  'sorted',
+);
+
 /** `torch.topk`: the `k` largest (or smallest) of a dim, in order, and their int32 indices. */
 export function topk(
   x: Tensor,
   k: number,
-  { dim = -1, largest = true }: TopkOptions = {},
+  ...args: Trailing<[dim: number, largest: boolean, sorted: boolean], TopkOptions>
 ): [values: Tensor, indices: Tensor] {
+  const { dim, largest } = readTopk(args);
+  requireBoolean('topk: largest', largest);
   const d = normalizeDim('topk', dim, x.ndim);
   const size = x.shape[d] ?? 1;
   if (!Number.isInteger(k) || k < 0 || k > size)

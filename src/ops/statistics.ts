@@ -1,17 +1,17 @@
-import { defineComposite, defineOp } from '../autograd/define.js';
+import { defineOp } from '../autograd/define.js';
 import { e, input } from '../kernels/expr/expr.js';
 import { normP, reductions, type Reduction } from '../kernels/reduce/plan.js';
-import { isFloatingPoint } from '../tensor/dtype.js';
+import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import { normalizeDims } from '../tensor/shape.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { eq } from './compare.js';
+import { eq, isnan, logicalOr } from './compare.js';
 import { to } from './copy.js';
-import { abs, div, mul, pow, sign, sqrt, sub } from './pointwise.js';
+import { abs, add, trueDivide as div, mul, pow, sign, sub } from './pointwise.js';
 import { mean } from './reduce.js';
 import { sumDims } from './sum-to.js';
 import {
   countOf,
-  parseDims,
   runReduce,
   spread,
   type DimArgs,
@@ -19,7 +19,7 @@ import {
   type KeepdimOptions,
   type Span,
 } from './reduce-core.js';
-import { maskedFill, where } from './where.js';
+import { maskedFill } from './where.js';
 
 /* Variance, standard deviation and norms. */
 
@@ -30,66 +30,119 @@ export interface VarOptions extends KeepdimOptions {
   unbiased?: boolean;
 }
 
-interface VarState extends Span {
+interface Deviation {
+  readonly name: string;
   readonly correction: number;
+  /** The standard deviation instead of the variance. */
+  readonly root: boolean;
+  /** The mean too, as a second result. */
+  readonly mean: boolean;
 }
 
-const varOp: (x: Tensor, dims: readonly number[], keepdim: boolean, correction: number) => Tensor = defineOp<
-  [Tensor, readonly number[], boolean, number],
-  Tensor,
-  VarState
->({
-  name: 'var',
-  forward(ctx, x, dims, keepdim, correction) {
-    ctx.state = { shape: x.shape, dims, correction };
-    ctx.save(x);
-    const recipe = { ...reductions.varMean, finish: [reductions.varMean.finish[0]] };
-    return runReduce({
-      name: 'var',
-      recipe,
-      inputs: [x],
-      dims,
-      keepdim,
-      dtypes: [x.dtype],
-      params: { correction },
-    })[0] as Tensor;
-  },
-  backward(ctx, grad) {
-    const x = ctx.saved[0] as Tensor;
-    const { state } = ctx;
-    const scale = 2 / (countOf(state) - state.correction);
-    return [() => mul(spread(mul(grad, scale), state), sub(x, mean(x, state.dims, { keepdim: true })))];
-  },
-});
+type DeviationState = Span & Deviation;
 
-function variance(op: string, x: Tensor, args: DimArgs<VarOptions>): Tensor {
-  const { dim, options } = parseDims<VarOptions>(args);
-  if (!isFloatingPoint(x.dtype))
-    throw new Error(`${op}: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
-  const correction = options.correction ?? (options.unbiased === false ? 0 : 1);
-  return varOp(x, normalizeDims(op, dim, x.ndim), options.keepdim ?? false, correction);
-}
+/** Variance or standard deviation, and the mean if asked for. */
+const deviationOp: (x: Tensor, dims: readonly number[], keepdim: boolean, how: Deviation) => Tensor[] =
+  defineOp<[Tensor, readonly number[], boolean, Deviation], Tensor[], DeviationState>({
+    name: 'var',
+    forward(ctx, x, dims, keepdim, how) {
+      ctx.state = { shape: x.shape, dims, ...how };
+      const { finish, ...recipe } = how.root ? reductions.stdMean : reductions.varMean;
+      const results = runReduce({
+        name: how.name,
+        recipe: { ...recipe, finish: how.mean ? finish : [finish[0]] },
+        inputs: [x],
+        dims,
+        keepdim,
+        dtypes: how.mean ? [x.dtype, x.dtype] : [x.dtype],
+        params: { correction: how.correction },
+      });
+      ctx.save(x, how.root ? results[0] : null);
+      return results;
+    },
+    backward(ctx, grad, gradMean) {
+      const [x, out] = ctx.saved as [Tensor, Tensor | null];
+      const { state } = ctx;
+      const count = countOf(state);
+      return [
+        () => {
+          const degrees = Math.max(0, count - state.correction);
+          const scaled =
+            out === null
+              ? mul(grad as Tensor, 2 / degrees)
+              : maskedFill(div(grad as Tensor, mul(out, degrees)), eq(out, 0), 0);
+          const ofDeviation = mul(spread(scaled, state), sub(x, mean(x, state.dims, { keepdim: true })));
+          return gradMean === undefined
+            ? ofDeviation
+            : add(ofDeviation, spread(mul(gradMean, 1 / count), state));
+        },
+      ];
+    },
+  });
 
-/** `torch.var` (a reserved word in JavaScript as a function's name; `x.var(...)` works). */
-function var_(x: Tensor, ...args: DimArgs<VarOptions>): Tensor {
-  return variance('var', x, args);
+const varDefaults = {
+  dim: null as Dims,
+  keepdim: false,
+  correction: null as number | null,
+  unbiased: null as boolean | null,
+};
+
+/** What follows the tensor: PyTorch's older forms have `unbiased` as the only argument. */
+export type VarArgs = DimArgs<VarOptions> | [unbiased: boolean];
+
+const deviation = (name: string, how: { readonly root: boolean; readonly mean: boolean }) => {
+  const read = optionReader(name, varDefaults, 'dim', 'keepdim');
+  return (x: Tensor, args: VarArgs): Tensor[] => {
+    const [first, ...rest] = args;
+    const only = typeof first === 'boolean' && rest.length === 0;
+    const { dim, keepdim, correction, unbiased } = read(only ? [{ unbiased: first }] : args);
+    if (!isFloatingPoint(x.dtype))
+      throw new Error(`${name}: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
+    if (correction !== null && unbiased !== null)
+      throw new Error(`${name}: give correction or unbiased, not both; unbiased: true is correction: 1`);
+    return deviationOp(x, normalizeDims(name, dim, x.ndim), keepdim, {
+      name,
+      correction: correction ?? (unbiased === false ? 0 : 1),
+      ...how,
+    });
+  };
+};
+
+const varianceOf = deviation('var', { root: false, mean: false });
+const stdOf = deviation('std', { root: true, mean: false });
+const varMeanOf = deviation('varMean', { root: false, mean: true });
+const stdMeanOf = deviation('stdMean', { root: true, mean: true });
+
+/**
+ * `torch.var` (a reserved word in JavaScript as a function's name; `x.var(...)` works): over `dim`, with
+ * `correction` or `unbiased`; `var(x, false)` is that of all elements, biased.
+ */
+function var_(x: Tensor, ...args: VarArgs): Tensor {
+  return varianceOf(x, args)[0] as Tensor;
 }
 export { var_ as var };
 
-/** `torch.std`; its gradient at 0 is 0. */
-export const std: (x: Tensor, ...args: DimArgs<VarOptions>) => Tensor = defineComposite(
-  'std',
-  (x: Tensor, ...args: DimArgs<VarOptions>): Tensor => {
-    const v = variance('std', x, args);
-    const flat = eq(v, 0);
-    return where(flat, 0, sqrt(maskedFill(v, flat, 1)));
-  },
-);
+/** `torch.std`, as `var`; finite where the variance is too large for its dtype. Its gradient at 0 is 0. */
+export function std(x: Tensor, ...args: VarArgs): Tensor {
+  return stdOf(x, args)[0] as Tensor;
+}
+
+/** `torch.var_mean`: variance and mean, from one pass. */
+export function varMean(x: Tensor, ...args: VarArgs): [variance: Tensor, mean: Tensor] {
+  return varMeanOf(x, args) as [Tensor, Tensor];
+}
+
+/** `torch.std_mean`: standard deviation and mean, from one pass. */
+export function stdMean(x: Tensor, ...args: VarArgs): [std: Tensor, mean: Tensor] {
+  return stdMeanOf(x, args) as [Tensor, Tensor];
+}
 
 export interface VectorNormOptions extends KeepdimOptions {
-  /** Order: 2 by default; 0, 1, `Infinity`, `-Infinity` or any other number. */
-  p?: number;
+  /** Order: 2 by default, also as 'fro'; 0, 1, `Infinity`, `-Infinity` or any other number. */
+  p?: number | 'fro';
   dim?: Dims;
+  /** Convert to this dtype first. */
+  dtype?: DType;
 }
 
 interface NormState extends Span {
@@ -125,14 +178,16 @@ const normOp: (x: Tensor, p: number, dims: readonly number[], keepdim: boolean) 
         const n = spread(out, state);
         if (p === 0) return mul(x, 0);
         if (p === 1) return mul(g, sign(x));
+        if (p === 2) return mul(g, maskedFill(div(x, n), eq(n, 0), 0));
+        const size = abs(x);
         if (Math.abs(p) === Infinity) {
-          const hit = to(eq(abs(x), n), 'float32');
+          const hit = to(logicalOr(eq(size, n), isnan(size)), x.dtype);
           return mul(mul(g, sign(x)), div(hit, sumDims(hit, state.dims, true)));
         }
-        const flat = eq(n, 0);
-        const safe = maskedFill(n, flat, 1);
-        const direction = p === 2 ? div(x, safe) : mul(mul(sign(x), pow(abs(x), p - 1)), pow(safe, 1 - p));
-        return mul(g, maskedFill(direction, flat, 0));
+        // As PyTorch divides by the norm, so that second derivatives at 0 are its NaN too.
+        if (p < 1) return mul(mul(mul(sign(x), maskedFill(pow(size, p - 1), eq(x, 0), 0)), g), pow(n, 1 - p));
+        const direction = p < 2 ? mul(sign(x), pow(size, p - 1)) : mul(x, pow(size, p - 2));
+        return mul(direction, maskedFill(div(g, pow(n, p - 1)), eq(n, 0), 0));
       },
     ];
   },
@@ -147,9 +202,25 @@ function normRecipe(p: number): Reduction {
   return normP(p);
 }
 
+const readNorm = optionReader(
+  'norm',
+  { p: 2 as number | 'fro' | null, dim: null as Dims, keepdim: false, dtype: null as DType | null },
+  'p',
+  'dim',
+  'keepdim',
+);
+
+/** `norm(x, p, dim, keepdim)`, or by name. */
+export type NormArgs = Trailing<[p: number | 'fro' | null, dim: Dims, keepdim: boolean], VectorNormOptions>;
+
 /** `torch.norm` / `torch.linalg.vector_norm`: `sum(|x|^p)^(1/p)` over `dim` (all dims by default). */
-export function norm(x: Tensor, options: VectorNormOptions = {}): Tensor {
-  if (!isFloatingPoint(x.dtype))
+export function norm(x: Tensor, ...args: NormArgs): Tensor {
+  const { p, dim, keepdim, dtype } = readNorm(args);
+  const source = dtype === null ? x : to(x, dtype);
+  if (!isFloatingPoint(source.dtype))
     throw new Error(`norm: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
-  return normOp(x, options.p ?? 2, normalizeDims('norm', options.dim, x.ndim), options.keepdim ?? false);
+  const order = p === null || p === 'fro' ? 2 : p;
+  if (typeof order !== 'number')
+    throw new Error(`norm: p must be a number or 'fro', got ${JSON.stringify(order)}`);
+  return normOp(source, order, normalizeDims('norm', dim, x.ndim), keepdim);
 }

@@ -10,29 +10,29 @@ interface Windows {
   readonly dim: number;
   readonly size: number;
   readonly step: number;
+  /** How far the places within a window are apart. */
+  readonly dilation: number;
 }
 
-const unfoldOp: (x: Tensor, dim: number, size: number, step: number) => Tensor = defineOp<
-  [Tensor, number, number, number],
-  Tensor,
-  Windows
->({
-  name: 'unfold',
-  forward(ctx, x, dim, size, step) {
-    ctx.state = { shape: x.shape, dim, size, step };
-    const length = x.shape[dim] ?? 1;
-    const stride = x.strides[dim] ?? 1;
-    const count = Math.floor((length - size) / step) + 1;
-    return x.alias(
-      [...x.shape.map((n, d) => (d === dim ? count : n)), size],
-      [...x.strides.map((s, d) => (d === dim ? s * step : s)), stride],
-    );
-  },
-  backward: (ctx, grad) => [() => unfoldBackward(grad, ctx.state)],
-});
+/** @internal A checked {@link unfold}, whose windows may be dilated. */
+export const unfoldOp: (x: Tensor, dim: number, size: number, step: number, dilation: number) => Tensor =
+  defineOp<[Tensor, number, number, number, number], Tensor, Windows>({
+    name: 'unfold',
+    forward(ctx, x, dim, size, step, dilation) {
+      ctx.state = { shape: x.shape, dim, size, step, dilation };
+      const length = x.shape[dim] ?? 1;
+      const stride = x.strides[dim] ?? 1;
+      const count = Math.floor((length - dilation * (size - 1) - 1) / step) + 1;
+      return x.alias(
+        [...x.shape.map((n, d) => (d === dim ? count : n)), size],
+        [...x.strides.map((s, d) => (d === dim ? s * step : s)), stride * dilation],
+      );
+    },
+    backward: (ctx, grad) => [() => unfoldBackward(grad, ctx.state)],
+  });
 
-/** Zeros of the unfolded shape with the windows of `grad` added where they were. */
-const unfoldBackward: (grad: Tensor, windows: Windows) => Tensor = defineOp<
+/** @internal Zeros of the unfolded shape with the windows of `grad` added where they were. */
+export const unfoldBackward: (grad: Tensor, windows: Windows) => Tensor = defineOp<
   [Tensor, Windows],
   Tensor,
   Windows
@@ -40,7 +40,7 @@ const unfoldBackward: (grad: Tensor, windows: Windows) => Tensor = defineOp<
   name: 'unfoldBackward',
   forward(ctx, grad, windows) {
     ctx.state = windows;
-    const { shape, dim, size, step } = windows;
+    const { shape, dim, size, step, dilation } = windows;
     const out = primitives().zeros(shape, grad.dtype);
     if (grad.numel() === 0) return out;
     if (shape.length === 0) {
@@ -50,16 +50,16 @@ const unfoldBackward: (grad: Tensor, windows: Windows) => Tensor = defineOp<
     // One place of all windows at a time: `step` apart, they do not overlap.
     const [count, last] = [grad.shape[dim] as number, grad.ndim - 1];
     for (let i = 0; i < size; i++) {
-      const places = slice(out, dim, i, i + (count - 1) * step + 1, step);
+      const places = slice(out, dim, i * dilation, i * dilation + (count - 1) * step + 1, step);
       const part = select(grad, last, i);
-      if (step >= size) copyInto(places, part);
+      if (step >= dilation * (size - 1) + 1) copyInto(places, part);
       else addInto(places, part);
     }
     return out;
   },
   backward(ctx, grad) {
-    const { dim, size, step } = ctx.state;
-    return [() => unfoldOp(grad, dim, size, step)];
+    const { dim, size, step, dilation } = ctx.state;
+    return [() => unfoldOp(grad, dim, size, step, dilation)];
   },
 });
 
@@ -72,5 +72,5 @@ export function unfold(x: Tensor, dim: number, size: number, step: number): Tens
       `unfold: windows of ${size} with step ${step} do not fit dim ${dim} of shape ${showShape(x.shape)}`,
     );
   }
-  return unfoldOp(x, d, size, step);
+  return unfoldOp(x, d, size, step, 1);
 }

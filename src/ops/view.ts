@@ -10,7 +10,9 @@ import {
   showShape,
   viewStrides,
 } from '../tensor/shape.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
+import { readAlong, type AlongArgs } from './along.js';
 import { aliasOf, copyAs, copyInto } from './copies.js';
 import { rowMajorTwin, tied } from './layout.js';
 
@@ -71,11 +73,17 @@ function reshaped(op: string, x: Tensor, shape: readonly number[]): Tensor {
   return tied(op, result, x);
 }
 
+const readFlatten = optionReader('flatten', { startDim: 0, endDim: -1 }, 'startDim', 'endDim');
+
 /**
  * `torch.flatten`: the tensor itself if there is but one dim to merge; merges dims `startDim..endDim`
  * (inclusive) into one.
  */
-export function flatten(x: Tensor, startDim = 0, endDim = -1): Tensor {
+export function flatten(
+  x: Tensor,
+  ...args: Trailing<[startDim: number, endDim: number], { startDim?: number; endDim?: number }>
+): Tensor {
+  const { startDim, endDim } = readFlatten(args);
   if (x.ndim === 0) return reshape(x, [1]);
   const start = normalizeDim('flatten', startDim, x.ndim);
   const end = normalizeDim('flatten', endDim, x.ndim);
@@ -139,13 +147,25 @@ export function t(x: Tensor): Tensor {
   return x.ndim < 2 ? aliasOf(x) : transpose(x, 0, 1);
 }
 
-/** `torch.movedim` for one dim. */
-export function movedim(x: Tensor, source: number, destination: number): Tensor {
-  const from = normalizeDim('movedim', source, x.ndim);
-  const to = normalizeDim('movedim', destination, x.ndim);
-  const order = x.shape.map((_, i) => i).filter((i) => i !== from);
-  order.splice(to, 0, from);
-  return permuteOp(x, order);
+/** `torch.movedim`: puts one dim, or each of several, in another place; the rest keep their order. A view. */
+export function movedim(
+  x: Tensor,
+  source: number | readonly number[],
+  destination: number | readonly number[],
+): Tensor {
+  const [from, to] = [source, destination].map((dims) =>
+    [dims].flat().map((d) => normalizeDim('movedim', d as number, x.ndim)),
+  ) as [number[], number[]];
+  if (from.length !== to.length || new Set(from).size !== from.length || new Set(to).size !== to.length) {
+    throw new Error(
+      `movedim: source and destination must be as many different dims each, got ${showShape(from)} and ${showShape(to)}`,
+    );
+  }
+  const rest = x.shape.map((_, i) => i).filter((i) => !from.includes(i));
+  return permuteOp(
+    x,
+    x.shape.map((_, i) => (to.includes(i) ? (from[to.indexOf(i)] as number) : (rest.shift() as number))),
+  );
 }
 
 const expandOp = defineOp<[Tensor, readonly number[], readonly number[]], Tensor, readonly number[]>({
@@ -257,11 +277,15 @@ const sliceBackward: (grad: Tensor, state: SliceState) => Tensor = defineOp<
   ],
 });
 
-/** `torch.narrow`: `length` elements of `dim` from `start` on, a view. */
-export function narrow(x: Tensor, dim: number, start: number, length: number): Tensor {
+/**
+ * `torch.narrow`: `length` elements of `dim` from `start` on, a view. `start` may be a zero-dim int32 tensor
+ * whose value the host knows because it was uploaded.
+ */
+export function narrow(x: Tensor, dim: number, start: number | Tensor, length: number): Tensor {
   const d = normalizeDim('narrow', dim, x.ndim);
   const size = x.shape[d] as number;
-  const from = start < 0 ? start + size : start;
+  const first = typeof start === 'number' ? start : knownStart(start);
+  const from = first < 0 ? first + size : first;
   if (
     !Number.isInteger(from) ||
     !Number.isInteger(length) ||
@@ -270,10 +294,19 @@ export function narrow(x: Tensor, dim: number, start: number, length: number): T
     from + length > size
   ) {
     throw new Error(
-      `narrow: ${start}..${start + length} is outside dim ${dim} of shape ${showShape(x.shape)}`,
+      `narrow: ${first}..${first + length} is outside dim ${dim} of shape ${showShape(x.shape)}`,
     );
   }
   return sliceOp(x, d, from, length, 1);
+}
+
+function knownStart(start: Tensor): number {
+  if (!isTensor(start) || start.ndim !== 0 || start.dtype !== 'int32')
+    throw new Error(`narrow: start must be an integer or a zero-dim int32 tensor, got ${String(start)}`);
+  const known = start.hostValues()?.[0];
+  if (known === undefined)
+    throw new Error('narrow: start was computed on the GPU; read it with await start.item() first');
+  return known;
 }
 
 /** `torch.select`: index `index` of `dim`, which disappears; a view. */
@@ -303,46 +336,38 @@ export function slice(x: Tensor, dim = 0, start?: number | null, end?: number | 
   return sliceOp(x, d, from, Math.max(0, Math.ceil((to - from) / step)), step);
 }
 
-/**
- * One part of an {@link index}: an integer, `[start, end, step?]` (null for open ends), `null` for a new dim,
- * or `'...'`.
- */
-export type Index = number | readonly [(number | null)?, (number | null)?, number?] | null | '...';
-
-/** Python's basic indexing `x[i, a:b, None, ...]` as `x.index(i, [a, b], null, '...')`; a view. */
-export function index(x: Tensor, ...parts: readonly Index[]): Tensor {
-  const used = parts.filter((part) => part !== null && part !== '...').length;
-  if (used > x.ndim) throw new Error(`index: ${used} indices for a tensor of shape ${showShape(x.shape)}`);
-  let out = x;
-  let dim = 0;
-  for (const part of parts) {
-    if (part === '...') dim += x.ndim - used;
-    else if (part === null) out = unsqueeze(out, dim++);
-    else if (typeof part === 'number') out = select(out, dim, part);
-    else out = slice(out, dim++, part[0] ?? null, part[1] ?? null, part[2] ?? 1);
-  }
-  return out === x ? aliasOf(x) : out;
-}
-
-/** `torch.split`: pieces of `size` along `dim` (the last may be smaller), or of the given sizes; views. */
-export function split(x: Tensor, size: number | readonly number[], dim = 0): Tensor[] {
-  const d = normalizeDim('split', dim, x.ndim);
-  const total = x.shape[d] as number;
+/** What `split` gives, without the mark that they are several views of one op. */
+function pieces(op: string, x: Tensor, size: number | readonly number[], dim: number): Tensor[] {
+  const d = normalizeDim(op, dim, x.ndim);
+  const total = x.shape[d];
+  if (total === undefined) throw new Error(`${op}: a zero-dim tensor cannot be split`);
   if (typeof size === 'number' && !(Number.isInteger(size) && size > 0))
-    throw new Error(`split: size must be a positive integer, got ${size}`);
+    throw new Error(`${op}: size must be a positive integer, got ${size}`);
   const sizes =
     typeof size === 'number'
       ? Array.from({ length: Math.max(1, Math.ceil(total / size)) }, (_, i) =>
           Math.min(size, total - i * size),
         )
       : size;
+  if (!sizes.every((length) => Number.isInteger(length) && length >= 0))
+    throw new Error(`${op}: sizes must be integers of 0 or more, got ${showShape(sizes)}`);
   if (sizes.reduce((a, b) => a + b, 0) !== total) {
     throw new Error(
-      `split: sizes ${showShape(sizes)} do not add up to ${total}, dim ${dim} of shape ${showShape(x.shape)}`,
+      `${op}: sizes ${showShape(sizes)} do not add up to ${total}, dim ${dim} of shape ${showShape(x.shape)}`,
     );
   }
   let at = 0;
-  return sizes.map((length) => oneOfSeveral(sliceOp(x, d, (at += length) - length, length, 1)));
+  return sizes.map((length) => sliceOp(x, d, (at += length) - length, length, 1));
+}
+
+/** `torch.split`: pieces of `size` along `dim` (the last may be smaller), or of the given sizes; views. */
+export function split(x: Tensor, size: number | readonly number[], ...args: AlongArgs): Tensor[] {
+  return pieces('split', x, size, readAlong('split', args)).map(oneOfSeveral);
+}
+
+/** `torch.unsafe_split`: {@link split} whose views may be written in place on the tape. */
+export function unsafeSplit(x: Tensor, size: number | readonly number[], ...args: AlongArgs): Tensor[] {
+  return pieces('unsafeSplit', x, size, readAlong('unsafeSplit', args));
 }
 
 function oneOfSeveral(view: Tensor): Tensor {
@@ -350,17 +375,27 @@ function oneOfSeveral(view: Tensor): Tensor {
   return view;
 }
 
-/** `torch.chunk`: at most `chunks` pieces of equal size along `dim`; views. */
-export function chunk(x: Tensor, chunks: number, dim = 0): Tensor[] {
+function chunkSize(op: string, x: Tensor, chunks: number, dim: number): number {
   if (!Number.isInteger(chunks) || chunks < 1)
-    throw new Error(`chunk: chunks must be a positive integer, got ${chunks}`);
-  const d = normalizeDim('chunk', dim, x.ndim);
-  return split(x, Math.max(1, Math.ceil((x.shape[d] as number) / chunks)), d);
+    throw new Error(`${op}: chunks must be a positive integer, got ${chunks}`);
+  return Math.max(1, Math.ceil((x.shape[normalizeDim(op, dim, x.ndim)] as number) / chunks));
+}
+
+/** `torch.chunk`: at most `chunks` pieces of equal size along `dim`; views. */
+export function chunk(x: Tensor, chunks: number, ...args: AlongArgs): Tensor[] {
+  const dim = readAlong('chunk', args);
+  return split(x, chunkSize('chunk', x, chunks, dim), dim);
+}
+
+/** `torch.unsafe_chunk`: {@link chunk} whose views may be written in place on the tape. */
+export function unsafeChunk(x: Tensor, chunks: number, ...args: AlongArgs): Tensor[] {
+  const dim = readAlong('unsafeChunk', args);
+  return unsafeSplit(x, chunkSize('unsafeChunk', x, chunks, dim), dim);
 }
 
 /** `torch.unbind`: every index of `dim`, which disappears; views. */
-export function unbind(x: Tensor, dim = 0): Tensor[] {
-  const d = normalizeDim('unbind', dim, x.ndim);
+export function unbind(x: Tensor, ...args: AlongArgs): Tensor[] {
+  const d = normalizeDim('unbind', readAlong('unbind', args), x.ndim);
   return Array.from({ length: x.shape[d] as number }, (_, i) => oneOfSeveral(select(x, d, i)));
 }
 
@@ -382,57 +417,14 @@ export function detach_(x: Tensor): Tensor {
   return x;
 }
 
-const diagonalOp: (x: Tensor, offset: number, a: number, b: number) => Tensor = defineOp<
-  [Tensor, number, number, number],
-  Tensor,
-  { shape: readonly number[]; at: [number, number, number] }
->({
-  name: 'diagonal',
-  forward(ctx, x, offset, a, b) {
-    ctx.state = { shape: x.shape, at: [offset, a, b] };
-    const rows = x.shape[a] as number;
-    const columns = x.shape[b] as number;
-    const length = Math.max(
-      0,
-      offset >= 0 ? Math.min(rows, columns - offset) : Math.min(rows + offset, columns),
-    );
-    const start = offset >= 0 ? offset * (x.strides[b] as number) : -offset * (x.strides[a] as number);
-    const rest = x.shape.map((_, i) => i).filter((i) => i !== a && i !== b);
-    return x.alias(
-      [...rest.map((i) => x.shape[i] as number), length],
-      [...rest.map((i) => x.strides[i] as number), (x.strides[a] as number) + (x.strides[b] as number)],
-      x.offset + (length > 0 ? start : 0),
-    );
-  },
-  backward: (ctx, grad) => [() => diagonalBackward(grad, ctx.state.shape, ctx.state.at)],
-});
+export { diag, diagEmbed, diagonal, type DiagEmbedOptions, type DiagonalOptions } from './diagonal.js';
 
-const diagonalBackward: (
-  grad: Tensor,
-  shape: readonly number[],
-  at: readonly [number, number, number],
-) => Tensor = defineOp<
-  [Tensor, readonly number[], readonly [number, number, number]],
-  Tensor,
-  readonly [number, number, number]
->({
-  name: 'diagonalBackward',
-  forward(ctx, grad, shape, at) {
-    ctx.state = at;
-    const out = primitives().zeros(shape, grad.dtype);
-    copyInto(diagonalOp(out, ...(at as [number, number, number])), grad);
-    return out;
-  },
-  backward: (ctx, grad) => [() => diagonalOp(grad, ...(ctx.state as [number, number, number]))],
-});
+/** `torch.swapaxes`, `torch.swapdims`: {@link transpose}. `torch.moveaxis`: {@link movedim}. */
+export { transpose as swapaxes, transpose as swapdims, movedim as moveaxis };
 
-/** `torch.diagonal`: the diagonal of two dims as a new last dim; a view. */
-export function diagonal(x: Tensor, options: { offset?: number; dim1?: number; dim2?: number } = {}): Tensor {
-  const a = normalizeDim('diagonal', options.dim1 ?? 0, x.ndim);
-  const b = normalizeDim('diagonal', options.dim2 ?? 1, x.ndim);
-  if (a === b || x.ndim < 2)
-    throw new Error(`diagonal: needs two different dims of shape ${showShape(x.shape)}`);
-  return diagonalOp(x, options.offset ?? 0, a, b);
+/** `torch.Tensor.reshape_as`. */
+export function reshapeAs(x: Tensor, other: Tensor): Tensor {
+  return reshape(x, other.shape);
 }
 
 /** `torch.Tensor.view_as`. */

@@ -4,8 +4,12 @@ import { elementOf, isFloatingPoint, resultType, type DType } from '../tensor/dt
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { applyInPlace, applyPointwise, type Pointwise } from './apply.js';
 import type { Operand } from './row.js';
+import { requireNumber } from '../tensor/options.js';
 
-/* Choice by a bool condition. The condition keeps its own dtype, so these are not rows of the promoting table. */
+/*
+ * Choice by a bool condition. The condition keeps its own dtype, so these are not rows of the promoting
+ * table.
+ */
 
 const compiled = new Map<string, { op: Pointwise; params: readonly (0 | 1)[] }>();
 
@@ -55,7 +59,10 @@ function choose(name: string, condition: Tensor, a: Operand, b: Operand, common:
   return { op: entry.op, tensors, params: entry.params.map(number) };
 }
 
-function checkCondition(op: string, condition: Tensor): void {
+/** @internal */
+export function checkCondition(op: string, condition: Tensor): void {
+  if (!isTensor(condition))
+    throw new Error(`${op}: the condition must be a bool tensor, got ${String(condition)}`);
   if (condition.dtype !== 'bool' && condition.dtype !== 'uint8')
     throw new Error(`${op}: the condition must be bool, got ${condition.dtype}`);
 }
@@ -70,30 +77,42 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
 /** `torch.Tensor.masked_fill`: `value` where `mask` is true, else `x`. */
 export function maskedFill(x: Tensor, mask: Tensor, value: number | boolean | Tensor): Tensor {
   checkCondition('maskedFill', mask);
+  if (!isTensor(value)) requireNumber('maskedFill', value);
   const { op, tensors, params } = choose('maskedFill', mask, value, x, x.dtype);
   return applyPointwise(op, tensors, params);
 }
 
 const filled = new Map<string, Pointwise>();
 
-/** `torch.Tensor.masked_fill_`. */
-export function maskedFill_(x: Tensor, mask: Tensor, value: number | boolean): Tensor {
+/** `torch.Tensor.masked_fill_`; `value` may be a zero-dim tensor. */
+export function maskedFill_(x: Tensor, mask: Tensor, value: number | boolean | Tensor): Tensor {
   checkCondition('maskedFill_', mask);
-  const key = `${x.dtype}:${mask.dtype}`;
+  const given = isTensor(value) ? value.dtype : null;
+  if (isTensor(value) && value.ndim !== 0)
+    throw new Error(`maskedFill_: value must be a number or a zero-dim tensor, got ${value.toString()}`);
+  const key = `${x.dtype}:${mask.dtype}:${given ?? ''}`;
   let op = filled.get(key);
   if (op === undefined) {
     const compute = dtypeInfo[x.dtype].compute;
     const test = e.cast(input(1, mask.dtype === 'bool' ? 'bool' : 'u32'), 'bool');
-    const fill = compute === 'bool' ? e.ne(param('value', 'u32'), 0) : param('value', compute);
+    const number = compute === 'bool' ? e.ne(param('value', 'u32'), 0) : param('value', compute);
+    const fill = given === null ? number : e.cast(input(2, dtypeInfo[given].compute), compute);
+    const g = input(given === null ? 2 : 3);
+    const toValue = given === null ? [] : [isFloatingPoint(given) ? e.select(test, g, 0) : null];
     op = {
       name: 'maskedFill_',
       expr: e.select(test, fill, input(0, compute)),
-      inputs: [x.dtype, mask.dtype],
+      inputs: [x.dtype, mask.dtype, ...(given === null ? [] : [given])],
       dtype: x.dtype,
-      params: ['value'],
-      ...(isFloatingPoint(x.dtype) && { grads: [e.select(test, 0, input(2)), null] }),
+      params: given === null ? ['value'] : [],
+      ...(isFloatingPoint(x.dtype) && { grads: [e.select(test, 0, g), null, ...toValue] }),
     };
     filled.set(key, op);
   }
-  return applyInPlace(op, [x, mask], [elementOf('maskedFill_', Number(value), x.dtype)]);
+  if (isTensor(value)) return applyInPlace(op, [x, mask, value]);
+  return applyInPlace(
+    op,
+    [x, mask],
+    [elementOf('maskedFill_', requireNumber('maskedFill_', value), x.dtype)],
+  );
 }

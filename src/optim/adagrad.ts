@@ -18,9 +18,8 @@ export interface AdagradOptions extends BaseOptions {
 /** `torch.optim.Adagrad` (Duchi, Hazan & Singer 2011, https://jmlr.org/papers/v12/duchi11a.html). */
 export class Adagrad extends FusedOptimizer<AdagradOptions> {
   constructor(params: Params<AdagradOptions>, options: Partial<AdagradOptions> = {}) {
-    const { lr = 1e-2, lrDecay = 0, weightDecay = 0, initialAccumulatorValue = 0 } = options;
-    const { eps = 1e-10, maximize = false } = options;
-    super(params, { lr, lrDecay, weightDecay, initialAccumulatorValue, eps, maximize });
+    const start = { initialAccumulatorValue: 0, eps: 1e-10, maximize: false };
+    super(params, { lr: 1e-2, lrDecay: 0, weightDecay: 0, ...start }, options);
   }
 
   protected check({ lr, lrDecay, weightDecay, initialAccumulatorValue, eps }: AdagradOptions): void {
@@ -53,8 +52,7 @@ export interface AdadeltaOptions extends BaseOptions {
 /** `torch.optim.Adadelta` (Zeiler 2012, https://arxiv.org/abs/1212.5701). */
 export class Adadelta extends FusedOptimizer<AdadeltaOptions> {
   constructor(params: Params<AdadeltaOptions>, options: Partial<AdadeltaOptions> = {}) {
-    const { lr = 1, rho = 0.9, eps = 1e-6, weightDecay = 0, maximize = false } = options;
-    super(params, { lr, rho, eps, weightDecay, maximize });
+    super(params, { lr: 1, rho: 0.9, eps: 1e-6, weightDecay: 0, maximize: false }, options);
   }
 
   protected check({ lr, rho, eps, weightDecay }: AdadeltaOptions): void {

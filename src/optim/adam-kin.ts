@@ -25,10 +25,13 @@ abstract class AdamKin<O extends AdamKinOptions> extends FusedOptimizer<O> {
   }
 }
 
-const complete = (options: Partial<AdamKinOptions>, rate: number): AdamKinOptions => {
-  const { lr = rate, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0, maximize = false } = options;
-  return { lr, betas, eps, weightDecay, maximize };
-};
+const adamKin = (lr: number): AdamKinOptions => ({
+  lr,
+  betas: [0.9, 0.999],
+  eps: 1e-8,
+  weightDecay: 0,
+  maximize: false,
+});
 
 /**
  * `torch.optim.Adamax` (Kingma & Ba 2015, section 7.1, https://arxiv.org/abs/1412.6980): Adam with the
@@ -36,7 +39,7 @@ const complete = (options: Partial<AdamKinOptions>, rate: number): AdamKinOption
  */
 export class Adamax extends AdamKin<AdamKinOptions> {
   constructor(params: Params<AdamKinOptions>, options: Partial<AdamKinOptions> = {}) {
-    super(params, complete(options, 2e-3));
+    super(params, adamKin(2e-3), options);
   }
 
   protected plan(group: ParamGroup<AdamKinOptions>, state: ParamState): Step {
@@ -62,8 +65,7 @@ export interface NAdamOptions extends AdamKinOptions {
  */
 export class NAdam extends AdamKin<NAdamOptions> {
   constructor(params: Params<NAdamOptions>, options: Partial<NAdamOptions> = {}) {
-    const { momentumDecay = 4e-3 } = options;
-    super(params, { ...complete(options, 2e-3), momentumDecay });
+    super(params, { ...adamKin(2e-3), momentumDecay: 4e-3 }, options);
   }
 
   protected override check(options: NAdamOptions): void {
@@ -107,7 +109,7 @@ export class NAdam extends AdamKin<NAdamOptions> {
  */
 export class RAdam extends AdamKin<AdamKinOptions> {
   constructor(params: Params<AdamKinOptions>, options: Partial<AdamKinOptions> = {}) {
-    super(params, complete(options, 1e-3));
+    super(params, adamKin(1e-3), options);
   }
 
   protected plan(group: ParamGroup<AdamKinOptions>, state: ParamState): Step {

@@ -18,15 +18,8 @@ abstract class AdamBase extends FusedOptimizer<AdamOptions> {
   protected abstract readonly decoupled: boolean;
 
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions>, decay: number) {
-    const {
-      lr = 1e-3,
-      betas = [0.9, 0.999],
-      eps = 1e-8,
-      weightDecay = decay,
-      amsgrad = false,
-      maximize = false,
-    } = options;
-    super(params, { lr, betas, eps, weightDecay, amsgrad, maximize });
+    const rest = { weightDecay: decay, amsgrad: false, maximize: false };
+    super(params, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, ...rest }, options);
   }
 
   protected check({ lr, betas, eps, weightDecay }: AdamOptions): void {

@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
 
 export interface EarlyStoppingOptions {
@@ -26,7 +27,12 @@ export class EarlyStopping {
   numBadEpochs = 0;
 
   /** @throws Error for a patience that is no whole number of 1 or more, or a negative `minDelta` */
-  constructor({ patience = 5, minDelta = 0, mode = 'min' }: EarlyStoppingOptions = {}) {
+  constructor(options: EarlyStoppingOptions = {}) {
+    const { patience, minDelta, mode } = readOptions<Required<EarlyStoppingOptions>>(
+      'EarlyStopping',
+      { patience: 5, minDelta: 0, mode: 'min' },
+      options,
+    );
     if (!Number.isInteger(patience) || patience < 1)
       throw new Error(`EarlyStopping: patience must be a whole number of 1 or more, got ${patience}`);
     if (!(minDelta >= 0)) throw new Error(`EarlyStopping: minDelta must be 0 or more, got ${minDelta}`);

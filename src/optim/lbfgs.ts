@@ -82,9 +82,10 @@ async function read(scalars: () => Tensor[]): Promise<number[]> {
  */
 export class LBFGS extends Optimizer<LBFGSOptions> {
   constructor(params: Params<LBFGSOptions>, options: Partial<LBFGSOptions> = {}) {
-    const { lr = 1, maxIter = 20, maxEval = Math.floor((maxIter * 5) / 4), toleranceGrad = 1e-7 } = options;
-    const { toleranceChange = 1e-9, historySize = 100, lineSearchFn = null } = options;
-    super(params, { lr, maxIter, maxEval, toleranceGrad, toleranceChange, historySize, lineSearchFn });
+    const { maxIter = 20 } = options;
+    const steps = { maxIter, maxEval: Math.floor((maxIter * 5) / 4), historySize: 100 };
+    const rest = { toleranceGrad: 1e-7, toleranceChange: 1e-9, lineSearchFn: null };
+    super(params, { lr: 1, ...steps, ...rest }, options);
   }
 
   override addParamGroup(group: { params: Tensor | Iterable<Tensor> } & Partial<LBFGSOptions>): void {

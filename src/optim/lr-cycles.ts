@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import { LRScheduler, perGroup } from './lr-base.js';
 import type { Optimizer, ParamGroup } from './optimizer.js';
 
@@ -34,8 +35,11 @@ export class CosineAnnealingWarmRestarts extends LRScheduler {
   constructor(
     optimizer: Optimizer,
     readonly t0: number,
-    { tMult = 1, etaMin = 0, lastEpoch = -1 }: { tMult?: number; etaMin?: number; lastEpoch?: number } = {},
+    options: { tMult?: number; etaMin?: number; lastEpoch?: number } = {},
   ) {
+    const { tMult, etaMin, lastEpoch } = readOptions<
+      Required<{ tMult?: number; etaMin?: number; lastEpoch?: number }>
+    >('CosineAnnealingWarmRestarts', { tMult: 1, etaMin: 0, lastEpoch: -1 }, options);
     super(optimizer, lastEpoch);
     for (const [name, value] of Object.entries({ t0, tMult })) {
       if (!Number.isInteger(value) || value < 1)
@@ -130,9 +134,33 @@ export class CyclicLR extends LRScheduler {
     maxLr: number | readonly number[],
     options: CyclicOptions = {},
   ) {
-    const { stepSizeUp = 2000, stepSizeDown = stepSizeUp, mode = 'triangular', gamma = 1 } = options;
-    const { scaleFn, scaleMode = 'cycle', cycleMomentum = true, lastEpoch = -1 } = options;
-    const { baseMomentum = 0.8, maxMomentum = 0.9 } = options;
+    const {
+      stepSizeUp,
+      stepSizeDown,
+      mode,
+      gamma,
+      scaleFn,
+      scaleMode,
+      cycleMomentum,
+      lastEpoch,
+      ...momenta
+    } = readOptions<CyclicOptions & Required<Omit<CyclicOptions, 'scaleFn'>>>(
+      'CyclicLR',
+      {
+        stepSizeUp: 2000,
+        stepSizeDown: options.stepSizeUp ?? 2000,
+        mode: 'triangular',
+        gamma: 1,
+        scaleFn: undefined,
+        scaleMode: 'cycle',
+        cycleMomentum: true,
+        baseMomentum: 0.8,
+        maxMomentum: 0.9,
+        lastEpoch: -1,
+      },
+      options,
+    );
+    const { baseMomentum, maxMomentum } = momenta;
     const modes = {
       triangular: () => 1,
       triangular2: (cycle: number) => 1 / 2 ** (cycle - 1),
@@ -217,10 +245,27 @@ export class OneCycleLR extends LRScheduler {
   private readonly anneal: (start: number, end: number, part: number) => number;
 
   constructor(optimizer: Optimizer, maxLr: number | readonly number[], options: OneCycleOptions = {}) {
-    const { epochs = 0, stepsPerEpoch = 0, totalSteps = epochs * stepsPerEpoch } = options;
-    const { pctStart = 0.3, annealStrategy = 'cos', cycleMomentum = true, threePhase = false } = options;
-    const { baseMomentum = 0.85, maxMomentum = 0.95, divFactor = 25, finalDivFactor = 1e4 } = options;
-    const { lastEpoch = -1 } = options;
+    const { epochs = 0, stepsPerEpoch = 0 } = options;
+    const { totalSteps, pctStart, annealStrategy, cycleMomentum, threePhase, lastEpoch, ...rest } =
+      readOptions<Required<OneCycleOptions>>(
+        'OneCycleLR',
+        {
+          epochs,
+          stepsPerEpoch,
+          totalSteps: epochs * stepsPerEpoch,
+          pctStart: 0.3,
+          annealStrategy: 'cos',
+          cycleMomentum: true,
+          threePhase: false,
+          baseMomentum: 0.85,
+          maxMomentum: 0.95,
+          divFactor: 25,
+          finalDivFactor: 1e4,
+          lastEpoch: -1,
+        },
+        options,
+      );
+    const { baseMomentum, maxMomentum, divFactor, finalDivFactor } = rest;
     if (!Number.isInteger(totalSteps) || totalSteps < 1) {
       throw new Error(
         `OneCycleLR: give totalSteps, or epochs and stepsPerEpoch, as positive integers; got ${totalSteps}`,

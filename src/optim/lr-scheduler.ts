@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import { LRScheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
 
@@ -9,8 +10,9 @@ abstract class LambdaScheduler extends LRScheduler {
   constructor(
     optimizer: Optimizer,
     private readonly lrLambda: Lambda | readonly Lambda[],
-    { lastEpoch = -1 }: { lastEpoch?: number } = {},
+    options: { lastEpoch?: number } = {},
   ) {
+    const { lastEpoch } = readOptions(new.target.name, { lastEpoch: -1 }, options);
     super(optimizer, lastEpoch);
     const groups = optimizer.paramGroups.length;
     if (typeof lrLambda !== 'function' && lrLambda.length !== groups) {
@@ -48,8 +50,9 @@ export class StepLR extends LRScheduler {
   constructor(
     optimizer: Optimizer,
     readonly stepSize: number,
-    { gamma = 0.1, lastEpoch = -1 }: { gamma?: number; lastEpoch?: number } = {},
+    options: { gamma?: number; lastEpoch?: number } = {},
   ) {
+    const { gamma, lastEpoch } = readOptions('StepLR', { gamma: 0.1, lastEpoch: -1 }, options);
     super(optimizer, lastEpoch);
     this.gamma = gamma;
     this.start();
@@ -73,8 +76,9 @@ export class MultiStepLR extends LRScheduler {
   constructor(
     optimizer: Optimizer,
     milestones: readonly number[],
-    { gamma = 0.1, lastEpoch = -1 }: { gamma?: number; lastEpoch?: number } = {},
+    options: { gamma?: number; lastEpoch?: number } = {},
   ) {
+    const { gamma, lastEpoch } = readOptions('MultiStepLR', { gamma: 0.1, lastEpoch: -1 }, options);
     super(optimizer, lastEpoch);
     this.milestones = [...milestones].sort((a, b) => a - b);
     this.gamma = gamma;
@@ -97,8 +101,9 @@ export class ExponentialLR extends LRScheduler {
   constructor(
     optimizer: Optimizer,
     readonly gamma: number,
-    { lastEpoch = -1 }: { lastEpoch?: number } = {},
+    options: { lastEpoch?: number } = {},
   ) {
+    const { lastEpoch } = readOptions('ExponentialLR', { lastEpoch: -1 }, options);
     super(optimizer, lastEpoch);
     this.start();
   }
@@ -122,8 +127,9 @@ export class CosineAnnealingLR extends LRScheduler {
   constructor(
     optimizer: Optimizer,
     readonly tMax: number,
-    { etaMin = 0, lastEpoch = -1 }: { etaMin?: number; lastEpoch?: number } = {},
+    options: { etaMin?: number; lastEpoch?: number } = {},
   ) {
+    const { etaMin, lastEpoch } = readOptions('CosineAnnealingLR', { etaMin: 0, lastEpoch: -1 }, options);
     super(optimizer, lastEpoch);
     this.etaMin = etaMin;
     this.start();
@@ -157,7 +163,11 @@ export class LinearLR extends LRScheduler {
     optimizer: Optimizer,
     options: { startFactor?: number; endFactor?: number; totalIters?: number; lastEpoch?: number } = {},
   ) {
-    const { startFactor = 1 / 3, endFactor = 1, totalIters = 5, lastEpoch = -1 } = options;
+    const { startFactor, endFactor, totalIters, lastEpoch } = readOptions(
+      'LinearLR',
+      { startFactor: 1 / 3, endFactor: 1, totalIters: 5, lastEpoch: -1 },
+      options,
+    );
     super(optimizer, lastEpoch);
     if (!(startFactor > 0 && startFactor <= 1))
       throw new Error(`LinearLR: startFactor must be above 0 and at most 1, got ${startFactor}`);
@@ -192,12 +202,11 @@ export class ConstantLR extends LRScheduler {
 
   constructor(
     optimizer: Optimizer,
-    {
-      factor = 1 / 3,
-      totalIters = 5,
-      lastEpoch = -1,
-    }: { factor?: number; totalIters?: number; lastEpoch?: number } = {},
+    options: { factor?: number; totalIters?: number; lastEpoch?: number } = {},
   ) {
+    const { factor, totalIters, lastEpoch } = readOptions<
+      Required<{ factor?: number; totalIters?: number; lastEpoch?: number }>
+    >('ConstantLR', { factor: 1 / 3, totalIters: 5, lastEpoch: -1 }, options);
     super(optimizer, lastEpoch);
     if (!(factor > 0 && factor <= 1))
       throw new Error(`ConstantLR: factor must be above 0 and at most 1, got ${factor}`);
@@ -225,12 +234,11 @@ export class PolynomialLR extends LRScheduler {
 
   constructor(
     optimizer: Optimizer,
-    {
-      totalIters = 5,
-      power = 1,
-      lastEpoch = -1,
-    }: { totalIters?: number; power?: number; lastEpoch?: number } = {},
+    options: { totalIters?: number; power?: number; lastEpoch?: number } = {},
   ) {
+    const { totalIters, power, lastEpoch } = readOptions<
+      Required<{ totalIters?: number; power?: number; lastEpoch?: number }>
+    >('PolynomialLR', { totalIters: 5, power: 1, lastEpoch: -1 }, options);
     super(optimizer, lastEpoch);
     this.totalIters = totalIters;
     this.power = power;

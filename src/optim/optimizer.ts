@@ -1,5 +1,6 @@
+import { optionReader, readOptions } from '../tensor/options.js';
 import { snakeCase } from '../nn/naming.js';
-import { clearGrad } from '../nn/parameter.js';
+import { clearGrad, readZeroGrad, UninitializedParameter, type ZeroGradArgs } from '../nn/parameter.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import type { PlainState } from './scheduler-state.js';
@@ -40,17 +41,24 @@ export type OptimizerStateDict = {
 
 /** `torch.optim.Optimizer`. */
 export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
+  /** What groups have that say nothing else. */
+  readonly defaults: O;
   readonly paramGroups: ParamGroup<O>[] = [];
+  /** Knows which options a group may have. */
+  private readonly readGroup: (group: readonly unknown[]) => unknown;
   /** State by parameter; empty before its first step. */
   readonly state = new Map<Tensor, ParamState>();
 
   /**
-   * @throws Error when there are no parameters, when one is given twice, or is no leaf
+   * @param defaults every option there is
+   * @param options those that differ
+   * @throws Error for an unknown option, when there are no parameters, when one is given twice, or is no leaf
    */
-  constructor(
-    params: Params<O>,
-    readonly defaults: O,
-  ) {
+  constructor(params: Params<O>, defaults: O, options: Partial<O> = {}) {
+    const name = this.constructor.name;
+    this.defaults = readOptions<O>(name, defaults, options);
+    const known = [...Object.keys(defaults), ...scheduleFields, 'params'];
+    this.readGroup = optionReader(`${name}, group`, Object.fromEntries(known.map((key) => [key, undefined])));
     const list = [...(params as Iterable<Tensor | ({ params: Tensor | Iterable<Tensor> } & Partial<O>)>)];
     if (list.length === 0) {
       throw new Error(
@@ -75,8 +83,13 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   /** Adds parameters, for instance when a frozen layer is unfrozen; options not given are the optimizer's. */
   addParamGroup(group: { params: Tensor | Iterable<Tensor> } & Partial<O>): void {
     const name = this.constructor.name;
+    this.readGroup([group]);
     const params = isTensor(group.params) ? [group.params] : [...group.params];
     if (params.length === 0) throw new Error(`${name}: a group of parameters is empty`);
+    if (params.some((param) => param instanceof UninitializedParameter))
+      throw new Error(
+        `${name}: a parameter of a lazy layer has no size yet; call the model once before the optimizer is made`,
+      );
     const known = new Set(this.paramGroups.flatMap((other) => other.params));
     params.forEach((parameter, i) => {
       if (!isTensor(parameter))
@@ -96,7 +109,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   }
 
   /** Drops all gradients; with `setToNone: false` they become zeros. */
-  zeroGrad({ setToNone = true }: { setToNone?: boolean } = {}): void {
+  zeroGrad(...args: ZeroGradArgs): void {
+    const { setToNone } = readZeroGrad(args);
     for (const group of this.paramGroups)
       for (const parameter of group.params) clearGrad(parameter, setToNone);
   }
@@ -120,7 +134,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
    * change with the next step. A file to resume from, for PyTorch too:
    *
    * ```ts
-   * await saveTorch(path, { model: model.stateDict(), optimizer: optimizer.stateDict(), scheduler: scheduler.stateDict(), epoch });
+   * const [weights, steps] = [model.stateDict(), optimizer.stateDict()];
+   * await saveTorch(path, { model: weights, optimizer: steps, scheduler: scheduler.stateDict(), epoch });
    * const saved = (await formats.loadValue(path)) as Map<string, Map<string, HostTensor>>;
    * await model.loadStateDict(saved.get('model'));
    * await optimizer.loadStateDict(saved.get('optimizer'));

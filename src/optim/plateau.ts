@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import type { Scheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
 import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
@@ -38,8 +39,22 @@ export class ReduceLROnPlateau implements Scheduler {
     readonly optimizer: Optimizer,
     options: PlateauOptions = {},
   ) {
-    const { mode = 'min', factor = 0.1, patience = 10, threshold = 1e-4, thresholdMode = 'rel' } = options;
-    const { cooldown = 0, minLr = 0, eps = 1e-8 } = options;
+    const { mode, factor, patience, threshold, thresholdMode, cooldown, minLr, eps } = readOptions<
+      Required<PlateauOptions>
+    >(
+      'ReduceLROnPlateau',
+      {
+        mode: 'min',
+        factor: 0.1,
+        patience: 10,
+        threshold: 1e-4,
+        thresholdMode: 'rel',
+        cooldown: 0,
+        minLr: 0,
+        eps: 1e-8,
+      },
+      options,
+    );
     if (!(factor < 1)) throw new Error(`ReduceLROnPlateau: factor must be below 1, got ${factor}`);
     if (mode !== 'min' && mode !== 'max')
       throw new Error(`ReduceLROnPlateau: mode must be 'min' or 'max', got '${String(mode)}'`);

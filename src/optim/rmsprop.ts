@@ -19,9 +19,8 @@ export interface RMSpropOptions extends BaseOptions {
 /** `torch.optim.RMSprop` (https://pytorch.org/docs/stable/generated/torch.optim.RMSprop.html). */
 export class RMSprop extends FusedOptimizer<RMSpropOptions> {
   constructor(params: Params<RMSpropOptions>, options: Partial<RMSpropOptions> = {}) {
-    const { lr = 1e-2, alpha = 0.99, eps = 1e-8, weightDecay = 0 } = options;
-    const { momentum = 0, centered = false, maximize = false } = options;
-    super(params, { lr, alpha, eps, weightDecay, momentum, centered, maximize });
+    const rest = { momentum: 0, centered: false, maximize: false };
+    super(params, { lr: 1e-2, alpha: 0.99, eps: 1e-8, weightDecay: 0, ...rest }, options);
   }
 
   protected check({ lr, alpha, eps, weightDecay, momentum }: RMSpropOptions): void {

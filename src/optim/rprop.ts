@@ -16,8 +16,7 @@ export interface RpropOptions extends BaseOptions {
 /** `torch.optim.Rprop` (Riedmiller & Braun 1993), for full batches; `lr` is the first step size. */
 export class Rprop extends FusedOptimizer<RpropOptions> {
   constructor(params: Params<RpropOptions>, options: Partial<RpropOptions> = {}) {
-    const { lr = 1e-2, etas = [0.5, 1.2], stepSizes = [1e-6, 50], maximize = false } = options;
-    super(params, { lr, etas, stepSizes, maximize });
+    super(params, { lr: 1e-2, etas: [0.5, 1.2], stepSizes: [1e-6, 50], maximize: false }, options);
   }
 
   protected check({ lr, etas: [minus, plus] }: RpropOptions): void {
@@ -52,8 +51,8 @@ export interface ASGDOptions extends BaseOptions {
 /** `torch.optim.ASGD` (Polyak & Juditsky 1992): SGD whose averaged weights are in the state under `ax`. */
 export class ASGD extends FusedOptimizer<ASGDOptions> {
   constructor(params: Params<ASGDOptions>, options: Partial<ASGDOptions> = {}) {
-    const { lr = 1e-2, lambd = 1e-4, alpha = 0.75, t0 = 1e6, weightDecay = 0, maximize = false } = options;
-    super(params, { lr, lambd, alpha, t0, weightDecay, maximize });
+    const defaults = { lr: 1e-2, lambd: 1e-4, alpha: 0.75, t0: 1e6, weightDecay: 0, maximize: false };
+    super(params, defaults, options);
   }
 
   protected check({ lr, weightDecay }: ASGDOptions): void {

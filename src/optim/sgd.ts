@@ -14,8 +14,12 @@ export interface SGDOptions extends BaseOptions {
 /** `torch.optim.SGD` (https://pytorch.org/docs/stable/generated/torch.optim.SGD.html). */
 export class SGD extends FusedOptimizer<SGDOptions> {
   constructor(params: Params<SGDOptions>, options: BaseOptions & Partial<SGDOptions>) {
-    const { lr, momentum = 0, dampening = 0, weightDecay = 0, nesterov = false, maximize = false } = options;
-    super(params, { lr, momentum, dampening, weightDecay, nesterov, maximize });
+    const { lr } = options;
+    super(
+      params,
+      { lr, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false },
+      options,
+    );
   }
 
   protected check({ lr, momentum, dampening, weightDecay, nesterov }: SGDOptions): void {

@@ -22,6 +22,33 @@ export function isDType(value: unknown): value is DType {
   return typeof value === 'string' && dtypes.has(value);
 }
 
+/**
+ * PyTorch's other names. The GPU has no 64-bit numbers: integers are held as int32 and floats as float32.
+ * Integers from the host that do not fit, and integer results that do not, are errors; floats are rounded.
+ */
+const otherNames = {
+  int64: 'int32',
+  long: 'int32',
+  int: 'int32',
+  float64: 'float32',
+  double: 'float32',
+  float: 'float32',
+  half: 'float16',
+  byte: 'uint8',
+} as const satisfies Readonly<Record<string, DType>>;
+
+/** What ops take for a dtype: its name, or another that PyTorch has for it or for a wider one. */
+export type DTypeName = DType | keyof typeof otherNames;
+
+/** The dtype that `name` stands for. @throws Error naming `op` when there is none */
+export function dtypeNamed(op: string, name: DTypeName): DType {
+  if (isDType(name)) return name;
+  if (typeof name === 'string' && Object.hasOwn(otherNames, name)) return otherNames[name];
+  throw new Error(
+    `${op}: '${String(name)}' is not a dtype (float32, float16, int32, uint8, bool; int64 and float64 are held as int32 and float32)`,
+  );
+}
+
 export const isFloatingPoint = (dtype: DType): boolean => dtype === 'float32' || dtype === 'float16';
 
 /** bool < integer < floating point. */
@@ -99,7 +126,7 @@ export function toHalf(value: number): number {
   return sign | (magnitude < 2 ** -14 ? rounded : ((exponent + 14) << 10) + rounded);
 }
 
-export function fromHalf(bits: number): number {
+function fromHalf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >>> 10) & 0x1f;
   const mantissa = bits & 0x3ff;

@@ -1,3 +1,4 @@
+import { readOptions } from '../tensor/options.js';
 import { isFloatingPoint, type TypedArray } from './dtype.js';
 import { numel } from './shape.js';
 import type { Tensor } from './tensor.js';
@@ -51,7 +52,11 @@ function notationFor(
 
 /** Reads `x` and formats it as PyTorch prints a tensor. */
 export async function format(x: Tensor, options: PrintOptions = {}): Promise<string> {
-  const { precision = 4, threshold = 1000, edgeitems = 3, linewidth = 80 } = options;
+  const { precision, threshold, edgeitems, linewidth } = readOptions<Required<PrintOptions>>(
+    'format',
+    { precision: 4, threshold: 1000, edgeitems: 3, linewidth: 80 },
+    options,
+  );
   const data = await x.data();
   const suffix = suffixOf(x);
   if (numel(x.shape) === 0) {

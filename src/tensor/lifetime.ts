@@ -91,7 +91,7 @@ async function findCollector(): Promise<(() => void) | null> {
 /**
  * Called while the script waits for the GPU: collects when enough handles have escaped since the last time.
  */
-export function nudge(): void {
+function nudge(): void {
   if (!collect) return;
   const few = escapes < garbageHandles;
   if (few && escapedSinceNudge < Math.max(garbageBytes, garbageShare * Storage.liveBytes)) return;

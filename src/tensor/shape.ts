@@ -82,7 +82,7 @@ export function suggestsChannelsLast(shape: Shape, strides: readonly number[]): 
  * Dims from the outermost in memory to the innermost; dims of size 1 have no place of their own and come
  * first.
  */
-export function memoryOrder(shape: Shape, strides: readonly number[]): number[] {
+function memoryOrder(shape: Shape, strides: readonly number[]): number[] {
   const dims = shape.map((_, i) => i);
   const placed = dims
     .filter((i) => shape[i] !== 1)

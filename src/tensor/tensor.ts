@@ -14,6 +14,7 @@ import {
 } from './shape.js';
 import { Storage } from './storage.js';
 import { checkTie, type Tie } from './tie.js';
+import { requireBoolean } from './options.js';
 
 /** Nested arrays as `toArray()` gives and `tensor()` takes. */
 export type NestedArray = number | boolean | readonly NestedArray[];
@@ -146,17 +147,24 @@ export class Tensor {
     return result;
   }
 
-  /** @internal The values as uploaded, in row-major order, if they are known and still true. */
+  /**
+   * @internal The values as uploaded, in row-major order, if they are known and still true. Views know them
+   * too.
+   */
   hostValues(): Int32Array | null {
-    return this.uploaded !== null && this.uploaded.version === this.storage.version
-      ? this.uploaded.values
-      : null;
+    const { uploaded, shape, strides, offset } = this;
+    if (uploaded === null || uploaded.version !== this.storage.version) return null;
+    const { values } = uploaded;
+    const count = this.numel();
+    if (values.length === count && isContiguous(shape, strides)) return values;
+    return count > rememberedValues ? null : (gather(values, shape, strides, offset) as Int32Array);
   }
 
   /** @internal Another handle on the same memory. */
   alias(shape: Shape = this.shape, strides: readonly number[] = this.strides, offset = this.offset): Tensor {
     const other = new Tensor(this.storage, shape, this.dtype, { strides, offset });
     other.tie = this.tie;
+    other.uploaded = this.uploaded;
     return other;
   }
 
@@ -249,6 +257,7 @@ export class Tensor {
 
   /** As `tensor.requiresGrad = value`, returning the tensor. */
   requiresGrad_(value = true): this {
+    requireBoolean('requiresGrad_', value);
     this.requiresGrad = value;
     return this;
   }

@@ -277,14 +277,29 @@ describe('errors', () => {
 
   it('name a function that does something else the second time', () => {
     let calls = 0;
-    const shifting = (v: k.Tensor): k.Tensor => (calls++ === 0 ? v.exp().tanh() : v.sum().exp().tanh());
+    const scalar = k.tensor(1, { requiresGrad: true });
+    const shifting = (v: k.Tensor): k.Tensor => (calls++ === 0 ? v : scalar).exp().tanh();
     expect(() => checkpoint(shifting, x()).sum().backward()).toThrow(
       /checkpoint\(shifting\): computed again.*shape \[\].*first time it was float32 of shape \[3\]/,
+    );
+    calls = 0;
+    const summing = (v: k.Tensor): k.Tensor => (calls++ === 0 ? v.exp() : v.sum().exp());
+    expect(() => checkpoint(summing, x()).sum().backward()).toThrow(
+      /checkpoint\(summing\): computed again for backward, its op 1 is sum where the first time it was exp/,
     );
     calls = 0;
     const shrinking = (v: k.Tensor): k.Tensor => (calls++ === 0 ? v.exp().tanh() : v.exp());
     expect(() => checkpoint(shrinking, x()).sum().backward()).toThrow(
       /saved 1 tensors where the first time it saved 2/,
+    );
+  });
+
+  it('name an op that saves nothing and is missing the second time: dropout of a layer in another mode', () => {
+    const drop = new k.nn.Dropout(0.5);
+    const y = checkpoint((v: k.Tensor) => drop(v.exp()).mul(v), x());
+    drop.eval();
+    expect(() => y.sum().backward()).toThrow(
+      /its op 2 is mul where the first time it was dropout.*same mode/,
     );
   });
 

@@ -228,6 +228,22 @@ describe('a custom Function', () => {
     ]);
   });
 
+  it('names itself when what it returns is no tensor', async () => {
+    await expect(gradients(() => 3)).rejects.toThrow(
+      /Product\.backward returned number '3'; expected a tensor/,
+    );
+    await expect(gradients((g) => Promise.resolve(g))).rejects.toThrow(
+      /Product\.backward returned a promise \(it cannot be async\)/,
+    );
+    class Count extends k.autograd.Function {
+      static forward(_: k.autograd.FunctionContext, x: k.Tensor): k.Tensor {
+        return x.numel() as never;
+      }
+      static backward = (_: k.autograd.FunctionContext, grad: k.Tensor): k.Tensor => grad;
+    }
+    expect(() => Count.apply(k.ones(2))).toThrow(/Count\.forward returned number '2'; expected a tensor/);
+  });
+
   it("returns tensors of the arguments' shapes, or of shapes that they broadcast to", async () => {
     await expect(gradients((g) => [3, g])).rejects.toThrow(/returned number '3' as gradient 0/);
     await expect(gradients((g) => [g, g.sum()])).rejects.toThrow(/shape \[\] for argument 1.*\[2\]/s);

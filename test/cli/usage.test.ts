@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { parseClasses, parseMap } from '../../src/cli/classes.js';
-import { closeNames } from '../../src/cli/errors.js';
+import { closeNames } from '../../src/tensor/close-names.js';
 import { finetuneOptions } from '../../src/cli/finetune/options.js';
 import { addOptions, fallbacks, plannedOf } from '../../src/cli/option-rows.js';
 import { kindling, root, temporaryFolder } from './support.js';
@@ -57,6 +57,7 @@ describe('usage errors end with status 2 and say what is wrong', () => {
     ['a map without =', [...finetune, '--map', 'animal'], /name=class,class/],
     ['a class named twice', [...finetune, '--map', 'a=cat,dog;b=cat'], /'cat' is named twice/],
     ['one class', [...finetune, '--classes', 'cat'], /at least two/],
+    ['an empty path', [...finetune, '--out', ''], /--out.*must not be empty/],
     ['an output of another kind', [...finetune, '--out', 'model.pth'], /\.safetensors/],
     ['an unfreezing without an epoch', [...finetune, '--unfreeze-at', 'layer4'], /EPOCH:NAME/],
     ['an unfreezing too late', [...finetune, '--unfreeze-at', '11:layer4'], /from 1 to 10/],

@@ -58,9 +58,8 @@ describe('a truncated file', () => {
 });
 
 describe('a damaged file', () => {
-  it.each(files)('%s: with random bytes changed it loads or is refused, quickly', async (name, whole) => {
+  it.each(files)('%s: with random bytes changed it loads or is refused', async (name, whole) => {
     const random = randomNumbers(whole.length);
-    const start = performance.now();
     let refused = 0;
     for (let round = 0; round < 300; round++) {
       const bytes = whole.slice();
@@ -72,7 +71,6 @@ describe('a damaged file', () => {
       if (error) expect(error.message.startsWith(name), error.message).toBe(true);
     }
     expect(refused).toBeGreaterThan(0);
-    expect(performance.now() - start).toBeLessThan(20_000);
   });
 });
 

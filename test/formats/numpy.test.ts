@@ -82,6 +82,11 @@ describe('.npy', () => {
     expect([container, ...tensors.keys()]).toEqual(['npy', 'conv1.weight']);
   });
 
+  it('is named with control characters spelled out', async () => {
+    const { tensors } = await loadCheckpoint(npy(header('<f4', '6,'), data), { name: 'in/a\x1b[31mred.npy' });
+    expect([...tensors.keys()]).toEqual(['a\\x1b[31mred']);
+  });
+
   it.each([
     ['a hole in its data', npy(header('<f4', '7,'), data), /truncated.*28 bytes.*24/],
     ['data to spare', npy(header('<f4', '5,'), data), /20 bytes.*24/],

@@ -73,6 +73,23 @@ describe.each(['zip', 'legacy'])('what people save around their weights (%s)', (
     ]);
   });
 
+  it('so do the types and functions among arguments, and names of files that are no text', async () => {
+    const checkpoint = await loadCheckpoint(path('types'));
+    await expectState(checkpoint);
+    const { args, rest, path: image } = Object.fromEntries(checkpoint.extra) as Record<string, unknown>;
+    expect([...(args as Map<string, PlainValue>)].map(([key, value]) => `${key} ${String(value)}`)).toEqual([
+      'lr 1',
+      'type __builtin__.long',
+      'name __builtin__.unicode',
+      'reduce __builtin__.max',
+    ]);
+    expect((rest as PlainValue[]).slice(0, 2).map(String)).toEqual([
+      '__builtin__.Ellipsis',
+      '<object of exceptions.ValueError>',
+    ]);
+    expect(image).toBe('images/caf\udce9');
+  });
+
   it('a whole module under a key is named, with the remedy', async () => {
     await expect(loadCheckpoint(path('module-inside'))).rejects.toThrow(
       /'model' of class torch\.nn\.modules\.container\.Sequential.*nothing was executed.*model\.state_dict\(\)/,

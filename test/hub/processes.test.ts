@@ -82,7 +82,7 @@ it('goes on after a process that was killed, at once', async () => {
   server.reset();
   const started = performance.now();
   expect(await downloadFile(options())).toBe(target());
-  expect(performance.now() - started).toBeLessThan(3000);
+  expect(performance.now() - started).toBeLessThan(10_000);
   expect(server.requests.map(({ status }) => status)).toEqual([206]);
   expect(server.bytesSent).toBeLessThan(800_000);
   expect(readFileSync(target()).equals(server.content)).toBe(true);
@@ -121,7 +121,7 @@ it('waits for a lock of another machine only while it is touched', async () => {
   await downloadFile(options({ staleLockAfter: 300, onMessage: (text) => messages.push(text) }));
   const waited = performance.now() - started;
   expect(waited).toBeGreaterThan(850);
-  expect(waited).toBeLessThan(3000);
+  expect(waited).toBeLessThan(10_000);
   expect(messages).toEqual([`model.pth: waiting for process ${process.pid}, which downloads it`]);
 });
 

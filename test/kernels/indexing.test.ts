@@ -5,7 +5,6 @@ import {
   planGather,
   planIndex,
   planIndexWrite,
-  planLookup,
   planScatter,
   type ScatterReduce,
 } from '../../src/kernels/index/gather.js';
@@ -91,7 +90,7 @@ describe('reading by index', () => {
     const table = host(iota(80), [10, 8]);
     const index = ints([3, 3, 9, 0, -2, 5], [2, 3]);
     const out = blank([2, 3, 8]);
-    const plan = planLookup(target(), { name: 'embedding', x: table, index, out, dim: 0 });
+    const plan = planIndex(target(), { name: 'embedding', x: table, indices: [index], out, dim: 0 });
     expect(plan.launches[0]!.kernel.wgsl).toContain('i1: array<vec4<f32>>');
     const got = await result(plan, { x: table, index }, out);
     eachIndex([2, 3, 8], (i, n) =>
@@ -100,7 +99,7 @@ describe('reading by index', () => {
     const columns = ints([7, 0, 0, 2], [4]);
     const out1 = blank([10, 4]);
     const got1 = await result(
-      planLookup(target(), { x: table, index: columns, out: out1, dim: 1 }),
+      planIndex(target(), { x: table, indices: [columns], out: out1, dim: 1 }),
       { x: table, index: columns },
       out1,
     );

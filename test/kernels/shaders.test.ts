@@ -10,10 +10,12 @@ import { planConv2dInputGrad } from '../../src/kernels/conv/input-grad.js';
 import { planConv2d } from '../../src/kernels/conv/plan.js';
 import { planConv2dWeightGrad } from '../../src/kernels/conv/weight-grad.js';
 import { e, input, param } from '../../src/kernels/expr/expr.js';
+import * as fn from '../../src/kernels/expr/functions.js';
 import { planInterpolate } from '../../src/kernels/images/interpolate.js';
 import { planMaxPoolGrad } from '../../src/kernels/images/pool-grad.js';
 import { planMaxPool, type PoolProblem } from '../../src/kernels/images/pool.js';
 import { planGather } from '../../src/kernels/index/gather.js';
+import { planOwners } from '../../src/kernels/index/owners.js';
 import { planScatterLoop } from '../../src/kernels/index/scatter.js';
 import { planSort } from '../../src/kernels/index/sort.js';
 import { planGemm } from '../../src/kernels/matmul/plan.js';
@@ -86,7 +88,7 @@ const families: Readonly<Record<string, () => readonly Launch[]>> = {
   'pointwise-gpu': () =>
     planPointwise(gpu, {
       name: 'sigmoid',
-      exprs: [e.sigmoid(input(0))],
+      exprs: [fn.sigmoid(input(0))],
       inputs: [matrix],
       outputs: [matrix],
     }),
@@ -126,6 +128,7 @@ const families: Readonly<Record<string, () => readonly Launch[]>> = {
       out: { ...matrix, shape: [16, 48], strides: [0, 1] },
       reduce: 'add',
     }).launches,
+  owners: () => planOwners(64, 48, limits).launches,
   sort: () =>
     planSort(software, {
       name: 'sort',

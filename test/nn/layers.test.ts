@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, manualSeed, nn, noGrad, ones, tensor, zeros, type Tensor } from '../../src/index.js';
 import { uniform } from '../models/fill.js';
@@ -13,6 +14,8 @@ interface LayerGolden {
   readonly keys: readonly string[];
   readonly inputs?: Readonly<Record<string, Packed>>;
   readonly output: Packed;
+  /** What else the layer returns, nested tuples flattened. */
+  readonly more?: readonly Packed[];
   readonly grads: Readonly<Record<string, Packed>>;
   readonly buffers: Readonly<Record<string, Packed>>;
 }
@@ -20,6 +23,14 @@ interface LayerGolden {
 beforeAll(() => init());
 
 const filled = (key: string, shape: readonly number[]): Tensor => tensor(uniform(key, shape), { shape });
+
+const flat = (output: unknown): Tensor[] =>
+  Array.isArray(output) ? output.flatMap(flat) : output === null ? [] : [output as Tensor];
+
+/** Layers are rows of files that begin so, a family each. */
+const layerRows = readdirSync(new URL('../cases/nn/', import.meta.url))
+  .filter((file) => file.startsWith('layers'))
+  .flatMap((file) => loadRows<LayerRow, LayerGolden>(`nn/${file.replace('.json', '')}`));
 
 /** The layer's call in training mode, by the names that the golden has. */
 function train(layer: nn.Module, inputs: Readonly<Record<string, Packed>>) {
@@ -30,26 +41,31 @@ function train(layer: nn.Module, inputs: Readonly<Record<string, Packed>>) {
     made.filter(([, x]) => x.isFloatingPoint()).map(([name, x]) => [name, x.requiresGrad_()]),
   );
   // Layers may overwrite the result of an op, but no leaf.
-  const call = layer as unknown as (...inputs: Tensor[]) => Tensor;
-  const output = call(...made.map(([, x]) => (x.isFloatingPoint() ? x.mul(1) : x)));
-  if (output.requiresGrad) output.mul(filled('grad', output.shape)).sum().backward();
+  const call = layer as unknown as (...inputs: Tensor[]) => unknown;
+  const outputs = flat(call(...made.map(([, x]) => (x.isFloatingPoint() ? x.mul(1) : x))));
+  const terms = outputs
+    .map((y, i) => (y.requiresGrad ? y.mul(filled(`grad${i || ''}`, y.shape)).sum() : null))
+    .filter((term) => term !== null);
+  if (terms.length > 0) terms.reduce((a, b) => a.add(b)).backward();
   for (const [key, parameter] of layer.namedParameters()) leaves.set(key, parameter);
-  return { output, leaves, buffers: new Map(layer.namedBuffers()) };
+  return { outputs, leaves, buffers: new Map(layer.namedBuffers()) };
 }
 
 describe("every layer is PyTorch's", () => {
-  it.each(loadRows<LayerRow, LayerGolden>('nn/layers'))('$key', async ({ row, golden }) => {
+  it.each(layerRows)('$key', async ({ row, golden }) => {
     const make = new Function(...Object.keys(nn), `return ${row.ts}`) as (...parts: unknown[]) => nn.Module;
     const layer = make(...Object.values(nn));
     const keys = [...layer.stateDict()].map(([key, { shape }]) => `${key} [${shape.join(', ')}]`);
     expect({ printed: String(layer), keys }).toEqual({ printed: golden.printed, keys: golden.keys });
     if (!golden.inputs) return;
-    const { output, leaves, buffers } = train(layer, golden.inputs);
+    const { outputs, leaves, buffers } = train(layer, golden.inputs);
     const expectClose = async (what: string, got: Tensor | null | undefined, want: Packed): Promise<void> => {
       expect(got?.shape, what).toEqual(want[1]);
       expect(difference(await (got as Tensor).data(), unpack(want), row.tolerance), what).toBeNull();
     };
-    await expectClose('output', output, golden.output);
+    const wanted = [golden.output, ...(golden.more ?? [])];
+    expect(outputs).toHaveLength(wanted.length);
+    for (const [i, want] of wanted.entries()) await expectClose(`output ${i}`, outputs[i], want);
     for (const [key, want] of Object.entries(golden.grads))
       await expectClose(`gradient of ${key}`, leaves.get(key)?.grad, want);
     for (const [key, want] of Object.entries(golden.buffers)) await expectClose(key, buffers.get(key), want);

@@ -336,6 +336,9 @@ describe('interpolation', () => {
     const x = input([1, 1, 2, 2]);
     expect(() => k.interpolate(x, {})).toThrow(/size or scaleFactor/);
     expect(() => k.interpolate(x, { size: 4, alignCorners: true })).toThrow(/alignCorners/);
-    expect(() => k.interpolate(k.reshape(x, [1, 2, 2]), { size: 4 })).toThrow(/\[N, C, H, W\].*\[1, 2, 2\]/);
+    expect(() => k.interpolate(k.reshape(x, [2, 2]), { size: 4 })).toThrow(/\[N, C, ...\].*got \[2, 2\]/);
+    expect(() => k.interpolate(k.reshape(x, [1, 2, 2]), { size: 4, mode: 'bilinear' })).toThrow(
+      /2 spatial dims/,
+    );
   });
 });

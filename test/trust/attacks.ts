@@ -119,7 +119,7 @@ export const attacks: readonly Attack[] = [
   { name: 'a legacy file that ends in the middle of 2 million lists', bytes: () => legacy(`(${']'.repeat(400_000)}`, ''), refusal: /truncated|host memory/ },
   { name: 'an entry of .npz that claims what it has not', bytes: () => npz(new Uint8Array(300), { deflated: true, size: 2 ** 31 }), refusal: /claims 2147483648 bytes/ },
   { name: '100,001 entries in an archive', bytes: () => buildZip(Array.from({ length: 60_000 }, (_, i) => ({ name: `${i}`, data: new Uint8Array(0) }))).bytes, refusal: /not one by torch\.save|entries/ },
-  { name: 'a header of two gigabytes', bytes: () => safetensorsFile('{', new Uint8Array(8), 2 ** 31), refusal: /safetensors header of 2147483648 bytes; at most 100000000.*headerBytes/s },
+  { name: 'a header of two gigabytes', bytes: () => safetensorsFile('{', new Uint8Array(8), 2 ** 31), refusal: /header needs bytes 8 to 2147483656/ },
   { name: 'a header past the end', bytes: () => safetensorsFile('{}', new Uint8Array(0), 50_000_000), refusal: /header needs bytes/ },
   { name: 'a header of empty objects', bytes: () => tensors(`{"a":[${'{},'.repeat(3_000_000)}{}]}`), refusal: /objects and \d+ commas.*limits: \{ memory/s },
   { name: 'a header of a long list', bytes: () => tensors(`{"a":[${'0,'.repeat(8_000_000)}0]}`), refusal: /takes \d.*limits: \{ memory/s },

@@ -71,6 +71,11 @@ interface Injected {
 export class FaultyDevice {
   /** Calls of the kind so far. */
   calls = 0;
+  /**
+   * Where no call fails: the numbers of the calls that came from one place in the code, by the functions on
+   * the stack.
+   */
+  readonly places = new Map<string, number[]>();
   fired = false;
   private readonly scopes: { readonly filter: ErrorFilter; error: Injected | null }[] = [];
   private readonly listeners: ((event: unknown) => void)[] = [];
@@ -117,9 +122,22 @@ export class FaultyDevice {
 
   private due(call: Call): boolean {
     if (callOf[this.kind] !== call || this.fired) return false;
-    if (++this.calls !== this.at) return false;
+    if (++this.calls !== this.at) {
+      if (this.at === 0) this.notePlace();
+      return false;
+    }
     this.fired = true;
     return true;
+  }
+
+  private notePlace(): void {
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 60;
+    const place = new Error().stack?.split('\n').slice(3).join('\n') ?? '';
+    Error.stackTraceLimit = stackTraceLimit;
+    const calls = this.places.get(place);
+    if (calls === undefined) this.places.set(place, [this.calls]);
+    else calls.push(this.calls);
   }
 
   /** Reports an error as the device would: to the innermost scope for its kind, else as an event, later. */

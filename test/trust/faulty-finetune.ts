@@ -7,7 +7,15 @@ import { run } from '../../src/cli/run.js';
 import { ShapesDataset } from '../../src/data/index.js';
 import * as k from '../../src/index.js';
 import type { FaultKind, FaultyDevice } from './faulty-device.js';
-import { countCalls, inTime, outcomeOf, unclear, type Course, type Outcome } from './outcome.js';
+import {
+  chosenCalls,
+  inTime,
+  outcomeOf,
+  unclear,
+  type Choice,
+  type Course,
+  type Outcome,
+} from './outcome.js';
 
 /** The data, and the files that an undisturbed run comes to. */
 export interface Finetuning {
@@ -69,9 +77,17 @@ export async function prepareFinetuning(): Promise<Finetuning> {
 
 export const cleanUp = ({ folder }: Finetuning): void => rmSync(folder, { recursive: true, force: true });
 
-/** How often a run makes the call that a kind of fault counts. */
-export const finetuneCalls = (kind: FaultKind, { folder, args }: Finetuning): Promise<number> =>
-  countCalls(kind, async () => void (await command([...args, '--out', join(folder, 'count'), '--force'])));
+/** The calls of a run that are to fail, by number. */
+export const finetuneCalls = (
+  kind: FaultKind,
+  choice: Choice,
+  { folder, args }: Finetuning,
+): Promise<number[]> =>
+  chosenCalls(
+    kind,
+    choice,
+    async () => void (await command([...args, '--out', join(folder, 'count'), '--force'])),
+  );
 
 /** Notes the one report that a failed run must have made. */
 function noteReport(err: string, warnings: Finetuning['warnings'], course: Course): void {

@@ -2,7 +2,15 @@
 
 import * as k from '../../src/index.js';
 import { faultKinds, type FaultKind, type FaultyDevice } from './faulty-device.js';
-import { countCalls, inTime, outcomeOf, unclear, type Course, type Outcome } from './outcome.js';
+import {
+  chosenCalls,
+  inTime,
+  outcomeOf,
+  unclear,
+  type Choice,
+  type Course,
+  type Outcome,
+} from './outcome.js';
 
 const steps = 3;
 const shape = [4, 1, 8, 8] as const;
@@ -77,9 +85,9 @@ export async function undisturbed(name: OptimizerName): Promise<string[]> {
   return states;
 }
 
-/** How often a training makes the call that a kind of fault counts. */
-export const callsOf = (kind: FaultKind, name: OptimizerName): Promise<number> =>
-  countCalls(kind, async () => {
+/** The calls of a training that are to fail, by number. */
+export const callsOf = (kind: FaultKind, name: OptimizerName, choice: Choice): Promise<number[]> =>
+  chosenCalls(kind, choice, async () => {
     const training = build(name);
     for (let i = 0; i < steps; i++) await step(training, i);
   });
@@ -205,15 +213,14 @@ function difference(now: string, before: string, after: string): string {
     .join(', ');
 }
 
-/** Every fault of every kind, or every `stride`th. */
+/** Every fault of every kind, or those chosen. */
 export async function* sweepTraining(
   name: OptimizerName,
-  stride = 1,
+  choice: Choice = 1,
   kinds: readonly FaultKind[] = faultKinds,
 ): AsyncGenerator<Outcome> {
   const states = await undisturbed(name);
   for (const kind of kinds) {
-    const calls = await callsOf(kind, name);
-    for (let at = 1; at <= calls; at += stride) yield await disturbed(kind, at, name, states);
+    for (const at of await callsOf(kind, name, choice)) yield await disturbed(kind, at, name, states);
   }
 }

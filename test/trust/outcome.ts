@@ -39,13 +39,24 @@ async function collect(): Promise<void> {
 export const unclear = (text: string): boolean =>
   /undefined|\[object|internal:|Cannot read prop|hang:/.test(text);
 
-/** How often a program makes the call that a kind of fault counts. */
-export async function countCalls(kind: FaultKind, program: () => Promise<void>): Promise<number> {
+/** Which calls of a program fail in turn: every `stride`th, or the first and the last from each place. */
+export type Choice = number | 'places';
+
+/** The numbers of the calls that are chosen among those that a kind of fault counts. */
+export async function chosenCalls(
+  kind: FaultKind,
+  choice: Choice,
+  program: () => Promise<void>,
+): Promise<number[]> {
   const device = new FaultyDevice(kind, 0);
   await k.init({ wrapDevice: device.wrap });
   await program();
   k.close();
-  return device.calls;
+  if (choice === 'places') {
+    const ends = [...device.places.values()].flatMap((calls) => [calls[0] ?? 1, calls.at(-1) ?? 1]);
+    return [...new Set(ends)].sort((a, b) => a - b);
+  }
+  return Array.from({ length: Math.ceil(device.calls / choice) }, (_, i) => 1 + i * choice);
 }
 
 /** What a program with a fault notes as it goes. */

@@ -45,19 +45,23 @@ export async function openData(context: Context, plan: Plan, workers: number): P
     return { train: cut(selected(all, train)), validation: selected(plain, val) };
   }
   const train = cut(all);
-  warnOfUnseen(context, train);
+  warnOfUnseen(context, train, limit);
   const validation = plan.val === null ? null : await open(plan.val, false);
   return { train, validation: validation === null ? null : underSameLabels(context, validation, train) };
 }
 
-/** `--limit` takes the first images, which may be of few classes. */
-function warnOfUnseen({ output }: Context, train: LabelledImages): void {
+/**
+ * Classes without a training image: those of the file, or `--limit`, which takes the first images, left none.
+ */
+function warnOfUnseen({ output }: Context, train: LabelledImages, limit: number | null): void {
   const seen = new Set(train.labels);
   const unseen = train.classes.filter((_, label) => !seen.has(label));
-  if (unseen.length > 0)
-    output.warn(
-      `--limit leaves no image of ${shortList(unseen)} to train on; leave it out, or name fewer --classes`,
-    );
+  if (unseen.length === 0) return;
+  output.warn(
+    limit === null
+      ? `${train.name} has no image of ${shortList(unseen)}; these are never learned. Name the others with --classes`
+      : `--limit leaves no image of ${shortList(unseen)} to train on; leave it out, or name fewer --classes`,
+  );
 }
 
 function split(images: LabelledImages, fraction: number, seed: number): { train: number[]; val: number[] } {

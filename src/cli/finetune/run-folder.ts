@@ -200,7 +200,7 @@ export class RunFolder {
  *
  * @throws CliError when the folder holds none
  */
-export async function readConfig(path: string): Promise<RunConfig> {
+async function readConfig(path: string): Promise<RunConfig> {
   const file = join(path, runFiles.config);
   const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
     const why = existsSync(path) ? `there is no ${runFiles.config} in it, so it is no run` : 'no such folder';

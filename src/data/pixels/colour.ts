@@ -9,7 +9,7 @@ import type { RGBImage } from '../host.js';
 const { fround } = Math;
 
 /** Pillow's `convert('L')`: ITU-R 601-2 luma in 16 fractional bits. One byte per pixel. */
-export function luma({ data, width, height }: RGBImage): Uint8Array {
+function luma({ data, width, height }: RGBImage): Uint8Array {
   const grey = new Uint8Array(width * height);
   for (let i = 0, from = 0; i < grey.length; i++, from += 3) {
     grey[i] = (data[from]! * 19595 + data[from + 1]! * 38470 + data[from + 2]! * 7471 + 0x8000) >> 16;

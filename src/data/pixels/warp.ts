@@ -12,7 +12,7 @@ export type Interpolation = 'nearest' | 'bilinear';
 export type AffineMatrix = readonly [a: number, b: number, c: number, d: number, e: number, f: number];
 
 /** Pillow's `Image.transform(size, AFFINE, matrix, interpolation, fillcolor)`. */
-export function affineTransform(
+function affineTransform(
   image: RGBImage,
   width: number,
   height: number,

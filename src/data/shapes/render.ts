@@ -134,7 +134,7 @@ const textures: Record<string, (random: Random) => Field> = {
 };
 
 /** The names of the textures a shape or a background can have. */
-export const textureNames: readonly string[] = Object.keys(textures);
+const textureNames: readonly string[] = Object.keys(textures);
 
 /**
  * Something small that is not the shape: a bar or a blob, with the square of its reach for a quick rejection.

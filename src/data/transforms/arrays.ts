@@ -2,6 +2,7 @@ import type { HostArray, RGBImage } from '../host.js';
 import { roundHalfEven } from '../pixels/boxes.js';
 import type { Random } from '../random.js';
 import { checkProbability, checkRange, type Range, Transform } from './base.js';
+import { checkOptions } from '../../tensor/options.js';
 
 /** torchvision's `ToTensor`: float32 planes [3, height, width] in 0 ... 1. */
 export class ToTensor extends Transform<RGBImage, HostArray<Float32Array>> {
@@ -78,6 +79,7 @@ export class RandomErasing extends Transform<HostArray<Float32Array>, HostArray<
 
   constructor(options: RandomErasingOptions = {}) {
     super();
+    checkOptions('RandomErasing', options, 'p', 'scale', 'ratio', 'value');
     this.p = checkProbability('RandomErasing', options.p ?? 0.5);
     this.scale = checkRange('RandomErasing: scale', options.scale ?? [0.02, 0.33], 0, 1);
     this.ratio = checkRange('RandomErasing: ratio', options.ratio ?? [0.3, 3.3], Number.MIN_VALUE);

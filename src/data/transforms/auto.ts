@@ -12,6 +12,7 @@ import {
 } from './augment-ops.js';
 import { Transform } from './base.js';
 import { type AutoAugmentPolicy, policies } from './policies.js';
+import { checkOptions } from '../../tensor/options.js';
 
 export type { AutoAugmentPolicy } from './policies.js';
 
@@ -46,6 +47,7 @@ export class RandAugment extends Transform<RGBImage, RGBImage> {
 
   constructor(readonly options: RandAugmentOptions = {}) {
     super();
+    checkOptions('RandAugment', options, 'numOps', 'magnitude', 'numMagnitudeBins', 'interpolation', 'fill');
     this.numOps = options.numOps ?? 2;
     this.magnitude = options.magnitude ?? 9;
     this.numMagnitudeBins = checkBins('RandAugment', options.numMagnitudeBins ?? 31);
@@ -86,6 +88,7 @@ export class TrivialAugmentWide extends Transform<RGBImage, RGBImage> {
 
   constructor(readonly options: AugmentOptions & { readonly numMagnitudeBins?: number } = {}) {
     super();
+    checkOptions('TrivialAugmentWide', options, 'numMagnitudeBins', 'interpolation', 'fill');
     this.numMagnitudeBins = checkBins('TrivialAugmentWide', options.numMagnitudeBins ?? 31);
     this.space = [...augmentationSpace(TrivialAugmentWide.limits(this.numMagnitudeBins))];
   }
@@ -124,6 +127,7 @@ export class AutoAugment extends Transform<RGBImage, RGBImage> {
     readonly options: AugmentOptions = {},
   ) {
     super();
+    checkOptions('AutoAugment', options, 'interpolation', 'fill');
     if (!(policy in policies)) {
       throw new Error(
         `AutoAugment: the policy must be one of ${Object.keys(policies).join(', ')}, got ${JSON.stringify(policy)}`,

@@ -15,6 +15,7 @@ import {
 } from '../pixels/colour.js';
 import type { Random } from '../random.js';
 import { checkProbability, checkRange, pair, type Range, type Size, Transform } from './base.js';
+import { checkOptions } from '../../tensor/options.js';
 
 export interface ColorJitterOptions {
   /** Factors from [low, high]; a number b means [max(0, 1 - b), 1 + b]. */
@@ -53,6 +54,7 @@ export class ColorJitter extends Transform<RGBImage, RGBImage> {
 
   constructor(readonly options: ColorJitterOptions = {}) {
     super();
+    checkOptions('ColorJitter', options, 'brightness', 'contrast', 'saturation', 'hue');
     const { brightness, contrast, saturation, hue } = options;
     this.steps = [
       { range: factors('brightness', brightness), adjust: adjustBrightness },

@@ -15,6 +15,7 @@ import { resizeImage, type ResizeFilter } from '../pixels/resize.js';
 import { affine, type Interpolation, rotate } from '../pixels/warp.js';
 import type { Random } from '../random.js';
 import { checkProbability, checkRange, pair, type Range, type Size, Transform } from './base.js';
+import { checkOptions } from '../../tensor/options.js';
 
 /**
  * torchvision's `Resize` of a PIL image (bilinear, always antialiased), equal to Pillow's bit for bit.
@@ -99,6 +100,7 @@ export class Pad extends Transform<RGBImage, RGBImage> {
     options: PadOptions = {},
   ) {
     super();
+    checkOptions('Pad', options, 'fill', 'paddingMode');
     borders('Pad', padding);
     this.fill = options.fill ?? 0;
     this.paddingMode = options.paddingMode ?? 'constant';
@@ -167,6 +169,7 @@ export class RandomCrop extends Transform<RGBImage, RGBImage> {
     options: RandomCropOptions = {},
   ) {
     super();
+    checkOptions('RandomCrop', options, 'padding', 'fill', 'padIfNeeded', 'paddingMode');
     pair('RandomCrop', size);
     this.padding = options.padding ?? 0;
     this.fill = options.fill ?? 0;
@@ -216,6 +219,7 @@ export class RandomResizedCrop extends Transform<RGBImage, RGBImage> {
     options: { readonly scale?: Range; readonly ratio?: Range } = {},
   ) {
     super();
+    checkOptions('RandomResizedCrop', options, 'scale', 'ratio');
     pair('RandomResizedCrop', size);
     this.scale = checkRange('RandomResizedCrop: scale', options.scale ?? [0.08, 1], 0);
     this.ratio = checkRange('RandomResizedCrop: ratio', options.ratio ?? [3 / 4, 4 / 3], Number.MIN_VALUE);
@@ -279,6 +283,7 @@ export class RandomRotation extends Transform<RGBImage, RGBImage> {
     } = {},
   ) {
     super();
+    checkOptions('RandomRotation', options, 'expand', 'interpolation', 'fill', 'center');
     this.degrees = symmetric('RandomRotation: degrees', degrees);
     fillColor('RandomRotation', options.fill ?? 0);
   }
@@ -313,6 +318,7 @@ export class RandomAffine extends Transform<RGBImage, RGBImage> {
     readonly options: RandomAffineOptions = {},
   ) {
     super();
+    checkOptions('RandomAffine', options, 'translate', 'scale', 'shear', 'interpolation', 'fill', 'center');
     const { translate, scale, shear } = options;
     this.degrees = symmetric('RandomAffine: degrees', degrees);
     for (const part of translate ?? []) checkProbability('RandomAffine: translate', part);

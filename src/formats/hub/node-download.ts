@@ -9,7 +9,7 @@ import { checkedPrefix, expectedSize, fileNameOf, settings, type DownloadOptions
 import { shown, transfer } from './transfer.js';
 
 /** @internal Where a URL's file is, or will be, in the cache. */
-export function cachePath(options: DownloadOptions): string {
+function cachePath(options: DownloadOptions): string {
   const { path, hash } = nodeModules();
   const name = fileNameOf(options.url);
   // A name without a hash of its content says little: two servers may each have a `model.pth`.

@@ -44,6 +44,23 @@ export const labelFault = (op: string): Fault => ({
     labelOutOfRange(op, signed(label), position, classes, signed(ignored)),
 });
 
+export const divisionByZero = (op: string): string =>
+  `${op}: an integer is divided by zero; floats give infinity or NaN instead, see .to('float32')`;
+
+export const divisionFault = (op: string): Fault => ({ op, text: () => divisionByZero(op) });
+
+/** Raised with how many values are wanted and how many there are. */
+export const countFault = (op: string): Fault => ({
+  op,
+  text: ([wanted, given]) => `${op}: the mask has ${wanted} true elements, the source only ${given}`,
+});
+
+/** Raised with a sum and what it should be. */
+export const sizeFault = (op: string): Fault => ({
+  op,
+  text: ([sum, size]) => `${op}: repeats add up to ${sum}, outputSize is ${size}`,
+});
+
 const float = (word: number): number => new Float32Array(Uint32Array.of(word).buffer)[0]!;
 
 /** Raised with the bits of a float32. */

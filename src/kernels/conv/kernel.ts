@@ -62,7 +62,7 @@ export interface ConvSpec {
 }
 
 /** Launch fields. Pairs hold the vertical value in the high half. Workgroup z is the group. */
-export function convParams(s: Pick<ConvSpec, 'scatter' | 'gathered' | 'epilogue' | 'weights'>): ParamField[] {
+function convParams(s: Pick<ConvSpec, 'scatter' | 'gathered' | 'epilogue' | 'weights'>): ParamField[] {
   const fields: ParamField[] = [
     ['rows', 'u32'], // output positions
     ['inH', 'u32'],

@@ -5,39 +5,6 @@
  */
 import type { ExprType } from '../base/dtype.js';
 
-/**
- * Double precision error function: the Maclaurin series up to 2.5, then the continued fraction of erfc (A&S
- * 7.1.5, 7.1.14).
- */
-export function erf(x: number): number {
-  const a = Math.abs(x);
-  if (Number.isNaN(x)) return NaN;
-  if (a > 6) return Math.sign(x);
-  if (a < 2.5) {
-    let term = x;
-    let sum = x;
-    for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
-      term *= (-x * x) / n;
-      sum += term / (2 * n + 1);
-    }
-    return (2 / Math.sqrt(Math.PI)) * sum;
-  }
-  let f = 0;
-  for (let k = 60; k >= 1; k--) f = k / 2 / (a + f);
-  return Math.sign(x) * (1 - Math.exp(-a * a) / Math.sqrt(Math.PI) / (a + f));
-}
-
-/** Inverse of {@link erf}: Winitzki's estimate, then Newton's method. */
-export function erfinv(y: number): number {
-  if (!(Math.abs(y) < 1)) return Math.abs(y) === 1 ? y * Infinity : NaN;
-  if (y === 0) return y;
-  const l = Math.log(1 - y * y);
-  const t = 2 / (Math.PI * 0.147) + l / 2;
-  let x = Math.sign(y) * Math.sqrt(Math.sqrt(t * t - l / 0.147) - t);
-  for (let i = 0; i < 4; i++) x -= (erf(x) - y) / ((2 / Math.sqrt(Math.PI)) * Math.exp(-x * x));
-  return x;
-}
-
 /** Nearest integer, halves to even. */
 export function roundHalfEven(x: number): number {
   const f = Math.floor(x);
@@ -47,40 +14,15 @@ export function roundHalfEven(x: number): number {
   return f % 2 === 0 ? f : f + 1;
 }
 
-const remainder = (a: number, b: number): number => {
-  const m = a % b;
-  return m !== 0 && m < 0 !== b < 0 ? m + b : m;
-};
-
 const maxNan = (a: number, b: number): number => (Number.isNaN(a) || Number.isNaN(b) ? NaN : Math.max(a, b));
 const minNan = (a: number, b: number): number => (Number.isNaN(a) || Number.isNaN(b) ? NaN : Math.min(a, b));
 
 /** Functions of one float. */
 export const unaryFloat = {
   exp: Math.exp,
-  expm1: Math.expm1,
   log: Math.log,
-  log1p: Math.log1p,
-  log2: Math.log2,
   sqrt: Math.sqrt,
   rsqrt: (x: number) => 1 / Math.sqrt(x),
-  sin: Math.sin,
-  cos: Math.cos,
-  tan: Math.tan,
-  asin: Math.asin,
-  acos: Math.acos,
-  atan: Math.atan,
-  sinh: Math.sinh,
-  cosh: Math.cosh,
-  tanh: Math.tanh,
-  asinh: Math.asinh,
-  acosh: Math.acosh,
-  atanh: Math.atanh,
-  sigmoid: (x: number) => 1 / (1 + Math.exp(-x)),
-  /** log(1 + exp(x)), stable on both sides. */
-  softplus: (x: number) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
-  erf,
-  erfinv,
   floor: Math.floor,
   ceil: Math.ceil,
   round: roundHalfEven,
@@ -103,11 +45,6 @@ export const binaryNumber = {
   div: (a: number, b: number) => a / b,
   maximum: maxNan,
   minimum: minNan,
-  fmod: (a: number, b: number) => a % b,
-  remainder,
-  pow: (a: number, b: number) =>
-    a === 1 || b === 0 ? 1 : Math.abs(a) === 1 && !Number.isFinite(b) && !Number.isNaN(b) ? 1 : a ** b,
-  atan2: Math.atan2,
 } as const;
 
 export const comparisons = {
@@ -150,7 +87,7 @@ const simple = {
 
 /** What has arguments. Everything that is keyed by operations has all of them, or does not compile. */
 export type Operation = 'select' | 'clamp' | 'cast' | 'not' | keyof typeof simple;
-export type Op = 'input' | 'param' | 'const' | Operation;
+export type Op = 'input' | 'param' | 'const' | 'call' | Operation;
 
 /** Wraps a number into the range of an integer type, or 0/1 for bool; f32 is left in double precision. */
 export function wrap(type: ExprType, x: number): number {
@@ -180,10 +117,6 @@ export function applyOp(op: Operation, type: ExprType, from: ExprType, args: rea
       return type === 'f32' ? a * b : wrap(type, Math.imul(a, b));
     case 'div':
       return type === 'f32' ? a / b : b === 0 ? a : wrap(type, Math.trunc(a / b));
-    case 'fmod':
-    case 'remainder':
-      if (type !== 'f32' && b === 0) return 0;
-      return wrap(type, op === 'fmod' ? a % b : remainder(a, b));
     case 'shr':
       return type === 'u32' ? a >>> b : a >> b;
     default:

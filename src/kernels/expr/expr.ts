@@ -2,7 +2,7 @@
  * A small language for pointwise computations, from which kernels are generated and derivatives are taken.
  *
  *     const x = e.input(0);
- *     const silu = e.mul(x, e.sigmoid(x));
+ *     const silu = e.mul(x, sigmoid(x));             // functions.ts: what is called costs, the rest does not
  *     const dsilu = differentiate(silu, 0);          // grad.ts
  *     evaluate(silu, { inputs: [0.5] });             // on the CPU, in double precision
  *
@@ -11,10 +11,11 @@
  * booleans) become constants of the type that the other operand has. Values that change from call to call (a
  * learning rate) must be `param`s: each new constant is a new expression and so a new kernel.
  *
- * Edges are PyTorch's: `maximum`/`minimum`/`clamp`/`relu` pass NaN on, `round` goes half to even, `fmod` has
- * the sign of the dividend and `remainder` that of the divisor, `pow(0, 0)` is 1, `sign(NaN)` is 0.
+ * Edges are PyTorch's: `maximum`/`minimum`/`clamp`/`relu` pass NaN on, `round` goes half to even,
+ * `sign(NaN)` is 0.
  */
 import type { ExprType } from '../base/dtype.js';
+import type { WgslFunction } from './wgsl-function.js';
 import {
   applyOp,
   type binaryNumber,
@@ -24,6 +25,7 @@ import {
   shifts,
   type unaryFloat,
   unaryNumber,
+  wrap,
   type Op,
   type Operation,
 } from './eval.js';
@@ -43,6 +45,27 @@ export interface Expr {
   readonly index: number;
   /** Of a param: its name. */
   readonly name: string;
+  /** Of a call: what is called. */
+  readonly fn: MathFunction | null;
+}
+
+/** From the operands of a function and its value `y`. */
+export type Derivative = (args: readonly [Expr, Expr, Expr], y: Expr) => Expr;
+
+/** A function of numbers of one type, giving that type: what it means, its WGSL, its derivatives. */
+export interface MathFunction {
+  /** Unique among the functions. */
+  readonly name: string;
+  /** In the language itself, of floats: instead of WGSL, it is written out where it is called. */
+  readonly body?: (args: readonly Expr[]) => Expr;
+  /** By the type of the operands. */
+  readonly wgsl: Partial<Readonly<Record<'f32' | 'i32' | 'u32', WgslFunction>>>;
+  /** In double precision; the conventions at the edges are PyTorch's. */
+  readonly value: (args: readonly number[], type: ExprType) => number;
+  /** Of the value with respect to each operand, of which there are as many; null where it is 0 everywhere. */
+  readonly derivatives: readonly (Derivative | null)[];
+  /** What an application comes to where that is simpler. */
+  readonly simplify?: (args: readonly Expr[]) => Expr | undefined;
 }
 
 /** A number or boolean stands for a constant of the type that its neighbour has. */
@@ -54,15 +77,20 @@ function intern(
   op: Op,
   type: ExprType,
   args: readonly Expr[],
-  leaf: { value?: number; index?: number; name?: string } = {},
+  leaf: { value?: number; index?: number; name?: string; fn?: MathFunction } = {},
 ): Expr {
   const value = leaf.value ?? 0;
   const tag =
-    op === 'const' ? (Object.is(value, -0) ? '-0' : String(value)) : (leaf.name ?? leaf.index ?? '');
+    op === 'const'
+      ? Object.is(value, -0)
+        ? '-0'
+        : String(value)
+      : (leaf.name ?? leaf.fn?.name ?? leaf.index ?? '');
   const key = `${op}:${type}:${tag}:${args.map((a) => a.id).join(',')}`;
   let expr = interned.get(key);
   if (expr === undefined) {
-    expr = { id: interned.size, op, type, args, value, index: leaf.index ?? -1, name: leaf.name ?? '' };
+    const { index = -1, name = '', fn = null } = leaf;
+    expr = { id: interned.size, op, type, args, value, index, name, fn };
     interned.set(key, expr);
   }
   return expr;
@@ -109,7 +137,7 @@ function make(op: Operation, type: ExprType, args: readonly Expr[]): Expr {
 }
 
 /** Turns literals into constants of the type that the expressions among `args` share. */
-function unify(op: string, args: readonly ExprLike[]): Expr[] {
+export function unify(op: string, args: readonly ExprLike[]): Expr[] {
   let type: ExprType | undefined;
   for (const a of args) {
     if (typeof a !== 'object') continue;
@@ -121,6 +149,29 @@ function unify(op: string, args: readonly ExprLike[]): Expr[] {
   const t = type ?? (args.every((a) => typeof a === 'boolean') ? 'bool' : 'f32');
   return args.map((a) => (typeof a === 'object' ? a : constant(a, t)));
 }
+
+/** A function applied to operands of one type. */
+export function call(fn: MathFunction, likes: readonly ExprLike[]): Expr {
+  const args = unify(fn.name, likes);
+  const { type } = args[0]!;
+  // A derivative too few would be a gradient of zero.
+  if (args.length !== fn.derivatives.length)
+    throw new Error(`expr: ${fn.name} has ${fn.derivatives.length} derivatives for ${args.length} operands`);
+  need(fn.name, args[0]!, fn.body ? ['f32'] : (Object.keys(fn.wgsl) as ExprType[]));
+  if (args.every((a) => a.op === 'const'))
+    return constant(
+      applyFunction(
+        fn,
+        type,
+        args.map((a) => a.value),
+      ),
+      type,
+    );
+  return fn.simplify?.(args) ?? intern('call', type, args, { fn });
+}
+
+const applyFunction = (fn: MathFunction, type: ExprType, args: readonly number[]): number =>
+  wrap(type, fn.value(args, type));
 
 function need(op: string, x: Expr, allowed: readonly ExprType[]): void {
   if (!allowed.includes(x.type))
@@ -144,7 +195,7 @@ const commutative = new Set<Op>(['add', 'mul', 'maximum', 'minimum', 'and', 'or'
 function binary(op: keyof typeof binaryNumber): (a: ExprLike, b: ExprLike) => Expr {
   return (likeA, likeB) => {
     let [a, b] = unify(op, [likeA, likeB]) as [Expr, Expr];
-    need(op, a, op === 'atan2' ? ['f32'] : numeric);
+    need(op, a, numeric);
     // Constants last, else by age: x + y and y + x become one expression (float addition commutes exactly).
     if (commutative.has(op) && (a.op === 'const' || (b.op !== 'const' && a.id > b.id))) [a, b] = [b, a];
     return simplify(op, a, b) ?? make(op, a.type, [a, b]);
@@ -186,19 +237,6 @@ function simplify(op: keyof typeof binaryNumber, a: Expr, b: Expr): Expr | undef
     case 'div':
       if (isConst(b, 1)) return a;
       if (float && b.op === 'const' && exactReciprocal(b.value)) return e.mul(a, 1 / b.value);
-      return undefined;
-    case 'pow':
-      if (b.op !== 'const') return undefined;
-      if (b.value === 0) return constant(1, a.type);
-      if (b.value === 1) return a;
-      if (b.value === 2) return e.mul(a, a);
-      if (b.value === 3) return e.mul(e.mul(a, a), a);
-      if (!float) return undefined;
-      if (b.value === 4) return e.square(e.square(a));
-      if (b.value === 0.5) return e.sqrt(a);
-      if (b.value === -0.5) return e.rsqrt(a);
-      if (b.value === -1) return e.reciprocal(a);
-      if (b.value === -2) return e.reciprocal(e.mul(a, a));
       return undefined;
     default:
       return undefined;
@@ -269,17 +307,6 @@ function not(like: ExprLike): Expr {
   return make('not', x.type, [x]);
 }
 
-/**
- * Floor division with PyTorch's `floor_divide` / `div(rounding_mode='floor')` meaning, on floats and
- * integers.
- */
-function floorDiv(likeA: ExprLike, likeB: ExprLike): Expr {
-  const [a, b] = unify('floorDiv', [likeA, likeB]) as [Expr, Expr];
-  if (a.type === 'f32') return e.floor(e.div(a, b));
-  if (a.type === 'u32') return e.div(a, b);
-  return e.div(e.sub(a, e.remainder(a, b)), b);
-}
-
 /** The builders. Every operand may be an Expr or a literal. */
 export const e = {
   input,
@@ -289,34 +316,14 @@ export const e = {
   select,
   clamp,
   not,
-  floorDiv,
   neg: unary('neg'),
   abs: unary('abs'),
   sign: unary('sign'),
   relu: unary('relu'),
   exp: unary('exp'),
-  expm1: unary('expm1'),
   log: unary('log'),
-  log1p: unary('log1p'),
-  log2: unary('log2'),
   sqrt: unary('sqrt'),
   rsqrt: unary('rsqrt'),
-  sin: unary('sin'),
-  cos: unary('cos'),
-  tan: unary('tan'),
-  asin: unary('asin'),
-  acos: unary('acos'),
-  atan: unary('atan'),
-  sinh: unary('sinh'),
-  cosh: unary('cosh'),
-  tanh: unary('tanh'),
-  asinh: unary('asinh'),
-  acosh: unary('acosh'),
-  atanh: unary('atanh'),
-  sigmoid: unary('sigmoid'),
-  softplus: unary('softplus'),
-  erf: unary('erf'),
-  erfinv: unary('erfinv'),
   floor: unary('floor'),
   ceil: unary('ceil'),
   round: unary('round'),
@@ -327,10 +334,6 @@ export const e = {
   div: binary('div'),
   maximum: binary('maximum'),
   minimum: binary('minimum'),
-  fmod: binary('fmod'),
-  remainder: binary('remainder'),
-  pow: binary('pow'),
-  atan2: binary('atan2'),
   lt: compare('lt'),
   le: compare('le'),
   gt: compare('gt'),
@@ -363,6 +366,7 @@ export function evaluate(expr: Expr, { inputs = [], params = {} }: EvaluateOptio
     if (x.op === 'const') v = x.value;
     else if (x.op === 'input') v = inputs[x.index];
     else if (x.op === 'param') v = params[x.name];
+    else if (x.op === 'call') v = applyFunction(x.fn!, x.type, x.args.map(visit));
     else v = applyOp(x.op, x.type, x.args[0]!.type, x.args.map(visit));
     if (v === undefined) throw new Error(`evaluate: no value was given for ${x.op} ${x.name || x.index}`);
     done.set(x, v);
@@ -394,6 +398,7 @@ const builders: Readonly<Record<Exclude<Operation, 'cast'>, (...args: Expr[]) =>
 function rebuild(x: Expr, args: Expr[]): Expr {
   if (x.op === 'input' || x.op === 'param' || x.op === 'const') return x;
   if (args.every((a, i) => a === x.args[i])) return x;
+  if (x.op === 'call') return call(x.fn!, args);
   return x.op === 'cast' ? cast(args[0]!, x.type) : builders[x.op](...args);
 }
 

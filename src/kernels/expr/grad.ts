@@ -43,15 +43,6 @@ const chain2 =
 /** Constant, a step, or no float. */
 const flat: Rule = () => undefined;
 
-const power: Rule = (y, [du, dv]) => {
-  const [u, v] = y.args as [Expr, Expr];
-  // PyTorch: the base's derivative is 0 where the exponent is 0, the exponent's is 0 where base = 0 and
-  // exponent >= 0.
-  const base = times(du, () => e.select(e.eq(v, 0), 0, e.mul(v, e.pow(u, e.sub(v, 1)))));
-  const exponent = times(dv, () => e.select(e.and(e.eq(u, 0), e.ge(v, 0)), 0, e.mul(y, e.log(u))));
-  return plus(base, exponent);
-};
-
 const extremum: Rule = (y, [da, db]) => {
   if (da === undefined && db === undefined) return undefined;
   const [a, b] = y.args as [Expr, Expr];
@@ -60,14 +51,16 @@ const extremum: Rule = (y, [da, db]) => {
   return e.select(first, orZero(da), e.select(second, orZero(db), tie));
 };
 
-/** `a - b round(a / b)`, with the quotient rounded as the operation does. */
-const modulo =
-  (round: (quotient: Expr) => Expr): Rule =>
-  (y, [da, db]) =>
-    plus(
-      da,
-      times(db, () => e.neg(round(e.div(y.args[0]!, y.args[1]!)))),
-    );
+/** A called function's own derivatives. */
+const called: Rule = (y, d) => {
+  const args = y.args as readonly [Expr, Expr, Expr];
+  return d.reduce((sum, dx, i) => {
+    const derivative = y.fn!.derivatives[i] ?? null;
+    if (derivative === null) return sum;
+    const part = times(dx, () => derivative(args, y));
+    return plus(sum, part);
+  }, undefined);
+};
 
 const clamp: Rule = ({ args }, [dx, dLow, dHigh]) => {
   if (dx === undefined && dLow === undefined && dHigh === undefined) return undefined;
@@ -80,28 +73,9 @@ const rules: Readonly<Record<Operation, Rule>> = {
   abs: chain((u) => e.sign(u)),
   relu: chain((u) => e.select(e.gt(u, 0), 1, 0)),
   exp: chain((_, y) => y),
-  expm1: chain((u) => e.exp(u)),
   log: chain((u) => e.reciprocal(u)),
-  log1p: chain((u) => e.reciprocal(e.add(u, 1))),
-  log2: chain((u) => e.reciprocal(e.mul(u, Math.LN2))),
   sqrt: chain((_, y) => e.div(0.5, y)),
   rsqrt: chain((_, y) => e.mul(-0.5, e.mul(e.square(y), y))),
-  sin: chain((u) => e.cos(u)),
-  cos: chain((u) => e.neg(e.sin(u))),
-  tan: chain((_, y) => e.add(e.square(y), 1)),
-  asin: chain((u) => e.rsqrt(e.sub(1, e.square(u)))),
-  acos: chain((u) => e.neg(e.rsqrt(e.sub(1, e.square(u))))),
-  atan: chain((u) => e.reciprocal(e.add(e.square(u), 1))),
-  sinh: chain((u) => e.cosh(u)),
-  cosh: chain((u) => e.sinh(u)),
-  tanh: chain((_, y) => e.sub(1, e.square(y))),
-  asinh: chain((u) => e.rsqrt(e.add(e.square(u), 1))),
-  acosh: chain((u) => e.rsqrt(e.sub(e.square(u), 1))),
-  atanh: chain((u) => e.reciprocal(e.sub(1, e.square(u)))),
-  sigmoid: chain((_, y) => e.mul(y, e.sub(1, y))),
-  softplus: chain((u) => e.sigmoid(u)),
-  erf: chain((u) => e.mul(e.exp(e.neg(e.square(u))), 2 / Math.sqrt(Math.PI))),
-  erfinv: chain((_, y) => e.mul(e.exp(e.square(y)), Math.sqrt(Math.PI) / 2)),
   sign: flat,
   floor: flat,
   ceil: flat,
@@ -120,15 +94,8 @@ const rules: Readonly<Record<Operation, Rule>> = {
       times(db, () => e.neg(e.div(y, b))),
     );
   },
-  pow: power,
   maximum: extremum,
   minimum: extremum,
-  fmod: modulo(e.trunc),
-  remainder: modulo(e.floor),
-  atan2: chain2(
-    (a, b) => e.div(b, e.add(e.square(a), e.square(b))),
-    (a, b) => e.neg(e.div(a, e.add(e.square(a), e.square(b)))),
-  ),
   clamp,
   select: ({ args }, [, da, db]) =>
     da === undefined && db === undefined ? undefined : e.select(args[0]!, orZero(da), orZero(db)),
@@ -155,7 +122,8 @@ export function differentiate(expr: Expr, inputIndex: number): Expr {
   const done = new Map<Expr, Tangent>();
   const tangent = (x: Expr): Tangent => {
     if (x.op === 'input') return x.index === inputIndex ? constant(1) : undefined;
-    return x.op === 'const' || x.op === 'param' ? undefined : rules[x.op](x, x.args.map(visit));
+    if (x.op === 'const' || x.op === 'param') return undefined;
+    return (x.op === 'call' ? called : rules[x.op])(x, x.args.map(visit));
   };
   const visit = (x: Expr): Tangent => {
     if (x.type !== 'f32') return undefined;

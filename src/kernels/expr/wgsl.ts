@@ -2,8 +2,10 @@
  * Expressions as WGSL. `emit` turns a list of expressions into `let` statements (common parts once) for
  * scalars or for vec4, and names the results:
  *
- *     const fns = new WgslFunctions();     const { code, results } = emit([silu], { width: 4, input: () => ({
- * code: 'x', width: 4 }), functions: fns });     // code: "let v1 = kSigmoid4(x); ..."   results: ['v2']
+ *     const fns = new WgslFunctions();
+ *     const x = () => ({ code: 'x', width: 4 });
+ *     const { code, results } = emit([silu], { width: 4, input: x, functions: fns });
+ *     // code: "let v1 = kSigmoid4(x); ..."   results: ['v2']
  *
  * Parts that depend on scalars only (params, constants, broadcast inputs) stay scalar until they meet a
  * vector.
@@ -11,9 +13,27 @@
 import { wgslType, type Width } from '../base/dtype.js';
 import type { Operation } from './eval.js';
 import type { Expr, ExprType } from './expr.js';
-import type { MathFunction, WgslFunctions } from './math.js';
+import {
+  kClamp,
+  kDivI,
+  kDivU,
+  kExp,
+  kInf,
+  kIsFinite,
+  kIsInf,
+  kIsNan,
+  kLog,
+  kMax,
+  kMin,
+  kNan,
+  kNe,
+  kRelu,
+  kSign,
+  kTruth,
+} from './math.js';
+import type { WgslFunction, WgslFunctions } from './wgsl-function.js';
 
-export { WgslFunctions } from './math.js';
+export { WgslFunctions } from './wgsl-function.js';
 
 export interface EmitOptions {
   /** Width of the results. */
@@ -54,11 +74,11 @@ const builtin =
   ({ args }) =>
     `${name}(${args.join(', ')})`;
 
-/** A function of math.ts, where WGSL's own is missing or too inexact. */
+/** A function of ours, where WGSL's own is missing or too inexact. */
 const helper =
-  (name: MathFunction): Writer =>
+  (fn: WgslFunction): Writer =>
   ({ args, width, functions }) =>
-    `${functions.use(name, width)}(${args.join(', ')})`;
+    `${functions.use(fn, width)}(${args.join(', ')})`;
 
 /** By the type of the first operand. */
 const byType =
@@ -75,12 +95,12 @@ const byType =
 const integers = (writer: Writer): { i32: Writer; u32: Writer } => ({ i32: writer, u32: writer });
 
 /** A constant second operand is never NaN, which spares half of the test. */
-const extremum = (name: 'max' | 'min', nanSafe: MathFunction): Writer => {
+const extremum = (name: 'max' | 'min', nanSafe: WgslFunction): Writer => {
   const float: Writer = (operands) => {
     const { x, args, width, functions } = operands;
     const second = x.args[1]!;
     if (second.op !== 'const' || Number.isNaN(second.value)) return helper(nanSafe)(operands);
-    return `select(${name}(${args.join(', ')}), ${args[0]}, ${functions.use('kIsNan', width)}(${args[0]}))`;
+    return `select(${name}(${args.join(', ')}), ${args[0]}, ${functions.use(kIsNan, width)}(${args[0]}))`;
   };
   return byType({ f32: float, ...integers(builtin(name)) });
 };
@@ -96,7 +116,7 @@ const cast: Writer = (operands) => {
   const { x, args, width } = operands;
   const from = x.args[0]!.type;
   if (x.type === 'bool')
-    return from === 'f32' ? helper('kTruth')(operands) : `${args[0]} != ${wgslType(from, width)}(0)`;
+    return from === 'f32' ? helper(kTruth)(operands) : `${args[0]} != ${wgslType(from, width)}(0)`;
   const to = wgslType(x.type, width);
   return x.type === 'u32' && from === 'f32'
     ? `${to}(${wgslType('i32', width)}(${args[0]}))`
@@ -117,21 +137,17 @@ const writers: Readonly<Record<Operation, Writer>> = {
   add: infix('+'),
   sub: infix('-'),
   mul: infix('*'),
-  div: byType({ f32: infix('/'), i32: helper('kDivI'), u32: helper('kDivU') }),
-  fmod: byType({ f32: helper('kFmod'), i32: helper('kModI'), u32: helper('kModU') }),
-  remainder: byType({ f32: helper('kRemainder'), i32: helper('kRemainderI'), u32: helper('kModU') }),
-  pow: byType({ f32: helper('kPow'), i32: helper('kPowI') }),
-  atan2: helper('kAtan2'),
-  maximum: extremum('max', 'kMax'),
-  minimum: extremum('min', 'kMin'),
-  clamp: byType({ f32: helper('kClamp'), ...integers(builtin('clamp')) }),
+  div: byType({ f32: infix('/'), i32: helper(kDivI), u32: helper(kDivU) }),
+  maximum: extremum('max', kMax),
+  minimum: extremum('min', kMin),
+  clamp: byType({ f32: helper(kClamp), ...integers(builtin('clamp')) }),
   relu: byType({
-    f32: helper('kRelu'),
+    f32: helper(kRelu),
     i32: ({ args, width }) => `max(${args[0]}, ${wgslType('i32', width)}(0))`,
     u32: ({ args }) => args[0]!,
   }),
   sign: byType({
-    f32: helper('kSign'),
+    f32: helper(kSign),
     i32: builtin('sign'),
     u32: ({ args, width }) => `min(${args[0]}, ${wgslType('u32', width)}(1u))`,
   }),
@@ -141,7 +157,7 @@ const writers: Readonly<Record<Operation, Writer>> = {
   gt: infix('>'),
   ge: infix('>='),
   eq: infix('=='),
-  ne: byType({ f32: helper('kNe'), ...integers(infix('!=')), bool: infix('!=') }),
+  ne: byType({ f32: helper(kNe), ...integers(infix('!=')), bool: infix('!=') }),
   and: infix('&'),
   or: infix('|'),
   xor: byType({ ...integers(infix('^')), bool: infix('!=') }),
@@ -153,30 +169,11 @@ const writers: Readonly<Record<Operation, Writer>> = {
   ceil: builtin('ceil'),
   round: builtin('round'),
   trunc: builtin('trunc'),
-  exp: helper('kExp'),
-  expm1: helper('kExpm1'),
-  log: helper('kLog'),
-  log1p: helper('kLog1p'),
-  log2: helper('kLog2'),
-  sin: helper('kSin'),
-  cos: helper('kCos'),
-  tan: helper('kTan'),
-  asin: helper('kAsin'),
-  acos: helper('kAcos'),
-  atan: helper('kAtan'),
-  sinh: helper('kSinh'),
-  cosh: helper('kCosh'),
-  tanh: helper('kTanh'),
-  asinh: helper('kAsinh'),
-  acosh: helper('kAcosh'),
-  atanh: helper('kAtanh'),
-  sigmoid: helper('kSigmoid'),
-  softplus: helper('kSoftplus'),
-  erf: helper('kErf'),
-  erfinv: helper('kErfinv'),
-  isNan: helper('kIsNan'),
-  isInf: helper('kIsInf'),
-  isFinite: helper('kIsFinite'),
+  exp: helper(kExp),
+  log: helper(kLog),
+  isNan: helper(kIsNan),
+  isInf: helper(kIsInf),
+  isFinite: helper(kIsFinite),
 };
 
 /**
@@ -186,8 +183,8 @@ export function literal(expr: Pick<Expr, 'type' | 'value'>, functions: WgslFunct
   const v = expr.value;
   switch (expr.type) {
     case 'f32':
-      if (Number.isNaN(v)) return `${functions.use('kNan', 1)}()`;
-      if (Math.abs(v) === Infinity) return `${v < 0 ? '-' : ''}${functions.use('kInf', 1)}()`;
+      if (Number.isNaN(v)) return `${functions.use(kNan, 1)}()`;
+      if (Math.abs(v) === Infinity) return `${v < 0 ? '-' : ''}${functions.use(kInf, 1)}()`;
       return v < 0 || Object.is(v, -0) ? `(-${shortest(-v)}f)` : `${shortest(v)}f`;
     case 'i32':
       return `i32(${v})`;
@@ -197,6 +194,9 @@ export function literal(expr: Pick<Expr, 'type' | 'value'>, functions: WgslFunct
       return v ? 'true' : 'false';
   }
 }
+
+/** {@link call} refuses types that a function has no WGSL for. */
+const wgslOf = ({ fn, type }: Expr): WgslFunction => fn!.wgsl[type as 'f32' | 'i32' | 'u32']!;
 
 const largestFloat = 3.4028234663852886e38;
 
@@ -223,12 +223,14 @@ export function emit(exprs: readonly Expr[], options: EmitOptions): Emitted {
     if (x.op === 'const') r = { code: literal(x, functions), width: 1 };
     else if (x.op === 'param') r = { code: options.param?.(x.name) ?? `p.${x.name}`, width: 1 };
     else if (x.op === 'input') r = options.input(x);
+    else if (x.fn?.body !== undefined) r = visit(x.fn.body(x.args));
     else {
       const parts = x.args.map(visit);
       const width: Width = parts.some((part) => part.width === 4) ? 4 : 1;
       const args = parts.map((part, i) => widen(part, x.args[i]!, width));
       const name = `${prefix}${x.id}`;
-      lines.push(`let ${name} = ${writers[x.op]({ x, args, width, functions })};`);
+      const writer = x.op === 'call' ? helper(wgslOf(x)) : writers[x.op];
+      lines.push(`let ${name} = ${writer({ x, args, width, functions })};`);
       r = { code: name, width };
     }
     done.set(x, r);

@@ -27,7 +27,7 @@ export interface ImageProblem {
 }
 
 /** Types and helpers of a kernel over lanes of one width. */
-export function laneText(width: 1 | 4, elem: Elem): string {
+function laneText(width: 1 | 4, elem: Elem): string {
   const wide = (t: string): string => (width === 4 ? `vec4<${t}>` : t);
   return `
 alias T = ${wide('f32')};

@@ -6,7 +6,7 @@
  * is for indices that are known to be right, negative ones count from the end, and an index outside reads NaN
  * (0 for integers) and is not written.
  *
- * Reads (`planGather`, `planLookup`, `planIndex`) are pointwise kernels. Writes (`planScatter` and what is
+ * Reads (`planGather`, `planIndex`) are pointwise kernels. Writes (`planScatter` and what is
  * built on it) give one thread all that lands in its column and let it go through the source in order: sums
  * are the same from run to run, and of several assignments to one element the last wins.
  */
@@ -32,7 +32,7 @@ function checkIndex(name: string, index: PointwiseOperand): void {
 }
 
 /** `t` seen without dimension `dim`: size 1, stride 0. */
-function without(t: PointwiseOperand, dims: readonly number[]): PointwiseInput {
+export function without(t: PointwiseOperand, dims: readonly number[]): PointwiseInput {
   return {
     dtype: t.dtype,
     offset: t.offset,
@@ -70,21 +70,9 @@ export function planGather(target: Target, { name = 'gather', x, index, out, dim
 }
 
 /**
- * Replaces dimension `dim` of x by the dimensions of index: out.shape = x.shape[..dim] + index.shape +
- * x.shape[dim+1..]. `torch.index_select` with a 1-D index, `F.embedding` with dim 0.
- */
-export function planLookup(
-  target: Target,
-  { name = 'indexSelect', x, index, out, dim, ...limits }: Along,
-): Plan {
-  checkIndex(name, index);
-  return planIndex(target, { name, x, indices: [index], out, dim, ...limits });
-}
-
-/**
  * Advanced indexing of neighbouring dimensions: x[.., index0, index1, ..] with the indices, broadcast
- * together, in the place of the dimensions dim, dim + 1, ..
- * (https://numpy.org/doc/stable/user/basics.indexing.html#advanced-indexing).
+ * together, in the place of the dimensions dim, dim + 1, .. With one it is `torch.index_select`,
+ * `F.embedding`. (https://numpy.org/doc/stable/user/basics.indexing.html#advanced-indexing).
  */
 export function planIndex(
   target: Target,

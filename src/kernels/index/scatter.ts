@@ -8,6 +8,7 @@
 import { broadcastStrides, collapseDims, extent, numelOf } from '../base/collapse.js';
 import type { Limits, Plan } from '../base/plan.js';
 import { dtypeInfo, loadCode, storeCode, wgslType, type DType, type Width } from '../base/dtype.js';
+import { kMax, kMin } from '../expr/math.js';
 import { WgslFunctions } from '../expr/wgsl.js';
 import { checkIndexCode, indexFault } from '../base/faults.js';
 import {
@@ -106,7 +107,7 @@ function combine(s: Spec, fns: WgslFunctions): string {
   if (s.reduce === 'add') return 'old + v';
   if (s.reduce === 'mul') return 'old * v';
   if (type !== 'f32') return `${s.reduce}(old, v)`;
-  return `${fns.use(s.reduce === 'max' ? 'kMax' : 'kMin', s.width)}(old, v)`;
+  return `${fns.use(s.reduce === 'max' ? kMax : kMin, s.width)}(old, v)`;
 }
 
 function scatterKernel(target: Target, s: Spec): Kernel {

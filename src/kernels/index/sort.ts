@@ -13,6 +13,7 @@
 import { broadcastStrides, collapseDims, extent, numelOf } from '../base/collapse.js';
 import type { Limits, Launch, Plan } from '../base/plan.js';
 import { dtypeInfo, loadCode, type DType } from '../base/dtype.js';
+import { kOrderF, kOrderI, kOrderU } from '../expr/math.js';
 import { WgslFunctions } from '../expr/wgsl.js';
 import {
   foldGrid,
@@ -86,7 +87,7 @@ function paramsOf({ stage, rank }: Spec): ParamField[] {
   return names.map((n) => [n, 'u32']);
 }
 
-const orderFunctions = { f32: 'kOrderF', i32: 'kOrderI', u32: 'kOrderU' } as const;
+const orderFunctions = { f32: kOrderF, i32: kOrderI, u32: kOrderU } as const;
 
 function keyCode(s: Spec, fns: WgslFunctions, at: string): string {
   const { compute } = dtypeInfo[s.dtype];

@@ -54,7 +54,7 @@ export interface GemmSpec {
 /**
  * Launch fields of every gemm kernel; sizes, leading dimensions, offsets and batch strides are in elements.
  */
-export const gemmParams = [
+const gemmParams = [
   ['M', 'u32'],
   ['N', 'u32'],
   ['K', 'u32'],
@@ -74,7 +74,7 @@ export const gemmParams = [
 ] as const satisfies readonly ParamField[];
 
 /** Base addresses and the range of k, common to all gemm kernels. */
-export const gemmPrologue = `
+const gemmPrologue = `
   let batch = wid.z / p.splits;
   let split = wid.z - batch * p.splits;
   let kStart = split * p.chunk;

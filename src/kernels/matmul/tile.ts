@@ -3,11 +3,11 @@
  * columns of the output and adds up outer products.
  *
  * - `subgroup`: the lanes of one subgroup lie along the columns. Each lane loads one vector of the left
- * operand and   `subgroupBroadcast` hands its parts to all lanes, so the left operand costs one load per
- * eight rows. On lavapipe   this is four times as fast as any tile without it, because loads are its limit.
+ * operand and `subgroupBroadcast` hands its parts to all lanes, so the left operand costs one load per
+ * eight rows. On lavapipe this is four times as fast as any tile without it, because loads are its limit.
  * - `register`: no subgroups; every invocation loads its own rows.
  * - `shared`: for real GPUs. 256 invocations stage 64 rows, 64 columns and 16 k in workgroup memory, one
- * vector each per   operand and step, and read them back as register tiles of 4x4.
+ * vector each per operand and step, and read them back as register tiles of 4x4.
  *
  * The left operand is either contiguous along the summed index (`k`: a load gives four k of one row) or along
  * rows (`row`: a load gives four rows at one k).

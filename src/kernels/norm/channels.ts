@@ -18,7 +18,7 @@ export interface ChannelsProblem {
 export const namesOf = (bindings: readonly Binding[]): string[] => bindings.map(({ name }) => name);
 
 /** Number of row blocks: enough threads to fill the adapter, few enough that combining them stays cheap. */
-export function rowBlocks(target: Target, { rows, channels }: ChannelsProblem): number {
+function rowBlocks(target: Target, { rows, channels }: ChannelsProblem): number {
   const columns = Math.ceil(channels / 4);
   const threads = target.kind === 'software' ? 512 : 32768;
   return Math.max(1, Math.min(Math.ceil(rows / 8), Math.ceil(threads / columns), 256));

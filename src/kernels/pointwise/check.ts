@@ -3,7 +3,7 @@
  * writes nothing. Buffer `x`, dense. Floats are compared by their bits: comparisons with NaN cannot be
  * trusted on every adapter.
  */
-import { floatFault, indexFault, labelFault } from '../base/faults.js';
+import { countFault, divisionFault, floatFault, indexFault, labelFault, sizeFault } from '../base/faults.js';
 import {
   foldGrid,
   linearWorkgroup,
@@ -47,6 +47,22 @@ const checks = {
     words: 'u32(v), p.size, 0u, 0u',
     fault: indexFault,
   },
+  /** How many values are wanted. Params: how many there are. */
+  count: {
+    element: 'i32',
+    params: [['given', 'u32']],
+    bad: 'u32(v) > p.given',
+    words: 'u32(v), p.given, 0u, 0u',
+    fault: countFault,
+  },
+  /** Params: what it should be. */
+  size: {
+    element: 'i32',
+    params: [['size', 'u32']],
+    bad: 'u32(v) != p.size',
+    words: 'u32(v), p.size, 0u, 0u',
+    fault: sizeFault,
+  },
   /** Params: the number of classes, the label that is ignored. */
   label: {
     element: 'i32',
@@ -58,10 +74,17 @@ const checks = {
     words: 'u32(v), at, p.classes, u32(p.ignored)',
     fault: labelFault,
   },
+  /** A divisor. */
+  divisor: { element: 'u32', params: [], bad: 'v == 0u', words: 'at, 0u, 0u, 0u', fault: divisionFault },
   /** From 0 to 1. */
   probability: floatCheck(
     `v > 0x3f800000u && v != ${minusZero}`,
     (value) => `${value} is no probability (0 to 1)`,
+  ),
+  /** Not below 0; NaN passes. */
+  notNegative: floatCheck(
+    `v > ${minusZero} && v <= 0xff800000u`,
+    (value) => `${value} is negative, which a variance cannot be`,
   ),
   /** Finite and not negative. */
   weight: floatCheck(

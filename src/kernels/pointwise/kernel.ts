@@ -3,6 +3,7 @@
  * (`planPointwise`, plan.ts) has chosen; layouts and sizes come in as launch parameters.
  */
 import { dtypeInfo, loadCode, storeCode, wgslType, type DType, type Width } from '../base/dtype.js';
+import { kNan } from '../expr/math.js';
 import { inputsOf, type Expr } from '../expr/expr.js';
 import { emit, WgslFunctions } from '../expr/wgsl.js';
 import { checkIndexCode, indexFault } from '../base/faults.js';
@@ -45,6 +46,8 @@ export interface PointwiseSpec {
   readonly params: readonly ParamField[];
   /** Indices outside raise an error. */
   readonly checked: boolean;
+  /** All outputs lie in the first one's buffer. */
+  readonly oneBuffer?: boolean;
 }
 
 export interface ThreadShape {
@@ -69,7 +72,7 @@ function specKey(s: PointwiseSpec, target: Target): string {
     return `${x.dtype}${accessKey(x.access)}${x.alias ?? ''}${from}`;
   });
   const params = s.params.map(([n, t]) => n + t);
-  return `pointwise|${s.name}|${target.kind}|${s.rank}|${s.width}|${s.checked}|${outs}|${ins}|${params}`;
+  return `pointwise|${s.name}|${target.kind}|${s.rank}|${s.width}|${s.checked}|${s.oneBuffer ?? ''}|${outs}|${ins}|${params}`;
 }
 
 /**
@@ -209,7 +212,7 @@ function loadIndirect(
   const compute = dtypeInfo[dtype].compute;
   const type = wgslType(compute, width);
   const missing =
-    compute === 'f32' ? `${fns.use('kNan', width)}()` : `${type}(${compute === 'bool' ? 'false' : '0'})`;
+    compute === 'f32' ? `${fns.use(kNan, width)}()` : `${type}(${compute === 'bool' ? 'false' : '0'})`;
   const bad = width === indexWidth ? `b${k}` : `${wgslType('bool', width)}(b${k})`;
   lines.push(`let x${k} = select(${loadCode(dtype, width, stored)}, ${missing}, ${bad});`);
   return { code: lines.join('\n'), width };
@@ -249,7 +252,7 @@ export function pointwiseKernel(target: Target, spec: PointwiseSpec): Kernel {
     });
     const stores = spec.outputs.map(
       ({ dtype, access }, j) =>
-        `o${j}[${indexCode(`o${j}`, access)}] = ${storeCode(dtype, width, values.results[j]!)};`,
+        `o${spec.oneBuffer ? 0 : j}[${indexCode(`o${j}`, access)}] = ${storeCode(dtype, width, values.results[j]!)};`,
     );
     const body = [loads.code, values.code, ...stores].join('\n');
 
@@ -276,7 +279,7 @@ export function pointwiseKernel(target: Target, spec: PointwiseSpec): Kernel {
       ...shader({
         bindings: [
           ...bound.map((k) => reads(`i${k}`, typeOf(spec.inputs[k]!))),
-          ...spec.outputs.map((o, j) => writes(`o${j}`, typeOf(o))),
+          ...spec.outputs.slice(0, spec.oneBuffer ? 1 : undefined).map((o, j) => writes(`o${j}`, typeOf(o))),
         ],
         functions: functions.code(),
         workgroup: group,

@@ -1,10 +1,14 @@
 /**
  * Pointwise kernels: any number of inputs, broadcast and strided, any number of outputs of one shape.
  *
- *     const launches = planPointwise(target, {       name: 'addcmul', exprs: [e.add(e.input(0),
- * e.mul(e.param('value'), e.mul(e.input(1), e.input(2))))],       paramNames: ['value'], params: [0.5],
- * inputs: [x, a, b], outputs: [y],   // Tensors, or {dtype, shape, strides, offset}       maxBinding,
- * offsetAlignment,     });     launch(launches, [x, a, b, y]);                  // src/ops/launch.ts
+ *     const launches = planPointwise(target, {
+ *       name: 'addcmul',
+ *       exprs: [e.add(e.input(0), e.mul(e.param('value'), e.mul(e.input(1), e.input(2))))],
+ *       paramNames: ['value'], params: [0.5],
+ *       inputs: [x, a, b], outputs: [y],             // Tensors, or {dtype, shape, strides, offset}
+ *       maxBinding, offsetAlignment,
+ *     });
+ *     launch(launches, [x, a, b, y]);                // src/ops/launch.ts
  *
  * Buffers go by position in [...inputs, ...outputs]. `planPointwise` drops and merges dimensions, orders them
  * by the first output's strides, and picks the widest access that the layouts allow; `pointwiseKernel` writes
@@ -61,6 +65,8 @@ export interface PointwiseProblem {
    * buffer twice.
    */
   readonly alias?: number | readonly number[];
+  /** All outputs lie in the first one's buffer, and are bound once. */
+  readonly oneBuffer?: boolean;
   /**
    * Nothing past the outputs' elements may be written (a view of a larger tensor); else up to 12 bytes of
    * padding may.
@@ -95,8 +101,11 @@ export function planPointwise(target: Target, problem: PointwiseProblem): readon
 function keyOf(target: Target, problem: PointwiseProblem): PlanKey {
   const { exprs, inputs, outputs, paramNames = [], alias = -1 } = problem;
   const key = planKey(target, problem).text(problem.name);
-  const flags = Number(problem.exact === true) + 2 * Number(problem.checked === true);
-  key.number(flags + 4 * (typeof alias === 'number' ? alias + 2 : 0));
+  const flags =
+    Number(problem.exact === true) +
+    2 * Number(problem.checked === true) +
+    4 * Number(problem.oneBuffer === true);
+  key.number(flags + 8 * (typeof alias === 'number' ? alias + 2 : 0));
   if (typeof alias !== 'number') key.numbers(alias);
   key.number(exprs.length).number(paramNames.length);
   for (let j = 0; j < exprs.length; j++) key.number(exprs[j]!.id);
@@ -290,6 +299,7 @@ function launch(
     width,
     params: names.map((n): ParamField => [n, types.get(n) ?? 'f32']),
     checked: problem.checked ?? false,
+    ...(problem.oneBuffer && { oneBuffer: true }),
   };
   const kernel = pointwiseKernel(target, spec);
 
@@ -303,7 +313,9 @@ function launch(
   const { group, perThread } = threadShape(target);
   const bound = operands
     .map((_, k) => k)
-    .filter((k) => k >= count || (aliasOf(k) < 0 && !problem.inputs[k]!.iota));
+    .filter((k) =>
+      k >= count ? k === count || problem.oneBuffer !== true : aliasOf(k) < 0 && !problem.inputs[k]!.iota,
+    );
   return {
     kernel,
     buffers: bound.map((name) => (windows[name] ? { name, ...windows[name] } : name)),

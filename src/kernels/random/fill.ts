@@ -16,7 +16,8 @@ import {
 } from '../base/plan.js';
 import { reads, shader, writes } from '../base/shader.js';
 import { philox } from './philox.js';
-import { WgslFunctions } from '../expr/math.js';
+import { kLog } from '../expr/math.js';
+import { WgslFunctions } from '../expr/wgsl-function.js';
 
 /** Seed and offset as two u32 each. */
 export interface RandomKey {
@@ -100,10 +101,10 @@ const toNumbers: Readonly<Record<Distribution['kind'], (elem: RandomElem, f: Wgs
   // Box & Muller 1958; 1 - u lies in (0, 1].
   normal: (_, f) => `
     let u = unit4(bits);
-    let radius = sqrt(-2.0 * ${f.use('kLog', 4)}(vec4<f32>(1.0 - u.x, 1.0 - u.x, 1.0 - u.z, 1.0 - u.z)));
+    let radius = sqrt(-2.0 * ${f.use(kLog, 4)}(vec4<f32>(1.0 - u.x, 1.0 - u.x, 1.0 - u.z, 1.0 - u.z)));
     let angle = (u.yyww - 0.5) * 6.283185307179586;
     let v = p.a + p.b * radius * vec4<f32>(cos(angle.x), sin(angle.y), cos(angle.z), sin(angle.w));`,
-  exponential: (_, f) => `let v = max(-${f.use('kLog', 4)}(1.0 - unit4(bits)), vec4<f32>(2.98e-8)) / p.a;`,
+  exponential: (_, f) => `let v = max(-${f.use(kLog, 4)}(1.0 - unit4(bits)), vec4<f32>(2.98e-8)) / p.a;`,
   integer: () => `
     let above = vec4<u32>(mulhi(bits.x, p.range), mulhi(bits.y, p.range), mulhi(bits.z, p.range), mulhi(bits.w, p.range));
     let v = bitcast<vec4<i32>>(bitcast<vec4<u32>>(vec4<i32>(p.low)) + select(above, bits, p.range == 0u));`,

@@ -170,7 +170,7 @@ function stepCode(
 function threadWalk(ctx: Context): string {
   const { spec, red } = ctx;
   const last = spec.reducedRank - 1;
-  const blocked = spec.op === 'sum' || spec.op === 'moments';
+  const blocked = spec.op === 'sum' || spec.op === 'moments' || spec.op === 'scaledMoments';
   const acc = blocked ? 'b' : 'a';
   const limits = ['end - i'];
   if (last > 0) limits.push(`p.rn${last} - r${last}`);
@@ -360,7 +360,7 @@ export function reduceKernel(target: Target, spec: ReduceSpec): Kernel {
 }
 
 /** Names of the u32 launch parameters after the op's own. */
-export function reduceParams(spec: ReduceSpec): string[] {
+function reduceParams(spec: ReduceSpec): string[] {
   const counted = (n: string, rank: number): string[] =>
     Array.from({ length: rank - 1 }, (_, d) => `${n}${d + 1}`);
   return [

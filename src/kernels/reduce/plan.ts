@@ -1,13 +1,17 @@
 /**
  * Reductions over any set of dimensions, of any pointwise map of several inputs.
  *
- *     const plan = planReduce(target, {       name: 'sum', op: 'sum', dims: [0, 2, 3],       map:
- * e.mul(e.input(0), e.input(1)),          // default: input 0       inputs: [g, y],
- * // Tensors, or {dtype, shape, strides, offset}; broadcast together       outputs: [out],
- * // with or without the reduced dimensions       maxBinding, offsetAlignment,     });
+ *     const plan = planReduce(target, {
+ *       name: 'sum', op: 'sum', dims: [0, 2, 3],
+ *       map: e.mul(e.input(0), e.input(1)),          // default: input 0
+ *       inputs: [g, y],                              // Tensors or {dtype, shape, strides, offset}, broadcast
+ *       outputs: [out],                              // with or without the reduced dimensions
+ *       maxBinding, offsetAlignment,
+ *     });
  *
  * Buffers are `in0 ..`, `out0 ..` and the workspace `partials`. `finish` maps the results of the op to the
  * outputs: for most ops input(0) is the result; `moments` gives the mean and the sum of squared deviations,
+ * `scaledMoments` these of scaled deviations, and the scale,
  * `argmax`/`argmin` the value and the index (i32, row-major over the reduced dimensions). In `map` and
  * `finish` the f32 param `count` is the number of reduced elements. A bool or uint8 map must be cast
  * (`e.cast(x, 'i32')`). See {@link reductions} for ready-made recipes.
@@ -19,6 +23,7 @@
 import { collapseDims, broadcastStrides, extent, numelOf } from '../base/collapse.js';
 import { dtypeInfo } from '../base/dtype.js';
 import { e, input, param, type Expr, type ExprLike } from '../expr/expr.js';
+import * as fn from '../expr/functions.js';
 import { foldGrid, type ParamField, type Target } from '../base/kernel.js';
 import { PlanCache, planKey, type PlanKey } from '../base/plan-cache.js';
 import { withParams, type BufferRef, type Launch, type Plan } from '../base/plan.js';
@@ -83,6 +88,13 @@ export const reductions = {
   all: { op: 'min', map: e.cast(input(0, 'bool'), 'u32') },
   /** Outputs: variance with param `correction` (1: unbiased), mean. */
   varMean: { op: 'moments', finish: [e.div(input(1), e.maximum(e.sub(count, param('correction')), 0)), x] },
+  /**
+   * Likewise the standard deviation, from a root of input(1) and a scale (states.ts), and the mean.
+   */
+  stdMean: {
+    op: 'scaledMoments',
+    finish: [e.div(e.sqrt(e.div(input(1), e.maximum(e.sub(count, param('correction')), 0))), input(2)), x],
+  },
   norm1: { op: 'sum', map: e.abs(x) },
   norm2: { op: 'sum', map: e.square(x), finish: [e.sqrt(x)] },
   normInf: { op: 'max', map: e.abs(x) },
@@ -93,8 +105,8 @@ export const reductions = {
 /** sum(|x|^p)^(1/p), for p other than 0, 1, 2 and infinity. */
 export const normP = (p: ExprLike): Reduction => ({
   op: 'sum',
-  map: e.pow(e.abs(x), p),
-  finish: [e.pow(x, e.div(1, p))],
+  map: fn.pow(e.abs(x), p),
+  finish: [fn.pow(x, e.div(1, p))],
 });
 
 /** One operand over the collapsed kept and reduced dimensions, in elements. */
@@ -317,7 +329,7 @@ function planBoxes(
   if (map.type === 'bool')
     throw new Error(`${problem.name}: a reduction of bool values; cast the map to u32 or i32`);
   const results = resultTypes(problem.op, map.type);
-  const last = results.length === 2 && problem.op !== 'moments' ? 1 : 0;
+  const last = problem.op === 'argmax' || problem.op === 'argmin' ? 1 : 0;
   const finish = (problem.finish ?? problem.outputs.map(() => input(last, results[last]!))).map((f, j) =>
     e.cast(f, dtypeInfo[problem.outputs[j]!.dtype].compute),
   );

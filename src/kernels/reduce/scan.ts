@@ -1,10 +1,10 @@
 /**
- * Running sums and products along one dimension (`torch.cumsum`, `torch.cumprod`), any strides, forwards or
- * backwards.
+ * Running sums, products and the like along one dimension (`torch.cumsum`, `torch.cumprod`, `torch.cummax`,
+ * `torch.logcumsumexp`), any strides, forwards or backwards.
  *
  * A thread owns a line. Where there are few lines, each is cut into chunks and scanned in three launches:
- * totals of the chunks, their running totals, then every chunk from its start value. Buffers `x`, `out`,
- * workspace `totals`.
+ * totals of the chunks, their running totals, then every chunk from its start value. Buffers `x`, `out`
+ * and for those that have a second result `indices`, workspace `totals`.
  */
 import { broadcastStrides, collapseDims, extent, numelOf } from '../base/collapse.js';
 import type { Limits, Launch, Plan } from '../base/plan.js';
@@ -31,12 +31,15 @@ export interface ScanProblem extends Limits {
   /** `out` has x's shape; its dtype is the type of the running value (float16 is accumulated in float32). */
   readonly x: PointwiseOperand;
   readonly out: PointwiseOperand;
+  /** int32, of x's shape: where the running value of `cummax` and `cummin` stands. */
+  readonly indices?: PointwiseOperand;
   readonly dim: number;
   /** From the last element to the first. */
   readonly reverse?: boolean;
 }
 
-type ScanOp = 'sum' | 'prod' | 'exactSum' | 'exactProd';
+export type ScanOp =
+  'sum' | 'prod' | 'exactSum' | 'exactProd' | 'compensatedSum' | 'logsumexp' | 'cummax' | 'cummin';
 
 /** `totals`: one value per chunk; `starts`: exclusive scan of those, in place; `scan`: the elements. */
 type Stage = 'totals' | 'starts' | 'scan';
@@ -47,17 +50,21 @@ interface Spec {
   readonly stage: Stage;
   readonly x: DType;
   readonly out: DType;
+  readonly indices: boolean;
   readonly rank: number;
   readonly chunked: boolean;
 }
+
+const outputsOf = (s: Spec): readonly ('y' | 'j')[] => (s.indices ? ['y', 'j'] : ['y']);
 
 const groupOf = (target: Target): number => (target.kind === 'software' ? 8 : 64);
 
 function paramsOf(s: Spec): ParamField[] {
   const names = ['cells', 'lines', 'length', 'chunk', 'chunks'];
+  if (s.op === 'compensatedSum') names.push('zero');
   if (s.stage !== 'starts') {
     for (let d = 1; d < s.rank; d++) names.push(`n${d}`);
-    for (const tag of s.stage === 'scan' ? ['x', 'y'] : ['x']) {
+    for (const tag of ['x', ...(s.stage === 'scan' ? outputsOf(s) : [])]) {
       names.push(`${tag}o`, `${tag}l`);
       for (let d = 0; d < s.rank; d++) names.push(`${tag}s${d}`);
     }
@@ -87,7 +94,12 @@ function scanKernel(target: Target, s: Spec): Kernel {
     const bindings: Readonly<Record<Stage, Binding[]>> = {
       totals: [x, writes('totals', word)],
       starts: [writes('totals', word)],
-      scan: [x, ...(s.chunked ? [reads('totals', word)] : []), writes('y', dtypeInfo[s.out].storage)],
+      scan: [
+        x,
+        ...(s.chunked ? [reads('totals', word)] : []),
+        writes('y', dtypeInfo[s.out].storage),
+        ...(s.indices ? [writes('j', 'i32')] : []),
+      ],
     };
     const decode = [
       'var t = line;',
@@ -99,6 +111,9 @@ function scanKernel(target: Target, s: Spec): Kernel {
     const base = (tag: string): string =>
       [`p.${tag}o`, ...Array.from({ length: s.rank }, (_, d) => `c${d} * p.${tag}s${d}`)].join(' + ');
     const value = `${type}(${loadCode(s.x, 1, 'x[at]')})`;
+    const outputs = s.stage === 'scan' ? outputsOf(s) : [];
+    const results = red.results(acc, 1);
+    const stored = (i: number): string => (i === 0 ? storeCode(s.out, 1, results[0]!) : results[i]!);
     const body =
       s.stage === 'starts'
         ? `${declare(acc, neutral)}
@@ -115,11 +130,11 @@ function scanKernel(target: Target, s: Spec): Kernel {
   let end = min(p.length, begin + p.chunk);
   ${declare(acc, s.stage === 'scan' && s.chunked ? slots('cell') : neutral)}
   var at = ${base('x')} + begin * p.xl;
-  ${s.stage === 'scan' ? `var to = ${base('y')} + begin * p.yl;` : ''}
+  ${outputs.map((tag) => `var ${tag}At = ${base(tag)} + begin * p.${tag}l;`).join('\n  ')}
   for (var i = begin; i < end; i++) {
     ${red.step(acc, value, 'i', 1)}
     at += p.xl;
-    ${s.stage === 'scan' ? `y[to] = ${storeCode(s.out, 1, red.results(acc, 1)[0]!)}; to += p.yl;` : ''}
+    ${outputs.map((tag, i) => `${tag}[${tag}At] = ${stored(i)}; ${tag}At += p.${tag}l;`).join('\n    ')}
     ${refused ? `if (${refused.bad}) { raiseFault(vec4<u32>(${refused.words})); }` : ''}
   }
   ${s.stage === 'totals' ? assign(slots('cell'), acc) : ''}`;
@@ -144,19 +159,20 @@ const plans = new PlanCache<Plan>();
 
 /** @throws when an operand is larger than one binding. */
 export function planScan(target: Target, problem: ScanProblem): Plan {
-  const { name, op, x, out, dim, reverse = false } = problem;
-  const key = planKey(target, problem).text(name).text(op).number(dim).text(reverse).layout(x).layout(out);
+  const { name, op, x, out, indices, dim, reverse = false } = problem;
+  const key = planKey(target, problem).text(name).text(op).number(dim).text(reverse);
+  key.layouts(indices === undefined ? [x, out] : [x, out, indices]);
   return plans.get(key, () => makePlan(target, problem));
 }
 
 function makePlan(
   target: Target,
-  { name, op, x, out, dim, reverse = false, maxBinding = Infinity }: ScanProblem,
+  { name, op, x, out, indices, dim, reverse = false, maxBinding = Infinity }: ScanProblem,
 ): Plan {
   const { shape } = x;
   const total = numelOf(shape);
   if (total === 0) return { launches: [], workspaces: {} };
-  const operands = [x, out].map((o) => {
+  const operands = [x, out, ...(indices ? [indices] : [])].map((o) => {
     const strides = broadcastStrides(name, o, shape);
     const [, high] = extent(shape, strides, o.offset);
     const bytes = (high + 1) * dtypeInfo[o.dtype].bytes;
@@ -189,6 +205,7 @@ function makePlan(
     stage,
     x: x.dtype,
     out: out.dtype,
+    indices: indices !== undefined,
     rank: lines.sizes.length,
     chunked: chunks > 1,
   });
@@ -201,14 +218,12 @@ function makePlan(
   ): Launch => ({
     kernel: scanKernel(target, spec(stage)),
     buffers,
-    params: [cells, count, length, chunk, chunks, ...rest],
+    params: [cells, count, length, chunk, chunks, ...(op === 'compensatedSum' ? [0] : []), ...rest],
     grid: foldGrid(Math.ceil(cells / group)),
   });
   const sizes = lines.sizes.slice(1);
-  const scan = make('scan', count * chunks, chunks > 1 ? ['x', 'totals', 'out'] : ['x', 'out'], [
-    ...sizes,
-    ...layout.flat(),
-  ]);
+  const buffers = ['x', ...(chunks > 1 ? ['totals'] : []), 'out', ...(indices ? ['indices'] : [])];
+  const scan = make('scan', count * chunks, buffers, [...sizes, ...layout.flat()]);
   if (chunks === 1) return { launches: [scan], workspaces: {} };
   return {
     launches: [

@@ -14,10 +14,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let end = min(p.length, begin + p.chunk);
   var acc0 = 0.0f;
   var at = p.xo + c0 * p.xs0 + begin * p.xl;
-  var to = p.yo + c0 * p.ys0 + begin * p.yl;
+  var yAt = p.yo + c0 * p.ys0 + begin * p.yl;
   for (var i = begin; i < end; i++) {
     acc0 += f32(x[at]);
     at += p.xl;
-    y[to] = acc0; to += p.yl;
+    y[yAt] = acc0; yAt += p.yl;
   }
 }

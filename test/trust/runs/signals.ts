@@ -29,6 +29,11 @@ import {
 interface Disturbance {
   readonly name: string;
   readonly status: number;
+  /**
+   * Of a second signal. One that comes when the command has told of the first and Node takes the process down
+   * finds no handler any more, and is what the process ends by.
+   */
+  readonly late?: number;
   readonly send: (running: Running, random: Random) => Promise<void>;
 }
 
@@ -55,6 +60,7 @@ export const disturbances: readonly Disturbance[] = [
     // What a closed terminal does: it and its shell tell the process.
     name: 'SIGHUP, SIGTERM',
     status: 129,
+    late: 143,
     async send({ child }, random) {
       child.kill('SIGHUP');
       await sleep(random.uniform(1, 50));
@@ -160,7 +166,7 @@ export async function disturb(options: {
   const trials: (() => Promise<void>)[] = [];
   for (const [v, victim] of victims.entries()) {
     if (only !== undefined && victim.name !== only) continue;
-    for (const [d, { name, status, send }] of disturbances.entries()) {
+    for (const [d, { name, status, late, send }] of disturbances.entries()) {
       const row: SignalRow = { command: victim.name, disturbance: name, tries: 0, ended: 0 };
       figures.rows.push(row);
       for (let round = 0; round < rounds; round++)
@@ -175,7 +181,8 @@ export async function disturb(options: {
           const problem = (text: string): void =>
             void figures.problems.push(`${victim.name}, ${name}, round ${round}: ${text}`);
           row.tries++;
-          if (got === status) row.ended++;
+          const told = ended.stderr.includes('interrupted by');
+          if (got === status || (got === late && told)) row.ended++;
           else if (got !== 0) problem(`status ${got}, not ${status}: ${ended.stderr}`);
           // A part of a download is kept by design, and gone on with.
           const left = strays(victim.folder(place)).filter((file) => !file.endsWith('.partial'));

@@ -1,7 +1,6 @@
 /**
  * `npx tsx test/trust/runs/soak.ts [--steps 20000] [--only plain]`: plain training loops that dispose of
- * nothing, for so long that whatever a step leaves behind shows. `plain` takes all the steps, each other loop
- * a fifth of them.
+ * nothing, for so long that whatever a step leaves behind shows.
  *
  * Printed are slopes by least squares, in bytes (or pieces) per step: each point is the state after a
  * collection of garbage, so that what is only waiting for the collector does not count. The first fifth warms
@@ -217,14 +216,13 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   console.log(`| loop | steps | s | loss | ${heads.join(' | ')} |\n|${'---|'.repeat(heads.length + 4)}`);
   for (const name of Object.keys(loops) as LoopName[]) {
     if (values.only !== undefined && values.only !== name) continue;
-    const count = name === 'plain' ? steps : Math.ceil(steps / 5);
-    const { slopes, losses, seconds } = await soak(name, count);
+    const { slopes, losses, seconds } = await soak(name, steps);
     const cells = (Object.keys(measures) as Measure[]).map((each) => {
       const text = slopes[each].toFixed(slopes[each] % 1 === 0 ? 0 : 4);
       return slopes[each] > measures[each].limit ? `${text} RISES` : text;
     });
     const [from, to] = losses.map((loss) => loss.toFixed(3)) as [string, string];
-    console.log(`| ${name} | ${count} | ${seconds.toFixed(0)} | ${from} -> ${to} | ${cells.join(' | ')} |`);
+    console.log(`| ${name} | ${steps} | ${seconds.toFixed(0)} | ${from} -> ${to} | ${cells.join(' | ')} |`);
     failed ||= risen(slopes).length > 0 || !(losses[1] <= losses[0]);
   }
   k.close();

@@ -1,0 +1,63 @@
+import { defineOp } from '../../autograd/define.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { lt } from '../compare.js';
+import { cat } from '../join.js';
+import { matmul } from '../matmul.js';
+import { abs, add, ceil, clamp, exp2, log2, mul, neg } from '../pointwise.js';
+import { amax } from '../reduce.js';
+import { sumDims } from '../sum-to.js';
+import { zerosLike } from '../creation.js';
+import { narrow } from '../view.js';
+import { where } from '../where.js';
+import { checkSquare, identityLike, mT, rowsOf, working } from './batch.js';
+
+/** Of norms up to this, the eighth Taylor polynomial is exact in float32. */
+const reach = 0.5;
+/** Squarings at most: matrices of norm 2048, in whose exponential float32 has few right digits. */
+const most = 12;
+
+/**
+ * Scaled by a power of two for each matrix, Taylor's polynomial in four products (M. Paterson, L. Stockmeyer,
+ * 1973), squared back. How often is known on the GPU only, so all squarings are done where any might be.
+ */
+function exponential(a: Tensor): Tensor {
+  if (a.numel() === 0) return working(a);
+  const norm = amax(sumDims(abs(a), [a.ndim - 2], true), -1, true);
+  const times = clamp(ceil(log2(mul(norm, 1 / reach))), 0, most);
+  const x = mul(a, exp2(neg(times)));
+  const x2 = matmul(x, x);
+  const x3 = matmul(x2, x);
+  const x4 = matmul(x2, x2);
+  const sum = (...terms: readonly (readonly [Tensor, number])[]): Tensor =>
+    terms.map(([t, by]) => (by === 1 ? t : mul(t, by))).reduce((s, t) => add(s, t));
+  const one = identityLike(a, rowsOf(a), rowsOf(a));
+  const high = sum([x4, 1 / 40320], [x3, 1 / 5040], [x2, 1 / 720], [x, 1 / 120], [one, 1 / 24]);
+  let out = sum([matmul(x4, high), 1], [x3, 1 / 6], [x2, 1 / 2], [x, 1], [one, 1]);
+  for (let i = 0; i < most; i++) out = where(lt(times, i + 1), out, matmul(out, out));
+  return out;
+}
+
+const matrixExpOp: (a: Tensor) => Tensor = defineOp<[Tensor], Tensor>({
+  name: 'matrixExp',
+  forward(ctx, a) {
+    ctx.save(a);
+    return exponential(a);
+  },
+  backward(ctx, grad) {
+    const a = mT(ctx.saved[0] as Tensor);
+    const n = rowsOf(a);
+    return [
+      () => {
+        // exp([[A, G], [0, A]]) has the derivative of exp at A towards G in its corner (R. Mathias, 1996).
+        const block = cat([cat([a, grad], -1), cat([zerosLike(a), a], -1)], -2);
+        return narrow(narrow(matrixExpOp(block), -2, 0, n), -1, n, n);
+      },
+    ];
+  },
+});
+
+/** `torch.linalg.matrix_exp`: exponentials of square matrices. */
+export function matrixExp(a: Tensor): Tensor {
+  checkSquare('linalg.matrixExp', a);
+  return matrixExpOp(a);
+}

@@ -1,0 +1,108 @@
+/**
+ * What follows an op's or a layer's required arguments: a few of them by position, all of them by name in one
+ * object at the end.
+ *
+ *     const readAll = optionReader('all', { dim: null as Dims | null, keepdim: false }, 'dim', 'keepdim');
+ *     export function all(x: Tensor, ...args: Trailing<[dim: Dims, keepdim: boolean], AllOptions>): Tensor {
+ *       const { dim, keepdim } = readAll(args);
+ *
+ * From plain JavaScript nothing is ignored: what is not known or does not fit throws.
+ */
+import { closeNames } from './close-names.js';
+
+/** The arguments of `P` or the first few of them, then options if any. */
+export type Trailing<P extends readonly unknown[], O> =
+  [...P, options?: O] | (P extends readonly [...infer First, unknown] ? Trailing<First, O> : never);
+
+const noArguments: readonly unknown[] = [];
+
+function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+/**
+ * Reads the arguments of `op`. An option that is left out or undefined has its default; those in `positional`
+ * are taken by position too.
+ * @param defaults every option there is
+ * @throws Error for an unknown option, for more arguments than there are, and for an option that is given
+ *   twice
+ */
+export function optionReader<T extends object>(
+  op: string,
+  defaults: Readonly<T>,
+  ...positional: readonly (keyof T & string)[]
+): (args?: readonly unknown[]) => Readonly<T> {
+  return (args = noArguments) => {
+    if (args.length === 0) return defaults;
+    const last = args[args.length - 1];
+    const named = isPlainObject(last) ? last : null;
+    const count = named === null ? args.length : args.length - 1;
+    if (count > positional.length)
+      throw new Error(surplus(op, args, count, positional, Object.keys(defaults)));
+    const read: Record<string, unknown> = { ...defaults };
+    for (let i = 0; i < count; i++) if (args[i] !== undefined) read[positional[i] as string] = args[i];
+    if (named === null) return read as T;
+    for (const key of Object.keys(named)) {
+      const value = named[key];
+      if (!Object.hasOwn(defaults, key)) throw new Error(unknown(op, key, Object.keys(defaults)));
+      const at = positional.indexOf(key as keyof T & string);
+      if (at >= 0 && at < count)
+        throw new Error(`${op}: '${key}' is given twice, by position and as an option`);
+      if (value !== undefined) read[key] = value;
+    }
+    return read as T;
+  };
+}
+
+/**
+ * The options of `where` (a class or a function) with what is not given from `defaults`, which has every
+ * option there is. @throws Error for an unknown one, and for what is no object of options
+ */
+export const readOptions = <T extends object>(
+  where: string,
+  defaults: Readonly<T>,
+  options: Partial<T> | undefined,
+): Readonly<T> => optionReader(where, defaults)(options === undefined ? noArguments : [options]);
+
+/** @throws Error for a key of `options` that is not in `known` */
+export function checkOptions<O extends object>(
+  where: string,
+  options: O,
+  ...known: readonly (keyof O & string)[]
+): void {
+  optionReader(where, Object.fromEntries(known.map((key) => [key, undefined])))([options]);
+}
+
+/** `value` as a number. @throws Error unless it is one, or true or false; `what` names it */
+export function requireNumber(what: string, value: unknown): number {
+  if (typeof value === 'number' || typeof value === 'boolean') return Number(value);
+  throw new Error(`${what}: expected a number, got ${String(value)}`);
+}
+
+/** @throws Error unless `value` is true or false; `what` names it */
+export function requireBoolean(what: string, value: unknown): void {
+  if (typeof value !== 'boolean') throw new Error(`${what} must be true or false, got ${String(value)}`);
+}
+
+function unknown(op: string, key: string, options: readonly string[]): string {
+  const [close] = closeNames(key, options);
+  const hint = close === undefined ? '.' : `; did you mean '${close}'?`;
+  return `${op}: there is no option '${key}'${hint} Its options are ${options.join(', ')}`;
+}
+
+function surplus(
+  op: string,
+  args: readonly unknown[],
+  count: number,
+  positional: readonly string[],
+  options: readonly string[],
+): string {
+  const given = String(args[positional.length]).slice(0, 40);
+  const wanted =
+    positional.length === 0
+      ? 'options are given by name'
+      : `only ${positional.join(', ')} may be given by position`;
+  return `${op}: does not know what to do with its argument ${given} (${count - positional.length} too many); ${wanted}, as in { ${options[0] ?? ''}: ... }. Its options are ${options.join(', ')}`;
+}

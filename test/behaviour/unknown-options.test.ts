@@ -1,0 +1,96 @@
+/** From plain JavaScript no option is silently ignored: what is not known is an error that names it. */
+import { beforeAll, expect, it } from 'vitest';
+import * as transforms from '../../src/data/transforms.js';
+import * as k from '../../src/index.js';
+
+beforeAll(() => k.init());
+
+const { nn, optim, models } = k;
+const parameter = (): k.Tensor => k.ones(2, 3).requiresGrad_();
+const steps = (): k.optim.SGD => new optim.SGD([parameter()], { lr: 0.1 });
+const typo = { zzz: 1 } as object;
+
+const calls: Readonly<Record<string, () => unknown>> = {
+  backward: () => parameter().sum().backward(typo),
+  'backward, beside a gradient': () => parameter().sum().backward(null, typo),
+  grad: () => {
+    const x = parameter();
+    return k.grad(x.sum(), [x], typo);
+  },
+  gradcheck: () => k.gradcheck((x: k.Tensor) => x.sum(), [parameter()], typo),
+  format: () => k.format(k.ones(2), typo),
+  clipGradNorm_: () => nn.utils.clipGradNorm_([parameter()], 1, typo),
+  kaimingNormal_: () => nn.init.kaimingNormal_(k.ones(2, 3), typo),
+  zeroGrad: () => new nn.Linear(3, 2).zeroGrad(typo),
+  loadStateDict: () => new nn.Linear(3, 2).loadStateDict(new nn.Linear(3, 2).stateDict(), typo),
+  summary: () => new nn.Linear(3, 2).summary([1, 3], typo),
+  DataLoader: () => new k.data.DataLoader({ length: 1, get: () => 1 }, typo),
+  RandomSampler: () => new k.data.RandomSampler([1], typo),
+  mixup: () => k.data.mixup(k.ones(2, 2), k.tensor([0, 1], { dtype: 'int32' }), typo as k.data.MixOptions),
+  RandomCrop: () => new transforms.RandomCrop(8, typo),
+  RandAugment: () => new transforms.RandAugment(typo),
+  crossEntropy: () => k.crossEntropy(k.ones(1, 2), k.tensor([0], { dtype: 'int32' }), typo),
+  nllLoss: () => k.nllLoss(k.ones(1, 2), k.tensor([0], { dtype: 'int32' }), typo),
+  scaledDotProductAttention: () =>
+    k.scaledDotProductAttention(k.ones(1, 2, 2), k.ones(1, 2, 2), k.ones(1, 2, 2), typo),
+  sort: () => k.ones(2).sort(typo),
+  topk: () => k.ones(2).topk(1, typo),
+  multinomial: () => k.multinomial(k.ones(2), 1, typo),
+  isclose: () => k.isclose(k.ones(2), k.ones(2), typo),
+  CTCLoss: () => new nn.CTCLoss(typo),
+  Linear: () => new nn.Linear(2, 2, typo),
+  BatchNorm2d: () => new nn.BatchNorm2d(2, typo),
+  'nn.fused': () => nn.fused(k.ones(2), [], typo),
+  SGD: () => new optim.SGD([parameter()], { lr: 0.1, ...typo }),
+  Adam: () => new optim.Adam([parameter()], typo),
+  LBFGS: () => new optim.LBFGS([parameter()], typo),
+  'a group': () => new optim.SGD([{ params: [parameter()], ...typo }], { lr: 0.1 }),
+  addParamGroup: () => steps().addParamGroup({ params: [parameter()], ...typo }),
+  StepLR: () => new optim.lrScheduler.StepLR(steps(), 1, typo),
+  OneCycleLR: () => new optim.lrScheduler.OneCycleLR(steps(), 0.1, { totalSteps: 3, ...typo }),
+  ReduceLROnPlateau: () => new optim.lrScheduler.ReduceLROnPlateau(steps(), typo),
+  ...Object.fromEntries(
+    [models.resnet18, models.vgg11, models.mobilenetV2, models.mobilenetV3Small, models.efficientnetB0].map(
+      (build) => [build.modelName, () => (build as (options: object) => unknown)(typo)],
+    ),
+  ),
+};
+
+it.each(Object.entries(calls))('%s', async (_, call) => {
+  await expect((async () => k.runtime().withoutWork(() => call()))()).rejects.toThrow(
+    /there is no option 'zzz'.*Its options are /,
+  );
+});
+
+it('says what was probably meant', () => {
+  expect(() => new optim.SGD([parameter()], { lr: 0.1, momentun: 0.9 } as object as { lr: number })).toThrow(
+    "SGD: there is no option 'momentun'; did you mean 'momentum'?",
+  );
+});
+
+it.each(['train', 'requiresGrad_'] as const)('%s takes true or false, not options', (method) => {
+  const model = new nn.Linear(2, 2);
+  expect(() => model[method](typo as unknown as boolean)).toThrow(/must be true or false/);
+});
+
+it('what PyTorch takes by position is taken by position', async () => {
+  const x = k.tensor([[3, 1, 2]]);
+  expect(await x.topk(2, 1, false)[0].toArray()).toEqual([[1, 2]]);
+  expect(await x.sort(1, { stable: true })[0].toArray()).toEqual([[1, 2, 3]]);
+  expect(await x.isclose(k.zeros(1, 3), 0, 2).toArray()).toEqual([[false, true, true]]);
+  expect(await k.bernoulli(k.zeros(2), 1).toArray()).toEqual([1, 1]);
+  expect(await k.arange(4).reshape(2, 2).flip(0, 1).toArray()).toEqual([
+    [3, 2],
+    [1, 0],
+  ]);
+  const weight = k.tensor([1, 2, 100]);
+  const label = k.tensor([2], { dtype: 'int32' });
+  const [byPosition, byName] = [k.crossEntropy(x, label, weight), k.crossEntropy(x, label, { weight })];
+  expect(await byPosition.item()).toBe(await byName.item());
+});
+
+it.each([
+  ['full', () => k.full([2], undefined as unknown as number)],
+  ['fill_', () => k.ones(2).fill_({ value: 3 } as unknown as number)],
+  ['maskedFill', () => k.ones(2).maskedFill(k.ones(2, { dtype: 'bool' }), {} as unknown as number)],
+])('%s takes numbers only', (_, call) => expect(call).toThrow(/expected a number/));

@@ -1,0 +1,116 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { init, manualSeed, nn, noGrad, ones, randn, tensor, zeros, type Tensor } from '../../src/index.js';
+
+/* Layers beyond what rows of test/cases/nn can say: refusals, random ones, what PyTorch 1.13 has not. */
+
+beforeAll(() => init());
+
+const close = async (got: Tensor, want: readonly number[], digits = 5): Promise<void> => {
+  const values = await got.data();
+  expect(values).toHaveLength(want.length);
+  want.forEach((value, i) => expect(values[i]).toBeCloseTo(value, digits));
+};
+
+describe('RMSNorm', () => {
+  it('divides by the root of the mean square', async () => {
+    const layer = new nn.RMSNorm(2, { eps: 0 });
+    await close(layer(tensor([[3, 4]])), [3 / Math.sqrt(12.5), 4 / Math.sqrt(12.5)]);
+    expect(String(layer)).toBe('RMSNorm((2,), eps=0.0, elementwise_affine=True)');
+    expect(String(new nn.RMSNorm([2, 3], { elementwiseAffine: false }))).toBe(
+      'RMSNorm((2, 3), eps=None, elementwise_affine=False)',
+    );
+  });
+
+  it('takes no other shape', () => {
+    expect(() => new nn.RMSNorm(3)(zeros(2, 4))).toThrow(/\[2, 4\] does not end in normalizedShape \[3\]/);
+  });
+});
+
+describe('random layers', () => {
+  it('RReLU draws slopes in training and takes their mean in evaluation', async () => {
+    const layer = new nn.RReLU(0.1, 0.3);
+    const values = await layer(ones(1000).mul(-1)).data();
+    expect(Math.min(...values)).toBeGreaterThanOrEqual(-0.3);
+    expect(Math.max(...values)).toBeLessThanOrEqual(-0.1);
+    expect(new Set(values).size).toBeGreaterThan(500);
+    layer.eval();
+    await close(layer(tensor([-1, 2])), [-0.2, 2]);
+  });
+
+  it('AlphaDropout keeps mean and variance', async () => {
+    manualSeed(0);
+    const y = new nn.AlphaDropout(0.3)(randn(20000));
+    expect(Math.abs(await y.mean().item())).toBeLessThan(0.05);
+    expect(Math.abs((await y.var().item()) - 1)).toBeLessThan(0.05);
+  });
+
+  it('FeatureAlphaDropout, Dropout1d and Dropout3d drop whole channels', async () => {
+    manualSeed(0);
+    for (const layer of [new nn.FeatureAlphaDropout(), new nn.Dropout1d()]) {
+      const y = layer(ones(10, 10, 7));
+      expect(await y.std(2, { unbiased: false }).abs().max().item()).toBeLessThan(1e-5);
+    }
+    const y = await new nn.Dropout3d()(ones(64, 1, 1, 1)).data();
+    expect([...new Set(y)].sort()).toEqual([0, 2]);
+    expect(() => new nn.Dropout1d()(ones(2, 2, 2, 2))).toThrow(/2 or 3 dims, got \[2, 2, 2, 2\]/);
+  });
+});
+
+describe('AdaptiveLogSoftmaxWithLoss', () => {
+  it('is a distribution over all classes', async () => {
+    const layer = new nn.AdaptiveLogSoftmaxWithLoss(8, 7, [2, 4], { divValue: 2 });
+    const x = randn(3, 8);
+    await close(layer.logProb(x).exp().sum(1), [1, 1, 1]);
+    const labels = tensor([0, 3, 6], { dtype: 'int32' });
+    const [output] = layer(x, labels);
+    await close(output, [...(await layer.logProb(x).gather(1, labels.reshape(3, 1)).data())]);
+    expect(layer.predict(x).shape).toEqual([3]);
+  });
+
+  it('wants rising cutoffs below the number of classes', () => {
+    expect(() => new nn.AdaptiveLogSoftmaxWithLoss(8, 7, [4, 4])).toThrow(/rising integers.*\[4, 4\]/);
+    expect(() => new nn.AdaptiveLogSoftmaxWithLoss(8, 7, [7])).toThrow(/between 0 and 7/);
+  });
+});
+
+describe('Embedding', () => {
+  it('scales rows that are too long down in place when they are looked up', async () => {
+    const layer = new nn.Embedding(3, 2, { maxNorm: 1 });
+    noGrad(() =>
+      layer.weight.copy_(
+        tensor([
+          [3, 4],
+          [0.3, 0.4],
+          [6, 8],
+        ]),
+      ),
+    );
+    await close(layer(tensor([0, 1], { dtype: 'int32' })), [0.6, 0.8, 0.3, 0.4]);
+    await close(layer.weight, [0.6, 0.8, 0.3, 0.4, 6, 8]);
+  });
+});
+
+describe('shapes', () => {
+  it('padding layers say how many amounts and dims they take', () => {
+    expect(() => new nn.ReflectionPad2d([1, 2] as never)).toThrow(
+      /ReflectionPad2d: padding must be.*4 of them/,
+    );
+    expect(() => new nn.CircularPad1d(1)(zeros(3))).toThrow(
+      /CircularPad1d: expected an input of 2 or 3 dims/,
+    );
+  });
+
+  it('CircularPad goes on at the other end', async () => {
+    await close(new nn.CircularPad1d([2, 1])(tensor([[1, 2, 3]])), [2, 3, 1, 2, 3, 1]);
+  });
+
+  it('ChannelShuffle takes the groups in turn, and passes gradients', async () => {
+    const x = tensor([1, 2, 3, 4, 5, 6]).reshape(1, 6, 1).detach().requiresGrad_();
+    const y = new nn.ChannelShuffle(2)(x);
+    await close(y, [1, 4, 2, 5, 3, 6]);
+    y.mul(tensor([1, 2, 3, 4, 5, 6]).reshape(1, 6, 1))
+      .sum()
+      .backward();
+    await close(x.grad as Tensor, [1, 3, 5, 2, 4, 6]);
+  });
+});

@@ -1,0 +1,35 @@
+/**
+ * PyTorch's own op database, run through kindling. A sample that is not right must stand in known-misses.json
+ * with the reason; one that has become right must leave it.
+ */
+import { readFileSync } from 'node:fs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { init } from '../../src/index.js';
+import { judge, lookUp } from './judge.js';
+import { keyOf, loadEntries } from './samples.js';
+
+const full = process.env['KINDLING_FULL'] === '1';
+const known = JSON.parse(readFileSync(new URL('known-misses.json', import.meta.url), 'utf8')) as Readonly<
+  Record<string, string>
+>;
+const given = process.env['KINDLING_OPINFO'] !== undefined;
+
+beforeAll(() => init());
+
+describe("PyTorch's op database", () => {
+  it.each(loadEntries().map((entry) => ({ key: keyOf(entry), entry })))('$key', async ({ key, entry }) => {
+    const misses: string[] = [];
+    if (lookUp(entry.name) === null) misses.push('there is no such op');
+    else
+      for (const sample of full || given ? entry.samples : entry.samples.slice(0, 2)) {
+        try {
+          await judge(entry, sample);
+        } catch (error) {
+          misses.push((error as Error).message);
+        }
+      }
+    if (!(key in known)) expect(misses).toEqual([]);
+    else if (full)
+      expect(misses, `it is right now, and can leave known-misses.json: ${known[key]}`).not.toEqual([]);
+  });
+});

@@ -1,0 +1,117 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import * as k from '../../src/index.js';
+import type { Tensor } from '../../src/index.js';
+
+/* What losses refuse, and what samples of PyTorch's do not reach. */
+
+beforeAll(() => k.init());
+
+const F = k.nn.functional;
+
+describe('values that are no probabilities', () => {
+  it('binaryCrossEntropy raises for them', async () => {
+    const loss = F.binaryCrossEntropy(k.tensor([0.5, 1.5]), k.tensor([0, 1]));
+    await expect(loss.item()).rejects.toThrow('binaryCrossEntropy: 1.5 is no probability (0 to 1)');
+    expect(await F.binaryCrossEntropy(k.tensor([0, 1]), k.tensor([0, 1])).item()).toBe(0);
+  });
+
+  it('gaussianNllLoss raises for negative variances', async () => {
+    const zero = k.zeros(2);
+    const loss = F.gaussianNllLoss(zero, zero, k.tensor([1, -2]));
+    await expect(loss.item()).rejects.toThrow('gaussianNllLoss: -2 is negative');
+  });
+});
+
+describe('ctcLoss', () => {
+  const scores = (): Tensor => k.zeros(3, 1, 3).logSoftmax(2);
+
+  it('counts alignments: of 27 paths through 3 steps and 3 classes, 6 read as the label 1', async () => {
+    const loss = F.ctcLoss(scores(), k.tensor([[1]], { dtype: 'int32' }), [3], [1], { reduction: 'sum' });
+    expect(await loss.item()).toBeCloseTo(-Math.log(6 / 27), 5);
+  });
+
+  it('is infinite without an alignment, or 0 with zeroInfinity', async () => {
+    const labels = k.tensor([[1, 1]], { dtype: 'int32' });
+    expect(await F.ctcLoss(scores(), labels, [2], [2]).item()).toBe(Infinity);
+    const x = scores().detach().requiresGrad_();
+    const loss = F.ctcLoss(x, labels, [2], [2], { zeroInfinity: true });
+    loss.backward();
+    expect(await loss.item()).toBe(0);
+    expect(await (x.grad as Tensor).abs().max().item()).toBe(0);
+  });
+
+  it('takes a sample without a batch', async () => {
+    const x = scores().squeeze(1);
+    const loss = F.ctcLoss(x, k.tensor([1], { dtype: 'int32' }), 3, 1, { reduction: 'none' });
+    expect(loss.shape).toEqual([]);
+    expect(await loss.item()).toBeCloseTo(-Math.log(6 / 27), 5);
+  });
+
+  it('refuses lengths and a blank out of range', () => {
+    const labels = k.tensor([[1]], { dtype: 'int32' });
+    expect(() => F.ctcLoss(scores(), labels, [4], [1])).toThrow(/inputLengths must be integers from 0 to 3/);
+    expect(() => F.ctcLoss(scores(), labels, [3], [1, 1])).toThrow(/expected 1 targetLengths/);
+    expect(() => F.ctcLoss(scores(), labels, [3], [1], { blank: 3 })).toThrow(
+      /blank must be a class from 0 to 2/,
+    );
+  });
+
+  it('says that its gradient has none', () => {
+    const x = scores().detach().requiresGrad_();
+    const loss = F.ctcLoss(x, k.tensor([[1]], { dtype: 'int32' }), [3], [1]);
+    const [g] = k.autograd.grad([loss], [x], { createGraph: true });
+    expect(() => (g as Tensor).sum().backward()).toThrow(/cannot be differentiated again/);
+  });
+});
+
+describe('refusals', () => {
+  const x = (): Tensor => k.zeros(2, 3);
+  it.each([
+    ['an unknown option', () => F.hingeEmbeddingLoss(x(), x(), { marge: 1 } as never), /no option 'marge'/],
+    ['an unknown reduction', () => F.poissonNllLoss(x(), x(), { reduction: 'avg' as never }), /'avg'/],
+    ['p of 3', () => F.multiMarginLoss(x(), k.zeros([2], { dtype: 'int32' }), { p: 3 }), /p must be 1 or 2/],
+    ['labels of another shape', () => F.multilabelMarginLoss(x(), k.zeros(3, 2)), /one shape \[N, C\]/],
+    ['variances that fit nothing', () => F.gaussianNllLoss(x(), x(), k.ones(3)), /fit neither/],
+    [
+      'targets of another rank',
+      () => F.cosineEmbeddingLoss(x(), x(), x()),
+      /inputs \[N, D\] with targets \[N\]/,
+    ],
+  ])('%s', (_, call, message) => {
+    expect(call).toThrow(message);
+  });
+});
+
+describe('embeddingBag', () => {
+  const weight = (): Tensor =>
+    k.tensor([
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ]);
+  const ids = (...list: number[]): Tensor => k.tensor(list, { dtype: 'int32' });
+
+  it('gives zeros for an empty bag', async () => {
+    for (const mode of ['sum', 'mean', 'max'] as const) {
+      const y = F.embeddingBag(ids(0, 2), weight(), ids(0, 0, 2), { mode });
+      expect(Array.from(await y.data()).slice(0, 2)).toEqual([0, 0]);
+      expect(Array.from(await y.data()).slice(4)).toEqual([0, 0]);
+    }
+  });
+
+  // PyTorch 1.13 takes the counts of other rows here on CPUs; this is what it documents.
+  it("divides a row's gradient by how often it is looked up", async () => {
+    const w = weight().requiresGrad_();
+    F.embeddingBag(ids(2, 0, 2, 2), w, ids(0), { mode: 'sum', scaleGradByFreq: true })
+      .sum()
+      .backward();
+    expect(Array.from(await (w.grad as Tensor).data())).toEqual([1, 1, 0, 0, 1, 1]);
+  });
+
+  it('refuses weights with another mode than sum, and offsets where bags are rows', () => {
+    const call = (options: object): Tensor => F.embeddingBag(ids(0, 1).reshape(1, 2), weight(), options);
+    expect(() => call({ perSampleWeights: k.ones(1, 2) })).toThrow(/go with mode 'sum'/);
+    expect(() => call({ offsets: ids(0) })).toThrow(/one-dim ids need offsets/);
+    expect(() => call({ mode: 'min' })).toThrow(/'sum', 'mean' or 'max'/);
+  });
+});
