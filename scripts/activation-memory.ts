@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import * as k from '../src/index.js';
 import type { GradNode } from '../src/autograd/node.js';
-import { observeCalls } from '../src/nn/call.js';
+import { observeCalls } from '../src/nn/base/call.js';
 import type { Storage } from '../src/tensor/storage.js';
 
 export interface ActivationRow {

@@ -28,6 +28,10 @@ export const rooms = {
 
 const plans = ['base', 'expr', 'pointwise'];
 
+const pointwise = ['base', 'creation', 'pointwise'];
+const shapes = [...pointwise, 'gather', 'shape'];
+const reductions = [...shapes, 'reduce'];
+
 /**
  * Rooms within rooms: which of the others each may import, besides itself.
  * @type {Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>}
@@ -47,6 +51,29 @@ export const subRooms = {
     random: ['base', 'expr'],
     optim: ['base'],
     tuning: ['base', 'matmul', 'conv'],
+  },
+  ops: {
+    base: [],
+    creation: ['base'],
+    pointwise: ['base', 'creation'],
+    gather: pointwise,
+    shape: [...pointwise, 'gather'],
+    reduce: shapes,
+    autograd: reductions,
+    index: reductions,
+    matmul: reductions,
+    linalg: [...reductions, 'index', 'matmul'],
+    random: [...reductions, 'index'],
+    conv: shapes,
+    images: [...shapes, 'matmul', 'random'],
+    norm: [...reductions, 'matmul'],
+    loss: reductions,
+    sequence: [...reductions, 'autograd', 'matmul', 'random'],
+  },
+  nn: {
+    base: [],
+    layers: ['base'],
+    tools: ['base', 'layers'],
   },
 };
 

@@ -51,5 +51,5 @@ export {
   isGradEnabled,
   noGrad,
   setGradEnabled,
-} from './ops/autograd.js';
+} from './ops/autograd/autograd.js';
 export * from './ops/index.js';

@@ -10,10 +10,10 @@ export * from './profiler.js';
 export { norm } from './ops/linalg/torch.js';
 /** `torch.linalg`. */
 export * as linalg from './ops/linalg/index.js';
-export * as autograd from './ops/torch-autograd.js';
+export * as autograd from './ops/autograd/torch.js';
 export * as nn from './nn/index.js';
 /** `torch.utils`. */
-export * as utils from './nn/checkpoint.js';
+export * as utils from './nn/tools/checkpoint.js';
 /** `torch.special`. */
 export * as special from './ops/special.js';
 export * as optim from './optim/index.js';

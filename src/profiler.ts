@@ -6,4 +6,4 @@ export {
   type LayerRow,
   type ProfileOptions,
   type TableOptions,
-} from './nn/profiler.js';
+} from './nn/tools/profiler.js';

@@ -18,7 +18,7 @@ import {
 } from '../kernels/tuning/table.js';
 import type { TunedChoice } from '../kernels/matmul/choice.js';
 import { Tensor as TensorClass } from '../tensor/tensor.js';
-import { planLimits, runPlan } from '../ops/run-plan.js';
+import { planLimits, runPlan } from '../ops/base/run-plan.js';
 
 /** The problems that `work` plans, with how often it does; the GPU does none of it. */
 export function recordProblems(work: () => void): RecordedProblem[] {

@@ -1,5 +1,5 @@
-import { stack } from '../ops/join.js';
-import { tensor } from '../ops/creation.js';
+import { stack } from '../ops/shape/join.js';
+import { tensor } from '../ops/creation/creation.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { type HostArray, isHostArray, type RGBImage } from './host.js';
 import { stackOnHost } from './stack.js';

@@ -14,9 +14,9 @@ import {
   type Size2d,
   type TensorModule,
 } from '../nn/index.js';
-import * as init from '../nn/init.js';
+import * as init from '../nn/base/init.js';
 import { mul, permute } from '../ops/index.js';
-import { pairOf } from '../ops/size2d.js';
+import { pairOf } from '../ops/base/sizes.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** The blocks that torchvision's models share: `torchvision.ops.misc` and `torchvision.models._utils`. */

@@ -1,6 +1,6 @@
 import { readOptions } from '../tensor/options.js';
 import { BatchNorm2d, Conv2d, fused, Linear, Module, Sequential, type TensorModule } from '../nn/index.js';
-import * as init from '../nn/init.js';
+import * as init from '../nn/base/init.js';
 import { adaptiveAvgPool2d, flatten, slice, pad } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { defineModel, type ModelBuilder } from './define.js';

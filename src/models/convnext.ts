@@ -11,7 +11,7 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import * as init from '../nn/init.js';
+import * as init from '../nn/base/init.js';
 import { add, full, mul, permute } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, Permute } from './blocks.js';

@@ -11,9 +11,9 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import * as init from '../nn/init.js';
+import * as init from '../nn/base/init.js';
 import { isGradEnabled } from '../autograd/mode.js';
-import { checkpoint } from '../nn/checkpoint.js';
+import { checkpoint } from '../nn/tools/checkpoint.js';
 import { adaptiveAvgPool2d, cat, dropout, flatten } from '../ops/index.js';
 import { Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';

@@ -2,7 +2,7 @@
 
 import type { HostTensor } from '../formats/index.js';
 import type { Module } from '../nn/index.js';
-import { renameKeys } from '../nn/module.js';
+import { renameKeys } from '../nn/base/module.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import { declared, type Telltale } from './declaration.js';
 import { weights } from './manifest.js';

@@ -8,7 +8,7 @@ import {
   Module,
   type TensorModule,
 } from '../nn/index.js';
-import * as init from '../nn/init.js';
+import * as init from '../nn/base/init.js';
 import { adaptiveAvgPool2d, avgPool2d, cat, flatten, maxPool2d } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ModelOptions } from './declaration.js';

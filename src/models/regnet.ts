@@ -9,7 +9,7 @@ import {
   Sequential,
   type TensorModule,
 } from '../nn/index.js';
-import * as init from '../nn/init.js';
+import * as init from '../nn/base/init.js';
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, makeDivisible, SqueezeExcitation } from './blocks.js';

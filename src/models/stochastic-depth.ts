@@ -1,6 +1,6 @@
-import type { Fusion } from '../nn/fuse.js';
+import type { Fusion } from '../nn/base/fuse.js';
 import { Module } from '../nn/index.js';
-import { pyFloat } from '../nn/repr.js';
+import { pyFloat } from '../nn/base/repr.js';
 import { bernoulli_, empty, mul } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 

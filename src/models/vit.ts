@@ -12,7 +12,7 @@ import {
   Tanh,
   type TensorModule,
 } from '../nn/index.js';
-import * as init from '../nn/init.js';
+import * as init from '../nn/base/init.js';
 import { add, cat, empty, expand, permute, reshape, select, zeros } from '../ops/index.js';
 import { showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';

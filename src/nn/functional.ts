@@ -110,4 +110,4 @@ export {
   upsampleBilinear,
   upsampleNearest,
 } from '../ops/index.js';
-export { im2col as unfold } from '../ops/fold.js';
+export { im2col as unfold } from '../ops/conv/fold.js';

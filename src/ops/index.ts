@@ -20,13 +20,13 @@ export {
   softshrink,
   softsign,
   tanhshrink,
-} from './activation.js';
-export * from './activation-more.js';
-export { scaledDotProductAttention, type AttentionOptions } from './attention.js';
-export { batchNorm, type BatchNormOptions } from './batch-norm.js';
-export { conv2d, convTranspose2d } from './conv.js';
-export * from './conv-lines.js';
-export * from './conv-volumes.js';
+} from './pointwise/activation.js';
+export * from './random/noisy.js';
+export { scaledDotProductAttention, type AttentionOptions } from './sequence/attention.js';
+export { batchNorm, type BatchNormOptions } from './norm/batch-norm.js';
+export { conv2d, convTranspose2d } from './conv/conv.js';
+export * from './conv/lines.js';
+export * from './conv/volumes.js';
 export {
   arange,
   empty,
@@ -46,15 +46,15 @@ export {
   type ShapeArgs,
   type TensorData,
   type TensorOptions,
-} from './creation.js';
-export { cdist, type CdistOptions } from './cdist.js';
+} from './creation/creation.js';
+export { cdist, type CdistOptions } from './matmul/cdist.js';
 export {
   trilIndices,
   triuIndices,
   vander,
   type TriangleIndicesOptions,
   type VanderOptions,
-} from './index-grids.js';
+} from './reduce/index-grids.js';
 export {
   cumulativeTrapezoid,
   gradient,
@@ -62,8 +62,8 @@ export {
   trapz,
   type GradientOptions,
   type TrapezoidOptions,
-} from './differences.js';
-export * from './dtypes.js';
+} from './reduce/differences.js';
+export * from './creation/dtypes.js';
 export {
   dropout,
   dropout2d,
@@ -71,23 +71,23 @@ export {
   type Dropout,
   type DropoutArgs,
   type DropoutOptions,
-} from './dropout.js';
-export { ctcLoss, type CtcLossOptions, type Lengths } from './ctc.js';
-export * from './dropout-more.js';
-export * from './distance.js';
-export { embeddingBag, type EmbeddingBagOptions } from './embedding-bag.js';
-export * from './grid-sample.js';
-export { fold, type FoldOptions } from './fold.js';
-export { einsum, type Sublist } from './einsum.js';
-export { embedding, oneHot, type EmbeddingOptions, type LookupOptions } from './embedding.js';
-export * from './interpolate.js';
-export { cat, pad, stack, type PadMode, type PadOptions } from './join.js';
+} from './random/dropout.js';
+export { ctcLoss, type CtcLossOptions, type Lengths } from './loss/ctc.js';
+export * from './random/dropout-kinds.js';
+export * from './matmul/distance.js';
+export { embeddingBag, type EmbeddingBagOptions } from './sequence/embedding-bag.js';
+export * from './images/grid-sample.js';
+export { fold, type FoldOptions } from './conv/fold.js';
+export { einsum, type Sublist } from './matmul/einsum.js';
+export { embedding, oneHot, type EmbeddingOptions, type LookupOptions } from './sequence/embedding.js';
+export * from './images/interpolate.js';
+export { cat, pad, stack, type PadMode, type PadOptions } from './shape/join.js';
 export { luUnpack } from './linalg/lu.js';
 export { chainMatmul } from './linalg/torch.js';
-export * from './loss.js';
-export * from './loss-likelihood.js';
-export * from './loss-margin.js';
-export { linear } from './matmul.js';
+export * from './loss/loss.js';
+export * from './loss/likelihood.js';
+export * from './loss/margin.js';
+export { linear } from './matmul/matmul.js';
 export {
   groupNorm,
   layerNorm,
@@ -95,21 +95,21 @@ export {
   type NormArgs,
   type NormOptions,
   type NormalizeOptions,
-} from './norm.js';
-export * from './norm-more.js';
-export * from './pool.js';
-export * from './pool-fractional.js';
-export * from './pool-lines.js';
-export * from './pool-power.js';
-export * from './pool-unpool.js';
-export * from './pool-volumes.js';
-export { tensordot, type TensordotDims } from './products.js';
-export { randLike, randintLike, randnLike } from './random-fill.js';
-export * from './random-create.js';
-export { constantPadNd } from './rearrange.js';
-export { crossEntropy, nllLoss } from './softmax.js';
-export * from './shuffle.js';
-export * from './stacks.js';
+} from './norm/norm.js';
+export * from './norm/more.js';
+export * from './images/pool.js';
+export * from './images/pool-fractional.js';
+export * from './images/pool-lines.js';
+export * from './images/pool-power.js';
+export * from './images/pool-unpool.js';
+export * from './images/pool-volumes.js';
+export { tensordot, type TensordotDims } from './matmul/products.js';
+export { randLike, randintLike, randnLike } from './random/fill.js';
+export * from './random/create.js';
+export { constantPadNd } from './shape/rearrange.js';
+export { crossEntropy, nllLoss } from './reduce/softmax.js';
+export * from './shape/shuffle.js';
+export * from './shape/stacks.js';
 export {
   bucketize,
   isin,
@@ -117,9 +117,9 @@ export {
   type BucketizeOptions,
   type IsinOptions,
   type SearchsortedOptions,
-} from './search.js';
+} from './index/search.js';
 // The nuclear norm needs singular values, which programs of the core alone do without.
-export { norm, stdMean, varMean } from './statistics.js';
+export { norm, stdMean, varMean } from './reduce/statistics.js';
 export * from './tensor-ops.js';
-export { where } from './where.js';
-export { countWork, type Work } from './count-work.js';
+export { where } from './pointwise/where.js';
+export { countWork, type Work } from './base/count-work.js';

@@ -1,8 +1,8 @@
 /** PyTorch's `x.add(y)` beside `add(x, y)`: loading this file makes methods of the ops in tensor-ops.ts. */
 import type { BackwardOptions } from '../autograd/engine.js';
 import { Tensor } from '../tensor/tensor.js';
-import { backward } from './autograd.js';
-import { matrixTranspose, reversed } from './rearrange.js';
+import { backward } from './autograd/autograd.js';
+import { matrixTranspose, reversed } from './shape/rearrange.js';
 import * as tensorOps from './tensor-ops.js';
 
 // PyTorch has `rsub` as a function only.

@@ -7,9 +7,19 @@ export {
   lgamma as gammaln,
   mvlgamma as multigammaln,
   polygamma,
-} from './gamma.js';
-export { erf, erfc, erfinv, exp2, expm1, log1p, round, sigmoid as expit, xlogy } from './pointwise.js';
-export { i0, logit, sinc } from './pointwise-more.js';
-export { logsumexp } from './reduce.js';
-export { logSoftmax, softmax } from './softmax.js';
-export * from './special-functions.js';
+} from './pointwise/gamma.js';
+export {
+  erf,
+  erfc,
+  erfinv,
+  exp2,
+  expm1,
+  log1p,
+  round,
+  sigmoid as expit,
+  xlogy,
+} from './pointwise/pointwise.js';
+export { i0, logit, sinc } from './pointwise/more.js';
+export { logsumexp } from './reduce/reduce.js';
+export { logSoftmax, softmax } from './reduce/softmax.js';
+export * from './pointwise/special.js';

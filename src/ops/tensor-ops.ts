@@ -3,7 +3,7 @@
  * this file become methods too, but for those that methods.ts leaves out: adding such an op is writing it in
  * its file.
  */
-export { hardshrink, prelu } from './activation.js';
+export { hardshrink, prelu } from './pointwise/activation.js';
 export {
   asStrided,
   asStridedScatter,
@@ -13,9 +13,9 @@ export {
   sliceScatter,
   type DiagonalScatterOptions,
   type SliceScatterOptions,
-} from './as-strided.js';
-export * from './aliases.js';
-export * from './compare.js';
+} from './shape/as-strided.js';
+export * from './pointwise/aliases.js';
+export * from './pointwise/compare.js';
 export {
   bool,
   byte,
@@ -32,8 +32,8 @@ export {
   to,
   typeAs,
   zero_,
-} from './copy.js';
-export * from './index-in-place.js';
+} from './base/copy.js';
+export * from './gather/in-place.js';
 export {
   elementSize,
   isComplex,
@@ -45,10 +45,10 @@ export {
   storageOffset,
   stride,
   tolist,
-} from './inspect.js';
-export { newEmpty, newFull, newOnes, newTensor, newZeros } from './new-like.js';
-export { gather, indexAdd, indexSelect, scatterAdd } from './indexing.js';
-export { flip, repeat, roll, tile, tril, triu } from './join.js';
+} from './creation/inspect.js';
+export { newEmpty, newFull, newOnes, newTensor, newZeros } from './creation/new-like.js';
+export { gather, indexAdd, indexSelect, scatterAdd } from './gather/gather.js';
+export { flip, repeat, roll, tile, tril, triu } from './shape/join.js';
 export {
   cholesky,
   choleskyInverse,
@@ -70,9 +70,9 @@ export {
   svd,
   triangularSolve,
 } from './linalg/torch.js';
-export * from './gamma.js';
-export * from './in-place.js';
-export { bmm, dot, matmul, mm, mv, outer } from './matmul.js';
+export * from './pointwise/gamma.js';
+export * from './pointwise/in-place.js';
+export { bmm, dot, matmul, mm, mv, outer } from './matmul/matmul.js';
 export {
   argwhere,
   maskedScatter,
@@ -80,7 +80,7 @@ export {
   maskedSelect,
   nonzero,
   type NonzeroOptions,
-} from './nonzero.js';
+} from './index/nonzero.js';
 export {
   kthvalue,
   median,
@@ -92,8 +92,8 @@ export {
   type Interpolation,
   type Median,
   type QuantileOptions,
-} from './order.js';
-export * from './pointwise.js';
+} from './index/order.js';
+export * from './pointwise/pointwise.js';
 export {
   addbmm,
   addbmm_,
@@ -111,17 +111,17 @@ export {
   kron,
   vdot,
   type AddmmOptions,
-} from './products.js';
-export * from './pointwise-more.js';
-export { bernoulli_, exponential_, normal_, uniform_ } from './random-fill.js';
-export { cauchy_, geometric_, logNormal_, random_ } from './random-more.js';
-export * from './random-sample.js';
-export * from './reduce.js';
-export { adjoint, diagflat, fliplr, flipud, ravel, rot90 } from './rearrange.js';
-export { repeatInterleave, type RepeatInterleaveOptions } from './repeat-interleave.js';
-export * from './reduce-more.js';
-export { logSoftmax, softmax } from './softmax.js';
-export { cumprod, cumprod_, cumsum, cumsum_, type ScanOptions } from './scan.js';
+} from './matmul/products.js';
+export * from './pointwise/more.js';
+export { bernoulli_, exponential_, normal_, uniform_ } from './random/fill.js';
+export { cauchy_, geometric_, logNormal_, random_ } from './random/more.js';
+export * from './random/sample.js';
+export * from './reduce/reduce.js';
+export { adjoint, diagflat, fliplr, flipud, ravel, rot90 } from './shape/rearrange.js';
+export { repeatInterleave, type RepeatInterleaveOptions } from './index/repeat-interleave.js';
+export * from './reduce/more.js';
+export { logSoftmax, softmax } from './reduce/softmax.js';
+export { cumprod, cumprod_, cumsum, cumsum_, type ScanOptions } from './reduce/scan.js';
 export {
   indexCopy,
   indexFill,
@@ -131,11 +131,12 @@ export {
   type ScatterOptions,
   type ScatterReduceOptions,
   type ScatterReduction,
-} from './scatter.js';
-export * from './scan-more.js';
-export * from './sets.js';
-export * from './sort.js';
-export * from './splits.js';
+} from './gather/scatter.js';
+export * from './reduce/extremes.js';
+export * from './index/sets.js';
+export * from './index/sort.js';
+export * from './shape/diagonal.js';
+export * from './shape/splits.js';
 export {
   std,
   var,
@@ -143,7 +144,7 @@ export {
   type VarArgs,
   type VarOptions,
   type VectorNormOptions,
-} from './statistics.js';
+} from './reduce/statistics.js';
 export {
   __getitem__,
   index,
@@ -155,10 +156,10 @@ export {
   type Index,
   type IndexPutOptions,
   type Slice,
-} from './subscript.js';
-export { put, take, takeAlongDim } from './take.js';
-export * from './covariance.js';
-export { diff, type DiffOptions } from './differences.js';
-export { unfold } from './unfold.js';
-export * from './view.js';
-export { maskedFill, maskedFill_ } from './where.js';
+} from './index/subscript.js';
+export { put, take, takeAlongDim } from './gather/take.js';
+export * from './matmul/covariance.js';
+export { diff, type DiffOptions } from './reduce/differences.js';
+export { unfold } from './shape/unfold.js';
+export * from './base/view.js';
+export { maskedFill, maskedFill_ } from './pointwise/where.js';

@@ -8,8 +8,8 @@ import {
   type RuleValues,
 } from '../kernels/optim/kernel.js';
 import { copy_ } from '../ops/index.js';
-import { bound } from '../ops/launch.js';
-import { planLimits } from '../ops/run-plan.js';
+import { bound } from '../ops/base/launch.js';
+import { planLimits } from '../ops/base/run-plan.js';
 import { contiguousStrides } from '../tensor/shape.js';
 import type { Storage } from '../tensor/storage.js';
 import { Tensor } from '../tensor/tensor.js';

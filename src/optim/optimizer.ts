@@ -1,6 +1,6 @@
 import { optionReader, readOptions } from '../tensor/options.js';
-import { snakeCase } from '../nn/naming.js';
-import { clearGrad, readZeroGrad, UninitializedParameter, type ZeroGradArgs } from '../nn/parameter.js';
+import { snakeCase } from '../nn/base/naming.js';
+import { clearGrad, readZeroGrad, UninitializedParameter, type ZeroGradArgs } from '../nn/base/parameter.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import type { PlainState } from './scheduler-state.js';

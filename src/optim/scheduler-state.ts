@@ -1,4 +1,4 @@
-import { snakeCase } from '../nn/naming.js';
+import { snakeCase } from '../nn/base/naming.js';
 
 /** What any file format can hold. */
 export type PlainState =

@@ -1,5 +1,5 @@
 import { Module } from '../nn/index.js';
-import { assign } from '../nn/state-dict.js';
+import { assign } from '../nn/base/state-dict.js';
 import { getRngState, setRngState, type RngState } from '../ops/index.js';
 import type { DType, TypedArray } from '../tensor/dtype.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';

@@ -1,4 +1,4 @@
-import { assign, type HostTensorLike } from '../nn/state-dict.js';
+import { assign, type HostTensorLike } from '../nn/base/state-dict.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { sameShape, showShape, type Shape } from '../tensor/shape.js';
 

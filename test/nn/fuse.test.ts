@@ -1,7 +1,7 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import { models, nn, noGrad, type Tensor } from '../../src/index.js';
-import { observeCalls } from '../../src/nn/call.js';
+import { observeCalls } from '../../src/nn/base/call.js';
 
 /** Layers that run as one must be told from layers that run one by one by their launches only. */
 

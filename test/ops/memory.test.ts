@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import type { Tensor } from '../../src/index.js';
-import { rowMajorTwin } from '../../src/ops/layout.js';
+import { rowMajorTwin } from '../../src/ops/base/layout.js';
 import { difference, upload } from '../rows.js';
 import { evaluate, loadFamilies, type Case, type Golden, type Memory } from './cases.js';
 

@@ -7,7 +7,7 @@ import * as k from '../../src/index.js';
 import type { Tensor } from '../../src/index.js';
 import { planMaxPool, tapWords, type PoolProblem } from '../../src/kernels/images/pool.js';
 import { planMaxPoolGrad } from '../../src/kernels/images/pool-grad.js';
-import { planLimits, runPlan } from '../../src/ops/run-plan.js';
+import { planLimits, runPlan } from '../../src/ops/base/run-plan.js';
 
 beforeAll(() => k.init());
 

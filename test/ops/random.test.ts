@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import type { Tensor } from '../../src/index.js';
 import { hostWords, planRandom } from '../../src/kernels/random/fill.js';
-import { planLimits, runPlan } from '../../src/ops/run-plan.js';
+import { planLimits, runPlan } from '../../src/ops/base/run-plan.js';
 
 beforeAll(async () => {
   await k.init();

@@ -1,6 +1,6 @@
 import { init, profile, runtime } from '../../index.js';
 import { writeFileAtomically } from '../../formats/index.js';
-import { layerLabel, type LayerRow, type Profile } from '../../nn/profiler.js';
+import { layerLabel, type LayerRow, type Profile } from '../../nn/tools/profiler.js';
 import { defineCommand } from '../command.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { checkReplaceable } from '../files.js';

@@ -2,14 +2,14 @@ import { runtime } from '../../device/index.js';
 import type { Launch } from '../../kernels/base/plan.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { broadcastShapes, numel, sameShape, showShape } from '../../tensor/shape.js';
-import { clone } from '../copy.js';
-import { eye } from '../creation.js';
-import { eq, logicalAnd, ne } from '../compare.js';
-import { gather } from '../indexing.js';
-import { div } from '../pointwise.js';
-import { planLimits, runPlan } from '../run-plan.js';
-import { expand, reshape, transpose, unsqueeze } from '../view.js';
-import { where } from '../where.js';
+import { clone } from '../base/copy.js';
+import { eye } from '../creation/creation.js';
+import { eq, logicalAnd, ne } from '../pointwise/compare.js';
+import { gather } from '../gather/gather.js';
+import { div } from '../pointwise/pointwise.js';
+import { planLimits, runPlan } from '../base/run-plan.js';
+import { expand, reshape, transpose, unsqueeze } from '../base/view.js';
+import { where } from '../pointwise/where.js';
 
 /** What an op on `op`'s matrices takes: float32, at least two dims. @throws for anything else */
 export function checkMatrix(op: string, x: Tensor, square = false): void {

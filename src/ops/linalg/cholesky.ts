@@ -2,10 +2,10 @@ import { defineComposite, defineOp } from '../../autograd/define.js';
 import { choleskyLaunch } from '../../kernels/linalg/factor.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { fillInto } from '../copies.js';
-import { tril } from '../join.js';
-import { matmul } from '../matmul.js';
-import { add, mul, neg } from '../pointwise.js';
+import { fillInto } from '../base/copies.js';
+import { tril } from '../shape/join.js';
+import { matmul } from '../matmul/matmul.js';
+import { add, mul, neg } from '../pointwise/pointwise.js';
 import {
   batchOf,
   broadcastBatches,

@@ -3,15 +3,15 @@ import { eighLaunch } from '../../kernels/linalg/eigh.js';
 import { jacobiEighLaunches, movedBytes, turnsBytes } from '../../kernels/linalg/jacobi.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { eye } from '../creation.js';
-import { eq } from '../compare.js';
-import { flip, tril, triu } from '../join.js';
-import { matmul } from '../matmul.js';
-import { add, mul, sub } from '../pointwise.js';
-import { sort } from '../sort.js';
-import { diagonal } from '../diagonal.js';
-import { unsqueeze } from '../view.js';
-import { where } from '../where.js';
+import { eye } from '../creation/creation.js';
+import { eq } from '../pointwise/compare.js';
+import { flip, tril, triu } from '../shape/join.js';
+import { matmul } from '../matmul/matmul.js';
+import { add, mul, sub } from '../pointwise/pointwise.js';
+import { sort } from '../index/sort.js';
+import { diagonal } from '../shape/diagonal.js';
+import { unsqueeze } from '../base/view.js';
+import { where } from '../pointwise/where.js';
 import {
   batchOf,
   checkSquare,

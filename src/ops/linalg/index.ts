@@ -21,4 +21,4 @@ export { householderProduct, qr } from './qr.js';
 export { inv, invEx, solve, solveEx } from './solve.js';
 export { svd, svdvals } from './svd.js';
 export { solveTriangular } from './triangular.js';
-export { matmul } from '../matmul.js';
+export { matmul } from '../matmul/matmul.js';

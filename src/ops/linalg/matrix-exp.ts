@@ -1,14 +1,14 @@
 import { defineOp } from '../../autograd/define.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { lt } from '../compare.js';
-import { cat } from '../join.js';
-import { matmul } from '../matmul.js';
-import { abs, add, ceil, clamp, exp2, log2, mul, neg } from '../pointwise.js';
-import { amax } from '../reduce.js';
-import { sumDims } from '../sum-to.js';
-import { zerosLike } from '../creation.js';
-import { narrow } from '../view.js';
-import { where } from '../where.js';
+import { lt } from '../pointwise/compare.js';
+import { cat } from '../shape/join.js';
+import { matmul } from '../matmul/matmul.js';
+import { abs, add, ceil, clamp, exp2, log2, mul, neg } from '../pointwise/pointwise.js';
+import { amax } from '../reduce/reduce.js';
+import { sumDims } from '../base/sum-to.js';
+import { zerosLike } from '../creation/creation.js';
+import { narrow } from '../base/view.js';
+import { where } from '../pointwise/where.js';
 import { checkSquare, identityLike, mT, rowsOf, working } from './batch.js';
 
 /** Of norms up to this, the eighth Taylor polynomial is exact in float32. */

@@ -3,12 +3,12 @@ import { qrLaunch } from '../../kernels/linalg/factor.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { zeros } from '../creation.js';
-import { fillInto } from '../copies.js';
-import { cat, tril, triu } from '../join.js';
-import { matmul } from '../matmul.js';
-import { add, mul, sub } from '../pointwise.js';
-import { narrow, unsqueeze } from '../view.js';
+import { zeros } from '../creation/creation.js';
+import { fillInto } from '../base/copies.js';
+import { cat, tril, triu } from '../shape/join.js';
+import { matmul } from '../matmul/matmul.js';
+import { add, mul, sub } from '../pointwise/pointwise.js';
+import { narrow, unsqueeze } from '../base/view.js';
 import {
   batchOf,
   checkMatrix,

@@ -3,9 +3,9 @@ import { isGradEnabled } from '../../autograd/mode.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { broadcastShapes, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { matmul } from '../matmul.js';
-import { neg } from '../pointwise.js';
-import { squeeze, unsqueeze } from '../view.js';
+import { matmul } from '../matmul/matmul.js';
+import { neg } from '../pointwise/pointwise.js';
+import { squeeze, unsqueeze } from '../base/view.js';
 import {
   batchOf,
   broadcastBatches,

@@ -3,17 +3,17 @@ import { jacobiRowsLaunches, movedBytes } from '../../kernels/linalg/jacobi.js';
 import { svdLaunch } from '../../kernels/linalg/svd.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { eye } from '../creation.js';
-import { eq, ge } from '../compare.js';
-import { to } from '../copy.js';
-import { cat, triu } from '../join.js';
-import { matmul } from '../matmul.js';
-import { add, mul, sub } from '../pointwise.js';
-import { sort } from '../sort.js';
-import { norm } from '../statistics.js';
-import { diagonal } from '../diagonal.js';
-import { narrow, unsqueeze } from '../view.js';
-import { where } from '../where.js';
+import { eye } from '../creation/creation.js';
+import { eq, ge } from '../pointwise/compare.js';
+import { to } from '../base/copy.js';
+import { cat, triu } from '../shape/join.js';
+import { matmul } from '../matmul/matmul.js';
+import { add, mul, sub } from '../pointwise/pointwise.js';
+import { sort } from '../index/sort.js';
+import { norm } from '../reduce/statistics.js';
+import { diagonal } from '../shape/diagonal.js';
+import { narrow, unsqueeze } from '../base/view.js';
+import { where } from '../pointwise/where.js';
 import {
   batchOf,
   checkMatrix,

@@ -2,7 +2,7 @@
 import { defineComposite } from '../../autograd/define.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { zeros } from '../creation.js';
+import { zeros } from '../creation/creation.js';
 import { batchOf, checkMatrix, checkSquare, columnsOf, mT, rowsOf, working } from './batch.js';
 import { cholesky as choleskyOf, type UpperOption } from './cholesky.js';
 import { multiDot, pinv } from './functions.js';

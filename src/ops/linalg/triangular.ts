@@ -3,9 +3,9 @@ import { triangularLaunch } from '../../kernels/linalg/factor.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { tril, triu } from '../join.js';
-import { matmul } from '../matmul.js';
-import { neg } from '../pointwise.js';
+import { tril, triu } from '../shape/join.js';
+import { matmul } from '../matmul/matmul.js';
+import { neg } from '../pointwise/pointwise.js';
 import {
   broadcastBatches,
   checkMatrix,

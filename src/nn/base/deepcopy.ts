@@ -1,0 +1,61 @@
+import { noGrad } from '../../autograd/mode.js';
+import { clone } from '../../ops/index.js';
+import { isTensor } from '../../tensor/tensor.js';
+import { internals } from './call.js';
+import { fieldsOf, makeCallable, Module, type Fields } from './module.js';
+import { Parameter } from './parameter.js';
+
+/**
+ * `copy.deepcopy(model)`: a model of its own with the same values, modes, hooks and sharing within itself.
+ * Private `#fields` of a subclass cannot be seen from outside and are not copied.
+ */
+export function deepcopy<M extends Module>(model: M): M {
+  const memo = new Map<object, object>();
+  return noGrad(() => copyValue(model, memo)) as M;
+}
+
+function copyValue(value: unknown, memo: Map<object, object>): unknown {
+  if (!(value instanceof Module) && (typeof value !== 'object' || value === null)) return value;
+  const known = memo.get(value);
+  if (known !== undefined) return known;
+  const remember = <T extends object>(copy: T): T => {
+    memo.set(value, copy);
+    return copy;
+  };
+  if (value instanceof Module)
+    return copyModule(value, memo, remember(makeCallable(Object.getPrototypeOf(value) as object)));
+  if (isTensor(value)) {
+    const copy = clone(value);
+    if (!(value instanceof Parameter)) return remember(copy.keep());
+    const parameter = new Parameter(copy, { requiresGrad: value.requiresGrad });
+    parameter.name = value.name;
+    copy.dispose();
+    return remember(parameter);
+  }
+  if (Array.isArray(value)) {
+    const copy = remember([] as unknown[]);
+    for (const item of value) copy.push(copyValue(item, memo));
+    return copy;
+  }
+  if (value instanceof Map) {
+    const copy = remember(new Map<unknown, unknown>());
+    for (const [key, item] of value) copy.set(key, copyValue(item, memo));
+    return copy;
+  }
+  if (Object.getPrototypeOf(value) === Object.prototype) {
+    const copy = remember({} as Fields);
+    for (const [key, item] of Object.entries(value)) copy[key] = copyValue(item, memo);
+    return copy;
+  }
+  return value;
+}
+
+function copyModule(from: Module, memo: Map<object, object>, copy: Module): Module {
+  const [old, fresh] = [from[internals], copy[internals]];
+  for (const [property, persistent] of old.buffers) fresh.buffers.set(property, persistent);
+  fresh.preHooks.list.push(...old.preHooks.list);
+  fresh.forwardHooks.list.push(...old.forwardHooks.list);
+  fresh.backwardHooks.list.push(...old.backwardHooks.list);
+  for (const [property, value] of Object.entries(from)) fieldsOf(copy)[property] = copyValue(value, memo);
+  return copy;
+}

@@ -1,0 +1,481 @@
+import { noGrad } from '../../autograd/mode.js';
+import { to } from '../../ops/index.js';
+import { isFloatingPoint, type DType } from '../../tensor/dtype.js';
+import { isTensor, type Tensor, type HookHandle } from '../../tensor/tensor.js';
+import type { Shape } from '../../tensor/shape.js';
+import {
+  callModule,
+  internals,
+  type ForwardHook,
+  type ForwardPreHook,
+  type ModuleInternals,
+} from './call.js';
+import { HookList, type HookGrads } from './hooks.js';
+import { snakeCase } from './naming.js';
+import { clearGrad, readZeroGrad, type ZeroGradArgs, Parameter } from './parameter.js';
+import { layout } from './repr.js';
+import {
+  loadStateDict,
+  type IncompatibleKeys,
+  type LoadOptions,
+  type StateDict,
+  type StateEntry,
+  type TensorLike,
+} from './state-dict.js';
+import { summarize, type Summary, type SummaryOptions } from './summary.js';
+import { requireBoolean } from '../../tensor/options.js';
+
+/** The arguments of a module's forward. */
+export type Inputs<M extends Module> = Parameters<M['forward']>;
+/** What a module's forward returns. */
+export type Output<M extends Module> = ReturnType<M['forward']>;
+
+/**
+ * What the children of most modules are: one tensor in, one out. The tree is typed so; `instanceof` tells
+ * more.
+ */
+export interface TensorModule extends Module {
+  forward(x: Tensor): Tensor;
+}
+
+// Calling a module is calling its forward, in its types.
+export interface Module {
+  (...args: Parameters<this['forward']>): ReturnType<this['forward']>;
+}
+
+export type Fields = Record<string, unknown>;
+/** @internal */
+export const fieldsOf = (module: Module): Fields => module as unknown as Fields;
+
+/** @internal The function that a module is. Nothing of Function shows, so that fields may have any name. */
+export function makeCallable(prototype: object): Module {
+  const self = ((...args: unknown[]) => callModule(self, args)) as unknown as Module;
+  Reflect.deleteProperty(self, 'name');
+  Reflect.deleteProperty(self, 'length');
+  Object.setPrototypeOf(self, prototype);
+  const state: ModuleInternals = {
+    buffers: new Map(),
+    preHooks: new HookList(),
+    forwardHooks: new HookList(),
+    backwardHooks: new HookList(),
+  };
+  Object.defineProperty(self, internals, { value: state });
+  return self;
+}
+
+/**
+ * `torch.nn.Module`. A module is called like a function, `model(x)`, which runs its `forward` in a memory
+ * scope.
+ *
+ * ```ts
+ * class Net extends Module {
+ *   conv = new Conv2d(3, 16, 3, { padding: 1 });
+ *   fc = new Linear(16, 10);
+ *   forward(x: Tensor) {
+ *     return this.fc(relu(this.conv(x)).mean([2, 3]));
+ *   }
+ * }
+ * ```
+ * The tree is the object's own properties in order: a Module is a child, a {@link Parameter} a parameter, a
+ * tensor named to `registerBuffer` a buffer. Assigning another one replaces it, null removes it. Arrays do
+ * not count: use `ModuleList`. State-dict keys are the property names in PyTorch's spelling (`runningMean` is
+ * `running_mean`).
+ */
+export abstract class Module {
+  /** Set by `train()` and `eval()`. */
+  declare training: boolean;
+  /** @internal */
+  declare readonly [internals]: ModuleInternals;
+
+  constructor() {
+    const self = makeCallable(new.target.prototype) as this;
+    self.training = true;
+    return self;
+  }
+
+  /** What the module computes. Call the module, not this: only the call runs hooks and frees temporaries. */
+  abstract forward(...args: never[]): unknown;
+
+  /** The state-dict key of a property. Override it where PyTorch's name is not the snake_case one. */
+  protected stateKey(property: string): string {
+    return snakeCase(property);
+  }
+
+  /** What stands in the parentheses when the module is printed. */
+  extraRepr(): string {
+    return '';
+  }
+
+  // ---- the tree
+
+  /**
+   * Makes `tensor` (or null, for one that may come later) a buffer: part of the model's state, but not
+   * trained.
+   */
+  registerBuffer(property: string, tensor: Tensor | null, persistent = true): void {
+    const fields = fieldsOf(this);
+    if (property in this && !this[internals].buffers.has(property) && fields[property] !== undefined) {
+      throw new Error(`registerBuffer: ${this.constructor.name} already has a property '${property}'`);
+    }
+    if (tensor instanceof Parameter)
+      throw new Error(`registerBuffer: '${property}' is a Parameter; assign it as a property instead`);
+    this[internals].buffers.set(property, persistent);
+    fields[property] = tensor?.keep() ?? null;
+  }
+
+  /** Direct children, each once. */
+  children(): TensorModule[] {
+    return this.namedChildren().map(([, child]) => child);
+  }
+
+  namedChildren(): [name: string, child: TensorModule][] {
+    const seen = new Set<Module>();
+    const named: [string, Module][] = [];
+    for (const [name, child] of ownChildren(this)) {
+      if (!seen.has(child)) named.push([name, child]);
+      seen.add(child);
+    }
+    return named as [string, TensorModule][];
+  }
+
+  /** This module and all below it, parents first, each once. */
+  modules(): TensorModule[] {
+    return this.namedModules().map(([, module]) => module);
+  }
+
+  namedModules(prefix = ''): [name: string, module: TensorModule][] {
+    const found: [string, Module][] = [];
+    walk(this, prefix, new Set(), found);
+    return found as [string, TensorModule][];
+  }
+
+  /** The parameters of this module and, unless `recurse` is false, of all below it, each once. */
+  parameters(recurse = true): Parameter[] {
+    return this.namedParameters('', recurse).map(([, parameter]) => parameter);
+  }
+
+  namedParameters(prefix = '', recurse = true): [name: string, parameter: Parameter][] {
+    const named = collect(this, prefix, recurse, ownParameters);
+    // Seen from the root a parameter has its longest name, the one that helps in messages.
+    for (const [name, parameter] of named) if (name.length > parameter.name.length) parameter.name = name;
+    return named;
+  }
+
+  buffers(recurse = true): Tensor[] {
+    return this.namedBuffers('', recurse).map(([, buffer]) => buffer);
+  }
+
+  namedBuffers(prefix = '', recurse = true): [name: string, buffer: Tensor][] {
+    return collect(this, prefix, recurse, (module) =>
+      ownBuffers(module).map(([name, buffer]) => [name, buffer] as const),
+    );
+  }
+
+  /**
+   * The module at a dotted path such as `layer1.0.conv1`; '' is this module. Given a class, it checks that
+   * the module is one and is typed accordingly: `model.getSubmodule('classifier.6', Linear).inFeatures`.
+   *
+   * @throws Error naming the part of the path that does not exist and what does
+   */
+  getSubmodule(path: string): TensorModule;
+  getSubmodule<M extends Module>(path: string, type: abstract new (...args: never[]) => M): M;
+  getSubmodule(path: string, type?: abstract new (...args: never[]) => Module): Module {
+    const found = (path === '' ? [] : path.split('.')).reduce(
+      (at, name): Module => childNamed(at, name, path),
+      this as Module,
+    );
+    if (type !== undefined && !(found instanceof type)) {
+      throw new Error(
+        `getSubmodule: '${path}' is a ${(found as Module).constructor.name}, not a ${type.name}`,
+      );
+    }
+    return found;
+  }
+
+  /** The parameter at a dotted path such as `layer1.0.conv1.weight`. */
+  getParameter(path: string): Parameter {
+    const dot = path.lastIndexOf('.');
+    const owner = this.getSubmodule(path.slice(0, Math.max(0, dot)));
+    const name = path.slice(dot + 1);
+    const found = ownParameters(owner).find(([key]) => key === name)?.[1];
+    if (found === undefined)
+      throw new Error(`getParameter: ${owner.constructor.name} has no parameter '${name}' ('${path}')`);
+    return found;
+  }
+
+  // ---- modes
+
+  /**
+   * Training mode for this module and all below it: dropout drops, batch norm uses and updates batch
+   * statistics.
+   */
+  train(mode = true): this {
+    requireBoolean('train: mode', mode);
+    for (const module of this.modules()) module.training = mode;
+    return this;
+  }
+
+  /** Evaluation mode: `train(false)`. */
+  eval(): this {
+    return this.train(false);
+  }
+
+  /** Freezes (false) or unfreezes every parameter. */
+  requiresGrad_(requiresGrad = true): this {
+    requireBoolean('requiresGrad_', requiresGrad);
+    for (const parameter of this.parameters()) parameter.requiresGrad = requiresGrad;
+    return this;
+  }
+
+  /** Drops all gradients; with `setToNone: false` they become zeros. */
+  zeroGrad(...args: ZeroGradArgs): void {
+    const { setToNone } = readZeroGrad(args);
+    for (const parameter of this.parameters()) clearGrad(parameter, setToNone);
+  }
+
+  /** Calls `fn` on every module, children before their parents: the place for custom initialisation. */
+  apply(fn: (module: TensorModule) => void): this {
+    for (const child of this.children()) child.apply(fn);
+    fn(this as unknown as TensorModule);
+    return this;
+  }
+
+  /**
+   * Converts floating point parameters and buffers. The parameters are new objects with the old gradients
+   * dropped: make the optimizer afterwards.
+   */
+  to(dtype: DType): this {
+    if (!isFloatingPoint(dtype))
+      throw new Error(`to: a module is converted to float32 or float16, not to ${dtype}`);
+    const done = new Map<Tensor, Tensor>();
+    const convert = (tensor: Tensor): Tensor => {
+      if (!isFloatingPoint(tensor.dtype) || tensor.dtype === dtype) return tensor;
+      let converted = done.get(tensor);
+      if (converted === undefined) {
+        converted = noGrad(() => to(tensor, dtype));
+        if (tensor instanceof Parameter)
+          converted = new Parameter(converted, { requiresGrad: tensor.requiresGrad });
+        done.set(tensor, converted.keep());
+      }
+      return converted;
+    };
+    for (const module of this.modules()) {
+      const fields = fieldsOf(module);
+      for (const [, tensor, property] of [...ownParameters(module), ...ownBuffers(module)])
+        fields[property] = convert(tensor);
+    }
+    for (const tensor of done.keys()) tensor.dispose();
+    return this;
+  }
+
+  float(): this {
+    return this.to('float32');
+  }
+
+  half(): this {
+    return this.to('float16');
+  }
+
+  /** Frees the memory of every parameter and buffer now. The model cannot be used afterwards. */
+  dispose(): void {
+    for (const parameter of this.parameters()) {
+      parameter.grad = null;
+      parameter.dispose();
+    }
+    for (const buffer of this.buffers()) buffer.dispose();
+  }
+
+  // ---- state
+
+  /**
+   * Every parameter and persistent buffer under PyTorch's key, as detached tensors that share the model's
+   * memory: they change when the model is trained (`clone()` them to keep a snapshot).
+   */
+  stateDict(prefix = ''): Map<string, Tensor> {
+    const state = new Map<string, Tensor>();
+    for (const { key, tensor } of stateEntries(this, prefix)) {
+      const shared = tensor.alias();
+      shared.name = key;
+      state.set(key, shared);
+    }
+    return state;
+  }
+
+  /**
+   * Copies values into the parameters and buffers, in place, so that an optimizer made before still sees
+   * them. Values are tensors, or tensors of a weight file; with any of the latter the result is a promise.
+   * float16, bfloat16 and float64 values are converted, int64 counters become int32.
+   *
+   * @throws Error listing every missing, unexpected and misshapen key at once; then nothing was loaded. With
+   * `strict: false` missing and unexpected keys are returned instead.
+   */
+  loadStateDict(state: StateDict<Tensor>, options?: LoadOptions): IncompatibleKeys;
+  loadStateDict(state: StateDict<TensorLike>, options?: LoadOptions): Promise<IncompatibleKeys>;
+  loadStateDict(
+    state: StateDict<TensorLike>,
+    options: LoadOptions = {},
+  ): IncompatibleKeys | Promise<IncompatibleKeys> {
+    const renamed = renameKeys(this, state);
+    for (const [path, module] of this.namedModules())
+      (module as Module).beforeLoad?.((key) => renamed.get(path === '' ? key : `${path}.${key}`)?.shape);
+    return loadStateDict(this.constructor.name, stateEntries(this, ''), renamed, options);
+  }
+
+  /** @internal Lazy layers take their sizes from what is loaded. */
+  beforeLoad?(shapeOf: (key: string) => Shape | undefined): void;
+
+  /**
+   * Called with each key of a state dict that is loaded: returns the key it has here, or null to leave the
+   * entry out. For models whose older files name things differently.
+   */
+  protected loadKey(key: string): string | null {
+    return key;
+  }
+
+  // ---- hooks
+
+  /** Called after forward; what it returns (other than undefined or null) replaces the output. */
+  registerForwardHook<M extends Module>(
+    this: M,
+    hook: (module: M, args: Inputs<M>, output: Output<M>) => Output<M> | null | undefined | void,
+  ): HookHandle {
+    return this[internals].forwardHooks.add(hook as unknown as ForwardHook);
+  }
+
+  /** Called before forward; it may return the new arguments: an array, or a single value. */
+  registerForwardPreHook<M extends Module>(
+    this: M,
+    hook: (module: M, args: Inputs<M>) => Inputs<M> | Inputs<M>[0] | null | undefined | void,
+  ): HookHandle {
+    return this[internals].preHooks.add(hook as unknown as ForwardPreHook);
+  }
+
+  /**
+   * Called in backward when the gradients of the module's inputs are known. It may return what replaces
+   * `gradInput`: the gradients of those tensor arguments that require grad, in order.
+   */
+  registerFullBackwardHook<M extends Module>(
+    this: M,
+    hook: (module: M, gradInput: HookGrads, gradOutput: HookGrads) => Tensor | HookGrads | null | void,
+  ): HookHandle {
+    return this[internals].backwardHooks.add(hook as never);
+  }
+
+  /**
+   * A table of the layers for inputs of `inputShape` (batch included; a list of shapes for several inputs):
+   * output shapes, parameters, multiply-adds and memory. One forward pass in evaluation mode, of which the
+   * GPU runs nothing.
+   */
+  summary(inputShape: Shape | readonly Shape[], options: SummaryOptions = {}): Summary {
+    return summarize(this, inputShape, options);
+  }
+
+  /** PyTorch's `print(model)`, line for line. */
+  toString(): string {
+    return layout(
+      this.constructor.name,
+      this.extraRepr(),
+      ownChildren(this).map(([key, child]) => [key, child.toString()]),
+    );
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+}
+
+// ---- reading the tree
+
+type Keyed = { stateKey(property: string): string };
+type Entry<T> = readonly [key: string, value: T, property: string];
+
+function own<T>(module: Module, is: (value: unknown, property: string) => value is T): Entry<T>[] {
+  const entries: Entry<T>[] = [];
+  const fields = fieldsOf(module);
+  for (const property of Object.keys(module)) {
+    const value = fields[property];
+    if (is(value, property)) entries.push([(module as unknown as Keyed).stateKey(property), value, property]);
+  }
+  return entries;
+}
+
+const isModule = (value: unknown): value is Module => value instanceof Module;
+const isParameter = (value: unknown): value is Parameter => value instanceof Parameter;
+
+/** @internal Children as they are: a module that is there twice comes twice. */
+export const ownChildren = (module: Module): Entry<Module>[] => own(module, isModule);
+const ownParameters = (module: Module): Entry<Parameter>[] => own(module, isParameter);
+
+function ownBuffers(module: Module): Entry<Tensor>[] {
+  const { buffers } = module[internals];
+  return own(module, (value, property): value is Tensor => buffers.has(property) && isTensor(value));
+}
+
+function childNamed(parent: Module, name: string, path: string): Module {
+  const children = ownChildren(parent);
+  const child = children.find(([key]) => key === name)?.[1] ?? fieldsOf(parent)[name];
+  if (child instanceof Module) return child;
+  throw new Error(
+    `getSubmodule: '${path}' does not exist: ${parent.constructor.name} has no child '${name}' ` +
+      `(it has: ${children.map(([key]) => key).join(', ') || 'none'})`,
+  );
+}
+
+/**
+ * @internal The state dict under the keys of today: each module's `loadKey` sees the keys below it, without
+ * its path. Loading does this by itself.
+ */
+export function renameKeys<T>(root: Module, state: StateDict<T>): Map<string, T> {
+  let entries: [string, T][] = [
+    ...((state instanceof Map ? state : Object.entries(state)) as Iterable<[string, T]>),
+  ];
+  for (const [path, module] of root.namedModules()) {
+    const renamer = module as unknown as { loadKey(key: string): string | null };
+    if (renamer.loadKey === (Module.prototype as unknown as typeof renamer).loadKey) continue;
+    const prefix = path === '' ? '' : `${path}.`;
+    entries = entries.flatMap(([key, value]) => {
+      if (!key.startsWith(prefix)) return [[key, value]];
+      const renamed = renamer.loadKey(key.slice(prefix.length));
+      return renamed === null ? [] : [[prefix + renamed, value]];
+    });
+  }
+  return new Map(entries);
+}
+
+const join = (prefix: string, name: string): string => (prefix === '' ? name : `${prefix}.${name}`);
+
+function walk(module: Module, prefix: string, seen: Set<Module>, found: [string, Module][]): void {
+  if (seen.has(module)) return;
+  seen.add(module);
+  found.push([prefix, module]);
+  for (const [key, child] of ownChildren(module)) walk(child, join(prefix, key), seen, found);
+}
+
+function collect<T>(
+  root: Module,
+  prefix: string,
+  recurse: boolean,
+  members: (module: Module) => readonly (readonly [string, T, ...unknown[]])[],
+): [string, T][] {
+  const seen = new Set<T>();
+  const found: [string, T][] = [];
+  for (const [path, module] of recurse ? root.namedModules(prefix) : [[prefix, root] as const]) {
+    for (const [name, value] of members(module)) {
+      if (seen.has(value)) continue;
+      seen.add(value);
+      found.push([join(path, name), value]);
+    }
+  }
+  return found;
+}
+
+function stateEntries(module: Module, prefix: string): StateEntry[] {
+  const { buffers } = module[internals];
+  const entries: StateEntry[] = [];
+  for (const [key, tensor] of ownParameters(module)) entries.push({ key: prefix + key, tensor });
+  for (const [key, tensor, property] of ownBuffers(module)) {
+    if (buffers.get(property)) entries.push({ key: prefix + key, tensor });
+  }
+  for (const [key, child] of ownChildren(module)) entries.push(...stateEntries(child, `${prefix}${key}.`));
+  return entries;
+}

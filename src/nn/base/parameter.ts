@@ -1,0 +1,70 @@
+import { readOptions } from '../../tensor/options.js';
+import { noGrad } from '../../autograd/mode.js';
+import { zero_ } from '../../ops/index.js';
+import { Tensor } from '../../tensor/tensor.js';
+import type { Shape } from '../../tensor/shape.js';
+import { optionReader, type Trailing } from '../../tensor/options.js';
+
+/**
+ * `torch.nn.Parameter`: a tensor that a module trains. Assigned to a property of a module it is one of the
+ * module's parameters. It shares the memory of `data`, requires grad unless told otherwise, and outlives
+ * every scope.
+ */
+export class Parameter extends Tensor {
+  constructor(data: Tensor, options: { requiresGrad?: boolean } = {}) {
+    const { requiresGrad } = readOptions('Parameter', { requiresGrad: true }, options);
+    super(data.storage, data.shape, data.dtype, { strides: data.strides, offset: data.offset });
+    if (requiresGrad) this.requiresGrad = true;
+    this.keep();
+  }
+
+  /** @internal Contents undefined: an initialiser fills them. */
+  static blank(shape: Shape, op: string, strides?: readonly number[]): Parameter {
+    const data = Tensor.empty(shape, 'float32', op, strides);
+    const parameter = new Parameter(data);
+    data.dispose();
+    return parameter;
+  }
+
+  override toString(): string {
+    return super.toString().replace(/^tensor/, 'Parameter');
+  }
+}
+
+/**
+ * `torch.nn.UninitializedParameter`: a parameter of a lazy layer, of no size until the layer's first call or
+ * `loadStateDict`, which put another parameter in its place: make the optimizer after that.
+ */
+export class UninitializedParameter extends Parameter {
+  constructor() {
+    const data = Tensor.empty([0], 'float32', 'UninitializedParameter');
+    super(data);
+    data.dispose();
+  }
+
+  override toString(): string {
+    return '<UninitializedParameter>';
+  }
+}
+
+/** @internal Checks a size that a layer's constructor was given. */
+export function requireCount(layer: string, name: string, value: number): void {
+  if (!Number.isInteger(value) || value < 1) {
+    throw new Error(`${layer}: ${name} must be a positive integer, got ${String(value)}`);
+  }
+}
+
+export type ZeroGradArgs = Trailing<[setToNone: boolean], { setToNone?: boolean }>;
+/** @internal */
+export const readZeroGrad = optionReader('zeroGrad', { setToNone: true }, 'setToNone');
+
+/** @internal Drops the gradient; without `setToNone` it is filled with zeros instead and keeps its memory. */
+export function clearGrad(parameter: Tensor, setToNone: boolean): void {
+  const grad = parameter.leafGrad;
+  if (setToNone || grad === null) {
+    parameter.grad = null;
+    return;
+  }
+  grad.node = null;
+  noGrad(() => zero_(grad));
+}

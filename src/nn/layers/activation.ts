@@ -1,0 +1,218 @@
+import { readOptions } from '../../tensor/options.js';
+import * as ops from '../../ops/index.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { Activation, requireDim, type InplaceOptions } from './activation-base.js';
+import type { Fusion } from '../base/fuse.js';
+import { Module } from '../base/module.js';
+import { py, pyFloat } from '../base/repr.js';
+
+export type { InplaceOptions };
+
+/** `torch.nn.ReLU`: max(x, 0). */
+export class ReLU extends Activation {
+  /** @internal */
+  static readonly fusion: Fusion = { activation: 'relu' };
+
+  forward(x: Tensor): Tensor {
+    return ops.relu(x);
+  }
+}
+
+/** `torch.nn.ReLU6`: min(max(x, 0), 6). */
+export class ReLU6 extends Activation {
+  /** @internal */
+  static readonly fusion: Fusion = { activation: 'relu6' };
+
+  forward(x: Tensor): Tensor {
+    return ops.relu6(x);
+  }
+}
+
+/** `torch.nn.SiLU`: x * sigmoid(x). */
+export class SiLU extends Activation {
+  /** @internal */
+  static readonly fusion: Fusion = { activation: 'silu' };
+
+  forward(x: Tensor): Tensor {
+    return ops.silu(x);
+  }
+}
+
+/** `torch.nn.Mish`: x * tanh(softplus(x)). */
+export class Mish extends Activation {
+  forward(x: Tensor): Tensor {
+    return ops.mish(x);
+  }
+}
+
+/** `torch.nn.SELU`. */
+export class SELU extends Activation {
+  forward(x: Tensor): Tensor {
+    return ops.selu(x);
+  }
+}
+
+/** `torch.nn.Hardswish`: x * relu6(x + 3) / 6. */
+export class Hardswish extends Activation {
+  /** @internal */
+  static readonly fusion: Fusion = { activation: 'hardswish' };
+
+  forward(x: Tensor): Tensor {
+    return ops.hardswish(x);
+  }
+
+  override extraRepr(): string {
+    return '';
+  }
+}
+
+/** `torch.nn.Hardsigmoid`: relu6(x + 3) / 6. */
+export class Hardsigmoid extends Activation {
+  forward(x: Tensor): Tensor {
+    return ops.hardsigmoid(x);
+  }
+
+  override extraRepr(): string {
+    return '';
+  }
+}
+
+/** `torch.nn.Sigmoid`. */
+export class Sigmoid extends Module {
+  forward(x: Tensor): Tensor {
+    return ops.sigmoid(x);
+  }
+}
+
+/** `torch.nn.Tanh`. */
+export class Tanh extends Module {
+  forward(x: Tensor): Tensor {
+    return ops.tanh(x);
+  }
+}
+
+/** `torch.nn.LogSigmoid`. */
+export class LogSigmoid extends Module {
+  forward(x: Tensor): Tensor {
+    return ops.logsigmoid(x);
+  }
+}
+
+/** `torch.nn.Softsign`: x / (1 + |x|). */
+export class Softsign extends Module {
+  forward(x: Tensor): Tensor {
+    return ops.softsign(x);
+  }
+}
+
+/** `torch.nn.LeakyReLU`: x where positive, else negativeSlope * x. */
+export class LeakyReLU extends Activation {
+  constructor(
+    readonly negativeSlope = 0.01,
+    options: InplaceOptions = {},
+  ) {
+    super(options);
+  }
+
+  forward(x: Tensor): Tensor {
+    return ops.leakyRelu(x, { negativeSlope: this.negativeSlope });
+  }
+
+  override extraRepr(): string {
+    return `negative_slope=${pyFloat(this.negativeSlope)}${this.inplace ? ', inplace=True' : ''}`;
+  }
+}
+
+/** `torch.nn.ELU`: x where positive, else alpha * (exp(x) - 1). */
+export class ELU extends Activation {
+  constructor(
+    readonly alpha = 1,
+    options: InplaceOptions = {},
+  ) {
+    super(options);
+  }
+
+  forward(x: Tensor): Tensor {
+    return ops.elu(x, { alpha: this.alpha });
+  }
+
+  override extraRepr(): string {
+    return `alpha=${pyFloat(this.alpha)}${this.inplace ? ', inplace=True' : ''}`;
+  }
+}
+
+/** `torch.nn.GELU`: x * Phi(x), exactly or by the tanh approximation. */
+export class GELU extends Module {
+  readonly approximate: 'none' | 'tanh';
+
+  constructor(options: { approximate?: 'none' | 'tanh' } = {}) {
+    const { approximate } = readOptions<{ approximate: 'none' | 'tanh' }>(
+      'GELU',
+      { approximate: 'none' },
+      options,
+    );
+    super();
+    this.approximate = approximate;
+  }
+
+  forward(x: Tensor): Tensor {
+    return ops.gelu(x, { approximate: this.approximate });
+  }
+
+  override extraRepr(): string {
+    return `approximate='${this.approximate}'`;
+  }
+}
+
+/** `torch.nn.Softplus`: log(1 + exp(beta * x)) / beta, linear where beta * x is above the threshold. */
+export class Softplus extends Module {
+  readonly beta: number;
+  readonly threshold: number;
+
+  constructor(options: { beta?: number; threshold?: number } = {}) {
+    const { beta, threshold } = readOptions('Softplus', { beta: 1, threshold: 20 }, options);
+    super();
+    this.beta = beta;
+    this.threshold = threshold;
+  }
+
+  forward(x: Tensor): Tensor {
+    return ops.softplus(x, { beta: this.beta, threshold: this.threshold });
+  }
+
+  override extraRepr(): string {
+    return `beta=${py(this.beta)}, threshold=${py(this.threshold)}`;
+  }
+}
+
+/** `torch.nn.Softmax` over `dim`. */
+export class Softmax extends Module {
+  constructor(readonly dim: number) {
+    super();
+    requireDim('Softmax', dim);
+  }
+
+  forward(x: Tensor): Tensor {
+    return ops.softmax(x, this.dim);
+  }
+
+  override extraRepr(): string {
+    return `dim=${this.dim}`;
+  }
+}
+
+/** `torch.nn.LogSoftmax` over `dim`. */
+export class LogSoftmax extends Module {
+  constructor(readonly dim: number) {
+    super();
+    requireDim('LogSoftmax', dim);
+  }
+
+  forward(x: Tensor): Tensor {
+    return ops.logSoftmax(x, this.dim);
+  }
+
+  override extraRepr(): string {
+    return `dim=${this.dim}`;
+  }
+}

@@ -1,0 +1,292 @@
+import { readOptions } from '../../tensor/options.js';
+import { attentionScores, maskScores } from '../../ops/sequence/attention.js';
+import {
+  cat,
+  dropout,
+  expand,
+  linear,
+  matmul,
+  mean,
+  narrow,
+  ones,
+  permute,
+  reshape,
+  softmax,
+  squeeze,
+  to,
+  transpose,
+  triu,
+  unsqueeze,
+  zeros,
+} from '../../ops/index.js';
+import { optionReader, type Trailing } from '../../tensor/options.js';
+import { showShape } from '../../tensor/shape.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { xavierNormal_, xavierUniform_, zeros_ } from '../base/init.js';
+import { Linear } from './linear.js';
+import { Module } from '../base/module.js';
+import { Parameter, requireCount } from '../base/parameter.js';
+
+/** PyTorch's name for the output projection: a Linear that dynamic quantization leaves alone. */
+class NonDynamicallyQuantizableLinear extends Linear {}
+
+export interface MultiheadAttentionOptions {
+  /** Probability that an attention weight is dropped in training. Default 0. */
+  dropout?: number;
+  /** Biases of the input and output projections. Default true. */
+  bias?: boolean;
+  /** Features of the keys. Default embedDim. */
+  kdim?: number;
+  /** Features of the values. Default embedDim. */
+  vdim?: number;
+  /** One more key and value that are learned, the same for every query. Default false. */
+  addBiasKv?: boolean;
+  /** One more key and value of zeros. Default false. */
+  addZeroAttn?: boolean;
+  /** Tensors are [N, L, E] instead of [L, N, E]. Default false. */
+  batchFirst?: boolean;
+}
+
+export interface AttendOptions {
+  /**
+   * [N, S] (or [S] without a batch): bool, true for keys to ignore; or floats that are added to the scores.
+   */
+  keyPaddingMask?: Tensor | null;
+  /** Return the attention weights too. Default true. */
+  needWeights?: boolean;
+  /**
+   * [L, S] or [N * numHeads, L, S]: bool, true where a query must not look; or floats that are added to the
+   * scores.
+   */
+  attnMask?: Tensor | null;
+  /** Return the mean of the weights over the heads rather than those of each head. Default true. */
+  averageAttnWeights?: boolean;
+  /** A query looks at keys up to its own position only. With `attnMask` it is a hint that changes nothing. */
+  isCausal?: boolean;
+}
+
+const readAttend = optionReader<Required<AttendOptions>>(
+  'MultiheadAttention',
+  {
+    keyPaddingMask: null,
+    needWeights: true,
+    attnMask: null,
+    averageAttnWeights: true,
+    isCausal: false,
+  },
+  'keyPaddingMask',
+  'needWeights',
+  'attnMask',
+  'averageAttnWeights',
+);
+
+/** True where a query of `length` must not look at a key of `sources` that comes after it. */
+export const causalMask = (length: number, sources: number): Tensor =>
+  to(triu(ones(length, sources), 1), 'bool');
+
+/** `x` with `extra` more entries along `dim`, zeros or false. */
+const padded = (x: Tensor, dim: number, extra: number): Tensor => {
+  const shape = x.shape.map((size, i) => (i === dim ? extra : size));
+  return cat([x, zeros(shape, { dtype: x.dtype })], dim);
+};
+
+/**
+ * `torch.nn.MultiheadAttention` (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.2).
+ * Called with query [L, N, E], key [S, N, kdim] and value [S, N, vdim] (batch first by option; without a
+ * batch dim too) it returns the output, of the query's shape, and the weights [N, L, S] (one per head: [N,
+ * numHeads, L, S]) or null.
+ */
+export class MultiheadAttention extends Module {
+  /** Query, key and value projections in one, [3 E, E]; null when kdim or vdim differs from embedDim. */
+  inProjWeight: Parameter | null;
+  qProjWeight: Parameter | null;
+  kProjWeight: Parameter | null;
+  vProjWeight: Parameter | null;
+  inProjBias: Parameter | null;
+  /** [1, 1, E] each, with `addBiasKv`. */
+  biasK: Parameter | null;
+  biasV: Parameter | null;
+  outProj: Linear;
+  readonly kdim: number;
+  readonly vdim: number;
+  readonly headDim: number;
+  readonly addZeroAttn: boolean;
+  dropout: number;
+  readonly batchFirst: boolean;
+
+  constructor(
+    readonly embedDim: number,
+    readonly numHeads: number,
+    options: MultiheadAttentionOptions = {},
+  ) {
+    const {
+      dropout: p,
+      bias,
+      kdim,
+      vdim,
+      addBiasKv,
+      addZeroAttn,
+      batchFirst,
+    } = readOptions<Required<MultiheadAttentionOptions>>(
+      'MultiheadAttention',
+      {
+        dropout: 0,
+        bias: true,
+        kdim: embedDim,
+        vdim: embedDim,
+        addBiasKv: false,
+        addZeroAttn: false,
+        batchFirst: false,
+      },
+      options,
+    );
+    super();
+    for (const [name, value] of Object.entries({ embedDim, numHeads, kdim, vdim }))
+      requireCount('MultiheadAttention', name, value);
+    if (embedDim % numHeads !== 0)
+      throw new Error(
+        `MultiheadAttention: embedDim ${embedDim} does not divide into ${numHeads} heads of equal size`,
+      );
+    if (!(p >= 0 && p <= 1))
+      throw new Error(`MultiheadAttention: dropout must be between 0 and 1, got ${String(p)}`);
+    const weight = (rows: number, columns: number): Parameter =>
+      Parameter.blank([rows, columns], 'MultiheadAttention.weight');
+    const joint = kdim === embedDim && vdim === embedDim;
+    this.inProjWeight = joint ? weight(3 * embedDim, embedDim) : null;
+    this.qProjWeight = joint ? null : weight(embedDim, embedDim);
+    this.kProjWeight = joint ? null : weight(embedDim, kdim);
+    this.vProjWeight = joint ? null : weight(embedDim, vdim);
+    this.inProjBias = bias ? Parameter.blank([3 * embedDim], 'MultiheadAttention.bias') : null;
+    this.biasK = addBiasKv ? Parameter.blank([1, 1, embedDim], 'MultiheadAttention.bias') : null;
+    this.biasV = addBiasKv ? Parameter.blank([1, 1, embedDim], 'MultiheadAttention.bias') : null;
+    this.addZeroAttn = addZeroAttn;
+    this.outProj = new NonDynamicallyQuantizableLinear(embedDim, embedDim, { bias });
+    this.kdim = kdim;
+    this.vdim = vdim;
+    this.headDim = embedDim / numHeads;
+    this.dropout = p;
+    this.batchFirst = batchFirst;
+    this.resetParameters();
+  }
+
+  resetParameters(): void {
+    for (const weight of [this.inProjWeight, this.qProjWeight, this.kProjWeight, this.vProjWeight])
+      if (weight !== null) xavierUniform_(weight);
+    if (this.inProjBias !== null) zeros_(this.inProjBias);
+    if (this.outProj.bias !== null) zeros_(this.outProj.bias);
+    for (const bias of [this.biasK, this.biasV]) if (bias !== null) xavierNormal_(bias);
+  }
+
+  forward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    ...args: Trailing<
+      [keyPaddingMask: Tensor | null, needWeights: boolean, attnMask: Tensor | null],
+      AttendOptions
+    >
+  ): [output: Tensor, weights: Tensor | null] {
+    this.check(query, key, value);
+    const { keyPaddingMask, attnMask, needWeights, averageAttnWeights, isCausal } = readAttend(args);
+    const batched = query.ndim === 3;
+    const rows = (x: Tensor): Tensor => {
+      if (!batched) return unsqueeze(x, 0);
+      return this.batchFirst ? x : transpose(x, 0, 1);
+    };
+    // Equal arguments stay equal: one product then projects all three.
+    const x = rows(query);
+    const y = key === query ? x : rows(key);
+    const [q, keys, values] = this.project(x, y, value === key ? y : rows(value));
+    const [n, , length] = q.shape as [number, number, number];
+    const sources = keys.shape[2] as number;
+    const [k, v] = [this.withMore(keys, this.biasK), this.withMore(values, this.biasV)];
+    const extra = (k.shape[2] as number) - sources;
+    const mask = attnMask ?? (isCausal ? causalMask(length, sources) : null);
+
+    let scores = attentionScores(q, k, 1 / Math.sqrt(this.headDim));
+    const masked = (given: Tensor): Tensor =>
+      maskScores('MultiheadAttention', scores, extra === 0 ? given : padded(given, given.ndim - 1, extra));
+    if (mask !== null) scores = masked(this.headMask(mask, n, length, sources));
+    if (keyPaddingMask !== null) scores = masked(this.paddingMask(keyPaddingMask, n, sources));
+    let weights = softmax(scores, -1);
+    if (this.training && this.dropout > 0) weights = dropout(weights, this.dropout);
+
+    const heads = permute(matmul(weights, v), 0, 2, 1, 3);
+    const joined = this.outProj(reshape(heads, n, length, this.embedDim));
+    const output = batched ? (this.batchFirst ? joined : transpose(joined, 0, 1)) : squeeze(joined, 0);
+    if (!needWeights) return [output, null];
+    const shown = averageAttnWeights ? mean(weights, 1) : weights;
+    return [output, batched ? shown : squeeze(shown, 0)];
+  }
+
+  /** Query, key and value [N, L, features] by head: [N, heads, L, headDim]. */
+  private project(query: Tensor, key: Tensor, value: Tensor): [Tensor, Tensor, Tensor] {
+    const { embedDim: e, inProjWeight, inProjBias } = this;
+    const [n, length] = query.shape as [number, number];
+    if (inProjWeight !== null && query === key && query === value) {
+      const all = linear(query, inProjWeight, inProjBias);
+      const byHead = permute(reshape(all, n, length, 3, this.numHeads, this.headDim), 2, 0, 3, 1, 4);
+      return [0, 1, 2].map((i) => squeeze(narrow(byHead, 0, i, 1), 0)) as [Tensor, Tensor, Tensor];
+    }
+    const weights =
+      inProjWeight !== null
+        ? [0, 1, 2].map((i) => narrow(inProjWeight, 0, i * e, e))
+        : [this.qProjWeight, this.kProjWeight, this.vProjWeight];
+    return [query, key, value].map((x, i) => {
+      const y = linear(x, weights[i] as Tensor, inProjBias && narrow(inProjBias, 0, i * e, e));
+      return permute(reshape(y, n, x.shape[1] as number, this.numHeads, this.headDim), 0, 2, 1, 3);
+    }) as [Tensor, Tensor, Tensor];
+  }
+
+  /**
+   * Keys or values by head [N, heads, S, headDim] with a learned one and one of zeros, where there are such.
+   */
+  private withMore(x: Tensor, learned: Parameter | null): Tensor {
+    const shape = [x.shape[0] as number, this.numHeads, 1, this.headDim];
+    const own = learned && expand(reshape(learned, [1, this.numHeads, 1, this.headDim]), shape);
+    const all = own === null ? x : cat([x, own], 2);
+    return this.addZeroAttn ? padded(all, 2, 1) : all;
+  }
+
+  private check(query: Tensor, key: Tensor, value: Tensor): void {
+    const shapes = [query, key, value].map((x) => showShape(x.shape)).join(', ');
+    if ((query.ndim !== 2 && query.ndim !== 3) || key.ndim !== query.ndim || value.ndim !== query.ndim)
+      throw new Error(
+        `MultiheadAttention: query, key and value must all have 3 dims, or 2 without a batch; got ${shapes}`,
+      );
+    const want = [this.embedDim, this.kdim, this.vdim];
+    [query, key, value].forEach((x, i) => {
+      if (x.shape.at(-1) !== want[i])
+        throw new Error(
+          `MultiheadAttention: the last dim of ${['query', 'key', 'value'][i]} must be ${want[i]}, got shapes ${shapes}`,
+        );
+    });
+    const batch = query.ndim === 2 ? null : this.batchFirst ? 0 : 1;
+    const length = batch === 1 || query.ndim === 2 ? 0 : 1;
+    if (key.shape[length] !== value.shape[length])
+      throw new Error(`MultiheadAttention: key and value differ in length: ${shapes}`);
+    if (
+      batch !== null &&
+      (key.shape[batch] !== query.shape[batch] || value.shape[batch] !== query.shape[batch])
+    )
+      throw new Error(`MultiheadAttention: the batch sizes (dim ${batch}) differ: ${shapes}`);
+  }
+
+  private headMask(mask: Tensor, n: number, length: number, sources: number): Tensor {
+    const flat = showShape([length, sources]);
+    const full = showShape([n * this.numHeads, length, sources]);
+    const shape = showShape(mask.shape);
+    if (shape === flat) return mask;
+    if (shape === full) return reshape(mask, n, this.numHeads, length, sources);
+    throw new Error(`MultiheadAttention: attnMask must have shape ${flat} or ${full}, got ${shape}`);
+  }
+
+  private paddingMask(mask: Tensor, n: number, sources: number): Tensor {
+    const want = mask.ndim === 1 ? [sources] : [n, sources];
+    if (showShape(mask.shape) !== showShape(want) || (mask.ndim === 1 && n !== 1))
+      throw new Error(
+        `MultiheadAttention: keyPaddingMask must have shape ${showShape([n, sources])}, got ${showShape(mask.shape)}`,
+      );
+    return reshape(mask, mask.ndim === 1 ? 1 : n, 1, 1, sources);
+  }
+}

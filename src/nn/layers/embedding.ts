@@ -1,0 +1,126 @@
+import { readOptions } from '../../tensor/options.js';
+import { noGrad } from '../../autograd/mode.js';
+import { embedding, embeddingBag, narrow, zero_, type EmbeddingBagOptions } from '../../ops/index.js';
+import { type Tensor } from '../../tensor/tensor.js';
+import { scoped } from '../../tensor/tidy.js';
+import { normal_ } from '../base/init.js';
+import { Module } from '../base/module.js';
+import { Parameter, requireCount } from '../base/parameter.js';
+import { py, pyFloat } from '../base/repr.js';
+
+export interface EmbeddingOptions {
+  /** This row starts as zeros and gets no gradient. */
+  paddingIdx?: number | null;
+  /** Rows that are looked up and have a larger norm are first scaled down to it. */
+  maxNorm?: number | null;
+  /** Order of that norm. Default 2. */
+  normType?: number;
+  /** Divide the gradient of a row by how often it was looked up in a call. */
+  scaleGradByFreq?: boolean;
+}
+
+abstract class Table extends Module {
+  weight: Parameter;
+  readonly paddingIdx: number | null;
+  readonly maxNorm: number | null;
+  readonly normType: number;
+  readonly scaleGradByFreq: boolean;
+
+  constructor(
+    readonly numEmbeddings: number,
+    readonly embeddingDim: number,
+    options: EmbeddingOptions = {},
+  ) {
+    const { paddingIdx, maxNorm, normType, scaleGradByFreq } = readOptions<Required<EmbeddingOptions>>(
+      new.target.name,
+      { paddingIdx: null, maxNorm: null, normType: 2, scaleGradByFreq: false },
+      options,
+    );
+    super();
+    const layer = this.constructor.name;
+    requireCount(layer, 'numEmbeddings', numEmbeddings);
+    requireCount(layer, 'embeddingDim', embeddingDim);
+    if (
+      paddingIdx !== null &&
+      !(Number.isInteger(paddingIdx) && paddingIdx >= -numEmbeddings && paddingIdx < numEmbeddings)
+    ) {
+      throw new Error(`${layer}: paddingIdx ${paddingIdx} is not a row of a table of ${numEmbeddings}`);
+    }
+    this.paddingIdx = paddingIdx !== null && paddingIdx < 0 ? paddingIdx + numEmbeddings : paddingIdx;
+    this.maxNorm = maxNorm;
+    this.normType = normType;
+    this.scaleGradByFreq = scaleGradByFreq;
+    this.weight = Parameter.blank([numEmbeddings, embeddingDim], `${layer}.weight`);
+    this.resetParameters();
+  }
+
+  resetParameters(): void {
+    normal_(this.weight);
+    const row = this.paddingIdx;
+    if (row !== null)
+      noGrad(() => scoped(this.constructor.name, () => void zero_(narrow(this.weight, 0, row, 1))));
+  }
+
+  protected normText(): string {
+    const { maxNorm, normType, scaleGradByFreq } = this;
+    return (
+      (maxNorm === null ? '' : `, max_norm=${pyFloat(maxNorm)}`) +
+      (normType === 2 ? '' : `, norm_type=${pyFloat(normType)}`) +
+      (scaleGradByFreq ? `, scale_grad_by_freq=${py(true)}` : '')
+    );
+  }
+
+  protected paddingText(): string {
+    return this.paddingIdx === null ? '' : `, padding_idx=${this.paddingIdx}`;
+  }
+}
+
+/** `torch.nn.Embedding`: rows of a `[numEmbeddings, embeddingDim]` table by int32 index. */
+export class Embedding extends Table {
+  forward(ids: Tensor): Tensor {
+    const { weight, paddingIdx, maxNorm, normType, scaleGradByFreq } = this;
+    return embedding(ids, weight, { paddingIdx, maxNorm, normType, scaleGradByFreq });
+  }
+
+  override extraRepr(): string {
+    return `${this.numEmbeddings}, ${this.embeddingDim}${this.paddingText()}${this.normText()}`;
+  }
+}
+
+export interface EmbeddingBagLayerOptions extends EmbeddingOptions {
+  /** Default `'mean'`. */
+  mode?: 'sum' | 'mean' | 'max';
+  /** The last offset is where the last bag ends. */
+  includeLastOffset?: boolean;
+}
+
+/** `torch.nn.EmbeddingBag`: sums, means or maxima of bags of rows of a table. */
+export class EmbeddingBag extends Table {
+  readonly mode: 'sum' | 'mean' | 'max';
+  readonly includeLastOffset: boolean;
+
+  constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingBagLayerOptions = {}) {
+    if (typeof options !== 'object')
+      throw new Error(
+        `EmbeddingBag: options are given by name, as in { maxNorm: 1 }, got ${String(options)}`,
+      );
+    const { mode = 'mean', includeLastOffset = false, ...rest } = options;
+    super(numEmbeddings, embeddingDim, rest);
+    this.mode = mode;
+    this.includeLastOffset = includeLastOffset;
+  }
+
+  forward(
+    ids: Tensor,
+    offsets: Tensor | null = null,
+    options: Pick<EmbeddingBagOptions, 'perSampleWeights'> = {},
+  ): Tensor {
+    const { weight, paddingIdx, maxNorm, normType, scaleGradByFreq, mode, includeLastOffset } = this;
+    const table = { paddingIdx, maxNorm, normType, scaleGradByFreq };
+    return embeddingBag(ids, weight, offsets, { ...table, mode, includeLastOffset, ...options });
+  }
+
+  override extraRepr(): string {
+    return `${this.numEmbeddings}, ${this.embeddingDim}${this.normText()}, mode=${this.mode}${this.paddingText()}`;
+  }
+}

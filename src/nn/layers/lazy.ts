@@ -1,0 +1,222 @@
+import { Tensor } from '../../tensor/tensor.js';
+import { showShape, type Shape } from '../../tensor/shape.js';
+import { internals } from '../base/call.js';
+import { Conv2d, ConvTranspose2d } from './conv.js';
+import type { ConvArgs, ConvTransposeArgs } from './conv-layer.js';
+import { Conv1d, Conv3d, ConvTranspose1d, ConvTranspose3d } from './conv-nd.js';
+import { Linear } from './linear.js';
+import { fieldsOf, Module } from '../base/module.js';
+import { BatchNorm1d, BatchNorm2d, BatchNorm3d, type BatchNormOptions } from './norm.js';
+import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, type InstanceNormOptions } from './norm-more.js';
+import { Parameter, UninitializedParameter } from '../base/parameter.js';
+import type { Size1d, Size2d, Size3d } from '../../ops/base/sizes.js';
+import { readOptions } from '../../tensor/options.js';
+
+/** How a lazy layer learns its size. */
+interface Laziness {
+  /** The layer for a size. */
+  readonly make: (size: number) => Module & { forward(x: Tensor): Tensor };
+  /** A size that fits the other arguments, for a pattern of the layer. */
+  readonly unit?: number;
+  /** Where the size stands in an input's shape: from the end, or for norms from the start. */
+  readonly axis: number;
+  /** The size, from the shape of a weight or a running mean in a state dict. */
+  readonly sizeOf: (shape: Shape) => number | undefined;
+}
+
+/**
+ * A layer that learns the size of its input from the first one, or from a state dict, and then is the layer
+ * that it stands for (its class changes too). Until then its parameters are uninitialized.
+ */
+abstract class LazyModule extends Module {
+  /** @internal What it will be, and how that is printed. */
+  declare readonly laziness: Laziness & { readonly printed: string };
+
+  protected constructor(laziness: Laziness) {
+    super();
+    const pattern = laziness.make(laziness.unit ?? 1);
+    const printed = pattern.extraRepr().replace(/\d+/, '0');
+    Object.defineProperty(this, 'laziness', { value: { ...laziness, printed }, configurable: true });
+    for (const [property, value] of Object.entries(pattern)) {
+      const persistent = pattern[internals].buffers.get(property);
+      if (value instanceof Parameter) fieldsOf(this)[property] = new UninitializedParameter();
+      else if (persistent !== undefined)
+        this.registerBuffer(
+          property,
+          value && Tensor.empty([0], 'float32', 'UninitializedBuffer'),
+          persistent,
+        );
+    }
+    pattern.dispose();
+  }
+
+  /** @internal */
+  override beforeLoad(shapeOf: (key: string) => Shape | undefined): void {
+    const shape = shapeOf('weight') ?? shapeOf('running_mean');
+    const size = shape && this.laziness.sizeOf(shape);
+    if (size !== undefined) become(this, size);
+  }
+
+  forward(x: Tensor): Tensor {
+    const size = x.shape.at(this.laziness.axis);
+    if (size === undefined)
+      throw new Error(`${this.constructor.name}: an input of shape ${showShape(x.shape)} has too few dims`);
+    become(this, size);
+    return this.forward(x);
+  }
+
+  override extraRepr(): string {
+    return this.laziness.printed;
+  }
+}
+
+function become(layer: LazyModule, size: number): void {
+  const real = layer.laziness.make(size);
+  const { training } = layer;
+  for (const property of Object.keys(layer)) {
+    const value = fieldsOf(layer)[property];
+    if (value instanceof Tensor) value.dispose();
+    Reflect.deleteProperty(layer, property);
+  }
+  Reflect.deleteProperty(layer, 'laziness');
+  layer[internals].buffers.clear();
+  Object.setPrototypeOf(layer, Object.getPrototypeOf(real) as object);
+  for (const [property, persistent] of real[internals].buffers)
+    layer[internals].buffers.set(property, persistent);
+  for (const [property, value] of Object.entries(real)) fieldsOf(layer)[property] = value;
+  layer.training = training;
+}
+
+/** `torch.nn.LazyLinear`: a Linear whose `inFeatures` come from the first input. */
+export class LazyLinear extends LazyModule {
+  constructor(outFeatures: number, options: { bias?: boolean } = {}) {
+    super({
+      make: (size) => new Linear(size, outFeatures, options),
+      axis: -1,
+      sizeOf: (shape) => shape[1],
+    });
+  }
+}
+
+const convolution = (make: Laziness['make'], dims: number, groups = 1): Laziness => ({
+  make,
+  unit: groups,
+  axis: -1 - dims,
+  sizeOf: (shape) => shape[1] && shape[1] * groups,
+});
+
+/** Groups stand among the options, which come last. */
+const groupsOf = (args: readonly unknown[]): number =>
+  (args.at(-1) as { groups?: number } | undefined)?.groups ?? 1;
+
+/** `torch.nn.LazyConv1d`: a Conv1d whose `inChannels` come from the first input. */
+export class LazyConv1d extends LazyModule {
+  constructor(outChannels: number, kernelSize: Size1d, ...args: ConvArgs<Size1d>) {
+    const make = (size: number): Conv1d => new Conv1d(size, outChannels, kernelSize, ...args);
+    super(convolution(make, 1, groupsOf(args)));
+  }
+}
+
+/** `torch.nn.LazyConvTranspose1d`: a ConvTranspose1d whose `inChannels` come from the first input. */
+export class LazyConvTranspose1d extends LazyModule {
+  constructor(outChannels: number, kernelSize: Size1d, ...args: ConvTransposeArgs<Size1d>) {
+    const make = (size: number): ConvTranspose1d =>
+      new ConvTranspose1d(size, outChannels, kernelSize, ...args);
+    super({ ...convolution(make, 1, groupsOf(args)), sizeOf: (shape) => shape[0] });
+  }
+}
+
+/** `torch.nn.LazyConv2d`: a Conv2d whose `inChannels` come from the first input. */
+export class LazyConv2d extends LazyModule {
+  constructor(outChannels: number, kernelSize: Size2d, ...args: ConvArgs<Size2d>) {
+    const make = (size: number): Conv2d => new Conv2d(size, outChannels, kernelSize, ...args);
+    super(convolution(make, 2, groupsOf(args)));
+  }
+}
+
+/** `torch.nn.LazyConvTranspose2d`: a ConvTranspose2d whose `inChannels` come from the first input. */
+export class LazyConvTranspose2d extends LazyModule {
+  constructor(outChannels: number, kernelSize: Size2d, ...args: ConvTransposeArgs<Size2d>) {
+    const make = (size: number): ConvTranspose2d =>
+      new ConvTranspose2d(size, outChannels, kernelSize, ...args);
+    super({ ...convolution(make, 2, groupsOf(args)), sizeOf: (shape) => shape[0] });
+  }
+}
+
+/** `torch.nn.LazyConv3d`: a Conv3d whose `inChannels` come from the first input. */
+export class LazyConv3d extends LazyModule {
+  constructor(outChannels: number, kernelSize: Size3d, ...args: ConvArgs<Size3d>) {
+    const make = (size: number): Conv3d => new Conv3d(size, outChannels, kernelSize, ...args);
+    super(convolution(make, 3, groupsOf(args)));
+  }
+}
+
+/** `torch.nn.LazyConvTranspose3d`: a ConvTranspose3d whose `inChannels` come from the first input. */
+export class LazyConvTranspose3d extends LazyModule {
+  constructor(outChannels: number, kernelSize: Size3d, ...args: ConvTransposeArgs<Size3d>) {
+    const make = (size: number): ConvTranspose3d =>
+      new ConvTranspose3d(size, outChannels, kernelSize, ...args);
+    super({ ...convolution(make, 3, groupsOf(args)), sizeOf: (shape) => shape[0] });
+  }
+}
+
+const norm = (make: Laziness['make'], axis = 1): Laziness => ({
+  make,
+  axis,
+  sizeOf: (shape) => shape[0],
+});
+
+/** `torch.nn.LazyBatchNorm1d`: a BatchNorm1d whose `numFeatures` come from the first input. */
+export class LazyBatchNorm1d extends LazyModule {
+  constructor(options: BatchNormOptions = {}) {
+    super(norm((size) => new BatchNorm1d(size, options)));
+  }
+}
+
+/** `torch.nn.LazyBatchNorm2d`: a BatchNorm2d whose `numFeatures` come from the first input. */
+export class LazyBatchNorm2d extends LazyModule {
+  constructor(options: BatchNormOptions = {}) {
+    super(norm((size) => new BatchNorm2d(size, options)));
+  }
+}
+
+/** `torch.nn.LazyBatchNorm3d`: a BatchNorm3d whose `numFeatures` come from the first input. */
+export class LazyBatchNorm3d extends LazyModule {
+  constructor(options: BatchNormOptions = {}) {
+    super(norm((size) => new BatchNorm3d(size, options)));
+  }
+}
+
+/**
+ * In PyTorch the lazy ones, unlike the others, are affine and keep running statistics unless told otherwise.
+ */
+const lazyNorm = (options: InstanceNormOptions): InstanceNormOptions =>
+  readOptions<Required<InstanceNormOptions>>(
+    'LazyInstanceNorm',
+    { eps: 1e-5, momentum: 0.1, affine: true, trackRunningStats: true },
+    options,
+  );
+
+/** `torch.nn.LazyInstanceNorm1d`: an InstanceNorm1d whose `numFeatures` come from the first input. */
+export class LazyInstanceNorm1d extends LazyModule {
+  constructor(options: InstanceNormOptions = {}) {
+    const all = lazyNorm(options);
+    super(norm((size) => new InstanceNorm1d(size, all), -2));
+  }
+}
+
+/** `torch.nn.LazyInstanceNorm2d`: an InstanceNorm2d whose `numFeatures` come from the first input. */
+export class LazyInstanceNorm2d extends LazyModule {
+  constructor(options: InstanceNormOptions = {}) {
+    const all = lazyNorm(options);
+    super(norm((size) => new InstanceNorm2d(size, all), -3));
+  }
+}
+
+/** `torch.nn.LazyInstanceNorm3d`: an InstanceNorm3d whose `numFeatures` come from the first input. */
+export class LazyInstanceNorm3d extends LazyModule {
+  constructor(options: InstanceNormOptions = {}) {
+    const all = lazyNorm(options);
+    super(norm((size) => new InstanceNorm3d(size, all), -4));
+  }
+}

@@ -1,0 +1,76 @@
+import { readOptions } from '../../tensor/options.js';
+import { dropout, dropout2d, flatten, unflatten } from '../../ops/index.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { Module } from '../base/module.js';
+import { py, pyFloat } from '../base/repr.js';
+
+export abstract class DropoutNd extends Module {
+  readonly p: number;
+  readonly inplace: boolean;
+
+  /** @param p probability that a value (or channel) is dropped, 0 to 1 */
+  constructor(p = 0.5, options: { inplace?: boolean } = {}) {
+    const { inplace } = readOptions(new.target.name, { inplace: false }, options);
+    super();
+    if (!(p >= 0 && p <= 1))
+      throw new Error(`${this.constructor.name}: p must be between 0 and 1, got ${String(p)}`);
+    this.p = p;
+    this.inplace = inplace;
+  }
+
+  abstract override forward(x: Tensor): Tensor;
+
+  override extraRepr(): string {
+    return `p=${pyFloat(this.p)}, inplace=${py(this.inplace)}`;
+  }
+}
+
+/** `torch.nn.Dropout`: in training drops values and scales the rest by 1 / (1 - p); nothing in evaluation. */
+export class Dropout extends DropoutNd {
+  forward(x: Tensor): Tensor {
+    return this.training && this.p > 0 ? dropout(x, this.p, { training: true }) : x;
+  }
+}
+
+/** `torch.nn.Dropout2d`: drops whole channels of `[N, C, H, W]`. */
+export class Dropout2d extends DropoutNd {
+  forward(x: Tensor): Tensor {
+    return this.training && this.p > 0 ? dropout2d(x, this.p, { training: true }) : x;
+  }
+}
+
+/** `torch.nn.Flatten`: merges dims `startDim..endDim`, by default all but the batch. */
+export class Flatten extends Module {
+  constructor(
+    readonly startDim = 1,
+    readonly endDim = -1,
+  ) {
+    super();
+  }
+
+  forward(x: Tensor): Tensor {
+    return flatten(x, this.startDim, this.endDim);
+  }
+
+  override extraRepr(): string {
+    return `start_dim=${this.startDim}, end_dim=${this.endDim}`;
+  }
+}
+
+/** `torch.nn.Unflatten`: splits one dim into several. */
+export class Unflatten extends Module {
+  constructor(
+    readonly dim: number,
+    readonly unflattenedSize: readonly number[],
+  ) {
+    super();
+  }
+
+  forward(x: Tensor): Tensor {
+    return unflatten(x, this.dim, this.unflattenedSize);
+  }
+
+  override extraRepr(): string {
+    return `dim=${this.dim}, unflattened_size=${py(this.unflattenedSize)}`;
+  }
+}

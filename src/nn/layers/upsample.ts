@@ -1,0 +1,120 @@
+import {
+  channelShuffle,
+  interpolate,
+  pixelShuffle,
+  pixelUnshuffle,
+  type InterpolateMode,
+  type PerDim,
+} from '../../ops/index.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { Module } from '../base/module.js';
+import { py, pyFloat } from '../base/repr.js';
+
+export interface UpsampleOptions {
+  /** The new spatial sizes; or else `scaleFactor`. */
+  size?: PerDim | null;
+  scaleFactor?: PerDim | null;
+  /** Default `'nearest'`. */
+  mode?: InterpolateMode;
+  /** Linear and cubic modes: let the corner pixels' centres coincide. Default false. */
+  alignCorners?: boolean | null;
+  /** Scale by the ratio of the sizes, even where the factor gave another one before rounding. */
+  recomputeScaleFactor?: boolean | null;
+}
+
+/** `torch.nn.Upsample` of `[N, C, ...]` with 1 to 3 spatial dims, to a size or by a factor. */
+export class Upsample extends Module {
+  readonly size: PerDim | null;
+  readonly scaleFactor: PerDim | null;
+  readonly mode: InterpolateMode;
+  readonly alignCorners: boolean | null;
+  readonly recomputeScaleFactor: boolean | null;
+
+  constructor(options: UpsampleOptions) {
+    super();
+    const { size = null, scaleFactor = null, mode = 'nearest' } = options;
+    if ((size === null) === (scaleFactor === null))
+      throw new Error(`${this.constructor.name}: give either size or scaleFactor`);
+    this.size = size;
+    this.scaleFactor = scaleFactor;
+    this.mode = mode;
+    this.alignCorners = options.alignCorners ?? null;
+    this.recomputeScaleFactor = options.recomputeScaleFactor ?? null;
+  }
+
+  forward(x: Tensor): Tensor {
+    const { size, scaleFactor, mode, recomputeScaleFactor } = this;
+    const filters = mode !== 'nearest' && mode !== 'nearest-exact' && mode !== 'area';
+    const alignCorners = filters ? this.alignCorners : null;
+    return interpolate(x, { size, scaleFactor, mode, alignCorners, recomputeScaleFactor });
+  }
+
+  override extraRepr(): string {
+    const { size, scaleFactor, mode } = this;
+    if (scaleFactor === null) return `size=${py(size)}, mode=${mode}`;
+    const factor = typeof scaleFactor === 'number' ? [scaleFactor] : scaleFactor;
+    const text = factor.map(pyFloat).join(', ');
+    return `scale_factor=${typeof scaleFactor === 'number' ? text : `(${text}${factor.length === 1 ? ',' : ''})`}, mode=${mode}`;
+  }
+}
+
+type SizeOptions = Pick<UpsampleOptions, 'size' | 'scaleFactor'>;
+
+/** `torch.nn.UpsamplingNearest2d`. */
+export class UpsamplingNearest2d extends Upsample {
+  constructor(options: SizeOptions) {
+    super({ ...options, mode: 'nearest' });
+  }
+}
+
+/** `torch.nn.UpsamplingBilinear2d`: with aligned corners. */
+export class UpsamplingBilinear2d extends Upsample {
+  constructor(options: SizeOptions) {
+    super({ ...options, mode: 'bilinear', alignCorners: true });
+  }
+}
+
+/** `torch.nn.PixelShuffle`: `[N, C r^2, H, W]` to `[N, C, H r, W r]`. */
+export class PixelShuffle extends Module {
+  constructor(readonly upscaleFactor: number) {
+    super();
+  }
+
+  forward(x: Tensor): Tensor {
+    return pixelShuffle(x, this.upscaleFactor);
+  }
+
+  override extraRepr(): string {
+    return `upscale_factor=${this.upscaleFactor}`;
+  }
+}
+
+/** `torch.nn.PixelUnshuffle`: the inverse of {@link PixelShuffle}. */
+export class PixelUnshuffle extends Module {
+  constructor(readonly downscaleFactor: number) {
+    super();
+  }
+
+  forward(x: Tensor): Tensor {
+    return pixelUnshuffle(x, this.downscaleFactor);
+  }
+
+  override extraRepr(): string {
+    return `downscale_factor=${this.downscaleFactor}`;
+  }
+}
+
+/** `torch.nn.ChannelShuffle`: the channels of all groups in turn. */
+export class ChannelShuffle extends Module {
+  constructor(readonly groups: number) {
+    super();
+  }
+
+  forward(x: Tensor): Tensor {
+    return channelShuffle(x, this.groups);
+  }
+
+  override extraRepr(): string {
+    return `groups=${this.groups}`;
+  }
+}

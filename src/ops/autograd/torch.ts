@@ -1,0 +1,3 @@
+/** All of `torch.autograd`. */
+export * from './autograd.js';
+export * as functional from './functional.js';

@@ -1,0 +1,181 @@
+import { dtypeInfo } from '../../kernels/base/dtype.js';
+import { e, input, type Expr } from '../../kernels/expr/expr.js';
+import { dtypeNamed, isFloatingPoint, type DTypeName } from '../../tensor/dtype.js';
+import { broadcastShapes, isChannelsLast, isContiguous, sameShape, showShape } from '../../tensor/shape.js';
+import { optionReader } from '../../tensor/options.js';
+import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import { applyInPlace, isRecordedWrite, type Pointwise } from './apply.js';
+import {
+  aliasOf,
+  copyInto,
+  copyOp,
+  fillInto,
+  fillOp,
+  formatStrides,
+  ownOrderOf,
+  type MemoryFormat,
+} from './copies.js';
+import { rowMajorTwin, tied } from './layout.js';
+import { checkWrite } from './write.js';
+import { requireNumber } from '../../tensor/options.js';
+
+export type { MemoryFormat };
+
+/**
+ * `torch.Tensor.contiguous`: the tensor itself when its memory already has the format, else a copy that has.
+ * Where PyTorch's answer would be the other one, because the engine stores images channels-last, the result
+ * is tied to `x` (layout.ts).
+ */
+export function contiguous(
+  x: Tensor,
+  { memoryFormat = 'contiguous' }: { memoryFormat?: MemoryFormat } = {},
+): Tensor {
+  const hasFormat = memoryFormat === 'channelsLast' ? isChannelsLast : isContiguous;
+  const same = hasFormat(x.shape, x.strides);
+  const result = same ? x : copyOp(x, x.dtype, formatStrides('contiguous', x, memoryFormat), false);
+  const twin = rowMajorTwin(x);
+  if (twin === null || hasFormat(x.shape, twin) === same) return result;
+  return tied('contiguous', same ? aliasOf(x) : result, x);
+}
+
+/** `torch.clone`: a copy; dense tensors keep their memory order unless a format is given. */
+export function clone(
+  x: Tensor,
+  { memoryFormat = 'preserve' }: { memoryFormat?: MemoryFormat } = {},
+): Tensor {
+  return copyOp(x, x.dtype, formatStrides('clone', x, memoryFormat), ownOrderOf(x, memoryFormat));
+}
+
+export interface ToOptions {
+  dtype?: DTypeName;
+  memoryFormat?: MemoryFormat;
+  copy?: boolean;
+}
+
+const readTo = optionReader('to', {
+  dtype: null as DTypeName | null,
+  memoryFormat: 'preserve' as MemoryFormat,
+  copy: false,
+});
+
+/**
+ * `torch.Tensor.to`: another dtype (or that of another tensor) and/or memory format; the tensor itself when
+ * nothing changes. Floats outside int32, and NaN, give an undefined integer, as in PyTorch.
+ */
+export function to(x: Tensor, target: DTypeName | Tensor | ToOptions, options?: ToOptions): Tensor {
+  const named = typeof target === 'string' || isTensor(target);
+  const { dtype: given, memoryFormat, copy } = readTo([(named ? options : target) ?? {}]);
+  const chosen = named ? (isTensor(target) ? target.dtype : target) : given;
+  const dtype = chosen === null ? x.dtype : dtypeNamed('to', chosen);
+  const strides = formatStrides('to', x, memoryFormat);
+  const same =
+    dtype === x.dtype &&
+    (memoryFormat === 'preserve' || x.shape.every((size, i) => size === 1 || strides[i] === x.strides[i]));
+  return same && !copy ? x : copyOp(x, dtype, strides, ownOrderOf(x, memoryFormat));
+}
+
+/** `torch.Tensor.float`. */
+export function float(x: Tensor): Tensor {
+  return to(x, 'float32');
+}
+/** `torch.Tensor.half`. */
+export function half(x: Tensor): Tensor {
+  return to(x, 'float16');
+}
+/** `torch.Tensor.int`. */
+export function int(x: Tensor): Tensor {
+  return to(x, 'int32');
+}
+/** `torch.Tensor.long`: int32, since the GPU has no int64. */
+export function long(x: Tensor): Tensor {
+  return to(x, 'int32');
+}
+/** `torch.Tensor.double`: float32, since the GPU has no float64. */
+export function double(x: Tensor): Tensor {
+  return to(x, 'float32');
+}
+/** `torch.Tensor.byte`: uint8. */
+export function byte(x: Tensor): Tensor {
+  return to(x, 'uint8');
+}
+/** `torch.Tensor.bool`. */
+export function bool(x: Tensor): Tensor {
+  return to(x, 'bool');
+}
+/** `torch.Tensor.type_as`. */
+export function typeAs(x: Tensor, other: Tensor): Tensor {
+  return to(x, other.dtype);
+}
+
+const copyInPlace = new Map<string, Pointwise>();
+
+/** `torch.Tensor.copy_`: writes `source`, broadcast and converted, over this tensor. */
+export function copy_(self: Tensor, source: Tensor): Tensor {
+  const shape = broadcastShapes('copy_', self.shape, source.shape);
+  if (!sameShape(shape, self.shape)) {
+    throw new Error(
+      `copy_: a source of shape ${showShape(source.shape)} does not fit a tensor of shape ${showShape(self.shape)}`,
+    );
+  }
+  if (!isRecordedWrite([self, source])) {
+    checkWrite('copy_', self, [source]);
+    const safe = source.storage === self.storage ? clone(source) : source;
+    self.storage.beginWrite('copy_');
+    copyInto(self, safe);
+    if (safe !== source) safe.dispose();
+    return self;
+  }
+  const key = `${self.dtype}<${source.dtype}`;
+  let op = copyInPlace.get(key);
+  if (op === undefined) {
+    const y: Expr = input(1, dtypeInfo[source.dtype].compute);
+    op = {
+      name: 'copy_',
+      expr: e.cast(y, dtypeInfo[self.dtype].compute),
+      inputs: [self.dtype, source.dtype],
+      dtype: self.dtype,
+      params: [],
+      grads: [e.const(0), isFloatingPoint(source.dtype) ? input(2) : null],
+    };
+    copyInPlace.set(key, op);
+  }
+  return applyInPlace(op, [self, source]);
+}
+
+const fillInPlace = new Map<string, Pointwise>();
+
+/**
+ * `torch.Tensor.fill_`: a number, or what a zero-dim tensor holds; elements that share an address (`expand`)
+ * are no matter for a number.
+ *
+ * @throws RangeError for a value that an integer dtype does not hold
+ */
+export function fill_(self: Tensor, value: number | boolean | Tensor): Tensor {
+  if (!isTensor(value)) return filledBy('fill_', self, requireNumber('fill_', value));
+  if (value.ndim > 0)
+    throw new Error(`fill_: expected a number or a zero-dim tensor, got shape ${showShape(value.shape)}`);
+  return copy_(self, value);
+}
+
+/** `torch.fill`: a tensor like `x` with `value` everywhere; see {@link fill_}. */
+export function fill(x: Tensor, value: number | boolean | Tensor): Tensor {
+  return fill_(clone(x), value);
+}
+
+/** `torch.Tensor.zero_`. */
+export const zero_ = (self: Tensor): Tensor => filledBy('zero_', self, 0);
+
+function filledBy(name: string, self: Tensor, value: number): Tensor {
+  const { dtype } = self;
+  if (isRecordedWrite([self])) {
+    const key = `${name}${dtype}`;
+    let op = fillInPlace.get(key);
+    if (op === undefined)
+      fillInPlace.set(key, (op = { ...fillOp(dtype), name, inputs: [dtype], dtype, grads: [e.const(0)] }));
+    return applyInPlace(op, [self], [value], { uniform: true });
+  }
+  checkWrite(name, self, [], { uniform: true });
+  self.storage.beginWrite(name);
+  fillInto(self, value);
+  return self;
+}

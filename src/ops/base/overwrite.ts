@@ -1,0 +1,20 @@
+import type { Tensor } from '../../tensor/tensor.js';
+import { scoped } from '../../tensor/tidy.js';
+import { copy_ } from './copy.js';
+import { checkWrite } from './write.js';
+import { checkStored } from './row.js';
+
+/**
+ * @internal The in-place form `op` of an op that makes a new tensor: computes, then writes the result over
+ * `self`.
+ */
+export function overwrite(op: string, self: Tensor, result: () => Tensor): Tensor {
+  checkWrite(op, self);
+  scoped(op, () => {
+    const made = result();
+    checkStored(op, made.dtype, self.dtype);
+    copy_(self, made);
+  });
+  self.storage.writer = op;
+  return self;
+}

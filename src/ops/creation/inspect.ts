@@ -1,0 +1,37 @@
+import { bytesPerElement } from '../../tensor/dtype.js';
+import { normalizeDim, numel as count, sameShape } from '../../tensor/shape.js';
+import type { NestedArray, Tensor } from '../../tensor/tensor.js';
+
+/* What PyTorch tells of a tensor, beside the properties and methods that the class itself has. */
+
+/** `torch.Tensor.nelement`: the number of elements. */
+export const nelement = (x: Tensor): number => count(x.shape);
+/** `torch.Tensor.ndimension`: the number of dims. */
+export const ndimension = (x: Tensor): number => x.ndim;
+/** `torch.Tensor.element_size`: bytes per element in GPU memory (4 for uint8 and bool too). */
+export const elementSize = (x: Tensor): number => bytesPerElement[x.dtype];
+/** `torch.Tensor.storage_offset`: where the first element lies in the storage, in elements. */
+export const storageOffset = (x: Tensor): number => x.offset;
+/** `torch.is_signed`: whether the dtype holds negative numbers. */
+export const isSigned = (x: Tensor): boolean => x.dtype !== 'uint8' && x.dtype !== 'bool';
+/** `torch.is_complex`: never; there are no complex numbers. */
+export const isComplex = (_x: Tensor): boolean => false;
+/** `torch.Tensor.is_same_size`: whether the shapes are equal. */
+export const isSameSize = (x: Tensor, other: Tensor): boolean => sameShape(x.shape, other.shape);
+
+/** `torch.Tensor.stride`: steps in memory per dim, in elements; of one dim where it is given. */
+export function stride(x: Tensor): readonly number[];
+export function stride(x: Tensor, dim: number): number;
+export function stride(x: Tensor, dim?: number): readonly number[] | number {
+  return dim === undefined ? x.strides : (x.strides[normalizeDim('stride', dim, x.ndim)] as number);
+}
+
+/** `torch.is_nonzero`: whether the one element of `x` is other than zero. */
+export async function isNonzero(x: Tensor): Promise<boolean> {
+  if (x.numel() !== 1)
+    throw new Error(`isNonzero: expected one element, got ${x.numel()}; use any() or all()`);
+  return (await x.item()) !== 0;
+}
+
+/** `torch.Tensor.tolist`: nested arrays of the values; a number for a zero-dim tensor. */
+export const tolist = (x: Tensor): Promise<NestedArray> => x.toArray();

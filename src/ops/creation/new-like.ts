@@ -1,0 +1,48 @@
+import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import {
+  empty,
+  full,
+  ones,
+  parseShape,
+  tensor,
+  zeros,
+  type CreationOptions,
+  type ShapeArgs,
+  type TensorData,
+  type TensorOptions,
+} from './creation.js';
+import type { Shape } from '../../tensor/shape.js';
+
+/* Fresh tensors in the dtype of another (`torch.Tensor.new_*`). */
+
+const newOf =
+  (op: string, make: (shape: Shape, options: CreationOptions) => Tensor) =>
+  (x: Tensor, ...args: ShapeArgs): Tensor => {
+    const { shape, options } = parseShape(op, args);
+    return make(shape, { dtype: options.dtype ?? x.dtype, requiresGrad: options.requiresGrad });
+  };
+
+type NewOf = (x: Tensor, ...args: ShapeArgs) => Tensor;
+
+/** `torch.Tensor.new_zeros`: zeros of a shape in the dtype of `x`. */
+export const newZeros: NewOf = newOf('newZeros', zeros);
+/** `torch.Tensor.new_ones`: ones of a shape in the dtype of `x`. */
+export const newOnes: NewOf = newOf('newOnes', ones);
+/** `torch.Tensor.new_empty`: of a shape in the dtype of `x`; zeros, as {@link empty}. */
+export const newEmpty: NewOf = newOf('newEmpty', empty);
+
+/** `torch.Tensor.new_full`: `value` everywhere, of a shape in the dtype of `x`. */
+export function newFull(
+  x: Tensor,
+  shape: Shape,
+  value: number | boolean,
+  options: CreationOptions = {},
+): Tensor {
+  return newOf('newFull', (size, rest) => full(size, value, rest))(x, shape, options);
+}
+
+/** `torch.Tensor.new_tensor`: host values in the dtype of `x`. */
+export function newTensor(x: Tensor, data: TensorData, options: TensorOptions = {}): Tensor {
+  if (isTensor(data)) throw new Error('newTensor: the data is already a tensor; use clone() or detach()');
+  return tensor(data, { dtype: x.dtype, ...options });
+}

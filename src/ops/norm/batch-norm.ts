@@ -1,0 +1,352 @@
+import { runtime } from '../../device/index.js';
+import { defineOp } from '../../autograd/define.js';
+import { isGradEnabled, noGrad } from '../../autograd/mode.js';
+import type { ChannelsProblem } from '../../kernels/norm/channels.js';
+import type { ChannelsAfter } from '../../kernels/norm/channels-apply.js';
+import { planBatchNorm, planBatchNormGrad } from '../../kernels/norm/plan.js';
+import { e, type Expr } from '../../kernels/expr/expr.js';
+import type { Activation } from '../../kernels/base/plan.js';
+import { optionReader, type Trailing } from '../../tensor/options.js';
+import { contiguousStrides, numel, sameShape, showShape } from '../../tensor/shape.js';
+import { Tensor } from '../../tensor/tensor.js';
+import { activate, activationMask } from '../pointwise/activation-mask.js';
+import { copyAs, copyInto, rowMajor } from '../base/copies.js';
+import { clone } from '../base/copy.js';
+import { add, mul, neg, rsqrt, sub } from '../pointwise/pointwise.js';
+import { mean } from '../reduce/reduce.js';
+import { sumDims } from '../base/sum-to.js';
+import { rowFunction, type PointwiseFn } from '../base/row.js';
+import { runPlan } from '../base/run-plan.js';
+import { reshape, select } from '../base/view.js';
+
+export interface BatchNormOptions {
+  /** gamma, [C]. */
+  weight?: Tensor | null;
+  /** beta, [C]. */
+  bias?: Tensor | null;
+  /** Normalise by the batch's own statistics and update the running ones. Default false. */
+  training?: boolean;
+  /** Share of the new value in the running statistics. Default 0.1. */
+  momentum?: number;
+  /** Default 1e-5. */
+  eps?: number;
+  /** Count of training batches seen (int32, zero-dim), raised by one in training. */
+  numBatchesTracked?: Tensor | null;
+}
+
+interface State {
+  readonly rows: number;
+  readonly channels: number;
+  readonly eps: number;
+  readonly affine: boolean;
+  readonly after: ChannelsAfter;
+}
+
+const problemOf = ({ rows, channels }: State): ChannelsProblem => ({
+  rows,
+  channels,
+  maxBinding: runtime().maxBinding,
+});
+
+/** What follows the norm in the same launches: `activation(norm(x) + residual)`. */
+export interface NormEpilogue {
+  /** Of the input's shape. */
+  readonly residual?: Tensor | null;
+  readonly activation?: Activation;
+}
+
+interface TrainingOptions {
+  readonly eps: number;
+  readonly momentum: number;
+  readonly activation: Activation;
+}
+
+/** `x` must be stored with channels innermost from element 0 on. */
+const trainingOp: (
+  x: Tensor,
+  residual: Tensor | null,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  runningMean: Tensor | null,
+  runningVar: Tensor | null,
+  batches: Tensor | null,
+  options: TrainingOptions,
+) => Tensor = defineOp<
+  [
+    Tensor,
+    Tensor | null,
+    Tensor | null,
+    Tensor | null,
+    Tensor | null,
+    Tensor | null,
+    Tensor | null,
+    TrainingOptions,
+  ],
+  Tensor,
+  State
+>({
+  name: 'batchNorm',
+  forward(ctx, x, residual, weight, bias, runningMean, runningVar, batches, { eps, momentum, activation }) {
+    const channels = x.shape[1] as number;
+    const affine = weight !== null && bias !== null;
+    const after = { residual: residual !== null, activation };
+    const state = { rows: x.numel() / channels, channels, eps, affine, after };
+    ctx.state = state;
+    const stats = Tensor.empty([4, channels], 'float32', 'batchNorm (statistics)');
+    const targets = runningMean !== null && runningVar !== null ? [runningMean, runningVar] : [];
+    const running = targets.map(rowMajor);
+    const problem = {
+      ...problemOf(state),
+      affine,
+      running: running.length > 0,
+      counted: batches !== null,
+    };
+    const y = Tensor.empty(x.shape, 'float32', 'batchNorm', x.strides);
+    const operands = {
+      x,
+      y,
+      stats,
+      ...(affine && { gamma: rowMajor(weight), beta: rowMajor(bias) }),
+      ...(residual && { residual: channelsInnermost(residual) }),
+      ...(batches && { batches }),
+      runningMean: running[0],
+      runningVar: running[1],
+    };
+    for (const tensor of batches ? [...targets, batches] : targets) tensor.storage.beginWrite('batchNorm');
+    runPlan('batchNorm', planBatchNorm(runtime().target, problem, after, eps, momentum), operands);
+    targets.forEach((tensor, i) => {
+      if (running[i] !== tensor) copyInto(tensor, running[i] as Tensor);
+    });
+    // Without a residual the activation is computed anew from x.
+    const keepsResult = residual !== null && activation !== 'none';
+    ctx.save(x, stats, ctx.needs[0] ? weight : null, keepsResult ? y : null);
+    return y;
+  },
+  backward(ctx, grad) {
+    const { state } = ctx;
+    const { channels, affine, after } = state;
+    const [x, stats, weight, y] = ctx.saved as [Tensor, Tensor, Tensor | null, Tensor | null];
+    if (isGradEnabled()) return differentiable(x, stats, weight, y, grad, state);
+    const dy = channelsInnermost(grad);
+    // Behind the activation; where nothing was added, that is made on the way.
+    const g = y === null ? dy : Tensor.empty(x.shape, 'float32', 'batchNormBackward (residual)', x.strides);
+    const blank = (shape: readonly number[], strides?: readonly number[]): Tensor =>
+      Tensor.empty(shape, 'float32', 'batchNormBackward', strides);
+    const [dgamma, dbeta] = [blank([channels]), blank([channels])];
+    const out = ctx.needs[0] ? blank(x.shape, x.strides) : undefined;
+    const plan = planBatchNormGrad(runtime().target, problemOf(state), after, out !== undefined);
+    runPlan('batchNormBackward', plan, { x, dy, y: y ?? undefined, g, dx: out, stats, dgamma, dbeta });
+    const dx = (): Tensor => out as Tensor;
+    return [dx, ...(after.residual ? [() => g] : []), ...(affine ? [() => dgamma, () => dbeta] : [])];
+  },
+});
+
+/** The same gradient made of ordinary ops, for `createGraph`. */
+function differentiable(
+  x: Tensor,
+  stats: Tensor,
+  weight: Tensor | null,
+  y: Tensor | null,
+  dy: Tensor,
+  { eps, channels, affine, after }: State,
+): (() => Tensor)[] {
+  const dims = x.shape.map((_, i) => i).filter((i) => i !== 1);
+  const channel = (t: Tensor): Tensor => reshape(t, [1, -1, ...dims.slice(1).map(() => 1)]);
+  const { activation, residual } = after;
+  let grad = dy;
+  if (activation !== 'none') {
+    const row = (i: number): Tensor => channel(stats.alias([channels], [1], i * channels));
+    grad = activationMask(activation, dy, y ?? noGrad(() => add(mul(x, row(2)), row(3))));
+  }
+  const centred = sub(x, mean(x, dims, { keepdim: true }));
+  const invstd = rsqrt(add(mean(mul(centred, centred), dims, { keepdim: true }), eps));
+  const xhat = mul(centred, invstd);
+  const dx = (): Tensor => {
+    const scale = weight === null ? invstd : mul(invstd, channel(weight));
+    const pulled = add(
+      mean(grad, dims, { keepdim: true }),
+      mul(xhat, mean(mul(grad, xhat), dims, { keepdim: true })),
+    );
+    return mul(scale, add(grad, neg(pulled)));
+  };
+  const perChannel = [() => sumDims(mul(grad, xhat), dims, false), () => sumDims(grad, dims, false)];
+  return [dx, ...(residual ? [() => grad] : []), ...(affine ? perChannel : [])];
+}
+
+/**
+ * `x` itself, or a copy, with channels (dim 1) innermost in memory from element 0 on: channels-last for
+ * images.
+ */
+function channelsInnermost(x: Tensor): Tensor {
+  const moved = [x.shape[0] as number, ...x.shape.slice(2), x.shape[1] as number];
+  const dense = contiguousStrides(moved);
+  const strides = [dense[0] as number, dense[dense.length - 1] as number, ...dense.slice(1, -1)];
+  const fits = x.offset === 0 && x.shape.every((size, i) => size === 1 || x.strides[i] === strides[i]);
+  return fits ? x : copyAs(x, strides);
+}
+
+const activated = (v: Expr, activation: Activation): Expr =>
+  activation === 'relu' ? e.relu(v) : activation === 'relu6' ? e.clamp(v, 0, 6) : v;
+
+const evalFns = new Map<string, PointwiseFn>();
+
+/** Normalisation by running statistics with what follows it, as one pointwise op per combination. */
+function evalFn(residual: boolean, activation: Activation): PointwiseFn {
+  const key = `${residual}:${activation}`;
+  let fn = evalFns.get(key);
+  if (fn === undefined) {
+    fn = rowFunction({
+      name: 'batchNorm',
+      kind: 'float',
+      expr: (x: Expr, m: Expr, v: Expr, w: Expr, b: Expr, eps: Expr, r?: Expr) => {
+        const scale = e.mul(e.rsqrt(e.add(v, eps)), w);
+        const y = e.add(e.mul(e.sub(x, m), scale), b);
+        return activated(r === undefined ? y : e.add(y, r), activation);
+      },
+    });
+    evalFns.set(key, fn);
+  }
+  return fn;
+}
+
+const scaleOf = rowFunction({
+  name: 'batchNormScale',
+  kind: 'float',
+  expr: (v: Expr, w: Expr, eps: Expr) => e.mul(e.rsqrt(e.add(v, eps)), w),
+});
+const shiftOf = rowFunction({
+  name: 'batchNormShift',
+  kind: 'float',
+  expr: (m: Expr, scale: Expr, b: Expr) => e.sub(b, e.mul(m, scale)),
+});
+
+/**
+ * Evaluation-mode batch norm as a map `x * scale + shift` per channel, for the epilogue of what comes before.
+ * It is kept with the running variance until one of the four changes.
+ */
+export function batchNormAffine(
+  runningMean: Tensor,
+  runningVar: Tensor,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  eps: number,
+): { scale: Tensor; shift: Tensor } {
+  const sources = [runningMean, weight, bias].flatMap((t) => (t === null ? [] : [t.storage]));
+  const places = [runningMean, runningVar, weight, bias]
+    .map((t) => t && `${t.offset}x${t.strides[0]}`)
+    .join();
+  const derived = (what: string, make: () => Tensor): Tensor => {
+    const key = `${what}:${eps}:${runningVar.numel()}:${places}`;
+    return new Tensor(
+      runningVar.storage.derive(key, () => make().storage, sources),
+      runningVar.shape,
+      'float32',
+    );
+  };
+  return noGrad(() => {
+    const scale = derived('batchNormScale', () => scaleOf(runningVar, weight ?? 1, eps));
+    return { scale, shift: derived('batchNormShift', () => shiftOf(runningMean, scale, bias ?? 0)) };
+  });
+}
+
+/** What follows the running statistics. */
+export type BatchNormArgs = Trailing<
+  [weight: Tensor | null, bias: Tensor | null, training: boolean, momentum: number, eps: number],
+  BatchNormOptions
+>;
+
+const readOptions = optionReader<Required<BatchNormOptions>>(
+  'batchNorm',
+  { weight: null, bias: null, training: false, momentum: 0.1, eps: 1e-5, numBatchesTracked: null },
+  'weight',
+  'bias',
+  'training',
+  'momentum',
+  'eps',
+);
+
+/**
+ * `torch.nn.functional.batch_norm` (Ioffe & Szegedy 2015): `x` [N, C, ...], per channel `(x - mean) /
+ * sqrt(var + eps) * weight + bias`. In training the batch's biased variance normalises, and `running = (1 -
+ * momentum) * running + momentum * batch` takes the unbiased one; otherwise the running statistics normalise.
+ */
+export function batchNorm(
+  x: Tensor,
+  runningMean: Tensor | null,
+  runningVar: Tensor | null,
+  ...args: BatchNormArgs
+): Tensor {
+  const options = readOptions(args);
+  if (x.numel() > 0) return batchNormThen(x, runningMean, runningVar, options, {});
+  const { weight, bias } = options;
+  const scaled = weight === null ? clone(x) : mul(x, select(weight, 0, 0));
+  return bias === null ? scaled : add(scaled, select(bias, 0, 0));
+}
+
+/** {@link batchNorm} with more in the same launches. */
+export function batchNormThen(
+  x: Tensor,
+  runningMean: Tensor | null,
+  runningVar: Tensor | null,
+  options: BatchNormOptions,
+  { residual = null, activation = 'none' }: NormEpilogue,
+): Tensor {
+  const {
+    weight = null,
+    bias = null,
+    training = false,
+    momentum = 0.1,
+    eps = 1e-5,
+    numBatchesTracked = null,
+  } = options;
+  if (x.ndim < 2)
+    throw new Error(`batchNorm: expected an input of shape [N, C, ...], got ${showShape(x.shape)}`);
+  if (x.dtype !== 'float32') throw new Error(`batchNorm: expected a float32 input, got ${x.dtype}`);
+  const channels = x.shape[1] as number;
+  for (const [name, t] of Object.entries({ runningMean, runningVar, weight, bias })) {
+    if (t !== null && (t.ndim !== 1 || t.shape[0] !== channels)) {
+      throw new Error(
+        `batchNorm: input ${showShape(x.shape)} has ${channels} channels, but ${name} has shape ${showShape(t.shape)}`,
+      );
+    }
+  }
+  if (residual !== null && !sameShape(residual.shape, x.shape))
+    return activate(activation, add(batchNormThen(x, runningMean, runningVar, options, {}), residual));
+  if (!training) {
+    if (runningMean === null || runningVar === null)
+      throw new Error('batchNorm: without training it needs runningMean and runningVar');
+    const channel = (t: Tensor): Tensor => reshape(t, [channels, ...x.shape.slice(2).map(() => 1)]);
+    return evalFn(residual !== null, activation)(
+      x,
+      channel(runningMean),
+      channel(runningVar),
+      weight === null ? 1 : channel(weight),
+      bias === null ? 0 : channel(bias),
+      eps,
+      ...(residual === null ? [] : [residual]),
+    );
+  }
+  const perChannel = numel(x.shape) / Math.max(1, channels);
+  if (perChannel <= 1) {
+    throw new Error(
+      `batchNorm: training needs more than one value per channel, got input ${showShape(x.shape)}; use a larger batch, or eval()`,
+    );
+  }
+  for (const [name, t] of Object.entries({ runningMean, runningVar, weight, bias })) {
+    if (t !== null && t.dtype !== 'float32')
+      throw new Error(
+        `batchNorm: training needs a float32 ${name}, got ${t.dtype}; call .float() on the layer`,
+      );
+  }
+  const affine = weight !== null || bias !== null;
+  const gamma = weight ?? (affine ? onesOf(channels) : null);
+  const beta = bias ?? (affine ? add(onesOf(channels), -1) : null);
+  return trainingOp(channelsInnermost(x), residual, gamma, beta, runningMean, runningVar, numBatchesTracked, {
+    eps,
+    momentum,
+    activation,
+  });
+}
+
+const onesOf = (channels: number): Tensor =>
+  Tensor.fromHost(new Float32Array(channels).fill(1), [channels], 'float32');

@@ -1,0 +1,74 @@
+import { hostWords, type Distribution } from '../../kernels/random/fill.js';
+import { isFloatingPoint } from '../../tensor/dtype.js';
+import type { Shape } from '../../tensor/shape.js';
+import { Tensor } from '../../tensor/tensor.js';
+import { parseShape, type CreationOptions, type ReadOptions, type ShapeArgs } from '../creation/creation.js';
+import { nextKey } from './state.js';
+import { drawInto, integerRange, uniformRange } from './draw.js';
+
+export { getRngState, initialSeed, manualSeed, setRngState, type RngState } from './state.js';
+
+function draw(op: string, shape: Shape, options: ReadOptions, distribution: Distribution): Tensor {
+  const dtype = options.dtype ?? 'float32';
+  if (!isFloatingPoint(dtype))
+    throw new Error(`${op}: dtype must be float32 or float16, got ${dtype}; use randint() for integers`);
+  const out = drawInto(Tensor.empty(shape, dtype, op), distribution);
+  if (options.requiresGrad) out.requiresGrad = true;
+  return out;
+}
+
+/** `torch.rand`: uniform in [0, 1). */
+export function rand(...args: ShapeArgs): Tensor {
+  const { shape, options } = parseShape('rand', args);
+  return draw('rand', shape, options, uniformRange('rand', 0, 1));
+}
+
+/** `torch.randn`: normal with mean 0 and standard deviation 1. */
+export function randn(...args: ShapeArgs): Tensor {
+  const { shape, options } = parseShape('randn', args);
+  return draw('randn', shape, options, { kind: 'normal', mean: 0, std: 1 });
+}
+
+/** `torch.normal(mean, std, size)`. */
+export function normal(mean: number, std: number, size: Shape, options: CreationOptions = {}): Tensor {
+  const parsed = parseShape('normal', [size, options]);
+  if (!(std >= 0)) throw new Error(`normal: std must not be negative, got ${std}`);
+  return draw('normal', parsed.shape, parsed.options, { kind: 'normal', mean, std });
+}
+
+/**
+ * `torch.randint(low, high, size)`: integers from [low, high), int32 unless a dtype is given. `randint(high,
+ * size)` starts at 0.
+ */
+export function randint(
+  ...args:
+    | [high: number, size: Shape, options?: CreationOptions]
+    | [low: number, high: number, size: Shape, options?: CreationOptions]
+): Tensor {
+  const [low, high, size, given] =
+    typeof args[1] === 'number'
+      ? (args as [number, number, Shape, CreationOptions?])
+      : ([0, ...args] as [number, number, Shape, CreationOptions?]);
+  const { shape, options } = parseShape('randint', [size, given ?? {}]);
+  if (options.dtype === 'bool') throw new Error('randint: integers do not fit bool; use bernoulli_()');
+  const dtype = options.dtype ?? 'int32';
+  const range = integerRange('randint', low, high, dtype);
+  const out = drawInto(Tensor.empty(shape, dtype, 'randint'), range);
+  if (options.requiresGrad) out.requiresGrad = true;
+  return out;
+}
+
+/** `torch.randperm`: 0 .. n - 1 in random order (Fisher & Yates), int32; shuffled on the host. */
+export function randperm(n: number): Tensor {
+  if (!Number.isInteger(n) || n < 0 || n > 2 ** 31)
+    throw new Error(`randperm: n must be an integer from 0 to 2^31, got ${n}`);
+  const order = Int32Array.from({ length: n }, (_, i) => i);
+  const draws = hostWords(nextKey(), Math.max(0, n - 1));
+  for (let i = n - 1; i > 0; i--) {
+    const j = Math.floor(((draws[i - 1] as number) / 2 ** 32) * (i + 1));
+    const held = order[i] as number;
+    order[i] = order[j] as number;
+    order[j] = held;
+  }
+  return Tensor.fromHost(order, [n], 'int32');
+}

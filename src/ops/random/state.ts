@@ -1,0 +1,47 @@
+import type { RandomKey } from '../../kernels/random/fill.js';
+
+/** Where the global stream of random numbers stands: the same state gives the same numbers. */
+export interface RngState {
+  readonly seed: number;
+  /** Calls that drew from the stream since it was seeded. */
+  readonly offset: number;
+}
+
+let state: RngState = { seed: Math.floor(Math.random() * 2 ** 48), offset: 0 };
+
+function checkState({ seed, offset }: RngState, op: string): void {
+  for (const [name, value] of Object.entries({ seed, offset })) {
+    if (!Number.isSafeInteger(value) || value < 0)
+      throw new Error(`${op}: ${name} must be an integer from 0 to 2^53 - 1, got ${String(value)}`);
+  }
+}
+
+/** `torch.manual_seed`: starts the global stream anew. `seed` is an integer from 0 to 2^53 - 1. */
+export function manualSeed(seed: number): void {
+  const fresh = { seed, offset: 0 };
+  checkState(fresh, 'manualSeed');
+  state = fresh;
+}
+
+/** `torch.initial_seed`. */
+export function initialSeed(): number {
+  return state.seed;
+}
+
+/** `torch.get_rng_state`; plain data, fit for a checkpoint. */
+export function getRngState(): RngState {
+  return { ...state };
+}
+
+/** `torch.set_rng_state`. */
+export function setRngState(saved: RngState): void {
+  checkState(saved, 'setRngState');
+  state = { seed: saved.seed, offset: saved.offset };
+}
+
+/** @internal The key of one drawing call; no two calls share one. */
+export function nextKey(): RandomKey {
+  const { seed, offset } = state;
+  state = { seed, offset: offset + 1 };
+  return { seed, offset };
+}

@@ -1,3 +1,0 @@
-/** All of `torch.autograd`. */
-export * from './autograd.js';
-export * as functional from './autograd-functional.js';
