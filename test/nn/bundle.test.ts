@@ -1,7 +1,7 @@
 import { build } from 'esbuild';
 import { expect, it } from 'vitest';
 
-/** Source files of the `nn` room that a program holds which imports these names from it. */
+/** Names of the source files of the `nn` room that a program holds which imports these names from it. */
 async function filesFor(names: string): Promise<string[]> {
   const { metafile } = await build({
     stdin: { contents: `export { ${names} } from './src/nn/index.js';`, resolveDir: '.', loader: 'ts' },
@@ -14,7 +14,7 @@ async function filesFor(names: string): Promise<string[]> {
   });
   const [{ inputs }] = Object.values(metafile.outputs) as [(typeof metafile.outputs)[string]];
   const held = Object.entries(inputs).filter(([, { bytesInOutput }]) => bytesInOutput > 0);
-  return held.flatMap(([path]) => (path.startsWith('src/nn/') ? [path.slice('src/nn/'.length)] : []));
+  return held.flatMap(([path]) => (path.startsWith('src/nn/') ? [path.split('/').at(-1) as string] : []));
 }
 
 it('a program of Linear and Sequential holds no other layers', async () => {
