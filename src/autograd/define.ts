@@ -5,6 +5,7 @@ import { currentSaver } from './recompute.js';
 import { SavedTensors } from './saved.js';
 import { markView } from './view.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
+import { checkCount } from '../tensor/options.js';
 import { abandonScope, beginScope, endScope } from '../tensor/scope.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
@@ -188,10 +189,16 @@ function zerosFor(meta: OutputMeta | undefined): Tensor | null {
 
 /**
  * An op made of other ops: its gradient follows from theirs, and the handles it makes on the way are freed
- * when it returns (the tape keeps what it needs).
+ * when it returns (the tape keeps what it needs). One that takes no options says how many arguments it takes
+ * at most.
  */
-export function defineComposite<F extends (...args: never[]) => unknown>(name: string, fn: F): F {
+export function defineComposite<F extends (...args: never[]) => unknown>(
+  name: string,
+  fn: F,
+  most = Infinity,
+): F {
   return named(name, ((...args: Parameters<F>) => {
+    checkCount(name, args.length, most);
     const result = scoped(name, () => fn(...args));
     if (isTensor(result)) forgetBase(result);
     else if (Array.isArray(result)) for (const one of result) if (isTensor(one)) forgetBase(one, result);

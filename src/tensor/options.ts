@@ -42,7 +42,12 @@ export function optionReader<T extends object>(
     if (count > positional.length)
       throw new Error(surplus(op, args, count, positional, Object.keys(defaults)));
     const read: Record<string, unknown> = { ...defaults };
-    for (let i = 0; i < count; i++) if (args[i] !== undefined) read[positional[i] as string] = args[i];
+    const take = (key: string, value: unknown): void => {
+      if (value === undefined) return;
+      if (typeof read[key] === 'boolean') requireBoolean(`${op}: ${key}`, value);
+      read[key] = value;
+    };
+    for (let i = 0; i < count; i++) take(positional[i] as string, args[i]);
     if (named === null) return read as T;
     for (const key of Object.keys(named)) {
       const value = named[key];
@@ -50,7 +55,7 @@ export function optionReader<T extends object>(
       const at = positional.indexOf(key as keyof T & string);
       if (at >= 0 && at < count)
         throw new Error(`${op}: '${key}' is given twice, by position and as an option`);
-      if (value !== undefined) read[key] = value;
+      take(key, value);
     }
     return read as T;
   };
@@ -73,6 +78,18 @@ export function checkOptions<O extends object>(
   ...known: readonly (keyof O & string)[]
 ): void {
   optionReader(where, Object.fromEntries(known.map((key) => [key, undefined])))([options]);
+}
+
+/**
+ * For a function that takes no options: refuses what follows its last argument. `count` and `most` include the
+ * tensor that a method is called on.
+ * @throws Error for more arguments than there are
+ */
+export function checkCount(op: string, count: number, most: number): void {
+  if (count > most)
+    throw new Error(
+      `${op}: takes ${most} argument${most === 1 ? '' : 's'} (a method's own tensor is the first), got ${count}`,
+    );
 }
 
 /** `value` as a number. @throws Error unless it is one, or true or false; `what` names it */

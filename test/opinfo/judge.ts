@@ -5,7 +5,16 @@
 import * as k from '../../src/index.js';
 import { Tensor } from '../../src/index.js';
 import { camelCase } from '../../scripts/names/camel-case.js';
-import { keyOf, read, upload, valuesOf, type Entry, type Packed, type Sample } from './samples.js';
+import {
+  keyOf,
+  read,
+  upload,
+  valuesOf,
+  type Entry,
+  type Packed,
+  type Sample,
+  type Written,
+} from './samples.js';
 
 type Call = (...args: unknown[]) => unknown;
 type Names = Readonly<Record<string, unknown>>;
@@ -111,8 +120,14 @@ async function firstDifference(
 
 const isFlagged = (flags: readonly boolean[] | undefined) => (_: unknown, i: number) => flags?.[i] === true;
 
+interface Accepted {
+  readonly outputs: Tensor[];
+  readonly leaves: Tensor[];
+  readonly operands: readonly unknown[];
+}
+
 /** Calls until a convention gives PyTorch's values. @throws Error with what the first one gave. */
-async function callAsPyTorch(entry: Entry, sample: Sample): Promise<{ outputs: Tensor[]; leaves: Tensor[] }> {
+async function callAsPyTorch(entry: Entry, sample: Sample): Promise<Accepted> {
   const call = lookUp(entry.name) as Call;
   const leaves: Tensor[] = [];
   const input = read(sample.input, leaves);
@@ -136,7 +151,7 @@ async function callAsPyTorch(entry: Entry, sample: Sample): Promise<{ outputs: T
         const found = await difference(outputs[i] as Tensor, want);
         if (found !== null) throw new Error(`result ${i}: ${found}`);
       }
-      return { outputs, leaves };
+      return { outputs, leaves, operands };
     } catch (error) {
       problems.push((error as Error).message);
     }
@@ -144,9 +159,21 @@ async function callAsPyTorch(entry: Entry, sample: Sample): Promise<{ outputs: T
   throw new Error(problems.find((problem) => problem.startsWith('result')) ?? problems[0]);
 }
 
+/** From plain JavaScript nothing is silently ignored. Properties (`x.T`) are not called. */
+async function checkRefusesMore({ name }: Entry, operands: readonly unknown[]): Promise<void> {
+  if (Object.getOwnPropertyDescriptor(Tensor.prototype, name)?.get !== undefined) return;
+  const call = lookUp(name) as Call;
+  const refused = await (async () => call(...operands, { zzz: 1 }))().then(
+    () => false,
+    () => true,
+  );
+  if (!refused) throw new Error('takes an option that there is not');
+}
+
 /** @throws Error that says how kindling differs from PyTorch on the sample. */
 export async function judge(entry: Entry, sample: Sample, orders: 0 | 1 | 2 = 2): Promise<void> {
-  const { outputs, leaves } = await callAsPyTorch(entry, sample);
+  const { outputs, leaves, operands } = await callAsPyTorch(entry, sample);
+  await checkRefusesMore(entry, operands);
   if (orders === 0 || sample.grads === undefined) return;
   const twice = orders === 2 && sample.gg !== undefined;
   const grads = k.autograd.grad(outputs.filter(isFlagged(sample.which)), leaves, {

@@ -60,7 +60,7 @@ const prepared = (inputs: readonly Tensor[], createGraph: boolean): Tensor[] =>
   inputs.map((x) => (createGraph && x.requiresGrad ? viewAs(x, x) : detach(x).requiresGrad_()));
 
 const finished = (results: readonly Tensor[], createGraph: boolean): Tensor[] =>
-  createGraph ? [...results] : results.map(detach);
+  createGraph ? [...results] : results.map((result) => detach(result));
 
 function runFn(op: string, fn: Fn, inputs: Tensor[], strict: boolean): { given: Tensors; outputs: Tensor[] } {
   const given = fn(...inputs);

@@ -2,7 +2,7 @@ import { dtypeInfo } from '../../kernels/base/dtype.js';
 import { e, input, type Expr } from '../../kernels/expr/expr.js';
 import { dtypeNamed, isFloatingPoint, type DTypeName } from '../../tensor/dtype.js';
 import { broadcastShapes, isChannelsLast, isContiguous, sameShape, showShape } from '../../tensor/shape.js';
-import { optionReader } from '../../tensor/options.js';
+import { checkCount, optionReader, requireNumber, type Trailing } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { applyInPlace, isRecordedWrite, type Pointwise } from './apply.js';
 import {
@@ -17,19 +17,20 @@ import {
 } from './copies.js';
 import { rowMajorTwin, tied } from './layout.js';
 import { checkWrite } from './write.js';
-import { requireNumber } from '../../tensor/options.js';
 
 export type { MemoryFormat };
+
+type FormatArgs = Trailing<[], { memoryFormat?: MemoryFormat }>;
+const readContiguous = optionReader('contiguous', { memoryFormat: 'contiguous' as MemoryFormat });
+const readClone = optionReader('clone', { memoryFormat: 'preserve' as MemoryFormat });
 
 /**
  * `torch.Tensor.contiguous`: the tensor itself when its memory already has the format, else a copy that has.
  * Where PyTorch's answer would be the other one, because the engine stores images channels-last, the result
  * is tied to `x` (layout.ts).
  */
-export function contiguous(
-  x: Tensor,
-  { memoryFormat = 'contiguous' }: { memoryFormat?: MemoryFormat } = {},
-): Tensor {
+export function contiguous(x: Tensor, ...args: FormatArgs): Tensor {
+  const { memoryFormat } = readContiguous(args);
   const hasFormat = memoryFormat === 'channelsLast' ? isChannelsLast : isContiguous;
   const same = hasFormat(x.shape, x.strides);
   const result = same ? x : copyOp(x, x.dtype, formatStrides('contiguous', x, memoryFormat), false);
@@ -39,10 +40,8 @@ export function contiguous(
 }
 
 /** `torch.clone`: a copy; dense tensors keep their memory order unless a format is given. */
-export function clone(
-  x: Tensor,
-  { memoryFormat = 'preserve' }: { memoryFormat?: MemoryFormat } = {},
-): Tensor {
+export function clone(x: Tensor, ...args: FormatArgs): Tensor {
+  const { memoryFormat } = readClone(args);
   return copyOp(x, x.dtype, formatStrides('clone', x, memoryFormat), ownOrderOf(x, memoryFormat));
 }
 
@@ -63,6 +62,7 @@ const readTo = optionReader('to', {
  * nothing changes. Floats outside int32, and NaN, give an undefined integer, as in PyTorch.
  */
 export function to(x: Tensor, target: DTypeName | Tensor | ToOptions, options?: ToOptions): Tensor {
+  checkCount('to', arguments.length, 3);
   const named = typeof target === 'string' || isTensor(target);
   const { dtype: given, memoryFormat, copy } = readTo([(named ? options : target) ?? {}]);
   const chosen = named ? (isTensor(target) ? target.dtype : target) : given;
@@ -76,34 +76,42 @@ export function to(x: Tensor, target: DTypeName | Tensor | ToOptions, options?: 
 
 /** `torch.Tensor.float`. */
 export function float(x: Tensor): Tensor {
+  checkCount('float', arguments.length, 1);
   return to(x, 'float32');
 }
 /** `torch.Tensor.half`. */
 export function half(x: Tensor): Tensor {
+  checkCount('half', arguments.length, 1);
   return to(x, 'float16');
 }
 /** `torch.Tensor.int`. */
 export function int(x: Tensor): Tensor {
+  checkCount('int', arguments.length, 1);
   return to(x, 'int32');
 }
 /** `torch.Tensor.long`: int32, since the GPU has no int64. */
 export function long(x: Tensor): Tensor {
+  checkCount('long', arguments.length, 1);
   return to(x, 'int32');
 }
 /** `torch.Tensor.double`: float32, since the GPU has no float64. */
 export function double(x: Tensor): Tensor {
+  checkCount('double', arguments.length, 1);
   return to(x, 'float32');
 }
 /** `torch.Tensor.byte`: uint8. */
 export function byte(x: Tensor): Tensor {
+  checkCount('byte', arguments.length, 1);
   return to(x, 'uint8');
 }
 /** `torch.Tensor.bool`. */
 export function bool(x: Tensor): Tensor {
+  checkCount('bool', arguments.length, 1);
   return to(x, 'bool');
 }
 /** `torch.Tensor.type_as`. */
 export function typeAs(x: Tensor, other: Tensor): Tensor {
+  checkCount('typeAs', arguments.length, 2);
   return to(x, other.dtype);
 }
 
@@ -111,6 +119,7 @@ const copyInPlace = new Map<string, Pointwise>();
 
 /** `torch.Tensor.copy_`: writes `source`, broadcast and converted, over this tensor. */
 export function copy_(self: Tensor, source: Tensor): Tensor {
+  checkCount('copy_', arguments.length, 2);
   const shape = broadcastShapes('copy_', self.shape, source.shape);
   if (!sameShape(shape, self.shape)) {
     throw new Error(
@@ -151,6 +160,7 @@ const fillInPlace = new Map<string, Pointwise>();
  * @throws RangeError for a value that an integer dtype does not hold
  */
 export function fill_(self: Tensor, value: number | boolean | Tensor): Tensor {
+  checkCount('fill_', arguments.length, 2);
   if (!isTensor(value)) return filledBy('fill_', self, requireNumber('fill_', value));
   if (value.ndim > 0)
     throw new Error(`fill_: expected a number or a zero-dim tensor, got shape ${showShape(value.shape)}`);
@@ -159,11 +169,15 @@ export function fill_(self: Tensor, value: number | boolean | Tensor): Tensor {
 
 /** `torch.fill`: a tensor like `x` with `value` everywhere; see {@link fill_}. */
 export function fill(x: Tensor, value: number | boolean | Tensor): Tensor {
+  checkCount('fill', arguments.length, 2);
   return fill_(clone(x), value);
 }
 
 /** `torch.Tensor.zero_`. */
-export const zero_ = (self: Tensor): Tensor => filledBy('zero_', self, 0);
+export function zero_(self: Tensor): Tensor {
+  checkCount('zero_', arguments.length, 1);
+  return filledBy('zero_', self, 0);
+}
 
 function filledBy(name: string, self: Tensor, value: number): Tensor {
   const { dtype } = self;

@@ -2,6 +2,7 @@ import { named } from '../../autograd/define.js';
 import { dtypeInfo } from '../../kernels/base/dtype.js';
 import { e, input, param, type Expr } from '../../kernels/expr/expr.js';
 import { elementOf, isFloatingPoint, resultType, toFloatType, type DType } from '../../tensor/dtype.js';
+import { checkCount } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { applyInPlace, applyPointwise, type Pointwise } from './apply.js';
 
@@ -144,6 +145,7 @@ export function inPlaceFunction(row: Row): (self: Tensor, ...rest: Operand[]) =>
 }
 
 function lookUp(row: Row, cache: Map<string, Compiled>, operands: readonly Operand[], into: DType | null) {
+  checkCount(row.name, operands.length, row.expr.length);
   let key = '';
   for (let i = 0; i < operands.length; i++) {
     const operand = operands[i] as Operand;

@@ -33,3 +33,15 @@ export function sizesOf(op: string, what: string, value: SizeNd, dims: number, l
 /** @internal As {@link sizesOf}, of height and width. */
 export const pairOf = (op: string, what: string, value: Size2d, least: number): Pair =>
   sizesOf(op, what, value, 2, least) as unknown as Pair;
+
+/** Sizes as separate arguments or as one array, as PyTorch takes them. */
+export type Sizes = number[] | [sizes: readonly number[]];
+
+/** @internal One array from either form. @throws Error for what follows an array, and for what is no integer */
+export function listOf(op: string, given: readonly unknown[]): readonly number[] {
+  const [first] = given;
+  const list = Array.isArray(first) && given.length === 1 ? (first as unknown[]) : given;
+  if (!list.every(Number.isInteger))
+    throw new Error(`${op}: expected integers, one by one or in one array, got ${JSON.stringify(given)}`);
+  return list as readonly number[];
+}

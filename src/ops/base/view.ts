@@ -10,17 +10,14 @@ import {
   showShape,
   viewStrides,
 } from '../../tensor/shape.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { readAlong, type AlongArgs } from './along.js';
 import { aliasOf, copyAs, copyInto } from './copies.js';
 import { rowMajorTwin, tied } from './layout.js';
+import { listOf, type Sizes } from './sizes.js';
 
-/** Sizes as separate arguments or as one array, as PyTorch takes them. */
-export type Sizes = number[] | [sizes: readonly number[]];
-
-const sizesOf = (sizes: Sizes): readonly number[] =>
-  (Array.isArray(sizes[0]) ? sizes[0] : sizes) as readonly number[];
+export type { Sizes };
 
 const viewOp = defineOp<[Tensor, readonly number[], readonly number[]], Tensor, readonly number[]>({
   name: 'view',
@@ -36,7 +33,7 @@ const viewOp = defineOp<[Tensor, readonly number[], readonly number[]], Tensor, 
  * it.
  */
 export function view(x: Tensor, ...sizes: Sizes): Tensor {
-  const shape = inferShape('view', x.numel(), sizesOf(sizes));
+  const shape = inferShape('view', x.numel(), listOf('view', sizes));
   const strides = viewStrides(x.shape, x.strides, shape);
   if (strides === null) {
     throw new Error(
@@ -52,7 +49,7 @@ export function view(x: Tensor, ...sizes: Sizes): Tensor {
  * (layout.ts): reading is fine, writing to either is an error.
  */
 export function reshape(x: Tensor, ...sizes: Sizes): Tensor {
-  const shape = inferShape('reshape', x.numel(), sizesOf(sizes));
+  const shape = inferShape('reshape', x.numel(), listOf('reshape', sizes));
   return reshaped('reshape', x, shape);
 }
 
@@ -95,6 +92,7 @@ export function flatten(
 
 /** `torch.unflatten`: splits one dim into `sizes` (one may be -1). */
 export function unflatten(x: Tensor, dim: number, sizes: readonly number[]): Tensor {
+  checkCount('unflatten', arguments.length, 3);
   const d = normalizeDim('unflatten', dim, x.ndim);
   const split = inferShape('unflatten', x.shape[d] as number, sizes);
   return reshaped('unflatten', x, [...x.shape.slice(0, d), ...split, ...x.shape.slice(d + 1)]);
@@ -122,7 +120,7 @@ const permuteOp: (x: Tensor, dims: readonly number[]) => Tensor = defineOp<
 
 /** `torch.permute`: dims in a new order, a view. */
 export function permute(x: Tensor, ...dims: Sizes): Tensor {
-  const list = sizesOf(dims);
+  const list = listOf('permute', dims);
   const order = list.map((d) => normalizeDim('permute', d, x.ndim));
   if (order.length !== x.ndim || new Set(order).size !== order.length) {
     throw new Error(
@@ -134,6 +132,7 @@ export function permute(x: Tensor, ...dims: Sizes): Tensor {
 
 /** `torch.transpose`: swaps two dims, a view. */
 export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
+  checkCount('transpose', arguments.length, 3);
   const a = normalizeDim('transpose', dim0, x.ndim);
   const b = normalizeDim('transpose', dim1, x.ndim);
   const order = x.shape.map((_, i) => (i === a ? b : i === b ? a : i));
@@ -142,6 +141,7 @@ export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
 
 /** `torch.t`: transposes a tensor of at most two dims. */
 export function t(x: Tensor): Tensor {
+  checkCount('t', arguments.length, 1);
   if (x.ndim > 2)
     throw new Error(`t: expected at most 2 dims, got shape ${showShape(x.shape)}; use transpose(dim0, dim1)`);
   return x.ndim < 2 ? aliasOf(x) : transpose(x, 0, 1);
@@ -153,6 +153,7 @@ export function movedim(
   source: number | readonly number[],
   destination: number | readonly number[],
 ): Tensor {
+  checkCount('movedim', arguments.length, 3);
   const [from, to] = [source, destination].map((dims) =>
     [dims].flat().map((d) => normalizeDim('movedim', d as number, x.ndim)),
   ) as [number[], number[]];
@@ -179,7 +180,7 @@ const expandOp = defineOp<[Tensor, readonly number[], readonly number[]], Tensor
 
 /** `torch.Tensor.expand`: repeats size-1 dims without a copy; -1 keeps a size; new dims go in front. */
 export function expand(x: Tensor, ...sizes: Sizes): Tensor {
-  const to = sizesOf(sizes);
+  const to = listOf('expand', sizes);
   const lead = to.length - x.ndim;
   if (lead < 0) throw new Error(`expand: ${showShape(to)} has fewer dims than shape ${showShape(x.shape)}`);
   const shape: number[] = [];
@@ -201,16 +202,19 @@ export function expand(x: Tensor, ...sizes: Sizes): Tensor {
 
 /** `torch.broadcast_to`. */
 export function broadcastTo(x: Tensor, shape: readonly number[]): Tensor {
+  checkCount('broadcastTo', arguments.length, 2);
   return expand(x, shape);
 }
 
 /** `torch.Tensor.expand_as`. */
 export function expandAs(x: Tensor, other: Tensor): Tensor {
+  checkCount('expandAs', arguments.length, 2);
   return expand(x, other.shape);
 }
 
 /** `torch.squeeze`: drops one size-1 dim, or all of them. */
 export function squeeze(x: Tensor, dim?: number | readonly number[]): Tensor {
+  checkCount('squeeze', arguments.length, 2);
   const drop =
     dim === undefined
       ? x.shape.map((_, i) => i)
@@ -225,6 +229,7 @@ export function squeeze(x: Tensor, dim?: number | readonly number[]): Tensor {
 
 /** `torch.unsqueeze`: inserts a dim of size 1 at `dim`. */
 export function unsqueeze(x: Tensor, dim: number): Tensor {
+  checkCount('unsqueeze', arguments.length, 2);
   const d = normalizeDim('unsqueeze', dim, x.ndim + 1);
   const shape = [...x.shape];
   const strides = [...x.strides];
@@ -282,6 +287,7 @@ const sliceBackward: (grad: Tensor, state: SliceState) => Tensor = defineOp<
  * whose value the host knows because it was uploaded.
  */
 export function narrow(x: Tensor, dim: number, start: number | Tensor, length: number): Tensor {
+  checkCount('narrow', arguments.length, 4);
   const d = normalizeDim('narrow', dim, x.ndim);
   const size = x.shape[d] as number;
   const first = typeof start === 'number' ? start : knownStart(start);
@@ -311,6 +317,7 @@ function knownStart(start: Tensor): number {
 
 /** `torch.select`: index `index` of `dim`, which disappears; a view. */
 export function select(x: Tensor, dim: number, index: number): Tensor {
+  checkCount('select', arguments.length, 3);
   const d = normalizeDim('select', dim, x.ndim);
   const size = x.shape[d];
   if (size === undefined) throw new Error('select: a zero-dim tensor has nothing to select from');
@@ -325,6 +332,10 @@ export function select(x: Tensor, dim: number, index: number): Tensor {
  * be positive.
  */
 export function slice(x: Tensor, dim = 0, start?: number | null, end?: number | null, step = 1): Tensor {
+  checkCount('slice', arguments.length, 5);
+  for (const bound of [start ?? 0, end ?? 0])
+    if (!Number.isInteger(bound) && Math.abs(bound) !== Infinity)
+      throw new Error(`slice: bounds must be integers, got ${String(bound)}`);
   const d = normalizeDim('slice', dim, x.ndim);
   const size = x.shape[d];
   if (size === undefined) throw new Error('slice: a zero-dim tensor cannot be sliced');
@@ -401,6 +412,7 @@ export function unbind(x: Tensor, ...args: AlongArgs): Tensor[] {
 
 /** `torch.Tensor.detach`: the same memory, cut off from the tape. */
 export function detach(x: Tensor): Tensor {
+  checkCount('detach', arguments.length, 1);
   return x.alias();
 }
 
@@ -409,6 +421,7 @@ export function detach(x: Tensor): Tensor {
  * them: `detach()` them.
  */
 export function detach_(x: Tensor): Tensor {
+  checkCount('detach_', arguments.length, 1);
   if (x.viewOf !== null) {
     throw new Error('detach_: a view shares its place on the tape with its base; use detach() instead');
   }
@@ -422,10 +435,12 @@ export { transpose as swapaxes, transpose as swapdims, movedim as moveaxis };
 
 /** `torch.Tensor.reshape_as`. */
 export function reshapeAs(x: Tensor, other: Tensor): Tensor {
+  checkCount('reshapeAs', arguments.length, 2);
   return reshape(x, other.shape);
 }
 
 /** `torch.Tensor.view_as`. */
 export function viewAs(x: Tensor, other: Tensor): Tensor {
+  checkCount('viewAs', arguments.length, 2);
   return sameShape(x.shape, other.shape) ? aliasOf(x) : view(x, other.shape);
 }

@@ -2,7 +2,7 @@ import { runtime } from '../../device/index.js';
 import { planEye } from '../../kernels/index/positions.js';
 import { dtypeNamed, elementOf, type DType, type DTypeName } from '../../tensor/dtype.js';
 import { numel, showShape, type Shape } from '../../tensor/shape.js';
-import { optionReader, type Trailing, requireNumber } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing, requireNumber } from '../../tensor/options.js';
 import { isTensor, Tensor, type NestedArray } from '../../tensor/tensor.js';
 import { fillInto } from '../base/copies.js';
 import { planLimits, runPlan } from '../base/run-plan.js';
@@ -99,6 +99,7 @@ function checkDouble(op: string, values: ArrayLike<number>, dtype: DTypeName | n
  * numbers float32.
  */
 export function tensor(data: TensorData, options: TensorOptions = {}): Tensor {
+  checkCount('tensor', arguments.length, 2);
   const read = optionReader('tensor', tensorDefaults)([options]);
   const dtype = read.dtype === null ? null : dtypeNamed('tensor', read.dtype);
   if (isTensor(data)) throw new Error('tensor: the data is already a tensor; use clone() or detach()');
@@ -184,6 +185,7 @@ export function empty(...args: ShapeArgs): Tensor {
 
 /** `torch.full`. Without a dtype: bool for booleans, int32 for integers, float32 otherwise. */
 export function full(shape: Shape, value: number | boolean, options: CreationOptions = {}): Tensor {
+  checkCount('full', arguments.length, 3);
   const { shape: sizes, options: read } = parseShape('full', [shape, options]);
   const number = requireNumber('full', value);
   checkDouble('full', [number], options.dtype ?? null);
@@ -195,7 +197,9 @@ export function full(shape: Shape, value: number | boolean, options: CreationOpt
 type Like = (x: Tensor, options?: CreationOptions) => Tensor;
 const like =
   (op: string, value: number): Like =>
-  (x, given = {}) => {
+  (...args) => {
+    checkCount(op, args.length, 2);
+    const [x, given] = args;
     const options = readOptions(op, given);
     const dtype = options.dtype ?? x.dtype;
     const element = elementOf(op, value, dtype);
@@ -212,6 +216,7 @@ export const onesLike: Like = like('onesLike', 1);
 export const emptyLike: Like = like('emptyLike', 0);
 /** `torch.full_like`. */
 export function fullLike(x: Tensor, value: number | boolean, options: CreationOptions = {}): Tensor {
+  checkCount('fullLike', arguments.length, 3);
   return like('fullLike', requireNumber('fullLike', value))(x, options);
 }
 
@@ -266,6 +271,7 @@ function spaced(
 
 /** `torch.linspace`: `steps` values from `start` to `end`, both included. */
 export function linspace(start: number, end: number, steps: number, options: CreationOptions = {}): Tensor {
+  checkCount('linspace', arguments.length, 4);
   return spaced('linspace', [start, end, steps], options, (value) => value);
 }
 
@@ -289,6 +295,7 @@ export function logspace(
 
 /** `torch.eye`. */
 export function eye(n: number, m: number | CreationOptions = n, options: CreationOptions = {}): Tensor {
+  checkCount('eye', arguments.length, 3);
   const columns = typeof m === 'number' ? m : n;
   const opts = typeof m === 'number' ? options : m;
   const { options: read } = parseShape('eye', [[n, columns], opts]);

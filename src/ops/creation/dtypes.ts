@@ -1,3 +1,4 @@
+import { checkCount } from '../../tensor/options.js';
 import {
   bytesPerElement,
   dtypeNamed,
@@ -30,6 +31,7 @@ export const resultType = (a: Promotable, b: Promotable): DType => resultOf(a, b
 
 /** `torch.can_cast`: whether a result of dtype `from` may be written to a tensor of dtype `to`. */
 export function canCast(from: DTypeName, to: DTypeName): boolean {
+  checkCount('canCast', arguments.length, 2);
   const [a, b] = [dtypeNamed('canCast', from), dtypeNamed('canCast', to)];
   if (isFloat(a)) return isFloat(b);
   return a === 'bool' || b !== 'bool';
@@ -51,6 +53,7 @@ export interface FloatInfo {
 
 /** `torch.finfo`: limits of a float dtype; of float64 those of float32, in which it is held. */
 export function finfo(dtype: DTypeName = 'float32'): FloatInfo {
+  checkCount('finfo', arguments.length, 1);
   const held = dtypeNamed('finfo', dtype);
   if (!isFloat(held)) throw new Error(`finfo: expected a float dtype, got ${held}; use iinfo`);
   const [bits, mantissa, exponent, resolution] =
@@ -69,6 +72,7 @@ export interface IntInfo {
 
 /** `torch.iinfo`: limits of an integer dtype; of int64 those of int32, in which it is held. */
 export function iinfo(dtype: DTypeName): IntInfo {
+  checkCount('iinfo', arguments.length, 1);
   const held = dtypeNamed('iinfo', dtype);
   if (held === 'uint8') return { bits: 8, dtype: held, max: 255, min: 0 };
   if (held === 'int32')
@@ -81,6 +85,7 @@ export const getDefaultDtype = (): DType => 'float32';
 
 /** `torch.set_default_dtype`: the default is float32 and stays so. @throws Error for any other */
 export function setDefaultDtype(dtype: DTypeName): void {
+  checkCount('setDefaultDtype', arguments.length, 1);
   if (dtypeNamed('setDefaultDtype', dtype) !== 'float32')
     throw new Error(
       `setDefaultDtype: the default is float32; give { dtype: '${dtype}' } where tensors are made`,

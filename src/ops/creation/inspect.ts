@@ -1,3 +1,4 @@
+import { checkCount } from '../../tensor/options.js';
 import { bytesPerElement } from '../../tensor/dtype.js';
 import { normalizeDim, numel as count, sameShape } from '../../tensor/shape.js';
 import type { NestedArray, Tensor } from '../../tensor/tensor.js';
@@ -23,11 +24,13 @@ export const isSameSize = (x: Tensor, other: Tensor): boolean => sameShape(x.sha
 export function stride(x: Tensor): readonly number[];
 export function stride(x: Tensor, dim: number): number;
 export function stride(x: Tensor, dim?: number): readonly number[] | number {
+  checkCount('stride', arguments.length, 2);
   return dim === undefined ? x.strides : (x.strides[normalizeDim('stride', dim, x.ndim)] as number);
 }
 
 /** `torch.is_nonzero`: whether the one element of `x` is other than zero. */
 export async function isNonzero(x: Tensor): Promise<boolean> {
+  checkCount('isNonzero', arguments.length, 1);
   if (x.numel() !== 1)
     throw new Error(`isNonzero: expected one element, got ${x.numel()}; use any() or all()`);
   return (await x.item()) !== 0;

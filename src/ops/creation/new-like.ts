@@ -1,3 +1,4 @@
+import { checkCount } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import {
   empty,
@@ -38,11 +39,13 @@ export function newFull(
   value: number | boolean,
   options: CreationOptions = {},
 ): Tensor {
+  checkCount('newFull', arguments.length, 4);
   return newOf('newFull', (size, rest) => full(size, value, rest))(x, shape, options);
 }
 
 /** `torch.Tensor.new_tensor`: host values in the dtype of `x`. */
 export function newTensor(x: Tensor, data: TensorData, options: TensorOptions = {}): Tensor {
+  checkCount('newTensor', arguments.length, 3);
   if (isTensor(data)) throw new Error('newTensor: the data is already a tensor; use clone() or detach()');
   return tensor(data, { dtype: x.dtype, ...options });
 }

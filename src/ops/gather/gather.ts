@@ -8,7 +8,7 @@ import {
   type ScatterReduce,
 } from '../../kernels/index/gather.js';
 import { outOfRange } from '../../kernels/base/faults.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import {
   broadcastShapes,
   contiguousStrides,
@@ -131,6 +131,7 @@ export const unlift = (x: Tensor, like: Tensor): Tensor => (like.ndim === 0 ? re
  * on the GPU
  */
 export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
+  checkCount('gather', arguments.length, 3);
   return gatherAs('gather', x, dim, index);
 }
 
@@ -190,6 +191,7 @@ export function padTo(x: Tensor, shape: readonly number[]): Tensor {
  * on the GPU
  */
 export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor {
+  checkCount('scatterAdd', arguments.length, 4);
   return scattered('scatterAdd', scatterAddOp, x, dim, index, src);
 }
 
@@ -328,6 +330,7 @@ export const putRowsOp: (
  * on the GPU
  */
 export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
+  checkCount('indexSelect', arguments.length, 3);
   const d = normalizeDim('indexSelect', dim, x.ndim);
   const source = lift(x);
   const [at, lookup] = checkIndex('indexSelect', index, source.shape[d] as number);

@@ -1,6 +1,6 @@
 import { defineOp } from '../../autograd/define.js';
 import { elementOf, isFloatingPoint, type DType } from '../../tensor/dtype.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { numel } from '../../tensor/shape.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
 import { eq, logicalAnd } from '../pointwise/compare.js';
@@ -293,6 +293,7 @@ function alongIndex(index: Tensor, dim: number, shape: readonly number[]): Tenso
  * on the GPU
  */
 export function indexCopy(x: Tensor, dim: number, index: Tensor, source: Tensor): Tensor {
+  checkCount('indexCopy', arguments.length, 4);
   const [d, [at, lookup]] = checkRows('indexCopy', x, dim, index, source);
   const target = lift(x);
   return unlift(scatterOp(target, alongIndex(at, d, target.shape), lift(source), d, lookup), x);
@@ -305,6 +306,7 @@ export function indexCopy(x: Tensor, dim: number, index: Tensor, source: Tensor)
  * on the GPU
  */
 export function indexFill(x: Tensor, dim: number, index: Tensor, value: number | boolean | Tensor): Tensor {
+  checkCount('indexFill', arguments.length, 4);
   const source = isTensor(value) ? to(value, x.dtype) : scalarOf('indexFill', Number(value), x.dtype);
   if (source.ndim !== 0)
     throw new Error(`indexFill: value must be a number or a zero-dim tensor, got ${source.toString()}`);

@@ -59,6 +59,7 @@ export const take: (x: Tensor, index: Tensor) => Tensor = defineComposite(
     const [at, lookup] = flatIndex('take', index, x.numel());
     return lookupOp(reshape(x, [-1]), [at], 0, lookup);
   },
+  2,
 );
 
 const readPut = optionReader('put', { accumulate: false }, 'accumulate');

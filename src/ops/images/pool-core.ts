@@ -343,11 +343,15 @@ export const adaptiveAvgPoolOf = <S extends AnyAdaptiveSize>(
   dims: number,
   over: Over,
 ): ((x: Tensor, size: S) => Tensor) =>
-  defineComposite(op, (x: Tensor, size: S): Tensor => {
-    const pool = (batch: Tensor): readonly Tensor[] =>
-      over(batch, adaptiveAxes(op, batch.shape, size), means(op, {}));
-    return asBatch(op, x, dims, pool)[0] as Tensor;
-  });
+  defineComposite(
+    op,
+    (x: Tensor, size: S): Tensor => {
+      const pool = (batch: Tensor): readonly Tensor[] =>
+        over(batch, adaptiveAxes(op, batch.shape, size), means(op, {}));
+      return asBatch(op, x, dims, pool)[0] as Tensor;
+    },
+    2,
+  );
 
 /** An adaptive max pool; with `returnIndices: true` the result is `[values, indices]`. */
 export interface AdaptiveMaxPool<S> {

@@ -1,6 +1,6 @@
 import { defineComposite } from '../../autograd/define.js';
 import { e } from '../../kernels/expr/expr.js';
-import { optionReader } from '../../tensor/options.js';
+import { checkCount, optionReader } from '../../tensor/options.js';
 import { broadcastShapes } from '../../tensor/shape.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
 import { scoped } from '../../tensor/tidy.js';
@@ -61,6 +61,7 @@ export function nonzero(x: Tensor, ...args: readonly unknown[]): Promise<Tensor 
 
 /** `torch.argwhere`: {@link nonzero} without the option. */
 export function argwhere(x: Tensor): Promise<Tensor> {
+  checkCount('argwhere', arguments.length, 1);
   return found('argwhere', x, x.shape, columns);
 }
 
@@ -89,6 +90,7 @@ const flagsOf = (mask: Tensor, shape: readonly number[]): Tensor => reshape(expa
  * @throws Error when `x` or `mask` is changed in place before the number has come
  */
 export function maskedSelect(x: Tensor, mask: Tensor): Promise<Tensor> {
+  checkCount('maskedSelect', arguments.length, 2);
   checkCondition('maskedSelect', mask);
   const shape = broadcastShapes('maskedSelect', x.shape, mask.shape);
   const ends = scoped('maskedSelect', () => endsOfNonzero(flagsOf(mask, shape)));
@@ -114,6 +116,7 @@ export const maskedScatter: (x: Tensor, mask: Tensor, source: Tensor) => Tensor 
     const spread = fromMask('maskedScatter', flags, reshape(source, [-1]), 0);
     return where(expand(mask, shape), reshape(spread, shape), x);
   },
+  3,
 );
 
 /**
@@ -130,5 +133,7 @@ export function fromMask(op: string, flags: Tensor, x: Tensor, dim: number): Ten
 }
 
 /** `torch.Tensor.masked_scatter_`. */
-export const maskedScatter_ = (x: Tensor, mask: Tensor, source: Tensor): Tensor =>
-  overwrite('maskedScatter_', x, () => maskedScatter(x, mask, source));
+export function maskedScatter_(x: Tensor, mask: Tensor, source: Tensor): Tensor {
+  checkCount('maskedScatter_', arguments.length, 3);
+  return overwrite('maskedScatter_', x, () => maskedScatter(x, mask, source));
+}

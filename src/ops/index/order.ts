@@ -1,7 +1,7 @@
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { checkOnDevice } from '../base/check.js';
 import { eq, isnan, logicalAnd, logicalNot, logicalOr, lt, ne } from '../pointwise/compare.js';
@@ -173,7 +173,10 @@ export function runStarts(x: Tensor, d: number): Tensor {
 }
 
 /** `torch.msort`: the elements in order along the first dim. */
-export const msort = (x: Tensor): Tensor => sort(x, 0)[0];
+export function msort(x: Tensor): Tensor {
+  checkCount('msort', arguments.length, 1);
+  return sort(x, 0)[0];
+}
 
 export type Interpolation = 'linear' | 'lower' | 'higher' | 'nearest' | 'midpoint';
 

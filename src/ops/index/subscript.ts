@@ -1,7 +1,7 @@
 import { isGradEnabled, setGradMode } from '../../autograd/mode.js';
 import { defineComposite, named } from '../../autograd/define.js';
 import { elementOf } from '../../tensor/dtype.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { broadcastShapes, expandsTo, sameShape, showShape } from '../../tensor/shape.js';
 import { scoped } from '../../tensor/tidy.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
@@ -218,6 +218,7 @@ function partOf(key: unknown): unknown {
  * shorter to write.
  */
 export function __getitem__(x: Tensor, key: GetItemKey): Tensor | Promise<Tensor> {
+  checkCount('__getitem__', arguments.length, 2);
   const isTuple =
     Array.isArray(key) &&
     !key.every((part) => typeof part === 'number') &&

@@ -1,3 +1,4 @@
+import { checkCount } from '../../tensor/options.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { isGradEnabled } from '../../autograd/mode.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -81,6 +82,7 @@ export const detOp: (a: Tensor) => Tensor = defineOp<[Tensor], Tensor>({
 
 /** `torch.linalg.det`: determinants of square matrices; 0 for singular ones. */
 export function det(a: Tensor): Tensor {
+  checkCount('det', arguments.length, 1);
   checkSquare('linalg.det', a);
   return detOp(a);
 }
@@ -109,13 +111,18 @@ const slogdetOp: (a: Tensor) => [Tensor, Tensor] = defineOp<[Tensor], [Tensor, T
  * singular matrix.
  */
 export function slogdet(a: Tensor): [sign: Tensor, logabsdet: Tensor] {
+  checkCount('slogdet', arguments.length, 1);
   checkSquare('linalg.slogdet', a);
   return slogdetOp(a);
 }
 
 /** `torch.logdet`: the logarithm of the determinant; NaN where that is negative. */
-export const logdet: (a: Tensor) => Tensor = defineComposite('logdet', (a: Tensor): Tensor => {
-  checkSquare('logdet', a);
-  const [signs, logs] = slogdetOp(a);
-  return where(eq(signs, -1), NaN, logs);
-});
+export const logdet: (a: Tensor) => Tensor = defineComposite(
+  'logdet',
+  (a: Tensor): Tensor => {
+    checkSquare('logdet', a);
+    const [signs, logs] = slogdetOp(a);
+    return where(eq(signs, -1), NaN, logs);
+  },
+  1,
+);

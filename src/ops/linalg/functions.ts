@@ -164,6 +164,7 @@ export const matrixPower: (x: Tensor, n: number) => Tensor = defineComposite(
     }
     return out === x ? working(x) : (out as Tensor);
   },
+  2,
 );
 
 /** Where to split each run of factors, by the least number of multiplications (dynamic programming). */
@@ -211,6 +212,7 @@ export const multiDot: (tensors: readonly Tensor[]) => Tensor = defineComposite(
     if (last.ndim === 1) out = squeeze(out, -1);
     return first.ndim === 1 ? squeeze(out, 0) : out;
   },
+  1,
 );
 
 const readDim = optionReader('linalg.vecdot', { dim: -1 }, 'dim');
@@ -242,11 +244,12 @@ export const vander: (x: Tensor, ...args: Trailing<[N: number | null], { N?: num
     return cat(powers, -1);
   });
 
+const readTensorinv = optionReader('linalg.tensorinv', { ind: 2 }, 'ind');
+
 /** `torch.linalg.tensorinv`: the inverse for tensordot over the dims from `ind` on. */
-export const tensorinv: (x: Tensor, ind?: number | { ind?: number }) => Tensor = defineComposite(
-  'linalg.tensorinv',
-  (x: Tensor, given: number | { ind?: number } = 2): Tensor => {
-    const ind = typeof given === 'number' ? given : (given.ind ?? 2);
+export const tensorinv: (x: Tensor, ...args: Trailing<[ind: number], { ind?: number }>) => Tensor =
+  defineComposite('linalg.tensorinv', (x: Tensor, ...args: unknown[]): Tensor => {
+    const { ind } = readTensorinv(args);
     const op = 'linalg.tensorinv';
     if (!Number.isInteger(ind) || ind < 1)
       throw new Error(`${op}: ind must be a positive integer, got ${String(ind)}`);
@@ -257,26 +260,24 @@ export const tensorinv: (x: Tensor, ind?: number | { ind?: number }) => Tensor =
         `${op}: sizes up to ind (${n}) and after it (${numel(tail)}) must have the same product, got shape ${showShape(x.shape)}`,
       );
     return reshape(inv(reshape(x, [n, n])), [...tail, ...head]);
-  },
+  });
+
+const readTensorsolve = optionReader(
+  'linalg.tensorsolve',
+  { dims: null as readonly number[] | null },
+  'dims',
 );
 
 /** `torch.linalg.tensorsolve`: X of `tensordot(a, X, X.ndim) = b`; `dims` of `a` go to the end first. */
 export const tensorsolve: (
   a: Tensor,
   b: Tensor,
-  dims?: readonly number[] | null | { dims?: readonly number[] | null },
+  ...args: Trailing<[dims: readonly number[] | null], { dims?: readonly number[] | null }>
 ) => Tensor = defineComposite(
   'linalg.tensorsolve',
-  (
-    given: Tensor,
-    b: Tensor,
-    options: readonly number[] | null | { dims?: readonly number[] | null } = null,
-  ): Tensor => {
+  (given: Tensor, b: Tensor, ...args: unknown[]): Tensor => {
     const op = 'linalg.tensorsolve';
-    const dims =
-      options === null || Array.isArray(options)
-        ? (options as readonly number[] | null)
-        : ((options as { dims?: readonly number[] | null }).dims ?? null);
+    const { dims } = readTensorsolve(args);
     const moved = (dims ?? []).map((d) => normalizeDim(op, d, given.ndim));
     const kept = given.shape.map((_, d) => d).filter((d) => !moved.includes(d));
     const a = permute(given, [...kept, ...moved]);

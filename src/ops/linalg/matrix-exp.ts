@@ -1,3 +1,4 @@
+import { checkCount } from '../../tensor/options.js';
 import { defineOp } from '../../autograd/define.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { lt } from '../pointwise/compare.js';
@@ -58,6 +59,7 @@ const matrixExpOp: (a: Tensor) => Tensor = defineOp<[Tensor], Tensor>({
 
 /** `torch.linalg.matrix_exp`: exponentials of square matrices. */
 export function matrixExp(a: Tensor): Tensor {
+  checkCount('matrixExp', arguments.length, 1);
   checkSquare('linalg.matrixExp', a);
   return matrixExpOp(a);
 }

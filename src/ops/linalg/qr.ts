@@ -81,6 +81,7 @@ export const householderProduct: (h: Tensor, tau: Tensor) => Tensor = defineComp
     checkReflectors('linalg.householderProduct', h, tau);
     return columnsOfQ(h, tau, columnsOf(h));
   },
+  2,
 );
 
 /** `torch.orgqr`: see {@link householderProduct}. */

@@ -1,6 +1,6 @@
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { isGradEnabled } from '../../autograd/mode.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { broadcastShapes, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { matmul } from '../matmul/matmul.js';
@@ -65,6 +65,7 @@ const inverseOp: (a: Tensor, loud: string | undefined) => WithInfo = defineOp<
  * @throws (at the next await) DataError for a singular one
  */
 export function inv(a: Tensor): Tensor {
+  checkCount('linalg.inv', arguments.length, 1);
   checkSquare('linalg.inv', a);
   return inverseOp(a, 'linalg.inv')[0];
 }

@@ -1,6 +1,6 @@
 /** Linear algebra that PyTorch has beside `torch.linalg`, some of it with other arguments and results. */
 import { defineComposite } from '../../autograd/define.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { zeros } from '../creation/creation.js';
 import { batchOf, checkMatrix, checkSquare, columnsOf, mT, rowsOf, working } from './batch.js';
@@ -22,9 +22,11 @@ export { inverse } from './solve.js';
 /** `torch.cholesky`: see `linalg.cholesky`. */
 export const cholesky: (a: Tensor, ...args: Trailing<[upper: boolean], UpperOption>) => Tensor = choleskyOf;
 
+const readPinverse = optionReader('pinverse', { rcond: 1e-15 }, 'rcond');
+
 /** `torch.pinverse`: see `linalg.pinv`; singular values up to `rcond` times the largest count as zero. */
-export const pinverse = (x: Tensor, rcond: number | { rcond?: number } = 1e-15): Tensor =>
-  pinv(x, { rcond: typeof rcond === 'number' ? rcond : (rcond.rcond ?? 1e-15) });
+export const pinverse = (x: Tensor, ...args: Trailing<[rcond: number], { rcond?: number }>): Tensor =>
+  pinv(x, readPinverse(args));
 
 const readQr = optionReader('qr', { some: true }, 'some');
 
@@ -68,7 +70,10 @@ export function lu(
 }
 
 /** `torch.lu_solve`: X of `A X = B` from the factors of A. */
-export const luSolve = (b: Tensor, factors: Tensor, pivots: Tensor): Tensor => luSolveOf(factors, pivots, b);
+export function luSolve(b: Tensor, factors: Tensor, pivots: Tensor): Tensor {
+  checkCount('luSolve', arguments.length, 3);
+  return luSolveOf(factors, pivots, b);
+}
 
 const triangularDefaults = { upper: true, transpose: false, unitriangular: false };
 const readTriangular = optionReader(

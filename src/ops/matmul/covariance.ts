@@ -83,9 +83,13 @@ function divisor(
 }
 
 /** `torch.corrcoef`: the correlations of variables (rows) over observations (columns). */
-export const corrcoef: (x: Tensor) => Tensor = defineComposite('corrcoef', (x: Tensor): Tensor => {
-  const c = cov(x);
-  if (c.ndim === 0) return div(c, c);
-  const deviation = sqrt(diagonal(c));
-  return clamp(div(div(c, unsqueeze(deviation, 1)), deviation), { min: -1, max: 1 });
-});
+export const corrcoef: (x: Tensor) => Tensor = defineComposite(
+  'corrcoef',
+  (x: Tensor): Tensor => {
+    const c = cov(x);
+    if (c.ndim === 0) return div(c, c);
+    const deviation = sqrt(diagonal(c));
+    return clamp(div(div(c, unsqueeze(deviation, 1)), deviation), { min: -1, max: 1 });
+  },
+  1,
+);

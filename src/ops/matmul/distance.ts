@@ -57,4 +57,5 @@ export const bilinear: (x1: Tensor, x2: Tensor, weight: Tensor, bias?: Tensor | 
       const y = sum(mul(mixed, unsqueeze(x2, -2)), -1);
       return bias === null ? y : add(y, bias);
     },
+    4,
   );

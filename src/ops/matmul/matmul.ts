@@ -1,3 +1,4 @@
+import { checkCount } from '../../tensor/options.js';
 import { runtime } from '../../device/index.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { mayOverflow } from '../../kernels/reduce/exact-int.js';
@@ -155,11 +156,14 @@ export const matmul: (a: Tensor, b: Tensor) => Tensor = defineComposite(
     if (a.ndim === 1) out = squeeze(out, b.ndim === 1 ? -1 : -2);
     return out;
   },
+  2,
 );
 
 const fixedRank =
   (op: string, rank: number) =>
-  (a: Tensor, b: Tensor): Tensor => {
+  (...args: [a: Tensor, b: Tensor]): Tensor => {
+    checkCount(op, args.length, 2);
+    const [a, b] = args;
     if (a.ndim !== rank || b.ndim !== rank) throw clash(op, a, b, `both must have ${rank} dims; use matmul`);
     if (rank === 3 && a.shape[0] !== b.shape[0]) throw clash(op, a, b, 'the batch sizes differ');
     return matmul(a, b);
@@ -172,18 +176,21 @@ export const bmm: (a: Tensor, b: Tensor) => Tensor = fixedRank('bmm', 3);
 
 /** `torch.mv`: [M, K] x [K]. */
 export function mv(a: Tensor, b: Tensor): Tensor {
+  checkCount('mv', arguments.length, 2);
   if (a.ndim !== 2 || b.ndim !== 1) throw clash('mv', a, b, 'expected a matrix and a vector');
   return matmul(a, b);
 }
 
 /** `torch.dot`: the sum of products of two vectors. */
 export function dot(a: Tensor, b: Tensor): Tensor {
+  checkCount('dot', arguments.length, 2);
   if (a.ndim !== 1 || b.ndim !== 1) throw clash('dot', a, b, 'expected two vectors');
   return matmul(a, b);
 }
 
 /** `torch.outer`: [M] and [N] give [M, N]. */
 export function outer(a: Tensor, b: Tensor): Tensor {
+  checkCount('outer', arguments.length, 2);
   if (a.ndim !== 1 || b.ndim !== 1) throw clash('outer', a, b, 'expected two vectors');
   return mul(unsqueeze(a, 1), unsqueeze(b, 0));
 }
@@ -255,4 +262,5 @@ export const linear: (x: Tensor, w: Tensor, b?: Tensor | null) => Tensor = defin
     if (x.ndim === 2) return linearOp(x, w, b);
     return reshape(linearOp(reshape(x, [numel(lead), k as number]), w, b), [...lead, w.shape[0] as number]);
   },
+  3,
 );

@@ -1,6 +1,6 @@
 import { defineComposite } from '../../autograd/define.js';
 import { expandsTo, normalizeDim, showShape, broadcastShapes } from '../../tensor/shape.js';
-import { optionReader } from '../../tensor/options.js';
+import { checkCount, optionReader } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { contractPair, settle, type Label, type Labelled } from './contract.js';
 import { cat } from '../shape/join.js';
@@ -63,18 +63,23 @@ export const tensordot: (a: Tensor, b: Tensor, dims?: TensordotDims | { dims?: T
 /**
  * `torch.inner`: products summed over the last dims, which must agree; a zero-dim operand multiplies.
  */
-export const inner: (a: Tensor, b: Tensor) => Tensor = defineComposite('inner', (a: Tensor, b: Tensor) => {
-  if (a.ndim === 0 || b.ndim === 0) return mul(a, b);
-  if (a.shape[a.ndim - 1] !== b.shape[b.ndim - 1]) {
-    throw new Error(
-      `inner: the last dims of shapes ${showShape(a.shape)} and ${showShape(b.shape)} must agree`,
-    );
-  }
-  return tensordot(a, b, [[-1], [-1]]);
-});
+export const inner: (a: Tensor, b: Tensor) => Tensor = defineComposite(
+  'inner',
+  (a: Tensor, b: Tensor) => {
+    if (a.ndim === 0 || b.ndim === 0) return mul(a, b);
+    if (a.shape[a.ndim - 1] !== b.shape[b.ndim - 1]) {
+      throw new Error(
+        `inner: the last dims of shapes ${showShape(a.shape)} and ${showShape(b.shape)} must agree`,
+      );
+    }
+    return tensordot(a, b, [[-1], [-1]]);
+  },
+  2,
+);
 
 /** `torch.vdot`: the sum of products of two vectors (there are no complex numbers to conjugate). */
 export function vdot(a: Tensor, b: Tensor): Tensor {
+  checkCount('vdot', arguments.length, 2);
   return dot(a, b);
 }
 
@@ -84,25 +89,29 @@ export { outer as ger } from './matmul.js';
 /**
  * `torch.kron`: every element of `a` times all of `b`, block by block; missing leading dims count as 1.
  */
-export const kron: (a: Tensor, b: Tensor) => Tensor = defineComposite('kron', (a: Tensor, b: Tensor) => {
-  const rank = Math.max(a.ndim, b.ndim);
-  const sizes = (x: Tensor): number[] => [...new Array<number>(rank - x.ndim).fill(1), ...x.shape];
-  const [outerSizes, innerSizes] = [sizes(a), sizes(b)];
-  const blocks = mul(
-    reshape(
-      a,
-      outerSizes.flatMap((size) => [size, 1]),
-    ),
-    reshape(
-      b,
-      innerSizes.flatMap((size) => [1, size]),
-    ),
-  );
-  return reshape(
-    blocks,
-    outerSizes.map((size, d) => size * (innerSizes[d] as number)),
-  );
-});
+export const kron: (a: Tensor, b: Tensor) => Tensor = defineComposite(
+  'kron',
+  (a: Tensor, b: Tensor) => {
+    const rank = Math.max(a.ndim, b.ndim);
+    const sizes = (x: Tensor): number[] => [...new Array<number>(rank - x.ndim).fill(1), ...x.shape];
+    const [outerSizes, innerSizes] = [sizes(a), sizes(b)];
+    const blocks = mul(
+      reshape(
+        a,
+        outerSizes.flatMap((size) => [size, 1]),
+      ),
+      reshape(
+        b,
+        innerSizes.flatMap((size) => [1, size]),
+      ),
+    );
+    return reshape(
+      blocks,
+      outerSizes.map((size, d) => size * (innerSizes[d] as number)),
+    );
+  },
+  2,
+);
 
 export interface AddmmOptions {
   /** Multiplies what is added to; with 0 its values do not count, not even NaN. Default 1. */
@@ -162,6 +171,7 @@ const readCross = optionReader('cross', { dim: null as number | null }, 'dim');
  * size 3. Other dims broadcast.
  */
 export function cross(a: Tensor, b: Tensor, dim?: number | { dim?: number }): Tensor {
+  checkCount('cross', arguments.length, 3);
   const { dim: given } = readCross(dim === undefined ? [] : [dim]);
   if (given !== null) return crossAlong(a, b, given);
   const shape = broadcastShapes('cross', a.shape, b.shape);

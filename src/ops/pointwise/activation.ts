@@ -2,7 +2,7 @@ import { e, type Expr } from '../../kernels/expr/expr.js';
 import * as fn from '../../kernels/expr/functions.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { rowFunction, type Row } from '../base/row.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
 import type { Unary } from './pointwise.js';
 import { chunk, reshape } from '../base/view.js';
@@ -169,6 +169,7 @@ const preluFn = rowFunction({
 
 /** Learned leaky ReLU (He et al. 2015): one slope, or one per channel (dim 1). */
 export function prelu(x: Tensor, weight: Tensor): Tensor {
+  checkCount('prelu', arguments.length, 2);
   const n = weight.numel();
   if (weight.ndim > 1 || (n !== 1 && n !== x.shape[1])) {
     throw new Error(

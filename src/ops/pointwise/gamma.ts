@@ -1,6 +1,6 @@
 import { e, type Expr } from '../../kernels/expr/expr.js';
 import * as fn from '../../kernels/expr/functions.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import {
   binaryOp,
@@ -42,7 +42,9 @@ const polygammaRow: Row = {
 };
 
 function polygammas(op: string, [zeroth, first, any]: readonly ReturnType<typeof inPlaceFunction>[]) {
-  return (a: Tensor | number, b: Tensor | number): Tensor => {
+  return (...args: [a: Tensor | number, b: Tensor | number]): Tensor => {
+    checkCount(op, args.length, 2);
+    const [a, b] = args;
     const [x, n] = isTensor(a) ? [a, b] : [b, a];
     if (!isTensor(x) || typeof n !== 'number')
       throw new Error(`${op}: takes a tensor and the order, a number, in either order`);

@@ -1,7 +1,7 @@
 import { named } from '../../autograd/define.js';
 import { constant, e, type Expr } from '../../kernels/expr/expr.js';
 import * as fn from '../../kernels/expr/functions.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { clone } from '../base/copy.js';
 import {
@@ -65,10 +65,11 @@ export const isposinf: Unary = unaryOp('isposinf', 'compare', (x) =>
   x.type === 'f32' ? e.and(e.isInf(x), e.gt(x, 0)) : e.const(false, 'bool'),
 );
 /** `torch.isreal`: true everywhere, since there are no complex tensors. */
-export const isreal: Unary = unaryOp('isreal', 'compare', () => e.const(true, 'bool'));
+export const isreal: Unary = unaryOp('isreal', 'compare', (_x) => e.const(true, 'bool'));
 
 /** `torch.positive`: `x` itself. */
 export function positive(x: Tensor): Tensor {
+  checkCount('positive', arguments.length, 1);
   if (x.dtype === 'bool') throw new Error('positive: bool is not supported');
   return x;
 }

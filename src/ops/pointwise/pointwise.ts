@@ -3,7 +3,7 @@ import * as fn from '../../kernels/expr/functions.js';
 import { named } from '../../autograd/define.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { checkDivisor } from '../base/check.js';
 import {
   binaryOp,
@@ -223,6 +223,7 @@ const lerpFn = rowFunction(lerpRow);
 
 /** `torch.lerp`: `x + weight * (end - x)`. */
 export function lerp(x: Tensor, end: Tensor, weight: Operand): Tensor {
+  checkCount('lerp', arguments.length, 3);
   return lerpFn(x, end, weight);
 }
 
@@ -479,6 +480,7 @@ export function addcdiv_(x: Tensor, a: Tensor, b: Tensor, ...args: Trailing<[], 
 }
 /** `torch.Tensor.lerp_`. */
 export function lerp_(x: Tensor, end: Tensor, weight: Operand): Tensor {
+  checkCount('lerp_', arguments.length, 3);
   return lerpInto(x, end, weight);
 }
 /** `torch.Tensor.clamp_`. */

@@ -67,7 +67,7 @@ export const sphericalBesselJ0: Unary = unaryOp('sphericalBesselJ0', 'float', (x
 // ---- orthogonal polynomials: (x, degree), without gradients, as in PyTorch
 
 const family = (name: string, value: typeof fn.chebyshevT): Binary =>
-  binaryOp(name, 'float', value, { grad: () => [null, null] });
+  binaryOp(name, 'float', (x, n) => value(x, n), { grad: () => [null, null] });
 
 /** `torch.special.chebyshev_polynomial_t(x, n)`; a degree past 65,536 gives NaN, here and below. */
 export const chebyshevPolynomialT: Binary = family('chebyshevPolynomialT', fn.chebyshevT);

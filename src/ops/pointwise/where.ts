@@ -4,7 +4,7 @@ import { elementOf, isFloatingPoint, resultType, type DType } from '../../tensor
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { applyInPlace, applyPointwise, type Pointwise } from '../base/apply.js';
 import type { Operand } from '../base/row.js';
-import { requireNumber } from '../../tensor/options.js';
+import { checkCount, requireNumber } from '../../tensor/options.js';
 
 /*
  * Choice by a bool condition. The condition keeps its own dtype, so these are not rows of the promoting
@@ -69,6 +69,7 @@ export function checkCondition(op: string, condition: Tensor): void {
 
 /** `torch.where`: `a` where `condition` is true, `b` elsewhere; all three broadcast. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+  checkCount('where', arguments.length, 3);
   checkCondition('where', condition);
   const { op, tensors, params } = choose('where', condition, a, b, resultType(a, b));
   return applyPointwise(op, tensors, params);
@@ -76,6 +77,7 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
 
 /** `torch.Tensor.masked_fill`: `value` where `mask` is true, else `x`. */
 export function maskedFill(x: Tensor, mask: Tensor, value: number | boolean | Tensor): Tensor {
+  checkCount('maskedFill', arguments.length, 3);
   checkCondition('maskedFill', mask);
   if (!isTensor(value)) requireNumber('maskedFill', value);
   const { op, tensors, params } = choose('maskedFill', mask, value, x, x.dtype);
@@ -86,6 +88,7 @@ const filled = new Map<string, Pointwise>();
 
 /** `torch.Tensor.masked_fill_`; `value` may be a zero-dim tensor. */
 export function maskedFill_(x: Tensor, mask: Tensor, value: number | boolean | Tensor): Tensor {
+  checkCount('maskedFill_', arguments.length, 3);
   checkCondition('maskedFill_', mask);
   const given = isTensor(value) ? value.dtype : null;
   if (isTensor(value) && value.ndim !== 0)

@@ -1,3 +1,4 @@
+import { checkCount } from '../../tensor/options.js';
 import { hostWords, type Distribution } from '../../kernels/random/fill.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
 import type { Shape } from '../../tensor/shape.js';
@@ -31,6 +32,7 @@ export function randn(...args: ShapeArgs): Tensor {
 
 /** `torch.normal(mean, std, size)`. */
 export function normal(mean: number, std: number, size: Shape, options: CreationOptions = {}): Tensor {
+  checkCount('normal', arguments.length, 4);
   const parsed = parseShape('normal', [size, options]);
   if (!(std >= 0)) throw new Error(`normal: std must not be negative, got ${std}`);
   return draw('normal', parsed.shape, parsed.options, { kind: 'normal', mean, std });
@@ -60,6 +62,7 @@ export function randint(
 
 /** `torch.randperm`: 0 .. n - 1 in random order (Fisher & Yates), int32; shuffled on the host. */
 export function randperm(n: number): Tensor {
+  checkCount('randperm', arguments.length, 1);
   if (!Number.isInteger(n) || n < 0 || n > 2 ** 31)
     throw new Error(`randperm: n must be an integer from 0 to 2^31, got ${n}`);
   const order = Int32Array.from({ length: n }, (_, i) => i);

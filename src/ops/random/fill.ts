@@ -7,7 +7,7 @@ import { copy_ } from '../base/copy.js';
 import { readOptions, type CreationOptions, type ReadOptions } from '../creation/creation.js';
 import { drawInto, integerRange, uniformRange } from './draw.js';
 import { checkWrite } from '../base/write.js';
-import { requireNumber } from '../../tensor/options.js';
+import { checkCount, requireNumber } from '../../tensor/options.js';
 
 /** Draws over `x` in place; on the tape it is a copy from fresh numbers. */
 function drawOver(op: string, x: Tensor, distribution: Distribution): Tensor {
@@ -37,12 +37,14 @@ function probability(op: string, p: number): Distribution {
 
 /** `torch.Tensor.uniform_`: values from [low, high). */
 export function uniform_(x: Tensor, low = 0, high = 1): Tensor {
+  checkCount('uniform_', arguments.length, 3);
   requireFloat('uniform_', x.dtype);
   return drawOver('uniform_', x, uniformRange('uniform_', low, high));
 }
 
 /** `torch.Tensor.normal_`. */
 export function normal_(x: Tensor, mean = 0, std = 1): Tensor {
+  checkCount('normal_', arguments.length, 3);
   requireFloat('normal_', x.dtype);
   requireNumber('normal_', mean);
   if (!(std >= 0)) throw new Error(`normal_: std must not be negative, got ${std}`);
@@ -51,6 +53,7 @@ export function normal_(x: Tensor, mean = 0, std = 1): Tensor {
 
 /** `torch.Tensor.exponential_`: density `rate * exp(-rate * x)`. */
 export function exponential_(x: Tensor, rate = 1): Tensor {
+  checkCount('exponential_', arguments.length, 2);
   requireFloat('exponential_', x.dtype);
   if (!(rate > 0)) throw new Error(`exponential_: the rate must be positive, got ${rate}`);
   return drawOver('exponential_', x, { kind: 'exponential', rate });
@@ -58,6 +61,7 @@ export function exponential_(x: Tensor, rate = 1): Tensor {
 
 /** `torch.Tensor.bernoulli_`: 1 with probability `p`, else 0, in any dtype. */
 export function bernoulli_(x: Tensor, p = 0.5): Tensor {
+  checkCount('bernoulli_', arguments.length, 2);
   return drawOver('bernoulli_', x, probability('bernoulli_', p));
 }
 
@@ -97,6 +101,7 @@ export const randnLike: Like = like('randnLike', { kind: 'normal', mean: 0, std:
  * of `x`.
  */
 export function randintLike(x: Tensor, low: number, high: number, given: CreationOptions = {}): Tensor {
+  checkCount('randintLike', arguments.length, 4);
   const options = readOptions('randintLike', given);
   const dtype = options.dtype ?? x.dtype;
   if (dtype === 'bool') throw new Error('randintLike: integers do not fit bool; use bernoulli_()');

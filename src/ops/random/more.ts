@@ -1,3 +1,4 @@
+import { checkCount } from '../../tensor/options.js';
 import { isFloatingPoint, type DType } from '../../tensor/dtype.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { overwrite } from '../base/overwrite.js';
@@ -17,6 +18,7 @@ const uniform = (op: string, x: Tensor): Tensor =>
 
 /** `torch.Tensor.cauchy_`: density `sigma / (pi * ((x - median)^2 + sigma^2))`. */
 export function cauchy_(x: Tensor, median = 0, sigma = 1): Tensor {
+  checkCount('cauchy_', arguments.length, 3);
   requireFloat('cauchy_', x);
   if (!(sigma > 0)) throw new Error(`cauchy_: sigma must be positive, got ${sigma}`);
   return overwrite('cauchy_', x, () =>
@@ -26,6 +28,7 @@ export function cauchy_(x: Tensor, median = 0, sigma = 1): Tensor {
 
 /** `torch.Tensor.log_normal_`: e to the power of normal draws of this mean and deviation. */
 export function logNormal_(x: Tensor, mean = 1, std = 2): Tensor {
+  checkCount('logNormal_', arguments.length, 3);
   requireFloat('logNormal_', x);
   if (!(std > 0)) throw new Error(`logNormal_: std must be positive, got ${std}`);
   return overwrite('logNormal_', x, () =>
@@ -35,6 +38,7 @@ export function logNormal_(x: Tensor, mean = 1, std = 2): Tensor {
 
 /** `torch.Tensor.geometric_`: how many tries of probability `p` it takes to succeed, from 1 on. */
 export function geometric_(x: Tensor, p: number): Tensor {
+  checkCount('geometric_', arguments.length, 2);
   if (!(p > 0 && p < 1)) throw new Error(`geometric_: p must lie between 0 and 1, got ${p}`);
   // By inversion, of draws from (0, 1].
   return overwrite('geometric_', x, () =>
@@ -56,6 +60,7 @@ const limits: Readonly<Record<DType, number>> = {
  * integers of 0 or more that the dtype holds exactly.
  */
 export function random_(x: Tensor, lowOrHigh?: number, high?: number): Tensor {
+  checkCount('random_', arguments.length, 3);
   const [from, to] = high !== undefined ? [lowOrHigh ?? 0, high] : [0, lowOrHigh ?? limits[x.dtype]];
   const drawn: DType = x.dtype === 'bool' ? 'int32' : x.dtype;
   if (x.dtype === 'bool' && (from < 0 || to > 2))

@@ -1,7 +1,7 @@
 import { defineComposite } from '../../autograd/define.js';
 import { noGrad } from '../../autograd/mode.js';
 import { e, type Expr } from '../../kernels/expr/expr.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { leakyRelu } from '../pointwise/activation.js';
 import { scatter } from '../gather/scatter.js';
@@ -28,6 +28,7 @@ const thresholdFn = rowFunction(thresholdRow);
 
 /** `torch.nn.functional.threshold`: `x` above `limit`, `value` elsewhere. */
 export function threshold(x: Tensor, limit: number, value: number): Tensor {
+  checkCount('threshold', arguments.length, 3);
   return thresholdFn(x, limit, value);
 }
 

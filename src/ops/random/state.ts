@@ -1,3 +1,4 @@
+import { checkCount } from '../../tensor/options.js';
 import type { RandomKey } from '../../kernels/random/fill.js';
 
 /** Where the global stream of random numbers stands: the same state gives the same numbers. */
@@ -18,6 +19,7 @@ function checkState({ seed, offset }: RngState, op: string): void {
 
 /** `torch.manual_seed`: starts the global stream anew. `seed` is an integer from 0 to 2^53 - 1. */
 export function manualSeed(seed: number): void {
+  checkCount('manualSeed', arguments.length, 1);
   const fresh = { seed, offset: 0 };
   checkState(fresh, 'manualSeed');
   state = fresh;
@@ -25,16 +27,19 @@ export function manualSeed(seed: number): void {
 
 /** `torch.initial_seed`. */
 export function initialSeed(): number {
+  checkCount('initialSeed', arguments.length, 0);
   return state.seed;
 }
 
 /** `torch.get_rng_state`; plain data, fit for a checkpoint. */
 export function getRngState(): RngState {
+  checkCount('getRngState', arguments.length, 0);
   return { ...state };
 }
 
 /** `torch.set_rng_state`. */
 export function setRngState(saved: RngState): void {
+  checkCount('setRngState', arguments.length, 1);
   checkState(saved, 'setRngState');
   state = { seed: saved.seed, offset: saved.offset };
 }

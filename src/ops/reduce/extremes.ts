@@ -1,3 +1,4 @@
+import { checkCount } from '../../tensor/options.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { toFloatType } from '../../tensor/dtype.js';
 import { normalizeDim } from '../../tensor/shape.js';
@@ -36,13 +37,17 @@ const cumulativeExtreme = (
   name: 'cummax' | 'cummin',
 ): ((x: Tensor, dim: number) => [values: Tensor, indices: Tensor]) => {
   const op = extremeOp(name);
-  return defineComposite(name, (x: Tensor, dim: number): [Tensor, Tensor] => {
-    const d = normalizeDim(name, dim, x.ndim);
-    if (x.ndim === 0) return [to(x, { copy: true }), zeros([], { dtype: 'int32' })];
-    if (x.dtype !== 'bool') return op(x, d);
-    const [values, indices] = op(to(x, 'uint8'), d);
-    return [to(values, 'bool'), indices];
-  });
+  return defineComposite(
+    name,
+    (x: Tensor, dim: number): [Tensor, Tensor] => {
+      const d = normalizeDim(name, dim, x.ndim);
+      if (x.ndim === 0) return [to(x, { copy: true }), zeros([], { dtype: 'int32' })];
+      if (x.dtype !== 'bool') return op(x, d);
+      const [values, indices] = op(to(x, 'uint8'), d);
+      return [to(values, 'bool'), indices];
+    },
+    2,
+  );
 };
 
 /** `torch.cummax`: the largest value so far along `dim`, and where it last stood (int32). NaN wins. */
@@ -74,6 +79,7 @@ const logcumsumexpOp: Scan = defineOp<[Tensor, number, boolean], Tensor, ScanSta
 
 /** `torch.logcumsumexp`: the logarithm of running sums of exponentials along `dim`, without overflow. */
 export function logcumsumexp(x: Tensor, dim: number): Tensor {
+  checkCount('logcumsumexp', arguments.length, 2);
   const source = to(x, toFloatType(x.dtype));
   const d = normalizeDim('logcumsumexp', dim, x.ndim);
   return x.ndim === 0 ? to(source, { copy: true }) : logcumsumexpOp(source, d, false);

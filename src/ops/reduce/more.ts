@@ -2,7 +2,7 @@ import { defineComposite, defineOp } from '../../autograd/define.js';
 import { e } from '../../kernels/expr/expr.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
 import { expandsTo, normalizeDim, normalizeDims, showShape } from '../../tensor/shape.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { eq, gt, isclose, isnan, logicalNot, type CloseArgs } from '../pointwise/compare.js';
 import { to } from '../base/copy.js';
@@ -24,6 +24,7 @@ import type { Operand } from '../base/row.js';
 import { norm } from './statistics.js';
 import { sumDims, sumTo } from '../base/sum-to.js';
 import { diagonal } from '../shape/diagonal.js';
+import { listOf } from '../base/sizes.js';
 import { reshape } from '../base/view.js';
 import { maskedFill, where } from '../pointwise/where.js';
 
@@ -85,14 +86,18 @@ export function aminmax(
 }
 
 /** `torch.trace`: the sum of the diagonal of a matrix. */
-export const trace: (x: Tensor) => Tensor = defineComposite('trace', (x: Tensor): Tensor => {
-  if (x.ndim !== 2) throw new Error(`trace: expected a matrix, got shape ${showShape(x.shape)}`);
-  return sumDims(diagonal(x), [0], false);
-});
+export const trace: (x: Tensor) => Tensor = defineComposite(
+  'trace',
+  (x: Tensor): Tensor => {
+    if (x.ndim !== 2) throw new Error(`trace: expected a matrix, got shape ${showShape(x.shape)}`);
+    return sumDims(diagonal(x), [0], false);
+  },
+  1,
+);
 
 /** `torch.Tensor.sum_to_size`: sums over the dims that broadcasting `size` to this shape repeats. */
 export function sumToSize(x: Tensor, ...size: readonly number[] | [readonly number[]]): Tensor {
-  const shape = (Array.isArray(size[0]) ? size[0] : size) as readonly number[];
+  const shape = listOf('sumToSize', size);
   if (!expandsTo(shape, x.shape))
     throw new Error(`sumToSize: size ${showShape(shape)} does not broadcast to shape ${showShape(x.shape)}`);
   return sumTo(x, shape);
@@ -125,16 +130,20 @@ export const renorm: (x: Tensor, p: number, dim: number, maxnorm: number) => Ten
     // The 1e-7 is ATen's.
     return mul(x, where(gt(length, maxnorm), mul(reciprocal(add(length, 1e-7)), maxnorm), 1));
   },
+  4,
 );
 
 /** `torch.Tensor.renorm_`. */
-export const renorm_ = (x: Tensor, p: number, dim: number, maxnorm: number): Tensor =>
-  overwrite('renorm_', x, () => renorm(x, p, dim, maxnorm));
+export function renorm_(x: Tensor, p: number, dim: number, maxnorm: number): Tensor {
+  checkCount('renorm_', arguments.length, 4);
+  return overwrite('renorm_', x, () => renorm(x, p, dim, maxnorm));
+}
 
 const allTrue: (x: Tensor) => Tensor = all;
 
 /** `torch.equal`: a promise of whether shapes and all values are the same; NaN equals nothing. */
 export async function equal(x: Tensor, other: Tensor): Promise<boolean> {
+  checkCount('equal', arguments.length, 2);
   if (!isTensor(other)) throw new Error(`equal: expected a tensor to compare with, got ${typeof other}`);
   if (x.ndim !== other.ndim || x.shape.some((size, i) => size !== other.shape[i])) return false;
   return isTrue(equalAll(x, other));

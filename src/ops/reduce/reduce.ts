@@ -7,7 +7,7 @@ import { reductions, type Reduction } from '../../kernels/reduce/plan.js';
 import { isFloatingPoint, toFloatType, type DType } from '../../tensor/dtype.js';
 import { normalizeDim, normalizeDims, numel, showShape } from '../../tensor/shape.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
-import type { Tensor } from '../../tensor/tensor.js';
+import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { eq } from '../pointwise/compare.js';
 import { to } from '../base/copy.js';
 import { arange } from '../creation/creation.js';
@@ -185,12 +185,17 @@ function placeAt(grad: Tensor, indices: Tensor, shape: readonly number[], dim: n
 const maxOp = chooseOp('max');
 const minOp = chooseOp('min');
 
+type ChooseArgs =
+  | [dim: number, keepdim: boolean]
+  | [dim: number, options?: KeepdimOptions]
+  | [options: KeepdimOptions & { dim: number }];
+
 /** What `max` and `min` may be called with. */
 export interface Extreme {
   /** The extreme of all elements. */
   (x: Tensor): Tensor;
   /** Values and (first) indices along `dim`. */
-  (x: Tensor, dim: number, options?: KeepdimOptions): [values: Tensor, indices: Tensor];
+  (x: Tensor, ...args: ChooseArgs): [values: Tensor, indices: Tensor];
   /** Element by element, as `maximum`/`minimum`. */
   (x: Tensor, other: Tensor): Tensor;
 }
@@ -199,10 +204,13 @@ function extreme(name: 'max' | 'min'): Extreme {
   const choose = name === 'max' ? maxOp : minOp;
   const whole = name === 'max' ? amaxOp : aminOp;
   const pairwise = name === 'max' ? maximum : minimum;
-  return ((x: Tensor, second?: number | Tensor, options: KeepdimOptions = {}) => {
-    if (second === undefined) return whole(x, normalizeDims(name, null, x.ndim), false);
-    if (typeof second !== 'number') return pairwise(x, second);
-    return choose(x, normalizeDim(name, second, x.ndim), options.keepdim ?? false);
+  const read = optionReader(name, { dim: null as number | null, keepdim: false }, 'dim', 'keepdim');
+  return ((x: Tensor, ...args: [Tensor] | unknown[]) => {
+    if (isTensor(args[0])) return pairwise(x, ...(args as [Tensor]));
+    const { dim, keepdim } = read(args);
+    if (dim !== null) return choose(x, normalizeDim(name, dim, x.ndim), keepdim);
+    if (keepdim) throw new Error(`${name}: keepdim needs a dim; amax and amin keep all of them`);
+    return whole(x, normalizeDims(name, null, x.ndim), false);
   }) as Extreme;
 }
 
@@ -383,4 +391,5 @@ export const countNonzero: (x: Tensor, dim?: Dims) => Tensor = defineComposite(
   'countNonzero',
   (x: Tensor, dim: Dims = null): Tensor =>
     sumDims(to(x, 'bool'), normalizeDims('countNonzero', dim, x.ndim), false),
+  2,
 );

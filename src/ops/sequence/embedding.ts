@@ -2,7 +2,7 @@ import { runtime } from '../../device/index.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { noGrad } from '../../autograd/mode.js';
 import { planOneHot } from '../../kernels/index/positions.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
 import { scoped } from '../../tensor/tidy.js';
@@ -122,6 +122,7 @@ const shared: (out: Tensor, ids: Tensor, rows: number) => Tensor = defineComposi
  * on the GPU
  */
 export function oneHot(ids: Tensor, numClasses = -1): Tensor {
+  checkCount('oneHot', arguments.length, 2);
   let classes = numClasses;
   if (!Number.isInteger(classes) || classes < -1)
     throw new Error(`oneHot: numClasses must be an integer of 1 or more, or -1, got ${String(classes)}`);

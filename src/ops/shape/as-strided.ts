@@ -147,6 +147,7 @@ export const selectScatter: (x: Tensor, src: Tensor, dim: number, index: number)
   'selectScatter',
   (x: Tensor, src: Tensor, dim: number, index: number): Tensor =>
     replaced('selectScatter', x, src, (whole) => select(whole, dim, index)),
+  4,
 );
 
 export interface SliceScatterOptions {

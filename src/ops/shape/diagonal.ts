@@ -1,6 +1,6 @@
 import { defineOp } from '../../autograd/define.js';
 import { normalizeDim, showShape, type Shape } from '../../tensor/shape.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { copyAs, copyInto } from '../base/copies.js';
 import { zeros } from '../creation/creation.js';
@@ -102,6 +102,7 @@ const readDiag = optionReader('diag', { diagonal: 0 }, 'diagonal');
 
 /** `torch.diag`: the diagonal of a matrix as a copy, or a matrix with the vector `x` as its diagonal. */
 export function diag(x: Tensor, diagonalOrOptions?: number | { diagonal?: number }): Tensor {
+  checkCount('diag', arguments.length, 2);
   const { diagonal: offset } = readDiag([diagonalOrOptions]);
   if (x.ndim === 1) return diagEmbed(x, offset);
   if (x.ndim === 2) return copyAs(diagonal(x, offset), [1], false);

@@ -11,7 +11,8 @@ import { fillInto, copyInto } from '../base/copies.js';
 import { indexSelect } from '../gather/gather.js';
 import { sourceIndices, type EdgeMode } from './pad-edges.js';
 import { planLimits, runPlan } from '../base/run-plan.js';
-import { expand, narrow, reshape, unsqueeze, type Sizes } from '../base/view.js';
+import { listOf, type Sizes } from '../base/sizes.js';
+import { expand, narrow, reshape, unsqueeze } from '../base/view.js';
 
 /* Ops that lay tensors beside each other, around themselves, or repeat them. */
 
@@ -257,13 +258,14 @@ export const roll: (
     });
     return out === x ? clone(x) : out;
   },
+  3,
 );
 
 /** `torch.Tensor.repeat`: tiles the tensor; counts for new leading dims come first. */
 export const repeat: (x: Tensor, ...counts: number[] | [readonly number[]]) => Tensor = defineComposite(
   'repeat',
   (x: Tensor, ...args: number[] | [readonly number[]]): Tensor => {
-    const counts = (Array.isArray(args[0]) ? args[0] : args) as readonly number[];
+    const counts = listOf('repeat', args);
     const lead = counts.length - x.ndim;
     if (lead < 0 || !counts.every((n) => Number.isInteger(n) && n >= 0)) {
       throw new Error(
@@ -283,7 +285,7 @@ export const repeat: (x: Tensor, ...counts: number[] | [readonly number[]]) => T
 
 /** `torch.tile`: {@link repeat} with missing counts taken as 1. */
 export function tile(x: Tensor, ...args: Sizes): Tensor {
-  const counts = (Array.isArray(args[0]) ? args[0] : args) as readonly number[];
+  const counts = listOf('tile', args);
   return repeat(x, [...new Array<number>(Math.max(0, x.ndim - counts.length)).fill(1), ...counts]);
 }
 
@@ -305,16 +307,20 @@ const triangleOp: (x: Tensor, upper: boolean, diagonal: number) => Tensor = defi
   backward: (ctx, grad) => [() => triangleOp(grad, ctx.state.upper, ctx.state.diagonal)],
 });
 
-const triangle =
-  (op: string, upper: boolean) =>
-  (x: Tensor, diagonal = 0): Tensor => {
+export type TriangleArgs = Trailing<[diagonal: number], { diagonal?: number }>;
+
+const triangle = (op: string, upper: boolean): ((x: Tensor, ...args: TriangleArgs) => Tensor) => {
+  const read = optionReader(op, { diagonal: 0 }, 'diagonal');
+  return (x, ...args) => {
+    const { diagonal } = read(args);
     if (x.ndim < 2) {
       throw new Error(`${op}: expected a matrix or a batch of them, got shape ${showShape(x.shape)}`);
     }
     return triangleOp(x, upper, diagonal);
   };
+};
 
 /** `torch.tril`: the lower triangle, zeros above `diagonal`. */
-export const tril: (x: Tensor, diagonal?: number) => Tensor = triangle('tril', false);
+export const tril: (x: Tensor, ...args: TriangleArgs) => Tensor = triangle('tril', false);
 /** `torch.triu`: the upper triangle, zeros below `diagonal`. */
-export const triu: (x: Tensor, diagonal?: number) => Tensor = triangle('triu', true);
+export const triu: (x: Tensor, ...args: TriangleArgs) => Tensor = triangle('triu', true);

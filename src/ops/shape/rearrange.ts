@@ -1,6 +1,6 @@
 import { defineComposite } from '../../autograd/define.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { aliasOf } from '../base/copies.js';
 import { clone, contiguous } from '../base/copy.js';
@@ -12,17 +12,20 @@ import { permute, reshape, transpose } from '../base/view.js';
 
 /** `torch.ravel`: all elements in one dim; a view of a contiguous tensor, else a copy. */
 export function ravel(x: Tensor): Tensor {
+  checkCount('ravel', arguments.length, 1);
   return reshape(contiguous(x), [-1]);
 }
 
 /** `torch.fliplr`: reverses dim 1. */
 export function fliplr(x: Tensor): Tensor {
+  checkCount('fliplr', arguments.length, 1);
   if (x.ndim < 2) throw new Error(`fliplr: expected at least 2 dims, got shape ${showShape(x.shape)}`);
   return flip(x, 1);
 }
 
 /** `torch.flipud`: reverses dim 0. */
 export function flipud(x: Tensor): Tensor {
+  checkCount('flipud', arguments.length, 1);
   if (x.ndim < 1) throw new Error('flipud: expected at least one dim, got a zero-dim tensor');
   return flip(x, 0);
 }
@@ -49,11 +52,13 @@ export const rot90: (
 
 /** `torch.constant_pad_nd`: {@link pad} with `value` (default 0). */
 export function constantPadNd(x: Tensor, amounts: readonly number[], value = 0): Tensor {
+  checkCount('constantPadNd', arguments.length, 3);
   return pad(x, amounts, { value });
 }
 
 /** `torch.adjoint`: the last two dims swapped (there are no complex numbers to conjugate); a view. */
 export function adjoint(x: Tensor): Tensor {
+  checkCount('adjoint', arguments.length, 1);
   return matrixTranspose('adjoint', x);
 }
 
@@ -76,6 +81,7 @@ const readDiagflat = optionReader('diagflat', { offset: 0 }, 'offset');
 
 /** `torch.diagflat`: a matrix with all elements of `x` as its diagonal. */
 export function diagflat(x: Tensor, offsetOrOptions?: number | { offset?: number }): Tensor {
+  checkCount('diagflat', arguments.length, 2);
   const { offset } = readDiagflat([offsetOrOptions]);
   return diagEmbed(reshape(x, [-1]), offset);
 }

@@ -48,6 +48,7 @@ export const pixelShuffle: Shuffle = defineComposite(
       throw new Error(`pixelShuffle: ${c} channels of ${showShape(x.shape)} do not divide by ${r}^2`);
     return regrouped(x, lead, [c / (r * r), r, r, h, w], [0, 3, 1, 4, 2], [c / (r * r), h * r, w * r]);
   },
+  2,
 );
 
 /** `torch.nn.functional.pixel_unshuffle`: the inverse of {@link pixelShuffle}. */
@@ -61,6 +62,7 @@ export const pixelUnshuffle: Shuffle = defineComposite(
       throw new Error(`pixelUnshuffle: height and width of ${showShape(x.shape)} do not divide by ${r}`);
     return regrouped(x, lead, [c, h / r, r, w / r, r], [0, 2, 4, 1, 3], [c * r * r, h / r, w / r]);
   },
+  2,
 );
 
 /**
@@ -82,4 +84,5 @@ export const channelShuffle: Shuffle = defineComposite(
     const order = [1, 0, ...rest.map((_, i) => i + 2)];
     return regrouped(x, [n], [groups, c / groups, ...rest], order, [c, ...rest]);
   },
+  2,
 );

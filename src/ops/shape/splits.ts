@@ -1,3 +1,4 @@
+import { checkCount } from '../../tensor/options.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { readAlong, type AlongArgs } from '../base/along.js';
@@ -55,7 +56,9 @@ export function tensorSplit(
 /** As {@link tensorSplit} along a dim of its own; a count must divide the size. */
 const splitAlong =
   (op: string, rank: number, dimOf: (rank: number) => number) =>
-  (x: Tensor, sections: Sections): Tensor[] => {
+  (...args: [x: Tensor, sections: Sections]): Tensor[] => {
+    checkCount(op, args.length, 2);
+    const [x, sections] = args;
     if (x.ndim < rank)
       throw new Error(`${op}: expected at least ${rank} dims, got shape ${showShape(x.shape)}`);
     const d = dimOf(x.ndim);
@@ -90,5 +93,6 @@ export function unsafeSplitWithSizes(x: Tensor, sizes: readonly number[], ...arg
 
 /** `torch.narrow_copy`: `narrow` as a copy. */
 export function narrowCopy(x: Tensor, dim: number, start: number, length: number): Tensor {
+  checkCount('narrowCopy', arguments.length, 4);
   return clone(narrow(x, dim, start, length), { memoryFormat: 'contiguous' });
 }

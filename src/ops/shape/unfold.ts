@@ -1,3 +1,4 @@
+import { checkCount } from '../../tensor/options.js';
 import { defineOp } from '../../autograd/define.js';
 import { primitives } from '../../autograd/primitives.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
@@ -65,6 +66,7 @@ export const unfoldBackward: (grad: Tensor, windows: Windows) => Tensor = define
 
 /** `torch.Tensor.unfold`: windows of `size` along `dim`, `step` apart, as a new last dim; a view. */
 export function unfold(x: Tensor, dim: number, size: number, step: number): Tensor {
+  checkCount('unfold', arguments.length, 4);
   const d = normalizeDim('unfold', dim, x.ndim);
   const length = x.shape[d] ?? 1;
   if (!(Number.isInteger(size) && size >= 0 && size <= length && Number.isInteger(step) && step > 0)) {
