@@ -5,16 +5,7 @@
 import * as k from '../../src/index.js';
 import { Tensor } from '../../src/index.js';
 import { camelCase } from '../../scripts/names/camel-case.js';
-import {
-  keyOf,
-  read,
-  upload,
-  valuesOf,
-  type Entry,
-  type Packed,
-  type Sample,
-  type Written,
-} from './samples.js';
+import { keyOf, read, upload, valuesOf, type Entry, type Packed, type Sample } from './samples.js';
 
 type Call = (...args: unknown[]) => unknown;
 type Names = Readonly<Record<string, unknown>>;
