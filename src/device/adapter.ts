@@ -234,14 +234,27 @@ export const nodeBuiltin: typeof process.getBuiltinModule | undefined = isNode
 
 const pins = Symbol.for('kindling.gpu');
 
-/** Dawn aborts the process when the object that `create` returned is collected. */
-const pinned: GPU[] = ((globalThis as { [pins]?: GPU[] })[pins] ??= []);
+/**
+ * What Dawn's `create` returned, by its flags. The process is aborted when one is collected, and each costs
+ * Mesa a driver with threads of its own: so one serves all devices, of every copy of this module.
+ */
+const pinned: Map<string, GPU> = ((globalThis as { [pins]?: Map<string, GPU> })[pins] ??= new Map<
+  string,
+  GPU
+>());
 
 async function findGpu(adapterName: string | undefined, unsafe: boolean): Promise<GPU> {
   const existing = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
   if (existing) return existing;
   if (!isNode) throw new DeviceError(`init: no WebGPU. ${browserHint}`);
   setDriverDefaults();
+  const flags = [
+    ...(adapterName === undefined ? [] : [`adapter=${adapterName}`]),
+    ...(unsafe ? ['enable-dawn-features=allow_unsafe_apis'] : []),
+  ];
+  const key = flags.join(' ');
+  const known = pinned.get(key);
+  if (known !== undefined) return known;
   let dawn: { create(flags: string[]): GPU };
   try {
     dawn = (await importAtRuntime('webgpu')) as typeof dawn;
@@ -250,11 +263,8 @@ async function findGpu(adapterName: string | undefined, unsafe: boolean): Promis
       cause,
     });
   }
-  const gpu = dawn.create([
-    ...(adapterName === undefined ? [] : [`adapter=${adapterName}`]),
-    ...(unsafe ? ['enable-dawn-features=allow_unsafe_apis'] : []),
-  ]);
-  pinned.push(gpu);
+  const gpu = dawn.create(flags);
+  pinned.set(key, gpu);
   return gpu;
 }
 

@@ -11,6 +11,9 @@ export default function setup({ vitest }: TestProject): void {
   // Workers write their error output to this stream.
   const { logger } = vitest;
   const quiet = withoutDawnNotices();
+  // A worker that ends would end what its error output is piped to; those that go on would then wait for ever
+  // for somebody to read theirs.
+  quiet.end = () => quiet;
   quiet.pipe(logger.errorStream);
   logger.errorStream = quiet;
 }
