@@ -202,12 +202,16 @@ function adapterName(info: GPUAdapterInfo): string {
 }
 
 /**
- * Whether devices of this process share what the driver compiles, and compiling is slow: Mesa's software
- * driver, through its cache on disk.
+ * Whether further devices of this process should compile for the first: where they share what the driver
+ * compiles, and compiling is slow (Mesa's software driver, through its cache on disk), unless
+ * `KINDLING_COMPILE_AHEAD=0` says that other processes need the cores.
  */
-export function sharesShaders({ info }: OpenedDevice): boolean {
+export function compilesAhead({ info }: OpenedDevice): boolean {
   if (!isNode || !/llvmpipe|lavapipe/i.test(`${info.device} ${info.description}`)) return false;
-  return !/^(1|true|yes|y)$/i.test(process.env['MESA_SHADER_CACHE_DISABLE'] ?? '');
+  return (
+    process.env['KINDLING_COMPILE_AHEAD'] !== '0' &&
+    !/^(1|true|yes|y)$/i.test(process.env['MESA_SHADER_CACHE_DISABLE'] ?? '')
+  );
 }
 
 /** Cores that compiling may take besides the one that the driver uses by itself: from 1 to 3. */

@@ -3,10 +3,10 @@
 import type { Choices, Grid, Kernel, Target } from '../kernels/base/kernel.js';
 import type { Launch } from '../kernels/base/plan.js';
 import {
+  compilesAhead,
   defaultMemoryBudget,
   idleCores,
   openDevice,
-  sharesShaders,
   type AdapterInfo,
   type InitOptions,
   type OpenedDevice,
@@ -97,7 +97,7 @@ export class Runtime {
       staging,
       (block) => this.groups.evict(block),
     );
-    if (sharesShaders(opened)) {
+    if (compilesAhead(opened)) {
       this.ahead = new CompileAhead({
         helpers: idleCores(),
         isBusy: () => this.stream.isBusy,
