@@ -1,4 +1,9 @@
 /** `torch.nn.functional`: the ops under the names that PyTorch keeps there. */
+import * as ops from '../ops/index.js';
+import { overwrite } from '../ops/base/overwrite.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
+import type { Tensor } from '../tensor/tensor.js';
+
 export {
   adaptiveAvgPool1d,
   adaptiveAvgPool2d,
@@ -46,8 +51,6 @@ export {
   groupNorm,
   gumbelSoftmax,
   hardshrink,
-  hardsigmoid,
-  hardswish,
   hardtanh,
   hingeEmbeddingLoss,
   huberLoss,
@@ -70,7 +73,6 @@ export {
   maxUnpool1d,
   maxUnpool2d,
   maxUnpool3d,
-  mish,
   mseLoss,
   multiMarginLoss,
   multilabelMarginLoss,
@@ -85,14 +87,10 @@ export {
   pixelUnshuffle,
   poissonNllLoss,
   prelu,
-  relu,
-  relu6,
   rmsNorm,
   rrelu,
   scaledDotProductAttention,
-  selu,
   sigmoid,
-  silu,
   smoothL1Loss,
   softMarginLoss,
   softmax,
@@ -111,3 +109,26 @@ export {
   upsampleNearest,
 } from '../ops/index.js';
 export { im2col as unfold } from '../ops/conv/fold.js';
+
+type MaybeInPlace = (x: Tensor, ...args: Trailing<[inplace: boolean], { inplace?: boolean }>) => Tensor;
+
+/** As PyTorch has it here and not under `torch`: `inplace` writes the result over `x`. */
+function maybeInPlace(name: string, op: (x: Tensor) => Tensor): MaybeInPlace {
+  const read = optionReader(name, { inplace: false }, 'inplace');
+  return (x, ...args) => (read(args).inplace ? overwrite(name, x, () => op(x)) : op(x));
+}
+
+/** `torch.nn.functional.hardsigmoid`. */
+export const hardsigmoid: MaybeInPlace = maybeInPlace('hardsigmoid', ops.hardsigmoid);
+/** `torch.nn.functional.hardswish`. */
+export const hardswish: MaybeInPlace = maybeInPlace('hardswish', ops.hardswish);
+/** `torch.nn.functional.mish`. */
+export const mish: MaybeInPlace = maybeInPlace('mish', ops.mish);
+/** `torch.nn.functional.relu`. */
+export const relu: MaybeInPlace = maybeInPlace('relu', ops.relu);
+/** `torch.nn.functional.relu6`. */
+export const relu6: MaybeInPlace = maybeInPlace('relu6', ops.relu6);
+/** `torch.nn.functional.selu`. */
+export const selu: MaybeInPlace = maybeInPlace('selu', ops.selu);
+/** `torch.nn.functional.silu`. */
+export const silu: MaybeInPlace = maybeInPlace('silu', ops.silu);

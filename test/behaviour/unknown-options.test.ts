@@ -94,3 +94,49 @@ it.each([
   ['fill_', () => k.ones(2).fill_({ value: 3 } as unknown as number)],
   ['maskedFill', () => k.ones(2).maskedFill(k.ones(2, { dtype: 'bool' }), {} as unknown as number)],
 ])('%s takes numbers only', (_, call) => expect(call).toThrow(/expected a number/));
+
+it('a layer takes its numbers by position and by name', () => {
+  expect({ ...new nn.ReLU(true) }).toMatchObject({ inplace: true });
+  expect({ ...new nn.ELU({ alpha: 2, inplace: true }) }).toMatchObject({ alpha: 2, inplace: true });
+  expect({ ...new nn.LeakyReLU(0.2, true) }).toMatchObject({ negativeSlope: 0.2, inplace: true });
+  expect({ ...new nn.Hardtanh({ maxVal: 6 }) }).toMatchObject({ minVal: -1, maxVal: 6 });
+  expect({ ...new nn.Dropout({ p: 0.1 }) }).toMatchObject({ p: 0.1, inplace: false });
+  expect({ ...new nn.Flatten({ startDim: 2 }) }).toMatchObject({ startDim: 2, endDim: -1 });
+  expect({ ...new nn.Softmax({ dim: 1 }) }).toMatchObject({ dim: 1 });
+});
+
+type Loose = Readonly<Record<string, (...args: unknown[]) => unknown>>;
+type LooseClasses = Readonly<Record<string, new (...args: unknown[]) => unknown>>;
+
+it.each([
+  ['ELU', ['1']],
+  ['ELU', [1, false, 3]],
+  ['GLU', [{ dim: '1' }]],
+  ['Softmax', [1, 2]],
+  ['Dropout', [0.5, 1]],
+  ['ConstantPad2d', [1, { value: 3 }]],
+  ['ZeroPad2d', [{ padding: 1 }]],
+])('%s refuses %j', (layer, args) => {
+  expect(() => new (nn as unknown as LooseClasses)[layer]!(...args)).toThrow(layer);
+});
+
+it.each([
+  ['gather', [k.Tensor, 0, 'index', { sparseGrad: true }]],
+  ['matmul', [k.Tensor, k.Tensor, k.Tensor]],
+  ['squeeze', [k.Tensor, 0, { dim: 1 }]],
+  ['mul_', [k.Tensor, 2, 3]],
+  ['relu', [k.Tensor, true]],
+  ['reshape', [k.Tensor, [2, 1], 2]],
+  ['sum', [k.Tensor, 0, 1]],
+])('%s refuses an argument too many or of the wrong kind', (op, args) => {
+  const given = args.map((arg) =>
+    arg === k.Tensor ? k.ones(2, 1) : arg === 'index' ? k.zeros(2, 1, { dtype: 'int32' }) : arg,
+  );
+  expect(() => (k as unknown as Loose)[op]!(...given)).toThrow(op);
+});
+
+it("torch.nn.functional's activations take inplace", async () => {
+  const x = k.tensor([-1, 2]);
+  expect(k.nn.functional.relu(x, { inplace: true })).toBe(x);
+  expect(await x.toArray()).toEqual([0, 2]);
+});

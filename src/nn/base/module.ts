@@ -178,8 +178,8 @@ export abstract class Module {
    * @throws Error naming the part of the path that does not exist and what does
    */
   getSubmodule(path: string): TensorModule;
-  getSubmodule<M extends Module>(path: string, type: abstract new (...args: never[]) => M): M;
-  getSubmodule(path: string, type?: abstract new (...args: never[]) => Module): Module {
+  getSubmodule<M extends Module>(path: string, type: abstract new (...args: never) => M): M;
+  getSubmodule(path: string, type?: abstract new (...args: never) => Module): Module {
     const found = (path === '' ? [] : path.split('.')).reduce(
       (at, name): Module => childNamed(at, name, path),
       this as Module,

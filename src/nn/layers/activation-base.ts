@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { optionReader, requireNumber, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Module } from '../base/module.js';
 
@@ -7,12 +7,14 @@ export interface InplaceOptions {
   inplace?: boolean;
 }
 
-/** A layer around a function without numbers of its own. */
+export type InplaceArgs = Trailing<[inplace: boolean], InplaceOptions>;
+
+/** A layer around a function. */
 export abstract class Activation extends Module {
   readonly inplace: boolean;
 
-  constructor(options: InplaceOptions = {}) {
-    const { inplace } = readOptions<Required<InplaceOptions>>(new.target.name, { inplace: false }, options);
+  constructor(...args: InplaceArgs) {
+    const { inplace } = optionReader(new.target.name, { inplace: false }, 'inplace')(args);
     super();
     this.inplace = inplace;
   }
@@ -24,8 +26,17 @@ export abstract class Activation extends Module {
   }
 }
 
-/** @internal */
-export function requireDim(layer: string, dim: number): void {
+export type DimOnly = [dim: number] | [options: { dim: number }];
+
+/** @internal The dim that `layer` normalises over, which must be given. */
+export function readDim(layer: string, args: DimOnly): number {
+  const { dim } = optionReader(layer, { dim: NaN }, 'dim')(args);
   if (!Number.isInteger(dim))
     throw new Error(`${layer}: give the dim to normalise over, e.g. new ${layer}(1)`);
+  return dim;
+}
+
+/** @throws Error, naming the layer and the option, unless all values are numbers */
+export function requireNumbers(layer: string, values: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(values)) requireNumber(`${layer}: ${name}`, value);
 }

@@ -1,7 +1,8 @@
 import * as ops from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { showShape } from '../../tensor/shape.js';
-import { Activation, requireDim, type InplaceOptions } from './activation-base.js';
+import { optionReader, type Trailing } from '../../tensor/options.js';
+import { Activation, readDim, requireNumbers, type DimOnly, type InplaceOptions } from './activation-base.js';
 import { constant_ } from '../base/init.js';
 import { Module } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
@@ -11,13 +12,28 @@ const inplaceText = (inplace: boolean): string => (inplace ? ', inplace=True' : 
 
 /** `torch.nn.Hardtanh`: x between minVal and maxVal. */
 export class Hardtanh extends Activation {
+  readonly minVal: number;
+  readonly maxVal: number;
+
   constructor(
-    readonly minVal = -1,
-    readonly maxVal = 1,
-    options: InplaceOptions = {},
+    ...args: Trailing<
+      [minVal: number, maxVal: number, inplace: boolean],
+      { minVal?: number; maxVal?: number } & InplaceOptions
+    >
   ) {
-    super(options);
+    const { inplace, ...numbers } = optionReader(
+      'Hardtanh',
+      { minVal: -1, maxVal: 1, inplace: false },
+      'minVal',
+      'maxVal',
+      'inplace',
+    )(args);
+    super(inplace);
+    requireNumbers('Hardtanh', numbers);
+    const { minVal, maxVal } = numbers;
     if (!(maxVal > minVal)) throw new Error(`Hardtanh: maxVal ${maxVal} must be above minVal ${minVal}`);
+    this.minVal = minVal;
+    this.maxVal = maxVal;
   }
 
   forward(x: Tensor): Tensor {
@@ -31,11 +47,18 @@ export class Hardtanh extends Activation {
 
 /** `torch.nn.CELU`: max(0, x) + min(0, alpha (exp(x / alpha) - 1)). */
 export class CELU extends Activation {
-  constructor(
-    readonly alpha = 1,
-    options: InplaceOptions = {},
-  ) {
-    super(options);
+  readonly alpha: number;
+
+  constructor(...args: Trailing<[alpha: number, inplace: boolean], { alpha?: number } & InplaceOptions>) {
+    const { inplace, ...numbers } = optionReader(
+      'CELU',
+      { alpha: 1, inplace: false },
+      'alpha',
+      'inplace',
+    )(args);
+    super(inplace);
+    requireNumbers('CELU', numbers);
+    this.alpha = numbers.alpha;
   }
 
   forward(x: Tensor): Tensor {
@@ -49,8 +72,13 @@ export class CELU extends Activation {
 
 /** `torch.nn.GLU`: halves along `dim`, the first times the sigmoid of the second. */
 export class GLU extends Module {
-  constructor(readonly dim = -1) {
+  readonly dim: number;
+
+  constructor(...args: Trailing<[dim: number], { dim?: number }>) {
+    const { dim } = optionReader('GLU', { dim: -1 }, 'dim')(args);
     super();
+    requireNumbers('GLU', { dim });
+    this.dim = dim;
   }
 
   forward(x: Tensor): Tensor {
@@ -64,13 +92,23 @@ export class GLU extends Module {
 
 /** `torch.nn.PReLU`: leaky ReLU whose slope is learned, one for all channels or one per channel (dim 1). */
 export class PReLU extends Module {
+  readonly numParameters: number;
+  readonly init: number;
   weight: Parameter;
 
   constructor(
-    readonly numParameters = 1,
-    readonly init = 0.25,
+    ...args: Trailing<[numParameters: number, init: number], { numParameters?: number; init?: number }>
   ) {
+    const { numParameters, init } = optionReader(
+      'PReLU',
+      { numParameters: 1, init: 0.25 },
+      'numParameters',
+      'init',
+    )(args);
     super();
+    requireNumbers('PReLU', { init });
+    this.numParameters = numParameters;
+    this.init = init;
     requireCount('PReLU', 'numParameters', numParameters);
     this.weight = Parameter.blank([numParameters], 'PReLU.weight');
     this.resetParameters();
@@ -91,12 +129,26 @@ export class PReLU extends Module {
 
 /** `torch.nn.RReLU`: leaky ReLU with slopes drawn from lower to upper in training, their mean otherwise. */
 export class RReLU extends Activation {
+  readonly lower: number;
+  readonly upper: number;
+
   constructor(
-    readonly lower = 1 / 8,
-    readonly upper = 1 / 3,
-    options: InplaceOptions = {},
+    ...args: Trailing<
+      [lower: number, upper: number, inplace: boolean],
+      { lower?: number; upper?: number } & InplaceOptions
+    >
   ) {
-    super(options);
+    const { inplace, ...numbers } = optionReader(
+      'RReLU',
+      { lower: 1 / 8, upper: 1 / 3, inplace: false },
+      'lower',
+      'upper',
+      'inplace',
+    )(args);
+    super(inplace);
+    requireNumbers('RReLU', numbers);
+    this.lower = numbers.lower;
+    this.upper = numbers.upper;
   }
 
   forward(x: Tensor): Tensor {
@@ -110,8 +162,13 @@ export class RReLU extends Activation {
 
 /** `torch.nn.Hardshrink`: x where |x| > lambd, else 0. */
 export class Hardshrink extends Module {
-  constructor(readonly lambd = 0.5) {
+  readonly lambd: number;
+
+  constructor(...args: Trailing<[lambd: number], { lambd?: number }>) {
+    const { lambd } = optionReader('Hardshrink', { lambd: 0.5 }, 'lambd')(args);
     super();
+    requireNumbers('Hardshrink', { lambd });
+    this.lambd = lambd;
   }
 
   forward(x: Tensor): Tensor {
@@ -125,8 +182,13 @@ export class Hardshrink extends Module {
 
 /** `torch.nn.Softshrink`: x moved towards 0 by lambd. */
 export class Softshrink extends Module {
-  constructor(readonly lambd = 0.5) {
+  readonly lambd: number;
+
+  constructor(...args: Trailing<[lambd: number], { lambd?: number }>) {
+    const { lambd } = optionReader('Softshrink', { lambd: 0.5 }, 'lambd')(args);
     super();
+    requireNumbers('Softshrink', { lambd });
+    this.lambd = lambd;
   }
 
   forward(x: Tensor): Tensor {
@@ -147,12 +209,27 @@ export class Tanhshrink extends Module {
 
 /** `torch.nn.Threshold`: x above the threshold, `value` elsewhere. */
 export class Threshold extends Activation {
+  readonly threshold: number;
+  readonly value: number;
+
   constructor(
-    readonly threshold: number,
-    readonly value: number,
-    options: InplaceOptions = {},
+    ...args:
+      | [threshold: number, value: number, inplace?: boolean | InplaceOptions]
+      | [options: { threshold: number; value: number } & InplaceOptions]
   ) {
-    super(options);
+    const { inplace, ...numbers } = optionReader(
+      'Threshold',
+      { threshold: NaN, value: NaN, inplace: false },
+      'threshold',
+      'value',
+      'inplace',
+    )(args);
+    super(inplace);
+    if (Object.values(numbers).some(Number.isNaN))
+      throw new Error('Threshold: give the threshold and the value, e.g. new Threshold(0.1, 20)');
+    requireNumbers('Threshold', numbers);
+    this.threshold = numbers.threshold;
+    this.value = numbers.value;
   }
 
   forward(x: Tensor): Tensor {
@@ -166,9 +243,11 @@ export class Threshold extends Activation {
 
 /** `torch.nn.Softmin` over `dim`: softmax of -x. */
 export class Softmin extends Module {
-  constructor(readonly dim: number) {
+  readonly dim: number;
+
+  constructor(...args: DimOnly) {
     super();
-    requireDim('Softmin', dim);
+    this.dim = readDim('Softmin', args);
   }
 
   forward(x: Tensor): Tensor {

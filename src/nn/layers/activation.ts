@@ -1,7 +1,7 @@
-import { readOptions } from '../../tensor/options.js';
+import { optionReader, readOptions, type Trailing } from '../../tensor/options.js';
 import * as ops from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { Activation, requireDim, type InplaceOptions } from './activation-base.js';
+import { Activation, readDim, requireNumbers, type DimOnly, type InplaceOptions } from './activation-base.js';
 import type { Fusion } from '../base/fuse.js';
 import { Module } from '../base/module.js';
 import { py, pyFloat } from '../base/repr.js';
@@ -107,11 +107,20 @@ export class Softsign extends Module {
 
 /** `torch.nn.LeakyReLU`: x where positive, else negativeSlope * x. */
 export class LeakyReLU extends Activation {
+  readonly negativeSlope: number;
+
   constructor(
-    readonly negativeSlope = 0.01,
-    options: InplaceOptions = {},
+    ...args: Trailing<[negativeSlope: number, inplace: boolean], { negativeSlope?: number } & InplaceOptions>
   ) {
-    super(options);
+    const { inplace, ...numbers } = optionReader(
+      'LeakyReLU',
+      { negativeSlope: 0.01, inplace: false },
+      'negativeSlope',
+      'inplace',
+    )(args);
+    super(inplace);
+    requireNumbers('LeakyReLU', numbers);
+    this.negativeSlope = numbers.negativeSlope;
   }
 
   forward(x: Tensor): Tensor {
@@ -125,11 +134,18 @@ export class LeakyReLU extends Activation {
 
 /** `torch.nn.ELU`: x where positive, else alpha * (exp(x) - 1). */
 export class ELU extends Activation {
-  constructor(
-    readonly alpha = 1,
-    options: InplaceOptions = {},
-  ) {
-    super(options);
+  readonly alpha: number;
+
+  constructor(...args: Trailing<[alpha: number, inplace: boolean], { alpha?: number } & InplaceOptions>) {
+    const { inplace, ...numbers } = optionReader(
+      'ELU',
+      { alpha: 1, inplace: false },
+      'alpha',
+      'inplace',
+    )(args);
+    super(inplace);
+    requireNumbers('ELU', numbers);
+    this.alpha = numbers.alpha;
   }
 
   forward(x: Tensor): Tensor {
@@ -187,9 +203,11 @@ export class Softplus extends Module {
 
 /** `torch.nn.Softmax` over `dim`. */
 export class Softmax extends Module {
-  constructor(readonly dim: number) {
+  readonly dim: number;
+
+  constructor(...args: DimOnly) {
     super();
-    requireDim('Softmax', dim);
+    this.dim = readDim('Softmax', args);
   }
 
   forward(x: Tensor): Tensor {
@@ -203,9 +221,11 @@ export class Softmax extends Module {
 
 /** `torch.nn.LogSoftmax` over `dim`. */
 export class LogSoftmax extends Module {
-  constructor(readonly dim: number) {
+  readonly dim: number;
+
+  constructor(...args: DimOnly) {
     super();
-    requireDim('LogSoftmax', dim);
+    this.dim = readDim('LogSoftmax', args);
   }
 
   forward(x: Tensor): Tensor {

@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { optionReader, type Trailing } from '../../tensor/options.js';
 import { dropout, dropout2d, flatten, unflatten } from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Module } from '../base/module.js';
@@ -9,8 +9,9 @@ export abstract class DropoutNd extends Module {
   readonly inplace: boolean;
 
   /** @param p probability that a value (or channel) is dropped, 0 to 1 */
-  constructor(p = 0.5, options: { inplace?: boolean } = {}) {
-    const { inplace } = readOptions(new.target.name, { inplace: false }, options);
+  constructor(...args: Trailing<[p: number, inplace: boolean], { p?: number; inplace?: boolean }>) {
+    const read = optionReader(new.target.name, { p: 0.5, inplace: false }, 'p', 'inplace');
+    const { p, inplace } = read(args);
     super();
     if (!(p >= 0 && p <= 1))
       throw new Error(`${this.constructor.name}: p must be between 0 and 1, got ${String(p)}`);
@@ -41,11 +42,15 @@ export class Dropout2d extends DropoutNd {
 
 /** `torch.nn.Flatten`: merges dims `startDim..endDim`, by default all but the batch. */
 export class Flatten extends Module {
-  constructor(
-    readonly startDim = 1,
-    readonly endDim = -1,
-  ) {
+  readonly startDim: number;
+  readonly endDim: number;
+
+  constructor(...args: Trailing<[startDim: number, endDim: number], { startDim?: number; endDim?: number }>) {
+    const read = optionReader('Flatten', { startDim: 1, endDim: -1 }, 'startDim', 'endDim');
+    const { startDim, endDim } = read(args);
     super();
+    this.startDim = startDim;
+    this.endDim = endDim;
   }
 
   forward(x: Tensor): Tensor {

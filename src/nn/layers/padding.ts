@@ -1,6 +1,7 @@
 import { pad, type PadMode } from '../../ops/index.js';
 import { showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { requireNumber } from '../../tensor/options.js';
 import { Module } from '../base/module.js';
 import { py, pyFloat } from '../base/repr.js';
 
@@ -18,7 +19,11 @@ abstract class Pad extends Module {
   ) {
     super();
     this.padding = typeof padding === 'number' ? new Array<number>(2 * rank).fill(padding) : padding;
-    if (this.padding.length !== 2 * rank || !this.padding.every(Number.isInteger)) {
+    if (
+      !Array.isArray(this.padding) ||
+      this.padding.length !== 2 * rank ||
+      !this.padding.every(Number.isInteger)
+    ) {
       throw new Error(
         `${this.constructor.name}: padding must be an integer or ${2 * rank} of them, got ${JSON.stringify(padding)}`,
       );
@@ -47,6 +52,7 @@ abstract class ConstantPad extends Pad {
     rank: number,
   ) {
     super(padding, rank, 'constant');
+    requireNumber(`${new.target.name}: value`, value);
   }
 
   override forward(x: Tensor): Tensor {
