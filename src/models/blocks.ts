@@ -132,18 +132,21 @@ export interface MLPOptions {
   dropout?: number;
 }
 
+/** `inplace` is a flag that may be null, and so has no default of its kind. */
+type MLPDefaults = Required<Omit<MLPOptions, 'inplace'>> & { inplace: boolean | null | undefined };
+
 /**
  * `torchvision.ops.MLP`: Linear, (norm,) activation and dropout per hidden layer; Linear and dropout at the
  * end.
  */
 export class MLP extends Sequential {
   constructor(inChannels: number, hiddenChannels: readonly number[], options: MLPOptions = {}) {
-    const { normLayer, activationLayer, inplace, bias, dropout } = readOptions<Required<MLPOptions>>(
+    const { normLayer, activationLayer, inplace, bias, dropout } = readOptions<MLPDefaults>(
       'MLP',
-      { normLayer: null, activationLayer: ReLU, inplace: true, bias: true, dropout: 0 },
+      { normLayer: null, activationLayer: ReLU, inplace: undefined, bias: true, dropout: 0 },
       options,
     );
-    const told = inplace === null ? {} : { inplace };
+    const told = inplace === null ? {} : { inplace: inplace ?? true };
     const layers: Module[] = [];
     let width = inChannels;
     hiddenChannels.forEach((channels, i) => {

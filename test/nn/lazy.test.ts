@@ -64,6 +64,18 @@ describe('a lazy layer', () => {
     expect(await net(ones(1, 3)).toArray()).toEqual(await from(ones(1, 3)).toArray());
   });
 
+  it('stays frozen when it was frozen before its first call, and can be copied before it', () => {
+    const lazy = new nn.LazyLinear(2);
+    lazy.requiresGrad_(false);
+    const copy = nn.deepcopy(lazy);
+    for (const layer of [lazy, copy]) {
+      layer(ones(1, 3));
+      expect(layer).toBeInstanceOf(nn.Linear);
+      expect(layer.parameters().map((p) => p.requiresGrad)).toEqual([false, false]);
+    }
+    expect(lazy.parameters()[0]).not.toBe(copy.parameters()[0]);
+  });
+
   it('keeps its mode, and has no parameters for an optimizer before', () => {
     const layer = new nn.LazyLinear(2, { bias: false }).eval();
     expect(layer.parameters()[0]).toBeInstanceOf(nn.UninitializedParameter);

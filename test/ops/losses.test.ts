@@ -99,6 +99,17 @@ describe('embeddingBag', () => {
     }
   });
 
+  it('leaves out what lies behind the last offset when that is the end', async () => {
+    const y = F.embeddingBag(ids(0, 1, 2, 2), weight(), ids(0, 1, 3), {
+      mode: 'sum',
+      includeLastOffset: true,
+    });
+    expect(await y.toArray()).toEqual([
+      [1, 2],
+      [8, 10],
+    ]);
+  });
+
   // PyTorch 1.13 takes the counts of other rows here on CPUs; this is what it documents.
   it("divides a row's gradient by how often it is looked up", async () => {
     const w = weight().requiresGrad_();

@@ -30,13 +30,13 @@ interface Laziness {
  */
 abstract class LazyModule extends Module {
   /** @internal What it will be, and how that is printed. */
-  declare readonly laziness: Laziness & { readonly printed: string };
+  readonly laziness: Laziness & { readonly printed: string };
 
   protected constructor(laziness: Laziness) {
     super();
     const pattern = laziness.make(laziness.unit ?? 1);
     const printed = pattern.extraRepr().replace(/\d+/, '0');
-    Object.defineProperty(this, 'laziness', { value: { ...laziness, printed }, configurable: true });
+    this.laziness = { ...laziness, printed };
     for (const [property, value] of Object.entries(pattern)) {
       const persistent = pattern[internals].buffers.get(property);
       if (value instanceof Parameter) fieldsOf(this)[property] = new UninitializedParameter();
@@ -73,17 +73,19 @@ abstract class LazyModule extends Module {
 function become(layer: LazyModule, size: number): void {
   const real = layer.laziness.make(size);
   const { training } = layer;
+  const frozen: string[] = [];
   for (const property of Object.keys(layer)) {
     const value = fieldsOf(layer)[property];
+    if (value instanceof Parameter && !value.requiresGrad) frozen.push(property);
     if (value instanceof Tensor) value.dispose();
     Reflect.deleteProperty(layer, property);
   }
-  Reflect.deleteProperty(layer, 'laziness');
   layer[internals].buffers.clear();
   Object.setPrototypeOf(layer, Object.getPrototypeOf(real) as object);
   for (const [property, persistent] of real[internals].buffers)
     layer[internals].buffers.set(property, persistent);
   for (const [property, value] of Object.entries(real)) fieldsOf(layer)[property] = value;
+  for (const property of frozen) (fieldsOf(layer)[property] as Parameter).requiresGrad = false;
   layer.training = training;
 }
 

@@ -49,8 +49,7 @@ const readBag = optionReader<Required<Omit<EmbeddingBagOptions, 'sparse'>> & { s
 );
 
 /** The bag of each of `count` ids, and how many bags there are. Empty bags share an offset with the next. */
-function bagsOf(offsets: Tensor, count: number, includeLast: boolean): [of: Tensor, bags: number] {
-  const starts = includeLast ? narrow(offsets, 0, 0, (offsets.shape[0] as number) - 1) : offsets;
+function bagsOf(starts: Tensor, count: number): [of: Tensor, bags: number] {
   const marks = scatterAdd(
     zeros([count + 1], { dtype: 'int32' }),
     0,
@@ -127,6 +126,12 @@ export const embeddingBag: (ids: Tensor, weight: Tensor, ...args: BagArgs) => Te
           `${op}: perSampleWeights must have the shape of ids ${showShape(ids.shape)}, got ${showShape(perSampleWeights.shape)}`,
         );
     }
+    if (includeLastOffset) {
+      // What lies behind the last offset is a bag that nobody gets.
+      if (offsets === null) throw new Error(`${op}: includeLastOffset needs offsets`);
+      const all = embeddingBag(ids, weight, { ...options, sparse: false, includeLastOffset: false });
+      return narrow(all, 0, 0, (all.shape[0] as number) - 1);
+    }
     if (scaleGradByFreq && mode === 'max') throw new Error(`${op}: mode 'max' does not scale gradients`);
     const n = ids.numel();
     const table = weight.shape[0] as number;
@@ -140,7 +145,7 @@ export const embeddingBag: (ids: Tensor, weight: Tensor, ...args: BagArgs) => Te
             ),
             ids.shape[0] as number,
           ]
-        : bagsOf(to(offsets, 'int32'), n, includeLastOffset);
+        : bagsOf(to(offsets, 'int32'), n);
     if (n === 0) return mul(full([bags, weight.shape[1] as number], 0), 1);
     const padding = paddingIdx === null || paddingIdx >= 0 ? paddingIdx : paddingIdx + table;
     const rows = embedding(flat, weight, { maxNorm, normType, scaleGradByFreq, paddingIdx: padding });

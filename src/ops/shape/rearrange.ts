@@ -1,6 +1,6 @@
 import { defineComposite } from '../../autograd/define.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
-import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, requireNumber, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { aliasOf } from '../base/copies.js';
 import { clone, contiguous } from '../base/copy.js';
@@ -50,11 +50,14 @@ export const rot90: (
   return transpose(flip(x, turns === 1 ? b : a), a, b);
 });
 
+const readPad = optionReader('constantPadNd', { value: 0 }, 'value');
+
 /** `torch.constant_pad_nd`: {@link pad} with `value` (default 0). */
-export function constantPadNd(x: Tensor, amounts: readonly number[], value = 0): Tensor {
-  checkCount('constantPadNd', arguments.length, 3);
-  return pad(x, amounts, { value });
-}
+export const constantPadNd = (
+  x: Tensor,
+  amounts: readonly number[],
+  ...args: Trailing<[value: number], { value?: number }>
+): Tensor => pad(x, amounts, { value: requireNumber('constantPadNd: value', readPad(args).value) });
 
 /** `torch.adjoint`: the last two dims swapped (there are no complex numbers to conjugate); a view. */
 export function adjoint(x: Tensor): Tensor {
