@@ -81,8 +81,8 @@ export function checkOptions<O extends object>(
 }
 
 /**
- * For a function that takes no options: refuses what follows its last argument. `count` and `most` include the
- * tensor that a method is called on.
+ * For a function that takes no options: refuses what follows its last argument. `count` and `most` include
+ * the tensor that a method is called on.
  * @throws Error for more arguments than there are
  */
 export function checkCount(op: string, count: number, most: number): void {

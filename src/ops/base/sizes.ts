@@ -37,7 +37,11 @@ export const pairOf = (op: string, what: string, value: Size2d, least: number): 
 /** Sizes as separate arguments or as one array, as PyTorch takes them. */
 export type Sizes = number[] | [sizes: readonly number[]];
 
-/** @internal One array from either form. @throws Error for what follows an array, and for what is no integer */
+/**
+ * @internal One array from either form.
+ *
+ * @throws Error for what follows an array, and for what is no integer
+ */
 export function listOf(op: string, given: readonly unknown[]): readonly number[] {
   const [first] = given;
   const list = Array.isArray(first) && given.length === 1 ? (first as unknown[]) : given;
