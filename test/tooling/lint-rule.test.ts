@@ -73,10 +73,15 @@ describe('the import rule', () => {
     expect(unknown).toEqual([]);
   });
 
-  it.each(Object.keys(subRooms))('knows every folder of %s, in which no file lies outside', (room) => {
-    const entries = readdirSync(`${root}src/${room}`, { withFileTypes: true });
-    expect(entries.filter((entry) => !entry.isDirectory())).toEqual([]);
-    expect(entries.map(({ name }) => name).sort()).toEqual(Object.keys(subRooms[room] ?? {}).sort());
+  /** What only says what there is. */
+  const lists: Readonly<Record<string, readonly string[]>> = {
+    ops: ['index.ts', 'methods.ts', 'special.ts', 'tensor-ops.ts'],
+    nn: ['functional.ts', 'index.ts'],
+  };
+
+  it.each(Object.keys(subRooms))('knows every folder of %s, outside which only its lists lie', (room) => {
+    const names = readdirSync(`${root}src/${room}`);
+    expect(names.sort()).toEqual([...Object.keys(subRooms[room] ?? {}), ...(lists[room] ?? [])].sort());
   });
 });
 
