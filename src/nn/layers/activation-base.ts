@@ -36,7 +36,29 @@ export function readDim(layer: string, args: DimOnly): number {
   return dim;
 }
 
-/** @throws Error, naming the layer and the option, unless all values are numbers */
-export function requireNumbers(layer: string, values: Readonly<Record<string, number>>): void {
-  for (const [name, value] of Object.entries(values)) requireNumber(`${layer}: ${name}`, value);
+type Numbers = Readonly<Record<string, number>>;
+type Values<T extends Numbers> = { readonly [K in keyof T]: number };
+
+/** @internal A layer's numbers, each by position or by name. @throws Error for what is no number */
+export function readNumbers<T extends Numbers>(
+  layer: string,
+  defaults: T,
+  args: readonly unknown[],
+): Values<T> {
+  const read = optionReader<Numbers>(layer, defaults, ...Object.keys(defaults))(args);
+  for (const name of Object.keys(defaults)) requireNumber(`${layer}: ${name}`, read[name]);
+  return read as Values<T>;
+}
+
+/** @internal The same of an activation, in which `inplace` follows them. */
+export function readActivation<T extends Numbers>(
+  layer: string,
+  defaults: T,
+  args: readonly unknown[],
+): Values<T> & { readonly inplace: boolean } {
+  const names = Object.keys(defaults);
+  const all: Readonly<Record<string, number | boolean>> = { ...defaults, inplace: false };
+  const read = optionReader(layer, all, ...names, 'inplace')(args);
+  for (const name of names) requireNumber(`${layer}: ${name}`, read[name]);
+  return read as Values<T> & { inplace: boolean };
 }

@@ -1,8 +1,15 @@
 import * as ops from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { showShape } from '../../tensor/shape.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
-import { Activation, readDim, requireNumbers, type DimOnly, type InplaceOptions } from './activation-base.js';
+import type { Trailing } from '../../tensor/options.js';
+import {
+  Activation,
+  readActivation,
+  readDim,
+  readNumbers,
+  type DimOnly,
+  type InplaceOptions,
+} from './activation-base.js';
 import { constant_ } from '../base/init.js';
 import { Module } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
@@ -21,16 +28,8 @@ export class Hardtanh extends Activation {
       { minVal?: number; maxVal?: number } & InplaceOptions
     >
   ) {
-    const { inplace, ...numbers } = optionReader(
-      'Hardtanh',
-      { minVal: -1, maxVal: 1, inplace: false },
-      'minVal',
-      'maxVal',
-      'inplace',
-    )(args);
+    const { minVal, maxVal, inplace } = readActivation('Hardtanh', { minVal: -1, maxVal: 1 }, args);
     super(inplace);
-    requireNumbers('Hardtanh', numbers);
-    const { minVal, maxVal } = numbers;
     if (!(maxVal > minVal)) throw new Error(`Hardtanh: maxVal ${maxVal} must be above minVal ${minVal}`);
     this.minVal = minVal;
     this.maxVal = maxVal;
@@ -50,15 +49,9 @@ export class CELU extends Activation {
   readonly alpha: number;
 
   constructor(...args: Trailing<[alpha: number, inplace: boolean], { alpha?: number } & InplaceOptions>) {
-    const { inplace, ...numbers } = optionReader(
-      'CELU',
-      { alpha: 1, inplace: false },
-      'alpha',
-      'inplace',
-    )(args);
+    const { alpha, inplace } = readActivation('CELU', { alpha: 1 }, args);
     super(inplace);
-    requireNumbers('CELU', numbers);
-    this.alpha = numbers.alpha;
+    this.alpha = alpha;
   }
 
   forward(x: Tensor): Tensor {
@@ -75,9 +68,8 @@ export class GLU extends Module {
   readonly dim: number;
 
   constructor(...args: Trailing<[dim: number], { dim?: number }>) {
-    const { dim } = optionReader('GLU', { dim: -1 }, 'dim')(args);
+    const { dim } = readNumbers('GLU', { dim: -1 }, args);
     super();
-    requireNumbers('GLU', { dim });
     this.dim = dim;
   }
 
@@ -99,14 +91,8 @@ export class PReLU extends Module {
   constructor(
     ...args: Trailing<[numParameters: number, init: number], { numParameters?: number; init?: number }>
   ) {
-    const { numParameters, init } = optionReader(
-      'PReLU',
-      { numParameters: 1, init: 0.25 },
-      'numParameters',
-      'init',
-    )(args);
+    const { numParameters, init } = readNumbers('PReLU', { numParameters: 1, init: 0.25 }, args);
     super();
-    requireNumbers('PReLU', { init });
     this.numParameters = numParameters;
     this.init = init;
     requireCount('PReLU', 'numParameters', numParameters);
@@ -138,17 +124,10 @@ export class RReLU extends Activation {
       { lower?: number; upper?: number } & InplaceOptions
     >
   ) {
-    const { inplace, ...numbers } = optionReader(
-      'RReLU',
-      { lower: 1 / 8, upper: 1 / 3, inplace: false },
-      'lower',
-      'upper',
-      'inplace',
-    )(args);
+    const { lower, upper, inplace } = readActivation('RReLU', { lower: 1 / 8, upper: 1 / 3 }, args);
     super(inplace);
-    requireNumbers('RReLU', numbers);
-    this.lower = numbers.lower;
-    this.upper = numbers.upper;
+    this.lower = lower;
+    this.upper = upper;
   }
 
   forward(x: Tensor): Tensor {
@@ -165,9 +144,8 @@ export class Hardshrink extends Module {
   readonly lambd: number;
 
   constructor(...args: Trailing<[lambd: number], { lambd?: number }>) {
-    const { lambd } = optionReader('Hardshrink', { lambd: 0.5 }, 'lambd')(args);
+    const { lambd } = readNumbers('Hardshrink', { lambd: 0.5 }, args);
     super();
-    requireNumbers('Hardshrink', { lambd });
     this.lambd = lambd;
   }
 
@@ -185,9 +163,8 @@ export class Softshrink extends Module {
   readonly lambd: number;
 
   constructor(...args: Trailing<[lambd: number], { lambd?: number }>) {
-    const { lambd } = optionReader('Softshrink', { lambd: 0.5 }, 'lambd')(args);
+    const { lambd } = readNumbers('Softshrink', { lambd: 0.5 }, args);
     super();
-    requireNumbers('Softshrink', { lambd });
     this.lambd = lambd;
   }
 
@@ -217,19 +194,12 @@ export class Threshold extends Activation {
       | [threshold: number, value: number, inplace?: boolean | InplaceOptions]
       | [options: { threshold: number; value: number } & InplaceOptions]
   ) {
-    const { inplace, ...numbers } = optionReader(
-      'Threshold',
-      { threshold: NaN, value: NaN, inplace: false },
-      'threshold',
-      'value',
-      'inplace',
-    )(args);
+    const { threshold, value, inplace } = readActivation('Threshold', { threshold: NaN, value: NaN }, args);
     super(inplace);
-    if (Object.values(numbers).some(Number.isNaN))
+    if (Number.isNaN(threshold) || Number.isNaN(value))
       throw new Error('Threshold: give the threshold and the value, e.g. new Threshold(0.1, 20)');
-    requireNumbers('Threshold', numbers);
-    this.threshold = numbers.threshold;
-    this.value = numbers.value;
+    this.threshold = threshold;
+    this.value = value;
   }
 
   forward(x: Tensor): Tensor {

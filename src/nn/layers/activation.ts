@@ -1,7 +1,7 @@
-import { optionReader, readOptions, type Trailing } from '../../tensor/options.js';
+import { readOptions, type Trailing } from '../../tensor/options.js';
 import * as ops from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { Activation, readDim, requireNumbers, type DimOnly, type InplaceOptions } from './activation-base.js';
+import { Activation, readDim, readActivation, type DimOnly, type InplaceOptions } from './activation-base.js';
 import type { Fusion } from '../base/fuse.js';
 import { Module } from '../base/module.js';
 import { py, pyFloat } from '../base/repr.js';
@@ -112,15 +112,9 @@ export class LeakyReLU extends Activation {
   constructor(
     ...args: Trailing<[negativeSlope: number, inplace: boolean], { negativeSlope?: number } & InplaceOptions>
   ) {
-    const { inplace, ...numbers } = optionReader(
-      'LeakyReLU',
-      { negativeSlope: 0.01, inplace: false },
-      'negativeSlope',
-      'inplace',
-    )(args);
+    const { negativeSlope, inplace } = readActivation('LeakyReLU', { negativeSlope: 0.01 }, args);
     super(inplace);
-    requireNumbers('LeakyReLU', numbers);
-    this.negativeSlope = numbers.negativeSlope;
+    this.negativeSlope = negativeSlope;
   }
 
   forward(x: Tensor): Tensor {
@@ -137,15 +131,9 @@ export class ELU extends Activation {
   readonly alpha: number;
 
   constructor(...args: Trailing<[alpha: number, inplace: boolean], { alpha?: number } & InplaceOptions>) {
-    const { inplace, ...numbers } = optionReader(
-      'ELU',
-      { alpha: 1, inplace: false },
-      'alpha',
-      'inplace',
-    )(args);
+    const { alpha, inplace } = readActivation('ELU', { alpha: 1 }, args);
     super(inplace);
-    requireNumbers('ELU', numbers);
-    this.alpha = numbers.alpha;
+    this.alpha = alpha;
   }
 
   forward(x: Tensor): Tensor {
