@@ -6,6 +6,7 @@ The module that runs a folder's rows says what is in one: ops.py, layers.py, att
 """
 import find_torch  # noqa: F401  first: it may go on in another Python
 
+import os
 import sys
 import warnings
 
@@ -32,3 +33,6 @@ if __name__ == '__main__':
         families = {'ops/': ops.run, 'nn/layers': layers.run}
         run = next((run for start, run in families.items() if name.startswith(start)), None)
         rows.make(name, run or RUNS[name])
+    # PyTorch's threads sometimes do not end by themselves.
+    sys.stdout.flush()
+    os._exit(0)
