@@ -47,7 +47,7 @@ describe('an editor, at a method of Tensor', () => {
     ['matmul', 'matmul(b: Tensor): Tensor', /matrix-vector/],
     [
       'max',
-      'max(dim: number, options?: KeepdimOptions): [values: Tensor, indices: Tensor]',
+      'max(dim: number | ChooseOptions, keepdim?: boolean | KeepdimOptions): [values: Tensor, indices: Tensor]',
       /\(first\) indices/,
     ],
     [

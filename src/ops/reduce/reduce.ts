@@ -185,17 +185,20 @@ function placeAt(grad: Tensor, indices: Tensor, shape: readonly number[], dim: n
 const maxOp = chooseOp('max');
 const minOp = chooseOp('min');
 
-type ChooseArgs =
-  | [dim: number, keepdim: boolean]
-  | [dim: number, options?: KeepdimOptions]
-  | [options: KeepdimOptions & { dim: number }];
+export interface ChooseOptions extends KeepdimOptions {
+  dim: number;
+}
 
 /** What `max` and `min` may be called with. */
 export interface Extreme {
   /** The extreme of all elements. */
   (x: Tensor): Tensor;
   /** Values and (first) indices along `dim`. */
-  (x: Tensor, ...args: ChooseArgs): [values: Tensor, indices: Tensor];
+  (
+    x: Tensor,
+    dim: number | ChooseOptions,
+    keepdim?: boolean | KeepdimOptions,
+  ): [values: Tensor, indices: Tensor];
   /** Element by element, as `maximum`/`minimum`. */
   (x: Tensor, other: Tensor): Tensor;
 }
