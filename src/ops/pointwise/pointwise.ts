@@ -1,7 +1,7 @@
 import { constant, e, type Expr } from '../../kernels/expr/expr.js';
 import * as fn from '../../kernels/expr/functions.js';
 import { named } from '../../autograd/define.js';
-import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import type { Tensor } from '../../tensor/tensor.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
 import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { checkDivisor } from '../base/check.js';
@@ -395,7 +395,10 @@ export interface ClampOptions {
 }
 
 /** `clamp(x, min, max)` or `clamp(x, { min, max })`. */
-export type Clamp = (x: Tensor, min?: Operand | ClampOptions | null, max?: Operand | null) => Tensor;
+export type Clamp = (
+  x: Tensor,
+  ...args: Trailing<[min: Operand | null, max: Operand | null], ClampOptions>
+) => Tensor;
 
 const clampBothRow: Row = {
   name: 'clamp',
@@ -426,14 +429,14 @@ export const clampMin: Binary = rowFunction({ ...clampLowRow, name: 'clampMin' }
 /** `torch.clamp_max`: at most `max`, a number or a tensor. */
 export const clampMax: Binary = rowFunction({ ...clampHighRow, name: 'clampMax' }) as Binary;
 
-function clampWith(both: RowFn, low: RowFn, high: RowFn): Clamp {
-  return (x, first = null, second = null) => {
-    const named = typeof first === 'object' && first !== null && !isTensor(first);
-    const { min = null, max = null } = named ? first : { min: first, max: second };
+function clampWith(op: string, both: RowFn, low: RowFn, high: RowFn): Clamp {
+  const read = optionReader<Required<ClampOptions>>(op, { min: null, max: null }, 'min', 'max');
+  return (x, ...args) => {
+    const { min, max } = read(args);
     if (min !== null && max !== null) return both(x, min, max);
     if (min !== null) return low(x, min);
     if (max !== null) return high(x, max);
-    throw new Error('clamp: give at least one of { min, max }');
+    throw new Error(`${op}: give at least one of { min, max }`);
   };
 }
 
@@ -442,6 +445,7 @@ function clampWith(both: RowFn, low: RowFn, high: RowFn): Clamp {
  * on.
  */
 export const clamp: Clamp = clampWith(
+  'clamp',
   rowFunction(clampBothRow),
   rowFunction(clampLowRow),
   rowFunction(clampHighRow),
@@ -485,6 +489,7 @@ export function lerp_(x: Tensor, end: Tensor, weight: Operand): Tensor {
 }
 /** `torch.Tensor.clamp_`. */
 export const clamp_: Clamp = clampWith(
+  'clamp_',
   inPlaceFunction(clampBothRow),
   inPlaceFunction(clampLowRow),
   inPlaceFunction(clampHighRow),
