@@ -114,7 +114,7 @@ export {
 } from './matmul/products.js';
 export * from './pointwise/more.js';
 export { bernoulli_, exponential_, normal_, uniform_ } from './random/fill.js';
-export { cauchy_, geometric_, logNormal_, random_ } from './random/more.js';
+export { cauchy_, geometric_, logNormal_, random_ } from './random/distributions.js';
 export * from './random/sample.js';
 export * from './reduce/reduce.js';
 export { adjoint, diagflat, fliplr, flipud, ravel, rot90 } from './shape/rearrange.js';
