@@ -155,15 +155,21 @@ export function stridesLike(shape: Shape, likeShape: Shape, likeStrides: readonl
 }
 
 /**
- * Dense strides for what has `strides`, in PyTorch's order (ATen's `infer_dense_strides`): gaps go, the order
- * of the dims stays, and dims that do not tell (stride 0) stay where row-major has them.
+ * Dense strides for the result of operands with `strides` (each broadcast to `shape`, 0 where it is), in
+ * PyTorch's order (ATen's `infer_dense_strides` and `TensorIteratorBase::reorder_dimensions`): gaps go, the
+ * order of the dims stays, the first operand that tells two dims apart decides, and dims that none tells
+ * (stride 0) stay where row-major has them.
  */
-export function denseStrides(shape: Shape, strides: readonly number[]): number[] {
+export function denseStrides(shape: Shape, ...strides: readonly (readonly number[])[]): number[] {
   const order = shape.map((_, i) => shape.length - 1 - i);
   const isBefore = (a: number, b: number): number => {
-    const [s, t] = [strides[a] as number, strides[b] as number];
-    if (s === 0 || t === 0) return 0;
-    return s - t || Math.max(0, (shape[a] as number) - (shape[b] as number));
+    for (const operand of strides) {
+      const [s, t] = [operand[a] as number, operand[b] as number];
+      if (s === 0 || t === 0) continue;
+      if (s !== t) return s - t;
+      if ((shape[a] as number) > (shape[b] as number)) return 1;
+    }
+    return 0;
   };
   for (let i = 1; i < order.length; i++) {
     let at = i;

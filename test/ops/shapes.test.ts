@@ -92,3 +92,26 @@ test('Tensor.prototype can be listed', () => {
   expect(() => rand(2, 2, 2).H).toThrow('use mH');
   expect(() => rand(2).mT).toThrow('expected a matrix');
 });
+
+// What `flatten` and `reshape` can give as a view depends on it. Strides are PyTorch 1.13's.
+const t = (...shape: number[]): Tensor => k.zeros(shape);
+test.each<[string, () => Tensor, number[]]>([
+  ['a matrix and its windows', () => t(3, 3).add(t(3, 3).unfold(0, 3, 2)), [9, 3, 1]],
+  [
+    'a transposed one that is broadcast, first',
+    () =>
+      t(3, 3)
+        .t()
+        .add(t(2, 3, 3)),
+    [9, 1, 3],
+  ],
+  ['the same, second', () => t(2, 3, 3).add(t(3, 3).t()), [9, 3, 1]],
+  ['an expanded one says nothing of its dim', () => t(1, 3).expand(4, 3).add(t(3, 4).t()), [1, 4]],
+  ['nor a row', () => t(1, 4).mul(t(4, 3).t()), [1, 3]],
+  ['one with gaps', () => t(4, 6).slice(1, 0, 6, 2).t().add(1), [1, 3]],
+  ['permuted', () => t(2, 3, 4).permute(2, 0, 1).mul(t(3)), [1, 12, 4]],
+  ['several', () => t(4, 1, 3).permute(2, 1, 0).add(t(2, 4)), [1, 3, 6]],
+  ['a condition', () => k.where(k.zeros(3, 3, { dtype: 'bool' }).t(), t(2, 3, 3), t(3)), [9, 1, 3]],
+])('the memory order is that of the first operand that tells two dims apart: %s', (_, op, strides) => {
+  expect(op().strides).toEqual(strides);
+});

@@ -203,15 +203,29 @@ function detachedCopy(x: Tensor): Tensor {
   return out;
 }
 
-/** A result in the memory order of the first operand that has its shape (PyTorch's preserve_format). */
+/**
+ * A result in the memory order that the operands have in PyTorch's opinion: most often that of the first,
+ * which has the result's shape.
+ */
 function emptyFor(shape: readonly number[], dtype: DType, name: string, inputs: readonly Tensor[]): Tensor {
-  for (const x of inputs) {
-    if (!sameShape(x.shape, shape)) continue;
-    if (isContiguous(x.shape, x.strides)) break;
-    const strides = x.isDense() ? stridesLike(shape, x.shape, x.strides) : denseStrides(x.shape, x.strides);
-    if (!isContiguous(shape, strides)) return Tensor.empty(shape, dtype, name, strides, x);
-  }
-  return Tensor.empty(shape, dtype, name);
+  if (inputs.every((x) => isContiguous(x.shape, x.strides))) return Tensor.empty(shape, dtype, name);
+  const first = inputs.find((x) => x.shape.some((size) => size > 1));
+  if (first === undefined) return Tensor.empty(shape, dtype, name);
+  const decides = sameShape(first.shape, shape) && first.isDense();
+  const strides = decides
+    ? stridesLike(shape, first.shape, first.strides)
+    : denseStrides(shape, ...inputs.map((x) => broadcastStrides(x, shape)));
+  if (isContiguous(shape, strides)) return Tensor.empty(shape, dtype, name);
+  const like = inputs.find((x) => x.storage.ownOrder) ?? first;
+  return Tensor.empty(shape, dtype, name, strides, like);
+}
+
+/** 0 where `x` is broadcast. */
+function broadcastStrides(x: Tensor, shape: readonly number[]): number[] {
+  const lead = shape.length - x.shape.length;
+  return shape.map((size, d) =>
+    d < lead || (x.shape[d - lead] !== size && x.shape[d - lead] === 1) ? 0 : (x.strides[d - lead] as number),
+  );
 }
 
 /** Keeps what the gradients along `edges` read. */
