@@ -126,3 +126,21 @@ describe('embeddingBag', () => {
     expect(() => call({ mode: 'min' })).toThrow(/'sum', 'mean' or 'max'/);
   });
 });
+
+describe('labels and lengths made on the GPU that a loss cannot use', () => {
+  const made = (...list: number[]): Tensor => k.tensor(list, { dtype: 'int32' }).add(0);
+  const scores = (): Tensor => k.ones(3, 1, 3).logSoftmax(2);
+  it.each<[string, () => Tensor]>([
+    ['ctcLoss', () => F.ctcLoss(scores(), made(1, 2).reshape(1, 2), made(4), made(2))],
+    ['ctcLoss', () => F.ctcLoss(scores(), made(1, 3).reshape(1, 2), [3], [2])],
+    ['ctcLoss', () => F.ctcLoss(scores(), made(1, -1), [3], [2])],
+    ['multilabelMarginLoss', () => F.multilabelMarginLoss(k.ones(1, 3), made(0, -4, -1).reshape(1, 3))],
+  ])('%s', async (op, loss) => {
+    await expect((async () => loss().item())()).rejects.toThrow(op);
+  });
+
+  it('ctcLoss does not look behind the length of a row', async () => {
+    const loss = F.ctcLoss(scores(), made(1, -1).reshape(1, 2), [3], [1]);
+    expect(Number.isFinite(await loss.item())).toBe(true);
+  });
+});

@@ -146,3 +146,10 @@ it('isin finds what stands beside NaN, and never NaN', async () => {
   const found = k.isin(k.tensor([NaN, 1, Infinity]), k.tensor([NaN, 1, NaN]));
   expect(await found.toArray()).toEqual([false, true, false]);
 });
+
+it('repeatInterleave refuses negative repeats made on the GPU', async () => {
+  const repeats = k.tensor([3, -1, 2], { dtype: 'int32' }).add(0);
+  await expect(k.repeatInterleave(k.tensor([1, 2, 3]), repeats)).rejects.toThrow(
+    'repeatInterleave: expected integers from 0 to 2147483647, got -1',
+  );
+});

@@ -56,6 +56,12 @@ export const countFault = (op: string): Fault => ({
 });
 
 /** Raised with a sum and what it should be. */
+/** Raised with a length or a number of repeats and the largest that there may be. */
+export const rangeFault = (op: string): Fault => ({
+  op,
+  text: ([value, most]) => `${op}: expected integers from 0 to ${most}, got ${signed(value)}`,
+});
+
 export const sizeFault = (op: string): Fault => ({
   op,
   text: ([sum, size]) => `${op}: repeats add up to ${sum}, outputSize is ${size}`,

@@ -3,7 +3,15 @@
  * writes nothing. Buffer `x`, dense. Floats are compared by their bits: comparisons with NaN cannot be
  * trusted on every adapter.
  */
-import { countFault, divisionFault, floatFault, indexFault, labelFault, sizeFault } from '../base/faults.js';
+import {
+  countFault,
+  divisionFault,
+  floatFault,
+  indexFault,
+  labelFault,
+  rangeFault,
+  sizeFault,
+} from '../base/faults.js';
 import {
   foldGrid,
   linearWorkgroup,
@@ -62,6 +70,14 @@ const checks = {
     bad: 'u32(v) != p.size',
     words: 'u32(v), p.size, 0u, 0u',
     fault: sizeFault,
+  },
+  /** Params: the largest. */
+  upTo: {
+    element: 'i32',
+    params: [['most', 'u32']],
+    bad: 'u32(v) > p.most',
+    words: 'u32(v), p.most, 0u, 0u',
+    fault: rangeFault,
   },
   /** Params: the number of classes, the label that is ignored. */
   label: {

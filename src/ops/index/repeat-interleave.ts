@@ -35,8 +35,8 @@ type Args<R, O> =
  * tensor of repeats (int32; one for each entry, or one for all) needs `outputSize`, their sum, or gives a
  * promise: the sum is read from the GPU.
  *
- * @throws Error for negative repeats that the host knows; (at the next await) DataError where the repeats do
- * not add up to `outputSize`
+ * @throws Error for negative repeats that the host knows; (at the next await) DataError for those computed on
+ * the GPU, and where the repeats do not add up to `outputSize`
  */
 export function repeatInterleave(x: Tensor, ...args: Args<number, RepeatInterleaveOptions>): Tensor;
 export function repeatInterleave(x: Tensor, ...args: Args<Tensor, { outputSize: number }>): Tensor;
@@ -92,10 +92,13 @@ function countsOf(repeats: Tensor, size: number): Tensor {
     throw new Error(
       `repeatInterleave: expected ${size} repeats in a list, or one for all, got shape ${showShape(repeats.shape)}`,
     );
-  const negative = repeats.hostValues()?.find((value) => value < 0);
+  const known = repeats.hostValues();
+  const negative = known?.find((value) => value < 0);
   if (negative !== undefined)
     throw new Error(`repeatInterleave: repeats must not be negative, got ${negative}`);
-  return expand(to(reshape(repeats, [count]), 'int32'), [size]);
+  const list = to(reshape(repeats, [count]), 'int32');
+  if (known === null) checkOnDevice('repeatInterleave', 'upTo', list, [0x7fffffff]);
+  return expand(list, [size]);
 }
 
 function repeated(x: Tensor, ends: Tensor, dim: number | null, total: number): Tensor {

@@ -3,11 +3,12 @@ import { planCtc, planCtcGrad, type CtcProblem } from '../../kernels/reduce/ctc.
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
+import { checkOnDevice } from '../base/check.js';
 import { rowMajor } from '../base/copies.js';
 import { to } from '../base/copy.js';
-import { full } from '../creation/creation.js';
+import { arange, full } from '../creation/creation.js';
 import { cat } from '../shape/join.js';
-import { isinf } from '../pointwise/compare.js';
+import { isinf, lt } from '../pointwise/compare.js';
 import { reduced, type LossOptions } from './core.js';
 import { clamp, div, sub } from '../pointwise/pointwise.js';
 import { mean } from '../reduce/reduce.js';
@@ -82,7 +83,18 @@ function lengthsOf(
   const on = isTensor(listed)
     ? reshape(to(listed, 'int32'), [batch])
     : Tensor.fromHost(listed, [batch], 'int32');
+  if (host === null) checkOnDevice('ctcLoss', 'upTo', on, [most]);
   return { on, known: host && Array.from(host) };
+}
+
+/** Refuses labels that are no classes; of rows, what lies behind their lengths counts for nothing. */
+function checkLabels(lengths: Tensor | null, targets: Tensor, classes: number, blank: number): void {
+  let used = to(targets, 'int32');
+  if (lengths !== null) {
+    const inside = lt(arange(targets.shape[1] as number), unsqueeze(lengths, 1));
+    used = where(inside, used, full([], blank, { dtype: 'int32' }));
+  }
+  checkOnDevice('ctcLoss', 'index', used, [classes]);
 }
 
 export interface CtcLossOptions extends LossOptions {
@@ -105,6 +117,9 @@ const readOptions = optionReader<Required<CtcLossOptions>>(
  * [N, S], or all labels one after another in one dim. `mean` divides each sample's loss by its target's
  * length (at least 1) first. As in PyTorch, the gradient is that of the scores whose log-softmax `logProbs`
  * is; it cannot be differentiated again.
+ *
+ * @throws Error for lengths out of range that the host knows; (at the next await) DataError for those computed
+ * on the GPU, and for labels that are no classes
  */
 export const ctcLoss: (
   logProbs: Tensor,
@@ -148,6 +163,7 @@ export const ctcLoss: (
         : sub(cumsum(labels.on, 0), labels.on);
     // A shader cannot bind nothing.
     const flat = reshape(to(targets, 'int32'), [targets.numel()]);
+    checkLabels(targets.ndim === 2 ? labels.on : null, targets, classes, blank);
     const classesOf = flat.numel() === 0 ? full([1], blank, { dtype: 'int32' }) : rowMajor(flat);
     const problem = { steps, batch, classes, states: 2 * longest + 1, blank };
     let nll = ctcOp(

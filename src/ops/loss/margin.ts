@@ -5,6 +5,7 @@ import { optionReader, type Trailing } from '../../tensor/options.js';
 import { sameShape, showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { ge, gt, ne } from '../pointwise/compare.js';
+import { checkOnDevice } from '../base/check.js';
 import { to } from '../base/copy.js';
 import { arange, zeros } from '../creation/creation.js';
 import { gather, indexSelect, scatterAdd } from '../gather/gather.js';
@@ -185,6 +186,7 @@ export const multilabelMarginLoss: (x: Tensor, target: Tensor, options?: LossOpt
     const scores = asBatch(x);
     const classes = scores.shape[1] as number;
     const labels = to(asBatch(target), 'int32');
+    checkOnDevice('multilabelMarginLoss', 'label', labels, [classes, -1]);
     const counted = to(cumprod(to(ge(labels, 0), 'int32'), 1), 'float32');
     const at = clamp(labels, { min: 0 });
     const isLabel = to(gt(scatterAdd(zeros(...scores.shape), 1, at, counted), 0), 'float32');
