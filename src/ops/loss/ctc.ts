@@ -118,8 +118,8 @@ const readOptions = optionReader<Required<CtcLossOptions>>(
  * length (at least 1) first. As in PyTorch, the gradient is that of the scores whose log-softmax `logProbs`
  * is; it cannot be differentiated again.
  *
- * @throws Error for lengths out of range that the host knows; (at the next await) DataError for those computed
- * on the GPU, and for labels that are no classes
+ * @throws Error for lengths out of range that the host knows; (at the next await) DataError for those
+ * computed on the GPU, and for labels that are no classes
  */
 export const ctcLoss: (
   logProbs: Tensor,
