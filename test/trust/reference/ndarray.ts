@@ -68,7 +68,8 @@ export function broadcastShape(...shapes: Shape[]): number[] | null {
 /** Strides with which an array of `shape` is read as one of shape `to`: 0 where it repeats. */
 export function broadcastStrides(shape: Shape, strides: readonly number[], to: Shape): number[] {
   const lead = to.length - shape.length;
-  return to.map((_, d) => (d < lead || shape[d - lead] === 1 ? 0 : (strides[d - lead] as number)));
+  const repeats = (d: number): boolean => d < lead || (shape[d - lead] === 1 && to[d] !== 1);
+  return to.map((_, d) => (repeats(d) ? 0 : (strides[d - lead] as number)));
 }
 
 export function broadcastTo(x: NdArray, shape: Shape): NdArray {
