@@ -40,25 +40,27 @@ type Numbers = Readonly<Record<string, number>>;
 type Values<T extends Numbers> = { readonly [K in keyof T]: number };
 
 /** @internal A layer's numbers, each by position or by name. @throws Error for what is no number */
-export function readNumbers<T extends Numbers>(
+export const readNumbers = <T extends Numbers>(
   layer: string,
   defaults: T,
   args: readonly unknown[],
-): Values<T> {
-  const read = optionReader<Numbers>(layer, defaults, ...Object.keys(defaults))(args);
-  for (const name of Object.keys(defaults)) requireNumber(`${layer}: ${name}`, read[name]);
-  return read as Values<T>;
-}
+): Values<T> => readWith(layer, defaults, {}, args);
 
 /** @internal The same of an activation, in which `inplace` follows them. */
-export function readActivation<T extends Numbers>(
+export const readActivation = <T extends Numbers>(
   layer: string,
   defaults: T,
   args: readonly unknown[],
-): Values<T> & { readonly inplace: boolean } {
-  const names = Object.keys(defaults);
-  const all: Readonly<Record<string, number | boolean>> = { ...defaults, inplace: false };
-  const read = optionReader(layer, all, ...names, 'inplace')(args);
-  for (const name of names) requireNumber(`${layer}: ${name}`, read[name]);
-  return read as Values<T> & { inplace: boolean };
+): Values<T> & { readonly inplace: boolean } => readWith(layer, defaults, { inplace: false }, args);
+
+function readWith<T extends Numbers, F extends Readonly<Record<string, boolean>>>(
+  layer: string,
+  numbers: T,
+  flags: F,
+  args: readonly unknown[],
+): Values<T> & F {
+  const all: Readonly<Record<string, number | boolean>> = { ...numbers, ...flags };
+  const read = optionReader(layer, all, ...Object.keys(all))(args);
+  for (const name of Object.keys(numbers)) requireNumber(`${layer}: ${name}`, read[name]);
+  return read as Values<T> & F;
 }

@@ -74,41 +74,27 @@ export function to(x: Tensor, target: DTypeName | Tensor | ToOptions, options?: 
   return same && !copy ? x : copyOp(x, dtype, strides, ownOrderOf(x, memoryFormat));
 }
 
+const cast =
+  (op: string, dtype: DTypeName) =>
+  (...args: [x: Tensor]): Tensor => {
+    checkCount(op, args.length, 1);
+    return to(args[0], dtype);
+  };
+
 /** `torch.Tensor.float`. */
-export function float(x: Tensor): Tensor {
-  checkCount('float', arguments.length, 1);
-  return to(x, 'float32');
-}
+export const float: (x: Tensor) => Tensor = cast('float', 'float32');
 /** `torch.Tensor.half`. */
-export function half(x: Tensor): Tensor {
-  checkCount('half', arguments.length, 1);
-  return to(x, 'float16');
-}
+export const half: (x: Tensor) => Tensor = cast('half', 'float16');
 /** `torch.Tensor.int`. */
-export function int(x: Tensor): Tensor {
-  checkCount('int', arguments.length, 1);
-  return to(x, 'int32');
-}
+export const int: (x: Tensor) => Tensor = cast('int', 'int32');
 /** `torch.Tensor.long`: int32, since the GPU has no int64. */
-export function long(x: Tensor): Tensor {
-  checkCount('long', arguments.length, 1);
-  return to(x, 'int32');
-}
+export const long: (x: Tensor) => Tensor = cast('long', 'int32');
 /** `torch.Tensor.double`: float32, since the GPU has no float64. */
-export function double(x: Tensor): Tensor {
-  checkCount('double', arguments.length, 1);
-  return to(x, 'float32');
-}
+export const double: (x: Tensor) => Tensor = cast('double', 'float32');
 /** `torch.Tensor.byte`: uint8. */
-export function byte(x: Tensor): Tensor {
-  checkCount('byte', arguments.length, 1);
-  return to(x, 'uint8');
-}
+export const byte: (x: Tensor) => Tensor = cast('byte', 'uint8');
 /** `torch.Tensor.bool`. */
-export function bool(x: Tensor): Tensor {
-  checkCount('bool', arguments.length, 1);
-  return to(x, 'bool');
-}
+export const bool: (x: Tensor) => Tensor = cast('bool', 'bool');
 /** `torch.Tensor.type_as`. */
 export function typeAs(x: Tensor, other: Tensor): Tensor {
   checkCount('typeAs', arguments.length, 2);
