@@ -210,11 +210,17 @@ const weightGradOp: (x: Tensor, dy: Tensor, g: Geometry, layout: WeightLayout) =
   },
 });
 
-/** The problem that the kernels solve, of rows `y` and columns `x`. */
-function geometry({ axes, ...channels }: ConvShape): Geometry {
+/**
+ * The problem that the kernels solve, of rows `y` and columns `x`. Field by field: a rest pattern makes an
+ * object of the slow kind, which cost as much as the whole call.
+ */
+function geometry({ n, cIn, cOut, groups, axes }: ConvShape): Geometry {
   const [y, x] = axes as [ConvAxis, ConvAxis];
   return {
-    ...channels,
+    n,
+    cIn,
+    cOut,
+    groups,
     h: y.size,
     w: x.size,
     kernelH: y.kernel,
