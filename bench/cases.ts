@@ -7,16 +7,20 @@ import type {
   LinearWork,
   ModelWork,
   NetworkWork,
+  SequenceWork,
   SimpleWork,
   Work,
 } from './work-list.mjs';
 import {
   classesOf,
+  heads,
   imageValues,
   initialValues,
   labels,
   parametersOf,
   seeds,
+  sequenceParameters,
+  sequenceResult,
   sgd,
   sumOfSquares,
   uniform,
@@ -114,39 +118,84 @@ function kernel({ forward, inputs, leaves = [], backwardOnly = false, operations
 
 async function networkOf(work: NetworkWork): Promise<k.nn.TensorModule> {
   const model = work.network === 'resnet18' ? k.models.resnet18() : k.models.cifarResnet20();
-  const values = parametersOf(work).map(
+  await fill(model, parametersOf(work));
+  return model;
+}
+
+async function fill(model: k.nn.Module, parameters: ReturnType<typeof parametersOf>): Promise<void> {
+  const values = parameters.map(
     (parameter) => [parameter.name, { shape: parameter.shape, data: initialValues(parameter) }] as const,
   );
   const { unexpectedKeys } = await model.loadStateDict(new Map(values), { strict: false });
   if (unexpectedKeys.length > 0) throw new Error(`the network has no ${unexpectedKeys.join(', ')}`);
-  return model;
 }
 
 /** SGD with momentum reads a weight, its gradient and its momentum and writes weight and momentum. */
 const sgdPasses = 5;
 
-/** A step of all parameters that require grad. */
 function training(model: k.nn.TensorModule, input: readonly number[], classes: number): Case {
   const criterion = new k.nn.CrossEntropyLoss();
+  const x = filled(seeds.input, input);
+  const y = k.tensor(labels(x.size(0), classes));
+  return steps(model, [x], () => {
+    const logits = model(x);
+    return [criterion(logits, y), logits];
+  });
+}
+
+/** The layer's result for the input, and for the decoder another sequence of that shape. */
+async function sequence(work: SequenceWork): Promise<Case> {
+  const { layer, input, width } = work;
+  const size = input[2] ?? 0;
+  const x = filled(seeds.input, input);
+  const memory = filled(seeds.other, input);
+  const y = filled(seeds.labels, sequenceResult(work));
+  const parts = { dimFeedforward: width, dropout: 0, batchFirst: true };
+  const recurrent = { batchFirst: true };
+  const layers: Readonly<Record<SequenceWork['layer'], () => [k.nn.Module, () => k.Tensor]>> = {
+    lstm: () => {
+      const lstm = new k.nn.LSTM(size, width, recurrent);
+      return [lstm, () => lstm(x)[0]];
+    },
+    gru: () => {
+      const gru = new k.nn.GRU(size, width, recurrent);
+      return [gru, () => gru(x)[0]];
+    },
+    encoder: () => {
+      const encoder = new k.nn.TransformerEncoderLayer(size, heads, parts);
+      return [encoder, () => encoder(x)];
+    },
+    decoder: () => {
+      const decoder = new k.nn.TransformerDecoderLayer(size, heads, parts);
+      return [decoder, () => decoder(x, memory)];
+    },
+  };
+  const [model, forward] = layers[layer]();
+  await fill(model, sequenceParameters(work));
+  return steps(model, [x, memory, y], () => {
+    const out = forward();
+    return [k.mseLoss(out, y), out];
+  });
+}
+
+/** A step of all parameters that require grad. `lossOf` gives the loss, and what else it made. */
+function steps(model: k.nn.Module, inputs: k.Tensor[], lossOf: () => [k.Tensor, ...k.Tensor[]]): Case {
   const trainable = model.parameters().filter((parameter) => parameter.requiresGrad);
   const frozen = model.parameters().filter((parameter) => !parameter.requiresGrad);
   const optimizer = new k.optim.SGD(trainable, sgd);
-  const x = filled(seeds.input, input);
-  const y = k.tensor(labels(x.size(0), classes));
   return {
     run: async () => {
       optimizer.zeroGrad();
-      const logits = model(x);
-      const loss = criterion(logits, y);
+      const [loss, ...others] = lossOf();
       loss.backward();
       optimizer.step();
       // A collection would free it too, some time: the peak of memory shall not depend on when.
-      logits.dispose();
+      for (const tensor of others) tensor.dispose();
       const value = await loss.item();
       loss.dispose();
       return value;
     },
-    moves: () => ({ bytes: sgdPasses * bytesOf(trainable) + bytesOf([...frozen, x]), operations: 0 }),
+    moves: () => ({ bytes: sgdPasses * bytesOf(trainable) + bytesOf([...frozen, ...inputs]), operations: 0 }),
   };
 }
 
@@ -214,6 +263,8 @@ async function caseOf(work: Work): Promise<Case> {
       return inference(await networkOf(work), work.input);
     case 'model':
       return builtModel(work);
+    case 'sequence':
+      return sequence(work);
     case 'optimizer': {
       const { make, passes, operations } = rules[work.rule];
       const parameters = parametersOf(work).map(({ shape }) => new k.nn.Parameter(k.randn(shape)));

@@ -9,7 +9,9 @@
  * @typedef {{ op: 'conv' | 'conv-grad' | 'batch-norm-grad' | 'max-pool' | 'max-pool-grad', input: number[] }}
  * ImageWork
  * @typedef {{ op: 'cross-entropy-grad' | 'add', input: number[] }} PlainWork
- * @typedef {NetworkWork | MatmulWork | ImageWork | PlainWork} PeerWork
+ * @typedef {{ op: 'sequence', layer: 'lstm' | 'gru' | 'encoder' | 'decoder', input: number[], width: number }}
+ * SequenceWork `input` [N, T, C]; `width` of the hidden state or of the feed-forward part
+ * @typedef {NetworkWork | MatmulWork | ImageWork | PlainWork | SequenceWork} PeerWork
  *
  * @typedef {'forward' | 'input-grad' | 'weight-grad'} Pass one of the three alone
  * @typedef {{ op: 'linear', input: number[], out: number, pass: Pass }} LinearWork
@@ -30,7 +32,8 @@
 
 /**
  * Convolutions are 3x3 with padding 1 and as many channels out as in; max pools 3x3, stride 2, padding 1.
- * `-grad` is a forward and a backward pass for all inputs and parameters.
+ * `-grad` is a forward and a backward pass for all inputs and parameters. Sequences: a training step of one
+ * layer towards a random target; attention has 4 heads and no dropout.
  * @type {Record<string, PeerWork>}
  */
 export const peerWorks = {
@@ -49,6 +52,10 @@ export const peerWorks = {
   'resnet18-forward': { op: 'forward', network: 'resnet18', input: [8, 3, 64, 64] },
   'resnet18-forward-224': { op: 'forward', network: 'resnet18', input: [1, 3, 224, 224] },
   'resnet18-train-step': { op: 'train', network: 'resnet18', input: [8, 3, 64, 64] },
+  'lstm-train-step': { op: 'sequence', layer: 'lstm', input: [16, 50, 64], width: 128 },
+  'gru-train-step': { op: 'sequence', layer: 'gru', input: [16, 50, 64], width: 128 },
+  'encoder-train-step': { op: 'sequence', layer: 'encoder', input: [8, 64, 64], width: 256 },
+  'decoder-train-step': { op: 'sequence', layer: 'decoder', input: [8, 64, 64], width: 256 },
 };
 
 /**
@@ -135,7 +142,7 @@ const ownWorks = {
 };
 
 /** @type {(work: Work) => boolean} */
-const isNetwork = ({ op }) => op === 'forward' || op === 'train' || op === 'model';
+const isNetwork = ({ op }) => ['forward', 'train', 'model', 'sequence'].includes(op);
 
 /** @param {Record<string, Work>} all @param {boolean} networks */
 const part = (all, networks) => Object.entries(all).filter(([, work]) => isNetwork(work) === networks);

@@ -11,7 +11,11 @@ export * from './work-list.mjs';
  * @typedef {import('./work-list.mjs').PeerWork} PeerWork
  * @typedef {import('./work-list.mjs').NetworkWork} NetworkWork
  * @typedef {import('./work-list.mjs').ImageWork} ImageWork
+ * @typedef {import('./work-list.mjs').SequenceWork} SequenceWork
  */
+
+/** Of the encoder and the decoder. */
+export const heads = 4;
 
 /** SGD of every training step. */
 export const sgd = { lr: 0.01, momentum: 0.9 };
@@ -191,6 +195,52 @@ export function parametersOf(work) {
   push(`${head}.bias`, [classesOf(work)], 'zeros');
   return list;
 }
+
+/**
+ * As {@link parametersOf}, of one layer.
+ * @param {SequenceWork} work
+ */
+export function sequenceParameters({ layer, input, width }) {
+  const into = input[2] ?? 0;
+  /** @type {Parameter[]} */
+  const list = [];
+  /** @type {(name: string, shape: number[], fill?: Parameter['fill']) => void} */
+  const push = (name, shape, fill = shape.length > 1 ? 'uniform' : 'zeros') =>
+    void list.push({ name, shape, fill, bound: Math.sqrt(6 / (shape[1] ?? 1)), seed: list.length });
+  /** @type {(name: string, from: number, to: number) => void} */
+  const linear = (name, from, to) => {
+    push(`${name}.weight`, [to, from]);
+    push(`${name}.bias`, [to]);
+  };
+  if (layer === 'lstm' || layer === 'gru') {
+    const rows = (layer === 'lstm' ? 4 : 3) * width;
+    push('weight_ih_l0', [rows, into]);
+    push('weight_hh_l0', [rows, width]);
+    push('bias_ih_l0', [rows]);
+    push('bias_hh_l0', [rows]);
+    return list;
+  }
+  const attentions = layer === 'encoder' ? ['self_attn'] : ['self_attn', 'multihead_attn'];
+  for (const name of attentions) {
+    push(`${name}.in_proj_weight`, [3 * into, into]);
+    push(`${name}.in_proj_bias`, [3 * into]);
+    linear(`${name}.out_proj`, into, into);
+  }
+  linear('linear1', into, width);
+  linear('linear2', width, into);
+  for (let i = 1; i <= attentions.length + 1; i++) {
+    push(`norm${i}.weight`, [into], 'ones');
+    push(`norm${i}.bias`, [into]);
+  }
+  return list;
+}
+
+/** Shape of a sequence's result. @param {SequenceWork} work */
+export const sequenceResult = ({ layer, input: [n = 0, steps = 0, into = 0], width }) => [
+  n,
+  steps,
+  layer === 'lstm' || layer === 'gru' ? width : into,
+];
 
 /** @param {Pick<NetworkWork, 'network'>} work */
 export const classesOf = (work) => (work.network === 'resnet18' ? 1000 : 10);

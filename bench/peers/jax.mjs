@@ -94,30 +94,123 @@ const initial = (work) =>
 function training(work) {
   const x = filled(spec.seeds.input, work.input);
   const y = oneHot(x.shape[0], spec.classesOf(work));
-  /** @type {(parameters: NDArray[], x: NDArray, y: NDArray) => NDArray} */
-  const lossOf = (parameters, x, y) => crossEntropy(logits(work, parameters, x, true), y);
+  return steps(initial(work), [x, y], (parameters, x, y) =>
+    crossEntropy(logits(work, parameters, x, true), y),
+  );
+}
+
+/** @type {(x: NDArray, weight: NDArray, bias: NDArray) => NDArray} */
+const linear = (x, weight, bias) => np.matmul(x, np.transpose(weight)).add(bias);
+
+/** Unrolled. @type {(work: spec.SequenceWork, parameters: NDArray[], x: NDArray) => NDArray} */
+function recurrent({ layer, input: [n = 0, length = 0], width }, [wIh, wHh, bIh, bHh], x) {
+  const fromInput = linear(x, wIh, bIh);
+  const recur = np.transpose(wHh);
+  /** @type {(gates: NDArray, index: number) => NDArray} */
+  const part = (gates, index) => gates.ref.slice([], [index * width, (index + 1) * width]);
+  let h = np.zeros([n, width]);
+  let c = np.zeros([n, width]);
+  const outputs = [];
+  for (let t = 0; t < length; t++) {
+    const fromState = np.matmul(h.ref, recur.ref).add(bHh.ref);
+    const ofInput = fromInput.ref.slice([], t);
+    if (layer === 'lstm') {
+      const gates = ofInput.add(fromState);
+      const [i, f, o] = [0, 1, 3].map((index) => nn.sigmoid(part(gates, index)));
+      c = f.mul(c).add(i.mul(np.tanh(part(gates, 2))));
+      h = o.mul(np.tanh(c.ref));
+    } else {
+      const [r, z] = [0, 1].map((index) => nn.sigmoid(part(ofInput, index).add(part(fromState, index))));
+      const fresh = np.tanh(part(ofInput, 2).add(r.mul(part(fromState, 2))));
+      h = fresh.ref.add(z.mul(h.sub(fresh)));
+    }
+    outputs.push(h.ref);
+  }
+  return np.stack(outputs, 1);
+}
+
+/** @type {(x: NDArray, scale: NDArray, shift: NDArray) => NDArray} */
+function layerNorm(x, scale, shift) {
+  const centered = x.ref.sub(np.mean(x, [-1], { keepdims: true }));
+  const variance = np.mean(np.square(centered.ref), [-1], { keepdims: true });
+  return centered
+    .div(np.sqrt(variance.add(1e-5)))
+    .mul(scale)
+    .add(shift);
+}
+
+/** @type {(work: spec.SequenceWork, parameters: NDArray[], x: NDArray, memory: NDArray) => NDArray} */
+function transformerLayer(work, parameters, x, memory) {
+  const [n, , size = 0] = work.input;
+  const byName = new Map(spec.sequenceParameters(work).map(({ name }, i) => [name, parameters[i]]));
+  /** @type {(name: string) => [NDArray, NDArray]} */
+  const both = (name) => [byName.get(`${name}.weight`), byName.get(`${name}.bias`)];
+  /** @type {(x: NDArray, keys: NDArray, name: string) => NDArray} */
+  const attend = (x, keys, name) => {
+    const weight = byName.get(`${name}.in_proj_weight`);
+    const bias = byName.get(`${name}.in_proj_bias`);
+    const [q, k, v] = [x, keys.ref, keys].map((from, index) => {
+      const rows = [index * size, (index + 1) * size];
+      const projected = linear(from, weight.ref.slice(rows), bias.ref.slice(rows));
+      const split = projected.reshape([n, -1, spec.heads, size / spec.heads]);
+      return np.transpose(split, index === 1 ? [0, 2, 3, 1] : [0, 2, 1, 3]);
+    });
+    const scores = np.matmul(q, k).mul(1 / Math.sqrt(size / spec.heads));
+    const heads = np.matmul(nn.softmax(scores, -1), v);
+    return linear(np.transpose(heads, [0, 2, 1, 3]).reshape(work.input), ...both(`${name}.out_proj`));
+  };
+  x = layerNorm(x.ref.add(attend(x.ref, x, 'self_attn')), ...both('norm1'));
+  if (work.layer === 'decoder')
+    x = layerNorm(x.ref.add(attend(x, memory, 'multihead_attn')), ...both('norm2'));
+  const wide = nn.relu(linear(x.ref, ...both('linear1')));
+  return layerNorm(
+    x.add(linear(wide, ...both('linear2'))),
+    ...both(work.layer === 'decoder' ? 'norm3' : 'norm2'),
+  );
+}
+
+/** @param {spec.SequenceWork} work */
+function sequence(work) {
+  const isRecurrent = work.layer === 'lstm' || work.layer === 'gru';
+  const parameters = spec.sequenceParameters(work).map((p) => array(spec.initialValues(p), p.shape));
+  const x = filled(spec.seeds.input, work.input);
+  const memory = filled(spec.seeds.other, work.input);
+  const y = filled(spec.seeds.labels, spec.sequenceResult(work));
+  return steps(parameters, [x, memory, y], (parameters, x, memory, y) => {
+    const result = isRecurrent
+      ? recurrent(work, parameters, x)
+      : transformerLayer(work, parameters, x, memory);
+    return np.mean(np.square(result.sub(y)));
+  });
+}
+
+/**
+ * Steps of SGD.
+ * @param {NDArray[]} initial parameters
+ * @param {NDArray[]} inputs
+ * @param {(parameters: NDArray[], ...inputs: NDArray[]) => NDArray} lossOf
+ */
+function steps(initial, inputs, lossOf) {
   const step = jit(
     (
       /** @type {NDArray[]} */ parameters,
       /** @type {NDArray[]} */ momenta,
-      /** @type {NDArray} */ x,
-      /** @type {NDArray} */ y,
+      /** @type {NDArray[]} */ ...inputs
     ) => {
       const [loss, grads] = valueAndGrad(lossOf)(
         parameters.map((p) => p.ref),
-        x,
-        y,
+        ...inputs,
       );
       const next = momenta.map((m, i) => m.mul(spec.sgd.momentum).add(grads[i]));
       const updated = parameters.map((p, i) => p.sub(next[i].ref.mul(spec.sgd.lr)));
       return [loss, updated, next];
     },
   );
-  let parameters = initial(work);
+  let parameters = initial;
   let momenta = parameters.map((p) => np.zeros(p.shape));
   return {
     run: async () => {
-      const result = step(parameters, momenta, x.ref, y.ref);
+      const result = step(parameters, momenta, ...inputs.map((x) => x.ref));
       [, parameters, momenta] = result;
       return /** @type {number} */ ((await result[0].data())[0]);
     },
@@ -191,6 +284,8 @@ function prepare(work) {
   switch (work.op) {
     case 'train':
       return training(work);
+    case 'sequence':
+      return sequence(work);
     case 'forward': {
       const parameters = initial(work);
       return jitted(

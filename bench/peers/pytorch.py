@@ -76,13 +76,7 @@ class CifarResNet20(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
-def network(work):
-    if work["network"] == "resnet18":
-        import torchvision
-
-        model = torchvision.models.resnet18()
-    else:
-        model = CifarResNet20()
+def fill(model):
     with torch.no_grad():
         for seed, (name, p) in enumerate(model.named_parameters()):
             if p.ndim > 1:
@@ -90,6 +84,36 @@ def network(work):
             else:
                 p.fill_(1 if name.endswith("weight") else 0)
     return model
+
+
+HEADS = 4
+
+
+def sequence(work):
+    """(model, loss)"""
+    layer, width, shape = work["layer"], work["width"], tuple(work["input"])
+    size = shape[2]
+    x, memory = uniform(SEEDS["input"], shape), uniform(SEEDS["other"], shape)
+    if layer in ("lstm", "gru"):
+        model = (nn.LSTM if layer == "lstm" else nn.GRU)(size, width, batch_first=True)
+        forward = lambda: model(x)[0]
+    else:
+        kind = nn.TransformerEncoderLayer if layer == "encoder" else nn.TransformerDecoderLayer
+        model = kind(size, HEADS, width, 0.0, batch_first=True)
+        forward = lambda: model(x) if layer == "encoder" else model(x, memory)
+    fill(model)
+    y = uniform(SEEDS["labels"], (*shape[:2], width if layer in ("lstm", "gru") else size))
+    return model, lambda: F.mse_loss(forward(), y)
+
+
+def network(work):
+    if work["network"] == "resnet18":
+        import torchvision
+
+        model = torchvision.models.resnet18()
+    else:
+        model = CifarResNet20()
+    return fill(model)
 
 
 def with_grads(forward, leaves):
@@ -116,6 +140,19 @@ def plain(forward):
     return run, lambda: state["results"]
 
 
+def steps(model, loss_of):
+    optimizer = torch.optim.SGD(model.parameters(), **SGD)
+
+    def step():
+        optimizer.zero_grad()
+        loss = loss_of()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step, None
+
+
 def prepare(work):
     """(run, results): `results` is None for training steps, whose `run` gives the loss."""
     op = work["op"]
@@ -137,16 +174,9 @@ def prepare(work):
     if op == "train":
         model = network(work)
         y = labels(shape[0], 1000 if work["network"] == "resnet18" else 10)
-        optimizer = torch.optim.SGD(model.parameters(), **SGD)
-
-        def step():
-            optimizer.zero_grad()
-            loss = F.cross_entropy(model(x), y)
-            loss.backward()
-            optimizer.step()
-            return loss.item()
-
-        return step, None
+        return steps(model, lambda: F.cross_entropy(model(x), y))
+    if op == "sequence":
+        return steps(*sequence(work))
     if op.startswith("max-pool"):
         x = x.abs()
         forward = lambda: F.max_pool2d(x, 3, 2, 1)

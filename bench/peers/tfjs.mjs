@@ -188,6 +188,8 @@ function prepare(work) {
       const loss = (x) => crossEntropy(y, x);
       return withGrads(loss, [x], tf.scalar(1));
     }
+    case 'sequence':
+      return null;
     default:
       return image(work);
   }

@@ -2,10 +2,11 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
+import { full } from '../tooling/full.js';
 
 const run = promisify(execFile);
 const script = fileURLToPath(new URL('training-loop.ts', import.meta.url));
-const steps = process.env['KINDLING_FULL'] === '1' ? 2000 : 500;
+const steps = full ? 2000 : 500;
 
 /** A batch of 16x3x16x16 floats, its labels, outputs and loss. */
 const bytesPerStep = 49_360;

@@ -12,6 +12,7 @@ import {
   writeShapes,
   type Outcome,
 } from './support.js';
+import { full } from '../tooling/full.js';
 
 const folder = temporaryFolder();
 const weights = join(folder, 'resnet8.safetensors');
@@ -201,7 +202,6 @@ const files = [
   'cifar10/train_subset.bin',
   'cifar10/test_subset.bin',
 ] as const;
-const full = process.env['KINDLING_FULL'] === '1';
 if (!full) console.log('skipped: animal or vehicle on CIFAR-10 (slow; npm run test:full has it)');
 describe.skipIf(!full || missingShared(...files).length > 0)('the published CIFAR ResNet-20', () => {
   it('learns to tell animals from vehicles', { timeout: 900_000 }, async () => {

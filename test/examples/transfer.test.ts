@@ -15,6 +15,7 @@ import { main as inference } from '../../examples/transfer/13-inference.js';
 import { main as cachedFeatures } from '../../examples/transfer/14-cached-features.js';
 import { pretrained } from '../../examples/transfer/common.js';
 import { init, manualSeed, type nn } from '../../src/index.js';
+import { full } from '../tooling/full.js';
 
 /** Bytes of the shipped weights, before any recipe touches them. */
 let shipped: ReadonlyMap<string, string>;
@@ -100,15 +101,12 @@ describe('the transfer recipes', () => {
   });
 
   // Half a gigabyte of fresh weights.
-  it.runIf(process.env['KINDLING_FULL'] === '1')(
-    '06 VGG trains the last layer of its classifier',
-    async () => {
-      const { model, losses, withGrad } = await vgg();
-      falls(losses);
-      expect(withGrad).toEqual(['classifier.6.weight', 'classifier.6.bias']);
-      model.dispose();
-    },
-  );
+  it.runIf(full)('06 VGG trains the last layer of its classifier', async () => {
+    const { model, losses, withGrad } = await vgg();
+    falls(losses);
+    expect(withGrad).toEqual(['classifier.6.weight', 'classifier.6.bias']);
+    model.dispose();
+  });
 
   it('07 an identity as the head gives features that tell new classes apart', async () => {
     const { shape, score } = await identityHead();

@@ -8,10 +8,11 @@ import { e, input } from '../../src/kernels/expr/expr.js';
 import type { Target } from '../../src/kernels/base/kernel.js';
 import { planReduce } from '../../src/kernels/reduce/plan.js';
 import { at, eachIndex, host, runPlan, runPointwise, type HostTensor } from './harness.js';
+import { full } from '../tooling/full.js';
 
 beforeAll(() => init());
 
-const rounds = process.env['KINDLING_FULL'] === '1' ? 100 : 9;
+const rounds = full ? 100 : 9;
 let seed = Number(process.env['FUZZ_SEED'] ?? 1);
 
 function below(n: number): number {

@@ -10,6 +10,7 @@ import {
   type Manifest,
   type WeightsRecord,
 } from '../../src/models/index.js';
+import { full } from '../tooling/full.js';
 
 const read = (name: string): unknown =>
   JSON.parse(readFileSync(new URL(`../../weights/${name}`, import.meta.url), 'utf8'));
@@ -97,7 +98,7 @@ describe('the manifest', () => {
 
 describe('the models', () => {
   beforeAll(() => k.init());
-  const limit = process.env['KINDLING_FULL'] === '1' ? 9e7 : 4e6;
+  const limit = full ? 9e7 : 4e6;
   const small = records.filter(({ numParams }) => numParams < limit);
 
   it.each(small.map((record) => [record.enum, record] as const))(

@@ -5,8 +5,7 @@ import { runtime } from '../../src/device/index.js';
 import { findHead, findHeads, replaceHead } from '../../src/models/index.js';
 import { signalParameter, uniform } from './fill.js';
 import { relativeL2 } from './goldens.js';
-
-const full = process.env['KINDLING_FULL'] === '1';
+import { full } from '../tooling/full.js';
 
 beforeAll(() => k.init());
 

@@ -6,6 +6,7 @@ import { runtime } from '../../src/device/index.js';
 import type { ModelOptions } from '../../src/models/index.js';
 import { signalParameter, uniform } from './fill.js';
 import { relativeL2 } from './goldens.js';
+import { full } from '../tooling/full.js';
 
 /** scripts/goldens/make_zoo_goldens.py says what these are. */
 interface ZooEntry {
@@ -24,7 +25,6 @@ const golden = JSON.parse(readFileSync(new URL('../goldens/models/zoo.json', imp
   readonly models: Readonly<Record<string, ZooEntry>>;
 };
 const entries = Object.entries(golden.models);
-const full = process.env['KINDLING_FULL'] === '1';
 /** The rest take minutes on a software adapter, most of it for compiling kernels. */
 const quick = ['mobilenet_v2', 'mobilenet_v3_small', 'squeezenet1_1'];
 const logitsLimit = 5e-5;

@@ -12,6 +12,7 @@ import {
   runtime,
   type Tensor,
 } from '../../src/index.js';
+import { full } from '../tooling/full.js';
 
 beforeAll(() => init());
 
@@ -31,7 +32,6 @@ const published = (
 ).weights.filter((entry) => entry.gflops !== undefined);
 
 /** `npm test` takes one of each kind; the full run every published file. */
-const full = process.env['KINDLING_FULL'] === '1';
 const quick = [
   ...[
     'resnet50',

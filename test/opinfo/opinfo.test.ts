@@ -7,8 +7,8 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { init } from '../../src/index.js';
 import { judge, lookUp } from './judge.js';
 import { keyOf, loadEntries } from './samples.js';
+import { full } from '../tooling/full.js';
 
-const full = process.env['KINDLING_FULL'] === '1';
 const known = JSON.parse(readFileSync(new URL('known-misses.json', import.meta.url), 'utf8')) as Readonly<
   Record<string, string>
 >;
