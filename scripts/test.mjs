@@ -2,7 +2,7 @@
  * `npm test`: sets up what is missing, then checks format, lint, import circles and types and runs the tests.
  * Arguments go to vitest; with arguments only the tests run. `--full` adds the slow tests of `test/full`.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { build } from './build.mjs';
@@ -36,6 +36,13 @@ export function closingLine({ passed, failed, skipped }) {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
 }
 
+/** @param {string} name @param {boolean} ok @param {number} start @returns {Step} */
+function ended(name, ok, start) {
+  const seconds = (performance.now() - start) / 1000;
+  console.log(`== ${name}: ${ok ? 'ok' : 'FAILED'} in ${seconds.toFixed(1)} s`);
+  return { name, ok, seconds };
+}
+
 /**
  * @param {string} name
  * @param {() => boolean} action
@@ -44,21 +51,59 @@ export function closingLine({ passed, failed, skipped }) {
 function step(name, action) {
   const start = performance.now();
   console.log(`\n== ${name}`);
-  const ok = action();
-  const seconds = (performance.now() - start) / 1000;
-  console.log(`== ${name}: ${ok ? 'ok' : 'FAILED'} in ${seconds.toFixed(1)} s`);
-  return { name, ok, seconds };
+  return ended(name, action(), start);
 }
 
 /**
- * Runs a tool from node_modules.
+ * The arguments of Node for a tool from node_modules.
  * @param {string} script
- * @param {readonly string[]} args
- * @param {NodeJS.ProcessEnv} [env]
+ * @param {string[]} args
  */
-function tool(script, args, env = process.env) {
-  const command = [join(root, 'node_modules', script), ...args];
-  return spawnSync(process.execPath, command, { cwd: root, stdio: 'inherit', env }).status === 0;
+const command = (script, ...args) => [join(root, 'node_modules', script), ...args];
+
+/**
+ * A check in a process of its own, whose output is printed at its end: several run at once.
+ * @param {string} name
+ * @param {readonly string[]} args
+ * @returns {Promise<Step>}
+ */
+function check(name, args) {
+  const start = performance.now();
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+    /** @type {Buffer[]} */
+    const output = [];
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => output.push(chunk));
+    child.on('error', (error) => output.push(Buffer.from(`${error.message}\n`)));
+    child.on('close', (status) => {
+      console.log(`\n== ${name}`);
+      process.stdout.write(Buffer.concat(output));
+      resolve(ended(name, status === 0, start));
+    });
+  });
+}
+
+/** Each uses one core. The longest begins first. @returns {Promise<Step[]>} */
+async function checks() {
+  const prettier = ['--check', '--log-level=warn', '--cache', '--cache-location'];
+  const waiting = Object.entries({
+    lint: command('eslint/bin/eslint.js', '.', '--max-warnings=0'),
+    format: command('prettier/bin/prettier.cjs', ...prettier, join(cacheDir, 'kindling/prettier'), '.'),
+    types: command('typescript/bin/tsc', '-p', 'tsconfig.json'),
+    circles: command(
+      'dependency-cruiser/bin/dependency-cruise.mjs',
+      '--config',
+      '.dependency-cruiser.json',
+      'src',
+    ),
+  });
+  /** @type {Step[]} */
+  const steps = [];
+  const lane = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) steps.push(await check(...next));
+  };
+  await Promise.all([lane(), lane()]);
+  return steps;
 }
 
 function buildSucceeds() {
@@ -70,38 +115,24 @@ function buildSucceeds() {
   }
 }
 
-void runMain(import.meta.url, () => {
+void runMain(import.meta.url, async () => {
   const full = process.argv.includes('--full');
   const vitestArgs = process.argv.slice(2).filter((arg) => arg !== '--full');
   const { adapter } = prepare();
   console.log(`WebGPU adapter: ${adapter}`);
 
   const steps = [step('build', buildSucceeds)];
-  if (vitestArgs.length === 0) {
-    steps.push(
-      step('format', () =>
-        tool('prettier/bin/prettier.cjs', [
-          '--check',
-          '--log-level=warn',
-          '--cache',
-          '--cache-location',
-          join(cacheDir, 'kindling/prettier'),
-          '.',
-        ]),
-      ),
-      step('lint', () => tool('eslint/bin/eslint.js', ['.', '--max-warnings=0'])),
-      step('circles', () =>
-        tool('dependency-cruiser/bin/dependency-cruise.mjs', ['--config', '.dependency-cruiser.json', 'src']),
-      ),
-      step('types', () => tool('typescript/bin/tsc', ['-p', 'tsconfig.json'])),
-    );
-  }
+  if (vitestArgs.length === 0) steps.push(...(await checks()));
   const reportFile = join(cacheDir, 'kindling/test-report.json');
   mkdirSync(dirname(reportFile), { recursive: true });
   rmSync(reportFile, { force: true });
   const env = full ? { ...process.env, KINDLING_FULL: '1' } : process.env;
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`];
-  const tests = step('tests', () => tool('vitest/vitest.mjs', ['run', ...reporters, ...vitestArgs], env));
+  const vitest = command('vitest/vitest.mjs', 'run', ...reporters, ...vitestArgs);
+  const tests = step(
+    'tests',
+    () => spawnSync(process.execPath, vitest, { cwd: root, stdio: 'inherit', env }).status === 0,
+  );
   steps.push(tests);
 
   const report = existsSync(reportFile) ? JSON.parse(readFileSync(reportFile, 'utf8')) : null;
