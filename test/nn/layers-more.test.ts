@@ -88,6 +88,24 @@ describe('Embedding', () => {
     await close(layer(tensor([0, 1], { dtype: 'int32' })), [0.6, 0.8, 0.3, 0.4]);
     await close(layer.weight, [0.6, 0.8, 0.3, 0.4, 6, 8]);
   });
+
+  it.each([
+    ['Embedding', nn.Embedding],
+    ['EmbeddingBag', nn.EmbeddingBag],
+  ])('%s is made of given weights, in their memory', async (name, layerOf) => {
+    const weights = tensor([
+      [1, 2],
+      [3, 4],
+    ]);
+    const layer = layerOf.fromPretrained(weights, { paddingIdx: 0 });
+    expect(layer.weight.requiresGrad).toBe(false);
+    expect(layerOf.fromPretrained(weights, false).weight.requiresGrad).toBe(true);
+    expect(String(layer)).toContain('padding_idx=0');
+    weights.mul_(2);
+    await close(layer.weight, [2, 4, 6, 8]);
+    expect(() => layerOf.fromPretrained(ones(3))).toThrow(`${name}.fromPretrained: weights must be`);
+    expect(() => layerOf.fromPretrained(weights, { frozen: true } as object)).toThrow(/no option 'frozen'/);
+  });
 });
 
 describe('shapes', () => {
