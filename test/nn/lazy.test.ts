@@ -146,6 +146,26 @@ describe('nn.utils', () => {
     expect([...nn.utils.removeSpectralNorm(made).stateDict().keys()]).toEqual(['weight']);
   });
 
+  it.each([
+    ['weightNorm', nn.utils.weightNorm, nn.utils.removeWeightNorm],
+    ['spectralNorm', nn.utils.spectralNorm, nn.utils.removeSpectralNorm],
+  ])('a copy of a layer with %s is trained and rid of it by itself', async (name, normed, remove) => {
+    const made = normed(layer());
+    const x = tensor([[1, 1]]);
+    const copy = nn.deepcopy(made).eval();
+    made.eval();
+    const before = await made(x).toArray();
+    expect(await copy(x).toArray()).toEqual(before);
+    sum(copy(x)).backward();
+    expect(made.parameters().map(({ grad }) => grad)).toEqual(made.parameters().map(() => null));
+    noGrad(() => copy.parameters().forEach((p) => p.sub_(p.grad as Tensor)));
+    expect(await copy(x).toArray()).not.toEqual(before);
+    const trained = await copy(x).toArray();
+    expect(await remove(copy)(x).toArray()).toEqual(trained);
+    expect(await made(x).toArray()).toEqual(before);
+    expect(() => normed(made)).toThrow(`${name}: 'weight' is computed by another norm already`);
+  });
+
   it('fuseConvBnEval gives one convolution that does the same', async () => {
     const [conv, bn] = [new nn.Conv2d(2, 3, 3).eval(), new nn.BatchNorm2d(3).eval()];
     noGrad(() => {

@@ -26,7 +26,10 @@ function copyValue(value: unknown, memo: Map<object, object>): unknown {
     return copyModule(value, memo, remember(makeCallable(Object.getPrototypeOf(value) as object)));
   if (isTensor(value)) {
     const copy = clone(value);
-    if (!(value instanceof Parameter)) return remember(copy.keep());
+    if (!(value instanceof Parameter)) {
+      if (value.requiresGrad && value.isLeaf) copy.requiresGrad = true;
+      return remember(copy.keep());
+    }
     const parameter = new Parameter(copy, { requiresGrad: value.requiresGrad });
     parameter.name = value.name;
     copy.dispose();
@@ -40,6 +43,11 @@ function copyValue(value: unknown, memo: Map<object, object>): unknown {
   if (value instanceof Map) {
     const copy = remember(new Map<unknown, unknown>());
     for (const [key, item] of value) copy.set(key, copyValue(item, memo));
+    return copy;
+  }
+  if (value instanceof Set) {
+    const copy = remember(new Set<unknown>());
+    for (const item of value) copy.add(copyValue(item, memo));
     return copy;
   }
   if (Object.getPrototypeOf(value) === Object.prototype) {
