@@ -26,6 +26,8 @@ export interface ModuleInternals {
   readonly preHooks: HookList<ForwardPreHook>;
   readonly forwardHooks: HookList<ForwardHook>;
   readonly backwardHooks: HookList<FullBackwardHook>;
+  /** The properties in order, where an object would put some of them first. */
+  order?: readonly string[];
 }
 
 export const internals: unique symbol = Symbol('kindling.module');

@@ -61,6 +61,7 @@ function copyValue(value: unknown, memo: Map<object, object>): unknown {
 function copyModule(from: Module, memo: Map<object, object>, copy: Module): Module {
   const [old, fresh] = [from[internals], copy[internals]];
   for (const [property, persistent] of old.buffers) fresh.buffers.set(property, persistent);
+  if (old.order !== undefined) fresh.order = old.order;
   fresh.preHooks.list.push(...old.preHooks.list);
   fresh.forwardHooks.list.push(...old.forwardHooks.list);
   fresh.backwardHooks.list.push(...old.backwardHooks.list);

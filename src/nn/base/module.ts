@@ -389,10 +389,18 @@ export abstract class Module {
 type Keyed = { stateKey(property: string): string };
 type Entry<T> = readonly [key: string, value: T, property: string];
 
+/** @internal Its own properties in the order in which they were added. */
+export function propertiesOf(module: Module): readonly string[] {
+  const keys = Object.keys(module);
+  const { order } = module[internals];
+  if (order === undefined) return keys;
+  return [...order.filter((key) => keys.includes(key)), ...keys.filter((key) => !order.includes(key))];
+}
+
 function own<T>(module: Module, is: (value: unknown, property: string) => value is T): Entry<T>[] {
   const entries: Entry<T>[] = [];
   const fields = fieldsOf(module);
-  for (const property of Object.keys(module)) {
+  for (const property of propertiesOf(module)) {
     const value = fields[property];
     if (is(value, property)) entries.push([(module as unknown as Keyed).stateKey(property), value, property]);
   }
@@ -404,7 +412,8 @@ const isParameter = (value: unknown): value is Parameter => value instanceof Par
 
 /** @internal Children as they are: a module that is there twice comes twice. */
 export const ownChildren = (module: Module): Entry<Module>[] => own(module, isModule);
-const ownParameters = (module: Module): Entry<Parameter>[] => own(module, isParameter);
+/** @internal */
+export const ownParameters = (module: Module): Entry<Parameter>[] => own(module, isParameter);
 
 function ownBuffers(module: Module): Entry<Tensor>[] {
   const { buffers } = module[internals];
