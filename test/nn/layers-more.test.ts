@@ -108,6 +108,35 @@ describe('Embedding', () => {
   });
 });
 
+describe('outputSize', () => {
+  const loose = (layer: unknown) => layer as (x: Tensor, ...args: unknown[]) => Tensor;
+
+  it('of transposed convolutions is given by name or by position, with or without the dims before', () => {
+    const layer = new nn.ConvTranspose2d(2, 3, 3, { stride: 2, padding: 1 });
+    const x = zeros(1, 2, 4, 4);
+    expect(layer(x).shape).toEqual([1, 3, 7, 7]);
+    expect(layer(x, { outputSize: [7, 8] }).shape).toEqual([1, 3, 7, 8]);
+    expect(new nn.LazyConvTranspose2d(3, 3, { stride: 2, padding: 1 })(x, [7, 8]).shape).toEqual([
+      1, 3, 7, 8,
+    ]);
+    expect(layer(x, [1, 3, 8, 7]).shape).toEqual([1, 3, 8, 7]);
+    expect(layer(zeros(2, 4, 4), [3, 8, 8]).shape).toEqual([3, 8, 8]);
+    expect(() => layer(x, [9, 8])).toThrow('size 0 of outputSize must be from 7 to 8, got [9, 8]');
+    for (const wrong of [[3, 8, 7], [8], 8, [7.5, 7]])
+      expect(() => loose(layer)(x, wrong)).toThrow('ConvTranspose2d: for an input of shape [1, 2, 4, 4]');
+    expect(() => loose(layer)(x, { size: [8, 8] })).toThrow("there is no option 'size'");
+  });
+
+  it('of unpooling too', () => {
+    const [unpool, x] = [new nn.MaxUnpool2d(2), zeros(1, 2, 2, 2)];
+    const at = tensor([0, 1, 2, 3], { dtype: 'int32' }).reshape(1, 1, 2, 2).expand(1, 2, 2, 2);
+    expect(unpool(x, at, { outputSize: [5, 5] }).shape).toEqual([1, 2, 5, 5]);
+    expect(unpool(x, at, [1, 2, 5, 4]).shape).toEqual([1, 2, 5, 4]);
+    expect(() => unpool(x, at, [6, 4])).toThrow('within a stride of [4, 4], got [6,4]');
+    expect(() => unpool(x, at, [2, 5, 4])).toThrow('MaxUnpool2d: for an input of shape [1, 2, 2, 2]');
+  });
+});
+
 describe('shapes', () => {
   it('padding layers say how many amounts and dims they take', () => {
     expect(() => new nn.ReflectionPad2d([1, 2] as never)).toThrow(

@@ -152,9 +152,7 @@ const setField = (container: Module, name: string, value: unknown): void =>
 function addNamed(container: Module, name: string, value: unknown): void {
   const type = container.constructor.name;
   if (typeof name !== 'string' || name === '' || name.includes('.')) {
-    throw new Error(
-      `${type}: '${String(name)}' cannot name a module; names are not empty and hold no '.'`,
-    );
+    throw new Error(`${type}: '${String(name)}' cannot name a module; names are not empty and hold no '.'`);
   }
   const before = fieldsOf(container)[name];
   if (name in container && !(before instanceof Module || before instanceof Parameter)) {
