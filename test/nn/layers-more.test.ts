@@ -161,3 +161,49 @@ describe('shapes', () => {
     await close(x.grad as Tensor, [1, 3, 5, 2, 4, 6]);
   });
 });
+
+describe('an empty batch', () => {
+  type Made = readonly [layer: (x: Tensor) => Tensor, input: readonly number[], output: readonly number[]];
+  const { Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d } = nn;
+  const made: Readonly<Record<string, () => Made>> = {
+    Conv1d: () => [new Conv1d(2, 3, 3), [0, 2, 5], [0, 3, 3]],
+    Conv2d: () => [new Conv2d(2, 3, 3), [0, 2, 5, 5], [0, 3, 3, 3]],
+    'Conv2d of two groups': () => [new Conv2d(2, 4, 3, { groups: 2 }), [0, 2, 5, 5], [0, 4, 3, 3]],
+    Conv3d: () => [new Conv3d(2, 3, 3), [0, 2, 5, 5, 5], [0, 3, 3, 3, 3]],
+    ConvTranspose1d: () => [new ConvTranspose1d(2, 3, 3), [0, 2, 5], [0, 3, 7]],
+    ConvTranspose2d: () => [new ConvTranspose2d(2, 3, 3), [0, 2, 5, 5], [0, 3, 7, 7]],
+    ConvTranspose3d: () => [new ConvTranspose3d(2, 3, 3), [0, 2, 1, 1, 1], [0, 3, 3, 3, 3]],
+    BatchNorm1d: () => [new nn.BatchNorm1d(2), [0, 2], [0, 2]],
+    BatchNorm2d: () => [new nn.BatchNorm2d(2), [0, 2, 5, 5], [0, 2, 5, 5]],
+    'BatchNorm2d in evaluation': () => [new nn.BatchNorm2d(2).eval(), [0, 2, 5, 5], [0, 2, 5, 5]],
+    LayerNorm: () => [new nn.LayerNorm(2), [0, 2], [0, 2]],
+    GroupNorm: () => [new nn.GroupNorm(2, 4), [0, 4, 3], [0, 4, 3]],
+    Linear: () => [new nn.Linear(2, 3), [0, 2], [0, 3]],
+    MaxPool2d: () => [new nn.MaxPool2d(2), [0, 2, 4, 4], [0, 2, 2, 2]],
+    LSTM: () => {
+      const lstm = new nn.LSTM(3, 4, 2, { bidirectional: true });
+      return [Object.assign((x: Tensor) => lstm(x)[0], { parameters: () => lstm.parameters() }), [5, 0, 3], [5, 0, 8]];
+    }, // prettier-ignore
+  };
+
+  it.each(Object.keys(made))('goes through %s and gives its parameters zeros', async (name) => {
+    const [layer, input, output] = (made[name] as () => Made)();
+    const x = zeros(input).requiresGrad_();
+    const y = layer(x);
+    expect(y.shape).toEqual(output);
+    y.sum().backward();
+    expect(x.grad?.shape).toEqual(input);
+    for (const parameter of (layer as unknown as nn.Module).parameters()) {
+      expect(parameter.grad?.shape).toEqual(parameter.shape);
+      expect(await parameter.grad?.abs().sum().item()).toBe(0);
+    }
+  });
+
+  it.each([0.1, null])('leaves running statistics alone, but counts (momentum %s)', async (momentum) => {
+    const norm = new nn.BatchNorm1d(2, { momentum });
+    norm(zeros(0, 2));
+    await close(norm.runningMean as Tensor, [0, 0]);
+    await close(norm.runningVar as Tensor, [1, 1]);
+    expect(await norm.numBatchesTracked?.item()).toBe(1);
+  });
+});
