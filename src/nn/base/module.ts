@@ -16,14 +16,15 @@ import { clearGrad, readZeroGrad, type ZeroGradArgs, Parameter } from './paramet
 import { layout } from './repr.js';
 import {
   loadStateDict,
+  readLoad,
   type IncompatibleKeys,
-  type LoadOptions,
+  type LoadArgs,
   type StateDict,
   type StateEntry,
   type TensorLike,
 } from './state-dict.js';
 import { summarize, type Summary, type SummaryOptions } from './summary.js';
-import { requireBoolean } from '../../tensor/options.js';
+import { optionReader, requireBoolean, type Trailing } from '../../tensor/options.js';
 
 /** The arguments of a module's forward. */
 export type Inputs<M extends Module> = Parameters<M['forward']>;
@@ -42,6 +43,19 @@ export interface TensorModule extends Module {
 export interface Module {
   (...args: Parameters<this['forward']>): ReturnType<this['forward']>;
 }
+
+export interface StateDictOptions {
+  /** Stands before each key. Default: nothing. */
+  prefix?: string;
+  /** The parameters and buffers themselves instead of detached tensors. Default false. */
+  keepVars?: boolean;
+}
+
+const readStateDict = optionReader<Required<StateDictOptions>>(
+  'stateDict',
+  { prefix: '', keepVars: false },
+  'prefix',
+);
 
 export type Fields = Record<string, unknown>;
 /** @internal */
@@ -289,11 +303,19 @@ export abstract class Module {
 
   /**
    * Every parameter and persistent buffer under PyTorch's key, as detached tensors that share the model's
-   * memory: they change when the model is trained (`clone()` them to keep a snapshot).
+   * memory: they change when the model is trained (`clone()` them to keep a snapshot). With `keepVars` they
+   * are the parameters and buffers themselves. `prefix` stands before each key.
    */
-  stateDict(prefix = ''): Map<string, Tensor> {
+  stateDict(...args: Trailing<[prefix: string], StateDictOptions>): Map<string, Tensor> {
+    const { prefix, keepVars } = readStateDict(args);
+    if (typeof prefix !== 'string')
+      throw new Error(`stateDict: prefix must be a string, got ${String(prefix)}`);
     const state = new Map<string, Tensor>();
     for (const { key, tensor } of stateEntries(this, prefix)) {
+      if (keepVars) {
+        state.set(key, tensor);
+        continue;
+      }
       const shared = tensor.alias();
       shared.name = key;
       state.set(key, shared);
@@ -309,16 +331,19 @@ export abstract class Module {
    * @throws Error listing every missing, unexpected and misshapen key at once; then nothing was loaded. With
    * `strict: false` missing and unexpected keys are returned instead.
    */
-  loadStateDict(state: StateDict<Tensor>, options?: LoadOptions): IncompatibleKeys;
-  loadStateDict(state: StateDict<TensorLike>, options?: LoadOptions): Promise<IncompatibleKeys>;
+  loadStateDict(state: StateDict<Tensor>, ...args: LoadArgs): IncompatibleKeys;
+  loadStateDict(state: StateDict<TensorLike>, ...args: LoadArgs): Promise<IncompatibleKeys>;
   loadStateDict(
     state: StateDict<TensorLike>,
-    options: LoadOptions = {},
+    ...args: LoadArgs
   ): IncompatibleKeys | Promise<IncompatibleKeys> {
+    const { strict } = readLoad(args);
+    if (typeof state !== 'object' || (state as object | null) === null)
+      throw new Error(`loadStateDict: expected a Map or an object of tensors by name, got ${String(state)}`);
     const renamed = renameKeys(this, state);
     for (const [path, module] of this.namedModules())
       (module as Module).beforeLoad?.((key) => renamed.get(path === '' ? key : `${path}.${key}`)?.shape);
-    return loadStateDict(this.constructor.name, stateEntries(this, ''), renamed, options);
+    return loadStateDict(this.constructor.name, stateEntries(this, ''), renamed, strict);
   }
 
   /** @internal Lazy layers take their sizes from what is loaded. */
