@@ -6,6 +6,7 @@ import type { Shape } from '../../tensor/shape.js';
 import {
   callModule,
   internals,
+  propertiesOf,
   type ForwardHook,
   type ForwardPreHook,
   type ModuleInternals,
@@ -17,14 +18,16 @@ import { layout } from './repr.js';
 import {
   loadStateDict,
   readLoad,
+  readStateDict,
   type IncompatibleKeys,
   type LoadArgs,
   type StateDict,
+  type StateDictOptions,
   type StateEntry,
   type TensorLike,
 } from './state-dict.js';
 import { summarize, type Summary, type SummaryOptions } from './summary.js';
-import { optionReader, requireBoolean, type Trailing } from '../../tensor/options.js';
+import { requireBoolean, type Trailing } from '../../tensor/options.js';
 
 /** The arguments of a module's forward. */
 export type Inputs<M extends Module> = Parameters<M['forward']>;
@@ -43,19 +46,6 @@ export interface TensorModule extends Module {
 export interface Module {
   (...args: Parameters<this['forward']>): ReturnType<this['forward']>;
 }
-
-export interface StateDictOptions {
-  /** Stands before each key. Default: nothing. */
-  prefix?: string;
-  /** The parameters and buffers themselves instead of detached tensors. Default false. */
-  keepVars?: boolean;
-}
-
-const readStateDict = optionReader<Required<StateDictOptions>>(
-  'stateDict',
-  { prefix: '', keepVars: false },
-  'prefix',
-);
 
 export type Fields = Record<string, unknown>;
 /** @internal */
@@ -308,8 +298,6 @@ export abstract class Module {
    */
   stateDict(...args: Trailing<[prefix: string], StateDictOptions>): Map<string, Tensor> {
     const { prefix, keepVars } = readStateDict(args);
-    if (typeof prefix !== 'string')
-      throw new Error(`stateDict: prefix must be a string, got ${String(prefix)}`);
     const state = new Map<string, Tensor>();
     for (const { key, tensor } of stateEntries(this, prefix)) {
       if (keepVars) {
@@ -413,14 +401,6 @@ export abstract class Module {
 
 type Keyed = { stateKey(property: string): string };
 type Entry<T> = readonly [key: string, value: T, property: string];
-
-/** @internal Its own properties in the order in which they were added. */
-export function propertiesOf(module: Module): readonly string[] {
-  const keys = Object.keys(module);
-  const { order } = module[internals];
-  if (order === undefined) return keys;
-  return [...order.filter((key) => keys.includes(key)), ...keys.filter((key) => !order.includes(key))];
-}
 
 function own<T>(module: Module, is: (value: unknown, property: string) => value is T): Entry<T>[] {
   const entries: Entry<T>[] = [];

@@ -45,6 +45,27 @@ export type LoadArgs = Trailing<[strict: boolean], LoadOptions>;
 /** @internal */
 export const readLoad = optionReader<Required<LoadOptions>>('loadStateDict', { strict: true }, 'strict');
 
+export interface StateDictOptions {
+  /** Stands before each key. Default: nothing. */
+  prefix?: string;
+  /** The parameters and buffers themselves instead of detached tensors. Default false. */
+  keepVars?: boolean;
+}
+
+const readKeys = optionReader<Required<StateDictOptions>>(
+  'stateDict',
+  { prefix: '', keepVars: false },
+  'prefix',
+);
+
+/** @internal */
+export function readStateDict(args: readonly unknown[]): Readonly<Required<StateDictOptions>> {
+  const read = readKeys(args);
+  if (typeof read.prefix !== 'string')
+    throw new Error(`stateDict: prefix must be a string, got ${String(read.prefix)}`);
+  return read;
+}
+
 export interface IncompatibleKeys {
   /** The model has them, the state dict does not. */
   readonly missingKeys: readonly string[];

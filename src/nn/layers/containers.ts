@@ -1,15 +1,8 @@
 import { checkCount } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
-import { internals } from '../base/call.js';
+import { internals, propertiesOf } from '../base/call.js';
 import { fused, type Fusion } from '../base/fuse.js';
-import {
-  fieldsOf,
-  Module,
-  ownChildren,
-  ownParameters,
-  propertiesOf,
-  type TensorModule,
-} from '../base/module.js';
+import { fieldsOf, Module, ownChildren, ownParameters, type TensorModule } from '../base/module.js';
 import { Parameter } from '../base/parameter.js';
 
 /** What Sequential and ModuleList share: children under the names '0', '1', ... */

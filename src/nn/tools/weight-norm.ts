@@ -23,7 +23,7 @@ import { Parameter, UninitializedParameter } from '../base/parameter.js';
 /** Computes a layer's weight from other parameters, before each of its calls. */
 type Compute = (module: Module, training: boolean) => Tensor;
 
-/** A hook that sets `name` to what `compute` makes of what stands under `name` with each of `parts` behind. */
+/** A hook that sets `name` to what `compute` makes of the fields `name` with each of `parts` behind. */
 interface Norm {
   readonly kind: 'weightNorm' | 'spectralNorm';
   readonly name: string;
@@ -64,8 +64,7 @@ function install(module: Module, norm: Norm): void {
 function uninstall(op: string, kind: Norm['kind'], module: Module, name: string): void {
   const hook = hookOf(module, name);
   const norm = hook && norms.get(hook);
-  if (norm?.kind !== kind)
-    throw new Error(`${op}: '${name}' of ${module.constructor.name} has no such norm`);
+  if (norm?.kind !== kind) throw new Error(`${op}: '${name}' of ${module.constructor.name} has no such norm`);
   const { list } = module[internals].preHooks;
   list.splice(list.indexOf(hook as ForwardPreHook), 1);
   const fields = fieldsOf(module);
