@@ -1,6 +1,7 @@
 import type { HostBatch } from './collate.js';
 import { exportedClass, type ModuleExport, type Portable } from './portable.js';
 import { Random } from './random.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
 
 /**
  * A map-style dataset (PyTorch's `torch.utils.data.Dataset`). `DataLoader` passes `random`, a stream that
@@ -100,6 +101,8 @@ export class ConcatDataset<T> implements Dataset<T> {
   }
 }
 
+const readSplit = optionReader('randomSplit', { seed: 0 });
+
 /**
  * Splits a dataset into random, disjoint subsets (PyTorch's `random_split`).
  * @param lengths counts that sum to `dataset.length`, or fractions that sum to 1 (what rounding down leaves
@@ -108,8 +111,11 @@ export class ConcatDataset<T> implements Dataset<T> {
 export function randomSplit<T>(
   dataset: Dataset<T>,
   lengths: readonly number[],
-  options: { seed?: number } = {},
+  ...args: Trailing<[], { seed?: number }>
 ): Subset<T>[] {
+  const { seed } = readSplit(args);
+  if (!Array.isArray(lengths))
+    throw new Error(`randomSplit: lengths must be an array of numbers, got ${String(lengths)}`);
   const n = dataset.length;
   const sum = lengths.reduce((total, length) => total + length, 0);
   let counts = [...lengths];
@@ -124,7 +130,7 @@ export function randomSplit<T>(
       `randomSplit: lengths [${lengths.join(', ')}] must be counts that sum to the dataset's ${n} samples, or fractions that sum to 1`,
     );
   }
-  const order = new Random(options.seed ?? 0).permutation(n);
+  const order = new Random(seed).permutation(n);
   let start = 0;
   return counts.map((count) => new Subset(dataset, order.subarray(start, (start += count))));
 }

@@ -11,7 +11,7 @@ import {
   type Sampler,
   SequentialSampler,
 } from './samplers.js';
-import { checkOptions } from '../tensor/options.js';
+import { optionReader, requireBoolean, type Trailing } from '../tensor/options.js';
 
 export interface DataLoaderOptions<T, B> {
   /** Samples per batch. Default 1. */
@@ -56,9 +56,28 @@ export interface LoaderState {
   readonly batch: number;
 }
 
+const readLoader = optionReader<object>(
+  'DataLoader',
+  Object.fromEntries(
+    [
+      'batchSize',
+      'shuffle',
+      'sampler',
+      'batchSampler',
+      'dropLast',
+      'seed',
+      'collate',
+      'numWorkers',
+      'persistentWorkers',
+      'prefetchFactor',
+      'concurrency',
+    ].map((key) => [key, undefined]),
+  ),
+);
+
 function checkCount(name: string, value: number, least: number): number {
   if (!Number.isInteger(value) || value < least) {
-    throw new RangeError(`DataLoader: ${name} must be an integer of at least ${least}, got ${value}`);
+    throw new RangeError(`DataLoader: ${name} must be an integer of at least ${least}, got ${String(value)}`);
   }
   return value;
 }
@@ -118,23 +137,12 @@ export class DataLoader<T, B = Batch<T>> implements AsyncIterable<B> {
 
   constructor(
     readonly dataset: Dataset<T>,
-    options: DataLoaderOptions<T, B> = {},
+    ...args: Trailing<[], DataLoaderOptions<T, B>>
   ) {
-    checkOptions(
-      'DataLoader',
-      options,
-      'batchSize',
-      'shuffle',
-      'sampler',
-      'batchSampler',
-      'dropLast',
-      'seed',
-      'collate',
-      'numWorkers',
-      'persistentWorkers',
-      'prefetchFactor',
-      'concurrency',
-    );
+    readLoader(args);
+    const [options = {}] = args;
+    for (const key of ['shuffle', 'dropLast', 'persistentWorkers'] as const)
+      if (options[key] !== undefined) requireBoolean(`DataLoader: ${key}`, options[key]);
     this.batches = batchesOf(dataset, options);
     this.batchSize = options.batchSampler === undefined ? (options.batchSize ?? 1) : undefined;
     this.dropLast = options.dropLast ?? false;

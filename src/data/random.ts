@@ -9,7 +9,7 @@ import { philox } from '../kernels/random/philox.js';
 /** Throws unless `seed` is an integer that a double holds exactly. */
 function checkSeed(seed: number): void {
   if (!Number.isSafeInteger(seed) || seed < 0) {
-    throw new RangeError(`Random: the seed must be a non-negative safe integer, got ${seed}`);
+    throw new RangeError(`Random: the seed must be a non-negative safe integer, got ${String(seed)}`);
   }
 }
 
@@ -30,6 +30,9 @@ export class Random {
   ) {
     checkSeed(seed);
     if (stream.length > 3) throw new RangeError(`Random: at most 3 stream numbers, got ${stream.length}`);
+    const wrong = stream.find((number) => !Number.isInteger(number));
+    if (wrong !== undefined)
+      throw new RangeError(`Random: the stream's numbers must be integers, got ${String(wrong)}`);
     this.key = [seed >>> 0, Math.floor(seed / 0x100000000) >>> 0];
     this.counter = [0, (stream[0] ?? 0) >>> 0, (stream[1] ?? 0) >>> 0, (stream[2] ?? 0) >>> 0];
   }
@@ -83,6 +86,8 @@ export class Random {
 
   /** A uniformly random order of 0 ... n - 1 (Fisher and Yates). */
   permutation(n: number): Uint32Array {
+    if (!Number.isInteger(n) || n < 0 || n > 0x100000000)
+      throw new RangeError(`Random.permutation: n must be an integer from 0 to 2^32, got ${String(n)}`);
     const order = Uint32Array.from({ length: n }, (_, i) => i);
     for (let i = n - 1; i > 0; i--) {
       const j = this.integer(i + 1);

@@ -1,6 +1,6 @@
 import { checkIndex } from './dataset.js';
 import { entropySeed, Random } from './random.js';
-import { checkOptions } from '../tensor/options.js';
+import { optionReader, type Trailing } from '../tensor/options.js';
 
 /**
  * Indices into a dataset, in the order to load them. Iterated once per epoch; an array will do. Where `order`
@@ -20,9 +20,17 @@ export interface BatchesOfIndices extends Iterable<readonly number[]> {
 
 function checkCount(what: string, count: number): number {
   if (!Number.isInteger(count) || count < 1) {
-    throw new RangeError(`${what}: numSamples must be a positive integer, got ${count}`);
+    throw new RangeError(`${what}: numSamples must be a positive integer, got ${String(count)}`);
   }
   return count;
+}
+
+function lengthOf(what: string, source: { readonly length: number } | null | undefined): number {
+  const length = source?.length;
+  if (length !== undefined && Number.isInteger(length) && length >= 0) return length;
+  throw new TypeError(
+    `${what}: expected a dataset or an array, whose length is known, got ${String(source)}`,
+  );
 }
 
 /** Base of the random samplers: iterated by itself, it takes its numbers from the platform's entropy. */
@@ -40,7 +48,7 @@ export class SequentialSampler implements Sampler {
   readonly length: number;
 
   constructor(source: { readonly length: number }) {
-    this.length = source.length;
+    this.length = lengthOf('SequentialSampler', source);
   }
 
   *[Symbol.iterator](): Generator<number, void> {
@@ -57,19 +65,28 @@ export interface RandomSamplerOptions {
   readonly numSamples?: number;
 }
 
+const readRandom = optionReader(
+  'RandomSampler',
+  { replacement: false, numSamples: undefined as number | undefined },
+  'replacement',
+  'numSamples',
+);
+
 /** PyTorch's `RandomSampler`. */
 export class RandomSampler extends SeededSampler {
   readonly length: number;
   readonly replacement: boolean;
   private readonly size: number;
 
-  constructor(source: { readonly length: number }, options: RandomSamplerOptions = {}) {
+  constructor(
+    source: { readonly length: number },
+    ...args: Trailing<[replacement: boolean, numSamples: number], RandomSamplerOptions>
+  ) {
     super();
-    this.size = source.length;
-    checkOptions('RandomSampler', options, 'replacement', 'numSamples');
-    this.replacement = options.replacement ?? false;
-    this.length =
-      options.numSamples === undefined ? this.size : checkCount('RandomSampler', options.numSamples);
+    this.size = lengthOf('RandomSampler', source);
+    const { replacement, numSamples } = readRandom(args);
+    this.replacement = replacement;
+    this.length = numSamples === undefined ? this.size : checkCount('RandomSampler', numSamples);
     if (this.size === 0 && this.length > 0) throw new Error('RandomSampler: there is nothing to draw from');
   }
 
@@ -94,6 +111,9 @@ export class SubsetRandomSampler extends SeededSampler {
   constructor(indices: Iterable<number>) {
     super();
     this.indices = [...indices];
+    const wrong = this.indices.find((index) => !Number.isInteger(index));
+    if (wrong !== undefined)
+      throw new TypeError(`SubsetRandomSampler: indices must be integers, got ${String(wrong)}`);
   }
 
   get length(): number {
@@ -105,6 +125,8 @@ export class SubsetRandomSampler extends SeededSampler {
   }
 }
 
+const readWeighted = optionReader('WeightedRandomSampler', { replacement: true }, 'replacement');
+
 /**
  * PyTorch's `WeightedRandomSampler`: draws index `i` with a probability proportional to `weights[i]`.
  * `classBalancedWeights` makes weights that draw every class equally often.
@@ -115,6 +137,7 @@ export class SubsetRandomSampler extends SeededSampler {
  */
 export class WeightedRandomSampler extends SeededSampler {
   readonly length: number;
+  readonly replacement: boolean;
   private readonly weights: Float64Array;
   /** Running sums of the weights. */
   private readonly sums: Float64Array;
@@ -122,9 +145,11 @@ export class WeightedRandomSampler extends SeededSampler {
   constructor(
     weights: ArrayLike<number>,
     numSamples: number,
-    readonly replacement = true,
+    ...args: Trailing<[replacement: boolean], { readonly replacement?: boolean }>
   ) {
     super();
+    const { replacement } = readWeighted(args);
+    this.replacement = replacement;
     this.length = checkCount('WeightedRandomSampler', numSamples);
     this.weights = Float64Array.from(weights);
     const wrong = this.weights.findIndex((weight) => !(weight >= 0 && weight < Infinity));
@@ -179,15 +204,20 @@ export class WeightedRandomSampler extends SeededSampler {
   }
 }
 
+const readBatch = optionReader('BatchSampler', { dropLast: false }, 'dropLast');
+
 /** PyTorch's `BatchSampler`: cuts another sampler's order into batches. */
 export class BatchSampler implements BatchesOfIndices {
+  readonly dropLast: boolean;
+
   constructor(
     readonly sampler: Sampler,
     readonly batchSize: number,
-    readonly dropLast = false,
+    ...args: Trailing<[dropLast: boolean], { readonly dropLast?: boolean }>
   ) {
+    this.dropLast = readBatch(args).dropLast;
     if (!Number.isInteger(batchSize) || batchSize < 1) {
-      throw new RangeError(`BatchSampler: batchSize must be a positive integer, got ${batchSize}`);
+      throw new RangeError(`BatchSampler: batchSize must be a positive integer, got ${String(batchSize)}`);
     }
   }
 

@@ -1,6 +1,6 @@
 /** JSON from files, measured before it is parsed: JSON.parse makes whatever it is told to. */
 
-import { CheckpointError } from './errors.js';
+import { CheckpointError, quoteKey } from './errors.js';
 import type { Budget } from './limits.js';
 
 /** Bytes of host memory that a value takes once parsed: a slot, and an object's own words where it is one. */
@@ -23,6 +23,8 @@ export interface JsonMeasure {
   readonly objects: number;
   readonly commas: number;
   readonly depth: number;
+  /** Members of all objects. */
+  readonly colons: number;
   /** Members of objects by how deep the objects are: those of the outermost first. */
   readonly members: readonly number[];
 }
@@ -32,6 +34,7 @@ export function measureJson(bytes: Uint8Array): JsonMeasure {
   const members = new Array<number>(4).fill(0);
   let objects = 0;
   let commas = 0;
+  let colons = 0;
   let depth = 0;
   let deepest = 0;
   for (let i = 0; i < bytes.length; i++) {
@@ -40,17 +43,19 @@ export function measureJson(bytes: Uint8Array): JsonMeasure {
       for (i++; i < bytes.length && bytes[i] !== quoteMark; i++) if (bytes[i] === backslash) i++;
     } else if (byte === comma) commas++;
     else if (byte === colon) {
+      colons++;
       if (depth > 0 && depth <= members.length) members[depth - 1]!++;
     } else if (byte === openObject || byte === openList) {
       objects++;
       if (++depth > deepest) deepest = depth;
     } else if (byte === closeObject || byte === closeList) depth--;
   }
-  return { objects, commas, depth: deepest, members };
+  return { objects, commas, colons, depth: deepest, members };
 }
 
 /**
- * Parses UTF-8 JSON that has been measured. Refuses what is too deep or takes too much memory.
+ * Parses UTF-8 JSON that has been measured. Refuses what is too deep, takes too much memory, or has a key
+ * twice in one object.
  *
  * @throws CheckpointError that does not name the file
  */
@@ -64,12 +69,58 @@ export function parseJson(bytes: Uint8Array, measure: JsonMeasure, what: string,
     valueCost * commas + objectCost * objects,
     `${what}, of ${objects} objects and ${commas} commas,`,
   );
+  let value: unknown;
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {
     const why = cause instanceof Error ? cause.message.slice(0, 120) : 'unreadable';
     throw new CheckpointError(`${what} is not valid JSON (${why})`, { cause });
   }
+  // JSON.parse takes the last of several members of one name, another reader perhaps the first.
+  if (countMembers(value) !== measure.colons) {
+    const key = firstRepeated(bytes);
+    throw new CheckpointError(
+      `${what} has ${key === null ? 'a key' : `the key ${quoteKey(key)}`} twice in one object; refused, since readers differ in which counts`,
+    );
+  }
+  return value;
+}
+
+function countMembers(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  const items: readonly unknown[] = Object.values(value);
+  let count = Array.isArray(value) ? 0 : items.length;
+  for (const item of items) count += countMembers(item);
+  return count;
+}
+
+/** How many keys, and bytes of them, are looked at for the one to name. */
+const mostKeys = 100_000;
+const mostKeyBytes = 2 ** 22;
+
+/** The first key of valid JSON that its object has already; null where it would take too much to find. */
+function firstRepeated(bytes: Uint8Array): string | null {
+  const open: (Set<string> | null)[] = [];
+  const decoder = new TextDecoder();
+  let [keys, keyBytes, start, end] = [0, 0, 0, 0];
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    if (byte === quoteMark) {
+      start = i;
+      for (i++; bytes[i] !== quoteMark; i++) if (bytes[i] === backslash) i++;
+      end = i + 1;
+    } else if (byte === openObject) open.push(new Set());
+    else if (byte === openList) open.push(null);
+    else if (byte === closeObject || byte === closeList) open.pop();
+    else if (byte === colon) {
+      if (++keys > mostKeys || (keyBytes += end - start) > mostKeyBytes) return null;
+      const key = JSON.parse(decoder.decode(bytes.subarray(start, end))) as string;
+      const seen = open.at(-1);
+      if (seen?.has(key)) return key;
+      seen?.add(key);
+    }
+  }
+  return null;
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

@@ -39,6 +39,7 @@ export {
   type IncompatibleKeys,
   type LoadOptions,
   type StateDict,
+  type StateDictOptions,
   type TensorLike,
 } from './base/state-dict.js';
 export { Summary, type SummaryOptions, type SummaryRow, type SummaryTotals } from './base/summary.js';

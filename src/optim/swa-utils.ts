@@ -1,10 +1,11 @@
 import { noGrad } from '../autograd/mode.js';
 import { averageRule } from '../kernels/optim/rules.js';
-import { BatchNorm1d, BatchNorm2d, deepcopy, Module, type TensorModule } from '../nn/index.js';
+import { BatchNorm1d, BatchNorm2d, BatchNorm3d, deepcopy, Module, type TensorModule } from '../nn/index.js';
 import { add_, copy_, detach, eq, tensor, where } from '../ops/index.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { sameShape, showShape } from '../tensor/shape.js';
 import { scoped } from '../tensor/tidy.js';
+import { checkCount, optionReader, readOptions, type Trailing } from '../tensor/options.js';
 import { applyRules } from './fused.js';
 import { LRScheduler, perGroup } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
@@ -33,8 +34,9 @@ export const getSwaMultiAvgFn = (): MultiAvgFn => fused('equal', []);
 
 /** An exponential moving average: `decay * averaged + (1 - decay) * current`. */
 export function getEmaMultiAvgFn(decay = 0.999): MultiAvgFn {
+  checkCount('getEmaMultiAvgFn', arguments.length, 1);
   if (!(decay >= 0 && decay <= 1))
-    throw new Error(`getEmaMultiAvgFn: decay must be between 0 and 1, got ${decay}`);
+    throw new Error(`getEmaMultiAvgFn: decay must be between 0 and 1, got ${String(decay)}`);
   return fused('exponential', [1 - decay]);
 }
 
@@ -49,6 +51,12 @@ export interface AveragedModelOptions {
   useBuffers?: boolean;
 }
 
+const readAverage = optionReader('AveragedModel', {
+  avgFn: undefined as AvgFn | undefined,
+  multiAvgFn: undefined as MultiAvgFn | undefined,
+  useBuffers: false,
+});
+
 /**
  * `torch.optim.swa_utils.AveragedModel`: a copy of a model, as `module`, that holds the average of the
  * weights at each `updateParameters(model)`. It is called like the model. With equal weights, run
@@ -60,7 +68,10 @@ export class AveragedModel<M extends Module = TensorModule> extends Module {
   readonly useBuffers: boolean;
   private readonly average: MultiAvgFn;
 
-  constructor(model: M, { avgFn, multiAvgFn, useBuffers = false }: AveragedModelOptions = {}) {
+  constructor(model: M, ...args: Trailing<[], AveragedModelOptions>) {
+    const { avgFn, multiAvgFn, useBuffers } = readAverage(args);
+    if (!(model instanceof Module))
+      throw new Error(`AveragedModel: expected a module to average, got ${String(model)}`);
     super();
     if (avgFn !== undefined && multiAvgFn !== undefined)
       throw new Error('AveragedModel: give either avgFn or multiAvgFn, not both');
@@ -134,11 +145,12 @@ export async function updateBn(
   loader: AsyncIterable<Tensor | readonly unknown[]> | Iterable<Tensor | readonly unknown[]>,
   model: TensorModule | AveragedModel,
 ): Promise<void> {
+  checkCount('updateBn', arguments.length, 2);
   const layers = model
     .modules()
     .filter(
       (module): module is TensorModule & BatchNorm2d =>
-        module instanceof BatchNorm2d || module instanceof BatchNorm1d,
+        module instanceof BatchNorm2d || module instanceof BatchNorm1d || module instanceof BatchNorm3d,
     );
   if (layers.length === 0) return;
   const momenta = layers.map((layer) => layer.momentum);
@@ -173,7 +185,11 @@ export class SWALR extends LRScheduler {
   private readonly anneal: (part: number) => number;
 
   constructor(optimizer: Optimizer, swaLr: number | readonly number[], options: SWALROptions = {}) {
-    const { annealEpochs = 10, annealStrategy = 'cos', lastEpoch = -1 } = options;
+    const { annealEpochs, annealStrategy, lastEpoch } = readOptions<Required<SWALROptions>>(
+      'SWALR',
+      { annealEpochs: 10, annealStrategy: 'cos', lastEpoch: -1 },
+      options,
+    );
     if (annealStrategy !== 'cos' && annealStrategy !== 'linear')
       throw new Error(`SWALR: annealStrategy must be 'cos' or 'linear', got '${String(annealStrategy)}'`);
     if (!Number.isInteger(annealEpochs) || annealEpochs < 0)

@@ -135,6 +135,14 @@ describe('backward', () => {
     expect(await values(z.grad)).toEqual([4, 4]);
   });
 
+  it('refuses detach_() of views, and only of them', () => {
+    const x = k.ones(4, 2).requiresGrad_();
+    const views = [x.narrow(0, 0, 2), x.t(), x.unbind()[0], k.noGrad(() => x.view(8)), x.detach().view(8)];
+    for (const view of views) expect(() => view?.detach_()).toThrow('use detach() instead');
+    const free = [x.clone(), x.detach(), x.narrow(0, 0, 2).detach()];
+    for (const tensor of free) expect(tensor.detach_()).toBe(tensor);
+  });
+
   it("takes only a gradient of the tensor's own shape", () => {
     const x = k.ones(3).requiresGrad_();
     expect(() => (x.grad = k.ones(3, 1))).toThrow(/gradient of shape \[3, 1\].*\[3\]/s);

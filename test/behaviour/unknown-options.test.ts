@@ -26,6 +26,17 @@ const calls: Readonly<Record<string, () => unknown>> = {
   summary: () => new nn.Linear(3, 2).summary([1, 3], typo),
   DataLoader: () => new k.data.DataLoader({ length: 1, get: () => 1 }, typo),
   RandomSampler: () => new k.data.RandomSampler([1], typo),
+  WeightedRandomSampler: () => new k.data.WeightedRandomSampler([1], 1, typo),
+  BatchSampler: () => new k.data.BatchSampler([1], 1, typo),
+  randomSplit: () => k.data.randomSplit({ length: 1, get: () => 1 }, [1], typo),
+  stateDict: () => new nn.Linear(3, 2).stateDict(typo),
+  AveragedModel: () => new optim.swaUtils.AveragedModel(new nn.Linear(3, 2), typo),
+  SWALR: () => new optim.swaUtils.SWALR(steps(), 0.1, typo),
+  checkpoint: () => k.utils.checkpoint((x: k.Tensor) => x, k.ones(1), { preserveRngState: true, ...typo }),
+  checkpointSequential: () => k.utils.checkpointSequential([(x: k.Tensor) => x], 1, k.ones(1), typo),
+  weightNorm: () => nn.utils.weightNorm(new nn.Linear(3, 2), typo),
+  spectralNorm: () => nn.utils.spectralNorm(new nn.Linear(3, 2), typo),
+  'Embedding.fromPretrained': () => nn.Embedding.fromPretrained(k.ones(1, 2), typo),
   mixup: () => k.data.mixup(k.ones(2, 2), k.tensor([0, 1], { dtype: 'int32' }), typo as k.data.MixOptions),
   RandomCrop: () => new transforms.RandomCrop(8, typo),
   RandAugment: () => new transforms.RandAugment(typo),
@@ -66,6 +77,66 @@ it('says what was probably meant', () => {
   expect(() => new optim.SGD([parameter()], { lr: 0.1, momentun: 0.9 } as object as { lr: number })).toThrow(
     "SGD: there is no option 'momentun'; did you mean 'momentum'?",
   );
+});
+
+type LooseCall = (...args: unknown[]) => unknown;
+const loose = (call: unknown): LooseCall => call as LooseCall;
+const classOf =
+  (type: unknown): LooseCall =>
+  (...args) =>
+    new (type as new (...args: unknown[]) => unknown)(...args);
+const { data } = k;
+const surplus: Readonly<Record<string, () => unknown>> = {
+  DataLoader: () => classOf(data.DataLoader)([1], {}, 1),
+  RandomSampler: () => classOf(data.RandomSampler)([1], true, 1, 1),
+  WeightedRandomSampler: () => classOf(data.WeightedRandomSampler)([1], 1, true, 1),
+  BatchSampler: () => classOf(data.BatchSampler)([1], 1, true, 1),
+  randomSplit: () => loose(data.randomSplit)([1], [1], 1),
+  randperm: () => loose(k.randperm)(3, 1),
+  AveragedModel: () => classOf(optim.swaUtils.AveragedModel)(new nn.Linear(1, 1), 'cpu'),
+  checkpointSequential: () => loose(k.utils.checkpointSequential)([(x: k.Tensor) => x], 1, k.ones(1), {}, 1),
+  stateDict: () => {
+    const layer = new nn.Linear(1, 1);
+    return loose(layer.stateDict.bind(layer))('', 1);
+  },
+  loadStateDict: () => {
+    const layer = new nn.Linear(1, 1);
+    return loose(layer.loadStateDict.bind(layer))(layer.stateDict(), true, 1);
+  },
+}; // prettier-ignore
+
+it.each(Object.entries(surplus))('%s refuses an argument too many', async (name, call) => {
+  await expect((async () => call())()).rejects.toThrow(new RegExp(`^${name}: (takes|does not know)`));
+});
+
+it.each([
+  ['a flag that is none', () => classOf(data.WeightedRandomSampler)([1], 1, { replacement: 0 })],
+  ['a loader flag', () => classOf(data.DataLoader)([1], { shuffle: 1 })],
+])('%s is refused', (_, call) => expect(call).toThrow('must be true or false'));
+
+it.each([
+  ['Random', () => classOf(data.Random)(0, {}), "Random: the stream's numbers must be integers"],
+  ['Random', () => new data.Random(0).permutation(-1), 'n must be an integer from 0 to 2^32, got -1'],
+  ['RandomSampler', () => classOf(data.RandomSampler)({}), 'expected a dataset or an array'],
+  ['SubsetRandomSampler', () => new data.SubsetRandomSampler([0.5]), 'indices must be integers, got 0.5'],
+  [
+    'randomSplit',
+    () => loose(data.randomSplit)({ length: 1 }, 1),
+    'lengths must be an array of numbers, got 1',
+  ],
+  [
+    'loadStateDict',
+    () => new nn.Linear(1, 1).loadStateDict(undefined as never),
+    'expected a Map or an object',
+  ],
+  ['AveragedModel', () => classOf(optim.swaUtils.AveragedModel)(1), 'expected a module to average, got 1'],
+])('%s says what it wants', (_, call, message) => expect(call).toThrow(message));
+
+it('a state dict is loaded and given as PyTorch takes the options by position', () => {
+  const layer = new nn.Linear(1, 1);
+  expect(layer.loadStateDict(new Map(), false).missingKeys).toEqual(['weight', 'bias']);
+  expect([...layer.stateDict('a.').keys()]).toEqual(['a.weight', 'a.bias']);
+  expect(layer.stateDict({ keepVars: true }).get('bias')).toBe(layer.bias);
 });
 
 it.each(['train', 'requiresGrad_'] as const)('%s takes true or false, not options', (method) => {

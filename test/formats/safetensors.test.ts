@@ -87,6 +87,23 @@ describe('safetensors', () => {
     expect((await loadCheckpoint(bytes)).container).toBe('safetensors');
   });
 
+  const described = '{"dtype":"U8","shape":[1],"data_offsets":[0,1]}';
+  it.each([
+    ["'a'", `{"a":${described},"a":${described}}`],
+    ["'a'", `{"a":${described},"\\u0061":${described}}`],
+    ["'x'", `{"__metadata__":{"x":"1","y":"\\"x\\":","x":"2"},"a":${described}}`],
+    ["'dtype'", '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"dtype":"I8"}}'],
+  ])('a header with the key %s twice is refused: %s', async (key, header) => {
+    await expect(loadCheckpoint(file(header, 1))).rejects.toThrow(
+      `the safetensors header has the key ${key} twice in one object`,
+    );
+  });
+
+  it('names of one spelling in different objects, and colons in strings, are no such keys', async () => {
+    const header = `{"__metadata__":{"a":"a: b","dtype":"{\\"x\\":1}"},"a":${described}}`;
+    expect([...(await loadCheckpoint(file(header, 1))).tensors.keys()]).toEqual(['a']);
+  });
+
   const one = (info: object) => ({ a: { dtype: 'F32', shape: [2], data_offsets: [0, 8], ...info } });
   it.each<[string, Uint8Array, RegExp]>([
     [

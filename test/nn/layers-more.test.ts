@@ -88,6 +88,53 @@ describe('Embedding', () => {
     await close(layer(tensor([0, 1], { dtype: 'int32' })), [0.6, 0.8, 0.3, 0.4]);
     await close(layer.weight, [0.6, 0.8, 0.3, 0.4, 6, 8]);
   });
+
+  it.each([
+    ['Embedding', nn.Embedding],
+    ['EmbeddingBag', nn.EmbeddingBag],
+  ])('%s is made of given weights, in their memory', async (name, layerOf) => {
+    const weights = tensor([
+      [1, 2],
+      [3, 4],
+    ]);
+    const layer = layerOf.fromPretrained(weights, { paddingIdx: 0 });
+    expect(layer.weight.requiresGrad).toBe(false);
+    expect(layerOf.fromPretrained(weights, false).weight.requiresGrad).toBe(true);
+    expect(String(layer)).toContain('padding_idx=0');
+    weights.mul_(2);
+    await close(layer.weight, [2, 4, 6, 8]);
+    expect(() => layerOf.fromPretrained(ones(3))).toThrow(`${name}.fromPretrained: weights must be`);
+    expect(() => layerOf.fromPretrained(weights, { frozen: true } as object)).toThrow(/no option 'frozen'/);
+  });
+});
+
+describe('outputSize', () => {
+  const loose = (layer: unknown) => layer as (x: Tensor, ...args: unknown[]) => Tensor;
+
+  it('of transposed convolutions is given by name or by position, with or without the dims before', () => {
+    const layer = new nn.ConvTranspose2d(2, 3, 3, { stride: 2, padding: 1 });
+    const x = zeros(1, 2, 4, 4);
+    expect(layer(x).shape).toEqual([1, 3, 7, 7]);
+    expect(layer(x, { outputSize: [7, 8] }).shape).toEqual([1, 3, 7, 8]);
+    expect(new nn.LazyConvTranspose2d(3, 3, { stride: 2, padding: 1 })(x, [7, 8]).shape).toEqual([
+      1, 3, 7, 8,
+    ]);
+    expect(layer(x, [1, 3, 8, 7]).shape).toEqual([1, 3, 8, 7]);
+    expect(layer(zeros(2, 4, 4), [3, 8, 8]).shape).toEqual([3, 8, 8]);
+    expect(() => layer(x, [9, 8])).toThrow('size 0 of outputSize must be from 7 to 8, got [9, 8]');
+    for (const wrong of [[3, 8, 7], [8], 8, [7.5, 7]])
+      expect(() => loose(layer)(x, wrong)).toThrow('ConvTranspose2d: for an input of shape [1, 2, 4, 4]');
+    expect(() => loose(layer)(x, { size: [8, 8] })).toThrow("there is no option 'size'");
+  });
+
+  it('of unpooling too', () => {
+    const [unpool, x] = [new nn.MaxUnpool2d(2), zeros(1, 2, 2, 2)];
+    const at = tensor([0, 1, 2, 3], { dtype: 'int32' }).reshape(1, 1, 2, 2).expand(1, 2, 2, 2);
+    expect(unpool(x, at, { outputSize: [5, 5] }).shape).toEqual([1, 2, 5, 5]);
+    expect(unpool(x, at, [1, 2, 5, 4]).shape).toEqual([1, 2, 5, 4]);
+    expect(() => unpool(x, at, [6, 4])).toThrow('within a stride of [4, 4], got [6,4]');
+    expect(() => unpool(x, at, [2, 5, 4])).toThrow('MaxUnpool2d: for an input of shape [1, 2, 2, 2]');
+  });
 });
 
 describe('shapes', () => {
@@ -112,5 +159,51 @@ describe('shapes', () => {
       .sum()
       .backward();
     await close(x.grad as Tensor, [1, 3, 5, 2, 4, 6]);
+  });
+});
+
+describe('an empty batch', () => {
+  type Made = readonly [layer: (x: Tensor) => Tensor, input: readonly number[], output: readonly number[]];
+  const { Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d } = nn;
+  const made: Readonly<Record<string, () => Made>> = {
+    Conv1d: () => [new Conv1d(2, 3, 3), [0, 2, 5], [0, 3, 3]],
+    Conv2d: () => [new Conv2d(2, 3, 3), [0, 2, 5, 5], [0, 3, 3, 3]],
+    'Conv2d of two groups': () => [new Conv2d(2, 4, 3, { groups: 2 }), [0, 2, 5, 5], [0, 4, 3, 3]],
+    Conv3d: () => [new Conv3d(2, 3, 3), [0, 2, 5, 5, 5], [0, 3, 3, 3, 3]],
+    ConvTranspose1d: () => [new ConvTranspose1d(2, 3, 3), [0, 2, 5], [0, 3, 7]],
+    ConvTranspose2d: () => [new ConvTranspose2d(2, 3, 3), [0, 2, 5, 5], [0, 3, 7, 7]],
+    ConvTranspose3d: () => [new ConvTranspose3d(2, 3, 3), [0, 2, 1, 1, 1], [0, 3, 3, 3, 3]],
+    BatchNorm1d: () => [new nn.BatchNorm1d(2), [0, 2], [0, 2]],
+    BatchNorm2d: () => [new nn.BatchNorm2d(2), [0, 2, 5, 5], [0, 2, 5, 5]],
+    'BatchNorm2d in evaluation': () => [new nn.BatchNorm2d(2).eval(), [0, 2, 5, 5], [0, 2, 5, 5]],
+    LayerNorm: () => [new nn.LayerNorm(2), [0, 2], [0, 2]],
+    GroupNorm: () => [new nn.GroupNorm(2, 4), [0, 4, 3], [0, 4, 3]],
+    Linear: () => [new nn.Linear(2, 3), [0, 2], [0, 3]],
+    MaxPool2d: () => [new nn.MaxPool2d(2), [0, 2, 4, 4], [0, 2, 2, 2]],
+    LSTM: () => {
+      const lstm = new nn.LSTM(3, 4, 2, { bidirectional: true });
+      return [Object.assign((x: Tensor) => lstm(x)[0], { parameters: () => lstm.parameters() }), [5, 0, 3], [5, 0, 8]];
+    }, // prettier-ignore
+  };
+
+  it.each(Object.keys(made))('goes through %s and gives its parameters zeros', async (name) => {
+    const [layer, input, output] = (made[name] as () => Made)();
+    const x = zeros(input).requiresGrad_();
+    const y = layer(x);
+    expect(y.shape).toEqual(output);
+    y.sum().backward();
+    expect(x.grad?.shape).toEqual(input);
+    for (const parameter of (layer as unknown as nn.Module).parameters()) {
+      expect(parameter.grad?.shape).toEqual(parameter.shape);
+      expect(await parameter.grad?.abs().sum().item()).toBe(0);
+    }
+  });
+
+  it.each([0.1, null])('leaves running statistics alone, but counts (momentum %s)', async (momentum) => {
+    const norm = new nn.BatchNorm1d(2, { momentum });
+    norm(zeros(0, 2));
+    await close(norm.runningMean as Tensor, [0, 0]);
+    await close(norm.runningVar as Tensor, [1, 1]);
+    expect(await norm.numBatchesTracked?.item()).toBe(1);
   });
 });

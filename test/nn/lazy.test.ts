@@ -1,5 +1,17 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { init, matmul, nn, noGrad, ones, optim, sum, tensor, zeros, type Tensor } from '../../src/index.js';
+import {
+  init,
+  manualSeed,
+  matmul,
+  nn,
+  noGrad,
+  ones,
+  optim,
+  sum,
+  tensor,
+  zeros,
+  type Tensor,
+} from '../../src/index.js';
 
 beforeAll(() => init());
 
@@ -146,6 +158,26 @@ describe('nn.utils', () => {
     expect([...nn.utils.removeSpectralNorm(made).stateDict().keys()]).toEqual(['weight']);
   });
 
+  it.each([
+    ['weightNorm', nn.utils.weightNorm, nn.utils.removeWeightNorm],
+    ['spectralNorm', nn.utils.spectralNorm, nn.utils.removeSpectralNorm],
+  ])('a copy of a layer with %s is trained and rid of it by itself', async (name, normed, remove) => {
+    const made = normed(layer());
+    const x = tensor([[1, 1]]);
+    const copy = nn.deepcopy(made).eval();
+    made.eval();
+    const before = await made(x).toArray();
+    expect(await copy(x).toArray()).toEqual(before);
+    sum(copy(x)).backward();
+    expect(made.parameters().map(({ grad }) => grad)).toEqual(made.parameters().map(() => null));
+    noGrad(() => copy.parameters().forEach((p) => p.sub_(p.grad as Tensor)));
+    expect(await copy(x).toArray()).not.toEqual(before);
+    const trained = await copy(x).toArray();
+    expect(await remove(copy)(x).toArray()).toEqual(trained);
+    expect(await made(x).toArray()).toEqual(before);
+    expect(() => normed(made)).toThrow(`${name}: 'weight' is computed by another norm already`);
+  });
+
   it('fuseConvBnEval gives one convolution that does the same', async () => {
     const [conv, bn] = [new nn.Conv2d(2, 3, 3).eval(), new nn.BatchNorm2d(3).eval()];
     noGrad(() => {
@@ -181,5 +213,42 @@ describe('nn.init', () => {
   it('sparse_ leaves the share of each column that it should', async () => {
     const values = (await nn.init.sparse_(zeros(10, 4), 0.25, 1).toArray()) as number[][];
     for (let j = 0; j < 4; j++) expect(values.filter((row) => row[j] === 0)).toHaveLength(3);
+  });
+
+  const { init: fill } = nn;
+  it.each<[string, (w: Tensor) => Tensor, (w: Tensor) => Tensor]>([
+    ['uniform_', (w) => fill.uniform_(w, { b: 3, a: 2 }), (w) => fill.uniform_(w, 2, 3)],
+    ['normal_', (w) => fill.normal_(w, { std: 2 }), (w) => fill.normal_(w, 0, 2)],
+    ['constant_', (w) => fill.constant_(w, { val: 2 }), (w) => fill.constant_(w, 2)],
+    ['truncNormal_', (w) => fill.truncNormal_(w, 0, { std: 2, b: 1 }), (w) => fill.truncNormal_(w, 0, 2, -2, 1)],
+    ['kaimingNormal_', (w) => fill.kaimingNormal_(w, { a: 2, mode: 'fan_out' }), (w) => fill.kaimingNormal_(w, 2, 'fan_out')],
+    ['kaimingUniform_', (w) => fill.kaimingUniform_(w, { nonlinearity: 'relu' }), (w) => fill.kaimingUniform_(w, 0, 'fan_in', 'relu')],
+    ['xavierNormal_', (w) => fill.xavierNormal_(w, { gain: 2 }), (w) => fill.xavierNormal_(w, 2)],
+    ['xavierUniform_', (w) => fill.xavierUniform_(w, { gain: 2 }), (w) => fill.xavierUniform_(w, 2)],
+    ['orthogonal_', (w) => fill.orthogonal_(w, { gain: 2 }), (w) => fill.orthogonal_(w, 2)],
+    ['sparse_', (w) => fill.sparse_(w, { sparsity: 0.5, std: 2 }), (w) => fill.sparse_(w, 0.5, 2)],
+  ])('%s takes options as it takes positions', async (_, byName, byPosition) => {
+    manualSeed(1);
+    const named = await byName(zeros(3, 4)).data();
+    manualSeed(1);
+    expect(await byPosition(zeros(3, 4)).data()).toEqual(named);
+  }); // prettier-ignore
+
+  type Loose = Readonly<Record<string, (...args: unknown[]) => unknown>>;
+  it.each([
+    ['uniform_', [{ low: 1 }], "no option 'low'"],
+    ['normal_', [0, 1, 2], 'does not know what to do with its argument 2'],
+    ['normal_', [0, '1'], 'normal_: std: expected a number, got 1'],
+    ['normal_', [0, -1], 'std must not be negative'],
+    ['kaimingNormal_', [0, 'fan'], "mode must be 'fan_in' or 'fan_out', got 'fan'"],
+    ['truncNormal_', [{ low: 1 }], "no option 'low'"],
+    ['sparse_', [], 'sparsity must be between 0 and 1'],
+    ['constant_', [], 'constant_: val: expected a number, got undefined'],
+    ['ones_', [1], 'takes 1 argument'],
+    ['dirac_', [0], 'groups'],
+  ])('%s refuses %j', (name, args, message) => {
+    const weight = name === 'dirac_' ? zeros(4, 2, 3) : zeros(2, 3);
+    expect(() => (fill as unknown as Loose)[name]!(weight, ...args)).toThrow(message);
+    expect(() => (fill as unknown as Loose)[name]!(undefined)).toThrow(/tensor|dims/);
   });
 });

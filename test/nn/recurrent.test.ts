@@ -116,6 +116,34 @@ describe('a recurrent layer', () => {
   });
 });
 
+describe('a state', () => {
+  const x = (): Tensor => zeros(5, 2, 3);
+  const h = (): Tensor => zeros(1, 2, 4);
+  type Loose = (input: unknown, hx?: unknown) => unknown;
+  const wrong: readonly [string, () => unknown, string][] = [
+    ['RNN', () => (new nn.RNN(3, 4) as Loose)(x(), [h(), h()]), 'one tensor, got [[1, 2, 4], [1, 2, 4]]'],
+    ['RNN', () => new nn.RNN(3, 4)(zeros(5, 3), zeros(1, 5)), 'states of shape [1, 4], got [1, 5]'],
+    ['GRU', () => new nn.GRU(3, 4)(x(), zeros(1, 4)), 'must both have a batch, or neither'],
+    ['GRU', () => new nn.GRU(3, 4)(x(), zeros([1, 2, 4], { dtype: 'float16' })), 'a state float16'],
+    ['GRU', () => (new nn.GRU(3, 4) as Loose)(undefined), 'a tensor or a packed sequence, got undefined'],
+    ['LSTM', () => (new nn.LSTM(3, 4) as Loose)(x(), [h()]), 'two tensors, [h, c], got [[1, 2, 4]]'],
+    ['LSTM', () => (new nn.LSTM(3, 4) as Loose)(x(), [h(), undefined]), 'got [[1, 2, 4], undefined]'],
+    [
+      'LSTM',
+      () => new nn.LSTM(3, 4)(packSequence([zeros(2, 3), zeros(4, 3)], { enforceSorted: false }), [h(), zeros(1, 3, 4)]),
+      'states of shape [1, 2, 4] and [1, 2, 4], got [1, 2, 4] and [1, 3, 4]',
+    ], // prettier-ignore
+    ['RNNCell', () => new nn.RNNCell(3, 4)(zeros(2, 3), zeros(4)), 'a state of shape [2, 4], got [4]'],
+    ['LSTMCell', () => (new nn.LSTMCell(3, 4) as Loose)(zeros(2, 3), zeros(2, 4)), '[h, c], got [2, 4]'],
+    ['LSTMCell', () => (new nn.LSTMCell(3, 4) as Loose)(zeros(3), [zeros(4), null]), 'got [[4], null]'],
+    ['GRUCell', () => (new nn.GRUCell(3, 4) as Loose)(1), 'expected a tensor, got 1'],
+  ];
+  it.each(wrong)('of %s that does not fit is refused (%#)', (layer, call, message) => {
+    expect(call).toThrow(`${layer}: `);
+    expect(call).toThrow(message);
+  });
+});
+
 describe('packed sequences', () => {
   const sequences = (): Tensor[] => [2, 4, 3].map((length, i) => filled(`s${i}`, length, 3));
 

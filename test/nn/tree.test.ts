@@ -179,6 +179,28 @@ describe('Sequential', () => {
     expect(model.length).toBe(2);
   });
 
+  it('keeps names in order when more follow, and numbers what a pop leaves, as PyTorch', () => {
+    const model = new Sequential({ a: new ReLU(), b: new nn.Tanh(), c: new nn.GELU() });
+    const names = (): string[] => model.namedChildren().map(([name]) => name);
+    expect(() => model.insert(1, new nn.ELU())).toThrow('the children have names');
+    expect(model.append(new nn.ELU())).toBe(model);
+    expect(names()).toEqual(['a', 'b', 'c', '3']);
+    expect([...nn.deepcopy(model)].map(String)).toEqual([...model].map(String));
+    expect(model.pop(0)).toBeInstanceOf(ReLU);
+    expect(names()).toEqual(['0', '1', '2']);
+    model.insert(-1, new ReLU()).extend([new nn.Sigmoid()]);
+    expect([...model].map((child) => child.constructor.name)).toEqual([
+      'Tanh',
+      'GELU',
+      'ReLU',
+      'ELU',
+      'Sigmoid',
+    ]);
+    expect(model.pop()).toBeInstanceOf(nn.Sigmoid);
+    expect(() => model.pop(4)).toThrow('Sequential.pop: index 4 is out of range for 4 modules');
+    expect(() => model.extend(3 as never)).toThrow('Sequential.extend: expected an array of modules, got 3');
+  });
+
   it('says what is not a module', () => {
     expect(() => new Sequential(new ReLU(), null as never)).toThrow('child 1 is not a module (got null)');
     expect(() => new Sequential({ forward: new ReLU() })).toThrow("'forward' cannot name a module");
@@ -194,6 +216,19 @@ describe('containers', () => {
     expect(dict.has('b') && dict.delete('b') && !dict.has('b')).toBe(true);
     expect(() => dict.get('c')).toThrow("there is no 'c' (there is: headA)");
     expect(() => list()).toThrow('a list is not called');
+  });
+
+  it('dicts are updated from each other, keep their order and give entries away', () => {
+    const dict = new ModuleDict<nn.Module>({ b: new ReLU() }).set('1', new nn.Tanh()).set('0', new nn.GELU());
+    expect(dict.keys()).toEqual(['b', '1', '0']);
+    expect(new ModuleDict(dict).items()).toEqual(dict.items());
+    expect(dict.pop('1')).toBeInstanceOf(nn.Tanh);
+    expect(() => dict.pop('1')).toThrow("there is no '1' (there is: b, 0)");
+    expect(() => dict.set('training', new ReLU())).toThrow("'training' cannot name a module");
+    expect(() => dict.update(5 as never)).toThrow('ModuleDict: expected an object or pairs');
+    const parameters = new nn.ParameterDict(new nn.ParameterDict({ w: ones(2) }));
+    expect(parameters.pop('w').shape).toEqual([2]);
+    expect(parameters.size).toBe(0);
   });
 
   it('make parameters of tensors', () => {

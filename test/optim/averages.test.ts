@@ -105,3 +105,11 @@ it.each(updates)(
     ]);
   },
 );
+
+it('updateBn finds the batch norms of every number of dims', async () => {
+  const model = new nn.BatchNorm3d(1);
+  const batch = values([2, 1, 1, 2, 1], 0, 1).add(5);
+  await updateBn([batch], model);
+  const [got, want] = [await model.runningMean?.item(), await batch.mean().item()];
+  expect(got).toBeCloseTo(want, 5);
+});

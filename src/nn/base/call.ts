@@ -26,9 +26,19 @@ export interface ModuleInternals {
   readonly preHooks: HookList<ForwardPreHook>;
   readonly forwardHooks: HookList<ForwardHook>;
   readonly backwardHooks: HookList<FullBackwardHook>;
+  /** The properties in order, where an object would put some of them first. */
+  order?: readonly string[];
 }
 
 export const internals: unique symbol = Symbol('kindling.module');
+
+/** @internal Its own properties in the order in which they were added. */
+export function propertiesOf(module: Called): readonly string[] {
+  const keys = Object.keys(module);
+  const { order } = module[internals];
+  if (order === undefined) return keys;
+  return [...order.filter((key) => keys.includes(key)), ...keys.filter((key) => !order.includes(key))];
+}
 
 /** @internal Sees every module call, parents before what they call. */
 export interface CallObserver {

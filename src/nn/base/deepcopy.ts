@@ -26,7 +26,10 @@ function copyValue(value: unknown, memo: Map<object, object>): unknown {
     return copyModule(value, memo, remember(makeCallable(Object.getPrototypeOf(value) as object)));
   if (isTensor(value)) {
     const copy = clone(value);
-    if (!(value instanceof Parameter)) return remember(copy.keep());
+    if (!(value instanceof Parameter)) {
+      if (value.requiresGrad && value.isLeaf) copy.requiresGrad = true;
+      return remember(copy.keep());
+    }
     const parameter = new Parameter(copy, { requiresGrad: value.requiresGrad });
     parameter.name = value.name;
     copy.dispose();
@@ -42,6 +45,11 @@ function copyValue(value: unknown, memo: Map<object, object>): unknown {
     for (const [key, item] of value) copy.set(key, copyValue(item, memo));
     return copy;
   }
+  if (value instanceof Set) {
+    const copy = remember(new Set<unknown>());
+    for (const item of value) copy.add(copyValue(item, memo));
+    return copy;
+  }
   if (Object.getPrototypeOf(value) === Object.prototype) {
     const copy = remember({} as Fields);
     for (const [key, item] of Object.entries(value)) copy[key] = copyValue(item, memo);
@@ -53,6 +61,7 @@ function copyValue(value: unknown, memo: Map<object, object>): unknown {
 function copyModule(from: Module, memo: Map<object, object>, copy: Module): Module {
   const [old, fresh] = [from[internals], copy[internals]];
   for (const [property, persistent] of old.buffers) fresh.buffers.set(property, persistent);
+  if (old.order !== undefined) fresh.order = old.order;
   fresh.preHooks.list.push(...old.preHooks.list);
   fresh.forwardHooks.list.push(...old.forwardHooks.list);
   fresh.backwardHooks.list.push(...old.backwardHooks.list);

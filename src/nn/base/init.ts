@@ -22,9 +22,9 @@ import {
   transpose,
   uniform_ as uniformFill,
 } from '../../ops/index.js';
-import { readOptions } from '../../tensor/options.js';
+import { checkCount, optionReader, requireNumber, type Trailing } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
-import { type Tensor } from '../../tensor/tensor.js';
+import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { scoped } from '../../tensor/tidy.js';
 
 /** `torch.nn.init`: every function fills its tensor in place, outside the tape, and returns it. */
@@ -49,6 +49,7 @@ export interface KaimingOptions {
 
 /** The factor by which a nonlinearity shrinks the standard deviation (`torch.nn.init.calculate_gain`). */
 export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number {
+  checkCount('calculateGain', arguments.length, 2);
   switch (nonlinearity) {
     case 'tanh':
       return 5 / 3;
@@ -89,28 +90,67 @@ const fill = (tensor: Tensor, write: () => void): Tensor => {
   return tensor;
 };
 
-/** Uniform in [low, high). */
-export function uniform_(tensor: Tensor, low = 0, high = 1): Tensor {
-  return fill(tensor, () => uniformFill(tensor, low, high));
+/** Checks the tensor of `op` and reads the numbers that follow it, by position or by name. */
+function numberReader<K extends string>(
+  op: string,
+  defaults: Readonly<Record<K, number>>,
+): (tensor: Tensor, args: readonly unknown[]) => Readonly<Record<K, number>> {
+  const names = Object.keys(defaults) as K[];
+  const read = optionReader(op, defaults, ...names);
+  return (tensor, args) => {
+    checkTensor(op, tensor);
+    const got = read(args);
+    for (const name of names) requireNumber(`${op}: ${name}`, got[name]);
+    return got;
+  };
 }
 
-export function normal_(tensor: Tensor, mean = 0, std = 1): Tensor {
+function checkTensor(op: string, tensor: unknown): void {
+  if (!isTensor(tensor)) throw new Error(`${op}: expected a tensor to fill, got ${String(tensor)}`);
+}
+
+const readUniform = numberReader('uniform_', { a: 0, b: 1 });
+
+/** Uniform in [a, b), by default [0, 1). */
+export function uniform_(
+  tensor: Tensor,
+  ...args: Trailing<[a: number, b: number], { a?: number; b?: number }>
+): Tensor {
+  const { a, b } = readUniform(tensor, args);
+  return fill(tensor, () => uniformFill(tensor, a, b));
+}
+
+const readNormal = numberReader('normal_', { mean: 0, std: 1 });
+
+/** Normal, by default with mean 0 and standard deviation 1. */
+export function normal_(
+  tensor: Tensor,
+  ...args: Trailing<[mean: number, std: number], { mean?: number; std?: number }>
+): Tensor {
+  const { mean, std } = readNormal(tensor, args);
   return fill(tensor, () => normalFill(tensor, mean, std));
 }
 
-export function constant_(tensor: Tensor, value: number): Tensor {
-  return fill(tensor, () => fill_(tensor, value));
+const readConstant = optionReader('constant_', { val: undefined as number | undefined }, 'val');
+
+export function constant_(tensor: Tensor, ...args: [val: number] | [options: { val: number }]): Tensor {
+  checkTensor('constant_', tensor);
+  const val = requireNumber('constant_: val', readConstant(args).val);
+  return fill(tensor, () => fill_(tensor, val));
 }
 
 export function ones_(tensor: Tensor): Tensor {
+  checkCount('ones_', arguments.length, 1);
   return constant_(tensor, 1);
 }
 
 export function zeros_(tensor: Tensor): Tensor {
+  checkCount('zeros_', arguments.length, 1);
   return constant_(tensor, 0);
 }
 
 function matrixOf(op: string, tensor: Tensor): [rows: number, columns: number] {
+  checkTensor(op, tensor);
   if (tensor.ndim !== 2)
     throw new Error(`${op}: expected a tensor of 2 dims, got shape ${showShape(tensor.shape)}`);
   return tensor.shape as [number, number];
@@ -118,18 +158,23 @@ function matrixOf(op: string, tensor: Tensor): [rows: number, columns: number] {
 
 /** The identity matrix, as far as the shape goes. */
 export function eye_(tensor: Tensor): Tensor {
+  checkCount('eye_', arguments.length, 1);
   const [rows, columns] = matrixOf('eye_', tensor);
   return fill(tensor, () => scoped('eye_', () => void copy_(tensor, eye(rows, columns))));
 }
 
+const readDirac = numberReader('dirac_', { groups: 1 });
+
 /**
  * Convolution weights [out, in, ...kernel] that pass as many channels on as there are, in each of `groups`.
  */
-export function dirac_(tensor: Tensor, groups = 1): Tensor {
+export function dirac_(tensor: Tensor, ...args: Trailing<[groups: number], { groups?: number }>): Tensor {
+  const { groups } = readDirac(tensor, args);
   const [out = 0, into = 0, ...kernel] = tensor.shape;
   if (kernel.length < 1 || kernel.length > 3)
     throw new Error(`dirac_: expected a tensor of 3 to 5 dims, got shape ${showShape(tensor.shape)}`);
-  if (out % groups !== 0) throw new Error(`dirac_: ${out} channels do not divide into ${groups} groups`);
+  if (!(Number.isInteger(groups) && groups > 0) || out % groups !== 0)
+    throw new Error(`dirac_: ${out} channels do not divide into ${groups} groups`);
   return fill(tensor, () =>
     scoped('dirac_', () => {
       fill_(tensor, 0);
@@ -140,13 +185,18 @@ export function dirac_(tensor: Tensor, groups = 1): Tensor {
   );
 }
 
+type GainArgs = Trailing<[gain: number], { gain?: number }>;
+
+const readOrthogonal = numberReader('orthogonal_', { gain: 1 });
+
 /**
  * Rows (or columns, where there are fewer) of length `gain`, at right angles to each other; dims after the
  * first count as one. `X (X^T X)^(-1/2)` of a normal `X` is uniform among such matrices (Chikuse 2003,
  * theorem 2.2.1), as PyTorch's QR decomposition is; it is the limit of `X <- (3 X - X X^T X) / 2` (Higham
  * 2008, section 8.3).
  */
-export function orthogonal_(tensor: Tensor, gain = 1): Tensor {
+export function orthogonal_(tensor: Tensor, ...args: GainArgs): Tensor {
+  const { gain } = readOrthogonal(tensor, args);
   if (tensor.ndim < 2)
     throw new Error(`orthogonal_: expected at least 2 dims, got shape ${showShape(tensor.shape)}`);
   const rows = tensor.shape[0] as number;
@@ -168,8 +218,16 @@ export function orthogonal_(tensor: Tensor, gain = 1): Tensor {
 const polarStep = (x: Tensor): Tensor =>
   scoped('orthogonal_', () => sub(mul(x, 1.5), mul(matmul(matmul(x, transpose(x, 0, 1)), x), 0.5)));
 
+const readSparse = numberReader('sparse_', { sparsity: NaN, std: 0.01 });
+
 /** Normal with standard deviation `std`; of each column the share `sparsity` is zero (Martens 2010). */
-export function sparse_(tensor: Tensor, sparsity: number, std = 0.01): Tensor {
+export function sparse_(
+  tensor: Tensor,
+  ...args:
+    | [sparsity: number, ...rest: Trailing<[std: number], { std?: number }>]
+    | [options: { sparsity: number; std?: number }]
+): Tensor {
+  const { sparsity, std } = readSparse(tensor, args);
   const [rows, columns] = matrixOf('sparse_', tensor);
   if (!(sparsity >= 0 && sparsity <= 1))
     throw new Error(`sparse_: sparsity must be between 0 and 1, got ${String(sparsity)}`);
@@ -182,19 +240,28 @@ export function sparse_(tensor: Tensor, sparsity: number, std = 0.01): Tensor {
   );
 }
 
+const readTruncNormal = numberReader('truncNormal_', { mean: 0, std: 1, a: -2, b: 2 });
+
 /**
- * Normal with everything outside [low, high] cut off, by the inverse of the distribution function as PyTorch
+ * Normal with everything outside [a, b] cut off, by the inverse of the distribution function as PyTorch
  * does it.
  */
-export function truncNormal_(tensor: Tensor, mean = 0, std = 1, low = -2, high = 2): Tensor {
+export function truncNormal_(
+  tensor: Tensor,
+  ...args: Trailing<
+    [mean: number, std: number, a: number, b: number],
+    { mean?: number; std?: number; a?: number; b?: number }
+  >
+): Tensor {
+  const { mean, std, a, b } = readTruncNormal(tensor, args);
   const cdf = (x: number): number => (1 + erfNumber(x / Math.SQRT2)) / 2;
-  const from = 2 * cdf((low - mean) / std) - 1;
-  const to = 2 * cdf((high - mean) / std) - 1;
+  const from = 2 * cdf((a - mean) / std) - 1;
+  const to = 2 * cdf((b - mean) / std) - 1;
   return fill(tensor, () =>
     scoped('truncNormal_', () => {
       uniformFill(tensor, from, to);
       const values = add_(mul_(erfinv(tensor), std * Math.SQRT2), mean);
-      copy_(tensor, clamp_(values, { min: low, max: high }));
+      copy_(tensor, clamp_(values, { min: a, max: b }));
     }),
   );
 }
@@ -214,28 +281,42 @@ function erfNumber(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * sum;
 }
 
-function kaimingStd(op: string, tensor: Tensor, options: KaimingOptions): number {
-  const { a, mode, nonlinearity } = readOptions<Required<KaimingOptions>>(
+type KaimingArgs = Trailing<
+  [a: number, mode: 'fan_in' | 'fan_out', nonlinearity: Nonlinearity],
+  KaimingOptions
+>;
+
+function kaimingOf(op: string): (tensor: Tensor, args: KaimingArgs) => number {
+  const read = optionReader<Required<KaimingOptions>>(
     op,
     { a: 0, mode: 'fan_in', nonlinearity: 'leaky_relu' },
-    options,
+    'a',
+    'mode',
+    'nonlinearity',
   );
-  if (mode !== 'fan_in' && mode !== 'fan_out') {
-    throw new Error(`init: mode must be 'fan_in' or 'fan_out', got '${String(mode)}'`);
-  }
-  const { fanIn, fanOut } = fans(tensor);
-  return calculateGain(nonlinearity, a) / Math.sqrt(mode === 'fan_in' ? fanIn : fanOut);
+  return (tensor, args) => {
+    checkTensor(op, tensor);
+    const { a, mode, nonlinearity } = read(args);
+    requireNumber(`${op}: a`, a);
+    if (mode !== 'fan_in' && mode !== 'fan_out')
+      throw new Error(`${op}: mode must be 'fan_in' or 'fan_out', got '${String(mode)}'`);
+    const { fanIn, fanOut } = fans(tensor);
+    return calculateGain(nonlinearity, a) / Math.sqrt(mode === 'fan_in' ? fanIn : fanOut);
+  };
 }
 
+const kaimingUniformStd = kaimingOf('kaimingUniform_');
+const kaimingNormalStd = kaimingOf('kaimingNormal_');
+
 /** He et al. 2015, https://arxiv.org/abs/1502.01852: uniform in ±gain * sqrt(3 / fan). */
-export function kaimingUniform_(tensor: Tensor, options: KaimingOptions = {}): Tensor {
-  const bound = Math.sqrt(3) * kaimingStd('kaimingUniform_', tensor, options);
+export function kaimingUniform_(tensor: Tensor, ...args: KaimingArgs): Tensor {
+  const bound = Math.sqrt(3) * kaimingUniformStd(tensor, args);
   return uniform_(tensor, -bound, bound);
 }
 
 /** He et al. 2015, https://arxiv.org/abs/1502.01852: normal with standard deviation gain / sqrt(fan). */
-export function kaimingNormal_(tensor: Tensor, options: KaimingOptions = {}): Tensor {
-  return normal_(tensor, 0, kaimingStd('kaimingNormal_', tensor, options));
+export function kaimingNormal_(tensor: Tensor, ...args: KaimingArgs): Tensor {
+  return normal_(tensor, 0, kaimingNormalStd(tensor, args));
 }
 
 function xavierStd(tensor: Tensor, gain: number): number {
@@ -243,13 +324,16 @@ function xavierStd(tensor: Tensor, gain: number): number {
   return gain * Math.sqrt(2 / (fanIn + fanOut));
 }
 
+const readXavierUniform = numberReader('xavierUniform_', { gain: 1 });
+const readXavierNormal = numberReader('xavierNormal_', { gain: 1 });
+
 /** Glorot & Bengio 2010: uniform in ±gain * sqrt(6 / (fanIn + fanOut)). */
-export function xavierUniform_(tensor: Tensor, gain = 1): Tensor {
-  const bound = Math.sqrt(3) * xavierStd(tensor, gain);
+export function xavierUniform_(tensor: Tensor, ...args: GainArgs): Tensor {
+  const bound = Math.sqrt(3) * xavierStd(tensor, readXavierUniform(tensor, args).gain);
   return uniform_(tensor, -bound, bound);
 }
 
 /** Glorot & Bengio 2010: normal with standard deviation gain * sqrt(2 / (fanIn + fanOut)). */
-export function xavierNormal_(tensor: Tensor, gain = 1): Tensor {
-  return normal_(tensor, 0, xavierStd(tensor, gain));
+export function xavierNormal_(tensor: Tensor, ...args: GainArgs): Tensor {
+  return normal_(tensor, 0, xavierStd(tensor, readXavierNormal(tensor, args).gain));
 }

@@ -6,6 +6,7 @@ import type { Shape } from '../../tensor/shape.js';
 import {
   callModule,
   internals,
+  propertiesOf,
   type ForwardHook,
   type ForwardPreHook,
   type ModuleInternals,
@@ -16,14 +17,17 @@ import { clearGrad, readZeroGrad, type ZeroGradArgs, Parameter } from './paramet
 import { layout } from './repr.js';
 import {
   loadStateDict,
+  readLoad,
+  readStateDict,
   type IncompatibleKeys,
-  type LoadOptions,
+  type LoadArgs,
   type StateDict,
+  type StateDictOptions,
   type StateEntry,
   type TensorLike,
 } from './state-dict.js';
 import { summarize, type Summary, type SummaryOptions } from './summary.js';
-import { requireBoolean } from '../../tensor/options.js';
+import { requireBoolean, type Trailing } from '../../tensor/options.js';
 
 /** The arguments of a module's forward. */
 export type Inputs<M extends Module> = Parameters<M['forward']>;
@@ -289,11 +293,17 @@ export abstract class Module {
 
   /**
    * Every parameter and persistent buffer under PyTorch's key, as detached tensors that share the model's
-   * memory: they change when the model is trained (`clone()` them to keep a snapshot).
+   * memory: they change when the model is trained (`clone()` them to keep a snapshot). With `keepVars` they
+   * are the parameters and buffers themselves. `prefix` stands before each key.
    */
-  stateDict(prefix = ''): Map<string, Tensor> {
+  stateDict(...args: Trailing<[prefix: string], StateDictOptions>): Map<string, Tensor> {
+    const { prefix, keepVars } = readStateDict(args);
     const state = new Map<string, Tensor>();
     for (const { key, tensor } of stateEntries(this, prefix)) {
+      if (keepVars) {
+        state.set(key, tensor);
+        continue;
+      }
       const shared = tensor.alias();
       shared.name = key;
       state.set(key, shared);
@@ -309,16 +319,19 @@ export abstract class Module {
    * @throws Error listing every missing, unexpected and misshapen key at once; then nothing was loaded. With
    * `strict: false` missing and unexpected keys are returned instead.
    */
-  loadStateDict(state: StateDict<Tensor>, options?: LoadOptions): IncompatibleKeys;
-  loadStateDict(state: StateDict<TensorLike>, options?: LoadOptions): Promise<IncompatibleKeys>;
+  loadStateDict(state: StateDict<Tensor>, ...args: LoadArgs): IncompatibleKeys;
+  loadStateDict(state: StateDict<TensorLike>, ...args: LoadArgs): Promise<IncompatibleKeys>;
   loadStateDict(
     state: StateDict<TensorLike>,
-    options: LoadOptions = {},
+    ...args: LoadArgs
   ): IncompatibleKeys | Promise<IncompatibleKeys> {
+    const { strict } = readLoad(args);
+    if (typeof state !== 'object' || (state as object | null) === null)
+      throw new Error(`loadStateDict: expected a Map or an object of tensors by name, got ${String(state)}`);
     const renamed = renameKeys(this, state);
     for (const [path, module] of this.namedModules())
       (module as Module).beforeLoad?.((key) => renamed.get(path === '' ? key : `${path}.${key}`)?.shape);
-    return loadStateDict(this.constructor.name, stateEntries(this, ''), renamed, options);
+    return loadStateDict(this.constructor.name, stateEntries(this, ''), renamed, strict);
   }
 
   /** @internal Lazy layers take their sizes from what is loaded. */
@@ -392,7 +405,7 @@ type Entry<T> = readonly [key: string, value: T, property: string];
 function own<T>(module: Module, is: (value: unknown, property: string) => value is T): Entry<T>[] {
   const entries: Entry<T>[] = [];
   const fields = fieldsOf(module);
-  for (const property of Object.keys(module)) {
+  for (const property of propertiesOf(module)) {
     const value = fields[property];
     if (is(value, property)) entries.push([(module as unknown as Keyed).stateKey(property), value, property]);
   }
@@ -404,7 +417,8 @@ const isParameter = (value: unknown): value is Parameter => value instanceof Par
 
 /** @internal Children as they are: a module that is there twice comes twice. */
 export const ownChildren = (module: Module): Entry<Module>[] => own(module, isModule);
-const ownParameters = (module: Module): Entry<Parameter>[] => own(module, isParameter);
+/** @internal */
+export const ownParameters = (module: Module): Entry<Parameter>[] => own(module, isParameter);
 
 function ownBuffers(module: Module): Entry<Tensor>[] {
   const { buffers } = module[internals];

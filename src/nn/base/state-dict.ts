@@ -1,7 +1,7 @@
 import { noGrad } from '../../autograd/mode.js';
 import { runtime } from '../../device/index.js';
 import { copy_, reshape } from '../../ops/index.js';
-import { readOptions } from '../../tensor/options.js';
+import { optionReader, type Trailing } from '../../tensor/options.js';
 import { bytesPerElement, encode } from '../../tensor/dtype.js';
 import { printable } from '../../tensor/printable.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
@@ -39,6 +39,33 @@ export interface LoadOptions {
   strict?: boolean;
 }
 
+/** What follows the state dict. */
+export type LoadArgs = Trailing<[strict: boolean], LoadOptions>;
+
+/** @internal */
+export const readLoad = optionReader<Required<LoadOptions>>('loadStateDict', { strict: true }, 'strict');
+
+export interface StateDictOptions {
+  /** Stands before each key. Default: nothing. */
+  prefix?: string;
+  /** The parameters and buffers themselves instead of detached tensors. Default false. */
+  keepVars?: boolean;
+}
+
+const readKeys = optionReader<Required<StateDictOptions>>(
+  'stateDict',
+  { prefix: '', keepVars: false },
+  'prefix',
+);
+
+/** @internal */
+export function readStateDict(args: readonly unknown[]): Readonly<Required<StateDictOptions>> {
+  const read = readKeys(args);
+  if (typeof read.prefix !== 'string')
+    throw new Error(`stateDict: prefix must be a string, got ${String(read.prefix)}`);
+  return read;
+}
+
 export interface IncompatibleKeys {
   /** The model has them, the state dict does not. */
   readonly missingKeys: readonly string[];
@@ -61,9 +88,8 @@ export function loadStateDict(
   model: string,
   entries: readonly StateEntry[],
   state: StateDict<TensorLike>,
-  options: LoadOptions,
+  strict: boolean,
 ): IncompatibleKeys | Promise<IncompatibleKeys> {
-  const { strict } = readOptions<Required<LoadOptions>>('loadStateDict', { strict: true }, options);
   const given: ReadonlyMap<string, TensorLike> =
     state instanceof Map ? state : new Map(Object.entries(state));
   const keys = new Set(entries.map(({ key }) => key));

@@ -1,6 +1,8 @@
-import type { Tensor } from '../../tensor/tensor.js';
+import { checkCount } from '../../tensor/options.js';
+import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import { internals, propertiesOf } from '../base/call.js';
 import { fused, type Fusion } from '../base/fuse.js';
-import { Module, ownChildren, type TensorModule } from '../base/module.js';
+import { fieldsOf, Module, ownChildren, ownParameters, type TensorModule } from '../base/module.js';
 import { Parameter } from '../base/parameter.js';
 
 /** What Sequential and ModuleList share: children under the names '0', '1', ... */
@@ -31,36 +33,72 @@ abstract class ModuleArray extends Module implements Iterable<TensorModule> {
     return this.extend([module]);
   }
 
+  /**
+   * Puts `modules` at the end, under the next numbers.
+   * @throws Error for what is no array of modules
+   */
   extend(modules: Iterable<Module>): this {
+    const { name } = this.constructor;
+    if (typeof (modules as Partial<Iterable<Module>> | null)?.[Symbol.iterator] !== 'function')
+      throw new Error(`${name}.extend: expected an array of modules, got ${String(modules)}`);
     let next = this.length;
+    const add = this.hasNames() ? addNamed : setField;
     for (const module of modules) {
       this.check(module, next);
-      this[next++] = module as TensorModule;
+      add(this, String(next++), module);
     }
     return this;
   }
 
-  /** Takes the last child out. */
-  pop(): TensorModule | undefined {
-    const last = this.at(-1);
-    if (last !== undefined) Reflect.deleteProperty(this, this.length - 1);
-    return last;
+  /**
+   * Takes the child at `index` out, the last one by default. The others are numbered anew, as in PyTorch,
+   * those with names too.
+   * @throws Error for an index that is out of range
+   */
+  pop(index = -1): TensorModule {
+    checkCount(`${this.constructor.name}.pop`, arguments.length, 1);
+    const all = [...this];
+    const [taken] = all.splice(this.place('pop', index, all.length - 1), 1);
+    this.number(all);
+    return taken as TensorModule;
   }
 
-  /** Puts `module` at `index` and moves the later children up. */
+  /**
+   * Puts `module` at `index` and moves the later children up.
+   * @throws Error for an index that is out of range, and before a child that has a name, as in PyTorch
+   */
   insert(index: number, module: Module): this {
     const all: Module[] = [...this];
-    if (!Number.isInteger(index) || Math.abs(index) > all.length) {
+    const { name } = this.constructor;
+    const at = this.place('insert', index, all.length);
+    this.check(module, at);
+    if (at === all.length) return this.append(module);
+    if (this.hasNames())
       throw new Error(
-        `${this.constructor.name}.insert: index ${index} is out of range for ${all.length} modules`,
+        `${name}.insert: the children have names, which cannot be moved up; make a new ${name} of all`,
       );
-    }
-    all.splice(index, 0, module);
-    all.forEach((child, i) => {
-      this.check(child, i);
-      this[i] = child as TensorModule;
-    });
+    all.splice(at, 0, module);
+    this.number(all);
     return this;
+  }
+
+  private hasNames(): boolean {
+    return ownChildren(this).some(([name], i) => name !== String(i));
+  }
+
+  private number(modules: readonly Module[]): void {
+    for (const [name] of ownChildren(this)) Reflect.deleteProperty(this, name);
+    delete this[internals].order;
+    modules.forEach((module, i) => (this[i] = module as TensorModule));
+  }
+
+  private place(op: string, index: number, most: number): number {
+    const { length } = this;
+    if (Number.isInteger(index) && index >= -length && index <= most)
+      return index < 0 ? index + length : index;
+    throw new Error(
+      `${this.constructor.name}.${op}: index ${String(index)} is out of range for ${length} modules`,
+    );
   }
 
   protected check(module: unknown, name: number | string): void {
@@ -101,25 +139,49 @@ export class Sequential extends ModuleArray {
   }
 }
 
-function addNamed(container: Module, name: string, module: unknown): void {
-  if (name === '' || name.includes('.')) {
+const setField = (container: Module, name: string, value: unknown): void =>
+  void (fieldsOf(container)[name] = value);
+
+function addNamed(container: Module, name: string, value: unknown): void {
+  const type = container.constructor.name;
+  if (typeof name !== 'string' || name === '' || name.includes('.')) {
+    throw new Error(`${type}: '${String(name)}' cannot name a module; names are not empty and hold no '.'`);
+  }
+  const before = fieldsOf(container)[name];
+  if (name in container && !(before instanceof Module || before instanceof Parameter)) {
     throw new Error(
-      `${container.constructor.name}: '${name}' cannot name a module; names are not empty and hold no '.'`,
+      `${type}: '${name}' cannot name a module, because it is a method or property; choose another name`,
     );
   }
-  if (name in container && !Object.hasOwn(container, name)) {
-    throw new Error(
-      `${container.constructor.name}: '${name}' cannot name a module, because it is a method; choose another name`,
-    );
-  }
-  (container as unknown as Record<string, unknown>)[name] = module;
+  const properties = propertiesOf(container);
+  setField(container, name, value);
+  // An object has numbers first, whenever they were added.
+  if (!properties.includes(name) && (/^\d+$/.test(name) || container[internals].order !== undefined))
+    container[internals].order = [...properties, name];
+}
+
+/** What `update` and the constructor of a dict take. */
+type Named<T> = Readonly<Record<string, T>> | Iterable<readonly [string, T]> | { entries(): [string, T][] };
+
+function namedOf<T>(op: string, what: Named<T>): Iterable<readonly [string, T]> {
+  if (what instanceof ModuleDict || what instanceof ParameterDict) return what.entries() as [string, T][];
+  if (typeof what !== 'object' || (what as object | null) === null)
+    throw new Error(`${op}: expected an object or pairs of a name and a value, got ${String(what)}`);
+  return Symbol.iterator in what ? what : Object.entries(what as Readonly<Record<string, T>>);
+}
+
+/** Takes the entry `name` of a dict out. @throws Error listing the names there are when it is not one */
+function popOf<T>(dict: { get(name: string): T; delete(name: string): boolean }, name: string): T {
+  const taken = dict.get(name);
+  dict.delete(name);
+  return taken;
 }
 
 /** `torch.nn.ModuleList`: an array of modules that belongs to the tree. It is not called; loop over it. */
 export class ModuleList extends ModuleArray {
-  constructor(modules: Iterable<Module> = []) {
+  constructor(modules: Iterable<Module> | null = null) {
     super();
-    this.extend(modules);
+    this.extend(modules ?? []);
   }
 
   /** A list of some of the modules (the same ones, not copies), by the rules of `Array.slice`. */
@@ -137,14 +199,13 @@ export class ModuleList extends ModuleArray {
  * are.
  */
 export class ModuleDict<M extends Module = TensorModule> extends Module {
-  constructor(modules: Readonly<Record<string, M>> | Iterable<readonly [string, M]> = {}) {
+  constructor(modules: Named<M> = {}) {
     super();
     this.update(modules);
   }
 
-  update(modules: Readonly<Record<string, M>> | Iterable<readonly [string, M]>): this {
-    for (const [name, module] of Symbol.iterator in modules ? modules : Object.entries(modules))
-      this.set(name, module);
+  update(modules: Named<M>): this {
+    for (const [name, module] of namedOf('ModuleDict', modules)) this.set(name, module);
     return this;
   }
 
@@ -188,12 +249,22 @@ export class ModuleDict<M extends Module = TensorModule> extends Module {
     return this.has(name) && Reflect.deleteProperty(this, name);
   }
 
+  /** Takes `name` out. @throws Error listing the names there are when it is not one of them */
+  pop(name: string): M {
+    return popOf<M>(this, name);
+  }
+
   keys(): string[] {
     return ownChildren(this).map(([key]) => key);
   }
 
   values(): M[] {
     return ownChildren(this).map(([, module]) => module as M);
+  }
+
+  /** PyTorch's name of {@link entries}. */
+  items(): [string, M][] {
+    return this.entries();
   }
 
   entries(): [string, M][] {
@@ -205,7 +276,10 @@ export class ModuleDict<M extends Module = TensorModule> extends Module {
   }
 }
 
-const parameterOf = (value: Tensor): Parameter => (value instanceof Parameter ? value : new Parameter(value));
+function parameterOf(value: Tensor): Parameter {
+  if (!isTensor(value)) throw new Error(`nn: expected a tensor to make a parameter of, got ${String(value)}`);
+  return value instanceof Parameter ? value : new Parameter(value);
+}
 
 /** As PyTorch 1.13 prints the parameters of a container. */
 const listed = (
@@ -264,7 +338,7 @@ export class ParameterList extends Module implements Iterable<Parameter> {
  * are wrapped as parameters.
  */
 export class ParameterDict extends Module {
-  constructor(parameters: Readonly<Record<string, Tensor>> | Iterable<readonly [string, Tensor]> = {}) {
+  constructor(parameters: Named<Tensor> = {}) {
     super();
     this.update(parameters);
   }
@@ -277,9 +351,8 @@ export class ParameterDict extends Module {
     return this.keys().length;
   }
 
-  update(parameters: Readonly<Record<string, Tensor>> | Iterable<readonly [string, Tensor]>): this {
-    for (const [name, value] of Symbol.iterator in parameters ? parameters : Object.entries(parameters))
-      this.set(name, value);
+  update(parameters: Named<Tensor>): this {
+    for (const [name, value] of namedOf('ParameterDict', parameters)) this.set(name, value);
     return this;
   }
 
@@ -304,6 +377,11 @@ export class ParameterDict extends Module {
     return this.has(name) && Reflect.deleteProperty(this, name);
   }
 
+  /** Takes `name` out. @throws Error listing the names there are when it is not one of them */
+  pop(name: string): Parameter {
+    return popOf<Parameter>(this, name);
+  }
+
   clear(): void {
     for (const name of this.keys()) this.delete(name);
   }
@@ -316,10 +394,13 @@ export class ParameterDict extends Module {
     return this.entries().map(([, value]) => value);
   }
 
+  /** PyTorch's name of {@link entries}. */
+  items(): [string, Parameter][] {
+    return this.entries();
+  }
+
   entries(): [string, Parameter][] {
-    return Object.entries(this).filter(
-      (entry): entry is [string, Parameter] => entry[1] instanceof Parameter,
-    );
+    return ownParameters(this).map(([name, parameter]) => [name, parameter]);
   }
 
   /** The keys. */

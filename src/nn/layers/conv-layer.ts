@@ -5,6 +5,7 @@ import { optionReader, type Trailing } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { resetByFanIn } from './linear.js';
+import { outputSizeOf } from './output-size.js';
 import { Module } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py } from '../base/repr.js';
@@ -195,20 +196,20 @@ export abstract class ConvTransposeLayer<S extends readonly number[]> extends An
     this.resetParameters();
   }
 
-  /** @internal The options of the op, for a result of `outputSize` if that is given. */
-  protected optionsFor(x: Tensor, outputSize?: readonly number[] | null): ConvTransposeOptions<S> {
+  /** @internal The options of the op, for a result of the size that is in `args` if one is given. */
+  protected optionsFor(x: Tensor, args: readonly unknown[]): ConvTransposeOptions<S> {
     const { kernelSize, stride, padding, dilation, groups } = this;
     let { outputPadding } = this;
-    if (outputSize !== undefined && outputSize !== null) {
-      const dims = kernelSize.length;
-      const wanted = outputSize.slice(-dims);
+    const dims = kernelSize.length;
+    const wanted = outputSizeOf(this.constructor.name, dims, x, args);
+    if (wanted !== null) {
       outputPadding = kernelSize.map((kernel, i) => {
         const [step, pad, far] = [stride[i], padding[i], dilation[i]] as [number, number, number];
         const least = ((x.shape[x.ndim - dims + i] as number) - 1) * step - 2 * pad + far * (kernel - 1) + 1;
-        const extra = (wanted[i] ?? NaN) - least;
+        const extra = (wanted[i] as number) - least;
         if (!(extra >= 0 && extra < step)) {
           throw new Error(
-            `${this.constructor.name}: for input ${showShape(x.shape)} size ${i} of outputSize must be from ${least} to ${least + step - 1}, got [${outputSize.join(', ')}]`,
+            `${this.constructor.name}: for input ${showShape(x.shape)} size ${i} of outputSize must be from ${least} to ${least + step - 1}, got [${wanted.join(', ')}]`,
           );
         }
         return extra;

@@ -9,6 +9,7 @@ import {
   type ConvTransposeArgs,
   type ConvTransposeLayerOptions,
 } from './conv-layer.js';
+import type { OutputSizeArgs } from './output-size.js';
 
 export type Conv1dOptions = ConvLayerOptions<Size1d>;
 export type Conv3dOptions = ConvLayerOptions<Size3d>;
@@ -51,8 +52,8 @@ export class ConvTranspose1d extends ConvTransposeLayer<readonly [number]> {
     super('ConvTranspose1d', 1, inChannels, outChannels, kernelSize, args);
   }
 
-  forward(x: Tensor, outputSize?: readonly number[] | null): Tensor {
-    return convTranspose1d(x, this.weight, this.bias, this.optionsFor(x, outputSize));
+  forward(x: Tensor, ...args: OutputSizeArgs): Tensor {
+    return convTranspose1d(x, this.weight, this.bias, this.optionsFor(x, args));
   }
 }
 
@@ -70,7 +71,7 @@ export class ConvTranspose3d extends ConvTransposeLayer<Triple> {
     super('ConvTranspose3d', 3, inChannels, outChannels, kernelSize, args);
   }
 
-  forward(x: Tensor, outputSize?: readonly number[] | null): Tensor {
-    return convTranspose3d(x, this.weight, this.bias, this.optionsFor(x, outputSize));
+  forward(x: Tensor, ...args: OutputSizeArgs): Tensor {
+    return convTranspose3d(x, this.weight, this.bias, this.optionsFor(x, args));
   }
 }

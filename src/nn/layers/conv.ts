@@ -11,6 +11,7 @@ import {
   type ConvTransposeArgs,
   type ConvTransposeLayerOptions,
 } from './conv-layer.js';
+import type { OutputSizeArgs } from './output-size.js';
 import { wantsGrad, type Fusion } from '../base/fuse.js';
 
 export type Conv2dOptions = ConvLayerOptions;
@@ -56,7 +57,7 @@ export class ConvTranspose2d extends ConvTransposeLayer<Pair> {
     super('ConvTranspose2d', 2, inChannels, outChannels, kernelSize, args);
   }
 
-  forward(x: Tensor, outputSize?: readonly number[] | null): Tensor {
-    return convTranspose2d(x, this.weight, this.bias, this.optionsFor(x, outputSize));
+  forward(x: Tensor, ...args: OutputSizeArgs): Tensor {
+    return convTranspose2d(x, this.weight, this.bias, this.optionsFor(x, args));
   }
 }

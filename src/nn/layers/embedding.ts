@@ -1,7 +1,9 @@
-import { readOptions } from '../../tensor/options.js';
+import { optionReader, readOptions, type Trailing } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import { embedding, embeddingBag, narrow, zero_, type EmbeddingBagOptions } from '../../ops/index.js';
-import { type Tensor } from '../../tensor/tensor.js';
+import { isFloatingPoint } from '../../tensor/dtype.js';
+import { showShape } from '../../tensor/shape.js';
+import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { scoped } from '../../tensor/tidy.js';
 import { normal_ } from '../base/init.js';
 import { Module } from '../base/module.js';
@@ -19,6 +21,30 @@ export interface EmbeddingOptions {
   scaleGradByFreq?: boolean;
 }
 
+export type FromPretrainedOptions = EmbeddingOptions & {
+  /** The table is not trained. Default true. */
+  freeze?: boolean;
+};
+
+const freezing = { freeze: true, paddingIdx: null, maxNorm: null, normType: 2, scaleGradByFreq: false };
+
+const readPretrained = optionReader<Required<FromPretrainedOptions>>(
+  'Embedding.fromPretrained',
+  freezing,
+  'freeze',
+  'paddingIdx',
+  'maxNorm',
+  'normType',
+  'scaleGradByFreq',
+);
+
+/** @throws Error unless `weights` can be a table */
+function checkTable(op: string, weights: unknown): asserts weights is Tensor {
+  if (isTensor(weights) && weights.ndim === 2 && isFloatingPoint(weights.dtype)) return;
+  const got = isTensor(weights) ? `${weights.dtype} of shape ${showShape(weights.shape)}` : String(weights);
+  throw new Error(`${op}: weights must be floating point numbers of shape [rows, columns], got ${got}`);
+}
+
 abstract class Table extends Module {
   weight: Parameter;
   readonly paddingIdx: number | null;
@@ -30,6 +56,7 @@ abstract class Table extends Module {
     readonly numEmbeddings: number,
     readonly embeddingDim: number,
     options: EmbeddingOptions = {},
+    table?: Parameter,
   ) {
     const { paddingIdx, maxNorm, normType, scaleGradByFreq } = readOptions<Required<EmbeddingOptions>>(
       new.target.name,
@@ -50,8 +77,8 @@ abstract class Table extends Module {
     this.maxNorm = maxNorm;
     this.normType = normType;
     this.scaleGradByFreq = scaleGradByFreq;
-    this.weight = Parameter.blank([numEmbeddings, embeddingDim], `${layer}.weight`);
-    this.resetParameters();
+    this.weight = table ?? Parameter.blank([numEmbeddings, embeddingDim], `${layer}.weight`);
+    if (table === undefined) this.resetParameters();
   }
 
   resetParameters(): void {
@@ -77,6 +104,22 @@ abstract class Table extends Module {
 
 /** `torch.nn.Embedding`: rows of a `[numEmbeddings, embeddingDim]` table by int32 index. */
 export class Embedding extends Table {
+  /**
+   * `torch.nn.Embedding.from_pretrained`: a layer whose table is `weights` [numEmbeddings, embeddingDim], in
+   * the same memory and, unless `freeze` is false, not trained. The row `paddingIdx` stays as it is.
+   *
+   * @throws Error unless `weights` are floating point numbers with two dims
+   */
+  static fromPretrained(
+    weights: Tensor,
+    ...args: Trailing<[freeze: boolean, paddingIdx: number | null], FromPretrainedOptions>
+  ): Embedding {
+    const { freeze, ...options } = readPretrained(args);
+    checkTable('Embedding.fromPretrained', weights);
+    const [rows, columns] = weights.shape as [number, number];
+    return new Embedding(rows, columns, options, new Parameter(weights, { requiresGrad: !freeze }));
+  }
+
   forward(ids: Tensor): Tensor {
     const { weight, paddingIdx, maxNorm, normType, scaleGradByFreq } = this;
     return embedding(ids, weight, { paddingIdx, maxNorm, normType, scaleGradByFreq });
@@ -94,18 +137,52 @@ export interface EmbeddingBagLayerOptions extends EmbeddingOptions {
   includeLastOffset?: boolean;
 }
 
+const readPretrainedBag = optionReader<Required<EmbeddingBagLayerOptions & FromPretrainedOptions>>(
+  'EmbeddingBag.fromPretrained',
+  { ...freezing, mode: 'mean', includeLastOffset: false },
+  'freeze',
+  'maxNorm',
+  'normType',
+  'scaleGradByFreq',
+  'mode',
+);
+
 /** `torch.nn.EmbeddingBag`: sums, means or maxima of bags of rows of a table. */
 export class EmbeddingBag extends Table {
+  /**
+   * `torch.nn.EmbeddingBag.from_pretrained`: a layer whose table is `weights` [numEmbeddings, embeddingDim],
+   * in the same memory and, unless `freeze` is false, not trained.
+   *
+   * @throws Error unless `weights` are floating point numbers with two dims
+   */
+  static fromPretrained(
+    weights: Tensor,
+    ...args: Trailing<
+      [freeze: boolean, maxNorm: number | null],
+      EmbeddingBagLayerOptions & FromPretrainedOptions
+    >
+  ): EmbeddingBag {
+    const { freeze, ...options } = readPretrainedBag(args);
+    checkTable('EmbeddingBag.fromPretrained', weights);
+    const [rows, columns] = weights.shape as [number, number];
+    return new EmbeddingBag(rows, columns, options, new Parameter(weights, { requiresGrad: !freeze }));
+  }
+
   readonly mode: 'sum' | 'mean' | 'max';
   readonly includeLastOffset: boolean;
 
-  constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingBagLayerOptions = {}) {
+  constructor(
+    numEmbeddings: number,
+    embeddingDim: number,
+    options: EmbeddingBagLayerOptions = {},
+    table?: Parameter,
+  ) {
     if (typeof options !== 'object')
       throw new Error(
         `EmbeddingBag: options are given by name, as in { maxNorm: 1 }, got ${String(options)}`,
       );
     const { mode = 'mean', includeLastOffset = false, ...rest } = options;
-    super(numEmbeddings, embeddingDim, rest);
+    super(numEmbeddings, embeddingDim, rest, table);
     this.mode = mode;
     this.includeLastOffset = includeLastOffset;
   }

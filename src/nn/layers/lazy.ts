@@ -1,10 +1,11 @@
-import { Tensor } from '../../tensor/tensor.js';
+import { isTensor, Tensor } from '../../tensor/tensor.js';
 import { showShape, type Shape } from '../../tensor/shape.js';
 import { internals } from '../base/call.js';
 import { Conv2d, ConvTranspose2d } from './conv.js';
 import type { ConvArgs, ConvTransposeArgs } from './conv-layer.js';
 import { Conv1d, Conv3d, ConvTranspose1d, ConvTranspose3d } from './conv-nd.js';
 import { Linear } from './linear.js';
+import type { OutputSizeArgs } from './output-size.js';
 import { fieldsOf, Module } from '../base/module.js';
 import { BatchNorm1d, BatchNorm2d, BatchNorm3d, type BatchNormOptions } from './norm.js';
 import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, type InstanceNormOptions } from './norm-more.js';
@@ -57,12 +58,15 @@ abstract class LazyModule extends Module {
     if (size !== undefined) become(this, size);
   }
 
-  forward(x: Tensor): Tensor {
+  /** `args` are for the transposed convolutions. */
+  forward(x: Tensor, ...args: OutputSizeArgs): Tensor {
+    const { name } = this.constructor;
+    if (!isTensor(x)) throw new Error(`${name}: expected a tensor, got ${String(x)}`);
     const size = x.shape.at(this.laziness.axis);
     if (size === undefined)
-      throw new Error(`${this.constructor.name}: an input of shape ${showShape(x.shape)} has too few dims`);
+      throw new Error(`${name}: an input of shape ${showShape(x.shape)} has too few dims`);
     become(this, size);
-    return this.forward(x);
+    return this.forward(x, ...args);
   }
 
   override extraRepr(): string {

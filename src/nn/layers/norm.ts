@@ -56,14 +56,15 @@ abstract class BatchNorm extends ChannelNorm {
       return batchNormThen(x, runningMean, runningVar, { weight, bias, ...options }, after);
     }
     noGrad(() => add_(count, 1));
+    const own = { weight, bias, training: true, momentum: 1, eps };
+    if (x.numel() === 0) return batchNormThen(x, null, null, own, after);
     // The plain average's factor is 1 / count, and the count is on the GPU: take the batch's own statistics
     // and blend.
     const mean = Tensor.empty(runningMean.shape, 'float32', 'BatchNorm');
     const variance = Tensor.empty(runningVar.shape, 'float32', 'BatchNorm');
     zeros_(mean);
     zeros_(variance);
-    const options = { weight, bias, training: true, momentum: 1, eps };
-    const y = batchNormThen(x, mean, variance, options, after);
+    const y = batchNormThen(x, mean, variance, own, after);
     noGrad(() =>
       scoped('BatchNorm', () => {
         add_(runningMean, div(sub(mean, runningMean), count));

@@ -13,6 +13,7 @@ import { sizesOf, type Size1d, type Size2d, type Size3d, type SizeNd } from '../
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Module } from '../base/module.js';
+import { outputSizeOf, type OutputSizeArgs } from './output-size.js';
 import type { PoolArgs, Pooled } from './pool-layer.js';
 import { py } from '../base/repr.js';
 
@@ -45,7 +46,13 @@ abstract class MaxUnpoolLayer<S extends readonly number[]> extends Module {
     this.padding = sizes('padding', padding, 0);
   }
 
-  abstract override forward(x: Tensor, indices: Tensor, outputSize?: readonly number[] | null): Tensor;
+  abstract override forward(x: Tensor, indices: Tensor, ...args: OutputSizeArgs): Tensor;
+
+  /** @internal The options of the op. */
+  protected optionsFor(x: Tensor, args: readonly unknown[]) {
+    const { stride, padding, kernelSize } = this;
+    return { stride, padding, outputSize: outputSizeOf(this.constructor.name, kernelSize.length, x, args) };
+  }
 
   override extraRepr(): string {
     return `kernel_size=${py(this.kernelSize)}, stride=${py(this.stride)}, padding=${py(this.padding)}`;
@@ -58,9 +65,8 @@ export class MaxUnpool1d extends MaxUnpoolLayer<readonly [number]> {
     super('MaxUnpool1d', 1, kernelSize, args);
   }
 
-  forward(x: Tensor, indices: Tensor, outputSize: readonly number[] | null = null): Tensor {
-    const { stride, padding } = this;
-    return maxUnpool1d(x, indices, this.kernelSize, { stride, padding, outputSize });
+  forward(x: Tensor, indices: Tensor, ...args: OutputSizeArgs): Tensor {
+    return maxUnpool1d(x, indices, this.kernelSize, this.optionsFor(x, args));
   }
 }
 
@@ -70,9 +76,8 @@ export class MaxUnpool2d extends MaxUnpoolLayer<readonly [number, number]> {
     super('MaxUnpool2d', 2, kernelSize, args);
   }
 
-  forward(x: Tensor, indices: Tensor, outputSize: readonly number[] | null = null): Tensor {
-    const { stride, padding } = this;
-    return maxUnpool2d(x, indices, this.kernelSize, { stride, padding, outputSize });
+  forward(x: Tensor, indices: Tensor, ...args: OutputSizeArgs): Tensor {
+    return maxUnpool2d(x, indices, this.kernelSize, this.optionsFor(x, args));
   }
 }
 
@@ -82,9 +87,8 @@ export class MaxUnpool3d extends MaxUnpoolLayer<readonly [number, number, number
     super('MaxUnpool3d', 3, kernelSize, args);
   }
 
-  forward(x: Tensor, indices: Tensor, outputSize: readonly number[] | null = null): Tensor {
-    const { stride, padding } = this;
-    return maxUnpool3d(x, indices, this.kernelSize, { stride, padding, outputSize });
+  forward(x: Tensor, indices: Tensor, ...args: OutputSizeArgs): Tensor {
+    return maxUnpool3d(x, indices, this.kernelSize, this.optionsFor(x, args));
   }
 }
 

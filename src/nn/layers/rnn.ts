@@ -134,9 +134,15 @@ abstract class RNNBase extends Module {
   /** Outputs and final states, of a tensor or of a packed sequence. */
   protected run<X extends Tensor | PackedSequence>(
     input: X,
-    hx: readonly Tensor[] | null,
+    hx: Tensor | readonly Tensor[] | null | undefined,
   ): [output: X, states: Tensor[]] {
-    return (isTensor(input) ? this.runTensor(input, hx) : this.runPacked(input, hx)) as [X, Tensor[]];
+    const states = statesOf(this.constructor.name, this.kind === 'lstm' ? 2 : 1, hx);
+    if (isTensor(input)) return this.runTensor(input, states) as [X, Tensor[]];
+    if (!isTensor((input as Partial<PackedSequence> | null | undefined)?.data))
+      throw new Error(
+        `${this.constructor.name}: expected a tensor or a packed sequence, got ${String(input)}`,
+      );
+    return this.runPacked(input, states) as [X, Tensor[]];
   }
 
   private runTensor(input: Tensor, hx: readonly Tensor[] | null): [Tensor, Tensor[]] {
@@ -149,13 +155,13 @@ abstract class RNNBase extends Module {
     const x = !batched ? unsqueeze(input, 1) : this.batchFirst ? transpose(input, 0, 1) : input;
     const [steps, batch, features] = x.shape as [number, number, number];
     if (steps === 0) throw new Error(`${layer}: the sequence has no steps (shape ${showShape(input.shape)})`);
-    const initial = hx?.map((state) => {
+    for (const state of hx ?? [])
       if (state.ndim !== input.ndim)
         throw new Error(
           `${layer}: the input ${showShape(input.shape)} and the state ${showShape(state.shape)} must both have a batch, or neither`,
         );
-      return batched ? state : unsqueeze(state, 1);
-    });
+    if (hx) this.checkStates(input, hx, batched ? batch : null);
+    const initial = hx?.map((state) => (batched ? state : unsqueeze(state, 1)));
     const sizes = new Array<number>(steps).fill(batch);
     const [rows, states] = this.layers(reshape(x, [steps * batch, features]), initial ?? null, sizes);
     const y = reshape(rows, [steps, batch, rows.shape[1] as number]);
@@ -165,6 +171,7 @@ abstract class RNNBase extends Module {
 
   private runPacked(packed: PackedSequence, hx: readonly Tensor[] | null): [PackedSequence, Tensor[]] {
     const { data, batchSizes, sortedIndices, unsortedIndices } = packed;
+    if (hx) this.checkStates(data, hx, batchSizes[0] as number);
     const ordered = (states: readonly Tensor[] | null, by: Tensor | null): Tensor[] | null =>
       states && states.map((state) => (by === null ? state : indexSelect(state, 1, by)));
     const [rows, states] = this.layers(data, ordered(hx, sortedIndices), batchSizes);
@@ -178,15 +185,10 @@ abstract class RNNBase extends Module {
       throw new Error(
         `${this.constructor.name}: the last dim must be inputSize ${this.inputSize}, got ${x.shape.at(-1)}`,
       );
-    const widths = [this.projSize || this.hiddenSize, ...(this.kind === 'lstm' ? [this.hiddenSize] : [])];
-    const count = this.numLayers * this.directions;
-    const initial = hx ?? widths.map((width) => zeros([count, batch, width], { dtype: x.dtype }));
-    this.checkStates(
-      initial,
-      widths.map((width) => [count, batch, width]),
-    );
+    const shapes = this.stateShapes(batch);
+    const initial = hx ?? shapes.map((shape) => zeros(shape, { dtype: x.dtype }));
     const steps = stepsOf(sizes);
-    const finals: Tensor[][] = widths.map(() => []);
+    const finals: Tensor[][] = shapes.map(() => []);
     let rows = x;
     for (let l = 0; l < this.numLayers; l++) {
       const outs = this.suffixes(l).map((at, d) => {
@@ -202,15 +204,19 @@ abstract class RNNBase extends Module {
     return [rows, finals.map((ends) => stack(ends))];
   }
 
-  private checkStates(states: readonly Tensor[], shapes: readonly (readonly number[])[]): void {
-    const want = shapes.map(showShape).join(' and ');
-    if (
-      states.length !== shapes.length ||
-      states.some((state, i) => showShape(state.shape) !== showShape(shapes[i]!))
-    )
-      throw new Error(
-        `${this.constructor.name}: expected states of shape ${want}, got ${states.map((s) => showShape(s.shape)).join(' and ')}`,
-      );
+  /** Of the states h and, in an LSTM, c; without a batch where `batch` is null. */
+  private stateShapes(batch: number | null): number[][] {
+    const widths = [this.projSize || this.hiddenSize, ...(this.kind === 'lstm' ? [this.hiddenSize] : [])];
+    const count = this.numLayers * this.directions;
+    return widths.map((width) => (batch === null ? [count, width] : [count, batch, width]));
+  }
+
+  private checkStates(x: Tensor, states: readonly Tensor[], batch: number | null): void {
+    const want = this.stateShapes(batch).map(showShape).join(' and ');
+    const given = states.map((state) => showShape(state.shape)).join(' and ');
+    if (given !== want)
+      throw new Error(`${this.constructor.name}: expected states of shape ${want}, got ${given}`);
+    checkDtypes(this.constructor.name, x, states);
   }
 
   override extraRepr(): string {
@@ -222,6 +228,25 @@ abstract class RNNBase extends Module {
     if (this.dropout !== 0) text += `, dropout=${pyFloat(this.dropout)}`;
     return this.bidirectional ? `${text}, bidirectional=True` : text;
   }
+}
+
+const got = (value: unknown): string => (isTensor(value) ? showShape(value.shape) : String(value));
+
+/** The one state or the two of a layer, or null where none is given. @throws Error for anything else */
+function statesOf(layer: string, count: 1 | 2, hx: unknown): readonly Tensor[] | null {
+  if (hx === undefined || hx === null) return null;
+  const given: readonly unknown[] = count === 1 ? [hx] : Array.isArray(hx) ? hx : [];
+  if (given.length === count && given.every(isTensor)) return given;
+  const what = Array.isArray(hx) ? `[${hx.map(got).join(', ')}]` : got(hx);
+  throw new Error(
+    `${layer}: ${count === 1 ? 'the initial state is one tensor' : 'the initial states are two tensors, [h, c]'}, got ${what}`,
+  );
+}
+
+function checkDtypes(layer: string, x: Tensor, states: readonly Tensor[]): void {
+  const other = states.find(({ dtype }) => dtype !== x.dtype);
+  if (other !== undefined)
+    throw new Error(`${layer}: the input is ${x.dtype} and a state ${other.dtype}; they must be the same`);
 }
 
 function checkNonlinearity(layer: string, given: string): void {
@@ -273,7 +298,7 @@ export class RNN extends RNNBase {
   forward(input: PackedSequence, hx?: Tensor | null): [output: PackedSequence, hn: Tensor];
   forward(input: Tensor, hx?: Tensor | null): [output: Tensor, hn: Tensor];
   forward(input: Tensor | PackedSequence, hx?: Tensor | null): [Tensor | PackedSequence, Tensor] {
-    const [output, [hn]] = this.run(input, hx ? [hx] : null);
+    const [output, [hn]] = this.run(input, hx);
     return [output, hn as Tensor];
   }
 }
@@ -291,7 +316,7 @@ export class GRU extends RNNBase {
   forward(input: PackedSequence, hx?: Tensor | null): [output: PackedSequence, hn: Tensor];
   forward(input: Tensor, hx?: Tensor | null): [output: Tensor, hn: Tensor];
   forward(input: Tensor | PackedSequence, hx?: Tensor | null): [Tensor | PackedSequence, Tensor] {
-    const [output, [hn]] = this.run(input, hx ? [hx] : null);
+    const [output, [hn]] = this.run(input, hx);
     return [output, hn as Tensor];
   }
 }
@@ -318,8 +343,7 @@ export class LSTM extends RNNBase {
     input: Tensor | PackedSequence,
     hx?: readonly [h: Tensor, c: Tensor] | null,
   ): [Tensor | PackedSequence, [Tensor, Tensor]] {
-    if (isTensor(hx)) throw new Error('LSTM: the initial states are two tensors, [h, c]');
-    return this.run(input, hx ?? null) as [Tensor | PackedSequence, [Tensor, Tensor]];
+    return this.run(input, hx) as [Tensor | PackedSequence, [Tensor, Tensor]];
   }
 }
 
@@ -360,8 +384,11 @@ abstract class RNNCellBase extends Module {
   }
 
   /** The next states of [N, inputSize] or [inputSize]. */
-  protected step(input: Tensor, hx: readonly Tensor[] | null): Tensor[] {
+  protected step(input: Tensor, given: Tensor | readonly Tensor[] | null): Tensor[] {
     const layer = this.constructor.name;
+    const count = this.kind === 'lstm' ? 2 : 1;
+    const hx = statesOf(layer, count, given);
+    if (!isTensor(input)) throw new Error(`${layer}: expected a tensor, got ${String(input)}`);
     if ((input.ndim !== 1 && input.ndim !== 2) || input.shape.at(-1) !== this.inputSize)
       throw new Error(
         `${layer}: expected [N, ${this.inputSize}] or [${this.inputSize}], got shape ${showShape(input.shape)}`,
@@ -370,13 +397,15 @@ abstract class RNNCellBase extends Module {
     const x = batched ? input : unsqueeze(input, 0);
     const size = x.shape[0] as number;
     const shape = [size, this.hiddenSize];
-    const count = this.kind === 'lstm' ? 2 : 1;
-    const initial = (hx ?? []).map((state) => (batched ? state : unsqueeze(state, 0)));
-    while (hx === null && initial.length < count) initial.push(zeros(shape, { dtype: x.dtype }));
-    if (initial.length !== count || initial.some((state) => showShape(state.shape) !== showShape(shape)))
+    const wanted = batched ? shape : [this.hiddenSize];
+    if (hx?.some((state) => showShape(state.shape) !== showShape(wanted)))
       throw new Error(
-        `${layer}: expected ${count === 1 ? 'a state' : 'two states'} of shape ${showShape(batched ? shape : [this.hiddenSize])}, got ${hx?.map((s) => showShape(s.shape)).join(' and ')}`,
+        `${layer}: expected ${count === 1 ? 'a state' : 'two states'} of shape ${showShape(wanted)}, got ${hx.map(got).join(' and ')}`,
       );
+    const initial = hx
+      ? hx.map((state) => (batched ? state : unsqueeze(state, 0)))
+      : Array.from({ length: count }, () => zeros(shape, { dtype: x.dtype }));
+    checkDtypes(layer, x, initial);
     const { weightIh: ih, weightHh: hh, biasIh, biasHh } = this;
     const [out, , cell] = recurrentLayer(this.kind, x, { ih, hh, biasIh, biasHh }, initial, [
       { start: 0, size },
@@ -413,7 +442,7 @@ export class RNNCell extends RNNCellBase {
   }
 
   forward(input: Tensor, hx: Tensor | null = null): Tensor {
-    return this.step(input, hx && [hx])[0] as Tensor;
+    return this.step(input, hx)[0] as Tensor;
   }
 
   override extraRepr(): string {
@@ -430,7 +459,7 @@ export class GRUCell extends RNNCellBase {
   }
 
   forward(input: Tensor, hx: Tensor | null = null): Tensor {
-    return this.step(input, hx && [hx])[0] as Tensor;
+    return this.step(input, hx)[0] as Tensor;
   }
 }
 

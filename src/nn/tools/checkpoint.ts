@@ -2,6 +2,7 @@ import { isGradEnabled } from '../../autograd/mode.js';
 import { GradNode } from '../../autograd/node.js';
 import { SavedTensors } from '../../autograd/saved.js';
 import { CheckpointedCall } from '../../autograd/recompute.js';
+import { checkCount, readOptions } from '../../tensor/options.js';
 import { getRngState, setRngState } from '../../ops/index.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
 import { callSync } from '../../tensor/tidy.js';
@@ -19,13 +20,22 @@ export interface CheckpointOptions {
   useReentrant?: false;
 }
 
-const optionNames = ['preserveRngState', 'useReentrant'];
+const defaults = { preserveRngState: true, useReentrant: false };
+const plainName = (name: string): string => name.toLowerCase().replaceAll('_', '');
+const optionNames = Object.keys(defaults).map(plainName);
 
-/** Options are a last argument that is a plain object of nothing but options. */
-function isOptions(value: unknown): value is CheckpointOptions {
-  if (!isPlain(value)) return false;
-  const keys = Object.keys(value);
-  return keys.length > 0 && keys.every((key) => optionNames.includes(key));
+/**
+ * Options are a last argument that is a plain object with one of their names, Python's spelling included, so
+ * that it is refused by name: other objects are for the function.
+ */
+const isOptions = (value: unknown): boolean =>
+  isPlain(value) && Object.keys(value).some((key) => optionNames.includes(plainName(key)));
+
+/** @throws Error for an option that is not there, or not so */
+function readCheckpoint(op: string, options: object): typeof defaults {
+  const read = readOptions(op, defaults, options);
+  if (read.useReentrant) throw new Error(`${op}: there is no reentrant form; leave useReentrant out`);
+  return read;
 }
 
 function isPlain(value: unknown): value is Record<string, unknown> {
@@ -86,8 +96,7 @@ export function checkpoint<A extends readonly unknown[], R>(
     throw new Error(`checkpoint: expected a module or a function, got ${fn === null ? 'null' : typeof fn}`);
   const given: unknown[] = [...inputs];
   const options = isOptions(given.at(-1)) ? (given.pop() as CheckpointOptions) : {};
-  if ((options.useReentrant as unknown) === true)
-    throw new Error('checkpoint: there is no reentrant form; leave useReentrant out');
+  const { preserveRngState: preserve } = readCheckpoint('checkpoint', options);
   const call = (args: readonly unknown[]): R => {
     const bound = (): R => fn(...(args as unknown as A));
     return callSync('checkpoint', 'read values outside it', fn, bound);
@@ -103,7 +112,6 @@ export function checkpoint<A extends readonly unknown[], R>(
     return new Place(count++);
   });
   const owner = new GradNode(name, [], null, () => [], -1);
-  const preserve = options.preserveRngState ?? true;
   const random = getRngState();
   const again = (): void => {
     const tensors = kept.unpack(owner);
@@ -188,6 +196,8 @@ export function checkpointSequential(
   input: Tensor,
   options: CheckpointOptions = {},
 ): Tensor {
+  checkCount('checkpointSequential', arguments.length, 4);
+  const { preserveRngState } = readCheckpoint('checkpointSequential', options);
   const length = functions.length;
   if (!Number.isInteger(segments) || segments < 1 || segments > length) {
     throw new Error(
@@ -201,6 +211,6 @@ export function checkpointSequential(
   const size = Math.floor(length / segments);
   let value = input;
   for (let i = 0; i < segments - 1; i++)
-    value = checkpoint(part(i * size, (i + 1) * size), value, { preserveRngState: true, ...options });
+    value = checkpoint(part(i * size, (i + 1) * size), value, { preserveRngState });
   return part((segments - 1) * size, length)(value);
 }

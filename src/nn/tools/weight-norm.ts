@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { optionReader, type Trailing } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import {
   clone,
@@ -15,55 +15,61 @@ import {
   transpose,
 } from '../../ops/index.js';
 import { tidy } from '../../tensor/tidy.js';
-import { isTensor, type HookHandle, type Tensor } from '../../tensor/tensor.js';
+import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import { internals, type ForwardPreHook } from '../base/call.js';
 import { fieldsOf, type Module } from '../base/module.js';
 import { Parameter, UninitializedParameter } from '../base/parameter.js';
 
 /** Computes a layer's weight from other parameters, before each of its calls. */
 type Compute = (module: Module, training: boolean) => Tensor;
 
-/** The hooks, by layer and name of the weight. */
-const hooks = new WeakMap<Module, Map<string, HookHandle>>();
+/** A hook that sets `name` to what `compute` makes of the fields `name` with each of `parts` behind. */
+interface Norm {
+  readonly kind: 'weightNorm' | 'spectralNorm';
+  readonly name: string;
+  readonly compute: Compute;
+  readonly parts: readonly string[];
+}
+
+/** By their hooks, which copies of a module have too. */
+const norms = new WeakMap<ForwardPreHook, Norm>();
+
+const hookOf = (module: Module, name: string): ForwardPreHook | undefined =>
+  module[internals].preHooks.list.find((hook) => norms.get(hook)?.name === name);
 
 function takeWeight(op: string, module: Module, name: string): Parameter {
   const weight = fieldsOf(module)[name];
-  if (hooks.get(module)?.has(name)) throw new Error(`${op}: '${name}' is computed by another norm already`);
+  if (hookOf(module, name)) throw new Error(`${op}: '${name}' is computed by another norm already`);
   if (!(weight instanceof Parameter) || weight instanceof UninitializedParameter)
     throw new Error(`${op}: ${module.constructor.name} has no parameter '${name}' with values yet`);
   Reflect.deleteProperty(module, name);
   return weight;
 }
 
-function install(module: Module, name: string, compute: Compute): void {
+function install(module: Module, norm: Norm): void {
   const set = (on: Module, training: boolean): void => {
     const fields = fieldsOf(on);
-    const before = fields[name];
-    fields[name] = compute(on, training).keep();
+    const before = fields[norm.name];
+    fields[norm.name] = norm.compute(on, training).keep();
     // What the tape needs of it, it holds itself.
     if (isTensor(before)) before.dispose();
   };
   set(module, false);
-  const handle = module.registerForwardPreHook((on: Module) => set(on, on.training));
-  const known = hooks.get(module) ?? new Map<string, HookHandle>();
-  hooks.set(module, known.set(name, handle));
+  const hook: ForwardPreHook = (on) => set(on as Module, (on as Module).training);
+  norms.set(hook, norm);
+  module[internals].preHooks.add(hook);
 }
 
 /** Takes the hook off; the weight is a parameter again, with the value that it has. */
-function uninstall(
-  op: string,
-  module: Module,
-  name: string,
-  compute: Compute,
-  parts: readonly string[],
-): void {
-  const handle = hooks.get(module)?.get(name);
-  if (handle === undefined || !parts.every((part) => fieldsOf(module)[name + part] !== undefined))
-    throw new Error(`${op}: '${name}' of ${module.constructor.name} has no such norm`);
-  handle.remove();
-  hooks.get(module)?.delete(name);
+function uninstall(op: string, kind: Norm['kind'], module: Module, name: string): void {
+  const hook = hookOf(module, name);
+  const norm = hook && norms.get(hook);
+  if (norm?.kind !== kind) throw new Error(`${op}: '${name}' of ${module.constructor.name} has no such norm`);
+  const { list } = module[internals].preHooks;
+  list.splice(list.indexOf(hook as ForwardPreHook), 1);
   const fields = fieldsOf(module);
-  const weight = noGrad(() => compute(module, false));
-  for (const part of ['', ...parts]) {
+  const weight = noGrad(() => norm.compute(module, false));
+  for (const part of ['', ...norm.parts]) {
     (fields[name + part] as Tensor).dispose();
     Reflect.deleteProperty(module, name + part);
   }
@@ -85,39 +91,64 @@ const weightOf =
       return mul(v, div(fieldsOf(module)[`${name}G`] as Tensor, normExcept(v, dim)));
     });
 
-const dims = new WeakMap<Module, Map<string, number | null>>();
+export interface WeightNormOptions {
+  /** Which parameter. Default `'weight'`. */
+  name?: string;
+  /** The dim of the outputs, which have a length each; null for one length. Default 0. */
+  dim?: number | null;
+}
+
+const readWeightNorm = optionReader<Required<WeightNormOptions>>(
+  'weightNorm',
+  { name: 'weight', dim: 0 },
+  'name',
+  'dim',
+);
 
 /**
  * `torch.nn.utils.weight_norm` (Salimans & Kingma 2016, https://arxiv.org/abs/1602.07868): the parameter
  * `name` becomes two, its length `weight_g` (per index of `dim`; null for one length) and its direction
  * `weight_v`. Returns the module.
  */
-export function weightNorm<M extends Module>(module: M, name = 'weight', dim: number | null = 0): M {
+export function weightNorm<M extends Module>(
+  module: M,
+  ...args: Trailing<[name: string, dim: number | null], WeightNormOptions>
+): M {
+  const { name, dim } = readWeightNorm(args);
   const weight = takeWeight('weightNorm', module, name);
   const fields = fieldsOf(module);
   const length = noGrad(() => normExcept(weight, dim));
   fields[`${name}G`] = new Parameter(length);
   length.dispose();
   fields[`${name}V`] = weight;
-  dims.set(module, (dims.get(module) ?? new Map<string, number | null>()).set(name, dim));
-  install(module, name, weightOf(name, dim));
+  install(module, { kind: 'weightNorm', name, compute: weightOf(name, dim), parts: ['G', 'V'] });
   return module;
 }
 
 /** `torch.nn.utils.remove_weight_norm`. */
 export function removeWeightNorm<M extends Module>(module: M, name = 'weight'): M {
-  const dim = dims.get(module)?.get(name) ?? null;
-  uninstall('removeWeightNorm', module, name, weightOf(name, dim), ['G', 'V']);
+  uninstall('removeWeightNorm', 'weightNorm', module, name);
   return module;
 }
 
 export interface SpectralNormOptions {
+  /** Which parameter. Default `'weight'`. */
+  name?: string;
   /** Default 1. */
   nPowerIterations?: number;
   eps?: number;
   /** The dim of the outputs; default 0, for transposed convolutions 1. */
-  dim?: number;
+  dim?: number | null;
 }
+
+const readSpectralNorm = optionReader<Required<SpectralNormOptions>>(
+  'spectralNorm',
+  { name: 'weight', nPowerIterations: 1, eps: 1e-12, dim: null },
+  'name',
+  'nPowerIterations',
+  'eps',
+  'dim',
+);
 
 function matrixOf(weight: Tensor, dim: number): Tensor {
   const order = [dim, ...weight.shape.map((_, d) => d).filter((d) => d !== dim)];
@@ -143,8 +174,6 @@ const spectral =
       return div(weight, dot(clone(u), mv(matrix, clone(v))));
     });
 
-const spectrals = new WeakMap<Module, Map<string, Compute>>();
-
 /**
  * `torch.nn.utils.spectral_norm` (Miyato et al. 2018, https://arxiv.org/abs/1802.05957): the parameter
  * `name` is divided by its largest singular value, which a power iteration follows in training. Returns the
@@ -152,14 +181,13 @@ const spectrals = new WeakMap<Module, Map<string, Compute>>();
  */
 export function spectralNorm<M extends Module>(
   module: M,
-  name = 'weight',
-  options: SpectralNormOptions = {},
+  ...args: Trailing<
+    [name: string, nPowerIterations: number, eps: number, dim: number | null],
+    SpectralNormOptions
+  >
 ): M {
-  const { nPowerIterations, eps, dim } = readOptions<Required<SpectralNormOptions>>(
-    'spectralNorm',
-    { nPowerIterations: 1, eps: 1e-12, dim: /Transpose/.test(module.constructor.name) ? 1 : 0 },
-    options,
-  );
+  const { name, nPowerIterations, eps, dim: given } = readSpectralNorm(args);
+  const dim = given ?? (/Transpose/.test(module.constructor.name) ? 1 : 0);
   if (!Number.isInteger(nPowerIterations) || nPowerIterations < 1)
     throw new Error(`spectralNorm: nPowerIterations must be a positive integer, got ${nPowerIterations}`);
   const weight = takeWeight('spectralNorm', module, name);
@@ -176,16 +204,12 @@ export function spectralNorm<M extends Module>(
     );
   });
   const compute = spectral(name, nPowerIterations, eps, dim);
-  spectrals.set(module, (spectrals.get(module) ?? new Map<string, Compute>()).set(name, compute));
-  install(module, name, compute);
+  install(module, { kind: 'spectralNorm', name, compute, parts: ['Orig', 'U', 'V'] });
   return module;
 }
 
 /** `torch.nn.utils.remove_spectral_norm`. */
 export function removeSpectralNorm<M extends Module>(module: M, name = 'weight'): M {
-  const compute = spectrals.get(module)?.get(name);
-  if (compute === undefined)
-    throw new Error(`removeSpectralNorm: '${name}' of ${module.constructor.name} has no such norm`);
-  uninstall('removeSpectralNorm', module, name, compute, ['Orig', 'U', 'V']);
+  uninstall('removeSpectralNorm', 'spectralNorm', module, name);
   return module;
 }

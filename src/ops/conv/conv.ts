@@ -105,6 +105,7 @@ const forwardOp: (
     ctx.state = { g, layout: weights, fresh, activation: mask, biased: b !== null, added: residual !== null };
     noteWork(g);
     const y = emptyResult('conv2d', outputShape(g), x.dtype);
+    ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? w : null, mask === 'none' ? null : y);
     if (y.numel() === 0) return y;
     const plan = planConv2d(runtime().target, planLimits(), {
       ...g,
@@ -132,7 +133,6 @@ const forwardOp: (
       },
       weight,
     );
-    ctx.save(ctx.needs[1] ? x : null, ctx.needs[0] ? w : null, mask === 'none' ? null : y);
     return y;
   },
   backward(ctx, grad) {

@@ -46,11 +46,15 @@ function unpoolOf<S extends SizeNd>(op: string, dims: number): MaxUnpool<S> {
       const least = sizes.map(
         (size, i) => (size - 1) * (strides[i] as number) - 2 * (pads[i] as number) + (kernels[i] as number),
       );
-      const out = outputSize === null ? least : outputSize.slice(-dims);
-      const fits = out.every((size, i) => Math.abs(size - (least[i] as number)) < (strides[i] as number));
-      if (!fits || out.length !== dims || (outputSize ?? out).length > dims + 2) {
+      const given: unknown = outputSize ?? least;
+      const all = Array.isArray(given) ? (given as readonly number[]) : [];
+      const out = all.slice(-dims);
+      const fits = out.every(
+        (size, i) => Number.isInteger(size) && Math.abs(size - (least[i] as number)) < (strides[i] as number),
+      );
+      if (!fits || out.length !== dims || (all.length !== dims && all.length !== x.ndim)) {
         throw new Error(
-          `${op}: outputSize must be within a stride of [${least.join(', ')}], got [${String(outputSize)}]`,
+          `${op}: outputSize must be ${dims} or ${x.ndim} integers within a stride of [${least.join(', ')}], got [${String(outputSize)}]`,
         );
       }
       const flat = [n, c, numel(sizes)];

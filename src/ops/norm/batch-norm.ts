@@ -12,12 +12,12 @@ import { Tensor } from '../../tensor/tensor.js';
 import { activate, activationMask } from '../pointwise/activation-mask.js';
 import { copyAs, copyInto, rowMajor } from '../base/copies.js';
 import { clone } from '../base/copy.js';
-import { add, mul, neg, rsqrt, sub } from '../pointwise/pointwise.js';
+import { add, add_, mul, neg, rsqrt, sub } from '../pointwise/pointwise.js';
 import { mean } from '../reduce/reduce.js';
 import { sumDims } from '../base/sum-to.js';
 import { rowFunction, type PointwiseFn } from '../base/row.js';
 import { runPlan } from '../base/run-plan.js';
-import { reshape, select } from '../base/view.js';
+import { reshape } from '../base/view.js';
 
 export interface BatchNormOptions {
   /** gamma, [C]. */
@@ -276,11 +276,7 @@ export function batchNorm(
   runningVar: Tensor | null,
   ...args: BatchNormArgs
 ): Tensor {
-  const options = readOptions(args);
-  if (x.numel() > 0) return batchNormThen(x, runningMean, runningVar, options, {});
-  const { weight, bias } = options;
-  const scaled = weight === null ? clone(x) : mul(x, select(weight, 0, 0));
-  return bias === null ? scaled : add(scaled, select(bias, 0, 0));
+  return batchNormThen(x, runningMean, runningVar, readOptions(args), {});
 }
 
 /** {@link batchNorm} with more in the same launches. */
@@ -312,10 +308,10 @@ export function batchNormThen(
   }
   if (residual !== null && !sameShape(residual.shape, x.shape))
     return activate(activation, add(batchNormThen(x, runningMean, runningVar, options, {}), residual));
+  const channel = (t: Tensor): Tensor => reshape(t, [channels, ...x.shape.slice(2).map(() => 1)]);
   if (!training) {
     if (runningMean === null || runningVar === null)
       throw new Error('batchNorm: without training it needs runningMean and runningVar');
-    const channel = (t: Tensor): Tensor => reshape(t, [channels, ...x.shape.slice(2).map(() => 1)]);
     return evalFn(residual !== null, activation)(
       x,
       channel(runningMean),
@@ -326,8 +322,14 @@ export function batchNormThen(
       ...(residual === null ? [] : [residual]),
     );
   }
-  const perChannel = numel(x.shape) / Math.max(1, channels);
-  if (perChannel <= 1) {
+  if (x.numel() === 0) {
+    // As in PyTorch, no batch has no statistics, but it counts.
+    if (numBatchesTracked !== null) noGrad(() => add_(numBatchesTracked, 1));
+    const scaled = weight === null ? clone(x) : mul(x, channel(weight));
+    const y = bias === null ? scaled : add(scaled, channel(bias));
+    return activate(activation, residual === null ? y : add(y, residual));
+  }
+  if (numel(x.shape) === channels) {
     throw new Error(
       `batchNorm: training needs more than one value per channel, got input ${showShape(x.shape)}; use a larger batch, or eval()`,
     );
