@@ -3,7 +3,10 @@
 import { CheckpointError, quoteKey } from './errors.js';
 import type { Budget } from './limits.js';
 
-/** Bytes of host memory that a value takes once parsed: a slot, and an object's own words where it is one. */
+/**
+ * Bytes of host memory that a value takes once parsed: a slot, and an object's own words where it is one. A
+ * member of a large object takes as much, for its entry and its name.
+ */
 const valueCost = 24;
 const objectCost = 96;
 const maxDepth = 64;
@@ -64,10 +67,10 @@ export function parseJson(bytes: Uint8Array, measure: JsonMeasure, what: string,
     throw new CheckpointError(
       `${what} is nested ${measure.depth} deep, and at most ${maxDepth} are read; refused`,
     );
-  const { objects, commas } = measure;
+  const { objects, commas, colons } = measure;
   budget.holdWhole(
-    valueCost * commas + objectCost * objects,
-    `${what}, of ${objects} objects and ${commas} commas,`,
+    valueCost * commas + objectCost * Math.max(objects, colons),
+    `${what}, of ${objects} objects, ${colons} members and ${commas} commas,`,
   );
   let value: unknown;
   try {
