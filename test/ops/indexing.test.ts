@@ -205,6 +205,33 @@ describe('repeatInterleave by a tensor', () => {
   });
 });
 
+describe('the indices of what is true, or repeated', () => {
+  it('where with the condition alone promises a list per dim', async () => {
+    const found = await kd.where(
+      tensor([
+        [1, 0],
+        [0, 2],
+      ]),
+    );
+    expect(await Promise.all(found.map(list))).toEqual([
+      [0, 1],
+      [0, 1],
+    ]);
+    expect((await kd.where(tensor(false))).map(({ shape }) => shape)).toEqual([[0]]);
+    const wrong = kd.where as (...args: unknown[]) => unknown;
+    expect(() => wrong(tensor([true]), 1)).toThrow('where: give two values to choose from, or none');
+    expect(() => wrong(tensor([true]), 'a', 1)).toThrow('where: expected a number, got a');
+  });
+
+  it('repeatInterleave of repeats alone gives the index of each', async () => {
+    expect(await list(await kd.repeatInterleave(ints([2, 0, 1])))).toEqual([0, 0, 2]);
+    const sized = kd.repeatInterleave(ints([2, 0, 1]), { outputSize: 3 });
+    expect([sized.dtype, ...(await list(sized))]).toEqual(['int32', 0, 0, 2]);
+    expect(() => kd.repeatInterleave(ints([[2, 0, 1]]))).toThrow('repeats alone must have one dim');
+    expect(() => untyped(ints([2])).repeatInterleave?.({ dim: 0 })).toThrow('give the repeats as well');
+  });
+});
+
 describe('writes at indices', () => {
   it('indexPut_ writes where lists stand apart, and at numbers and slices', async () => {
     const x = block();

@@ -1,12 +1,16 @@
 import { defineComposite } from '../../autograd/define.js';
+import { isGradEnabled } from '../../autograd/mode.js';
+import { e } from '../../kernels/expr/expr.js';
+import { isFloatingPoint } from '../../tensor/dtype.js';
 import { expandsTo, normalizeDim, showShape, broadcastShapes } from '../../tensor/shape.js';
-import { checkCount, optionReader } from '../../tensor/options.js';
+import { checkCount, optionReader, requireNumber } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { contractPair, settle, type Label, type Labelled } from './contract.js';
 import { cat } from '../shape/join.js';
 import { bmm, dot, mm, mv, outer } from './matmul.js';
 import { overwrite } from '../base/overwrite.js';
 import { add, mul, sub } from '../pointwise/pointwise.js';
+import { binaryOp, type Binary } from '../base/row.js';
 import { sumDims } from '../base/sum-to.js';
 import { expand, narrow, reshape } from '../base/view.js';
 
@@ -114,26 +118,41 @@ export const kron: (a: Tensor, b: Tensor) => Tensor = defineComposite(
 );
 
 export interface AddmmOptions {
-  /** Multiplies what is added to; with 0 its values do not count, not even NaN. Default 1. */
+  /** Multiplies what is added to; with 0 its values do not count, not even NaN. Of integers whole. Default 1. */
   beta?: number;
-  /** Multiplies the product. Default 1. */
+  /** Multiplies the product. Of integers whole. Default 1. */
   alpha?: number;
 }
 
 type AddProduct = (x: Tensor, a: Tensor, b: Tensor, options?: AddmmOptions) => Tensor;
 
+/** The product as it is, and zero as the gradient of what does not count. */
+const besides: Binary = binaryOp('besides', 'promote', (_x, product) => product, {
+  grad: (g) => [e.const(0, 'f32'), g],
+});
+
 /** `beta * x + alpha * product(a, b)`, where `x` broadcasts to the product. */
 function addProduct(op: string, product: (a: Tensor, b: Tensor) => Tensor): AddProduct {
   const read = optionReader(op, { beta: 1, alpha: 1 });
   return defineComposite(op, (x: Tensor, a: Tensor, b: Tensor, ...args: unknown[]): Tensor => {
-    const { beta, alpha } = read(args);
+    const options = read(args);
     const p = product(a, b);
+    const factor = (key: 'alpha' | 'beta'): number => {
+      const value = requireNumber(`${op}: ${key}`, options[key]);
+      if (!Number.isInteger(value) && !isFloatingPoint(p.dtype) && !isFloatingPoint(x.dtype))
+        throw new Error(`${op}: ${key} must be an integer where integers are multiplied, got ${value}`);
+      return value;
+    };
+    const [alpha, beta] = [factor('alpha'), factor('beta')];
     if (!expandsTo(x.shape, p.shape)) {
       throw new Error(
         `${op}: shape ${showShape(x.shape)} does not broadcast to the product's ${showShape(p.shape)}`,
       );
     }
-    if (beta === 0) return mul(p, alpha);
+    if (beta === 0) {
+      const scaled = alpha === 1 ? p : mul(p, alpha);
+      return x.requiresGrad && isGradEnabled() ? besides(x, scaled) : scaled;
+    }
     return add(beta === 1 ? x : mul(x, beta), p, { alpha });
   });
 }
