@@ -319,6 +319,8 @@ const readLstsq = optionReader(
  * `torch.linalg.lstsq`: [X, residuals, rank, singular values] with X the shortest of those that make `|A X -
  * B|` least. As in PyTorch some results are empty: residuals (the squares of what is left for each column)
  * unless A has more rows than columns, and with 'gelsy'; the rank with 'gels'; singular values with both.
+ * Residuals are there for matrices of any rank: PyTorch leaves out all where one of them has less than full
+ * rank, but the rank is known to the GPU only.
  */
 export const lstsq: (
   a: Tensor,
