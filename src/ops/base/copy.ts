@@ -1,3 +1,4 @@
+import { checkTensors } from './tensors.js';
 import { dtypeInfo } from '../../kernels/base/dtype.js';
 import { e, input, type Expr } from '../../kernels/expr/expr.js';
 import { dtypeNamed, isFloatingPoint, type DTypeName } from '../../tensor/dtype.js';
@@ -98,6 +99,7 @@ export const bool: (x: Tensor) => Tensor = cast('bool', 'bool');
 /** `torch.Tensor.type_as`. */
 export function typeAs(x: Tensor, other: Tensor): Tensor {
   checkCount('typeAs', arguments.length, 2);
+  checkTensors('typeAs', other);
   return to(x, other.dtype);
 }
 
@@ -106,6 +108,7 @@ const copyInPlace = new Map<string, Pointwise>();
 /** `torch.Tensor.copy_`: writes `source`, broadcast and converted, over this tensor. */
 export function copy_(self: Tensor, source: Tensor): Tensor {
   checkCount('copy_', arguments.length, 2);
+  checkTensors('copy_', source);
   const shape = broadcastShapes('copy_', self.shape, source.shape);
   if (!sameShape(shape, self.shape)) {
     throw new Error(

@@ -12,6 +12,7 @@ import {
 } from '../../tensor/shape.js';
 import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import { checkTensors } from './tensors.js';
 import { readAlong, type AlongArgs } from './along.js';
 import { aliasOf, copyAs, copyInto } from './copies.js';
 import { rowMajorTwin, tied } from './layout.js';
@@ -209,6 +210,7 @@ export function broadcastTo(x: Tensor, shape: readonly number[]): Tensor {
 /** `torch.Tensor.expand_as`. */
 export function expandAs(x: Tensor, other: Tensor): Tensor {
   checkCount('expandAs', arguments.length, 2);
+  checkTensors('expandAs', other);
   return expand(x, other.shape);
 }
 
@@ -436,11 +438,13 @@ export { transpose as swapaxes, transpose as swapdims, movedim as moveaxis };
 /** `torch.Tensor.reshape_as`. */
 export function reshapeAs(x: Tensor, other: Tensor): Tensor {
   checkCount('reshapeAs', arguments.length, 2);
+  checkTensors('reshapeAs', other);
   return reshape(x, other.shape);
 }
 
 /** `torch.Tensor.view_as`. */
 export function viewAs(x: Tensor, other: Tensor): Tensor {
   checkCount('viewAs', arguments.length, 2);
+  checkTensors('viewAs', other);
   return sameShape(x.shape, other.shape) ? aliasOf(x) : view(x, other.shape);
 }

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { normalizeDim, numel, showShape } from '../../tensor/shape.js';
@@ -278,6 +279,7 @@ export const tensorsolve: (
   (given: Tensor, b: Tensor, ...args: unknown[]): Tensor => {
     const op = 'linalg.tensorsolve';
     const { dims } = readTensorsolve(args);
+    checkTensors(op, given, b);
     const moved = (dims ?? []).map((d) => normalizeDim(op, d, given.ndim));
     const kept = given.shape.map((_, d) => d).filter((d) => !moved.includes(d));
     const a = permute(given, [...kept, ...moved]);
@@ -294,6 +296,7 @@ const readCross = optionReader('linalg.cross', { dim: -1 }, 'dim');
 
 /** `torch.linalg.cross`: cross products along `dim` (default the last), of size 3; the rest broadcasts. */
 export function cross(x: Tensor, y: Tensor, ...args: Trailing<[dim: number], { dim?: number }>): Tensor {
+  checkTensors('linalg.cross', x, y);
   if (x.ndim !== y.ndim)
     throw new Error(
       `linalg.cross: expected tensors of one rank, got shapes ${showShape(x.shape)} and ${showShape(y.shape)}`,
