@@ -100,10 +100,10 @@ const noNeeds = (n: number): readonly boolean[] => falses[n] ?? new Array<boolea
 export const named = <F extends (...args: never[]) => unknown>(name: string, fn: F): F =>
   Object.defineProperty(fn, 'name', { value: name });
 
-/** Plain JavaScript makes a TypeError that says nothing of the op from an argument of another kind. */
+/** A TypeError, as plain JavaScript makes it from an argument of another kind, says nothing of the op. */
 const misuse = (name: string, error: unknown): unknown =>
   error instanceof TypeError
-    ? new Error(`${name}: an argument is not of the kind it should be (${error.message})`, { cause: error })
+    ? new Error(`${name}: wrong argument: ${error.message}`, { cause: error })
     : error;
 
 /**

@@ -8,9 +8,7 @@ export function numel(shape: Shape): number {
   return n;
 }
 
-/** From plain JavaScript the shape of what is no tensor comes here too: it is shown as undefined. */
-export const showShape = (shape: Shape): string =>
-  Array.isArray(shape) ? `[${shape.join(', ')}]` : String(shape);
+export const showShape = (shape: Shape): string => `[${shape.join(', ')}]`;
 
 export function sameShape(a: Shape, b: Shape): boolean {
   if (a.length !== b.length) return false;
@@ -195,10 +193,7 @@ export function denseStrides(shape: Shape, ...strides: readonly (readonly number
 /** NumPy broadcasting of several shapes; throws naming the op and the shapes that clash. */
 export function broadcastShapes(op: string, ...shapes: readonly Shape[]): number[] {
   let rank = 0;
-  for (const s of shapes) {
-    if (!Array.isArray(s)) throw new Error(`${op}: expected a tensor`);
-    rank = Math.max(rank, s.length);
-  }
+  for (const s of shapes) rank = Math.max(rank, s.length);
   const out = new Array<number>(rank).fill(1);
   for (const s of shapes) {
     for (let i = 0; i < s.length; i++) {

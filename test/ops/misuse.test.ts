@@ -19,7 +19,7 @@ const message = (fn: () => unknown): string => {
 
 const binary =
   'mm mv dot outer inner kron matmul tensordot vdot bmm addmm baddbmm cross viewAs reshapeAs ' +
-  'expandAs isSameSize copy_ isin take put indexSelect maskedFill where cat stack crossEntropy nllLoss ' +
+  'expandAs isSameSize isin take put indexSelect maskedFill where cat stack crossEntropy nllLoss ' +
   'cosineSimilarity scaledDotProductAttention layerNorm linear bilinear pad gridSample';
 
 it.each(binary.split(' '))('%s names itself when its second argument is no tensor', (name) => {
@@ -31,7 +31,7 @@ it('says what was given', () => {
   const x = k.ones(2, 2);
   expect(message(() => calls['kron']?.(x, 3))).toBe('kron: expected a tensor, got 3');
   expect(message(() => calls['inner']?.(x, 2))).toBe('inner: expected a tensor, got 2');
-  expect(message(() => calls['outer']?.(x, 2))).toContain('outer: shapes [2, 2] and 2');
+  expect(message(() => calls['outer']?.(x, 2))).toBe('outer: expected a tensor, got 2');
   expect(message(() => linalg['luSolve']?.(x, 2, x))).toContain('linalg.luSolve: expected a tensor, got 2');
   expect(message(() => calls['luUnpack']?.(x))).toBe('luUnpack: expected a tensor, got undefined');
   expect(message(() => calls['rot90']?.(x, 'a'))).toBe('rot90: k must be an integer, got a');
@@ -42,7 +42,7 @@ it('keeps what the engine said', () => {
   try {
     calls['layerNorm']?.(k.ones(2, 2));
   } catch (error) {
-    expect((error as Error).message).toContain('layerNorm: an argument is not of the kind it should be');
+    expect((error as Error).message).toContain('layerNorm: wrong argument: ');
     expect((error as Error).cause).toBeInstanceOf(TypeError);
   }
 });

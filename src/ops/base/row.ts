@@ -147,7 +147,7 @@ export function inPlaceFunction(row: Row): (self: Tensor, ...rest: Operand[]) =>
 function lookUp(row: Row, cache: Map<string, Compiled>, operands: readonly Operand[], into: DType | null) {
   checkCount(row.name, operands.length, row.expr.length);
   let key = '';
-  for (let i = 0; i < row.expr.length; i++) {
+  for (let i = 0; i < operands.length; i++) {
     const operand = operands[i] as Operand;
     if (isTensor(operand)) key += operand.shape.length === 0 ? `${operand.dtype}0,` : `${operand.dtype},`;
     else if (typeof operand === 'number') {

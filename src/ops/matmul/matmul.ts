@@ -6,10 +6,11 @@ import { e } from '../../kernels/expr/expr.js';
 import { planGemm } from '../../kernels/matmul/plan.js';
 import { isFloatingPoint, promoteTypes } from '../../tensor/dtype.js';
 import { broadcastShapes, numel, sameShape, showShape } from '../../tensor/shape.js';
-import { isTensor, Tensor } from '../../tensor/tensor.js';
+import { Tensor } from '../../tensor/tensor.js';
 import { clone } from '../base/copy.js';
 import { fillInto, rowMajor } from '../base/copies.js';
 import { add, mul } from '../pointwise/pointwise.js';
+import { checkTensors } from '../base/tensors.js';
 import { loaded, runReduce } from '../base/reduction.js';
 import { sumDims } from '../base/sum-to.js';
 import { elemOf, planLimits, runPlan } from '../base/run-plan.js';
@@ -120,8 +121,9 @@ function matrixProduct(a: Tensor, b: Tensor): Tensor {
 }
 
 function clash(op: string, a: Tensor, b: Tensor, why: string): Error {
-  const shown = (x: unknown): string => (isTensor(x) ? showShape(x.shape) : String(x));
-  return new Error(`${op}: shapes ${shown(a)} and ${shown(b)} cannot be multiplied: ${why}`);
+  return new Error(
+    `${op}: shapes ${showShape(a.shape)} and ${showShape(b.shape)} cannot be multiplied: ${why}`,
+  );
 }
 
 /**
@@ -133,7 +135,7 @@ function clash(op: string, a: Tensor, b: Tensor, why: string): Error {
 export const matmul: (a: Tensor, b: Tensor) => Tensor = defineComposite(
   'matmul',
   (a: Tensor, b: Tensor): Tensor => {
-    if (!isTensor(a) || !isTensor(b) || a.ndim === 0 || b.ndim === 0)
+    if (a.ndim === 0 || b.ndim === 0)
       throw clash('matmul', a, b, 'both need at least one dim; use mul for scalars');
     if (a.dtype !== b.dtype)
       throw new Error(
@@ -158,15 +160,17 @@ export const matmul: (a: Tensor, b: Tensor) => Tensor = defineComposite(
   2,
 );
 
-const areOf = (rankA: number, a: Tensor, rankB: number, b: Tensor): boolean =>
-  isTensor(a) && isTensor(b) && a.ndim === rankA && b.ndim === rankB;
+function checkRanks(op: string, a: Tensor, rankA: number, b: Tensor, rankB: number, why: string): void {
+  checkTensors(op, a, b);
+  if (a.ndim !== rankA || b.ndim !== rankB) throw clash(op, a, b, why);
+}
 
 const fixedRank =
   (op: string, rank: number) =>
   (...args: [a: Tensor, b: Tensor]): Tensor => {
     checkCount(op, args.length, 2);
     const [a, b] = args;
-    if (!areOf(rank, a, rank, b)) throw clash(op, a, b, `both must have ${rank} dims; use matmul`);
+    checkRanks(op, a, rank, b, rank, `both must have ${rank} dims; use matmul`);
     if (rank === 3 && a.shape[0] !== b.shape[0]) throw clash(op, a, b, 'the batch sizes differ');
     return matmul(a, b);
   };
@@ -179,21 +183,21 @@ export const bmm: (a: Tensor, b: Tensor) => Tensor = fixedRank('bmm', 3);
 /** `torch.mv`: [M, K] x [K]. */
 export function mv(a: Tensor, b: Tensor): Tensor {
   checkCount('mv', arguments.length, 2);
-  if (!areOf(2, a, 1, b)) throw clash('mv', a, b, 'expected a matrix and a vector');
+  checkRanks('mv', a, 2, b, 1, 'expected a matrix and a vector');
   return matmul(a, b);
 }
 
 /** `torch.dot`: the sum of products of two vectors. */
 export function dot(a: Tensor, b: Tensor): Tensor {
   checkCount('dot', arguments.length, 2);
-  if (!areOf(1, a, 1, b)) throw clash('dot', a, b, 'expected two vectors');
+  checkRanks('dot', a, 1, b, 1, 'expected two vectors');
   return matmul(a, b);
 }
 
 /** `torch.outer`: [M] and [N] give [M, N]. Integers past int32 wrap, as in `mul`. */
 export function outer(a: Tensor, b: Tensor): Tensor {
   checkCount('outer', arguments.length, 2);
-  if (!areOf(1, a, 1, b)) throw clash('outer', a, b, 'expected two vectors');
+  checkRanks('outer', a, 1, b, 1, 'expected two vectors');
   return mul(unsqueeze(a, 1), unsqueeze(b, 0));
 }
 
