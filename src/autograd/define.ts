@@ -100,6 +100,12 @@ const noNeeds = (n: number): readonly boolean[] => falses[n] ?? new Array<boolea
 export const named = <F extends (...args: never[]) => unknown>(name: string, fn: F): F =>
   Object.defineProperty(fn, 'name', { value: name });
 
+/** A TypeError, as plain JavaScript makes it from an argument of another kind, says nothing of the op. */
+const misuse = (name: string, error: unknown): unknown =>
+  error instanceof TypeError
+    ? new Error(`${name}: wrong argument: ${error.message}`, { cause: error })
+    : error;
+
 /**
  * Makes an op from its one declaration: temporaries of the forward are freed when it returns, a tape node is
  * recorded only if grad mode is on and some input requires grad.
@@ -122,7 +128,7 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
       result = definition.forward(ctx, ...args);
     } catch (error) {
       abandonScope(scope);
-      throw error;
+      throw misuse(name, error);
     } finally {
       setGradMode(before);
     }
@@ -199,7 +205,12 @@ export function defineComposite<F extends (...args: never[]) => unknown>(
 ): F {
   return named(name, ((...args: Parameters<F>) => {
     checkCount(name, args.length, most);
-    const result = scoped(name, () => fn(...args));
+    let result: unknown;
+    try {
+      result = scoped(name, () => fn(...args));
+    } catch (error) {
+      throw misuse(name, error);
+    }
     if (isTensor(result)) forgetBase(result);
     else if (Array.isArray(result)) for (const one of result) if (isTensor(one)) forgetBase(one, result);
     return result;

@@ -121,5 +121,5 @@ export {
 // The nuclear norm needs singular values, which programs of the core alone do without.
 export { norm, stdMean, varMean } from './reduce/statistics.js';
 export * from './tensor-ops.js';
-export { where } from './pointwise/where.js';
+export { where } from './index/where.js';
 export { countWork, type Work } from './base/count-work.js';

@@ -3,8 +3,8 @@ import * as kd from '../../src/index.js';
 import { DataError, init, runtime, synchronize, tensor, type DType, type Tensor } from '../../src/index.js';
 
 /*
- * Integer results are PyTorch's int64 ones where those fit int32, and an error where they do not; never a
- * wrapped number.
+ * Integer results are PyTorch's int64 ones where those fit int32, and an error where they do not; only
+ * pointwise ops wrap.
  */
 
 beforeAll(() => init());
@@ -267,6 +267,16 @@ describe('results of integers are int32, as PyTorch gives int64', () => {
   it.each(['int32', 'uint8', 'bool'] as DType[])('%s', (dtype) => {
     const x = kd.ones(4, { dtype });
     for (const out of [x.sum(), x.prod(), x.cumsum(0), x.cumprod(0)]) expect(out.dtype).toBe('int32');
+  });
+});
+
+describe('pointwise ops', () => {
+  it('wrap, as those of PyTorch’s int32 do', async () => {
+    const x = ints([65537, 46341, -2]);
+    expect(await x.mul(65537).tolist()).toEqual([131073, -1257917179, -131074]);
+    expect(await x.pow(2).tolist()).toEqual([131073, -2147479015, 4]);
+    expect(await kd.outer(ints([2 ** 30]), ints([2, 3])).tolist()).toEqual([[least, -(2 ** 30)]]);
+    expect(await kd.kron(ints([2 ** 30]), ints([4])).tolist()).toEqual([0]);
   });
 });
 

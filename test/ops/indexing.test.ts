@@ -205,6 +205,33 @@ describe('repeatInterleave by a tensor', () => {
   });
 });
 
+describe('the indices of what is true, or repeated', () => {
+  it('where with the condition alone promises a list per dim', async () => {
+    const found = await kd.where(
+      tensor([
+        [1, 0],
+        [0, 2],
+      ]),
+    );
+    expect(await Promise.all(found.map(list))).toEqual([
+      [0, 1],
+      [0, 1],
+    ]);
+    expect((await kd.where(tensor(false))).map(({ shape }) => shape)).toEqual([[0]]);
+    const wrong = kd.where as (...args: unknown[]) => unknown;
+    expect(() => wrong(tensor([true]), 1)).toThrow('where: give two values to choose from, or none');
+    expect(() => wrong(tensor([true]), 'a', 1)).toThrow('where: expected a number, got a');
+  });
+
+  it('repeatInterleave of repeats alone gives the index of each', async () => {
+    expect(await list(await kd.repeatInterleave(ints([2, 0, 1])))).toEqual([0, 0, 2]);
+    const sized = kd.repeatInterleave(ints([2, 0, 1]), { outputSize: 3 });
+    expect([sized.dtype, ...(await list(sized))]).toEqual(['int32', 0, 0, 2]);
+    expect(() => kd.repeatInterleave(ints([[2, 0, 1]]))).toThrow('repeats alone must have one dim');
+    expect(() => untyped(ints([2])).repeatInterleave?.({ dim: 0 })).toThrow('give the repeats as well');
+  });
+});
+
 describe('writes at indices', () => {
   it('indexPut_ writes where lists stand apart, and at numbers and slices', async () => {
     const x = block();
@@ -228,7 +255,23 @@ describe('writes at indices', () => {
         .ones(3)
         .indexPut([kd.ones(3).gt(0)], tensor([1, 2]))
         .data(),
-    ).rejects.toThrow('indexPut: the mask has 3 true elements, the source only 2');
+    ).rejects.toThrow('indexPut: the mask has 3 true elements, which 2 values do not fit');
+    const surplus = kd.ones(3).indexPut([mask], tensor([1, 2, 3]));
+    await expect(surplus.data()).rejects.toThrow('2 true elements, which 3 values do not fit');
+    expect(await list(kd.zeros(3).indexPut([mask], tensor([[5]])))).toEqual([5, 0, 5]);
+  });
+
+  it('indexPut takes a zero-dim tensor as a list, whose place is in front where it stands apart', async () => {
+    const values = tensor([
+      [-1, -2, -3],
+      [-4, -5, -6],
+    ]);
+    const out = block().indexPut([tensor(1, { dtype: 'int32' }), null, ints([0, 2])], values);
+    expect(await out.index(1).toArray()).toEqual([
+      [-1, 13, -4, 15],
+      [-2, 17, -5, 19],
+      [-3, 21, -6, 23],
+    ]);
   });
 
   it('indexPut refuses what does not fit', () => {
@@ -240,6 +283,40 @@ describe('writes at indices', () => {
     );
     expect(() => kd.ones(3, 3).indexPut([bools([true, true, true]), ints([0])], 1)).toThrow('nonzero(mask');
     expect(() => untyped(kd.ones(3)).indexPut?.(ints([0]), 1)).toThrow('indices must be a list');
+  });
+
+  it('indexFill counts negative indices from the end, unlike its kin', async () => {
+    const x = (): Tensor => leaf([0, 1, 2]).mul(1);
+    expect(
+      await list(
+        x()
+          .indexFill(0, ints([-1]), 5)
+          .detach(),
+      ),
+    ).toEqual([0, 1, 5]);
+    expect(
+      await list(
+        x()
+          .indexFill(0, ints([-1]).add(0), 5)
+          .detach(),
+      ),
+    ).toEqual([0, 1, 5]);
+    const value = tensor(5, { requiresGrad: true });
+    x()
+      .indexFill(0, ints([-1, 0]), value)
+      .sum()
+      .backward();
+    expect(await (value.grad as Tensor).item()).toBe(2);
+    expect(() => x().indexFill(0, ints([-4]), 5)).toThrow('indexFill: index -4 is out of range');
+    await expect(
+      x()
+        .indexFill(0, ints([-4]).add(0), 5)
+        .data(),
+    ).rejects.toThrow('out of range');
+    expect(() => x().indexFill(0, ints([[0]]), 5)).toThrow('indexFill: index must have one dim');
+    expect(() => x().indexFill(0, ints([0]), 'a' as never)).toThrow('indexFill: expected a number, got a');
+    expect(() => x().indexCopy(0, ints([-1]), tensor([5]))).toThrow('indexCopy: index -1 is out of range');
+    expect(() => x().indexSelect(0, ints([-1]))).toThrow('indexSelect: index -1 is out of range');
   });
 
   it('of several values for one place the last wins, or they add up', async () => {

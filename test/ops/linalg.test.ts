@@ -146,13 +146,75 @@ it('exponentials of matrices of any norm', async () => {
     [0, 1],
     [-1, 0],
   ]);
-  for (const t of [1e-3, 1, 30, 300]) {
+  for (const t of [1e-3, 1, 30, 300, 1e5]) {
     const want = k.tensor([
       [Math.cos(t), Math.sin(t)],
       [-Math.sin(t), Math.cos(t)],
     ]);
-    expect(await distance(linalg.matrixExp(a.mul(t)), want)).toBeLessThan(1e-4);
+    // Rounding t turns the matrix by as much.
+    expect(await distance(linalg.matrixExp(a.mul(t)), want)).toBeLessThan(Math.max(1e-4, t * 2 ** -22));
   }
+  expect(
+    await linalg
+      .matrixExp(a.mul(2 ** 24))
+      .isnan()
+      .all()
+      .item(),
+  ).toBe(1);
+});
+
+it('the gradient of an exponential is as large as what comes in', async () => {
+  const grad = async (by: number): Promise<k.Tensor> => {
+    const a = k.tensor([[0.5, 1], [-1, 0.2]], { requiresGrad: true }); // prettier-ignore
+    linalg.matrixExp(a).mul(by).sum().backward();
+    return (a.grad as k.Tensor).div(by);
+  };
+  expect(await distance(await grad(1e10), await grad(1))).toBeLessThan(1e-6);
+});
+
+describe('condition numbers and norms at their edges', () => {
+  const orders = [null, 2, -2, 'fro', 'nuc', 1, -1, Infinity, -Infinity] as const;
+
+  it('a singular matrix has an infinite condition number by its inverse', async () => {
+    const a = k.stack([k.tensor([[1, 2], [2, 4]]), k.eye(2), k.zeros(2, 2)]); // prettier-ignore
+    for (const p of [1, -1, Infinity, -Infinity])
+      expect(await linalg.cond(a, p).tolist()).toEqual([Infinity, 1, Infinity]);
+    expect(
+      await linalg
+        .cond(a.index([0, 2]), 'nuc')
+        .gt(3.99)
+        .tolist(),
+    ).toEqual([true, true]);
+  });
+
+  it('has the gradients of regular matrices', async () => {
+    const grad = async (p: 1 | 'nuc'): Promise<unknown> => {
+      const a = k.tensor([[1, 2], [3, 5]], { requiresGrad: true }); // prettier-ignore
+      linalg.cond(a, p).backward();
+      return (a.grad as k.Tensor).round().tolist();
+    };
+    expect(await grad(1)).toEqual([[280, -160], [-105, 71]]); // prettier-ignore
+    expect(await grad('nuc')).toEqual([[197, -113], [-72, 49]]); // prettier-ignore
+  });
+
+  it('an empty matrix has condition number 0', async () => {
+    for (const p of orders) expect(await linalg.cond(k.zeros(3, 0, 0), p).tolist()).toEqual([0, 0, 0]);
+    expect(linalg.cond(k.zeros(0, 2, 2)).shape).toEqual([0]);
+    expect(await linalg.cond(k.zeros(2, 0), 1).item()).toBe(0);
+  });
+
+  it('a norm that chooses among nothing is refused, others are 0', async () => {
+    for (const ord of [-1, Infinity, -Infinity])
+      expect(() => linalg.vectorNorm(k.zeros(0, 2), ord, 0)).toThrow(
+        `linalg.vectorNorm: of nothing there is no norm of order ${ord}`,
+      );
+    expect(linalg.vectorNorm(k.zeros(2, 0), Infinity, 0).shape).toEqual([0]);
+    expect(await linalg.vectorNorm(k.zeros(0, 2), 3, 0).tolist()).toEqual([0, 0]);
+    expect(await k.norm(k.zeros(0), Infinity).item()).toBe(0);
+    expect(() => linalg.matrixNorm(k.zeros(3, 2, 0), 1)).toThrow('linalg.matrixNorm: of nothing');
+    expect(await linalg.matrixNorm(k.zeros(2, 0), Infinity).item()).toBe(0);
+    expect(() => linalg.matrixNorm(k.zeros(0, 0), 2)).toThrow('linalg.matrixNorm: of nothing');
+  });
 });
 
 describe('what cannot be done', () => {

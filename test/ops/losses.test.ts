@@ -91,6 +91,16 @@ describe('embeddingBag', () => {
     ]);
   const ids = (...list: number[]): Tensor => k.tensor(list, { dtype: 'int32' });
 
+  it('stays on the tape where no bag has an id', async () => {
+    for (const mode of ['sum', 'mean', 'max'] as const) {
+      const w = weight().requiresGrad_();
+      const y = F.embeddingBag(ids(), w, ids(0, 0), { mode });
+      y.sum().backward();
+      expect(await y.tolist()).toEqual(await k.zeros(2, 2).tolist());
+      expect(await (w.grad as Tensor).tolist()).toEqual(await k.zeros(3, 2).tolist());
+    }
+  });
+
   it('gives zeros for an empty bag', async () => {
     for (const mode of ['sum', 'mean', 'max'] as const) {
       const y = F.embeddingBag(ids(0, 2), weight(), ids(0, 0, 2), { mode });

@@ -34,6 +34,13 @@ test('movedim of several dims, by PyTorch’s names for it too', () => {
   expect(() => x.movedim([0, 0], [1, 2])).toThrow('as many different dims');
 });
 
+test('parts that are no numbers are refused by name', () => {
+  const x = rand(4, 4);
+  const wrong = k as unknown as Record<string, (...args: unknown[]) => unknown>;
+  expect(() => wrong['split']?.(x, 'a')).toThrow('split: sizes must be an array of integers');
+  expect(() => wrong['hsplit']?.(x, tensor(2))).toThrow('hsplit: expected a number of parts or an array');
+});
+
 test('a tensor of indices is read first', async () => {
   const parts = await rand(5).tensorSplit(tensor([1, 3], { dtype: 'int32' }));
   expect(parts.map((part) => part.shape)).toEqual([[1], [2], [2]]);

@@ -55,13 +55,20 @@ export const countFault = (op: string): Fault => ({
   text: ([wanted, given]) => `${op}: the mask has ${wanted} true elements, the source only ${given}`,
 });
 
-/** Raised with a sum and what it should be. */
+/** Raised with how many values are wanted and how many there are. */
+export const fitFault = (op: string): Fault => ({
+  op,
+  text: ([wanted, given]) =>
+    `${op}: the mask has ${wanted} true elements, which ${given} values do not fit; give one for each, or one`,
+});
+
 /** Raised with a length or a number of repeats and the largest that there may be. */
 export const rangeFault = (op: string): Fault => ({
   op,
   text: ([value, most]) => `${op}: expected integers from 0 to ${most}, got ${signed(value)}`,
 });
 
+/** Raised with a sum and what it should be. */
 export const sizeFault = (op: string): Fault => ({
   op,
   text: ([sum, size]) => `${op}: repeats add up to ${sum}, outputSize is ${size}`,

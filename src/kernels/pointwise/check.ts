@@ -6,6 +6,7 @@
 import {
   countFault,
   divisionFault,
+  fitFault,
   floatFault,
   indexFault,
   labelFault,
@@ -62,6 +63,14 @@ const checks = {
     bad: 'u32(v) > p.given',
     words: 'u32(v), p.given, 0u, 0u',
     fault: countFault,
+  },
+  /** How many values are wanted. Params: how many there are, which must be as many. */
+  fit: {
+    element: 'i32',
+    params: [['given', 'u32']],
+    bad: 'u32(v) != p.given',
+    words: 'u32(v), p.given, 0u, 0u',
+    fault: fitFault,
   },
   /** Params: what it should be. */
   size: {

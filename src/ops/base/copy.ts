@@ -1,3 +1,4 @@
+import { checkTensors } from './tensors.js';
 import { dtypeInfo } from '../../kernels/base/dtype.js';
 import { e, input, type Expr } from '../../kernels/expr/expr.js';
 import { dtypeNamed, isFloatingPoint, type DTypeName } from '../../tensor/dtype.js';
@@ -98,6 +99,7 @@ export const bool: (x: Tensor) => Tensor = cast('bool', 'bool');
 /** `torch.Tensor.type_as`. */
 export function typeAs(x: Tensor, other: Tensor): Tensor {
   checkCount('typeAs', arguments.length, 2);
+  checkTensors('typeAs', other);
   return to(x, other.dtype);
 }
 

@@ -46,6 +46,8 @@ export function listOf(op: string, given: readonly unknown[]): readonly number[]
   const [first] = given;
   const list = Array.isArray(first) && given.length === 1 ? (first as unknown[]) : given;
   if (!list.every(Number.isInteger))
-    throw new Error(`${op}: expected integers, one by one or in one array, got ${JSON.stringify(given)}`);
+    throw new Error(
+      `${op}: expected integers, one by one or in one array, got ${given.map(String).join(', ')}`,
+    );
   return list as readonly number[];
 }

@@ -12,6 +12,7 @@ import {
 } from '../../tensor/shape.js';
 import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import { checkTensors } from './tensors.js';
 import { readAlong, type AlongArgs } from './along.js';
 import { aliasOf, copyAs, copyInto } from './copies.js';
 import { rowMajorTwin, tied } from './layout.js';
@@ -209,6 +210,7 @@ export function broadcastTo(x: Tensor, shape: readonly number[]): Tensor {
 /** `torch.Tensor.expand_as`. */
 export function expandAs(x: Tensor, other: Tensor): Tensor {
   checkCount('expandAs', arguments.length, 2);
+  checkTensors('expandAs', other);
   return expand(x, other.shape);
 }
 
@@ -352,16 +354,14 @@ function pieces(op: string, x: Tensor, size: number | readonly number[], dim: nu
   const d = normalizeDim(op, dim, x.ndim);
   const total = x.shape[d];
   if (total === undefined) throw new Error(`${op}: a zero-dim tensor cannot be split`);
-  if (typeof size === 'number' && !(Number.isInteger(size) && size > 0))
-    throw new Error(`${op}: size must be a positive integer, got ${size}`);
+  if (typeof size === 'number' && !(Number.isInteger(size) && (size > 0 || (size === 0 && total === 0))))
+    throw new Error(`${op}: size must be a positive integer (or 0 of an empty dim), got ${size}`);
   const sizes =
     typeof size === 'number'
-      ? Array.from({ length: Math.max(1, Math.ceil(total / size)) }, (_, i) =>
-          Math.min(size, total - i * size),
-        )
+      ? Array.from({ length: Math.ceil(total / size) || 1 }, (_, i) => Math.min(size, total - i * size))
       : size;
-  if (!sizes.every((length) => Number.isInteger(length) && length >= 0))
-    throw new Error(`${op}: sizes must be integers of 0 or more, got ${showShape(sizes)}`);
+  if (!Array.isArray(sizes) || !sizes.every((length) => Number.isInteger(length) && length >= 0))
+    throw new Error(`${op}: sizes must be an array of integers of 0 or more, got ${String(sizes)}`);
   if (sizes.reduce((a, b) => a + b, 0) !== total) {
     throw new Error(
       `${op}: sizes ${showShape(sizes)} do not add up to ${total}, dim ${dim} of shape ${showShape(x.shape)}`,
@@ -386,28 +386,30 @@ function oneOfSeveral(view: Tensor): Tensor {
   return view;
 }
 
-function chunkSize(op: string, x: Tensor, chunks: number, dim: number): number {
+function chunked(op: string, x: Tensor, chunks: number, args: AlongArgs): Tensor[] {
   if (!Number.isInteger(chunks) || chunks < 1)
     throw new Error(`${op}: chunks must be a positive integer, got ${chunks}`);
-  return Math.max(1, Math.ceil((x.shape[normalizeDim(op, dim, x.ndim)] as number) / chunks));
+  const dim = readAlong(op, args);
+  const size = Math.ceil((x.shape[normalizeDim(op, dim, x.ndim)] ?? 1) / chunks);
+  return pieces(op, x, size === 0 ? new Array<number>(chunks).fill(0) : size, dim);
 }
 
-/** `torch.chunk`: at most `chunks` pieces of equal size along `dim`; views. */
+/** `torch.chunk`: at most `chunks` pieces of equal size along `dim`, of an empty dim as many; views. */
 export function chunk(x: Tensor, chunks: number, ...args: AlongArgs): Tensor[] {
-  const dim = readAlong('chunk', args);
-  return split(x, chunkSize('chunk', x, chunks, dim), dim);
+  return chunked('chunk', x, chunks, args).map(oneOfSeveral);
 }
 
 /** `torch.unsafe_chunk`: {@link chunk} whose views may be written in place on the tape. */
 export function unsafeChunk(x: Tensor, chunks: number, ...args: AlongArgs): Tensor[] {
-  const dim = readAlong('unsafeChunk', args);
-  return unsafeSplit(x, chunkSize('unsafeChunk', x, chunks, dim), dim);
+  return chunked('unsafeChunk', x, chunks, args);
 }
 
 /** `torch.unbind`: every index of `dim`, which disappears; views. */
 export function unbind(x: Tensor, ...args: AlongArgs): Tensor[] {
   const d = normalizeDim('unbind', readAlong('unbind', args), x.ndim);
-  return Array.from({ length: x.shape[d] as number }, (_, i) => oneOfSeveral(select(x, d, i)));
+  const length = x.shape[d];
+  if (length === undefined) throw new Error('unbind: a zero-dim tensor has no dim to take apart');
+  return Array.from({ length }, (_, i) => oneOfSeveral(select(x, d, i)));
 }
 
 /** `torch.Tensor.detach`: the same memory, cut off from the tape. */
@@ -436,11 +438,13 @@ export { transpose as swapaxes, transpose as swapdims, movedim as moveaxis };
 /** `torch.Tensor.reshape_as`. */
 export function reshapeAs(x: Tensor, other: Tensor): Tensor {
   checkCount('reshapeAs', arguments.length, 2);
+  checkTensors('reshapeAs', other);
   return reshape(x, other.shape);
 }
 
 /** `torch.Tensor.view_as`. */
 export function viewAs(x: Tensor, other: Tensor): Tensor {
   checkCount('viewAs', arguments.length, 2);
+  checkTensors('viewAs', other);
   return sameShape(x.shape, other.shape) ? aliasOf(x) : view(x, other.shape);
 }

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { checkCount } from '../../tensor/options.js';
 import { bytesPerElement } from '../../tensor/dtype.js';
 import { normalizeDim, numel as count, sameShape } from '../../tensor/shape.js';
@@ -18,7 +19,10 @@ export const isSigned = (x: Tensor): boolean => x.dtype !== 'uint8' && x.dtype !
 /** `torch.is_complex`: never; there are no complex numbers. */
 export const isComplex = (_x: Tensor): boolean => false;
 /** `torch.Tensor.is_same_size`: whether the shapes are equal. */
-export const isSameSize = (x: Tensor, other: Tensor): boolean => sameShape(x.shape, other.shape);
+export function isSameSize(x: Tensor, other: Tensor): boolean {
+  checkTensors('isSameSize', x, other);
+  return sameShape(x.shape, other.shape);
+}
 
 /** `torch.Tensor.stride`: steps in memory per dim, in elements; of one dim where it is given. */
 export function stride(x: Tensor): readonly number[];

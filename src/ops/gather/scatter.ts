@@ -1,7 +1,7 @@
 import { defineOp } from '../../autograd/define.js';
 import { elementOf, isFloatingPoint, type DType } from '../../tensor/dtype.js';
-import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
-import { numel } from '../../tensor/shape.js';
+import { checkCount, optionReader, requireNumber, type Trailing } from '../../tensor/options.js';
+import { normalizeDim, numel, showShape } from '../../tensor/shape.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
 import { eq, logicalAnd } from '../pointwise/compare.js';
 import { to } from '../base/copy.js';
@@ -20,6 +20,7 @@ import {
   type Lookup,
 } from './gather.js';
 import { div, maximum, mul } from '../pointwise/pointwise.js';
+import { wrappedIndex } from './take.js';
 import { expand, narrow, reshape } from '../base/view.js';
 import { maskedFill, where } from '../pointwise/where.js';
 
@@ -300,22 +301,26 @@ export function indexCopy(x: Tensor, dim: number, index: Tensor, source: Tensor)
 }
 
 /**
- * `torch.index_fill`: `x` with `value`, a number or a zero-dim tensor, in the entries `index` of `dim`.
+ * `torch.index_fill`: `x` with `value`, a number or a zero-dim tensor, in the entries `index` of `dim`
+ * (int32; negative ones count from the end, which no other op along a dim takes).
  *
  * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
 export function indexFill(x: Tensor, dim: number, index: Tensor, value: number | boolean | Tensor): Tensor {
   checkCount('indexFill', arguments.length, 4);
-  const source = isTensor(value) ? to(value, x.dtype) : scalarOf('indexFill', Number(value), x.dtype);
+  const source = isTensor(value)
+    ? to(value, x.dtype)
+    : scalarOf('indexFill', requireNumber('indexFill', value), x.dtype);
   if (source.ndim !== 0)
     throw new Error(`indexFill: value must be a number or a zero-dim tensor, got ${source.toString()}`);
   const target = lift(x);
-  const n = isTensor(index) ? numel(index.shape) : 0;
-  const shape = target.shape.map((size, i) => (i === (dim < 0 ? dim + target.ndim : dim) ? n : size));
-  const [d, [at, lookup]] = checkRows('indexFill', target, dim, index, expand(source, shape));
+  const d = normalizeDim('indexFill', dim, target.ndim);
+  const [at, lookup] = wrappedIndex('indexFill', index, target.shape[d] as number);
+  if (at.ndim > 1) throw new Error(`indexFill: index must have one dim, got shape ${showShape(at.shape)}`);
   const places = alongIndex(at, d, target.shape);
-  return unlift(scatterOp(target, places, isTensor(value) ? expand(source, shape) : source, d, lookup), x);
+  const filling = isTensor(value) ? expand(source, places.shape) : source;
+  return unlift(scatterOp(target, places, filling, d, lookup), x);
 }
 
 const readIndexReduce = optionReader(

@@ -40,7 +40,8 @@ export function wrappedIndices(
   return [indices.map(wrap), { name: op, checked }];
 }
 
-function flatIndex(op: string, index: Tensor, size: number): [index: Tensor, lookup: Lookup] {
+/** @internal As {@link wrappedIndices}, of one index. @throws Error also unless it is int32 or uint8 */
+export function wrappedIndex(op: string, index: Tensor, size: number): [index: Tensor, lookup: Lookup] {
   if (!isTensor(index) || index.dtype !== 'int32') checkIndex(op, index, Infinity);
   const [[at], lookup] = wrappedIndices(op, [index], [size]) as [[Tensor], Lookup];
   return [at, lookup];
@@ -56,7 +57,7 @@ function flatIndex(op: string, index: Tensor, size: number): [index: Tensor, loo
 export const take: (x: Tensor, index: Tensor) => Tensor = defineComposite(
   'take',
   (x: Tensor, index: Tensor): Tensor => {
-    const [at, lookup] = flatIndex('take', index, x.numel());
+    const [at, lookup] = wrappedIndex('take', index, x.numel());
     return lookupOp(reshape(x, [-1]), [at], 0, lookup);
   },
   2,
@@ -85,7 +86,7 @@ export const put: (
     ...args: Trailing<[accumulate: boolean], { accumulate?: boolean }>
   ): Tensor => {
     const { accumulate } = readPut(args);
-    const [at, lookup] = flatIndex('put', index, x.numel());
+    const [at, lookup] = wrappedIndex('put', index, x.numel());
     checkSameDtype('put', x, source);
     if (source.numel() !== index.numel())
       throw new Error(

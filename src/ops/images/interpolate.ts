@@ -174,11 +174,12 @@ function resizeOf(op: string, x: Tensor, options: Required<InterpolateOptions>):
 
 function resized(x: Tensor, { kind, out, scales, aligned, antialias }: Resize): Tensor {
   const [scaleH, scaleW] = scales as [number, number];
-  if (out.length === 2 && (kind === 'nearest' || kind === 'linear') && !antialias) {
+  const isFloat = isFloatingPoint(x.dtype);
+  const elem = isFloat || !kind.startsWith('nearest') ? elemOf('interpolate', x.dtype) : null;
+  if (elem !== null && out.length === 2 && (kind === 'nearest' || kind === 'linear') && !antialias) {
     const [n, c, h, w] = x.shape as [number, number, number, number];
     const [outH, outW] = out as [number, number];
     const mode = kind === 'nearest' ? 'nearest' : 'bilinear';
-    const elem = elemOf('interpolate', x.dtype);
     const sizes = { elem, n, c, h, w, outH, outW };
     return imageOp(channelsLast(x), { ...sizes, mode, alignCorners: aligned, scaleH, scaleW });
   }
@@ -188,7 +189,7 @@ function resized(x: Tensor, { kind, out, scales, aligned, antialias }: Resize): 
   dims.sort((a, b) => growth(a) - growth(b));
   return dims.reduce((y, d) => {
     const [from, to, scale] = [x.shape[d + 2], out[d], scales[d]] as [number, number, number];
-    if (kind.startsWith('nearest') && !isFloatingPoint(x.dtype)) {
+    if (!isFloat) {
       const at = Array.from({ length: to }, (_, i) => sourceAt(kind, i, from, scale));
       return indexSelect(y, d + 2, Tensor.fromHost(at, [to], 'int32'));
     }
@@ -199,7 +200,9 @@ function resized(x: Tensor, { kind, out, scales, aligned, antialias }: Resize): 
 /**
  * `torch.nn.functional.interpolate`: resamples `x` [N, C, ...] with 1 to 3 spatial dims to `size`, or by
  * `scaleFactor` (https://pytorch.org/docs/stable/generated/torch.nn.functional.interpolate.html). Images
- * resampled by modes `'nearest'` and `'bilinear'` are stored channels-last.
+ * of floats resampled by modes `'nearest'` and `'bilinear'` are stored channels-last.
+ *
+ * @throws Error for integers, which only modes `'nearest'` and `'nearest-exact'` take
  */
 export const interpolate: (x: Tensor, ...args: InterpolateArgs) => Tensor = defineComposite(
   'interpolate',

@@ -121,13 +121,19 @@ export const maskedScatter: (x: Tensor, mask: Tensor, source: Tensor) => Tensor 
 
 /**
  * @internal The entries of `x` along `dim`, one after another where the flat list `flags` is true; undefined
- * elsewhere. Too few entries are raised as a fault of `op`.
+ * elsewhere. Too few entries are raised as a fault of `op`, and with 'fit' too many as well.
  */
-export function fromMask(op: string, flags: Tensor, x: Tensor, dim: number): Tensor {
+export function fromMask(
+  op: string,
+  flags: Tensor,
+  x: Tensor,
+  dim: number,
+  check: 'count' | 'fit' = 'count',
+): Tensor {
   const count = x.shape[dim] as number;
   const ends = endsOfNonzero(flags);
   const n = ends.numel();
-  if (n > 0) checkOnDevice(op, 'count', narrow(ends, 0, n - 1, 1), [count]);
+  if (n > 0) checkOnDevice(op, check, narrow(ends, 0, n - 1, 1), [count]);
   const { from, to } = pickedBy(flags, ends, count);
   return route(x, to, from, dim);
 }

@@ -85,7 +85,9 @@ const medianOfAll = (name: 'median' | 'nanmedian'): ((x: Tensor) => Tensor) =>
   defineOp<[Tensor], Tensor>({
     name,
     forward(ctx, x) {
-      const flat = reshape(x, [-1]);
+      // The median of no integers is no integer: those are refused.
+      const isNothing = x.numel() === 0 && isFloatingPoint(x.dtype);
+      const flat = isNothing ? full([1], NaN, { dtype: x.dtype }) : reshape(x, [-1]);
       const at = medianAt(name, flat, 0, name === 'nanmedian');
       const out = reshape(gather(flat, 0, at), []);
       ctx.save(x, out);
@@ -128,7 +130,8 @@ function medianOf(name: 'median' | 'nanmedian'): Median {
 }
 
 /**
- * `torch.median`: the middle value, of an even number of elements the lower of the two; NaN if there is one.
+ * `torch.median`: the middle value, of an even number of elements the lower of the two; NaN if there is one
+ * or if there are no elements at all.
  * Along `dim` with its index (int32).
  */
 export const median: Median = medianOf('median');

@@ -29,28 +29,35 @@ const read = optionReader(
 
 type Args<R, O> =
   [repeats: R, dim?: number | null, options?: O] | [repeats: R, options: O & { dim?: number | null }];
+type Sized = { outputSize: number };
+type Unsized = { outputSize?: undefined };
 
 /**
  * `torch.repeat_interleave`: each entry of `dim` (or of the flattened tensor) `repeats` times in a row. A
  * tensor of repeats (int32; one for each entry, or one for all) needs `outputSize`, their sum, or gives a
- * promise: the sum is read from the GPU.
+ * promise: the sum is read from the GPU. Without anything to repeat, `x` has the repeats (one dim), and the
+ * result is the int32 index of each, as often as it says.
  *
  * @throws Error for negative repeats that the host knows; (at the next await) DataError for those computed on
  * the GPU, and where the repeats do not add up to `outputSize`
  */
 export function repeatInterleave(x: Tensor, ...args: Args<number, RepeatInterleaveOptions>): Tensor;
-export function repeatInterleave(x: Tensor, ...args: Args<Tensor, { outputSize: number }>): Tensor;
+export function repeatInterleave(x: Tensor, ...args: Args<Tensor, Sized> | [options: Sized]): Tensor;
 export function repeatInterleave(
   x: Tensor,
-  ...args: Args<Tensor, { outputSize?: undefined }>
+  ...args: Args<Tensor, Unsized> | [options?: Unsized]
 ): Promise<Tensor>;
 export function repeatInterleave(x: Tensor, ...args: readonly unknown[]): Tensor | Promise<Tensor> {
   const { repeats, dim, outputSize } = read(args);
-  if (!isTensor(repeats)) return byNumber(x, repeats as number, dim, outputSize);
-  const size = dim === null ? x.numel() : (x.shape[normalizeDim('repeatInterleave', dim, x.ndim)] ?? 1);
-  if (outputSize !== undefined) return byTensor(x, repeats, dim, outputSize);
-  const ends = scoped('repeatInterleave', () => endsOf(countsOf(repeats, size)));
-  return withTotal('repeatInterleave', ends, [x], (total) => repeated(x, ends, dim, total));
+  if (repeats !== undefined && !isTensor(repeats)) return byNumber(x, repeats, dim, outputSize);
+  const [source, counts] = repeats === undefined ? [null, x] : [x, repeats];
+  if (source === null && dim !== null)
+    throw new Error('repeatInterleave: dim says what is repeated; give the repeats as well');
+  if (outputSize !== undefined) return byTensor(source, counts, dim, outputSize);
+  const ends = scoped('repeatInterleave', () => endsOfRepeats(source, counts, dim));
+  return withTotal('repeatInterleave', ends, source === null ? [] : [source], (total) =>
+    repeated(source, ends, dim, total),
+  );
 }
 
 const byNumber = defineComposite(
@@ -71,16 +78,26 @@ const byNumber = defineComposite(
 
 const byTensor = defineComposite(
   'repeatInterleave',
-  (x: Tensor, repeats: Tensor, dim: number | null, outputSize: number): Tensor => {
+  (x: Tensor | null, repeats: Tensor, dim: number | null, outputSize: number): Tensor => {
     if (!Number.isInteger(outputSize) || outputSize < 0)
       throw new Error(`repeatInterleave: outputSize must be an integer of 0 or more, got ${outputSize}`);
-    const size = dim === null ? x.numel() : (x.shape[normalizeDim('repeatInterleave', dim, x.ndim)] ?? 1);
-    const ends = endsOf(countsOf(repeats, size));
+    const ends = endsOfRepeats(x, repeats, dim);
     const n = ends.numel();
     if (n > 0) checkOnDevice('repeatInterleave', 'size', narrow(ends, 0, n - 1, 1), [outputSize]);
     return repeated(x, ends, dim, outputSize);
   },
 );
+
+/** Without `x`, of the repeats of their own indices. */
+function endsOfRepeats(x: Tensor | null, repeats: Tensor, dim: number | null): Tensor {
+  if (x === null && repeats.ndim !== 1)
+    throw new Error(
+      `repeatInterleave: repeats alone must have one dim, got shape ${showShape(repeats.shape)}; to repeat a tensor give its repeats too`,
+    );
+  const d = x === null || dim === null ? null : normalizeDim('repeatInterleave', dim, x.ndim);
+  const size = d === null ? (x ?? repeats).numel() : (x?.shape[d] ?? 1);
+  return endsOf(countsOf(repeats, size));
+}
 
 function countsOf(repeats: Tensor, size: number): Tensor {
   if (repeats.dtype !== 'int32' && repeats.dtype !== 'uint8')
@@ -101,7 +118,8 @@ function countsOf(repeats: Tensor, size: number): Tensor {
   return expand(list, [size]);
 }
 
-function repeated(x: Tensor, ends: Tensor, dim: number | null, total: number): Tensor {
+function repeated(x: Tensor | null, ends: Tensor, dim: number | null, total: number): Tensor {
+  if (x === null) return ownersOf(ends, total);
   const source = dim === null || x.ndim === 0 ? reshape(x, [-1]) : x;
   return indexSelect(source, dim ?? 0, ownersOf(ends, total));
 }

@@ -65,7 +65,10 @@ function checkPart(op: string, part: unknown, at: number): void {
   throw new Error(`${op}: index ${at} is ${String(part)}, ${wanted}`);
 }
 
-/** `reading`: a zero-dim index is an integer, which takes no part in where the others go. */
+/**
+ * `reading`: a zero-dim index is an integer, which takes no part in where the others go, as in Python's
+ * `x[...]`; else it is a list, as for ATen's `index_put`.
+ */
 function resolve(op: string, x: Tensor, parts: readonly unknown[], reading: boolean): Subscript {
   parts.forEach((part, i) => checkPart(op, part, i));
   const takes = (part: unknown): number =>
@@ -280,11 +283,13 @@ function writtenMasked(op: string, { view, picks }: Subscript, values: Tensor, a
     );
   const [{ dim, by: mask }] = picks as [{ dim: number; by: Tensor }];
   const after = view.shape.slice(dim + mask.ndim);
-  const lead = Math.max(0, dim + 1 + after.length - values.ndim);
-  const lifted = reshape(values, [...new Array<number>(lead).fill(1), ...values.shape]);
+  // One value is PyTorch's `masked_fill`, whatever its rank.
+  const given = values.numel() === 1 && !accumulate ? reshape(values, []) : values;
+  const lead = Math.max(0, dim + 1 + after.length - given.ndim);
+  const lifted = reshape(given, [...new Array<number>(lead).fill(1), ...given.shape]);
   const count = lifted.shape[dim] as number;
   const picked = fitting(op, lifted, [...view.shape.slice(0, dim), count, ...after]);
-  const spread = count === 1 ? picked : fromMask(op, reshape(mask, [-1]), picked, dim);
+  const spread = count === 1 ? picked : fromMask(op, reshape(mask, [-1]), picked, dim, 'fit');
   const ones = mask.shape.map(() => 1);
   const place = reshape(spread, [
     ...view.shape.slice(0, dim),
@@ -307,11 +312,13 @@ function checkParts(op: string, parts: unknown): readonly unknown[] {
 /**
  * `torch.Tensor.index_put`: `x` with `values` (of the same dtype, or a number) where `indices` pick, one for
  * each dim, null for a whole dim; they may be slices and numbers too, as of {@link index}. Values broadcast
- * to what {@link index} would give. With a mask they either broadcast, or are taken one after another where
- * it is true. Of several values for one place the last wins, or with `accumulate` they add up.
+ * to what {@link index} would give, but that a zero-dim tensor is a list as any other here: where it stands
+ * apart from the rest, what is picked goes in front. With a mask values either broadcast, or are taken one
+ * after another where it is true. Of several values for one place the last wins, or with `accumulate` they
+ * add up.
  *
  * @throws Error for an index that the host knows to be out of range, or for a mask beside other tensors; (at
- * the next await) DataError for an index computed on the GPU, and for fewer values than the mask picks
+ * the next await) DataError for an index computed on the GPU, and unless values are as many as the mask picks
  */
 export function indexPut(
   x: Tensor,

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { normalizeDim, numel, showShape } from '../../tensor/shape.js';
@@ -278,6 +279,7 @@ export const tensorsolve: (
   (given: Tensor, b: Tensor, ...args: unknown[]): Tensor => {
     const op = 'linalg.tensorsolve';
     const { dims } = readTensorsolve(args);
+    checkTensors(op, given, b);
     const moved = (dims ?? []).map((d) => normalizeDim(op, d, given.ndim));
     const kept = given.shape.map((_, d) => d).filter((d) => !moved.includes(d));
     const a = permute(given, [...kept, ...moved]);
@@ -294,6 +296,7 @@ const readCross = optionReader('linalg.cross', { dim: -1 }, 'dim');
 
 /** `torch.linalg.cross`: cross products along `dim` (default the last), of size 3; the rest broadcasts. */
 export function cross(x: Tensor, y: Tensor, ...args: Trailing<[dim: number], { dim?: number }>): Tensor {
+  checkTensors('linalg.cross', x, y);
   if (x.ndim !== y.ndim)
     throw new Error(
       `linalg.cross: expected tensors of one rank, got shapes ${showShape(x.shape)} and ${showShape(y.shape)}`,
@@ -319,6 +322,8 @@ const readLstsq = optionReader(
  * `torch.linalg.lstsq`: [X, residuals, rank, singular values] with X the shortest of those that make `|A X -
  * B|` least. As in PyTorch some results are empty: residuals (the squares of what is left for each column)
  * unless A has more rows than columns, and with 'gelsy'; the rank with 'gels'; singular values with both.
+ * Residuals are there for matrices of any rank: PyTorch leaves out all where one of them has less than full
+ * rank, but the rank is known to the GPU only.
  */
 export const lstsq: (
   a: Tensor,

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { luLaunch, swapRowsLaunch } from '../../kernels/linalg/factor.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
@@ -216,6 +217,7 @@ export const luUnpack: (
 );
 
 function checkPivots(op: string, data: Tensor, pivots: Tensor): void {
+  checkTensors(op, pivots);
   const want = [...batchOf(data), Math.min(rowsOf(data), columnsOf(data))];
   if (pivots.dtype !== 'int32' || showShape(pivots.shape) !== showShape(want))
     throw new Error(

@@ -1,7 +1,9 @@
 /** Linear algebra that PyTorch has beside `torch.linalg`, some of it with other arguments and results. */
 import { defineComposite } from '../../autograd/define.js';
 import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
-import type { Tensor } from '../../tensor/tensor.js';
+import { showShape } from '../../tensor/shape.js';
+import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import { clone } from '../base/copy.js';
 import { zeros } from '../creation/creation.js';
 import { batchOf, checkMatrix, checkSquare, columnsOf, mT, rowsOf, working } from './batch.js';
 import { cholesky as choleskyOf, type UpperOption } from './cholesky.js';
@@ -105,5 +107,18 @@ export const triangularSolve: (
   },
 );
 
-/** `torch.chain_matmul`: see `linalg.multiDot`. */
-export const chainMatmul = (...matrices: readonly Tensor[]): Tensor => multiDot(matrices);
+/** `torch.chain_matmul`: `linalg.multiDot` of matrices, of a single one a copy. */
+export const chainMatmul: (...matrices: readonly Tensor[]) => Tensor = defineComposite(
+  'chainMatmul',
+  (...matrices: readonly Tensor[]): Tensor => {
+    const [first] = matrices;
+    if (first === undefined) throw new Error('chainMatmul: expected at least one matrix');
+    matrices.forEach((x, i) => {
+      if (!isTensor(x) || x.ndim !== 2)
+        throw new Error(
+          `chainMatmul: argument ${i} must be a matrix, got ${isTensor(x) ? showShape(x.shape) : String(x)}`,
+        );
+    });
+    return matrices.length === 1 ? clone(first) : multiDot(matrices);
+  },
+);

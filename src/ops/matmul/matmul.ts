@@ -10,6 +10,7 @@ import { Tensor } from '../../tensor/tensor.js';
 import { clone } from '../base/copy.js';
 import { fillInto, rowMajor } from '../base/copies.js';
 import { add, mul } from '../pointwise/pointwise.js';
+import { checkTensors } from '../base/tensors.js';
 import { loaded, runReduce } from '../base/reduction.js';
 import { sumDims } from '../base/sum-to.js';
 import { elemOf, planLimits, runPlan } from '../base/run-plan.js';
@@ -159,12 +160,17 @@ export const matmul: (a: Tensor, b: Tensor) => Tensor = defineComposite(
   2,
 );
 
+function checkRanks(op: string, a: Tensor, rankA: number, b: Tensor, rankB: number, why: string): void {
+  checkTensors(op, a, b);
+  if (a.ndim !== rankA || b.ndim !== rankB) throw clash(op, a, b, why);
+}
+
 const fixedRank =
   (op: string, rank: number) =>
   (...args: [a: Tensor, b: Tensor]): Tensor => {
     checkCount(op, args.length, 2);
     const [a, b] = args;
-    if (a.ndim !== rank || b.ndim !== rank) throw clash(op, a, b, `both must have ${rank} dims; use matmul`);
+    checkRanks(op, a, rank, b, rank, `both must have ${rank} dims; use matmul`);
     if (rank === 3 && a.shape[0] !== b.shape[0]) throw clash(op, a, b, 'the batch sizes differ');
     return matmul(a, b);
   };
@@ -177,21 +183,21 @@ export const bmm: (a: Tensor, b: Tensor) => Tensor = fixedRank('bmm', 3);
 /** `torch.mv`: [M, K] x [K]. */
 export function mv(a: Tensor, b: Tensor): Tensor {
   checkCount('mv', arguments.length, 2);
-  if (a.ndim !== 2 || b.ndim !== 1) throw clash('mv', a, b, 'expected a matrix and a vector');
+  checkRanks('mv', a, 2, b, 1, 'expected a matrix and a vector');
   return matmul(a, b);
 }
 
 /** `torch.dot`: the sum of products of two vectors. */
 export function dot(a: Tensor, b: Tensor): Tensor {
   checkCount('dot', arguments.length, 2);
-  if (a.ndim !== 1 || b.ndim !== 1) throw clash('dot', a, b, 'expected two vectors');
+  checkRanks('dot', a, 1, b, 1, 'expected two vectors');
   return matmul(a, b);
 }
 
-/** `torch.outer`: [M] and [N] give [M, N]. */
+/** `torch.outer`: [M] and [N] give [M, N]. Integers past int32 wrap, as in `mul`. */
 export function outer(a: Tensor, b: Tensor): Tensor {
   checkCount('outer', arguments.length, 2);
-  if (a.ndim !== 1 || b.ndim !== 1) throw clash('outer', a, b, 'expected two vectors');
+  checkRanks('outer', a, 1, b, 1, 'expected two vectors');
   return mul(unsqueeze(a, 1), unsqueeze(b, 0));
 }
 

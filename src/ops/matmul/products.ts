@@ -1,12 +1,17 @@
+import { checkTensors } from '../base/tensors.js';
 import { defineComposite } from '../../autograd/define.js';
+import { isGradEnabled } from '../../autograd/mode.js';
+import { e } from '../../kernels/expr/expr.js';
+import { isFloatingPoint } from '../../tensor/dtype.js';
 import { expandsTo, normalizeDim, showShape, broadcastShapes } from '../../tensor/shape.js';
-import { checkCount, optionReader } from '../../tensor/options.js';
-import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import { checkCount, optionReader, requireNumber } from '../../tensor/options.js';
+import { type Tensor } from '../../tensor/tensor.js';
 import { contractPair, settle, type Label, type Labelled } from './contract.js';
 import { cat } from '../shape/join.js';
 import { bmm, dot, mm, mv, outer } from './matmul.js';
 import { overwrite } from '../base/overwrite.js';
 import { add, mul, sub } from '../pointwise/pointwise.js';
+import { binaryOp, type Binary } from '../base/row.js';
 import { sumDims } from '../base/sum-to.js';
 import { expand, narrow, reshape } from '../base/view.js';
 
@@ -25,6 +30,7 @@ const readTensordot = optionReader('tensordot', { dims: 2 as TensordotDims }, 'd
 export const tensordot: (a: Tensor, b: Tensor, dims?: TensordotDims | { dims?: TensordotDims }) => Tensor =
   defineComposite('tensordot', (a: Tensor, b: Tensor, ...args: unknown[]): Tensor => {
     const { dims } = readTensordot(args);
+    checkTensors('tensordot', a, b);
     if (
       typeof dims === 'number' &&
       !(Number.isInteger(dims) && dims >= 0 && dims <= Math.min(a.ndim, b.ndim))
@@ -66,6 +72,7 @@ export const tensordot: (a: Tensor, b: Tensor, dims?: TensordotDims | { dims?: T
 export const inner: (a: Tensor, b: Tensor) => Tensor = defineComposite(
   'inner',
   (a: Tensor, b: Tensor) => {
+    checkTensors('inner', a, b);
     if (a.ndim === 0 || b.ndim === 0) return mul(a, b);
     if (a.shape[a.ndim - 1] !== b.shape[b.ndim - 1]) {
       throw new Error(
@@ -88,10 +95,12 @@ export { outer as ger } from './matmul.js';
 
 /**
  * `torch.kron`: every element of `a` times all of `b`, block by block; missing leading dims count as 1.
+ * Integers past int32 wrap, as in `mul`.
  */
 export const kron: (a: Tensor, b: Tensor) => Tensor = defineComposite(
   'kron',
   (a: Tensor, b: Tensor) => {
+    checkTensors('kron', a, b);
     const rank = Math.max(a.ndim, b.ndim);
     const sizes = (x: Tensor): number[] => [...new Array<number>(rank - x.ndim).fill(1), ...x.shape];
     const [outerSizes, innerSizes] = [sizes(a), sizes(b)];
@@ -114,26 +123,42 @@ export const kron: (a: Tensor, b: Tensor) => Tensor = defineComposite(
 );
 
 export interface AddmmOptions {
-  /** Multiplies what is added to; with 0 its values do not count, not even NaN. Default 1. */
+  /** Multiplies what is added to; with 0 not even NaN there counts. Of integers whole. Default 1. */
   beta?: number;
-  /** Multiplies the product. Default 1. */
+  /** Multiplies the product. Of integers whole. Default 1. */
   alpha?: number;
 }
 
 type AddProduct = (x: Tensor, a: Tensor, b: Tensor, options?: AddmmOptions) => Tensor;
 
+/** The product as it is, and zero as the gradient of what does not count. */
+const besides: Binary = binaryOp('besides', 'promote', (_x, product) => product, {
+  grad: (g) => [e.const(0, 'f32'), g],
+});
+
 /** `beta * x + alpha * product(a, b)`, where `x` broadcasts to the product. */
 function addProduct(op: string, product: (a: Tensor, b: Tensor) => Tensor): AddProduct {
   const read = optionReader(op, { beta: 1, alpha: 1 });
   return defineComposite(op, (x: Tensor, a: Tensor, b: Tensor, ...args: unknown[]): Tensor => {
-    const { beta, alpha } = read(args);
+    const options = read(args);
+    checkTensors(op, x);
     const p = product(a, b);
+    const factor = (key: 'alpha' | 'beta'): number => {
+      const value = requireNumber(`${op}: ${key}`, options[key]);
+      if (!Number.isInteger(value) && !isFloatingPoint(p.dtype) && !isFloatingPoint(x.dtype))
+        throw new Error(`${op}: ${key} must be an integer where integers are multiplied, got ${value}`);
+      return value;
+    };
+    const [alpha, beta] = [factor('alpha'), factor('beta')];
     if (!expandsTo(x.shape, p.shape)) {
       throw new Error(
         `${op}: shape ${showShape(x.shape)} does not broadcast to the product's ${showShape(p.shape)}`,
       );
     }
-    if (beta === 0) return mul(p, alpha);
+    if (beta === 0) {
+      const scaled = alpha === 1 ? p : mul(p, alpha);
+      return x.requiresGrad && isGradEnabled() ? besides(x, scaled) : scaled;
+    }
     return add(beta === 1 ? x : mul(x, beta), p, { alpha });
   });
 }
@@ -172,6 +197,7 @@ const readCross = optionReader('cross', { dim: null as number | null }, 'dim');
  */
 export function cross(a: Tensor, b: Tensor, dim?: number | { dim?: number }): Tensor {
   checkCount('cross', arguments.length, 3);
+  checkTensors('cross', a, b);
   const { dim: given } = readCross(dim === undefined ? [] : [dim]);
   if (given !== null) return crossAlong(a, b, given);
   const shape = broadcastShapes('cross', a.shape, b.shape);
@@ -184,7 +210,7 @@ export function cross(a: Tensor, b: Tensor, dim?: number | { dim?: number }): Te
 export const crossAlong: (a: Tensor, b: Tensor, dim: number) => Tensor = defineComposite(
   'cross',
   (a: Tensor, b: Tensor, dim: number): Tensor => {
-    if (!isTensor(b)) throw new Error('cross: expected a second tensor');
+    checkTensors('cross', a, b);
     const shape = broadcastShapes('cross', a.shape, b.shape);
     const d = normalizeDim('cross', dim, shape.length);
     if (shape[d] !== 3 || [a, b].some((x) => x.shape[d - shape.length + x.ndim] !== 3)) {

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { e, type Expr } from '../../kernels/expr/expr.js';
 import * as fn from '../../kernels/expr/functions.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -170,6 +171,7 @@ const preluFn = rowFunction({
 /** Learned leaky ReLU (He et al. 2015): one slope, or one per channel (dim 1). */
 export function prelu(x: Tensor, weight: Tensor): Tensor {
   checkCount('prelu', arguments.length, 2);
+  checkTensors('prelu', weight);
   const n = weight.numel();
   if (weight.ndim > 1 || (n !== 1 && n !== x.shape[1])) {
     throw new Error(

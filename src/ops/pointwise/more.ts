@@ -45,14 +45,14 @@ export const signbit: Unary = unaryOp('signbit', 'compare', (x) => {
   if (x.type === 'f32') return e.lt(fn.copysign(1, x), 0);
   return x.type === 'i32' ? e.lt(x, 0) : e.const(false, 'bool');
 });
-/** `torch.heaviside`: 0 where `x` is negative, 1 where positive, `values` where it is 0; NaN stays NaN. */
+/** `torch.heaviside`: 0 where `x` is negative or NaN, 1 where positive, `values` where it is 0. */
 export const heaviside: Binary = binaryOp(
   'heaviside',
   'promote',
   (x, y) => {
     if (x.type === 'bool') return e.or(x, y);
     const step = e.select(e.eq(x, 0), y, e.select(e.lt(x, 0), e.const(0, x.type), 1));
-    return x.type === 'f32' ? e.select(e.isNan(x), x, step) : step;
+    return x.type === 'f32' ? e.select(e.isNan(x), 0, step) : step;
   },
   noGradient,
 );

@@ -78,7 +78,7 @@ const readRsub = readAlpha('rsub');
 const plainAdd = rowFunction(addRow);
 const scaledAdd = rowFunction(alphaRow);
 
-/** `torch.add`: `x + alpha * other`. */
+/** `torch.add`: `x + alpha * other`. Integers past int32 wrap, as PyTorch's int32 does. */
 export function add(x: Tensor, other: Operand, ...args: Trailing<[], AlphaOptions>): Tensor {
   const { alpha } = readAdd(args);
   return alpha === 1 ? plainAdd(x, other) : scaledAdd(x, other, alpha);
@@ -105,7 +105,7 @@ export function rsub(x: Tensor, other: Operand, ...args: Trailing<[], AlphaOptio
   return alpha === 1 ? plainRsub(x, other) : scaledRsub(x, other, alpha);
 }
 
-/** `torch.mul`. */
+/** `torch.mul`. Integers past int32 wrap, as in {@link add}. */
 export const mul: Binary = binaryOp('mul', 'promote', (x, y) =>
   x.type === 'bool' ? e.and(x, y) : e.mul(x, y),
 );
@@ -152,7 +152,7 @@ export const div_: Div = divides('div_', divRows.map(inPlaceFunction) as Binary[
 /** `torch.floor_divide`. */
 export const floorDivide: Binary = rowFunction({ ...floorDivRow, name: 'floorDivide' }) as Binary;
 
-/** `torch.pow`. */
+/** `torch.pow`. Integers past int32 wrap, as in {@link add}; negative powers are cut towards zero. */
 export const pow: Binary = binaryOp('pow', 'promote', (x, y) => fn.pow(x, y), {
   bakes: (position, value) => position === 1 && commonExponents.has(value),
   lends: 'result',

@@ -71,6 +71,7 @@ export function checkCondition(op: string, condition: Tensor): void {
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   checkCount('where', arguments.length, 3);
   checkCondition('where', condition);
+  for (const chosen of [a, b]) if (!isTensor(chosen)) requireNumber('where', chosen);
   const { op, tensors, params } = choose('where', condition, a, b, resultType(a, b));
   return applyPointwise(op, tensors, params);
 }

@@ -146,18 +146,17 @@ export const embeddingBag: (ids: Tensor, weight: Tensor, ...args: BagArgs) => Te
             ids.shape[0] as number,
           ]
         : bagsOf(to(offsets, 'int32'), n);
-    if (n === 0) return mul(full([bags, weight.shape[1] as number], 0), 1);
     const padding = paddingIdx === null || paddingIdx >= 0 ? paddingIdx : paddingIdx + table;
     const rows = embedding(flat, weight, { maxNorm, normType, scaleGradByFreq, paddingIdx: padding });
     const counted = padding === null ? null : ne(flat, padding);
     const ofEach = counted === null ? ones(n) : to(counted, 'float32');
     const counts = indexAdd(zeros(bags), 0, of, ofEach);
-    if (mode === 'max') return largest(rows, of, counted, bags, counts);
+    if (mode === 'max' && n > 0) return largest(rows, of, counted, bags, counts);
     let terms = rows;
     if (perSampleWeights !== null) terms = mul(terms, reshape(perSampleWeights, [n, 1]));
     if (counted !== null) terms = mul(terms, unsqueeze(ofEach, 1));
     const sums = indexAdd(zeros(bags, weight.shape[1] as number), 0, of, terms);
-    return mode === 'sum' ? sums : div(sums, unsqueeze(clamp(counts, { min: 1 }), 1));
+    return mode !== 'mean' ? sums : div(sums, unsqueeze(clamp(counts, { min: 1 }), 1));
   },
 );
 

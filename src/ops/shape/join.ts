@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { runtime } from '../../device/index.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { planTriangle } from '../../kernels/index/positions.js';
@@ -66,6 +67,9 @@ const catOp: (tensors: readonly Tensor[], dim: number) => Tensor = defineOp<
  */
 export function cat(tensors: readonly Tensor[], ...args: AlongArgs): Tensor {
   const dim = readAlong('cat', args);
+  const list: unknown = tensors;
+  if (!Array.isArray(list)) throw new Error(`cat: expected a list of tensors, got ${String(list)}`);
+  checkTensors('cat', ...list);
   const given = tensors.filter(
     (x) => !(x.ndim === 1 && x.shape[0] === 0 && tensors.some((y) => y.ndim !== 1)),
   );

@@ -38,12 +38,13 @@ export const rot90: (
   ...args: Trailing<[k: number, dims: readonly number[]], { k?: number; dims?: readonly number[] }>
 ) => Tensor = defineComposite('rot90', (x: Tensor, ...args: readonly unknown[]): Tensor => {
   const { k, dims } = readRot90(args);
-  const [a, b] = dims.map((d) => normalizeDim('rot90', d, x.ndim));
+  if (!Number.isInteger(k)) throw new Error(`rot90: k must be an integer, got ${String(k)}`);
+  if (!Array.isArray(dims)) throw new Error(`rot90: dims must be a list of two, got ${String(dims)}`);
+  const [a, b] = (dims as readonly number[]).map((d) => normalizeDim('rot90', d, x.ndim));
   if (dims.length !== 2 || a === undefined || b === undefined || a === b)
     throw new Error(
       `rot90: expected two different dims of shape ${showShape(x.shape)}, got ${showShape(dims)}`,
     );
-  if (!Number.isInteger(k)) throw new Error(`rot90: k must be an integer, got ${k}`);
   const turns = ((k % 4) + 4) % 4;
   if (turns === 0) return clone(x);
   if (turns === 2) return flip(x, [a, b]);

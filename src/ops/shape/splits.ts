@@ -14,9 +14,9 @@ function parts(op: string, x: Tensor, sections: Sections, d: number): Tensor[] {
   const size = x.shape[d];
   if (size === undefined) throw new Error(`${op}: a zero-dim tensor cannot be split`);
   if (typeof sections !== 'number') {
-    if (!sections.every(Number.isInteger))
-      throw new Error(`${op}: expected integer indices, got [${sections.join(', ')}]`);
-    const bounds = [0, ...sections, size];
+    if (!Array.isArray(sections) || !sections.every(Number.isInteger))
+      throw new Error(`${op}: expected a number of parts or an array of indices, got ${String(sections)}`);
+    const bounds = [0, ...(sections as readonly number[]), size];
     return bounds.slice(1).map((end, i) => slice(x, d, bounds[i], end));
   }
   if (!Number.isInteger(sections) || sections < 1)

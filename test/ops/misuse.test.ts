@@ -1,0 +1,48 @@
+/** What plain JavaScript may do: the error says which op it was. */
+import { beforeAll, expect, it } from 'vitest';
+import * as k from '../../src/index.js';
+
+beforeAll(() => k.init());
+
+type Call = (...args: unknown[]) => unknown;
+const calls = k as unknown as Record<string, Call>;
+const linalg = k.linalg as unknown as Record<string, Call>;
+const message = (fn: () => unknown): string => {
+  try {
+    fn();
+  } catch (error) {
+    expect(error).not.toBeInstanceOf(TypeError);
+    return (error as Error).message;
+  }
+  return 'no error';
+};
+
+const binary =
+  'mm mv dot outer inner kron matmul tensordot vdot bmm addmm baddbmm cross viewAs reshapeAs ' +
+  'expandAs isSameSize isin take put indexSelect maskedFill where cat stack crossEntropy nllLoss ' +
+  'cosineSimilarity scaledDotProductAttention layerNorm linear bilinear pad gridSample';
+
+it.each(binary.split(' '))('%s names itself when its second argument is no tensor', (name) => {
+  for (const wrong of ['a', null, {}])
+    expect(message(() => calls[name]?.(k.ones(2, 2), wrong, wrong))).toMatch(/^[a-zA-Z_.]+: /);
+});
+
+it('says what was given', () => {
+  const x = k.ones(2, 2);
+  expect(message(() => calls['kron']?.(x, 3))).toBe('kron: expected a tensor, got 3');
+  expect(message(() => calls['inner']?.(x, 2))).toBe('inner: expected a tensor, got 2');
+  expect(message(() => calls['outer']?.(x, 2))).toBe('outer: expected a tensor, got 2');
+  expect(message(() => linalg['luSolve']?.(x, 2, x))).toContain('linalg.luSolve: expected a tensor, got 2');
+  expect(message(() => calls['luUnpack']?.(x))).toBe('luUnpack: expected a tensor, got undefined');
+  expect(message(() => calls['rot90']?.(x, 'a'))).toBe('rot90: k must be an integer, got a');
+  expect(message(() => calls['cat']?.(x))).toContain('cat: ');
+});
+
+it('keeps what the engine said', () => {
+  try {
+    calls['layerNorm']?.(k.ones(2, 2));
+  } catch (error) {
+    expect((error as Error).message).toContain('layerNorm: wrong argument: ');
+    expect((error as Error).cause).toBeInstanceOf(TypeError);
+  }
+});
