@@ -27,6 +27,14 @@ it.each(binary.split(' '))('%s names itself when its second argument is no tenso
     expect(message(() => calls[name]?.(k.ones(2, 2), wrong, wrong))).toMatch(/^[a-zA-Z_.]+: /);
 });
 
+it.each('add eq atan2 copy_ lerp pow clamp_ addcmul'.split(' '))(
+  '%s names itself without its operands',
+  (name) => {
+    const x = k.ones(2, 2) as unknown as Record<string, Call>;
+    expect(message(() => x[name]?.())).toMatch(new RegExp(`^${name}: `));
+  },
+);
+
 it('says what was given', () => {
   const x = k.ones(2, 2);
   expect(message(() => calls['kron']?.(x, 3))).toBe('kron: expected a tensor, got 3');

@@ -108,6 +108,7 @@ const copyInPlace = new Map<string, Pointwise>();
 /** `torch.Tensor.copy_`: writes `source`, broadcast and converted, over this tensor. */
 export function copy_(self: Tensor, source: Tensor): Tensor {
   checkCount('copy_', arguments.length, 2);
+  checkTensors('copy_', source);
   const shape = broadcastShapes('copy_', self.shape, source.shape);
   if (!sameShape(shape, self.shape)) {
     throw new Error(

@@ -37,6 +37,8 @@ export interface Row {
    * gradient reads something else: the tape copies them before that.
    */
   readonly lends?: 'result' | 'operands';
+  /** Operands that must be given; default: all. */
+  readonly least?: number;
   /** Operands (by position) whose numeric value is compiled in: few values, much cheaper (`pow` with 2). */
   readonly bakes?: (position: number, value: number) => boolean;
   /** Dtypes that the op refuses, with the reason. */
@@ -162,6 +164,9 @@ function lookUp(row: Row, cache: Map<string, Compiled>, operands: readonly Opera
   }
   let compiled = cache.get(key);
   if (compiled === undefined) {
+    const { least = row.expr.length } = row;
+    if (operands.length < least)
+      throw new Error(`${row.name}: takes ${least} operands, got ${operands.length}`);
     const common = commonDtype(row, operands);
     const refusal = row.refuse?.(common);
     if (refusal) throw new Error(`${row.name}: ${refusal}`);

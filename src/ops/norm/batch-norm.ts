@@ -198,6 +198,7 @@ function evalFn(residual: boolean, activation: Activation): PointwiseFn {
     fn = rowFunction({
       name: 'batchNorm',
       kind: 'float',
+      least: 6,
       expr: (x: Expr, m: Expr, v: Expr, w: Expr, b: Expr, eps: Expr, r?: Expr) => {
         const scale = e.mul(e.rsqrt(e.add(v, eps)), w);
         const y = e.add(e.mul(e.sub(x, m), scale), b);
