@@ -122,4 +122,5 @@ export {
 export { norm, stdMean, varMean } from './reduce/statistics.js';
 export * from './tensor-ops.js';
 export { where } from './pointwise/where.js';
+export * from './pointwise/windows.js';
 export { countWork, type Work } from './base/count-work.js';

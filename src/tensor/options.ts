@@ -15,8 +15,8 @@ export type Trailing<P extends readonly unknown[], O> =
   [...P, options?: O] | (P extends readonly [...infer First, unknown] ? Trailing<First, O> : never);
 
 /**
- * What must be given, `P` by position or from some place on by their names `K`, and behind it or among the named
- * ones what may be: `T` by position, `O` by name.
+ * What must be given, `P` by position or from some place on by their names `K`, and behind it or among the
+ * named ones what may be: `T` by position, `O` by name.
  */
 export type Needed<
   P extends readonly unknown[],
@@ -37,7 +37,7 @@ type ByName<P extends readonly unknown[], K extends readonly string[], O> = P ex
 
 const missing = Symbol('missing');
 
-/** Stands for the default of what must be given: `optionReader('topk', { k: required(), dim: -1 }, 'k', 'dim')`. */
+/** The default of what must be given: `optionReader('topk', { k: required(), dim: -1 }, 'k', 'dim')`. */
 export const required = <T>(): T => missing as T;
 
 const noArguments: readonly unknown[] = [];

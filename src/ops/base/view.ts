@@ -1,5 +1,4 @@
 import { defineOp } from '../../autograd/define.js';
-import { isGradEnabled } from '../../autograd/mode.js';
 import { primitives } from '../../autograd/primitives.js';
 import {
   contiguousStrides,
@@ -18,7 +17,6 @@ import {
   type Trailing,
 } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
-import { readAlong, readValueAlong, type AlongArgs, type ValueAlongArgs } from './along.js';
 import { aliasOf, copyAs, copyInto } from './copies.js';
 import { rowMajorTwin, tied } from './layout.js';
 import { listOf, type Sizes } from './sizes.js';
@@ -381,6 +379,8 @@ export function select(x: Tensor, ...args: Needed<[dim: number, index: number], 
   return squeeze(sliceOp(x, d, index < 0 ? index + size : index, 1, 1), d);
 }
 
+type Bound = number | null | undefined;
+
 const readSlice = optionReader(
   'slice',
   { dim: 0, start: null as number | null, end: null as number | null, step: 1 },
@@ -397,8 +397,8 @@ const readSlice = optionReader(
 export function slice(
   x: Tensor,
   ...args: Trailing<
-    [dim?: number, start?: number | null, end?: number | null, step?: number],
-    { dim?: number; start?: number | null; end?: number | null; step?: number }
+    [dim: number | undefined, start: Bound, end: Bound, step: number],
+    { dim?: number; start?: Bound; end?: Bound; step?: number }
   >
 ): Tensor {
   const { dim, start, end, step } = readSlice(args);
@@ -414,71 +414,6 @@ export function slice(
   const from = clamp(start ?? 0);
   const to = clamp(end ?? size);
   return sliceOp(x, d, from, Math.max(0, Math.ceil((to - from) / step)), step);
-}
-
-/** What `split` gives, without the mark that they are several views of one op. */
-function pieces(op: string, x: Tensor, size: number | readonly number[], dim: number): Tensor[] {
-  const d = normalizeDim(op, dim, x.ndim);
-  const total = x.shape[d];
-  if (total === undefined) throw new Error(`${op}: a zero-dim tensor cannot be split`);
-  if (typeof size === 'number' && !(Number.isInteger(size) && size > 0))
-    throw new Error(`${op}: size must be a positive integer, got ${size}`);
-  const sizes =
-    typeof size === 'number'
-      ? Array.from({ length: Math.max(1, Math.ceil(total / size)) }, (_, i) =>
-          Math.min(size, total - i * size),
-        )
-      : size;
-  if (!sizes.every((length) => Number.isInteger(length) && length >= 0))
-    throw new Error(`${op}: sizes must be integers of 0 or more, got ${showShape(sizes)}`);
-  if (sizes.reduce((a, b) => a + b, 0) !== total) {
-    throw new Error(
-      `${op}: sizes ${showShape(sizes)} do not add up to ${total}, dim ${dim} of shape ${showShape(x.shape)}`,
-    );
-  }
-  let at = 0;
-  return sizes.map((length) => sliceOp(x, d, (at += length) - length, length, 1));
-}
-
-type SplitArgs = ValueAlongArgs<number | readonly number[], 'splitSize'>;
-
-/** `torch.split`: pieces of `size` along `dim` (the last may be smaller), or of the given sizes; views. */
-export function split(x: Tensor, ...args: SplitArgs): Tensor[] {
-  return pieces('split', x, ...readValueAlong<DimList>('split', 'splitSize', args)).map(oneOfSeveral);
-}
-
-/** `torch.unsafe_split`: {@link split} whose views may be written in place on the tape. */
-export function unsafeSplit(x: Tensor, ...args: SplitArgs): Tensor[] {
-  return pieces('unsafeSplit', x, ...readValueAlong<DimList>('unsafeSplit', 'splitSize', args));
-}
-
-function oneOfSeveral(view: Tensor): Tensor {
-  if (isGradEnabled() && view.viewOf !== null) view.viewOf.limit = 'several';
-  return view;
-}
-
-function chunkSize(op: string, x: Tensor, chunks: number, dim: number): number {
-  if (!Number.isInteger(chunks) || chunks < 1)
-    throw new Error(`${op}: chunks must be a positive integer, got ${chunks}`);
-  return Math.max(1, Math.ceil((x.shape[normalizeDim(op, dim, x.ndim)] as number) / chunks));
-}
-
-/** `torch.chunk`: at most `chunks` pieces of equal size along `dim`; views. */
-export function chunk(x: Tensor, ...args: ValueAlongArgs<number, 'chunks'>): Tensor[] {
-  const [chunks, dim] = readValueAlong<number>('chunk', 'chunks', args);
-  return split(x, chunkSize('chunk', x, chunks, dim), dim);
-}
-
-/** `torch.unsafe_chunk`: {@link chunk} whose views may be written in place on the tape. */
-export function unsafeChunk(x: Tensor, ...args: ValueAlongArgs<number, 'chunks'>): Tensor[] {
-  const [chunks, dim] = readValueAlong<number>('unsafeChunk', 'chunks', args);
-  return unsafeSplit(x, chunkSize('unsafeChunk', x, chunks, dim), dim);
-}
-
-/** `torch.unbind`: every index of `dim`, which disappears; views. */
-export function unbind(x: Tensor, ...args: AlongArgs): Tensor[] {
-  const d = normalizeDim('unbind', readAlong('unbind', args), x.ndim);
-  return Array.from({ length: x.shape[d] as number }, (_, i) => oneOfSeveral(select(x, d, i)));
 }
 
 /** `torch.Tensor.detach`: the same memory, cut off from the tape. */

@@ -1,9 +1,15 @@
-import { checkCount } from '../../tensor/options.js';
+import { checkCount, type Needed, required } from '../../tensor/options.js';
 import { hostWords, type Distribution } from '../../kernels/random/fill.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
 import type { Shape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { parseShape, type CreationOptions, type ReadOptions, type ShapeArgs } from '../creation/creation.js';
+import {
+  parseShape,
+  readCreation,
+  type CreationOptions,
+  type ReadOptions,
+  type ShapeArgs,
+} from '../creation/creation.js';
 import { nextKey } from './state.js';
 import { drawInto, integerRange, uniformRange } from './draw.js';
 
@@ -45,13 +51,17 @@ export function normal(mean: number, std: number, size: Shape, options: Creation
 export function randint(
   ...args:
     | [high: number, size: Shape, options?: CreationOptions]
+    | [high: number, options: CreationOptions & { size: Shape }]
     | [low: number, high: number, size: Shape, options?: CreationOptions]
+    | [low: number, high: number, options: CreationOptions & { size: Shape }]
+    | [options: CreationOptions & { low?: number; high: number; size: Shape }]
 ): Tensor {
-  const [low, high, size, given] =
-    typeof args[1] === 'number'
-      ? (args as [number, number, Shape, CreationOptions?])
-      : ([0, ...args] as [number, number, Shape, CreationOptions?]);
-  const { shape, options } = parseShape('randint', [size, given ?? {}]);
+  const fields = { low: 0, high: required<number>(), size: required<Shape>() };
+  const { low, high, size, options } =
+    typeof args[0] === 'number' && typeof args[1] !== 'number'
+      ? readCreation('randint', args, fields, 'high', 'size')
+      : readCreation('randint', args, fields, 'low', 'high', 'size');
+  const { shape } = parseShape('randint', [size]);
   if (options.dtype === 'bool') throw new Error('randint: integers do not fit bool; use bernoulli_()');
   const dtype = options.dtype ?? 'int32';
   const range = integerRange('randint', low, high, dtype);
@@ -61,8 +71,8 @@ export function randint(
 }
 
 /** `torch.randperm`: 0 .. n - 1 in random order (Fisher & Yates), int32; shuffled on the host. */
-export function randperm(n: number): Tensor {
-  checkCount('randperm', arguments.length, 1);
+export function randperm(...args: Needed<[n: number], ['n'], [], CreationOptions>): Tensor {
+  const { n, options } = readCreation('randperm', args, { n: required<number>() }, 'n');
   if (!Number.isInteger(n) || n < 0 || n > 2 ** 31)
     throw new Error(`randperm: n must be an integer from 0 to 2^31, got ${n}`);
   const order = Int32Array.from({ length: n }, (_, i) => i);
@@ -73,5 +83,7 @@ export function randperm(n: number): Tensor {
     order[i] = order[j] as number;
     order[j] = held;
   }
-  return Tensor.fromHost(order, [n], 'int32');
+  const out = Tensor.fromHost(order, [n], options.dtype ?? 'int32');
+  if (options.requiresGrad) out.requiresGrad = true;
+  return out;
 }

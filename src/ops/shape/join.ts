@@ -1,5 +1,5 @@
 import { runtime } from '../../device/index.js';
-import { defineComposite, defineOp } from '../../autograd/define.js';
+import { defineComposite, defineOp, named } from '../../autograd/define.js';
 import { planTriangle } from '../../kernels/index/positions.js';
 import { elementOf, promoteTypes } from '../../tensor/dtype.js';
 import { optionReader, required, type Needed, type Trailing } from '../../tensor/options.js';
@@ -11,6 +11,7 @@ import { fillInto, copyInto } from '../base/copies.js';
 import { indexSelect } from '../gather/gather.js';
 import { sourceIndices, type EdgeMode } from './pad-edges.js';
 import { planLimits, runPlan } from '../base/run-plan.js';
+import { overwrite } from '../base/overwrite.js';
 import { listOf, type Sizes } from '../base/sizes.js';
 import { expand, narrow, reshape, unsqueeze } from '../base/view.js';
 
@@ -332,3 +333,12 @@ const triangle = (op: string, upper: boolean): ((x: Tensor, ...args: TriangleArg
 export const tril: (x: Tensor, ...args: TriangleArgs) => Tensor = triangle('tril', false);
 /** `torch.triu`: the upper triangle, zeros below `diagonal`. */
 export const triu: (x: Tensor, ...args: TriangleArgs) => Tensor = triangle('triu', true);
+
+/** `torch.Tensor.tril_`. */
+export const tril_: (x: Tensor, ...args: TriangleArgs) => Tensor = named('tril_', (x, ...args) =>
+  overwrite('tril_', x, () => tril(x, ...args)),
+);
+/** `torch.Tensor.triu_`. */
+export const triu_: (x: Tensor, ...args: TriangleArgs) => Tensor = named('triu_', (x, ...args) =>
+  overwrite('triu_', x, () => triu(x, ...args)),
+);
