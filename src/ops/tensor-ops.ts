@@ -73,6 +73,7 @@ export {
 export * from './pointwise/float-bits.js';
 export * from './pointwise/gamma.js';
 export * from './pointwise/in-place.js';
+export { histogram, type HistogramOptions } from './index/histogram.js';
 export { bmm, dot, matmul, mm, mv, outer } from './matmul/matmul.js';
 export {
   argwhere,

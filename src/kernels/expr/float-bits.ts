@@ -1,5 +1,5 @@
 /** What a float32 is made of, and its neighbours; by its bits, so that subnormal numbers count too. */
-import { e } from './expr.js';
+import { e, type Expr } from './expr.js';
 import { mathFunction, unaryFunction, type Function1 } from './function.js';
 import { wgslFunction } from './wgsl-function.js';
 
@@ -48,8 +48,12 @@ export const mantissa: Function1 = unaryFunction(
   'mantissa',
   kMantissa,
   (x) => parts(x)[0],
-  (x, y) => e.select(e.and(e.ne(x, 0), e.isFinite(x)), e.div(y, x), 1),
+  (x) => mantissaSlope(x),
 );
+
+/** The power of two that makes the mantissa of a number. */
+export const mantissaSlope = (x: Expr): Expr =>
+  e.select(e.and(e.ne(x, 0), e.isFinite(x)), e.div(mantissa(x), x), 1);
 
 /** As `frexp` has it. */
 export const exponent: Function1 = unaryFunction('exponent', kExponent, (x) => parts(x)[1], null);

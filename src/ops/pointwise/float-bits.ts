@@ -1,3 +1,4 @@
+import { e } from '../../kernels/expr/expr.js';
 import * as fn from '../../kernels/expr/functions.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
 import { checkCount } from '../../tensor/options.js';
@@ -11,7 +12,10 @@ import { detach } from '../base/view.js';
  * long as no op has computed with them before (many adapters, the software driver among them, make them 0).
  */
 
-const mantissa: Unary = unaryOp('frexp', 'float', (x) => fn.mantissa(x));
+const mantissa: Unary = unaryOp('frexp', 'float', (x) => fn.mantissa(x), {
+  grad: (g, _, x) => [e.mul(g, fn.mantissaSlope(x))],
+  lends: 'operands',
+});
 const exponent: Unary = unaryOp('frexp', 'float', (x) => fn.exponent(x));
 
 /**
