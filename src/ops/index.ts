@@ -105,6 +105,7 @@ export * from './images/pool-unpool.js';
 export * from './images/pool-volumes.js';
 export { tensordot, type TensordotDims } from './matmul/products.js';
 export { randLike, randintLike, randnLike } from './random/fill.js';
+export * from './random/counts.js';
 export * from './random/create.js';
 export { constantPadNd } from './shape/rearrange.js';
 export { crossEntropy, nllLoss } from './reduce/softmax.js';
