@@ -63,6 +63,7 @@ export {
   type GradientOptions,
   type TrapezoidOptions,
 } from './reduce/differences.js';
+export { asTensor, type AsTensorOptions } from './creation/as-tensor.js';
 export * from './creation/dtypes.js';
 export {
   dropout,

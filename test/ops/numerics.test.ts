@@ -166,6 +166,14 @@ describe('arguments', () => {
     expect(() => k.gcd(x, 2)).toThrow('gcd works on integers');
   });
 
+  it('asTensor gives a tensor as it is, and host values as tensor does', async () => {
+    const x = tensor([1, 2]);
+    expect(k.asTensor(x)).toBe(x);
+    expect(k.asTensor(x, { dtype: 'int32' }).dtype).toBe('int32');
+    expect(await k.asTensor([[true]]).toArray()).toEqual([[true]]);
+    expect(() => k.asTensor([1], { zzz: 1 } as object)).toThrow("asTensor: there is no option 'zzz'");
+  });
+
   it('polygamma takes the order on either side', async () => {
     const x = tensor([1.5]);
     expect(await k.polygamma(1, x).item()).toBe(await x.polygamma(1).item());

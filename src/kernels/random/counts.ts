@@ -124,8 +124,8 @@ fn count(i: u32, n: f32, q: f32) -> f32 {
 const kinds = { poisson, binomial } as const;
 
 /**
- * `count` draws into `y` by the float32 parameters in `a` (rates, or how many tries) and `b` (probabilities; `a`
- * again for Poisson's), all dense.
+ * `count` draws into `y` by the float32 parameters in `a` (rates, or how many tries) and, of the binomial
+ * distribution, `b` (probabilities), all dense.
  */
 export function planCounts(
   limits: PlanLimits,

@@ -43,8 +43,8 @@ export function randn(...args: ShapeArgs): Tensor {
 type NormalFields = CreationOptions & { mean?: number | Tensor; std?: number | Tensor; size?: Shape };
 
 /**
- * `torch.normal(mean, std, size)`, and `normal(mean, std)`, `normal(mean)` of float tensors, or a tensor and a
- * number, which broadcast: a draw for each element, in their dtype. The draws have no gradient.
+ * `torch.normal(mean, std, size)`, and `normal(mean, std)`, `normal(mean)` of float tensors, or a tensor and
+ * a number, which broadcast: a draw for each element, in their dtype. The draws have no gradient.
  *
  * @throws (at the next await) DataError for a tensor `std` with an element below 0
  */
