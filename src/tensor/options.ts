@@ -35,7 +35,7 @@ type ByName<P extends readonly unknown[], K extends readonly string[], O> = P ex
     : never
   : never;
 
-const missing = Symbol('missing');
+const missing: unknown = Symbol();
 
 /** The default of what must be given: `optionReader('topk', { k: required(), dim: -1 }, 'k', 'dim')`. */
 export const required = <T>(): T => missing as T;
@@ -61,14 +61,11 @@ export function optionReader<T extends object>(
   defaults: Readonly<T>,
   ...positional: readonly (keyof T & string)[]
 ): (args?: readonly unknown[]) => Readonly<T> {
-  const needed = positional.filter((key) => defaults[key] === missing);
-  const complete = <R extends object>(read: R): R => {
-    for (const key of needed)
-      if ((read as Readonly<Record<string, unknown>>)[key] === missing)
-        throw new Error(
-          `${op}: '${key}' is missing; expected ${needed.join(', ')} by position or by name, as in { ${key}: ... }`,
-        );
-    return read;
+  const complete = (read: object): Readonly<T> => {
+    for (const key of positional)
+      if ((read as T)[key] === missing)
+        throw new Error(`${op}: '${key}' is missing; give it by position or by name`);
+    return read as T;
   };
   return (args = noArguments) => {
     if (args.length === 0) return complete(defaults);
@@ -84,7 +81,7 @@ export function optionReader<T extends object>(
       read[key] = value;
     };
     for (let i = 0; i < count; i++) take(positional[i] as string, args[i]);
-    if (named === null) return complete(read as T);
+    if (named === null) return complete(read);
     for (const key of Object.keys(named)) {
       const value = named[key];
       if (!Object.hasOwn(defaults, key)) throw new Error(unknown(op, key, Object.keys(defaults)));
@@ -93,7 +90,7 @@ export function optionReader<T extends object>(
         throw new Error(`${op}: '${key}' is given twice, by position and as an option`);
       take(key, value);
     }
-    return complete(read as T);
+    return complete(read);
   };
 }
 
