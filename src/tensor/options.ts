@@ -94,12 +94,26 @@ export function optionReader<T extends object>(
   };
 }
 
-/** As {@link optionReader} of arguments that must all be given, by position or by name. */
-export const argumentReader = <T extends object>(
+/**
+ * As {@link optionReader} for arguments that must all be given: in the order of `names`, by position, or the
+ * last of them, or all, by name. By position they cost next to nothing.
+ */
+export function argumentReader<P extends readonly unknown[]>(
   op: string,
-  ...names: readonly (keyof T & string)[]
-): ((args: readonly unknown[]) => Readonly<T>) =>
-  optionReader<T>(op, Object.fromEntries(names.map((name) => [name, missing])) as T, ...names);
+  ...names: readonly string[]
+): (args: readonly unknown[]) => P {
+  const read = optionReader<Record<string, unknown>>(
+    op,
+    Object.fromEntries(names.map((name) => [name, missing])),
+    ...names,
+  );
+  return (args) => {
+    if (args.length === names.length && args.every((arg) => arg !== undefined && !isPlainObject(arg)))
+      return args as unknown as P;
+    const values = read(args);
+    return names.map((name) => values[name]) as unknown as P;
+  };
+}
 
 /**
  * The options of `where` (a class or a function) with what is not given from `defaults`, which has every

@@ -53,8 +53,9 @@ describe('optionReader', () => {
     expect(readTopk([{ k: 3 }])).toEqual({ k: 3, dim: -1 });
     for (const args of [[], [undefined], [{ dim: 0 }]])
       expect(() => readTopk(args)).toThrow("topk: 'k' is missing; give it by position or by name");
-    const readTranspose = argumentReader<{ dim0: number; dim1: number }>('transpose', 'dim0', 'dim1');
-    expect(readTranspose([0, { dim1: 1 }])).toEqual({ dim0: 0, dim1: 1 });
+    const readTranspose = argumentReader<[number, number]>('transpose', 'dim0', 'dim1');
+    expect(readTranspose([0, { dim1: 1 }])).toEqual([0, 1]);
+    expect(readTranspose([{ dim1: 1, dim0: 0 }])).toEqual([0, 1]);
     expect(() => readTranspose([0])).toThrow("transpose: 'dim1' is missing");
   });
 });

@@ -96,14 +96,14 @@ export function flatten(
   return reshaped('flatten', x, [...x.shape.slice(0, start), merged, ...x.shape.slice(end + 1)]);
 }
 
-const readUnflatten = argumentReader<{ dim: number; sizes: readonly number[] }>('unflatten', 'dim', 'sizes');
+const readUnflatten = argumentReader<[dim: number, sizes: readonly number[]]>('unflatten', 'dim', 'sizes');
 
 /** `torch.unflatten`: splits one dim into `sizes` (one may be -1). */
 export function unflatten(
   x: Tensor,
   ...args: Needed<[dim: number, sizes: readonly number[]], ['dim', 'sizes']>
 ): Tensor {
-  const { dim, sizes } = readUnflatten(args);
+  const [dim, sizes] = readUnflatten(args);
   const d = normalizeDim('unflatten', dim, x.ndim);
   const split = inferShape('unflatten', x.shape[d] as number, sizes);
   return reshaped('unflatten', x, [...x.shape.slice(0, d), ...split, ...x.shape.slice(d + 1)]);
@@ -141,7 +141,7 @@ export function permute(x: Tensor, ...dims: Sizes<'dims'>): Tensor {
   return permuteOp(x, order);
 }
 
-const readTranspose = argumentReader<{ dim0: number; dim1: number }>('transpose', 'dim0', 'dim1');
+const readTranspose = argumentReader<[dim0: number, dim1: number]>('transpose', 'dim0', 'dim1');
 
 function swapped(op: string, x: Tensor, dim0: number, dim1: number): Tensor {
   const a = normalizeDim(op, dim0, x.ndim);
@@ -155,18 +155,18 @@ export function transpose(
   x: Tensor,
   ...args: Needed<[dim0: number, dim1: number], ['dim0', 'dim1']>
 ): Tensor {
-  const { dim0, dim1 } = readTranspose(args);
+  const [dim0, dim1] = readTranspose(args);
   return swapped('transpose', x, dim0, dim1);
 }
 
-const readSwapaxes = argumentReader<{ axis0: number; axis1: number }>('swapaxes', 'axis0', 'axis1');
+const readSwapaxes = argumentReader<[axis0: number, axis1: number]>('swapaxes', 'axis0', 'axis1');
 
 /** `torch.swapaxes`: {@link transpose}. */
 export function swapaxes(
   x: Tensor,
   ...args: Needed<[axis0: number, axis1: number], ['axis0', 'axis1']>
 ): Tensor {
-  const { axis0, axis1 } = readSwapaxes(args);
+  const [axis0, axis1] = readSwapaxes(args);
   return swapped('swapaxes', x, axis0, axis1);
 }
 
@@ -178,7 +178,7 @@ export function t(x: Tensor): Tensor {
   return x.ndim < 2 ? aliasOf(x) : transpose(x, 0, 1);
 }
 
-const readMovedim = argumentReader<{ source: DimList; destination: DimList }>(
+const readMovedim = argumentReader<[source: DimList, destination: DimList]>(
   'movedim',
   'source',
   'destination',
@@ -189,7 +189,7 @@ export function movedim(
   x: Tensor,
   ...args: Needed<[source: DimList, destination: DimList], ['source', 'destination']>
 ): Tensor {
-  const { source, destination } = readMovedim(args);
+  const [source, destination] = readMovedim(args);
   const [from, to] = [source, destination].map((dims) =>
     [dims].flat().map((d) => normalizeDim('movedim', d as number, x.ndim)),
   ) as [number[], number[]];
@@ -265,11 +265,11 @@ export function squeeze(x: Tensor, ...args: Trailing<[dim: DimList], { dim?: Dim
   );
 }
 
-const readUnsqueeze = argumentReader<{ dim: number }>('unsqueeze', 'dim');
+const readUnsqueeze = argumentReader<[dim: number]>('unsqueeze', 'dim');
 
 /** `torch.unsqueeze`: inserts a dim of size 1 at `dim`. */
 export function unsqueeze(x: Tensor, ...args: Needed<[dim: number], ['dim']>): Tensor {
-  const { dim } = readUnsqueeze(args);
+  const [dim] = readUnsqueeze(args);
   const d = normalizeDim('unsqueeze', dim, x.ndim + 1);
   const shape = [...x.shape];
   const strides = [...x.strides];
@@ -322,7 +322,7 @@ const sliceBackward: (grad: Tensor, state: SliceState) => Tensor = defineOp<
   ],
 });
 
-const readNarrow = argumentReader<{ dim: number; start: number | Tensor; length: number }>(
+const readNarrow = argumentReader<[dim: number, start: number | Tensor, length: number]>(
   'narrow',
   'dim',
   'start',
@@ -337,7 +337,7 @@ export function narrow(
   x: Tensor,
   ...args: Needed<[dim: number, start: number | Tensor, length: number], ['dim', 'start', 'length']>
 ): Tensor {
-  const { dim, start, length } = readNarrow(args);
+  const [dim, start, length] = readNarrow(args);
   const d = normalizeDim('narrow', dim, x.ndim);
   const size = x.shape[d] as number;
   const first = typeof start === 'number' ? start : knownStart(start);
@@ -365,18 +365,20 @@ function knownStart(start: Tensor): number {
   return known;
 }
 
-const readSelect = argumentReader<{ dim: number; index: number }>('select', 'dim', 'index');
+const readSelect = argumentReader<[dim: number, index: number]>('select', 'dim', 'index');
 
 /** `torch.select`: index `index` of `dim`, which disappears; a view. */
 export function select(x: Tensor, ...args: Needed<[dim: number, index: number], ['dim', 'index']>): Tensor {
-  const { dim, index } = readSelect(args);
+  const [dim, index] = readSelect(args);
   const d = normalizeDim('select', dim, x.ndim);
   const size = x.shape[d];
   if (size === undefined) throw new Error('select: a zero-dim tensor has nothing to select from');
   if (!Number.isInteger(index) || index < -size || index >= size) {
     throw new Error(`select: index ${index} is out of range for dim ${dim} of shape ${showShape(x.shape)}`);
   }
-  return squeeze(sliceOp(x, d, index < 0 ? index + size : index, 1, 1), d);
+  const one = sliceOp(x, d, index < 0 ? index + size : index, 1, 1);
+  const others = (list: readonly number[]): number[] => list.filter((_, i) => i !== d);
+  return viewOp(one, others(x.shape), others(x.strides));
 }
 
 type Bound = number | null | undefined;

@@ -182,7 +182,8 @@ export function convOf<S extends SizeNd>(op: string, dims: number, run: Convolve
     'groups',
   );
   return defineComposite(op, (x: Tensor, w: Tensor, ...args: readonly unknown[]) => {
-    const { bias: b, ...options } = read(args);
+    const options = read(args);
+    const b = options.bias;
     return asBatch(op, x, dims, (batch) => [
       run(batch, w, b, convShape(op, batch, w, b, options)),
     ])[0] as Tensor;
@@ -211,7 +212,8 @@ export function convTransposeOf<S extends SizeNd>(op: string, dims: number, run:
     'dilation',
   );
   return defineComposite(op, (x: Tensor, w: Tensor, ...args: readonly unknown[]) => {
-    const { bias: b, ...options } = read(args);
+    const options = read(args);
+    const b = options.bias;
     return asBatch(op, x, dims, (batch) => [
       run(batch, w, b, transposedShape(op, batch, w, b, options)),
     ])[0] as Tensor;

@@ -99,12 +99,6 @@ export function zerosOf(shape: readonly number[], like: Tensor): Tensor {
   return out;
 }
 
-/** @internal */
-export interface DimIndex {
-  readonly dim: number;
-  readonly index: Tensor;
-}
-
 /**
  * @internal The normalised dim, where `index` (and `src`, if given) fit `x`. None of them is zero-dim; an
  * empty index always fits.
@@ -130,7 +124,7 @@ export const lift = (x: Tensor): Tensor => (x.ndim === 0 ? unsqueeze(x, 0) : x);
 /** @internal `x` in the shape that it would have had without {@link lift}. */
 export const unlift = (x: Tensor, like: Tensor): Tensor => (like.ndim === 0 ? reshape(x, []) : x);
 
-const readGather = argumentReader<DimIndex>('gather', 'dim', 'index');
+const readGather = argumentReader<[dim: number, index: Tensor]>('gather', 'dim', 'index');
 
 /**
  * `torch.gather`: `out[i][j] = x[index[i][j]][j]` for dim 0, and so on; the result has the shape of `index`.
@@ -139,7 +133,7 @@ const readGather = argumentReader<DimIndex>('gather', 'dim', 'index');
  * on the GPU
  */
 export function gather(x: Tensor, ...args: Needed<[dim: number, index: Tensor], ['dim', 'index']>): Tensor {
-  const { dim, index } = readGather(args);
+  const [dim, index] = readGather(args);
   return gatherAs('gather', x, dim, index);
 }
 
@@ -192,7 +186,12 @@ export function padTo(x: Tensor, shape: readonly number[]): Tensor {
   return placeRegion(x, whole, { ...whole, shape: x.shape });
 }
 
-const readScatterAdd = argumentReader<DimIndex & { src: Tensor }>('scatterAdd', 'dim', 'index', 'src');
+const readScatterAdd = argumentReader<[dim: number, index: Tensor, src: Tensor]>(
+  'scatterAdd',
+  'dim',
+  'index',
+  'src',
+);
 
 /**
  * `torch.scatter_add`: `out = x; out[index[i][j]][j] += src[i][j]` for dim 0, and so on.
@@ -204,7 +203,7 @@ export function scatterAdd(
   x: Tensor,
   ...args: Needed<[dim: number, index: Tensor, src: Tensor], ['dim', 'index', 'src']>
 ): Tensor {
-  const { dim, index, src } = readScatterAdd(args);
+  const [dim, index, src] = readScatterAdd(args);
   return scattered('scatterAdd', scatterAddOp, x, dim, index, src);
 }
 
@@ -336,7 +335,7 @@ export const putRowsOp: (
   },
 });
 
-const readIndexSelect = argumentReader<DimIndex>('indexSelect', 'dim', 'index');
+const readIndexSelect = argumentReader<[dim: number, index: Tensor]>('indexSelect', 'dim', 'index');
 
 /**
  * `torch.index_select`: the entries `index` (one dim) of `dim`.
@@ -348,7 +347,7 @@ export function indexSelect(
   x: Tensor,
   ...args: Needed<[dim: number, index: Tensor], ['dim', 'index']>
 ): Tensor {
-  const { dim, index } = readIndexSelect(args);
+  const [dim, index] = readIndexSelect(args);
   const d = normalizeDim('indexSelect', dim, x.ndim);
   const source = lift(x);
   const [at, lookup] = checkIndex('indexSelect', index, source.shape[d] as number);

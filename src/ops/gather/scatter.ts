@@ -17,7 +17,6 @@ import {
   scatterInto,
   unlift,
   zerosOf,
-  type DimIndex,
   type Lookup,
 } from './gather.js';
 import { div, maximum, mul } from '../pointwise/pointwise.js';
@@ -295,7 +294,12 @@ function alongIndex(index: Tensor, dim: number, shape: readonly number[]): Tenso
   );
 }
 
-const readIndexCopy = argumentReader<DimIndex & { source: Tensor }>('indexCopy', 'dim', 'index', 'source');
+const readIndexCopy = argumentReader<[dim: number, index: Tensor, source: Tensor]>(
+  'indexCopy',
+  'dim',
+  'index',
+  'source',
+);
 
 /**
  * `torch.index_copy`: `x` with `source[i]` at entry `index[i]` of `dim`; of several for one entry the last
@@ -308,7 +312,7 @@ export function indexCopy(
   x: Tensor,
   ...args: Needed<[dim: number, index: Tensor, source: Tensor], ['dim', 'index', 'source']>
 ): Tensor {
-  const { dim, index, source } = readIndexCopy(args);
+  const [dim, index, source] = readIndexCopy(args);
   const [d, [at, lookup]] = checkRows('indexCopy', x, dim, index, source);
   const target = lift(x);
   return unlift(scatterOp(target, alongIndex(at, d, target.shape), lift(source), d, lookup), x);
@@ -316,7 +320,12 @@ export function indexCopy(
 
 type FillValue = number | boolean | Tensor;
 
-const readIndexFill = argumentReader<DimIndex & { value: FillValue }>('indexFill', 'dim', 'index', 'value');
+const readIndexFill = argumentReader<[dim: number, index: Tensor, value: FillValue]>(
+  'indexFill',
+  'dim',
+  'index',
+  'value',
+);
 
 /**
  * `torch.index_fill`: `x` with `value`, a number or a zero-dim tensor, in the entries `index` of `dim`.
@@ -328,7 +337,7 @@ export function indexFill(
   x: Tensor,
   ...args: Needed<[dim: number, index: Tensor, value: FillValue], ['dim', 'index', 'value']>
 ): Tensor {
-  const { dim, index, value } = readIndexFill(args);
+  const [dim, index, value] = readIndexFill(args);
   const source = isTensor(value) ? to(value, x.dtype) : scalarOf('indexFill', Number(value), x.dtype);
   if (source.ndim !== 0)
     throw new Error(`indexFill: value must be a number or a zero-dim tensor, got ${source.toString()}`);

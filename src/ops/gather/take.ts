@@ -47,7 +47,7 @@ function flatIndex(op: string, index: Tensor, size: number): [index: Tensor, loo
 }
 
 type TakeArgs = Needed<[index: Tensor], ['index']>;
-const readTake = argumentReader<{ index: Tensor }>('take', 'index');
+const readTake = argumentReader<[index: Tensor]>('take', 'index');
 
 /**
  * `torch.take`: elements of the flattened tensor, in the shape of `index` (int32; negative ones count from
@@ -59,7 +59,7 @@ const readTake = argumentReader<{ index: Tensor }>('take', 'index');
 export const take: (x: Tensor, ...args: TakeArgs) => Tensor = defineComposite(
   'take',
   (x: Tensor, ...args: TakeArgs): Tensor => {
-    const { index } = readTake(args);
+    const [index] = readTake(args);
     const [at, lookup] = flatIndex('take', index, x.numel());
     return lookupOp(reshape(x, [-1]), [at], 0, lookup);
   },

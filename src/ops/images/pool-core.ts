@@ -356,9 +356,9 @@ export const adaptiveAvgPoolOf = <S extends AnyAdaptiveSize>(
   dims: number,
   over: Over,
 ): AdaptiveAvgPool<S> => {
-  const read = argumentReader<{ outputSize: S }>(op, 'outputSize');
+  const read = argumentReader<[outputSize: S]>(op, 'outputSize');
   return defineComposite(op, (x: Tensor, ...args: readonly unknown[]): Tensor => {
-    const { outputSize: size } = read(args);
+    const [size] = read(args);
     const pool = (batch: Tensor): readonly Tensor[] =>
       over(batch, adaptiveAxes(op, batch.shape, size), means(op, {}));
     return asBatch(op, x, dims, pool)[0] as Tensor;

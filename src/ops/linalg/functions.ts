@@ -147,14 +147,14 @@ export function pinv(
 }
 
 type PowerArgs = Needed<[n: number], ['n']>;
-const readPower = argumentReader<{ n: number }>('linalg.matrixPower', 'n');
+const readPower = argumentReader<[n: number]>('linalg.matrixPower', 'n');
 
 /** `torch.linalg.matrix_power`: by repeated squaring; negative powers are those of the inverse. */
 export const matrixPower: (x: Tensor, ...args: PowerArgs) => Tensor = defineComposite(
   'linalg.matrixPower',
   (x: Tensor, ...args: PowerArgs): Tensor => {
     const op = 'linalg.matrixPower';
-    const { n } = readPower(args);
+    const [n] = readPower(args);
     checkSquare(op, x);
     if (!Number.isInteger(n)) throw new Error(`${op}: expected an integer power, got ${String(n)}`);
     // Of no power of x, but on its tape, as in PyTorch.

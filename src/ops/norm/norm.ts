@@ -234,7 +234,8 @@ export const layerNorm: (
   x: Tensor,
   ...args: NeedingNormArgs<number | readonly number[], 'normalizedShape'>
 ) => Tensor = defineComposite('layerNorm', (x: Tensor, ...args: readonly unknown[]): Tensor => {
-  const { normalizedShape, ...options } = readLayer(args);
+  const options = readLayer(args);
+  const { normalizedShape } = options;
   const sizes = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
   const lead = x.ndim - sizes.length;
   if (sizes.length === 0 || lead < 0 || !sameShape(x.shape.slice(lead), sizes)) {
@@ -275,7 +276,8 @@ export function grouped(op: string, x: Tensor, groups: number, options: NormOpti
  */
 export const groupNorm: (x: Tensor, ...args: NeedingNormArgs<number, 'numGroups'>) => Tensor =
   defineComposite('groupNorm', (x: Tensor, ...args: readonly unknown[]): Tensor => {
-    const { numGroups, ...options } = readGroup(args);
+    const options = readGroup(args);
+    const { numGroups } = options;
     const channels = x.shape[1];
     if (channels === undefined)
       throw new Error(`groupNorm: expected an input of shape [N, C, ...], got ${showShape(x.shape)}`);

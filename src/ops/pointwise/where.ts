@@ -77,16 +77,16 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
 
 type FillValue = number | boolean | Tensor;
 type MaskValue = Needed<[mask: Tensor, value: FillValue], ['mask', 'value']>;
-interface ReadMaskValue {
-  readonly mask: Tensor;
-  readonly value: FillValue;
-}
-const readMaskedFill = argumentReader<ReadMaskValue>('maskedFill', 'mask', 'value');
-const readMaskedFillInPlace = argumentReader<ReadMaskValue>('maskedFill_', 'mask', 'value');
+const readMaskedFill = argumentReader<[mask: Tensor, value: FillValue]>('maskedFill', 'mask', 'value');
+const readMaskedFillInPlace = argumentReader<[mask: Tensor, value: FillValue]>(
+  'maskedFill_',
+  'mask',
+  'value',
+);
 
 /** `torch.Tensor.masked_fill`: `value` where `mask` is true, else `x`. */
 export function maskedFill(x: Tensor, ...args: MaskValue): Tensor {
-  const { mask, value } = readMaskedFill(args);
+  const [mask, value] = readMaskedFill(args);
   checkCondition('maskedFill', mask);
   if (!isTensor(value)) requireNumber('maskedFill', value);
   const { op, tensors, params } = choose('maskedFill', mask, value, x, x.dtype);
@@ -97,7 +97,7 @@ const filled = new Map<string, Pointwise>();
 
 /** `torch.Tensor.masked_fill_`; `value` may be a zero-dim tensor. */
 export function maskedFill_(x: Tensor, ...args: MaskValue): Tensor {
-  const { mask, value } = readMaskedFillInPlace(args);
+  const [mask, value] = readMaskedFillInPlace(args);
   checkCondition('maskedFill_', mask);
   const given = isTensor(value) ? value.dtype : null;
   if (isTensor(value) && value.ndim !== 0)

@@ -52,11 +52,11 @@ export function logNormal_(
   );
 }
 
-const readGeometric = argumentReader<{ p: number }>('geometric_', 'p');
+const readGeometric = argumentReader<[p: number]>('geometric_', 'p');
 
 /** `torch.Tensor.geometric_`: how many tries of probability `p` it takes to succeed, from 1 on. */
 export function geometric_(x: Tensor, ...args: Needed<[p: number], ['p']>): Tensor {
-  const { p } = readGeometric(args);
+  const [p] = readGeometric(args);
   if (!(p > 0 && p < 1)) throw new Error(`geometric_: p must lie between 0 and 1, got ${p}`);
   // By inversion, of draws from (0, 1].
   return overwrite('geometric_', x, () =>

@@ -30,19 +30,19 @@ const thresholdInPlace = inPlaceFunction(thresholdRow);
 
 type ThresholdArgs = Needed<[threshold: number, value: number], ['threshold', 'value']>;
 const thresholdReader = (op: string) =>
-  argumentReader<{ threshold: number; value: number }>(op, 'threshold', 'value');
+  argumentReader<[threshold: number, value: number]>(op, 'threshold', 'value');
 const readThreshold = thresholdReader('threshold');
 const readThresholdInPlace = thresholdReader('threshold_');
 
 /** `torch.nn.functional.threshold`: `x` above `limit`, `value` elsewhere. */
 export function threshold(x: Tensor, ...args: ThresholdArgs): Tensor {
-  const { threshold: limit, value } = readThreshold(args);
+  const [limit, value] = readThreshold(args);
   return thresholdFn(x, limit, value);
 }
 
 /** `torch.nn.functional.threshold_`: {@link threshold} in place. */
 export function threshold_(x: Tensor, ...args: ThresholdArgs): Tensor {
-  const { threshold: limit, value } = readThresholdInPlace(args);
+  const [limit, value] = readThresholdInPlace(args);
   return thresholdInPlace(x, limit, value);
 }
 

@@ -38,9 +38,9 @@ type CumulativeExtreme = (x: Tensor, ...args: DimArgs) => [values: Tensor, indic
 
 const cumulativeExtreme = (name: 'cummax' | 'cummin'): CumulativeExtreme => {
   const op = extremeOp(name);
-  const read = argumentReader<{ dim: number }>(name, 'dim');
+  const read = argumentReader<[dim: number]>(name, 'dim');
   return defineComposite(name, (x: Tensor, ...args: DimArgs): [Tensor, Tensor] => {
-    const { dim } = read(args);
+    const [dim] = read(args);
     const d = normalizeDim(name, dim, x.ndim);
     if (x.ndim === 0) return [to(x, { copy: true }), zeros([], { dtype: 'int32' })];
     if (x.dtype !== 'bool') return op(x, d);
@@ -74,11 +74,11 @@ const logcumsumexpOp: Scan = defineOp<[Tensor, number, boolean], Tensor, ScanSta
   },
 });
 
-const readLogcumsumexp = argumentReader<{ dim: number }>('logcumsumexp', 'dim');
+const readLogcumsumexp = argumentReader<[dim: number]>('logcumsumexp', 'dim');
 
 /** `torch.logcumsumexp`: the logarithm of running sums of exponentials along `dim`, without overflow. */
 export function logcumsumexp(x: Tensor, ...args: DimArgs): Tensor {
-  const { dim } = readLogcumsumexp(args);
+  const [dim] = readLogcumsumexp(args);
   const source = to(x, toFloatType(x.dtype));
   const d = normalizeDim('logcumsumexp', dim, x.ndim);
   return x.ndim === 0 ? to(source, { copy: true }) : logcumsumexpOp(source, d, false);

@@ -121,12 +121,7 @@ export const dist: (x: Tensor, other: Tensor, ...args: Trailing<[p: number], { p
 
 type RenormArgs = Needed<[p: number, dim: number, maxnorm: number], ['p', 'dim', 'maxnorm']>;
 
-const readRenorm = argumentReader<{ p: number; dim: number; maxnorm: number }>(
-  'renorm',
-  'p',
-  'dim',
-  'maxnorm',
-);
+const readRenorm = argumentReader<[p: number, dim: number, maxnorm: number]>('renorm', 'p', 'dim', 'maxnorm');
 
 /**
  * `torch.renorm`: entries of `dim` whose `p`-norm over all other dims is larger than `maxnorm` are scaled
@@ -135,7 +130,7 @@ const readRenorm = argumentReader<{ p: number; dim: number; maxnorm: number }>(
 export const renorm: (x: Tensor, ...args: RenormArgs) => Tensor = defineComposite(
   'renorm',
   (x: Tensor, ...args: RenormArgs): Tensor => {
-    const { p, dim, maxnorm } = readRenorm(args);
+    const [p, dim, maxnorm] = readRenorm(args);
     const d = normalizeDim('renorm', dim, x.ndim);
     if (x.ndim < 2)
       throw new Error(`renorm: expected a tensor of two dims or more, got shape ${showShape(x.shape)}`);

@@ -10,7 +10,7 @@ import { permute, reshape } from '../base/view.js';
 type Shuffle<Name extends string> = (x: Tensor, ...args: Needed<[factor: number], [Name]>) => Tensor;
 
 function readFactor(op: string, what: string, args: readonly unknown[]): number {
-  const factor = argumentReader<Record<string, number>>(op, what)(args)[what] as number;
+  const [factor] = argumentReader<[factor: number]>(op, what)(args);
   if (!Number.isInteger(factor) || factor < 1)
     throw new Error(`${op}: ${what} must be an integer of at least 1, got ${String(factor)}`);
   return factor;

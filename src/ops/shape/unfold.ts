@@ -64,7 +64,7 @@ export const unfoldBackward: (grad: Tensor, windows: Windows) => Tensor = define
   },
 });
 
-const readUnfold = argumentReader<{ dimension: number; size: number; step: number }>(
+const readUnfold = argumentReader<[dimension: number, size: number, step: number]>(
   'unfold',
   'dimension',
   'size',
@@ -76,7 +76,7 @@ export function unfold(
   x: Tensor,
   ...args: Needed<[dimension: number, size: number, step: number], ['dimension', 'size', 'step']>
 ): Tensor {
-  const { dimension: dim, size, step } = readUnfold(args);
+  const [dim, size, step] = readUnfold(args);
   const d = normalizeDim('unfold', dim, x.ndim);
   const length = x.shape[d] ?? 1;
   if (!(Number.isInteger(size) && size >= 0 && size <= length && Number.isInteger(step) && step > 0)) {
