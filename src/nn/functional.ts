@@ -1,5 +1,7 @@
 /** `torch.nn.functional`: the ops under the names that PyTorch keeps there. */
+import { named } from '../autograd/define.js';
 import * as ops from '../ops/index.js';
+import { isRecordedWrite } from '../ops/base/apply.js';
 import { overwrite } from '../ops/base/overwrite.js';
 import { optionReader, type Trailing } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -87,6 +89,7 @@ export {
   pixelUnshuffle,
   poissonNllLoss,
   prelu,
+  relu_,
   rmsNorm,
   rrelu,
   scaledDotProductAttention,
@@ -110,13 +113,34 @@ export {
 } from '../ops/index.js';
 export { im2col as unfold } from '../ops/conv/fold.js';
 
+/** `op` with its result written over its tensor. On the tape it reads a copy, since its gradient may. */
+const inPlace = <A extends readonly unknown[]>(
+  name: string,
+  op: (x: Tensor, ...args: A) => Tensor,
+): ((x: Tensor, ...args: A) => Tensor) =>
+  named(name, (x, ...args) => overwrite(name, x, () => op(isRecordedWrite([x]) ? ops.clone(x) : x, ...args)));
+
 type MaybeInPlace = (x: Tensor, ...args: Trailing<[inplace: boolean], { inplace?: boolean }>) => Tensor;
 
 /** As PyTorch has it here and not under `torch`: `inplace` writes the result over `x`. */
 function maybeInPlace(name: string, op: (x: Tensor) => Tensor): MaybeInPlace {
   const read = optionReader(name, { inplace: false }, 'inplace');
-  return (x, ...args) => (read(args).inplace ? overwrite(name, x, () => op(x)) : op(x));
+  const over = inPlace(name, op);
+  return (x, ...args) => (read(args).inplace ? over(x) : op(x));
 }
+
+/** `torch.nn.functional.celu_`. */
+export const celu_: typeof ops.celu = inPlace('celu_', ops.celu);
+/** `torch.nn.functional.elu_`. */
+export const elu_: typeof ops.elu = inPlace('elu_', ops.elu);
+/** `torch.nn.functional.hardtanh_`. */
+export const hardtanh_: typeof ops.hardtanh = inPlace('hardtanh_', ops.hardtanh);
+/** `torch.nn.functional.leaky_relu_`. */
+export const leakyRelu_: typeof ops.leakyRelu = inPlace('leakyRelu_', ops.leakyRelu);
+/** `torch.nn.functional.rrelu_`. */
+export const rrelu_: typeof ops.rrelu = inPlace('rrelu_', ops.rrelu);
+/** `torch.nn.functional.selu_`. */
+export const selu_: typeof ops.selu = inPlace('selu_', ops.selu);
 
 /** `torch.nn.functional.hardsigmoid`. */
 export const hardsigmoid: MaybeInPlace = maybeInPlace('hardsigmoid', ops.hardsigmoid);

@@ -63,6 +63,7 @@ export {
   type GradientOptions,
   type TrapezoidOptions,
 } from './reduce/differences.js';
+export { asTensor, type AsTensorOptions } from './creation/as-tensor.js';
 export * from './creation/dtypes.js';
 export {
   dropout,
@@ -105,6 +106,7 @@ export * from './images/pool-unpool.js';
 export * from './images/pool-volumes.js';
 export { tensordot, type TensordotDims } from './matmul/products.js';
 export { randLike, randintLike, randnLike } from './random/fill.js';
+export * from './random/counts.js';
 export * from './random/create.js';
 export { constantPadNd } from './shape/rearrange.js';
 export { crossEntropy, nllLoss } from './reduce/softmax.js';
@@ -122,4 +124,5 @@ export {
 export { norm, stdMean, varMean } from './reduce/statistics.js';
 export * from './tensor-ops.js';
 export { where } from './index/where.js';
+export * from './pointwise/windows.js';
 export { countWork, type Work } from './base/count-work.js';

@@ -1,8 +1,11 @@
 /** PyTorch's `x.add(y)` beside `add(x, y)`: loading this file makes methods of the ops in tensor-ops.ts. */
 import type { BackwardOptions } from '../autograd/engine.js';
+import { checkCount } from '../tensor/options.js';
 import { Tensor } from '../tensor/tensor.js';
 import { backward } from './autograd/autograd.js';
 import { matrixTranspose, reversed } from './shape/rearrange.js';
+import type { Operand } from './base/row.js';
+import { where } from './pointwise/where.js';
 import * as tensorOps from './tensor-ops.js';
 
 // PyTorch has `rsub` as a function only.
@@ -34,6 +37,8 @@ declare module '../tensor/tensor.js' {
   interface Tensor extends TensorMethods {
     /** Adds the gradients of this tensor into the leaves' `.grad`; see {@link backward}. */
     backward(grad?: Tensor | BackwardOptions | null, options?: BackwardOptions): void;
+    /** `where(condition, this, other)`. */
+    where(condition: Tensor, other: Operand): Tensor;
     /** The dims in reverse order; a view. */
     readonly T: Tensor;
     /** A matrix transposed (there are no complex numbers to conjugate); a view. */
@@ -45,7 +50,13 @@ declare module '../tensor/tensor.js' {
   }
 }
 
-for (const [name, op] of Object.entries({ ...methods, backward })) {
+// PyTorch's method has the first choice before the condition.
+const whereOf = (self: Tensor, ...args: readonly unknown[]): Tensor => {
+  checkCount('where', args.length + 1, 3);
+  return where(args[0] as Tensor, self, args[1] as Operand);
+};
+
+for (const [name, op] of Object.entries({ ...methods, backward, where: whereOf })) {
   const apply = op as (self: Tensor, ...args: never[]) => unknown;
   // Named by its key in stack traces.
   const { [name]: value } = {

@@ -48,7 +48,7 @@ export {
 } from './creation/inspect.js';
 export { newEmpty, newFull, newOnes, newTensor, newZeros } from './creation/new-like.js';
 export { gather, indexAdd, indexSelect, scatterAdd } from './gather/gather.js';
-export { flip, repeat, roll, tile, tril, triu } from './shape/join.js';
+export { flip, repeat, roll, tile, tril, tril_, triu, triu_ } from './shape/join.js';
 export {
   cholesky,
   choleskyInverse,
@@ -70,8 +70,10 @@ export {
   svd,
   triangularSolve,
 } from './linalg/torch.js';
+export * from './pointwise/float-bits.js';
 export * from './pointwise/gamma.js';
 export * from './pointwise/in-place.js';
+export { histogram, type HistogramOptions } from './index/histogram.js';
 export { bmm, dot, matmul, mm, mv, outer } from './matmul/matmul.js';
 export {
   argwhere,
@@ -161,5 +163,6 @@ export { put, take, takeAlongDim } from './gather/take.js';
 export * from './matmul/covariance.js';
 export { diff, type DiffOptions } from './reduce/differences.js';
 export { unfold } from './shape/unfold.js';
+export * from './base/pieces.js';
 export * from './base/view.js';
 export { maskedFill, maskedFill_ } from './pointwise/where.js';

@@ -14,9 +14,36 @@ import { closeNames } from './close-names.js';
 export type Trailing<P extends readonly unknown[], O> =
   [...P, options?: O] | (P extends readonly [...infer First, unknown] ? Trailing<First, O> : never);
 
+/**
+ * What must be given, `P` by position or from some place on by their names `K`, and behind it or among the
+ * named ones what may be: `T` by position, `O` by name.
+ */
+export type Needed<
+  P extends readonly unknown[],
+  K extends readonly string[],
+  T extends readonly unknown[] = [],
+  O = never,
+> = ([O] extends [never] ? P : [...P, ...Trailing<T, O>]) | ByName<P, K, [O] extends [never] ? unknown : O>;
+
+type ByName<P extends readonly unknown[], K extends readonly string[], O> = P extends readonly [
+  ...infer First,
+  infer Value,
+]
+  ? K extends readonly [...infer Names extends readonly string[], infer Name extends string]
+    ? | [...First, options: O & Readonly<Record<Name, Value>>]
+      | ByName<First, Names, O & Readonly<Record<Name, Value>>>
+    : never
+  : never;
+
+const missing: unknown = Symbol();
+
+/** The default of what must be given: `optionReader('topk', { k: required(), dim: -1 }, 'k', 'dim')`. */
+export const required = <T>(): T => missing as T;
+
 const noArguments: readonly unknown[] = [];
 
-function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
+/** Whether `value` is an object of options: no array, no tensor, nothing with a class of its own. */
+export function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
@@ -26,16 +53,22 @@ function isPlainObject(value: unknown): value is Readonly<Record<string, unknown
  * Reads the arguments of `op`. An option that is left out or undefined has its default; those in `positional`
  * are taken by position too.
  * @param defaults every option there is
- * @throws Error for an unknown option, for more arguments than there are, and for an option that is given
- *   twice
+ * @throws Error for an unknown option, for more arguments than there are, for an option that is given twice,
+ *   and where one whose default is {@link required} is not given
  */
 export function optionReader<T extends object>(
   op: string,
   defaults: Readonly<T>,
   ...positional: readonly (keyof T & string)[]
 ): (args?: readonly unknown[]) => Readonly<T> {
+  const complete = (read: object): Readonly<T> => {
+    for (const key of positional)
+      if ((read as T)[key] === missing)
+        throw new Error(`${op}: '${key}' is missing; give it by position or by name`);
+    return read as T;
+  };
   return (args = noArguments) => {
-    if (args.length === 0) return defaults;
+    if (args.length === 0) return complete(defaults);
     const last = args[args.length - 1];
     const named = isPlainObject(last) ? last : null;
     const count = named === null ? args.length : args.length - 1;
@@ -48,7 +81,7 @@ export function optionReader<T extends object>(
       read[key] = value;
     };
     for (let i = 0; i < count; i++) take(positional[i] as string, args[i]);
-    if (named === null) return read as T;
+    if (named === null) return complete(read);
     for (const key of Object.keys(named)) {
       const value = named[key];
       if (!Object.hasOwn(defaults, key)) throw new Error(unknown(op, key, Object.keys(defaults)));
@@ -57,7 +90,28 @@ export function optionReader<T extends object>(
         throw new Error(`${op}: '${key}' is given twice, by position and as an option`);
       take(key, value);
     }
-    return read as T;
+    return complete(read);
+  };
+}
+
+/**
+ * As {@link optionReader} for arguments that must all be given: in the order of `names`, by position, or the
+ * last of them, or all, by name. By position they cost next to nothing.
+ */
+export function argumentReader<P extends readonly unknown[]>(
+  op: string,
+  ...names: readonly string[]
+): (args: readonly unknown[]) => P {
+  const read = optionReader<Record<string, unknown>>(
+    op,
+    Object.fromEntries(names.map((name) => [name, missing])),
+    ...names,
+  );
+  return (args) => {
+    if (args.length === names.length && args.every((arg) => arg !== undefined && !isPlainObject(arg)))
+      return args as unknown as P;
+    const values = read(args);
+    return names.map((name) => values[name]) as unknown as P;
   };
 }
 

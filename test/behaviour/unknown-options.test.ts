@@ -161,9 +161,9 @@ it('what PyTorch takes by position is taken by position', async () => {
 });
 
 it.each([
-  ['full', () => k.full([2], undefined as unknown as number)],
+  ['full', () => k.full([2], null as unknown as number)],
   ['fill_', () => k.ones(2).fill_({ value: 3 } as unknown as number)],
-  ['maskedFill', () => k.ones(2).maskedFill(k.ones(2, { dtype: 'bool' }), {} as unknown as number)],
+  ['maskedFill', () => k.ones(2).maskedFill(k.ones(2, { dtype: 'bool' }), null as unknown as number)],
 ])('%s takes numbers only', (_, call) => expect(call).toThrow(/expected a number/));
 
 it('a layer takes its numbers by position and by name', () => {

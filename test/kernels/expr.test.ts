@@ -200,6 +200,7 @@ describe('functions of WGSL', () => {
     fn.floorDiv,
     fn.fmod,
     fn.hypot,
+    fn.nextafter,
     fn.pow,
     fn.remainder,
   ]);

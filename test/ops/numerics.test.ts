@@ -166,8 +166,51 @@ describe('arguments', () => {
     expect(() => k.gcd(x, 2)).toThrow('gcd works on integers');
   });
 
+  it('asTensor gives a tensor as it is, and host values as tensor does', async () => {
+    const x = tensor([1, 2]);
+    expect(k.asTensor(x)).toBe(x);
+    expect(k.asTensor(x, { dtype: 'int32' }).dtype).toBe('int32');
+    expect(await k.asTensor([[true]]).toArray()).toEqual([[true]]);
+    expect(() => k.asTensor([1], { zzz: 1 } as object)).toThrow("asTensor: there is no option 'zzz'");
+  });
+
   it('polygamma takes the order on either side', async () => {
     const x = tensor([1.5]);
     expect(await k.polygamma(1, x).item()).toBe(await x.polygamma(1).item());
+  });
+});
+
+describe("a float's bits", () => {
+  const [tiny, largest] = [2 ** -149, 3.4028234663852886e38];
+
+  it('nextafter goes through zero, the subnormal numbers and into infinity', async () => {
+    const from = tensor([1, 1, 0, -0, 0, tiny, -1, Infinity, largest, NaN, 5]);
+    const to = tensor([2, 0, 1, -1, -0, 0, -5, 0, Infinity, 1, 5]);
+    const want = [1 + 2 ** -23, 1 - 2 ** -24, tiny, -tiny, -0, 0, -1 - 2 ** -23, largest, Infinity, NaN, 5];
+    expect([...(await from.nextafter(to).data())]).toEqual(want);
+    expect([...(await from.clone().nextafter_(to).data())]).toEqual(want);
+    expect(() => tensor([1], { dtype: 'int32' }).nextafter(2)).toThrow('nextafter: expected float32');
+  });
+
+  it('frexp takes subnormal numbers apart', async () => {
+    const [mantissa, exponent] = k.frexp(tensor([tiny, -3 * tiny, 2 ** -127]));
+    expect([...(await mantissa.data())]).toEqual([0.5, -0.75, 0.5]);
+    expect([...(await exponent.data())]).toEqual([-148, -147, -126]);
+  });
+});
+
+describe('histogram', () => {
+  it('leaves NaN out', async () => {
+    const [hist] = tensor([NaN, 0.5, 2]).histogram(2, { range: [0, 1] });
+    expect([...(await hist.data())]).toEqual([0, 1]);
+  });
+
+  it('says what bins, range and weight must be', () => {
+    const x = tensor([1, 2]);
+    expect(() => x.histogram(0)).toThrow('histogram: bins must be a positive integer or a vector of edges');
+    expect(() => x.histogram(tensor([1]))).toThrow('histogram: edges must be a vector of two or more');
+    expect(() => x.histogram(tensor([1, 2]), { range: [0, 1] })).toThrow('range has no meaning');
+    expect(() => x.histogram(2, { range: [1, 0] })).toThrow('range must be two finite numbers in order');
+    expect(() => x.histogram(2, { weight: tensor([1]) })).toThrow('weight must have the shape and dtype');
   });
 });

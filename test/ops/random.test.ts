@@ -186,3 +186,114 @@ describe('dropout', () => {
     expect([...(await x.grad!.data())]).toEqual([...data]);
   });
 });
+
+describe('counts of events', () => {
+  beforeAll(() => k.manualSeed(3));
+
+  /** Whether the shares of the values 0, 1, ... among draws are those of `log` probabilities, by chi-square. */
+  async function expectShares(draws: Tensor, logOf: (value: number) => number): Promise<void> {
+    const values = await draws.data();
+    const counts = new Map<number, number>();
+    for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+    let [chi, cells] = [0, 0];
+    for (let value = 0; value <= 1.3 * Math.max(...counts.keys()); value++) {
+      const expected = values.length * Math.exp(logOf(value));
+      if (expected < 10) continue;
+      chi += ((counts.get(value) ?? 0) - expected) ** 2 / expected;
+      cells += 1;
+    }
+    expect(cells).toBeGreaterThan(1);
+    expect(chi).toBeLessThan(cells + 4 * Math.sqrt(2 * cells) + 4);
+  }
+
+  const logFactorial = (n: number): number => {
+    let sum = 0;
+    for (let i = 2; i <= n; i++) sum += Math.log(i);
+    return sum;
+  };
+
+  it.each([0.3, 4, 9.9, 10, 37, 400])('poisson of rate %d', async (rate) => {
+    await expectShares(
+      k.poisson(k.full([many], rate, { dtype: 'float32' })),
+      (n) => n * Math.log(rate) - rate - logFactorial(n),
+    );
+  });
+
+  it.each([
+    [1, 0.3],
+    [20, 0.2],
+    [25, 0.5],
+    [60, 0.85],
+    [1000, 0.3],
+    [100_000, 0.00002],
+  ])('binomial of %d tries of probability %d', async (n, p) => {
+    const [count, prob] = [k.full([many], n, { dtype: 'float32' }), k.tensor(p)];
+    await expectShares(k.binomial(count, prob), (i) =>
+      i > n
+        ? -Infinity
+        : logFactorial(n) -
+          logFactorial(i) -
+          logFactorial(n - i) +
+          i * Math.log(p) +
+          (n - i) * Math.log1p(-p),
+    );
+  });
+
+  it('large ones have the right mean and deviation', async () => {
+    const rates = await moments(k.poisson(k.full([many], 1e6, { dtype: 'float32' })));
+    expect(Math.abs(rates.mean - 1e6)).toBeLessThan(15);
+    expect(rates.std / 1e3).toBeCloseTo(1, 1);
+    const tries = await moments(k.binomial(k.full([many], 4e6, { dtype: 'float32' }), k.tensor(0.5)));
+    expect(Math.abs(tries.mean - 2e6)).toBeLessThan(15);
+    expect(tries.std / 1e3).toBeCloseTo(1, 1);
+  });
+
+  it('nothing and certainty', async () => {
+    expect(await k.poisson(k.zeros(3)).toArray()).toEqual([0, 0, 0]);
+    const sure = k.binomial(k.tensor([0, 7, 7]), k.tensor([[0.5, 0, 1]]));
+    expect(await sure.toArray()).toEqual([[0, 0, 7]]);
+    expect(k.poisson(k.zeros(0, 2)).shape).toEqual([0, 2]);
+  });
+
+  it('a seed gives them again', async () => {
+    const draw = async (): Promise<unknown> => {
+      k.manualSeed(9);
+      return k.poisson(k.full([50], 20, { dtype: 'float32' })).toArray();
+    };
+    expect(await draw()).toEqual(await draw());
+  });
+
+  it('parameters that there are not are raised', async () => {
+    await expect(k.poisson(k.tensor([1, -1])).data()).rejects.toThrow('poisson: -1 is negative');
+    await expect(k.binomial(k.tensor([NaN]), k.tensor([0.5])).data()).rejects.toThrow('binomial: NaN is');
+    await expect(k.binomial(k.tensor([1]), k.tensor([1.5])).data()).rejects.toThrow('is no probability');
+    expect(() => k.poisson(k.ones(2, { dtype: 'int32' }))).toThrow('poisson: expected float tensors');
+  });
+});
+
+describe('normal', () => {
+  it('of tensors, which broadcast', async () => {
+    k.manualSeed(4);
+    const mean = k.tensor([[-10], [10]]);
+    const [low, high] = k.normal(mean, k.full([many], 2, { dtype: 'float32' })).split(1) as [Tensor, Tensor];
+    for (const [draws, at] of [
+      [low, -10],
+      [high, 10],
+    ] as const) {
+      const m = await moments(draws);
+      expect(m.mean).toBeCloseTo(at, 1);
+      expect(m.std).toBeCloseTo(2, 1);
+    }
+    expect(k.normal(mean).shape).toEqual([2, 1]);
+    expect(k.normal(mean, 3).shape).toEqual([2, 1]);
+    expect(k.normal(1, k.ones(3)).shape).toEqual([3]);
+    expect(k.normal({ mean: 1, std: 2, size: [4] }).shape).toEqual([4]);
+  });
+
+  it('says what is missing or wrong', async () => {
+    expect(() => k.normal(0 as unknown as Tensor, 1)).toThrow("normal: 'size' is missing");
+    expect(() => k.normal(k.zeros(2), -1)).toThrow('normal: std must not be negative, got -1');
+    await expect(k.normal(k.zeros(2), k.tensor([1, -2])).data()).rejects.toThrow('got -2');
+    expect(() => k.normal(k.zeros(2, { dtype: 'int32' }))).toThrow('normal: expected float tensors');
+  });
+});

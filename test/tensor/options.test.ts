@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { optionReader } from '../../src/tensor/options.js';
+import { argumentReader, optionReader, required } from '../../src/tensor/options.js';
 
 const read = optionReader(
   'sum',
@@ -45,5 +45,17 @@ describe('optionReader', () => {
 
   it('refuses an option that is given by position and by name', () => {
     expect(() => read([1, { dim: 0 }])).toThrow("sum: 'dim' is given twice, by position and as an option");
+  });
+
+  it('says what must be given and is not, by position or by name', () => {
+    const readTopk = optionReader('topk', { k: required<number>(), dim: -1 }, 'k', 'dim');
+    expect(readTopk([3, { dim: 0 }])).toEqual({ k: 3, dim: 0 });
+    expect(readTopk([{ k: 3 }])).toEqual({ k: 3, dim: -1 });
+    for (const args of [[], [undefined], [{ dim: 0 }]])
+      expect(() => readTopk(args)).toThrow("topk: 'k' is missing; give it by position or by name");
+    const readTranspose = argumentReader<[number, number]>('transpose', 'dim0', 'dim1');
+    expect(readTranspose([0, { dim1: 1 }])).toEqual([0, 1]);
+    expect(readTranspose([{ dim1: 1, dim0: 0 }])).toEqual([0, 1]);
+    expect(() => readTranspose([0])).toThrow("transpose: 'dim1' is missing");
   });
 });

@@ -1,6 +1,7 @@
 export * from './bessel.js';
 export * from './division.js';
 export * from './exponentials.js';
+export * from './float-bits.js';
 export * from './gamma.js';
 export * from './incomplete-gamma.js';
 export * from './normal.js';

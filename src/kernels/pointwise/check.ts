@@ -111,6 +111,16 @@ const checks = {
     `v > ${minusZero} && v <= 0xff800000u`,
     (value) => `${value} is negative, which a variance cannot be`,
   ),
+  /** Of a normal distribution: not below 0. */
+  deviation: floatCheck(
+    `v > ${minusZero} && v <= 0xff800000u`,
+    (value) => `std must not be negative, got ${value}`,
+  ),
+  /** Of a distribution: finite and not negative. */
+  parameter: floatCheck(
+    `v >= ${infinity} && v != ${minusZero}`,
+    (value) => `${value} is negative, infinite or NaN`,
+  ),
   /** Finite and not negative. */
   weight: floatCheck(
     `v >= ${infinity} && v != ${minusZero}`,

@@ -44,22 +44,27 @@ const round = `
     c = vec4<u32>(high1 ^ c.y ^ k.x, 0xcd9e8d57u * c.z, high0 ^ c.w ^ k.y, 0xd2511f53u * c.x);
     k += vec2<u32>(0x9e3779b9u, 0xbb67ae85u); }`;
 
-/** `random4(i)`: the four words of position 4 i. */
-const generator = `
+/**
+ * @internal `random4(parameters)`: the four words of counter (i, `second`, offset). Draws that take as many
+ * words as it happens count by `second`.
+ */
+export const generatorOf = (parameters: string, second: string): string => `
 fn mulhi(a: u32, b: u32) -> u32 {
   let al = a & 0xffffu; let ah = a >> 16u; let bl = b & 0xffffu; let bh = b >> 16u;
   let t = ah * bl + ((al * bl) >> 16u);
   return ah * bh + (t >> 16u) + ((al * bh + (t & 0xffffu)) >> 16u);
 }
-fn random4(i: u32) -> vec4<u32> {
-  var c = vec4<u32>(i, 0u, p.offset0, p.offset1);
+fn random4(${parameters}) -> vec4<u32> {
+  var c = vec4<u32>(i, ${second}, p.offset0, p.offset1);
   var k = vec2<u32>(p.seed0, p.seed1);${round.repeat(10)}
   return c;
 }
 // 24 random bits: every value of [0, 1) is a float32, and 1 is never reached.
 fn unit4(bits: vec4<u32>) -> vec4<f32> { return vec4<f32>(bits >> vec4<u32>(8u)) * 5.9604644775390625e-8; }`;
+const generator = generatorOf('i: u32', '0u');
 
-const keyParams = [
+/** @internal */
+export const keyParams = [
   ['count', 'u32'],
   ['first', 'u32'],
   ['seed0', 'u32'],
@@ -128,15 +133,17 @@ function distributionParams(d: Distribution): [a: number, b: number, low: number
   }
 }
 
-const group = 64;
+/** @internal */
+export const group = 64;
 
-const entryPoint = { workgroup: group, builtins: ['wid', 'nwg', 'lane'] } as const;
+/** @internal */
+export const entryPoint = { workgroup: group, builtins: ['wid', 'nwg', 'lane'] } as const;
 const drawBits = `  let i = ${linearWorkgroup} * ${group}u + lane;
   if (i >= p.count) { return; }
   let bits = random4(p.first + i);`;
 
-/** Launches over vec4s of `count` elements of every buffer, in ranges that the adapter can bind. */
-function launchRanges(
+/** @internal Launches over vec4s of `count` elements of every buffer, in ranges that the adapter can bind. */
+export function launchRanges(
   kernel: Kernel,
   names: readonly string[],
   elem: Elem,

@@ -1,3 +1,5 @@
+import { isPlainObject, optionReader, required } from '../../tensor/options.js';
+
 /** Height and width. */
 export type Pair = readonly [height: number, width: number];
 /** Depth, height and width. */
@@ -34,16 +36,23 @@ export function sizesOf(op: string, what: string, value: SizeNd, dims: number, l
 export const pairOf = (op: string, what: string, value: Size2d, least: number): Pair =>
   sizesOf(op, what, value, 2, least) as unknown as Pair;
 
-/** Sizes as separate arguments or as one array, as PyTorch takes them. */
-export type Sizes = number[] | [sizes: readonly number[]];
+/** Sizes as separate arguments or as one array, as PyTorch takes them; or by PyTorch's name for them. */
+export type Sizes<Name extends string = never> =
+  | number[]
+  | [sizes: readonly number[]]
+  | ([Name] extends [never] ? never : [options: Record<Name, readonly number[]>]);
 
 /**
- * @internal One array from either form.
+ * @internal One array from any form; `name` is what an object has them under.
  *
  * @throws Error for what follows an array, and for what is no integer
  */
-export function listOf(op: string, given: readonly unknown[]): readonly number[] {
+export function listOf(op: string, given: readonly unknown[], name = 'size'): readonly number[] {
   const [first] = given;
+  if (given.length === 1 && isPlainObject(first)) {
+    const read = optionReader(op, { [name]: required<unknown>() }, name)(given);
+    return listOf(op, [read[name]], name);
+  }
   const list = Array.isArray(first) && given.length === 1 ? (first as unknown[]) : given;
   if (!list.every(Number.isInteger))
     throw new Error(

@@ -1,5 +1,4 @@
 import { defineOp } from '../../autograd/define.js';
-import { isGradEnabled } from '../../autograd/mode.js';
 import { primitives } from '../../autograd/primitives.js';
 import {
   contiguousStrides,
@@ -10,15 +9,22 @@ import {
   showShape,
   viewStrides,
 } from '../../tensor/shape.js';
-import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
+import {
+  argumentReader,
+  checkCount,
+  optionReader,
+  type Needed,
+  type Trailing,
+} from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { checkTensors } from './tensors.js';
-import { readAlong, type AlongArgs } from './along.js';
 import { aliasOf, copyAs, copyInto } from './copies.js';
 import { rowMajorTwin, tied } from './layout.js';
 import { listOf, type Sizes } from './sizes.js';
 
 export type { Sizes };
+
+type DimList = number | readonly number[];
 
 const viewOp = defineOp<[Tensor, readonly number[], readonly number[]], Tensor, readonly number[]>({
   name: 'view',
@@ -33,7 +39,7 @@ const viewOp = defineOp<[Tensor, readonly number[], readonly number[]], Tensor, 
  * `torch.Tensor.view`: the same memory under another shape; one size may be -1. Throws when strides forbid
  * it.
  */
-export function view(x: Tensor, ...sizes: Sizes): Tensor {
+export function view(x: Tensor, ...sizes: Sizes<'size'>): Tensor {
   const shape = inferShape('view', x.numel(), listOf('view', sizes));
   const strides = viewStrides(x.shape, x.strides, shape);
   if (strides === null) {
@@ -49,8 +55,8 @@ export function view(x: Tensor, ...sizes: Sizes): Tensor {
  * would be the other one, because the engine stores images channels-last, the result is tied to `x`
  * (layout.ts): reading is fine, writing to either is an error.
  */
-export function reshape(x: Tensor, ...sizes: Sizes): Tensor {
-  const shape = inferShape('reshape', x.numel(), listOf('reshape', sizes));
+export function reshape(x: Tensor, ...sizes: Sizes<'shape'>): Tensor {
+  const shape = inferShape('reshape', x.numel(), listOf('reshape', sizes, 'shape'));
   return reshaped('reshape', x, shape);
 }
 
@@ -91,9 +97,14 @@ export function flatten(
   return reshaped('flatten', x, [...x.shape.slice(0, start), merged, ...x.shape.slice(end + 1)]);
 }
 
+const readUnflatten = argumentReader<[dim: number, sizes: readonly number[]]>('unflatten', 'dim', 'sizes');
+
 /** `torch.unflatten`: splits one dim into `sizes` (one may be -1). */
-export function unflatten(x: Tensor, dim: number, sizes: readonly number[]): Tensor {
-  checkCount('unflatten', arguments.length, 3);
+export function unflatten(
+  x: Tensor,
+  ...args: Needed<[dim: number, sizes: readonly number[]], ['dim', 'sizes']>
+): Tensor {
+  const [dim, sizes] = readUnflatten(args);
   const d = normalizeDim('unflatten', dim, x.ndim);
   const split = inferShape('unflatten', x.shape[d] as number, sizes);
   return reshaped('unflatten', x, [...x.shape.slice(0, d), ...split, ...x.shape.slice(d + 1)]);
@@ -120,8 +131,8 @@ const permuteOp: (x: Tensor, dims: readonly number[]) => Tensor = defineOp<
 });
 
 /** `torch.permute`: dims in a new order, a view. */
-export function permute(x: Tensor, ...dims: Sizes): Tensor {
-  const list = listOf('permute', dims);
+export function permute(x: Tensor, ...dims: Sizes<'dims'>): Tensor {
+  const list = listOf('permute', dims, 'dims');
   const order = list.map((d) => normalizeDim('permute', d, x.ndim));
   if (order.length !== x.ndim || new Set(order).size !== order.length) {
     throw new Error(
@@ -131,13 +142,33 @@ export function permute(x: Tensor, ...dims: Sizes): Tensor {
   return permuteOp(x, order);
 }
 
-/** `torch.transpose`: swaps two dims, a view. */
-export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
-  checkCount('transpose', arguments.length, 3);
-  const a = normalizeDim('transpose', dim0, x.ndim);
-  const b = normalizeDim('transpose', dim1, x.ndim);
+const readTranspose = argumentReader<[dim0: number, dim1: number]>('transpose', 'dim0', 'dim1');
+
+function swapped(op: string, x: Tensor, dim0: number, dim1: number): Tensor {
+  const a = normalizeDim(op, dim0, x.ndim);
+  const b = normalizeDim(op, dim1, x.ndim);
   const order = x.shape.map((_, i) => (i === a ? b : i === b ? a : i));
   return permuteOp(x, order);
+}
+
+/** `torch.transpose`, `torch.swapdims`: swaps two dims, a view. */
+export function transpose(
+  x: Tensor,
+  ...args: Needed<[dim0: number, dim1: number], ['dim0', 'dim1']>
+): Tensor {
+  const [dim0, dim1] = readTranspose(args);
+  return swapped('transpose', x, dim0, dim1);
+}
+
+const readSwapaxes = argumentReader<[axis0: number, axis1: number]>('swapaxes', 'axis0', 'axis1');
+
+/** `torch.swapaxes`: {@link transpose}. */
+export function swapaxes(
+  x: Tensor,
+  ...args: Needed<[axis0: number, axis1: number], ['axis0', 'axis1']>
+): Tensor {
+  const [axis0, axis1] = readSwapaxes(args);
+  return swapped('swapaxes', x, axis0, axis1);
 }
 
 /** `torch.t`: transposes a tensor of at most two dims. */
@@ -148,13 +179,18 @@ export function t(x: Tensor): Tensor {
   return x.ndim < 2 ? aliasOf(x) : transpose(x, 0, 1);
 }
 
+const readMovedim = argumentReader<[source: DimList, destination: DimList]>(
+  'movedim',
+  'source',
+  'destination',
+);
+
 /** `torch.movedim`: puts one dim, or each of several, in another place; the rest keep their order. A view. */
 export function movedim(
   x: Tensor,
-  source: number | readonly number[],
-  destination: number | readonly number[],
+  ...args: Needed<[source: DimList, destination: DimList], ['source', 'destination']>
 ): Tensor {
-  checkCount('movedim', arguments.length, 3);
+  const [source, destination] = readMovedim(args);
   const [from, to] = [source, destination].map((dims) =>
     [dims].flat().map((d) => normalizeDim('movedim', d as number, x.ndim)),
   ) as [number[], number[]];
@@ -180,7 +216,7 @@ const expandOp = defineOp<[Tensor, readonly number[], readonly number[]], Tensor
 });
 
 /** `torch.Tensor.expand`: repeats size-1 dims without a copy; -1 keeps a size; new dims go in front. */
-export function expand(x: Tensor, ...sizes: Sizes): Tensor {
+export function expand(x: Tensor, ...sizes: Sizes<'size'>): Tensor {
   const to = listOf('expand', sizes);
   const lead = to.length - x.ndim;
   if (lead < 0) throw new Error(`expand: ${showShape(to)} has fewer dims than shape ${showShape(x.shape)}`);
@@ -202,9 +238,9 @@ export function expand(x: Tensor, ...sizes: Sizes): Tensor {
 }
 
 /** `torch.broadcast_to`. */
-export function broadcastTo(x: Tensor, shape: readonly number[]): Tensor {
+export function broadcastTo(x: Tensor, shape: readonly number[] | { size: readonly number[] }): Tensor {
   checkCount('broadcastTo', arguments.length, 2);
-  return expand(x, shape);
+  return expand(x, listOf('broadcastTo', [shape]));
 }
 
 /** `torch.Tensor.expand_as`. */
@@ -214,11 +250,13 @@ export function expandAs(x: Tensor, other: Tensor): Tensor {
   return expand(x, other.shape);
 }
 
+const readSqueeze = optionReader('squeeze', { dim: null as DimList | null }, 'dim');
+
 /** `torch.squeeze`: drops one size-1 dim, or all of them. */
-export function squeeze(x: Tensor, dim?: number | readonly number[]): Tensor {
-  checkCount('squeeze', arguments.length, 2);
+export function squeeze(x: Tensor, ...args: Trailing<[dim: DimList], { dim?: DimList }>): Tensor {
+  const { dim } = readSqueeze(args);
   const drop =
-    dim === undefined
+    dim === null
       ? x.shape.map((_, i) => i)
       : (typeof dim === 'number' ? [dim] : dim).map((d) => normalizeDim('squeeze', d, x.ndim));
   const keep = x.shape.map((_, i) => i).filter((i) => x.shape[i] !== 1 || !drop.includes(i));
@@ -229,9 +267,11 @@ export function squeeze(x: Tensor, dim?: number | readonly number[]): Tensor {
   );
 }
 
+const readUnsqueeze = argumentReader<[dim: number]>('unsqueeze', 'dim');
+
 /** `torch.unsqueeze`: inserts a dim of size 1 at `dim`. */
-export function unsqueeze(x: Tensor, dim: number): Tensor {
-  checkCount('unsqueeze', arguments.length, 2);
+export function unsqueeze(x: Tensor, ...args: Needed<[dim: number], ['dim']>): Tensor {
+  const [dim] = readUnsqueeze(args);
   const d = normalizeDim('unsqueeze', dim, x.ndim + 1);
   const shape = [...x.shape];
   const strides = [...x.strides];
@@ -284,12 +324,22 @@ const sliceBackward: (grad: Tensor, state: SliceState) => Tensor = defineOp<
   ],
 });
 
+const readNarrow = argumentReader<[dim: number, start: number | Tensor, length: number]>(
+  'narrow',
+  'dim',
+  'start',
+  'length',
+);
+
 /**
  * `torch.narrow`: `length` elements of `dim` from `start` on, a view. `start` may be a zero-dim int32 tensor
  * whose value the host knows because it was uploaded.
  */
-export function narrow(x: Tensor, dim: number, start: number | Tensor, length: number): Tensor {
-  checkCount('narrow', arguments.length, 4);
+export function narrow(
+  x: Tensor,
+  ...args: Needed<[dim: number, start: number | Tensor, length: number], ['dim', 'start', 'length']>
+): Tensor {
+  const [dim, start, length] = readNarrow(args);
   const d = normalizeDim('narrow', dim, x.ndim);
   const size = x.shape[d] as number;
   const first = typeof start === 'number' ? start : knownStart(start);
@@ -317,24 +367,45 @@ function knownStart(start: Tensor): number {
   return known;
 }
 
+const readSelect = argumentReader<[dim: number, index: number]>('select', 'dim', 'index');
+
 /** `torch.select`: index `index` of `dim`, which disappears; a view. */
-export function select(x: Tensor, dim: number, index: number): Tensor {
-  checkCount('select', arguments.length, 3);
+export function select(x: Tensor, ...args: Needed<[dim: number, index: number], ['dim', 'index']>): Tensor {
+  const [dim, index] = readSelect(args);
   const d = normalizeDim('select', dim, x.ndim);
   const size = x.shape[d];
   if (size === undefined) throw new Error('select: a zero-dim tensor has nothing to select from');
   if (!Number.isInteger(index) || index < -size || index >= size) {
     throw new Error(`select: index ${index} is out of range for dim ${dim} of shape ${showShape(x.shape)}`);
   }
-  return squeeze(sliceOp(x, d, index < 0 ? index + size : index, 1, 1), d);
+  const one = sliceOp(x, d, index < 0 ? index + size : index, 1, 1);
+  const others = (list: readonly number[]): number[] => list.filter((_, i) => i !== d);
+  return viewOp(one, others(x.shape), others(x.strides));
 }
+
+type Bound = number | null | undefined;
+
+const readSlice = optionReader(
+  'slice',
+  { dim: 0, start: null as number | null, end: null as number | null, step: 1 },
+  'dim',
+  'start',
+  'end',
+  'step',
+);
 
 /**
  * Python's `x[start:end:step]` along one dim, a view; bounds are clamped as Python clamps them. `step` must
  * be positive.
  */
-export function slice(x: Tensor, dim = 0, start?: number | null, end?: number | null, step = 1): Tensor {
-  checkCount('slice', arguments.length, 5);
+export function slice(
+  x: Tensor,
+  ...args: Trailing<
+    [dim: number | undefined, start: Bound, end: Bound, step: number],
+    { dim?: number; start?: Bound; end?: Bound; step?: number }
+  >
+): Tensor {
+  const { dim, start, end, step } = readSlice(args);
   for (const bound of [start ?? 0, end ?? 0])
     if (!Number.isInteger(bound) && Math.abs(bound) !== Infinity)
       throw new Error(`slice: bounds must be integers, got ${String(bound)}`);
@@ -347,69 +418,6 @@ export function slice(x: Tensor, dim = 0, start?: number | null, end?: number | 
   const from = clamp(start ?? 0);
   const to = clamp(end ?? size);
   return sliceOp(x, d, from, Math.max(0, Math.ceil((to - from) / step)), step);
-}
-
-/** What `split` gives, without the mark that they are several views of one op. */
-function pieces(op: string, x: Tensor, size: number | readonly number[], dim: number): Tensor[] {
-  const d = normalizeDim(op, dim, x.ndim);
-  const total = x.shape[d];
-  if (total === undefined) throw new Error(`${op}: a zero-dim tensor cannot be split`);
-  if (typeof size === 'number' && !(Number.isInteger(size) && (size > 0 || (size === 0 && total === 0))))
-    throw new Error(`${op}: size must be a positive integer (or 0 of an empty dim), got ${size}`);
-  const sizes =
-    typeof size === 'number'
-      ? Array.from({ length: Math.ceil(total / size) || 1 }, (_, i) => Math.min(size, total - i * size))
-      : size;
-  if (!Array.isArray(sizes) || !sizes.every((length) => Number.isInteger(length) && length >= 0))
-    throw new Error(`${op}: sizes must be an array of integers of 0 or more, got ${String(sizes)}`);
-  if (sizes.reduce((a, b) => a + b, 0) !== total) {
-    throw new Error(
-      `${op}: sizes ${showShape(sizes)} do not add up to ${total}, dim ${dim} of shape ${showShape(x.shape)}`,
-    );
-  }
-  let at = 0;
-  return sizes.map((length) => sliceOp(x, d, (at += length) - length, length, 1));
-}
-
-/** `torch.split`: pieces of `size` along `dim` (the last may be smaller), or of the given sizes; views. */
-export function split(x: Tensor, size: number | readonly number[], ...args: AlongArgs): Tensor[] {
-  return pieces('split', x, size, readAlong('split', args)).map(oneOfSeveral);
-}
-
-/** `torch.unsafe_split`: {@link split} whose views may be written in place on the tape. */
-export function unsafeSplit(x: Tensor, size: number | readonly number[], ...args: AlongArgs): Tensor[] {
-  return pieces('unsafeSplit', x, size, readAlong('unsafeSplit', args));
-}
-
-function oneOfSeveral(view: Tensor): Tensor {
-  if (isGradEnabled() && view.viewOf !== null) view.viewOf.limit = 'several';
-  return view;
-}
-
-function chunked(op: string, x: Tensor, chunks: number, args: AlongArgs): Tensor[] {
-  if (!Number.isInteger(chunks) || chunks < 1)
-    throw new Error(`${op}: chunks must be a positive integer, got ${chunks}`);
-  const dim = readAlong(op, args);
-  const size = Math.ceil((x.shape[normalizeDim(op, dim, x.ndim)] ?? 1) / chunks);
-  return pieces(op, x, size === 0 ? new Array<number>(chunks).fill(0) : size, dim);
-}
-
-/** `torch.chunk`: at most `chunks` pieces of equal size along `dim`, of an empty dim as many; views. */
-export function chunk(x: Tensor, chunks: number, ...args: AlongArgs): Tensor[] {
-  return chunked('chunk', x, chunks, args).map(oneOfSeveral);
-}
-
-/** `torch.unsafe_chunk`: {@link chunk} whose views may be written in place on the tape. */
-export function unsafeChunk(x: Tensor, chunks: number, ...args: AlongArgs): Tensor[] {
-  return chunked('unsafeChunk', x, chunks, args);
-}
-
-/** `torch.unbind`: every index of `dim`, which disappears; views. */
-export function unbind(x: Tensor, ...args: AlongArgs): Tensor[] {
-  const d = normalizeDim('unbind', readAlong('unbind', args), x.ndim);
-  const length = x.shape[d];
-  if (length === undefined) throw new Error('unbind: a zero-dim tensor has no dim to take apart');
-  return Array.from({ length }, (_, i) => oneOfSeveral(select(x, d, i)));
 }
 
 /** `torch.Tensor.detach`: the same memory, cut off from the tape. */
@@ -432,8 +440,8 @@ export function detach_(x: Tensor): Tensor {
   return x;
 }
 
-/** `torch.swapaxes`, `torch.swapdims`: {@link transpose}. `torch.moveaxis`: {@link movedim}. */
-export { transpose as swapaxes, transpose as swapdims, movedim as moveaxis };
+/** `torch.swapdims`: {@link transpose}. `torch.moveaxis`: {@link movedim}. */
+export { transpose as swapdims, movedim as moveaxis };
 
 /** `torch.Tensor.reshape_as`. */
 export function reshapeAs(x: Tensor, other: Tensor): Tensor {

@@ -1,5 +1,5 @@
 import { defineComposite } from '../../autograd/define.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { asBatch } from '../base/as-batch.js';
@@ -15,18 +15,24 @@ export interface FoldOptions {
   stride?: Size2d;
 }
 
-type FoldArgs = Trailing<[dilation: Size2d, padding: Size2d, stride: Size2d], FoldOptions>;
+type Places = [dilation: Size2d, padding: Size2d, stride: Size2d];
+type UnfoldArgs = Needed<[kernelSize: Size2d], ['kernelSize'], Places, FoldOptions>;
+type FoldArgs = Needed<
+  [outputSize: Size2d, kernelSize: Size2d],
+  ['outputSize', 'kernelSize'],
+  Places,
+  FoldOptions
+>;
 
-const reader = (op: string) =>
-  optionReader<Required<FoldOptions>>(
-    op,
-    { dilation: 1, padding: 0, stride: 1 },
-    'dilation',
-    'padding',
-    'stride',
-  );
-const readUnfold = reader('unfold');
-const readFold = reader('fold');
+const common = {
+  kernelSize: required<Size2d>(),
+  dilation: 1 as Size2d,
+  padding: 0 as Size2d,
+  stride: 1 as Size2d,
+};
+const places = ['kernelSize', 'dilation', 'padding', 'stride'] as const;
+const readUnfold = optionReader('unfold', common, ...places);
+const readFold = optionReader('fold', { outputSize: required<Size2d>(), ...common }, 'outputSize', ...places);
 
 interface Blocks {
   /** Of the image without its padding. */
@@ -72,10 +78,10 @@ function blocksOf(
  * columns of [N, C kH kW, L]. (`torch.Tensor.unfold`, windows along one dim, is `unfold` outside
  * `nn.functional`.)
  */
-export const im2col: (x: Tensor, kernelSize: Size2d, ...args: FoldArgs) => Tensor = defineComposite(
+export const im2col: (x: Tensor, ...args: UnfoldArgs) => Tensor = defineComposite(
   'unfold',
-  (x: Tensor, kernelSize: Size2d, ...args: readonly unknown[]): Tensor => {
-    const options = readUnfold(args);
+  (x: Tensor, ...args: UnfoldArgs): Tensor => {
+    const { kernelSize, ...options } = readUnfold(args);
     const columns = (images: Tensor): Tensor => {
       const [n, c, ...size] = images.shape as [number, number, number, number];
       const [y, z] = blocksOf('unfold', size, kernelSize, options);
@@ -92,31 +98,31 @@ export const im2col: (x: Tensor, kernelSize: Size2d, ...args: FoldArgs) => Tenso
  * `torch.nn.functional.fold`: the transpose of `torch.nn.functional.unfold`: the columns of `x` [N, C kH kW,
  * L] (or unbatched) as blocks of images of `outputSize`, [N, C, H, W]; what overlaps is added up.
  */
-export const fold: (x: Tensor, outputSize: Size2d, kernelSize: Size2d, ...args: FoldArgs) => Tensor =
-  defineComposite(
-    'fold',
-    (x: Tensor, outputSize: Size2d, kernelSize: Size2d, ...args: readonly unknown[]): Tensor => {
-      const size = sizesOf('fold', 'the output size', outputSize, 2, 1);
-      const [y, z] = blocksOf('fold', size, kernelSize, readFold(args));
-      const images = (columns: Tensor): Tensor => {
-        const [n, rows, count] = columns.shape as [number, number, number];
-        const c = rows / (y.kernel * z.kernel);
-        if (!Number.isInteger(c) || count !== y.count * z.count) {
-          throw new Error(
-            `fold: expected [N, C * ${y.kernel * z.kernel}, ${y.count * z.count}] for blocks of ${y.kernel}x${z.kernel} of an image of ${size.join('x')}, got ${showShape(columns.shape)}`,
-          );
-        }
-        const split = reshape(columns, n, c, y.kernel, z.kernel, y.count, z.count);
-        const [h, w] = [y.size + 2 * y.pad, z.size + 2 * z.pad];
-        const lines = unfoldBackward(permute(split, 0, 1, 4, 5, 2, 3), {
-          shape: [n, c, y.count, w, y.kernel],
-          dim: 3,
-          ...z,
-          size: z.kernel,
-        });
-        const sum = unfoldBackward(lines, { shape: [n, c, h, w], dim: 2, ...y, size: y.kernel });
-        return narrow(narrow(sum, 2, y.pad, y.size), 3, z.pad, z.size);
-      };
-      return asBatch('fold', x, 1, (columns) => [images(columns)])[0] as Tensor;
-    },
-  );
+export const fold: (x: Tensor, ...args: FoldArgs) => Tensor = defineComposite(
+  'fold',
+  (x: Tensor, ...args: FoldArgs): Tensor => {
+    const { outputSize, kernelSize, ...options } = readFold(args);
+    const size = sizesOf('fold', 'the output size', outputSize, 2, 1);
+    const [y, z] = blocksOf('fold', size, kernelSize, options);
+    const images = (columns: Tensor): Tensor => {
+      const [n, rows, count] = columns.shape as [number, number, number];
+      const c = rows / (y.kernel * z.kernel);
+      if (!Number.isInteger(c) || count !== y.count * z.count) {
+        throw new Error(
+          `fold: expected [N, C * ${y.kernel * z.kernel}, ${y.count * z.count}] for blocks of ${y.kernel}x${z.kernel} of an image of ${size.join('x')}, got ${showShape(columns.shape)}`,
+        );
+      }
+      const split = reshape(columns, n, c, y.kernel, z.kernel, y.count, z.count);
+      const [h, w] = [y.size + 2 * y.pad, z.size + 2 * z.pad];
+      const lines = unfoldBackward(permute(split, 0, 1, 4, 5, 2, 3), {
+        shape: [n, c, y.count, w, y.kernel],
+        dim: 3,
+        ...z,
+        size: z.kernel,
+      });
+      const sum = unfoldBackward(lines, { shape: [n, c, h, w], dim: 2, ...y, size: y.kernel });
+      return narrow(narrow(sum, 2, y.pad, y.size), 3, z.pad, z.size);
+    };
+    return asBatch('fold', x, 1, (columns) => [images(columns)])[0] as Tensor;
+  },
+);

@@ -164,22 +164,26 @@ export type Convolve = (x: Tensor, w: Tensor, b: Tensor | null, shape: ConvShape
 export type Conv<S extends SizeNd> = (
   x: Tensor,
   w: Tensor,
-  b?: Tensor | null,
-  ...args: Trailing<[stride: S, padding: S | 'same' | 'valid', dilation: S, groups: number], ConvOptions<S>>
+  ...args: Trailing<
+    [b: Tensor | null | undefined, stride: S, padding: S | 'same' | 'valid', dilation: S, groups: number],
+    ConvOptions<S> & { bias?: Tensor | null }
+  >
 ) => Tensor;
 
 /** @internal The public form of a convolution over `dims` dims. */
 export function convOf<S extends SizeNd>(op: string, dims: number, run: Convolve): Conv<S> {
-  const read = optionReader<Required<ConvOptions<SizeNd>>>(
+  const read = optionReader<Required<ConvOptions<SizeNd>> & { bias: Tensor | null }>(
     op,
-    { stride: 1, padding: 0, dilation: 1, groups: 1 },
+    { bias: null, stride: 1, padding: 0, dilation: 1, groups: 1 },
+    'bias',
     'stride',
     'padding',
     'dilation',
     'groups',
   );
-  return defineComposite(op, (x, w, b = null, ...args) => {
+  return defineComposite(op, (x: Tensor, w: Tensor, ...args: readonly unknown[]) => {
     const options = read(args);
+    const b = options.bias;
     return asBatch(op, x, dims, (batch) => [
       run(batch, w, b, convShape(op, batch, w, b, options)),
     ])[0] as Tensor;
@@ -189,26 +193,27 @@ export function convOf<S extends SizeNd>(op: string, dims: number, run: Convolve
 export type ConvTranspose<S extends SizeNd> = (
   x: Tensor,
   w: Tensor,
-  b?: Tensor | null,
   ...args: Trailing<
-    [stride: S, padding: S, outputPadding: S, groups: number, dilation: S],
-    ConvTransposeOptions<S>
+    [b: Tensor | null | undefined, stride: S, padding: S, outputPadding: S, groups: number, dilation: S],
+    ConvTransposeOptions<S> & { bias?: Tensor | null }
   >
 ) => Tensor;
 
 /** @internal The public form of a transposed convolution over `dims` dims. */
 export function convTransposeOf<S extends SizeNd>(op: string, dims: number, run: Convolve): ConvTranspose<S> {
-  const read = optionReader<Required<ConvTransposeOptions<SizeNd>>>(
+  const read = optionReader<Required<ConvTransposeOptions<SizeNd>> & { bias: Tensor | null }>(
     op,
-    { stride: 1, padding: 0, outputPadding: 0, groups: 1, dilation: 1 },
+    { bias: null, stride: 1, padding: 0, outputPadding: 0, groups: 1, dilation: 1 },
+    'bias',
     'stride',
     'padding',
     'outputPadding',
     'groups',
     'dilation',
   );
-  return defineComposite(op, (x, w, b = null, ...args) => {
+  return defineComposite(op, (x: Tensor, w: Tensor, ...args: readonly unknown[]) => {
     const options = read(args);
+    const b = options.bias;
     return asBatch(op, x, dims, (batch) => [
       run(batch, w, b, transposedShape(op, batch, w, b, options)),
     ])[0] as Tensor;

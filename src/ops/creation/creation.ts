@@ -2,7 +2,7 @@ import { runtime } from '../../device/index.js';
 import { planEye } from '../../kernels/index/positions.js';
 import { dtypeNamed, elementOf, type DType, type DTypeName } from '../../tensor/dtype.js';
 import { numel, showShape, type Shape } from '../../tensor/shape.js';
-import { checkCount, optionReader, type Trailing, requireNumber } from '../../tensor/options.js';
+import { checkCount, type Needed, optionReader, required, requireNumber } from '../../tensor/options.js';
 import { isTensor, Tensor, type NestedArray } from '../../tensor/tensor.js';
 import { fillInto } from '../base/copies.js';
 import { planLimits, runPlan } from '../base/run-plan.js';
@@ -30,19 +30,39 @@ export function readOptions(op: string, options: CreationOptions = {}): ReadOpti
 }
 
 /**
+ * @internal `args` of `op` with {@link CreationOptions} among them, as {@link optionReader} reads them.
+ */
+export function readCreation<T extends object>(
+  op: string,
+  args: readonly unknown[],
+  fields: T,
+  ...positional: readonly (keyof T & string)[]
+): T & { readonly options: ReadOptions } {
+  const read = optionReader(op, { ...creationDefaults, ...fields }, ...positional)(args);
+  const { dtype, requiresGrad, device: _, ...rest } = read as unknown as typeof creationDefaults;
+  const options = { dtype: dtype === null ? null : dtypeNamed(op, dtype), requiresGrad };
+  return { ...(rest as unknown as T), options };
+}
+
+/**
  * A shape as one array or as separate sizes, with options last: `zeros(2, 3)`, `zeros([2, 3], { dtype:
  * 'int32' })`.
  */
 export type ShapeArgs =
   | [shape: Shape, options?: CreationOptions]
   | [...sizes: number[]]
-  | [...sizes: number[], options: CreationOptions];
+  | [...sizes: number[], options: CreationOptions]
+  | [options: CreationOptions & { size: Shape }];
 
 /** @internal */
 export function parseShape(op: string, args: readonly unknown[]): { shape: Shape; options: ReadOptions } {
   const last = args[args.length - 1];
   const hasOptions = typeof last === 'object' && last !== null && !Array.isArray(last);
   const sizes = hasOptions ? args.slice(0, -1) : args;
+  if (hasOptions && sizes.length === 0 && 'size' in last) {
+    const { size, ...rest } = last;
+    return parseShape(op, [size, rest]);
+  }
   const shape = (Array.isArray(sizes[0]) ? sizes[0] : sizes) as readonly unknown[];
   for (const size of shape) {
     if (typeof size !== 'number' || !Number.isInteger(size) || size < 0) {
@@ -183,12 +203,21 @@ export function empty(...args: ShapeArgs): Tensor {
   return finish(filled(shape, options.dtype ?? 'float32', 0, 'empty'), options);
 }
 
+const fillField = { fillValue: required<number | boolean>() };
+const fullFields = { size: required<Shape>(), ...fillField };
+
 /** `torch.full`. Without a dtype: bool for booleans, int32 for integers, float32 otherwise. */
-export function full(shape: Shape, value: number | boolean, options: CreationOptions = {}): Tensor {
-  checkCount('full', arguments.length, 3);
-  const { shape: sizes, options: read } = parseShape('full', [shape, options]);
+export function full(
+  ...args: Needed<[size: Shape, fillValue: number | boolean], ['size', 'fillValue'], [], CreationOptions>
+): Tensor {
+  const {
+    size,
+    fillValue: value,
+    options: read,
+  } = readCreation('full', args, fullFields, 'size', 'fillValue');
+  const { shape: sizes } = parseShape('full', [size]);
   const number = requireNumber('full', value);
-  checkDouble('full', [number], options.dtype ?? null);
+  checkDouble('full', [number], (args[args.length - 1] as CreationOptions).dtype ?? null);
   const natural: DType =
     typeof value === 'boolean' ? 'bool' : Number.isInteger(value) && !read.requiresGrad ? 'int32' : 'float32';
   return finish(filled(sizes, read.dtype ?? natural, number, 'full'), read);
@@ -200,13 +229,16 @@ const like =
   (...args) => {
     checkCount(op, args.length, 2);
     const [x, given] = args;
-    const options = readOptions(op, given);
-    const dtype = options.dtype ?? x.dtype;
-    const element = elementOf(op, value, dtype);
-    const out = Tensor.empty(x.shape, dtype, op, x.isDense() ? x.strides : undefined, x);
-    if (out.numel() > 0) fillInto(out, element, false);
-    return finish(out, options);
+    return likeAs(op, x, value, readOptions(op, given));
   };
+
+function likeAs(op: string, x: Tensor, value: number, options: ReadOptions): Tensor {
+  const dtype = options.dtype ?? x.dtype;
+  const element = elementOf(op, value, dtype);
+  const out = Tensor.empty(x.shape, dtype, op, x.isDense() ? x.strides : undefined, x);
+  if (out.numel() > 0) fillInto(out, element, false);
+  return finish(out, options);
+}
 
 /** `torch.zeros_like`. */
 export const zerosLike: Like = like('zerosLike', 0);
@@ -215,25 +247,33 @@ export const onesLike: Like = like('onesLike', 1);
 /** `torch.empty_like`; zeros, as {@link empty}. */
 export const emptyLike: Like = like('emptyLike', 0);
 /** `torch.full_like`. */
-export function fullLike(x: Tensor, value: number | boolean, options: CreationOptions = {}): Tensor {
-  checkCount('fullLike', arguments.length, 3);
-  return like('fullLike', requireNumber('fullLike', value))(x, options);
+export function fullLike(
+  x: Tensor,
+  ...args: Needed<[fillValue: number | boolean], ['fillValue'], [], CreationOptions>
+): Tensor {
+  const { fillValue, options } = readCreation('fullLike', args, fillField, 'fillValue');
+  return likeAs('fullLike', x, requireNumber('fullLike', fillValue), options);
 }
+
+const arangeFields = { start: 0, end: required<number>(), step: 1 };
 
 /** `torch.arange(end)`, `arange(start, end, step?)`: int32 when all arguments are integers. */
 export function arange(
   ...args:
     | [end: number, options?: CreationOptions]
-    | [start: number, end: number, options?: CreationOptions]
+    | [start: number, end: number, options?: CreationOptions & { step?: number }]
     | [start: number, end: number, step: number, options?: CreationOptions]
+    | [start: number, options: CreationOptions & { end: number; step?: number }]
+    | [options: CreationOptions & { start?: number; end: number; step?: number }]
 ): Tensor {
-  const last = args[args.length - 1];
-  const options = readOptions('arange', typeof last === 'object' ? last : {});
-  const numbers = args.filter((arg) => typeof arg === 'number');
-  const [start, end, step] =
-    numbers.length === 1
-      ? [0, numbers[0] as number, 1]
-      : [numbers[0] as number, numbers[1] as number, numbers[2] ?? 1];
+  const [first, second] = args;
+  const endFirst =
+    typeof first !== 'object' &&
+    (typeof second !== 'object' || !('end' in second)) &&
+    typeof second !== 'number';
+  const { start, end, step, options } = endFirst
+    ? readCreation('arange', args, arangeFields, 'end')
+    : readCreation('arange', args, arangeFields, 'start', 'end', 'step');
   if (!(step !== 0 && Number.isFinite(start) && Number.isFinite(end) && (end - start) / step >= 0)) {
     throw new Error(`arange: cannot count from ${start} to ${end} by ${step}`);
   }
@@ -252,11 +292,10 @@ export function arange(
 
 function spaced(
   op: string,
-  [start, end, steps]: readonly [number, number, number],
-  given: CreationOptions,
+  { start, end, steps, options }: { start: number; end: number; steps: number; options: ReadOptions },
   valueAt: (position: number) => number,
 ): Tensor {
-  const options = readOptions(op, given);
+  for (const bound of [start, end]) requireNumber(op, bound);
   if (!Number.isInteger(steps) || steps < 0)
     throw new Error(`${op}: steps must be an integer of 0 or more, got ${steps}`);
   const dtype = options.dtype ?? 'float32';
@@ -269,10 +308,14 @@ function spaced(
   return finish(Tensor.fromHost(values, [steps], dtype), options);
 }
 
+type Spaced = [start: number, end: number, steps: number];
+type SpacedNames = ['start', 'end', 'steps'];
+const spacedFields = { start: required<number>(), end: required<number>(), steps: required<number>() };
+
 /** `torch.linspace`: `steps` values from `start` to `end`, both included. */
-export function linspace(start: number, end: number, steps: number, options: CreationOptions = {}): Tensor {
-  checkCount('linspace', arguments.length, 4);
-  return spaced('linspace', [start, end, steps], options, (value) => value);
+export function linspace(...args: Needed<Spaced, SpacedNames, [], CreationOptions>): Tensor {
+  const read = readCreation('linspace', args, spacedFields, 'start', 'end', 'steps');
+  return spaced('linspace', read, (value) => value);
 }
 
 export interface LogspaceOptions extends CreationOptions {
@@ -281,24 +324,20 @@ export interface LogspaceOptions extends CreationOptions {
 }
 
 /** `torch.logspace`: `steps` powers of `base` (default 10) with exponents from `start` to `end`. */
-export function logspace(
-  start: number,
-  end: number,
-  steps: number,
-  ...args: Trailing<[base: number], LogspaceOptions>
-): Tensor {
-  const { base, ...rest } = optionReader('logspace', { ...creationDefaults, base: 10 }, 'base')(args);
-  const { dtype, requiresGrad } = rest;
-  const options = { ...(dtype !== null && { dtype }), requiresGrad };
-  return spaced('logspace', [start, end, steps], options, (value) => base ** value);
+export function logspace(...args: Needed<Spaced, SpacedNames, [base: number], LogspaceOptions>): Tensor {
+  const fields = { ...spacedFields, base: 10 };
+  const { base, ...read } = readCreation('logspace', args, fields, 'start', 'end', 'steps', 'base');
+  return spaced('logspace', read, (value) => base ** value);
 }
 
 /** `torch.eye`. */
-export function eye(n: number, m: number | CreationOptions = n, options: CreationOptions = {}): Tensor {
-  checkCount('eye', arguments.length, 3);
-  const columns = typeof m === 'number' ? m : n;
-  const opts = typeof m === 'number' ? options : m;
-  const { options: read } = parseShape('eye', [[n, columns], opts]);
+export function eye(
+  ...args: Needed<[n: number], ['n'], [m: number], CreationOptions & { m?: number }>
+): Tensor {
+  const fields = { n: required<number>(), m: null as number | null };
+  const { n, m, options: read } = readCreation('eye', args, fields, 'n', 'm');
+  const columns = m ?? n;
+  parseShape('eye', [[n, columns]]);
   const out = Tensor.empty([n, columns], read.dtype ?? 'float32', 'eye');
   if (out.numel() > 0) runPlan('eye', planEye(runtime().target, { out, ...planLimits() }), { out });
   return finish(out, read);

@@ -1,10 +1,11 @@
-import { checkCount } from '../../tensor/options.js';
+import { checkCount, type Needed, required } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import {
   empty,
   full,
   ones,
   parseShape,
+  readCreation,
   tensor,
   zeros,
   type CreationOptions,
@@ -32,15 +33,14 @@ export const newOnes: NewOf = newOf('newOnes', ones);
 /** `torch.Tensor.new_empty`: of a shape in the dtype of `x`; zeros, as {@link empty}. */
 export const newEmpty: NewOf = newOf('newEmpty', empty);
 
-/** `torch.Tensor.new_full`: `value` everywhere, of a shape in the dtype of `x`. */
+/** `torch.Tensor.new_full`: `fillValue` everywhere, of a shape in the dtype of `x`. */
 export function newFull(
   x: Tensor,
-  shape: Shape,
-  value: number | boolean,
-  options: CreationOptions = {},
+  ...args: Needed<[size: Shape, fillValue: number | boolean], ['size', 'fillValue'], [], CreationOptions>
 ): Tensor {
-  checkCount('newFull', arguments.length, 4);
-  return newOf('newFull', (size, rest) => full(size, value, rest))(x, shape, options);
+  const fields = { size: required<Shape>(), fillValue: required<number | boolean>() };
+  const { size, fillValue, options } = readCreation('newFull', args, fields, 'size', 'fillValue');
+  return full(size, fillValue, { dtype: options.dtype ?? x.dtype, requiresGrad: options.requiresGrad });
 }
 
 /** `torch.Tensor.new_tensor`: host values in the dtype of `x`. */

@@ -8,7 +8,7 @@ import {
   type ScatterReduce,
 } from '../../kernels/index/gather.js';
 import { outOfRange } from '../../kernels/base/faults.js';
-import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
+import { argumentReader, type Needed, optionReader, required } from '../../tensor/options.js';
 import {
   broadcastShapes,
   contiguousStrides,
@@ -124,14 +124,16 @@ export const lift = (x: Tensor): Tensor => (x.ndim === 0 ? unsqueeze(x, 0) : x);
 /** @internal `x` in the shape that it would have had without {@link lift}. */
 export const unlift = (x: Tensor, like: Tensor): Tensor => (like.ndim === 0 ? reshape(x, []) : x);
 
+const readGather = argumentReader<[dim: number, index: Tensor]>('gather', 'dim', 'index');
+
 /**
  * `torch.gather`: `out[i][j] = x[index[i][j]][j]` for dim 0, and so on; the result has the shape of `index`.
  *
  * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
-export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
-  checkCount('gather', arguments.length, 3);
+export function gather(x: Tensor, ...args: Needed<[dim: number, index: Tensor], ['dim', 'index']>): Tensor {
+  const [dim, index] = readGather(args);
   return gatherAs('gather', x, dim, index);
 }
 
@@ -184,14 +186,24 @@ export function padTo(x: Tensor, shape: readonly number[]): Tensor {
   return placeRegion(x, whole, { ...whole, shape: x.shape });
 }
 
+const readScatterAdd = argumentReader<[dim: number, index: Tensor, src: Tensor]>(
+  'scatterAdd',
+  'dim',
+  'index',
+  'src',
+);
+
 /**
  * `torch.scatter_add`: `out = x; out[index[i][j]][j] += src[i][j]` for dim 0, and so on.
  *
  * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
-export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor {
-  checkCount('scatterAdd', arguments.length, 4);
+export function scatterAdd(
+  x: Tensor,
+  ...args: Needed<[dim: number, index: Tensor, src: Tensor], ['dim', 'index', 'src']>
+): Tensor {
+  const [dim, index, src] = readScatterAdd(args);
   return scattered('scatterAdd', scatterAddOp, x, dim, index, src);
 }
 
@@ -323,14 +335,19 @@ export const putRowsOp: (
   },
 });
 
+const readIndexSelect = argumentReader<[dim: number, index: Tensor]>('indexSelect', 'dim', 'index');
+
 /**
  * `torch.index_select`: the entries `index` (one dim) of `dim`.
  *
  * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
-export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
-  checkCount('indexSelect', arguments.length, 3);
+export function indexSelect(
+  x: Tensor,
+  ...args: Needed<[dim: number, index: Tensor], ['dim', 'index']>
+): Tensor {
+  const [dim, index] = readIndexSelect(args);
   const d = normalizeDim('indexSelect', dim, x.ndim);
   const source = lift(x);
   const [at, lookup] = checkIndex('indexSelect', index, source.shape[d] as number);
@@ -339,22 +356,31 @@ export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
   return unlift(lookupOp(source, [lift(at)], d, lookup), x);
 }
 
-const readAlpha = optionReader('indexAdd', { alpha: 1 }, 'alpha');
+const readIndexAdd = optionReader(
+  'indexAdd',
+  { dim: required<number>(), index: required<Tensor>(), source: required<Tensor>(), alpha: 1 },
+  'dim',
+  'index',
+  'source',
+  'alpha',
+);
 
 /**
- * `torch.index_add`: `x` with `alpha * src[i]` added at entry `index[i]` of `dim`.
+ * `torch.index_add`: `x` with `alpha * source[i]` added at entry `index[i]` of `dim`.
  *
  * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
 export function indexAdd(
   x: Tensor,
-  dim: number,
-  index: Tensor,
-  src: Tensor,
-  ...args: Trailing<[alpha: number], { alpha?: number }>
+  ...args: Needed<
+    [dim: number, index: Tensor, source: Tensor],
+    ['dim', 'index', 'source'],
+    [alpha: number],
+    { alpha?: number }
+  >
 ): Tensor {
-  const { alpha } = readAlpha(args);
+  const { dim, index, source: src, alpha } = readIndexAdd(args);
   const [d, [at, lookup]] = checkRows('indexAdd', x, dim, index, src);
   return unlift(putRowsOp(lift(x), [lift(at)], lift(src), d, { ...lookup, reduce: 'add', alpha }), x);
 }

@@ -7,10 +7,6 @@ import { put } from './take.js';
 
 /* In-place forms: what PyTorch has with a trailing underscore. */
 
-type InPlace<F> = F extends (self: Tensor, ...args: infer A) => Tensor
-  ? (self: Tensor, ...args: A) => Tensor
-  : never;
-
 function inPlace<A extends readonly unknown[]>(
   op: string,
   compute: (x: Tensor, ...args: A) => Tensor,
@@ -19,18 +15,18 @@ function inPlace<A extends readonly unknown[]>(
 }
 
 /** `torch.Tensor.index_add_`. */
-export const indexAdd_: InPlace<typeof indexAdd> = inPlace('indexAdd_', indexAdd);
+export const indexAdd_: typeof indexAdd = inPlace('indexAdd_', indexAdd);
 /** `torch.Tensor.index_copy_`. */
-export const indexCopy_: InPlace<typeof indexCopy> = inPlace('indexCopy_', indexCopy);
+export const indexCopy_: typeof indexCopy = inPlace('indexCopy_', indexCopy);
 /** `torch.Tensor.index_fill_`. */
-export const indexFill_: InPlace<typeof indexFill> = inPlace('indexFill_', indexFill);
+export const indexFill_: typeof indexFill = inPlace('indexFill_', indexFill);
 /** `torch.Tensor.index_reduce_`. */
-export const indexReduce_: InPlace<typeof indexReduce> = inPlace('indexReduce_', indexReduce);
+export const indexReduce_: typeof indexReduce = inPlace('indexReduce_', indexReduce);
 /** `torch.Tensor.put_`. */
-export const put_: InPlace<typeof put> = inPlace('put_', put);
+export const put_: typeof put = inPlace('put_', put);
 /** `torch.Tensor.scatter_`. */
-export const scatter_: InPlace<typeof scatter> = inPlace('scatter_', scatter);
+export const scatter_: typeof scatter = inPlace('scatter_', scatter);
 /** `torch.Tensor.scatter_add_`. */
-export const scatterAdd_: InPlace<typeof scatterAdd> = inPlace('scatterAdd_', scatterAdd);
+export const scatterAdd_: typeof scatterAdd = inPlace('scatterAdd_', scatterAdd);
 /** `torch.Tensor.scatter_reduce_`. */
-export const scatterReduce_: InPlace<typeof scatterReduce> = inPlace('scatterReduce_', scatterReduce);
+export const scatterReduce_: typeof scatterReduce = inPlace('scatterReduce_', scatterReduce);

@@ -1,6 +1,6 @@
 import { defineOp } from '../../autograd/define.js';
 import { elementOf, isFloatingPoint, type DType } from '../../tensor/dtype.js';
-import { checkCount, optionReader, requireNumber, type Trailing } from '../../tensor/options.js';
+import { argumentReader, type Needed, optionReader, required, requireNumber } from '../../tensor/options.js';
 import { normalizeDim, numel, showShape } from '../../tensor/shape.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
 import { eq, logicalAnd } from '../pointwise/compare.js';
@@ -65,9 +65,13 @@ export interface ScatterOptions {
   reduce?: 'add' | 'multiply';
 }
 
+const dimIndex = { dim: required<number>(), index: required<Tensor>() };
+
 const readScatter = optionReader(
   'scatter',
-  { src: undefined as unknown, value: undefined as unknown, reduce: undefined as unknown },
+  { ...dimIndex, src: undefined as unknown, value: undefined as unknown, reduce: undefined as unknown },
+  'dim',
+  'index',
   'src',
   'reduce',
 );
@@ -81,11 +85,14 @@ const readScatter = optionReader(
  */
 export function scatter(
   x: Tensor,
-  dim: number,
-  index: Tensor,
-  ...args: Trailing<[src: Tensor | number, reduce: 'add' | 'multiply'], ScatterOptions & { value?: number }>
+  ...args: Needed<
+    [dim: number, index: Tensor],
+    ['dim', 'index'],
+    [src: Tensor | number, reduce: 'add' | 'multiply'],
+    ScatterOptions & { src?: Tensor; value?: number }
+  >
 ): Tensor {
-  const { src, value, reduce } = readScatter(args);
+  const { dim, index, src, value, reduce } = readScatter(args);
   const given = src ?? value;
   if (!isTensor(given) && typeof given !== 'number')
     throw new Error(`scatter: the source must be a tensor or a number, got ${String(given)}`);
@@ -248,7 +255,10 @@ export interface ScatterReduceOptions {
 
 const readReduce = optionReader(
   'scatterReduce',
-  { reduce: undefined as unknown as ScatterReduction, includeSelf: true },
+  { ...dimIndex, src: required<Tensor>(), reduce: required<ScatterReduction>(), includeSelf: true },
+  'dim',
+  'index',
+  'src',
   'reduce',
   'includeSelf',
 );
@@ -262,15 +272,14 @@ const readReduce = optionReader(
  */
 export function scatterReduce(
   x: Tensor,
-  dim: number,
-  index: Tensor,
-  src: Tensor,
-  ...args: Trailing<
-    [reduce: ScatterReduction, includeSelf: boolean],
-    ScatterReduceOptions & { reduce?: ScatterReduction }
+  ...args: Needed<
+    [dim: number, index: Tensor, src: Tensor, reduce: ScatterReduction],
+    ['dim', 'index', 'src', 'reduce'],
+    [includeSelf: boolean],
+    ScatterReduceOptions
   >
 ): Tensor {
-  const { reduce, includeSelf } = readReduce(args);
+  const { dim, index, src, reduce, includeSelf } = readReduce(args);
   return reduced('scatterReduce', x, dim, index, src, reduce, includeSelf);
 }
 
@@ -286,6 +295,13 @@ function alongIndex(index: Tensor, dim: number, shape: readonly number[]): Tenso
   );
 }
 
+const readIndexCopy = argumentReader<[dim: number, index: Tensor, source: Tensor]>(
+  'indexCopy',
+  'dim',
+  'index',
+  'source',
+);
+
 /**
  * `torch.index_copy`: `x` with `source[i]` at entry `index[i]` of `dim`; of several for one entry the last
  * wins.
@@ -293,12 +309,24 @@ function alongIndex(index: Tensor, dim: number, shape: readonly number[]): Tenso
  * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
-export function indexCopy(x: Tensor, dim: number, index: Tensor, source: Tensor): Tensor {
-  checkCount('indexCopy', arguments.length, 4);
+export function indexCopy(
+  x: Tensor,
+  ...args: Needed<[dim: number, index: Tensor, source: Tensor], ['dim', 'index', 'source']>
+): Tensor {
+  const [dim, index, source] = readIndexCopy(args);
   const [d, [at, lookup]] = checkRows('indexCopy', x, dim, index, source);
   const target = lift(x);
   return unlift(scatterOp(target, alongIndex(at, d, target.shape), lift(source), d, lookup), x);
 }
+
+type FillValue = number | boolean | Tensor;
+
+const readIndexFill = argumentReader<[dim: number, index: Tensor, value: FillValue]>(
+  'indexFill',
+  'dim',
+  'index',
+  'value',
+);
 
 /**
  * `torch.index_fill`: `x` with `value`, a number or a zero-dim tensor, in the entries `index` of `dim`
@@ -307,8 +335,11 @@ export function indexCopy(x: Tensor, dim: number, index: Tensor, source: Tensor)
  * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
-export function indexFill(x: Tensor, dim: number, index: Tensor, value: number | boolean | Tensor): Tensor {
-  checkCount('indexFill', arguments.length, 4);
+export function indexFill(
+  x: Tensor,
+  ...args: Needed<[dim: number, index: Tensor, value: FillValue], ['dim', 'index', 'value']>
+): Tensor {
+  const [dim, index, value] = readIndexFill(args);
   const source = isTensor(value)
     ? to(value, x.dtype)
     : scalarOf('indexFill', requireNumber('indexFill', value), x.dtype);
@@ -323,9 +354,14 @@ export function indexFill(x: Tensor, dim: number, index: Tensor, value: number |
   return unlift(scatterOp(target, places, filling, d, lookup), x);
 }
 
+type IndexReduction = Exclude<ScatterReduction, 'sum'>;
+
 const readIndexReduce = optionReader(
   'indexReduce',
-  { reduce: undefined as unknown as ScatterReduction, includeSelf: true },
+  { ...dimIndex, source: required<Tensor>(), reduce: required<IndexReduction>(), includeSelf: true },
+  'dim',
+  'index',
+  'source',
   'reduce',
   'includeSelf',
 );
@@ -339,15 +375,14 @@ const readIndexReduce = optionReader(
  */
 export function indexReduce(
   x: Tensor,
-  dim: number,
-  index: Tensor,
-  source: Tensor,
-  ...args: Trailing<
-    [reduce: Exclude<ScatterReduction, 'sum'>, includeSelf: boolean],
-    ScatterReduceOptions & { reduce?: Exclude<ScatterReduction, 'sum'> }
+  ...args: Needed<
+    [dim: number, index: Tensor, source: Tensor, reduce: IndexReduction],
+    ['dim', 'index', 'source', 'reduce'],
+    [includeSelf: boolean],
+    ScatterReduceOptions
   >
 ): Tensor {
-  const { reduce, includeSelf } = readIndexReduce(args);
+  const { dim, index, source, reduce, includeSelf } = readIndexReduce(args);
   checkReduction('indexReduce', reduce, ['prod', 'mean', 'amax', 'amin']);
   const [d, [at, lookup]] = checkRows('indexReduce', x, dim, index, source);
   const target = lift(x);

@@ -1,7 +1,7 @@
 import { defineComposite } from '../../autograd/define.js';
 import { outOfRange } from '../../kernels/base/faults.js';
 import { e } from '../../kernels/expr/expr.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { argumentReader, type Needed, optionReader, required } from '../../tensor/options.js';
 import { broadcastShapes, normalizeDim, sameShape, showShape } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { to } from '../base/copy.js';
@@ -47,6 +47,9 @@ export function wrappedIndex(op: string, index: Tensor, size: number): [index: T
   return [at, lookup];
 }
 
+type TakeArgs = Needed<[index: Tensor], ['index']>;
+const readTake = argumentReader<[index: Tensor]>('take', 'index');
+
 /**
  * `torch.take`: elements of the flattened tensor, in the shape of `index` (int32; negative ones count from
  * the end).
@@ -54,16 +57,29 @@ export function wrappedIndex(op: string, index: Tensor, size: number): [index: T
  * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
-export const take: (x: Tensor, index: Tensor) => Tensor = defineComposite(
+export const take: (x: Tensor, ...args: TakeArgs) => Tensor = defineComposite(
   'take',
-  (x: Tensor, index: Tensor): Tensor => {
+  (x: Tensor, ...args: TakeArgs): Tensor => {
+    const [index] = readTake(args);
     const [at, lookup] = wrappedIndex('take', index, x.numel());
     return lookupOp(reshape(x, [-1]), [at], 0, lookup);
   },
-  2,
 );
 
-const readPut = optionReader('put', { accumulate: false }, 'accumulate');
+type PutArgs = Needed<
+  [index: Tensor, source: Tensor],
+  ['index', 'source'],
+  [accumulate: boolean],
+  { accumulate?: boolean }
+>;
+
+const readPut = optionReader(
+  'put',
+  { index: required<Tensor>(), source: required<Tensor>(), accumulate: false },
+  'index',
+  'source',
+  'accumulate',
+);
 
 /**
  * `torch.Tensor.put`: `x` with the elements of `source` at positions `index` (as many; int32, negative ones
@@ -72,20 +88,10 @@ const readPut = optionReader('put', { accumulate: false }, 'accumulate');
  * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
-export const put: (
-  x: Tensor,
-  index: Tensor,
-  source: Tensor,
-  ...args: Trailing<[accumulate: boolean], { accumulate?: boolean }>
-) => Tensor = defineComposite(
+export const put: (x: Tensor, ...args: PutArgs) => Tensor = defineComposite(
   'put',
-  (
-    x: Tensor,
-    index: Tensor,
-    source: Tensor,
-    ...args: Trailing<[accumulate: boolean], { accumulate?: boolean }>
-  ): Tensor => {
-    const { accumulate } = readPut(args);
+  (x: Tensor, ...args: PutArgs): Tensor => {
+    const { index, source, accumulate } = readPut(args);
     const [at, lookup] = wrappedIndex('put', index, x.numel());
     checkSameDtype('put', x, source);
     if (source.numel() !== index.numel())
@@ -98,7 +104,14 @@ export const put: (
   },
 );
 
-const readDim = optionReader('takeAlongDim', { dim: null as number | null }, 'dim');
+type AlongArgs = Needed<[indices: Tensor], ['indices'], [dim: number | null], { dim?: number | null }>;
+
+const readTakeAlongDim = optionReader(
+  'takeAlongDim',
+  { indices: required<Tensor>(), dim: null as number | null },
+  'indices',
+  'dim',
+);
 
 /**
  * `torch.take_along_dim`: {@link gather} with `indices` and `x` broadcast together but for `dim`; without
@@ -107,14 +120,10 @@ const readDim = optionReader('takeAlongDim', { dim: null as number | null }, 'di
  * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
-export const takeAlongDim: (
-  x: Tensor,
-  indices: Tensor,
-  ...args: Trailing<[dim: number | null], { dim?: number | null }>
-) => Tensor = defineComposite(
+export const takeAlongDim: (x: Tensor, ...args: AlongArgs) => Tensor = defineComposite(
   'takeAlongDim',
-  (x: Tensor, indices: Tensor, ...args: Trailing<[dim: number | null], { dim?: number | null }>): Tensor => {
-    const { dim } = readDim(args);
+  (x: Tensor, ...args: AlongArgs): Tensor => {
+    const { indices, dim } = readTakeAlongDim(args);
     if (!isTensor(indices)) checkIndex('takeAlongDim', indices, 0);
     if (dim === null) return gatherAs('takeAlongDim', reshape(x, [-1]), 0, reshape(indices, [-1]));
     const d = normalizeDim('takeAlongDim', dim, x.ndim);

@@ -9,7 +9,7 @@ import {
   type Divisor,
   type PoolProblem,
 } from '../../kernels/images/pool.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { argumentReader, type Needed, optionReader, required } from '../../tensor/options.js';
 import { numel, showShape, type Shape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { asBatch } from '../base/as-batch.js';
@@ -273,26 +273,28 @@ type MaxPoolPlaces<S> = [stride: S | null, padding: S, dilation: S, ceilMode: bo
 export interface MaxPool<S extends SizeNd> {
   (
     x: Tensor,
-    k: S,
-    ...args: Ending<MaxPoolPlaces<S>, MaxPoolOptions<S> & { returnIndices: true }>
+    ...args:
+      | [k: S, ...Ending<MaxPoolPlaces<S>, MaxPoolOptions<S> & { returnIndices: true }>]
+      | [options: MaxPoolOptions<S> & { kernelSize: S; returnIndices: true }]
   ): [values: Tensor, indices: Tensor];
-  (x: Tensor, k: S, ...args: Trailing<MaxPoolPlaces<S>, MaxPoolOptions<S>>): Tensor;
+  (x: Tensor, ...args: Needed<[k: S], ['kernelSize'], MaxPoolPlaces<S>, MaxPoolOptions<S>>): Tensor;
 }
 
 /** @internal */
 export function maxPoolOf<S extends SizeNd>(op: string, dims: number, over: Over): MaxPool<S> {
-  const read = optionReader<Required<MaxPoolOptions<SizeNd>>>(
+  const read = optionReader<Required<MaxPoolOptions<SizeNd>> & { kernelSize: S }>(
     op,
-    { stride: null, padding: 0, dilation: 1, ceilMode: false, returnIndices: false },
+    { kernelSize: required(), stride: null, padding: 0, dilation: 1, ceilMode: false, returnIndices: false },
+    'kernelSize',
     'stride',
     'padding',
     'dilation',
     'ceilMode',
     'returnIndices',
   );
-  return defineComposite(op, ((x: Tensor, k: S, ...args: unknown[]) => {
+  return defineComposite(op, ((x: Tensor, ...args: unknown[]) => {
     const options = read(args);
-    const { returnIndices } = options;
+    const { kernelSize: k, returnIndices } = options;
     const results = asBatch(op, x, dims, (batch) =>
       over(batch, stridedAxes(op, batch.shape, k, options), maxima(op, returnIndices)),
     );
@@ -302,8 +304,9 @@ export function maxPoolOf<S extends SizeNd>(op: string, dims: number, over: Over
 
 export type AvgPool<S extends SizeNd> = (
   x: Tensor,
-  k: S,
-  ...args: Trailing<
+  ...args: Needed<
+    [k: S],
+    ['kernelSize'],
     [
       stride: S | null,
       padding: S,
@@ -317,17 +320,25 @@ export type AvgPool<S extends SizeNd> = (
 
 /** @internal */
 export function avgPoolOf<S extends SizeNd>(op: string, dims: number, over: Over): AvgPool<S> {
-  const read = optionReader<Required<AvgPoolOptions<SizeNd>>>(
+  const read = optionReader<Required<AvgPoolOptions<SizeNd>> & { kernelSize: S }>(
     op,
-    { stride: null, padding: 0, ceilMode: false, countIncludePad: true, divisorOverride: null },
+    {
+      kernelSize: required(),
+      stride: null,
+      padding: 0,
+      ceilMode: false,
+      countIncludePad: true,
+      divisorOverride: null,
+    },
+    'kernelSize',
     'stride',
     'padding',
     'ceilMode',
     'countIncludePad',
     'divisorOverride',
   );
-  return defineComposite(op, (x: Tensor, k: S, ...args: readonly unknown[]): Tensor => {
-    const options = read(args);
+  return defineComposite(op, (x: Tensor, ...args: readonly unknown[]): Tensor => {
+    const { kernelSize: k, ...options } = read(args);
     if (options.divisorOverride === 0) throw new Error(`${op}: divisorOverride must not be 0`);
     const pool = (batch: Tensor): readonly Tensor[] => {
       const { stride, padding, ceilMode } = options;
@@ -337,26 +348,34 @@ export function avgPoolOf<S extends SizeNd>(op: string, dims: number, over: Over
   });
 }
 
+export type AdaptiveAvgPool<S> = (x: Tensor, ...args: Needed<[size: S], ['outputSize']>) => Tensor;
+
 /** @internal */
 export const adaptiveAvgPoolOf = <S extends AnyAdaptiveSize>(
   op: string,
   dims: number,
   over: Over,
-): ((x: Tensor, size: S) => Tensor) =>
-  defineComposite(
-    op,
-    (x: Tensor, size: S): Tensor => {
-      const pool = (batch: Tensor): readonly Tensor[] =>
-        over(batch, adaptiveAxes(op, batch.shape, size), means(op, {}));
-      return asBatch(op, x, dims, pool)[0] as Tensor;
-    },
-    2,
-  );
+): AdaptiveAvgPool<S> => {
+  const read = argumentReader<[outputSize: S]>(op, 'outputSize');
+  return defineComposite(op, (x: Tensor, ...args: readonly unknown[]): Tensor => {
+    const [size] = read(args);
+    const pool = (batch: Tensor): readonly Tensor[] =>
+      over(batch, adaptiveAxes(op, batch.shape, size), means(op, {}));
+    return asBatch(op, x, dims, pool)[0] as Tensor;
+  });
+};
 
 /** An adaptive max pool; with `returnIndices: true` the result is `[values, indices]`. */
 export interface AdaptiveMaxPool<S> {
-  (x: Tensor, size: S, options: true | { returnIndices: true }): [values: Tensor, indices: Tensor];
-  (x: Tensor, size: S, options?: boolean | { returnIndices?: boolean }): Tensor;
+  (
+    x: Tensor,
+    ...args:
+      [size: S, options: true | { returnIndices: true }] | [options: { outputSize: S; returnIndices: true }]
+  ): [values: Tensor, indices: Tensor];
+  (
+    x: Tensor,
+    ...args: Needed<[size: S], ['outputSize'], [returnIndices: boolean], { returnIndices?: boolean }>
+  ): Tensor;
 }
 
 /** @internal */
@@ -365,12 +384,17 @@ export function adaptiveMaxPoolOf<S extends AnyAdaptiveSize>(
   dims: number,
   over: Over,
 ): AdaptiveMaxPool<S> {
-  const read = optionReader(op, { returnIndices: false }, 'returnIndices');
-  return defineComposite(op, ((x: Tensor, size: S, ...args: unknown[]) => {
-    const { returnIndices } = read(args);
+  const read = optionReader(
+    op,
+    { outputSize: required<S>(), returnIndices: false },
+    'outputSize',
+    'returnIndices',
+  );
+  return defineComposite(op, ((x: Tensor, ...args: unknown[]) => {
+    const { outputSize: size, returnIndices } = read(args);
     const results = asBatch(op, x, dims, (batch) =>
       over(batch, adaptiveAxes(op, batch.shape, size), maxima(op, returnIndices)),
     );
     return returnIndices ? results : results[0];
-  }) as AdaptiveMaxPool<S>);
+  }) as unknown as AdaptiveMaxPool<S>);
 }

@@ -1,5 +1,5 @@
 import { defineComposite } from '../../autograd/define.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required } from '../../tensor/options.js';
 import { sameShape, showShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { asBatch } from '../base/as-batch.js';
@@ -29,13 +29,18 @@ export interface FractionalMaxPoolOptions<S extends SizeNd = SizeNd> {
 export interface FractionalMaxPool<S extends SizeNd> {
   (
     x: Tensor,
-    k: S,
-    options: FractionalMaxPoolOptions<S> & { returnIndices: true },
+    ...args:
+      | [k: S, options: FractionalMaxPoolOptions<S> & { returnIndices: true }]
+      | [options: FractionalMaxPoolOptions<S> & { kernelSize: S; returnIndices: true }]
   ): [values: Tensor, indices: Tensor];
   (
     x: Tensor,
-    k: S,
-    ...args: Trailing<[outputSize: S | null, outputRatio: S | null], FractionalMaxPoolOptions<S>>
+    ...args: Needed<
+      [k: S],
+      ['kernelSize'],
+      [outputSize: S | null, outputRatio: S | null],
+      FractionalMaxPoolOptions<S>
+    >
   ): Tensor;
 }
 
@@ -59,16 +64,23 @@ function fractionalOf<S extends SizeNd>(
   pool: MaxPool<S>,
 ): FractionalMaxPool<S> {
   const dims = sampleOf.length;
-  const read = optionReader<Required<FractionalMaxPoolOptions>>(
+  const read = optionReader<Required<FractionalMaxPoolOptions> & { kernelSize: S }>(
     op,
-    { outputSize: null, outputRatio: null, returnIndices: false, randomSamples: null },
+    {
+      kernelSize: required(),
+      outputSize: null,
+      outputRatio: null,
+      returnIndices: false,
+      randomSamples: null,
+    },
+    'kernelSize',
     'outputSize',
     'outputRatio',
     'returnIndices',
     'randomSamples',
   );
-  return defineComposite(op, ((x: Tensor, k: S, ...args: unknown[]) => {
-    const { outputSize, outputRatio, returnIndices, randomSamples } = read(args);
+  return defineComposite(op, ((x: Tensor, ...args: unknown[]) => {
+    const { kernelSize: k, outputSize, outputRatio, returnIndices, randomSamples } = read(args);
     const kernels = sizesOf(op, 'the kernel size', k, dims, 1);
     if ((outputSize === null) === (outputRatio === null))
       throw new Error(`${op}: give either outputSize or outputRatio`);
@@ -115,7 +127,7 @@ function fractionalOf<S extends SizeNd>(
     };
     const results = asBatch(op, x, dims, windows);
     return returnIndices ? results : results[0];
-  }) as FractionalMaxPool<S>);
+  }) as unknown as FractionalMaxPool<S>);
 }
 
 function byRatio(op: string, sizes: readonly number[], ratio: SizeNd | null): number[] {

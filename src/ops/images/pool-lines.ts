@@ -1,9 +1,9 @@
-import type { Tensor } from '../../tensor/tensor.js';
 import {
   adaptiveAvgPoolOf,
   adaptiveMaxPoolOf,
   avgPoolOf,
   maxPoolOf,
+  type AdaptiveAvgPool,
   type AdaptiveMaxPool,
   type AvgPool,
   type Axis,
@@ -36,7 +36,7 @@ export const avgPool1d: AvgPool<Size1d> = avgPoolOf('avgPool1d', 1, overLines);
  * `torch.nn.functional.adaptive_avg_pool1d`: `x` [N, C, L] or [C, L] to length `size`, each the mean from
  * `floor(o L / Lout)` up to (not including) `ceil((o + 1) L / Lout)`.
  */
-export const adaptiveAvgPool1d: (x: Tensor, size: AdaptiveSize1d) => Tensor = adaptiveAvgPoolOf(
+export const adaptiveAvgPool1d: AdaptiveAvgPool<AdaptiveSize1d> = adaptiveAvgPoolOf(
   'adaptiveAvgPool1d',
   1,
   overLines,

@@ -1,5 +1,5 @@
 import { defineComposite } from '../../autograd/define.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required } from '../../tensor/options.js';
 import { numel } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { mul, pow } from '../pointwise/pointwise.js';
@@ -16,21 +16,27 @@ export interface LpPoolOptions<S extends SizeNd = SizeNd> {
 
 export type LpPool<S extends SizeNd> = (
   x: Tensor,
-  p: number,
-  k: S,
-  ...args: Trailing<[stride: S | null, ceilMode: boolean], LpPoolOptions<S>>
+  ...args: Needed<
+    [p: number, k: S],
+    ['normType', 'kernelSize'],
+    [stride: S | null, ceilMode: boolean],
+    LpPoolOptions<S>
+  >
 ) => Tensor;
 
 function lpPoolOf<S extends SizeNd>(op: string, dims: number, average: AvgPool<S>): LpPool<S> {
-  const read = optionReader<Required<LpPoolOptions<S>>>(
+  const read = optionReader<Required<LpPoolOptions<S>> & { normType: number; kernelSize: S }>(
     op,
-    { stride: null, ceilMode: false },
+    { normType: required(), kernelSize: required(), stride: null, ceilMode: false },
+    'normType',
+    'kernelSize',
     'stride',
     'ceilMode',
   );
-  return defineComposite(op, (x: Tensor, p: number, k: S, ...args: readonly unknown[]): Tensor => {
+  return defineComposite(op, (x: Tensor, ...args: readonly unknown[]): Tensor => {
+    const { normType: p, kernelSize: k, ...options } = read(args);
     const count = numel(sizesOf(op, 'the kernel size', k, dims, 1));
-    return pow(mul(average(pow(x, p), k, read(args)), count), 1 / p);
+    return pow(mul(average(pow(x, p), k, options), count), 1 / p);
   });
 }
 

@@ -1,5 +1,5 @@
 import { defineComposite } from '../../autograd/define.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required } from '../../tensor/options.js';
 import { numel, sameShape, showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { asBatch } from '../base/as-batch.js';
@@ -19,20 +19,25 @@ export interface MaxUnpoolOptions<S extends SizeNd = SizeNd> {
 export type MaxUnpool<S extends SizeNd> = (
   x: Tensor,
   indices: Tensor,
-  k: S,
-  ...args: Trailing<[stride: S | null, padding: S, outputSize: readonly number[] | null], MaxUnpoolOptions<S>>
+  ...args: Needed<
+    [k: S],
+    ['kernelSize'],
+    [stride: S | null, padding: S, outputSize: readonly number[] | null],
+    MaxUnpoolOptions<S>
+  >
 ) => Tensor;
 
 function unpoolOf<S extends SizeNd>(op: string, dims: number): MaxUnpool<S> {
-  const read = optionReader<Required<MaxUnpoolOptions>>(
+  const read = optionReader<Required<MaxUnpoolOptions> & { kernelSize: S }>(
     op,
-    { stride: null, padding: 0, outputSize: null },
+    { kernelSize: required(), stride: null, padding: 0, outputSize: null },
+    'kernelSize',
     'stride',
     'padding',
     'outputSize',
   );
-  return defineComposite(op, (x: Tensor, indices: Tensor, k: S, ...args: readonly unknown[]): Tensor => {
-    const { stride, padding, outputSize } = read(args);
+  return defineComposite(op, (x: Tensor, indices: Tensor, ...args: readonly unknown[]): Tensor => {
+    const { kernelSize: k, stride, padding, outputSize } = read(args);
     const kernels = sizesOf(op, 'the kernel size', k, dims, 1);
     const strides = sizesOf(op, 'stride', stride ?? k, dims, 1);
     const pads = sizesOf(op, 'padding', padding, dims, 0);

@@ -6,6 +6,7 @@ import {
   adaptiveMaxPoolOf,
   avgPoolOf,
   maxPoolOf,
+  type AdaptiveAvgPool,
   type AdaptiveMaxPool,
   type AvgPool,
   type Axis,
@@ -57,7 +58,7 @@ export const avgPool3d: AvgPool<Size3d> = avgPoolOf('avgPool3d', 3, overVolumes)
  * `torch.nn.functional.adaptive_avg_pool3d`: `x` [N, C, D, H, W] or [C, D, H, W] to `size`, by windows as
  * `adaptiveAvgPool2d` has them.
  */
-export const adaptiveAvgPool3d: (x: Tensor, size: AdaptiveSize3d) => Tensor = adaptiveAvgPoolOf(
+export const adaptiveAvgPool3d: AdaptiveAvgPool<AdaptiveSize3d> = adaptiveAvgPoolOf(
   'adaptiveAvgPool3d',
   3,
   overVolumes,

@@ -1,10 +1,10 @@
-import type { Tensor } from '../../tensor/tensor.js';
 import {
   adaptiveAvgPoolOf,
   adaptiveMaxPoolOf,
   avgPoolOf,
   maxPoolOf,
   overImages,
+  type AdaptiveAvgPool,
   type AdaptiveMaxPool,
   type AdaptiveSize,
   type AvgPool,
@@ -38,7 +38,7 @@ export const avgPool2d: AvgPool<Size2d> = avgPoolOf('avgPool2d', 2, overImages);
  * `torch.nn.functional.adaptive_avg_pool2d`: `x` [N, C, H, W] or [C, H, W] to `size`; output row `o` is the
  * mean of input rows `floor(o H / Hout)` up to (not including) `ceil((o + 1) H / Hout)`.
  */
-export const adaptiveAvgPool2d: (x: Tensor, size: AdaptiveSize) => Tensor = adaptiveAvgPoolOf(
+export const adaptiveAvgPool2d: AdaptiveAvgPool<AdaptiveSize> = adaptiveAvgPoolOf(
   'adaptiveAvgPool2d',
   2,
   overImages,

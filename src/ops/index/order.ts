@@ -1,7 +1,7 @@
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
-import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, type Needed, optionReader, required, type Trailing } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { checkOnDevice } from '../base/check.js';
 import { eq, isnan, logicalAnd, logicalNot, logicalOr, lt, ne } from '../pointwise/compare.js';
@@ -43,21 +43,26 @@ function checkLine(op: string, x: Tensor, d: number): void {
     throw new Error(`${op}: dim ${d} of shape ${showShape(x.shape)} is empty: there is no element to choose`);
 }
 
-const readKthvalue = optionReader('kthvalue', { dim: -1, keepdim: false }, 'dim', 'keepdim');
+type KthvalueArgs = Needed<
+  [k: number],
+  ['k'],
+  [dim: number, keepdim: boolean],
+  KeepdimOptions & { dim?: number }
+>;
+
+const readKthvalue = optionReader(
+  'kthvalue',
+  { k: required<number>(), dim: -1, keepdim: false },
+  'k',
+  'dim',
+  'keepdim',
+);
 
 /** `torch.kthvalue`: the `k`-th smallest element (counted from 1) of each line of `dim`, and its index. */
-export const kthvalue: (
-  x: Tensor,
-  k: number,
-  ...args: Trailing<[dim: number, keepdim: boolean], KeepdimOptions & { dim?: number }>
-) => Chosen = defineComposite(
+export const kthvalue: (x: Tensor, ...args: KthvalueArgs) => Chosen = defineComposite(
   'kthvalue',
-  (
-    x: Tensor,
-    k: number,
-    ...args: Trailing<[dim: number, keepdim: boolean], KeepdimOptions & { dim?: number }>
-  ): Chosen => {
-    const { dim, keepdim } = readKthvalue(args);
+  (x: Tensor, ...args: KthvalueArgs): Chosen => {
+    const { k, dim, keepdim } = readKthvalue(args);
     const d = normalizeDim('kthvalue', dim, x.ndim);
     if (!Number.isInteger(k) || k < 1 || k > (x.shape[d] ?? 1))
       throw new Error(`kthvalue: k = ${k} is out of range for dim ${dim} of shape ${showShape(x.shape)}`);
@@ -191,19 +196,28 @@ export interface QuantileOptions extends KeepdimOptions {
 }
 
 const interpolations: readonly string[] = ['linear', 'lower', 'higher', 'nearest', 'midpoint'];
-type QuantileArgs = Trailing<[dim: number | null, keepdim: boolean], QuantileOptions>;
+type QuantileArgs = Needed<
+  [q: number | Tensor],
+  ['q'],
+  [dim: number | null, keepdim: boolean],
+  QuantileOptions
+>;
 
 function checkProbabilities(op: string, q: Tensor): void {
   if (q.ndim > 1) throw new Error(`${op}: q must be a number or have one dim, got ${showShape(q.shape)}`);
   checkOnDevice(op, 'probability', q);
 }
 
-function quantileOf(
-  name: 'quantile' | 'nanquantile',
-): (x: Tensor, q: number | Tensor, ...args: QuantileArgs) => Tensor {
-  const read = optionReader(name, { ...byDim, interpolation: 'linear' as Interpolation }, 'dim', 'keepdim');
-  return defineComposite(name, (x: Tensor, q: number | Tensor, ...args: QuantileArgs): Tensor => {
-    const { dim, keepdim, interpolation } = read(args);
+function quantileOf(name: 'quantile' | 'nanquantile'): (x: Tensor, ...args: QuantileArgs) => Tensor {
+  const read = optionReader(
+    name,
+    { q: required<number | Tensor>(), ...byDim, interpolation: 'linear' as Interpolation },
+    'q',
+    'dim',
+    'keepdim',
+  );
+  return defineComposite(name, (x: Tensor, ...args: QuantileArgs): Tensor => {
+    const { q, dim, keepdim, interpolation } = read(args);
     if (!interpolations.includes(interpolation))
       throw new Error(
         `${name}: interpolation must be one of ${interpolations.join(', ')}, got '${String(interpolation)}'`,
@@ -252,8 +266,6 @@ function between(sorted: Tensor, ranks: Tensor, interpolation: Interpolation): T
  * `torch.quantile`: the value at rank `q (n - 1)` of each line of `dim`, or of all elements, in order;
  * several `q` become the first dim. NaN where a line has one.
  */
-export const quantile: (x: Tensor, q: number | Tensor, ...args: QuantileArgs) => Tensor =
-  quantileOf('quantile');
+export const quantile: (x: Tensor, ...args: QuantileArgs) => Tensor = quantileOf('quantile');
 /** `torch.nanquantile`: quantiles of what is not NaN. */
-export const nanquantile: (x: Tensor, q: number | Tensor, ...args: QuantileArgs) => Tensor =
-  quantileOf('nanquantile');
+export const nanquantile: (x: Tensor, ...args: QuantileArgs) => Tensor = quantileOf('nanquantile');

@@ -7,7 +7,7 @@ import { zeros } from '../creation/creation.js';
 import { scatterAdd } from '../gather/gather.js';
 import { planLimits, runPlan } from '../base/run-plan.js';
 import { detach, reshape } from '../base/view.js';
-import { optionReader, requireBoolean, type Trailing } from '../../tensor/options.js';
+import { optionReader, required, requireBoolean, type Needed, type Trailing } from '../../tensor/options.js';
 
 /* Order along a dim. NaN counts as the largest value, equal elements keep their order. */
 
@@ -91,9 +91,10 @@ export interface TopkOptions {
   sorted?: boolean;
 }
 
-const readTopk = optionReader<Required<TopkOptions>>(
+const readTopk = optionReader<Required<TopkOptions> & { k: number }>(
   'topk',
-  { dim: -1, largest: true, sorted: true },
+  { k: required(), dim: -1, largest: true, sorted: true },
+  'k',
   'dim',
   'largest',
   'sorted',
@@ -102,10 +103,9 @@ const readTopk = optionReader<Required<TopkOptions>>(
 /** `torch.topk`: the `k` largest (or smallest) of a dim, in order, and their int32 indices. */
 export function topk(
   x: Tensor,
-  k: number,
-  ...args: Trailing<[dim: number, largest: boolean, sorted: boolean], TopkOptions>
+  ...args: Needed<[k: number], ['k'], [dim: number, largest: boolean, sorted: boolean], TopkOptions>
 ): [values: Tensor, indices: Tensor] {
-  const { dim, largest } = readTopk(args);
+  const { k, dim, largest } = readTopk(args);
   requireBoolean('topk: largest', largest);
   const d = normalizeDim('topk', dim, x.ndim);
   const size = x.shape[d] ?? 1;

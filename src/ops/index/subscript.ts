@@ -1,7 +1,7 @@
 import { isGradEnabled, setGradMode } from '../../autograd/mode.js';
 import { defineComposite, named } from '../../autograd/define.js';
 import { elementOf } from '../../tensor/dtype.js';
-import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, type Needed, optionReader, required } from '../../tensor/options.js';
 import { broadcastShapes, expandsTo, sameShape, showShape } from '../../tensor/shape.js';
 import { scoped } from '../../tensor/tidy.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
@@ -300,7 +300,24 @@ function writtenMasked(op: string, { view, picks }: Subscript, values: Tensor, a
   return where(test, accumulate ? add(view, place) : place, view);
 }
 
-const readPut = optionReader('indexPut', { accumulate: false }, 'accumulate');
+type PutArgs = Needed<
+  [indices: readonly AnyIndex[], values: Tensor | number | boolean],
+  ['indices', 'values'],
+  [accumulate: boolean],
+  IndexPutOptions
+>;
+
+const readPut = optionReader(
+  'indexPut',
+  {
+    indices: required<readonly AnyIndex[]>(),
+    values: required<Tensor | number | boolean>(),
+    accumulate: false,
+  },
+  'indices',
+  'values',
+  'accumulate',
+);
 
 function checkParts(op: string, parts: unknown): readonly unknown[] {
   if (!Array.isArray(parts))
@@ -320,13 +337,9 @@ function checkParts(op: string, parts: unknown): readonly unknown[] {
  * @throws Error for an index that the host knows to be out of range, or for a mask beside other tensors; (at
  * the next await) DataError for an index computed on the GPU, and unless values are as many as the mask picks
  */
-export function indexPut(
-  x: Tensor,
-  indices: readonly AnyIndex[],
-  values: Tensor | number | boolean,
-  ...args: Trailing<[accumulate: boolean], IndexPutOptions>
-): Tensor {
-  return putAt(x, checkParts('indexPut', indices), values, readPut(args).accumulate);
+export function indexPut(x: Tensor, ...args: PutArgs): Tensor {
+  const { indices, values, accumulate } = readPut(args);
+  return putAt(x, checkParts('indexPut', indices), values, accumulate);
 }
 
 const putAt = defineComposite(
@@ -342,20 +355,12 @@ const putAt = defineComposite(
 );
 
 /** `torch.Tensor.index_put_`: {@link indexPut} in place. */
-export const indexPut_ = named(
-  'indexPut_',
-  (
-    x: Tensor,
-    indices: readonly AnyIndex[],
-    values: Tensor | number | boolean,
-    ...args: Trailing<[accumulate: boolean], IndexPutOptions>
-  ): Tensor => {
-    const { accumulate } = readPut(args);
-    const subscript = resolve('indexPut_', x, checkParts('indexPut_', indices), false);
-    const { view } = subscript;
-    overwrite('indexPut_', view, () =>
-      written('indexPut_', subscript, valuesOf('indexPut_', x, values), accumulate),
-    );
-    return x;
-  },
-);
+export const indexPut_ = named('indexPut_', (x: Tensor, ...args: PutArgs): Tensor => {
+  const { indices, values, accumulate } = readPut(args);
+  const subscript = resolve('indexPut_', x, checkParts('indexPut_', indices), false);
+  const { view } = subscript;
+  overwrite('indexPut_', view, () =>
+    written('indexPut_', subscript, valuesOf('indexPut_', x, values), accumulate),
+  );
+  return x;
+});

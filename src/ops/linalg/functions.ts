@@ -1,6 +1,6 @@
 import { checkTensors } from '../base/tensors.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { argumentReader, type Needed, optionReader, type Trailing } from '../../tensor/options.js';
 import { normalizeDim, numel, showShape } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { full, ones, zeros } from '../creation/creation.js';
@@ -147,11 +147,15 @@ export function pinv(
   return pinvOp(x, { ...rest, rtol: rest.rtol ?? rcond });
 }
 
+type PowerArgs = Needed<[n: number], ['n']>;
+const readPower = argumentReader<[n: number]>('linalg.matrixPower', 'n');
+
 /** `torch.linalg.matrix_power`: by repeated squaring; negative powers are those of the inverse. */
-export const matrixPower: (x: Tensor, n: number) => Tensor = defineComposite(
+export const matrixPower: (x: Tensor, ...args: PowerArgs) => Tensor = defineComposite(
   'linalg.matrixPower',
-  (x: Tensor, n: number): Tensor => {
+  (x: Tensor, ...args: PowerArgs): Tensor => {
     const op = 'linalg.matrixPower';
+    const [n] = readPower(args);
     checkSquare(op, x);
     if (!Number.isInteger(n)) throw new Error(`${op}: expected an integer power, got ${String(n)}`);
     // Of no power of x, but on its tape, as in PyTorch.
@@ -165,7 +169,6 @@ export const matrixPower: (x: Tensor, n: number) => Tensor = defineComposite(
     }
     return out === x ? working(x) : (out as Tensor);
   },
-  2,
 );
 
 /** Where to split each run of factors, by the least number of multiplications (dynamic programming). */

@@ -1,6 +1,7 @@
 /** `torch.linalg`. */
 export { cholesky, choleskyEx } from './cholesky.js';
 export { det, slogdet } from './det.js';
+export { diagonal } from './diagonal.js';
 export { eig, eigh, eigvals, eigvalsh } from './eigh.js';
 export {
   cross,

@@ -1,7 +1,7 @@
 import { defineComposite } from '../../autograd/define.js';
 import { noGrad } from '../../autograd/mode.js';
 import { e } from '../../kernels/expr/expr.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required, type Trailing } from '../../tensor/options.js';
 import { sameShape, showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { batchNorm } from './batch-norm.js';
@@ -97,9 +97,17 @@ export interface LocalResponseNormOptions {
   k?: number;
 }
 
-const readLocal = optionReader<Required<LocalResponseNormOptions>>(
+type LocalArgs = Needed<
+  [size: number],
+  ['size'],
+  [alpha: number, beta: number, k: number],
+  LocalResponseNormOptions
+>;
+
+const readLocal = optionReader<Required<LocalResponseNormOptions> & { size: number }>(
   'localResponseNorm',
-  { alpha: 1e-4, beta: 0.75, k: 1 },
+  { size: required(), alpha: 1e-4, beta: 0.75, k: 1 },
+  'size',
   'alpha',
   'beta',
   'k',
@@ -118,18 +126,10 @@ const localFn = rowFunction({
  * the average is of the squares over `size` neighbouring channels of `x` [N, C, ...], zeros beyond the first
  * and the last.
  */
-export const localResponseNorm: (
-  x: Tensor,
-  size: number,
-  ...args: Trailing<[alpha: number, beta: number, k: number], LocalResponseNormOptions>
-) => Tensor = defineComposite(
+export const localResponseNorm: (x: Tensor, ...args: LocalArgs) => Tensor = defineComposite(
   'localResponseNorm',
-  (
-    x: Tensor,
-    size: number,
-    ...args: Trailing<[alpha: number, beta: number, k: number], LocalResponseNormOptions>
-  ): Tensor => {
-    const { alpha, beta, k } = readLocal(args);
+  (x: Tensor, ...args: LocalArgs): Tensor => {
+    const { size, alpha, beta, k } = readLocal(args);
     if (x.ndim < 3)
       throw new Error(`localResponseNorm: expected an input of 3 or more dims, got ${showShape(x.shape)}`);
     if (!Number.isInteger(size) || size < 1)
@@ -151,44 +151,47 @@ export interface RmsNormOptions {
   eps?: number | null;
 }
 
-const readRms = optionReader<Required<RmsNormOptions>>(
+const readRms = optionReader<Required<RmsNormOptions> & { normalizedShape: number | readonly number[] }>(
   'rmsNorm',
-  { weight: null, eps: null },
+  { normalizedShape: required(), weight: null, eps: null },
+  'normalizedShape',
   'weight',
   'eps',
 );
 
-type RmsArgs = Trailing<[weight: Tensor | null, eps: number | null], RmsNormOptions>;
+type RmsArgs = Needed<
+  [normalizedShape: number | readonly number[]],
+  ['normalizedShape'],
+  [weight: Tensor | null, eps: number | null],
+  RmsNormOptions
+>;
 
 /**
  * `torch.nn.functional.rms_norm` (Zhang & Sennrich 2019): `x / sqrt(mean(x^2) + eps) * weight` over the last
  * dims, whose sizes are `normalizedShape`.
  */
-export const rmsNorm: (x: Tensor, normalizedShape: number | readonly number[], ...args: RmsArgs) => Tensor =
-  defineComposite(
-    'rmsNorm',
-    (x: Tensor, normalizedShape: number | readonly number[], ...args: RmsArgs): Tensor => {
-      const { weight, eps } = readRms(args);
-      const sizes = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
-      const lead = x.ndim - sizes.length;
-      if (sizes.length === 0 || lead < 0 || !sameShape(x.shape.slice(lead), sizes)) {
-        throw new Error(
-          `rmsNorm: an input of shape ${showShape(x.shape)} does not end in normalizedShape ${showShape(sizes)}`,
-        );
-      }
-      if (weight !== null && !sameShape(weight.shape, sizes))
-        throw new Error(
-          `rmsNorm: weight must have shape ${showShape(sizes)}, got ${showShape(weight.shape)}`,
-        );
-      const wide = to(x, 'float32');
-      const squares = mean(
-        square(wide),
-        sizes.map((_, i) => lead + i),
-        { keepdim: true },
+export const rmsNorm: (x: Tensor, ...args: RmsArgs) => Tensor = defineComposite(
+  'rmsNorm',
+  (x: Tensor, ...args: RmsArgs): Tensor => {
+    const { normalizedShape, weight, eps } = readRms(args);
+    const sizes = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
+    const lead = x.ndim - sizes.length;
+    if (sizes.length === 0 || lead < 0 || !sameShape(x.shape.slice(lead), sizes)) {
+      throw new Error(
+        `rmsNorm: an input of shape ${showShape(x.shape)} does not end in normalizedShape ${showShape(sizes)}`,
       );
-      const y = mul(wide, scaleFn(squares, eps ?? 2 ** -23));
-      return to(weight === null ? y : mul(y, weight), x.dtype);
-    },
-  );
+    }
+    if (weight !== null && !sameShape(weight.shape, sizes))
+      throw new Error(`rmsNorm: weight must have shape ${showShape(sizes)}, got ${showShape(weight.shape)}`);
+    const wide = to(x, 'float32');
+    const squares = mean(
+      square(wide),
+      sizes.map((_, i) => lead + i),
+      { keepdim: true },
+    );
+    const y = mul(wide, scaleFn(squares, eps ?? 2 ** -23));
+    return to(weight === null ? y : mul(y, weight), x.dtype);
+  },
+);
 
 const scaleFn = rowFunction({ name: 'rmsNorm', kind: 'float', expr: (s, eps) => e.rsqrt(e.add(s, eps)) });

@@ -2,7 +2,7 @@ import { defineComposite, defineOp } from '../../autograd/define.js';
 import { isGradEnabled } from '../../autograd/mode.js';
 import { e, input, param, type Expr } from '../../kernels/expr/expr.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required, type Trailing } from '../../tensor/options.js';
 import { sameShape, showShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { type Pointwise } from '../base/apply.js';
@@ -206,10 +206,25 @@ function normalised(
 /** What follows the required arguments of a norm. */
 export type NormArgs = Trailing<[weight: Tensor | null, bias: Tensor | null, eps: number], NormOptions>;
 
-const normReader = (op: string) =>
-  optionReader<Required<NormOptions>>(op, { weight: null, bias: null, eps: 1e-5 }, 'weight', 'bias', 'eps');
-const readLayer = normReader('layerNorm');
-const readGroup = normReader('groupNorm');
+type NeedingNormArgs<V, K extends string> = Needed<
+  [value: V],
+  [K],
+  [weight: Tensor | null, bias: Tensor | null, eps: number],
+  NormOptions
+>;
+
+const normReader = <V, K extends string>(op: string, name: K) =>
+  optionReader<Required<NormOptions> & Record<K, V>>(
+    op,
+    { [name as string]: required(), weight: null, bias: null, eps: 1e-5 } as Required<NormOptions> &
+      Record<K, V>,
+    name,
+    'weight',
+    'bias',
+    'eps',
+  );
+const readLayer = normReader<number | readonly number[], 'normalizedShape'>('layerNorm', 'normalizedShape');
+const readGroup = normReader<number, 'numGroups'>('groupNorm', 'numGroups');
 
 /**
  * `torch.nn.functional.layer_norm` (Ba et al. 2016): `(x - mean) / sqrt(var + eps) * weight + bias` with the
@@ -217,30 +232,27 @@ const readGroup = normReader('groupNorm');
  */
 export const layerNorm: (
   x: Tensor,
-  normalizedShape: number | readonly number[],
-  ...args: NormArgs
-) => Tensor = defineComposite(
-  'layerNorm',
-  (x: Tensor, normalizedShape: number | readonly number[], ...args: NormArgs): Tensor => {
-    const options = readLayer(args);
-    const sizes = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
-    const lead = x.ndim - sizes.length;
-    if (sizes.length === 0 || lead < 0 || !sameShape(x.shape.slice(lead), sizes)) {
-      throw new Error(
-        `layerNorm: an input of shape ${showShape(x.shape)} does not end in normalizedShape ${showShape(sizes)}`,
-      );
-    }
-    checkAffine('layerNorm', x, sizes, options);
-    return normalised(
-      'layerNorm',
-      x,
-      x.shape,
-      sizes,
-      sizes.map((_, i) => lead + i),
-      options,
+  ...args: NeedingNormArgs<number | readonly number[], 'normalizedShape'>
+) => Tensor = defineComposite('layerNorm', (x: Tensor, ...args: readonly unknown[]): Tensor => {
+  const options = readLayer(args);
+  const { normalizedShape } = options;
+  const sizes = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
+  const lead = x.ndim - sizes.length;
+  if (sizes.length === 0 || lead < 0 || !sameShape(x.shape.slice(lead), sizes)) {
+    throw new Error(
+      `layerNorm: an input of shape ${showShape(x.shape)} does not end in normalizedShape ${showShape(sizes)}`,
     );
-  },
-);
+  }
+  checkAffine('layerNorm', x, sizes, options);
+  return normalised(
+    'layerNorm',
+    x,
+    x.shape,
+    sizes,
+    sizes.map((_, i) => lead + i),
+    options,
+  );
+});
 
 /** @internal */
 export function grouped(op: string, x: Tensor, groups: number, options: NormOptions): Tensor {
@@ -262,10 +274,10 @@ export function grouped(op: string, x: Tensor, groups: number, options: NormOpti
  * `torch.nn.functional.group_norm` (Wu & He 2018): `x` [N, C, ...], normalised per sample over each of
  * `numGroups` groups of neighbouring channels and all positions; weight and bias are [C].
  */
-export const groupNorm: (x: Tensor, numGroups: number, ...args: NormArgs) => Tensor = defineComposite(
-  'groupNorm',
-  (x: Tensor, numGroups: number, ...args: NormArgs): Tensor => {
+export const groupNorm: (x: Tensor, ...args: NeedingNormArgs<number, 'numGroups'>) => Tensor =
+  defineComposite('groupNorm', (x: Tensor, ...args: readonly unknown[]): Tensor => {
     const options = readGroup(args);
+    const { numGroups } = options;
     const channels = x.shape[1];
     if (channels === undefined)
       throw new Error(`groupNorm: expected an input of shape [N, C, ...], got ${showShape(x.shape)}`);
@@ -275,8 +287,7 @@ export const groupNorm: (x: Tensor, numGroups: number, ...args: NormArgs) => Ten
       );
     }
     return grouped('groupNorm', x, numGroups, options);
-  },
-);
+  });
 
 export interface NormalizeOptions {
   /** Order of the norm. Default 2. */

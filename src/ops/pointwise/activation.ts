@@ -6,7 +6,8 @@ import { rowFunction, type Row } from '../base/row.js';
 import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
 import type { Unary } from './pointwise.js';
-import { chunk, reshape } from '../base/view.js';
+import { chunk } from '../base/pieces.js';
+import { reshape } from '../base/view.js';
 
 /*
  * Activation functions (https://pytorch.org/docs/stable/nn.functional.html#non-linear-activation-functions).

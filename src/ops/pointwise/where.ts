@@ -4,7 +4,7 @@ import { elementOf, isFloatingPoint, resultType, type DType } from '../../tensor
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { applyInPlace, applyPointwise, type Pointwise } from '../base/apply.js';
 import type { Operand } from '../base/row.js';
-import { checkCount, requireNumber } from '../../tensor/options.js';
+import { argumentReader, checkCount, type Needed, requireNumber } from '../../tensor/options.js';
 
 /*
  * Choice by a bool condition. The condition keeps its own dtype, so these are not rows of the promoting
@@ -76,9 +76,18 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   return applyPointwise(op, tensors, params);
 }
 
+type FillValue = number | boolean | Tensor;
+type MaskValue = Needed<[mask: Tensor, value: FillValue], ['mask', 'value']>;
+const readMaskedFill = argumentReader<[mask: Tensor, value: FillValue]>('maskedFill', 'mask', 'value');
+const readMaskedFillInPlace = argumentReader<[mask: Tensor, value: FillValue]>(
+  'maskedFill_',
+  'mask',
+  'value',
+);
+
 /** `torch.Tensor.masked_fill`: `value` where `mask` is true, else `x`. */
-export function maskedFill(x: Tensor, mask: Tensor, value: number | boolean | Tensor): Tensor {
-  checkCount('maskedFill', arguments.length, 3);
+export function maskedFill(x: Tensor, ...args: MaskValue): Tensor {
+  const [mask, value] = readMaskedFill(args);
   checkCondition('maskedFill', mask);
   if (!isTensor(value)) requireNumber('maskedFill', value);
   const { op, tensors, params } = choose('maskedFill', mask, value, x, x.dtype);
@@ -88,8 +97,8 @@ export function maskedFill(x: Tensor, mask: Tensor, value: number | boolean | Te
 const filled = new Map<string, Pointwise>();
 
 /** `torch.Tensor.masked_fill_`; `value` may be a zero-dim tensor. */
-export function maskedFill_(x: Tensor, mask: Tensor, value: number | boolean | Tensor): Tensor {
-  checkCount('maskedFill_', arguments.length, 3);
+export function maskedFill_(x: Tensor, ...args: MaskValue): Tensor {
+  const [mask, value] = readMaskedFillInPlace(args);
   checkCondition('maskedFill_', mask);
   const given = isTensor(value) ? value.dtype : null;
   if (isTensor(value) && value.ndim !== 0)

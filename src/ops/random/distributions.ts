@@ -1,4 +1,10 @@
-import { checkCount } from '../../tensor/options.js';
+import {
+  argumentReader,
+  checkCount,
+  type Needed,
+  optionReader,
+  type Trailing,
+} from '../../tensor/options.js';
 import { isFloatingPoint, type DType } from '../../tensor/dtype.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { overwrite } from '../base/overwrite.js';
@@ -16,9 +22,14 @@ function requireFloat(op: string, x: Tensor): void {
 const uniform = (op: string, x: Tensor): Tensor =>
   drawInto(Tensor.empty(x.shape, 'float32', op), uniformRange(op, 0, 1));
 
+const readCauchy = optionReader('cauchy_', { median: 0, sigma: 1 }, 'median', 'sigma');
+
 /** `torch.Tensor.cauchy_`: density `sigma / (pi * ((x - median)^2 + sigma^2))`. */
-export function cauchy_(x: Tensor, median = 0, sigma = 1): Tensor {
-  checkCount('cauchy_', arguments.length, 3);
+export function cauchy_(
+  x: Tensor,
+  ...args: Trailing<[median: number | undefined, sigma: number], { median?: number; sigma?: number }>
+): Tensor {
+  const { median, sigma } = readCauchy(args);
   requireFloat('cauchy_', x);
   if (!(sigma > 0)) throw new Error(`cauchy_: sigma must be positive, got ${sigma}`);
   return overwrite('cauchy_', x, () =>
@@ -26,9 +37,14 @@ export function cauchy_(x: Tensor, median = 0, sigma = 1): Tensor {
   );
 }
 
+const readLogNormal = optionReader('logNormal_', { mean: 1, std: 2 }, 'mean', 'std');
+
 /** `torch.Tensor.log_normal_`: e to the power of normal draws of this mean and deviation. */
-export function logNormal_(x: Tensor, mean = 1, std = 2): Tensor {
-  checkCount('logNormal_', arguments.length, 3);
+export function logNormal_(
+  x: Tensor,
+  ...args: Trailing<[mean: number | undefined, std: number], { mean?: number; std?: number }>
+): Tensor {
+  const { mean, std } = readLogNormal(args);
   requireFloat('logNormal_', x);
   if (!(std > 0)) throw new Error(`logNormal_: std must be positive, got ${std}`);
   return overwrite('logNormal_', x, () =>
@@ -36,9 +52,11 @@ export function logNormal_(x: Tensor, mean = 1, std = 2): Tensor {
   );
 }
 
+const readGeometric = argumentReader<[p: number]>('geometric_', 'p');
+
 /** `torch.Tensor.geometric_`: how many tries of probability `p` it takes to succeed, from 1 on. */
-export function geometric_(x: Tensor, p: number): Tensor {
-  checkCount('geometric_', arguments.length, 2);
+export function geometric_(x: Tensor, ...args: Needed<[p: number], ['p']>): Tensor {
+  const [p] = readGeometric(args);
   if (!(p > 0 && p < 1)) throw new Error(`geometric_: p must lie between 0 and 1, got ${p}`);
   // By inversion, of draws from (0, 1].
   return overwrite('geometric_', x, () =>

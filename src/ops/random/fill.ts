@@ -4,10 +4,10 @@ import { showShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { isRecordedWrite } from '../base/apply.js';
 import { copy_ } from '../base/copy.js';
-import { readOptions, type CreationOptions, type ReadOptions } from '../creation/creation.js';
+import { readCreation, readOptions, type CreationOptions, type ReadOptions } from '../creation/creation.js';
 import { drawInto, integerRange, uniformRange } from './draw.js';
 import { checkWrite } from '../base/write.js';
-import { checkCount, requireNumber } from '../../tensor/options.js';
+import { optionReader, required, requireNumber, type Trailing } from '../../tensor/options.js';
 
 /** Draws over `x` in place; on the tape it is a copy from fresh numbers. */
 function drawOver(op: string, x: Tensor, distribution: Distribution): Tensor {
@@ -35,33 +35,47 @@ function probability(op: string, p: number): Distribution {
   return { kind: 'bernoulli', p };
 }
 
-/** `torch.Tensor.uniform_`: values from [low, high). */
-export function uniform_(x: Tensor, low = 0, high = 1): Tensor {
-  checkCount('uniform_', arguments.length, 3);
+const readUniform = optionReader('uniform_', { from: 0, to: 1 }, 'from', 'to');
+
+/** `torch.Tensor.uniform_`: values from [from, to). */
+export function uniform_(
+  x: Tensor,
+  ...args: Trailing<[from: number | undefined, to: number], { from?: number; to?: number }>
+): Tensor {
+  const { from: low, to: high } = readUniform(args);
   requireFloat('uniform_', x.dtype);
   return drawOver('uniform_', x, uniformRange('uniform_', low, high));
 }
 
+const readNormal = optionReader('normal_', { mean: 0, std: 1 }, 'mean', 'std');
+
 /** `torch.Tensor.normal_`. */
-export function normal_(x: Tensor, mean = 0, std = 1): Tensor {
-  checkCount('normal_', arguments.length, 3);
+export function normal_(
+  x: Tensor,
+  ...args: Trailing<[mean: number | undefined, std: number], { mean?: number; std?: number }>
+): Tensor {
+  const { mean, std } = readNormal(args);
   requireFloat('normal_', x.dtype);
   requireNumber('normal_', mean);
   if (!(std >= 0)) throw new Error(`normal_: std must not be negative, got ${std}`);
   return drawOver('normal_', x, { kind: 'normal', mean, std });
 }
 
-/** `torch.Tensor.exponential_`: density `rate * exp(-rate * x)`. */
-export function exponential_(x: Tensor, rate = 1): Tensor {
-  checkCount('exponential_', arguments.length, 2);
+const readExponential = optionReader('exponential_', { lambd: 1 }, 'lambd');
+
+/** `torch.Tensor.exponential_`: density `lambd * exp(-lambd * x)`. */
+export function exponential_(x: Tensor, ...args: Trailing<[lambd: number], { lambd?: number }>): Tensor {
+  const { lambd: rate } = readExponential(args);
   requireFloat('exponential_', x.dtype);
   if (!(rate > 0)) throw new Error(`exponential_: the rate must be positive, got ${rate}`);
   return drawOver('exponential_', x, { kind: 'exponential', rate });
 }
 
+const readBernoulli = optionReader('bernoulli_', { p: 0.5 }, 'p');
+
 /** `torch.Tensor.bernoulli_`: 1 with probability `p`, else 0, in any dtype. */
-export function bernoulli_(x: Tensor, p = 0.5): Tensor {
-  checkCount('bernoulli_', arguments.length, 2);
+export function bernoulli_(x: Tensor, ...args: Trailing<[p: number], { p?: number }>): Tensor {
+  const { p } = readBernoulli(args);
   return drawOver('bernoulli_', x, probability('bernoulli_', p));
 }
 
@@ -97,12 +111,21 @@ export const randLike: Like = like('randLike', { kind: 'uniform', low: 0, high: 
 export const randnLike: Like = like('randnLike', { kind: 'normal', mean: 0, std: 1 });
 
 /**
- * `torch.randint_like`: integers from [low, high) with the shape, dtype (float dtypes too) and memory order
- * of `x`.
+ * `torch.randint_like`: integers from [low, high), of one number from [0, high), with the shape, dtype (float
+ * dtypes too) and memory order of `x`.
  */
-export function randintLike(x: Tensor, low: number, high: number, given: CreationOptions = {}): Tensor {
-  checkCount('randintLike', arguments.length, 4);
-  const options = readOptions('randintLike', given);
+export function randintLike(
+  x: Tensor,
+  ...args:
+    | [high: number, options?: CreationOptions]
+    | [low: number, high: number, options?: CreationOptions]
+    | [options: CreationOptions & { low?: number; high: number }]
+): Tensor {
+  const fields = { low: 0, high: required<number>() };
+  const { low, high, options } =
+    typeof args[0] === 'number' && typeof args[1] !== 'number'
+      ? readCreation('randintLike', args, fields, 'high')
+      : readCreation('randintLike', args, fields, 'low', 'high');
   const dtype = options.dtype ?? x.dtype;
   if (dtype === 'bool') throw new Error('randintLike: integers do not fit bool; use bernoulli_()');
   return drawLike(

@@ -1,7 +1,7 @@
 import { defineComposite } from '../../autograd/define.js';
 import { noGrad } from '../../autograd/mode.js';
 import { e, type Expr } from '../../kernels/expr/expr.js';
-import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
+import { argumentReader, type Needed, optionReader, type Trailing } from '../../tensor/options.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { leakyRelu } from '../pointwise/activation.js';
 import { scatter } from '../gather/scatter.js';
@@ -26,14 +26,25 @@ const thresholdRow: Row = {
 };
 const thresholdFn = rowFunction(thresholdRow);
 
+const thresholdInPlace = inPlaceFunction(thresholdRow);
+
+type ThresholdArgs = Needed<[threshold: number, value: number], ['threshold', 'value']>;
+const thresholdReader = (op: string) =>
+  argumentReader<[threshold: number, value: number]>(op, 'threshold', 'value');
+const readThreshold = thresholdReader('threshold');
+const readThresholdInPlace = thresholdReader('threshold_');
+
 /** `torch.nn.functional.threshold`: `x` above `limit`, `value` elsewhere. */
-export function threshold(x: Tensor, limit: number, value: number): Tensor {
-  checkCount('threshold', arguments.length, 3);
+export function threshold(x: Tensor, ...args: ThresholdArgs): Tensor {
+  const [limit, value] = readThreshold(args);
   return thresholdFn(x, limit, value);
 }
 
 /** `torch.nn.functional.threshold_`: {@link threshold} in place. */
-export const threshold_ = inPlaceFunction(thresholdRow) as typeof threshold;
+export function threshold_(x: Tensor, ...args: ThresholdArgs): Tensor {
+  const [limit, value] = readThresholdInPlace(args);
+  return thresholdInPlace(x, limit, value);
+}
 
 export interface RreluOptions {
   /** Least slope. Default 1/8. */

@@ -12,7 +12,7 @@ import { runReduce } from '../base/reduction.js';
 import { cumsum } from '../reduce/scan.js';
 import { topk } from '../index/sort.js';
 import { expand, narrow, reshape, unsqueeze } from '../base/view.js';
-import { optionReader, requireBoolean, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, requireBoolean, required, type Trailing } from '../../tensor/options.js';
 import { bernoulli_ } from './fill.js';
 
 /* Draws from distributions that a tensor describes. None of them has a gradient. */
@@ -22,15 +22,22 @@ function requireFloat(op: string, x: Tensor): void {
     throw new Error(`${op}: expected a float32 or float16 tensor, got ${x.dtype}`);
 }
 
+type BernoulliArgs = Trailing<[p: number], { p?: number }>;
+const readBernoulli = optionReader('bernoulli', { p: null as number | null }, 'p');
+
 /**
  * `torch.bernoulli`: per element 1 with the probability that `x` holds there, else 0; in the dtype of `x`.
  *
  * @throws (at the next await) DataError for a value that is no probability
  */
-export const bernoulli: (x: Tensor, p?: number) => Tensor = defineOp<[Tensor, number?], Tensor>({
+export const bernoulli: (x: Tensor, ...args: BernoulliArgs) => Tensor = defineOp<
+  [Tensor, ...BernoulliArgs],
+  Tensor
+>({
   name: 'bernoulli',
-  forward(_, x, p) {
-    if (p !== undefined) return bernoulli_(Tensor.empty(x.shape, x.dtype, 'bernoulli'), p);
+  forward(_, x, ...args) {
+    const { p } = readBernoulli(args);
+    if (p !== null) return bernoulli_(Tensor.empty(x.shape, x.dtype, 'bernoulli'), p);
     requireFloat('bernoulli', x);
     checkOnDevice('bernoulli', 'probability', to(x, 'float32'));
     return to(
@@ -91,8 +98,18 @@ function withoutReplacement(weights: Tensor, samples: number): Tensor {
   return drawn;
 }
 
-type MultinomialArgs = Trailing<[replacement: boolean], MultinomialOptions>;
-const readMultinomial = optionReader('multinomial', { replacement: false }, 'replacement');
+type MultinomialArgs = Needed<
+  [numSamples: number],
+  ['numSamples'],
+  [replacement: boolean],
+  MultinomialOptions
+>;
+const readMultinomial = optionReader(
+  'multinomial',
+  { numSamples: required<number>(), replacement: false },
+  'numSamples',
+  'replacement',
+);
 
 /**
  * `torch.multinomial`: `numSamples` categories (int32) per row of weights `x`, [C] or [rows, C]; rows need
@@ -101,13 +118,13 @@ const readMultinomial = optionReader('multinomial', { replacement: false }, 'rep
  * @throws (at the next await) DataError for weights that are negative, infinite or NaN, and for a row without
  * enough positive ones
  */
-export const multinomial: (x: Tensor, numSamples: number, ...args: MultinomialArgs) => Tensor = defineOp<
-  [Tensor, number, ...MultinomialArgs],
+export const multinomial: (x: Tensor, ...args: MultinomialArgs) => Tensor = defineOp<
+  [Tensor, ...MultinomialArgs],
   Tensor
 >({
   name: 'multinomial',
-  forward(_, x, numSamples, ...args) {
-    const { replacement } = readMultinomial(args);
+  forward(_, x, ...args) {
+    const { numSamples, replacement } = readMultinomial(args);
     requireBoolean('multinomial: replacement', replacement);
     requireFloat('multinomial', x);
     const categories = x.shape[x.ndim - 1] ?? 0;

@@ -1,4 +1,4 @@
-import { checkCount } from '../../tensor/options.js';
+import { argumentReader, type Needed } from '../../tensor/options.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { toFloatType } from '../../tensor/dtype.js';
 import { normalizeDim } from '../../tensor/shape.js';
@@ -33,29 +33,26 @@ const extremeOp = (name: 'cummax' | 'cummin'): ((x: Tensor, dim: number) => [Ten
     },
   });
 
-const cumulativeExtreme = (
-  name: 'cummax' | 'cummin',
-): ((x: Tensor, dim: number) => [values: Tensor, indices: Tensor]) => {
+type DimArgs = Needed<[dim: number], ['dim']>;
+type CumulativeExtreme = (x: Tensor, ...args: DimArgs) => [values: Tensor, indices: Tensor];
+
+const cumulativeExtreme = (name: 'cummax' | 'cummin'): CumulativeExtreme => {
   const op = extremeOp(name);
-  return defineComposite(
-    name,
-    (x: Tensor, dim: number): [Tensor, Tensor] => {
-      const d = normalizeDim(name, dim, x.ndim);
-      if (x.ndim === 0) return [to(x, { copy: true }), zeros([], { dtype: 'int32' })];
-      if (x.dtype !== 'bool') return op(x, d);
-      const [values, indices] = op(to(x, 'uint8'), d);
-      return [to(values, 'bool'), indices];
-    },
-    2,
-  );
+  const read = argumentReader<[dim: number]>(name, 'dim');
+  return defineComposite(name, (x: Tensor, ...args: DimArgs): [Tensor, Tensor] => {
+    const [dim] = read(args);
+    const d = normalizeDim(name, dim, x.ndim);
+    if (x.ndim === 0) return [to(x, { copy: true }), zeros([], { dtype: 'int32' })];
+    if (x.dtype !== 'bool') return op(x, d);
+    const [values, indices] = op(to(x, 'uint8'), d);
+    return [to(values, 'bool'), indices];
+  });
 };
 
 /** `torch.cummax`: the largest value so far along `dim`, and where it last stood (int32). NaN wins. */
-export const cummax: (x: Tensor, dim: number) => [values: Tensor, indices: Tensor] =
-  cumulativeExtreme('cummax');
+export const cummax: CumulativeExtreme = cumulativeExtreme('cummax');
 /** `torch.cummin`: the smallest value so far along `dim`, and where it last stood (int32). NaN wins. */
-export const cummin: (x: Tensor, dim: number) => [values: Tensor, indices: Tensor] =
-  cumulativeExtreme('cummin');
+export const cummin: CumulativeExtreme = cumulativeExtreme('cummin');
 
 const logcumsumexpOp: Scan = defineOp<[Tensor, number, boolean], Tensor, ScanState>({
   name: 'logcumsumexp',
@@ -77,9 +74,11 @@ const logcumsumexpOp: Scan = defineOp<[Tensor, number, boolean], Tensor, ScanSta
   },
 });
 
+const readLogcumsumexp = argumentReader<[dim: number]>('logcumsumexp', 'dim');
+
 /** `torch.logcumsumexp`: the logarithm of running sums of exponentials along `dim`, without overflow. */
-export function logcumsumexp(x: Tensor, dim: number): Tensor {
-  checkCount('logcumsumexp', arguments.length, 2);
+export function logcumsumexp(x: Tensor, ...args: DimArgs): Tensor {
+  const [dim] = readLogcumsumexp(args);
   const source = to(x, toFloatType(x.dtype));
   const d = normalizeDim('logcumsumexp', dim, x.ndim);
   return x.ndim === 0 ? to(source, { copy: true }) : logcumsumexpOp(source, d, false);

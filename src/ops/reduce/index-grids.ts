@@ -1,6 +1,6 @@
 import { defineComposite } from '../../autograd/define.js';
 import { showShape } from '../../tensor/shape.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required, type Trailing } from '../../tensor/options.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { readOptions, ones, type CreationOptions } from '../creation/creation.js';
 import { cat, flip } from '../shape/join.js';
@@ -40,36 +40,38 @@ export interface TriangleIndicesOptions extends CreationOptions {
   offset?: number;
 }
 
-type TriangleArgs = Trailing<[offset: number], TriangleIndicesOptions>;
+type TriangleArgs = Needed<
+  [row: number, col: number],
+  ['row', 'col'],
+  [offset: number],
+  TriangleIndicesOptions
+>;
 
 const triangleDefaults = {
+  row: required<number>(),
+  col: required<number>(),
   offset: 0,
   dtype: undefined as CreationOptions['dtype'],
   device: undefined as unknown,
 };
-const readTril = optionReader('trilIndices', triangleDefaults, 'offset');
-const readTriu = optionReader('triuIndices', triangleDefaults, 'offset');
+const readTril = optionReader('trilIndices', triangleDefaults, 'row', 'col', 'offset');
+const readTriu = optionReader('triuIndices', triangleDefaults, 'row', 'col', 'offset');
 
 /** `torch.tril_indices`: where the lower triangle of a matrix lies, int32 [2, count]. */
-export function trilIndices(rows: number, columns: number, ...args: TriangleArgs): Tensor {
-  const { offset, ...options } = readTril(args);
+export function trilIndices(...args: TriangleArgs): Tensor {
+  const { row, col, offset, ...options } = readTril(args);
   return triangleIndices(
     'trilIndices',
-    [rows, columns, offset],
-    (row, n, k) => [0, Math.min(n, row + k + 1)],
+    [row, col, offset],
+    (i, n, k) => [0, Math.min(n, i + k + 1)],
     options,
   );
 }
 
 /** `torch.triu_indices`: where the upper triangle of a matrix lies, int32 [2, count]. */
-export function triuIndices(rows: number, columns: number, ...args: TriangleArgs): Tensor {
-  const { offset, ...options } = readTriu(args);
-  return triangleIndices(
-    'triuIndices',
-    [rows, columns, offset],
-    (row, n, k) => [Math.max(0, row + k), n],
-    options,
-  );
+export function triuIndices(...args: TriangleArgs): Tensor {
+  const { row, col, offset, ...options } = readTriu(args);
+  return triangleIndices('triuIndices', [row, col, offset], (i, n, k) => [Math.max(0, i + k), n], options);
 }
 
 export interface VanderOptions {

@@ -2,7 +2,13 @@ import { defineComposite, defineOp } from '../../autograd/define.js';
 import { e } from '../../kernels/expr/expr.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
 import { expandsTo, normalizeDim, normalizeDims, showShape } from '../../tensor/shape.js';
-import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
+import {
+  argumentReader,
+  checkCount,
+  type Needed,
+  optionReader,
+  type Trailing,
+} from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { eq, gt, isclose, isnan, logicalNot, type CloseArgs } from '../pointwise/compare.js';
 import { to } from '../base/copy.js';
@@ -24,7 +30,7 @@ import type { Operand } from '../base/row.js';
 import { norm } from './statistics.js';
 import { sumDims, sumTo } from '../base/sum-to.js';
 import { diagonal } from '../shape/diagonal.js';
-import { listOf } from '../base/sizes.js';
+import { listOf, type Sizes } from '../base/sizes.js';
 import { reshape } from '../base/view.js';
 import { maskedFill, where } from '../pointwise/where.js';
 
@@ -96,7 +102,7 @@ export const trace: (x: Tensor) => Tensor = defineComposite(
 );
 
 /** `torch.Tensor.sum_to_size`: sums over the dims that broadcasting `size` to this shape repeats. */
-export function sumToSize(x: Tensor, ...size: readonly number[] | [readonly number[]]): Tensor {
+export function sumToSize(x: Tensor, ...size: Sizes<'size'>): Tensor {
   const shape = listOf('sumToSize', size);
   if (!expandsTo(shape, x.shape))
     throw new Error(`sumToSize: size ${showShape(shape)} does not broadcast to shape ${showShape(x.shape)}`);
@@ -113,13 +119,18 @@ export const dist: (x: Tensor, other: Tensor, ...args: Trailing<[p: number], { p
       norm(sub(x, other), readDist(args).p),
   );
 
+type RenormArgs = Needed<[p: number, dim: number, maxnorm: number], ['p', 'dim', 'maxnorm']>;
+
+const readRenorm = argumentReader<[p: number, dim: number, maxnorm: number]>('renorm', 'p', 'dim', 'maxnorm');
+
 /**
  * `torch.renorm`: entries of `dim` whose `p`-norm over all other dims is larger than `maxnorm` are scaled
  * down to it.
  */
-export const renorm: (x: Tensor, p: number, dim: number, maxnorm: number) => Tensor = defineComposite(
+export const renorm: (x: Tensor, ...args: RenormArgs) => Tensor = defineComposite(
   'renorm',
-  (x: Tensor, p: number, dim: number, maxnorm: number): Tensor => {
+  (x: Tensor, ...args: RenormArgs): Tensor => {
+    const [p, dim, maxnorm] = readRenorm(args);
     const d = normalizeDim('renorm', dim, x.ndim);
     if (x.ndim < 2)
       throw new Error(`renorm: expected a tensor of two dims or more, got shape ${showShape(x.shape)}`);
@@ -130,13 +141,11 @@ export const renorm: (x: Tensor, p: number, dim: number, maxnorm: number) => Ten
     // The 1e-7 is ATen's.
     return mul(x, where(gt(length, maxnorm), mul(reciprocal(add(length, 1e-7)), maxnorm), 1));
   },
-  4,
 );
 
 /** `torch.Tensor.renorm_`. */
-export function renorm_(x: Tensor, p: number, dim: number, maxnorm: number): Tensor {
-  checkCount('renorm_', arguments.length, 4);
-  return overwrite('renorm_', x, () => renorm(x, p, dim, maxnorm));
+export function renorm_(x: Tensor, ...args: RenormArgs): Tensor {
+  return overwrite('renorm_', x, () => renorm(x, ...args));
 }
 
 const allTrue: (x: Tensor) => Tensor = all;

@@ -6,7 +6,7 @@ import { input } from '../../kernels/expr/expr.js';
 import { reductions, type Reduction } from '../../kernels/reduce/plan.js';
 import { isFloatingPoint, toFloatType, type DType } from '../../tensor/dtype.js';
 import { normalizeDim, normalizeDims, numel, showShape } from '../../tensor/shape.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required, type Trailing } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { eq } from '../pointwise/compare.js';
 import { to } from '../base/copy.js';
@@ -39,7 +39,7 @@ const readMean = optionReader('mean', overDimsAs, 'dim', 'keepdim');
 const readProd = optionReader('prod', overDimsAs, 'dim', 'keepdim');
 const readAmax = optionReader('amax', overDims, 'dim', 'keepdim');
 const readAmin = optionReader('amin', overDims, 'dim', 'keepdim');
-const readLogsumexp = optionReader('logsumexp', { keepdim: false }, 'keepdim');
+const readLogsumexp = optionReader('logsumexp', { dim: required<Dims>(), keepdim: false }, 'dim', 'keepdim');
 
 /**
  * `torch.sum`; bool and integers give int32, exactly.
@@ -346,10 +346,9 @@ const logsumexpOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Ten
 /** `torch.logsumexp`: `log(sum(exp(x)))` without overflow. */
 export function logsumexp(
   x: Tensor,
-  dim: Dims,
-  ...args: Trailing<[keepdim: boolean], KeepdimOptions>
+  ...args: Needed<[dim: Dims], ['dim'], [keepdim: boolean], KeepdimOptions>
 ): Tensor {
-  const { keepdim } = readLogsumexp(args);
+  const { dim, keepdim } = readLogsumexp(args);
   return logsumexpOp(to(x, toFloatType(x.dtype)), normalizeDims('logsumexp', dim, x.ndim), keepdim);
 }
 
@@ -389,10 +388,12 @@ export const all: (x: Tensor, ...args: DimArgs<KeepdimOptions>) => Tensor = defi
   truth('all'),
 );
 
+type CountArgs = Trailing<[dim: Dims], { dim?: Dims }>;
+const readCount = optionReader('countNonzero', { dim: null as Dims }, 'dim');
+
 /** `torch.count_nonzero`, int32. */
-export const countNonzero: (x: Tensor, dim?: Dims) => Tensor = defineComposite(
+export const countNonzero: (x: Tensor, ...args: CountArgs) => Tensor = defineComposite(
   'countNonzero',
-  (x: Tensor, dim: Dims = null): Tensor =>
-    sumDims(to(x, 'bool'), normalizeDims('countNonzero', dim, x.ndim), false),
-  2,
+  (x: Tensor, ...args: CountArgs): Tensor =>
+    sumDims(to(x, 'bool'), normalizeDims('countNonzero', readCount(args).dim, x.ndim), false),
 );

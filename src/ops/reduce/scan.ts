@@ -1,4 +1,4 @@
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required } from '../../tensor/options.js';
 import { runtime } from '../../device/index.js';
 import { defineOp } from '../../autograd/define.js';
 import { isGradEnabled } from '../../autograd/mode.js';
@@ -134,19 +134,19 @@ export interface ScanOptions {
   dtype?: DTypeName;
 }
 
-export type ScanArgs = Trailing<[], ScanOptions>;
+export type ScanArgs = Needed<[dim: number], ['dim'], [], ScanOptions>;
 
-const scanDefaults = { dtype: undefined as DTypeName | undefined };
-const readScanSum = optionReader('cumsum', scanDefaults);
-const readScanProduct = optionReader('cumprod', scanDefaults);
+const scanDefaults = { dim: required<number>(), dtype: undefined as DTypeName | undefined };
+const readScanSum = optionReader('cumsum', scanDefaults, 'dim');
+const readScanProduct = optionReader('cumprod', scanDefaults, 'dim');
 
 /**
  * `torch.cumsum`: running sums along `dim`; bool and integers give int32, exactly.
  *
  * @throws (at the next await) DataError when one of them does not fit int32
  */
-export function cumsum(x: Tensor, dim: number, ...args: ScanArgs): Tensor {
-  const { dtype } = readScanSum(args);
+export function cumsum(x: Tensor, ...args: ScanArgs): Tensor {
+  const { dim, dtype } = readScanSum(args);
   const source = dtype === undefined ? x : to(x, dtype);
   const d = normalizeDim('cumsum', dim, x.ndim);
   return x.ndim === 0 ? to(source, { copy: true }) : cumsumOp(source, d, false);
@@ -157,17 +157,17 @@ export function cumsum(x: Tensor, dim: number, ...args: ScanArgs): Tensor {
  *
  * @throws (at the next await) DataError when one of them does not fit int32
  */
-export function cumprod(x: Tensor, dim: number, ...args: ScanArgs): Tensor {
-  const { dtype } = readScanProduct(args);
+export function cumprod(x: Tensor, ...args: ScanArgs): Tensor {
+  const { dim, dtype } = readScanProduct(args);
   const source = dtype === undefined ? x : to(x, dtype);
   const d = normalizeDim('cumprod', dim, x.ndim);
   return x.ndim === 0 ? to(source, { copy: true }) : cumprodOp(source, d);
 }
 
 /** `torch.Tensor.cumsum_`. */
-export const cumsum_ = (x: Tensor, dim: number, ...args: ScanArgs): Tensor =>
-  overwrite('cumsum_', x, () => cumsum(x, dim, ...args));
+export const cumsum_ = (x: Tensor, ...args: ScanArgs): Tensor =>
+  overwrite('cumsum_', x, () => cumsum(x, ...args));
 
 /** `torch.Tensor.cumprod_`. */
-export const cumprod_ = (x: Tensor, dim: number, ...args: ScanArgs): Tensor =>
-  overwrite('cumprod_', x, () => cumprod(x, dim, ...args));
+export const cumprod_ = (x: Tensor, ...args: ScanArgs): Tensor =>
+  overwrite('cumprod_', x, () => cumprod(x, ...args));

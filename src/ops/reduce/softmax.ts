@@ -10,7 +10,7 @@ import {
 } from '../../kernels/reduce/softmax.js';
 import { labelOutOfRange } from '../../kernels/base/faults.js';
 import { isFloatingPoint, type DType } from '../../tensor/dtype.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required, type Trailing } from '../../tensor/options.js';
 import { contiguousStrides, normalizeDim, numel, showShape, stridesLike } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { checkOnDevice } from '../base/check.js';
@@ -95,26 +95,26 @@ function matrixAlong(x: Tensor, dim: number): Tensor {
 }
 
 /** What follows the tensor of {@link softmax}. */
-export type SoftmaxArgs = readonly [dim: number, options?: { dtype?: DType | null }];
+export type SoftmaxArgs = Needed<[dim: number], ['dim'], [dtype: DType | null], { dtype?: DType | null }>;
 
 /** `torch.softmax`: `exp(x) / sum(exp(x))` along `dim`, of `x` converted to `dtype` if one is given. */
 export const softmax: (x: Tensor, ...args: SoftmaxArgs) => Tensor = defineComposite(
   'softmax',
-  (x: Tensor, dim: number, ...options: [{ dtype?: DType | null }?]): Tensor =>
-    alongDim('softmax', asDtype('softmax', x, options), dim, (rows) => rowsOp(rows, false)),
+  (x: Tensor, ...args: SoftmaxArgs): Tensor =>
+    alongDim('softmax', ...readRows('softmax', x, args), (rows) => rowsOp(rows, false)),
 );
 
 /** `torch.log_softmax`: `log(softmax(x))` along `dim`, without overflow. */
 export const logSoftmax: (x: Tensor, ...args: SoftmaxArgs) => Tensor = defineComposite(
   'logSoftmax',
-  (x: Tensor, dim: number, ...options: [{ dtype?: DType | null }?]): Tensor =>
-    alongDim('logSoftmax', asDtype('logSoftmax', x, options), dim, (rows) => rowsOp(rows, true)),
+  (x: Tensor, ...args: SoftmaxArgs): Tensor =>
+    alongDim('logSoftmax', ...readRows('logSoftmax', x, args), (rows) => rowsOp(rows, true)),
 );
 
-function asDtype(op: string, x: Tensor, options: readonly unknown[]): Tensor {
-  if (options.length === 0) return x;
-  const { dtype } = optionReader<{ dtype: DType | null }>(op, { dtype: null }, 'dtype')(options);
-  return dtype === null ? x : to(x, dtype);
+function readRows(op: string, x: Tensor, args: readonly unknown[]): [x: Tensor, dim: number] {
+  const defaults = { dim: required<number>(), dtype: null as DType | null };
+  const { dim, dtype } = optionReader(op, defaults, 'dim', 'dtype')(args);
+  return [dtype === null ? x : to(x, dtype), dim];
 }
 
 export type Reduction = 'none' | 'mean' | 'sum';

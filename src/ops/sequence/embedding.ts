@@ -2,7 +2,7 @@ import { runtime } from '../../device/index.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { noGrad } from '../../autograd/mode.js';
 import { planOneHot } from '../../kernels/index/positions.js';
-import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
+import { optionReader, type Trailing } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
 import { scoped } from '../../tensor/tidy.js';
@@ -114,6 +114,8 @@ const shared: (out: Tensor, ids: Tensor, rows: number) => Tensor = defineComposi
   },
 );
 
+const readOneHot = optionReader('oneHot', { numClasses: -1 }, 'numClasses');
+
 /**
  * `torch.nn.functional.one_hot`: int32 of shape [..., numClasses]; `numClasses` must be given for ids made on
  * the GPU.
@@ -121,8 +123,11 @@ const shared: (out: Tensor, ids: Tensor, rows: number) => Tensor = defineComposi
  * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
-export function oneHot(ids: Tensor, numClasses = -1): Tensor {
-  checkCount('oneHot', arguments.length, 2);
+export function oneHot(
+  ids: Tensor,
+  ...args: Trailing<[numClasses: number], { numClasses?: number }>
+): Tensor {
+  const { numClasses } = readOneHot(args);
   let classes = numClasses;
   if (!Number.isInteger(classes) || classes < -1)
     throw new Error(`oneHot: numClasses must be an integer of 1 or more, or -1, got ${String(classes)}`);

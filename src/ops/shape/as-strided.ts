@@ -2,7 +2,7 @@ import { defineComposite, defineOp } from '../../autograd/define.js';
 import type { Geometry } from '../../autograd/primitives.js';
 import { geometryOf } from '../../autograd/view.js';
 import { bytesPerElement } from '../../tensor/dtype.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required, type Trailing } from '../../tensor/options.js';
 import { numel, overlapsItself, sameShape, showShape, spanOf } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { clone, copy_, fill_ } from '../base/copy.js';
@@ -48,7 +48,16 @@ const backwardOf: (grad: Tensor, source: Geometry, view: Geometry) => Tensor = d
   },
 );
 
-const readOffset = optionReader('asStrided', { storageOffset: null as number | null }, 'storageOffset');
+const readStrided = (op: string) =>
+  optionReader(
+    op,
+    { size: required<DimSizes>(), stride: required<DimSizes>(), storageOffset: null as number | null },
+    'size',
+    'stride',
+    'storageOffset',
+  );
+const readAsStrided = readStrided('asStrided');
+const readAsStridedScatter = readStrided('asStridedScatter');
 
 function checkStrided(op: string, x: Tensor, size: unknown, stride: unknown, offset: unknown): Places {
   const isList = (v: unknown): v is number[] =>
@@ -71,19 +80,21 @@ function checkStrided(op: string, x: Tensor, size: unknown, stride: unknown, off
   return [size, stride, at as number];
 }
 
-type OffsetArgs = Trailing<[storageOffset: number | null], { storageOffset?: number | null }>;
+type DimSizes = readonly number[];
+type StridedArgs = Needed<
+  [size: DimSizes, stride: DimSizes],
+  ['size', 'stride'],
+  [storageOffset: number | null],
+  { storageOffset?: number | null }
+>;
 
 /**
  * `torch.as_strided`: a view of the memory of `x`, with sizes, strides and an offset in elements (by default
  * that of `x`). Tensors that kindling stores channels-last where PyTorch would not are refused.
  */
-export function asStrided(
-  x: Tensor,
-  size: readonly number[],
-  stride: readonly number[],
-  ...args: OffsetArgs
-): Tensor {
-  return asStridedOp(x, ...checkStrided('asStrided', x, size, stride, readOffset(args).storageOffset));
+export function asStrided(x: Tensor, ...args: StridedArgs): Tensor {
+  const { size, stride, storageOffset } = readAsStrided(args);
+  return asStridedOp(x, ...checkStrided('asStrided', x, size, stride, storageOffset));
 }
 
 function checkPart(op: string, x: Tensor, src: Tensor, shape: readonly number[]): void {
@@ -102,33 +113,15 @@ function replaced(op: string, x: Tensor, src: Tensor, part: (whole: Tensor) => T
   return out;
 }
 
-const readScatterOffset = optionReader(
-  'asStridedScatter',
-  { storageOffset: null as number | null },
-  'storageOffset',
-);
-
 /**
  * `torch.as_strided_scatter`: a row-major copy of `x` with `src` where {@link asStrided} would show it; of
  * several elements for one address the last wins.
  */
-export const asStridedScatter: (
-  x: Tensor,
-  src: Tensor,
-  size: readonly number[],
-  stride: readonly number[],
-  ...args: OffsetArgs
-) => Tensor = defineComposite(
+export const asStridedScatter: (x: Tensor, src: Tensor, ...args: StridedArgs) => Tensor = defineComposite(
   'asStridedScatter',
-  (
-    x: Tensor,
-    src: Tensor,
-    size: readonly number[],
-    stride: readonly number[],
-    ...args: OffsetArgs
-  ): Tensor => {
+  (x: Tensor, src: Tensor, ...args: StridedArgs): Tensor => {
     const op = 'asStridedScatter';
-    const { storageOffset } = readScatterOffset(args);
+    const { size, stride, storageOffset } = readAsStridedScatter(args);
     if (!Array.isArray(size) || !Array.isArray(stride) || !overlapsItself(size, stride))
       return replaced(op, x, src, (whole) =>
         asStridedOp(whole, ...checkStrided(op, whole, size, stride, storageOffset)),
@@ -142,12 +135,13 @@ export const asStridedScatter: (
   },
 );
 
+type SelectArgs = Needed<[dim: number, index: number], ['dim', 'index']>;
+
 /** `torch.select_scatter`: a copy of `x` with `src` at `index` of `dim`. */
-export const selectScatter: (x: Tensor, src: Tensor, dim: number, index: number) => Tensor = defineComposite(
+export const selectScatter: (x: Tensor, src: Tensor, ...args: SelectArgs) => Tensor = defineComposite(
   'selectScatter',
-  (x: Tensor, src: Tensor, dim: number, index: number): Tensor =>
-    replaced('selectScatter', x, src, (whole) => select(whole, dim, index)),
-  4,
+  (x: Tensor, src: Tensor, ...args: SelectArgs): Tensor =>
+    replaced('selectScatter', x, src, (whole) => select(whole, ...args)),
 );
 
 export interface SliceScatterOptions {

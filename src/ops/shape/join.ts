@@ -1,9 +1,9 @@
 import { checkTensors } from '../base/tensors.js';
 import { runtime } from '../../device/index.js';
-import { defineComposite, defineOp } from '../../autograd/define.js';
+import { defineComposite, defineOp, named } from '../../autograd/define.js';
 import { planTriangle } from '../../kernels/index/positions.js';
 import { elementOf, promoteTypes } from '../../tensor/dtype.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { optionReader, required, type Needed, type Trailing } from '../../tensor/options.js';
 import { channelsLastStrides, suggestsChannelsLast, normalizeDim, showShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { readAlong, type AlongArgs } from '../base/along.js';
@@ -12,6 +12,7 @@ import { fillInto, copyInto } from '../base/copies.js';
 import { indexSelect } from '../gather/gather.js';
 import { sourceIndices, type EdgeMode } from './pad-edges.js';
 import { planLimits, runPlan } from '../base/run-plan.js';
+import { overwrite } from '../base/overwrite.js';
 import { listOf, type Sizes } from '../base/sizes.js';
 import { expand, narrow, reshape, unsqueeze } from '../base/view.js';
 
@@ -120,12 +121,13 @@ export interface PadOptions {
   value?: number;
 }
 
-/** What follows the amounts. */
-export type PadArgs = Trailing<[mode: PadMode, value: number], PadOptions>;
+/** What follows the tensor. */
+export type PadArgs = Needed<[pad: readonly number[]], ['pad'], [mode: PadMode, value: number], PadOptions>;
 
-const readPad = optionReader<{ mode: PadMode; value: number }>(
+const readPad = optionReader<{ pad: readonly number[]; mode: PadMode; value: number }>(
   'pad',
-  { mode: 'constant', value: 0 },
+  { pad: required(), mode: 'constant', value: 0 },
+  'pad',
   'mode',
   'value',
 );
@@ -164,13 +166,13 @@ const padOp: (x: Tensor, low: readonly number[], high: readonly number[], value:
 });
 
 /**
- * `torch.nn.functional.pad`: `amounts` are pairs (before, after) for the last dim, then the one before it,
+ * `torch.nn.functional.pad`: `pad` has pairs (before, after) for the last dim, then the one before it,
  * and so on; negative amounts crop.
  */
-export const pad: (x: Tensor, amounts: readonly number[], ...args: PadArgs) => Tensor = defineComposite(
+export const pad: (x: Tensor, ...args: PadArgs) => Tensor = defineComposite(
   'pad',
-  (x: Tensor, amounts: readonly number[], ...args: PadArgs): Tensor => {
-    const { mode, value } = readPad(args);
+  (x: Tensor, ...args: PadArgs): Tensor => {
+    const { pad: amounts, mode, value } = readPad(args);
     if (amounts.length % 2 !== 0 || amounts.length / 2 > x.ndim || !amounts.every(Number.isInteger)) {
       throw new Error(
         `pad: expected pairs of integers for at most ${x.ndim} dims of shape ${showShape(x.shape)}, got [${amounts.join(', ')}]`,
@@ -218,10 +220,10 @@ export const pad: (x: Tensor, amounts: readonly number[], ...args: PadArgs) => T
 const indices = (list: readonly number[]): Tensor => Tensor.fromHost(list, [list.length], 'int32');
 
 /** `torch.flip`: reverses the order along `dims` (a copy). */
-export const flip: (x: Tensor, ...dims: readonly number[] | [readonly number[]]) => Tensor = defineComposite(
+export const flip: (x: Tensor, ...dims: Sizes<'dims'>) => Tensor = defineComposite(
   'flip',
-  (x: Tensor, ...dims: readonly number[] | [readonly number[]]): Tensor => {
-    const list = dims.flat().map((d) => normalizeDim('flip', d, x.ndim));
+  (x: Tensor, ...dims: Sizes<'dims'>): Tensor => {
+    const list = listOf('flip', dims, 'dims').map((d) => normalizeDim('flip', d, x.ndim));
     if (new Set(list).size !== list.length)
       throw new Error(`flip: a dim appears twice in ${showShape(list)}`);
     let out = x;
@@ -234,19 +236,27 @@ export const flip: (x: Tensor, ...dims: readonly number[] | [readonly number[]])
   },
 );
 
+type DimList = number | readonly number[];
+
+type RollArgs = Needed<[shifts: DimList], ['shifts'], [dims: DimList], { dims?: DimList }>;
+
+const readRoll = optionReader(
+  'roll',
+  { shifts: required<DimList>(), dims: null as DimList | null },
+  'shifts',
+  'dims',
+);
+
 /**
  * `torch.roll`: shifts along `dims`, what falls off one end coming in at the other; without dims over the
  * flattened tensor.
  */
-export const roll: (
-  x: Tensor,
-  shifts: number | readonly number[],
-  dims?: number | readonly number[],
-) => Tensor = defineComposite(
+export const roll: (x: Tensor, ...args: RollArgs) => Tensor = defineComposite(
   'roll',
-  (x: Tensor, shifts: number | readonly number[], dims?: number | readonly number[]): Tensor => {
+  (x: Tensor, ...args: RollArgs): Tensor => {
+    const { shifts, dims } = readRoll(args);
     const by = typeof shifts === 'number' ? [shifts] : shifts;
-    if (dims === undefined) {
+    if (dims === null) {
       if (by.length !== 1) throw new Error('roll: several shifts need as many dims');
       return reshape(roll(reshape(x, [-1]), by, [0]), x.shape);
     }
@@ -262,14 +272,13 @@ export const roll: (
     });
     return out === x ? clone(x) : out;
   },
-  3,
 );
 
 /** `torch.Tensor.repeat`: tiles the tensor; counts for new leading dims come first. */
-export const repeat: (x: Tensor, ...counts: number[] | [readonly number[]]) => Tensor = defineComposite(
+export const repeat: (x: Tensor, ...counts: Sizes<'repeats'>) => Tensor = defineComposite(
   'repeat',
-  (x: Tensor, ...args: number[] | [readonly number[]]): Tensor => {
-    const counts = listOf('repeat', args);
+  (x: Tensor, ...args: Sizes<'repeats'>): Tensor => {
+    const counts = listOf('repeat', args, 'repeats');
     const lead = counts.length - x.ndim;
     if (lead < 0 || !counts.every((n) => Number.isInteger(n) && n >= 0)) {
       throw new Error(
@@ -288,8 +297,8 @@ export const repeat: (x: Tensor, ...counts: number[] | [readonly number[]]) => T
 );
 
 /** `torch.tile`: {@link repeat} with missing counts taken as 1. */
-export function tile(x: Tensor, ...args: Sizes): Tensor {
-  const counts = listOf('tile', args);
+export function tile(x: Tensor, ...args: Sizes<'dims'>): Tensor {
+  const counts = listOf('tile', args, 'dims');
   return repeat(x, [...new Array<number>(Math.max(0, x.ndim - counts.length)).fill(1), ...counts]);
 }
 
@@ -328,3 +337,12 @@ const triangle = (op: string, upper: boolean): ((x: Tensor, ...args: TriangleArg
 export const tril: (x: Tensor, ...args: TriangleArgs) => Tensor = triangle('tril', false);
 /** `torch.triu`: the upper triangle, zeros below `diagonal`. */
 export const triu: (x: Tensor, ...args: TriangleArgs) => Tensor = triangle('triu', true);
+
+/** `torch.Tensor.tril_`. */
+export const tril_: (x: Tensor, ...args: TriangleArgs) => Tensor = named('tril_', (x, ...args) =>
+  overwrite('tril_', x, () => tril(x, ...args)),
+);
+/** `torch.Tensor.triu_`. */
+export const triu_: (x: Tensor, ...args: TriangleArgs) => Tensor = named('triu_', (x, ...args) =>
+  overwrite('triu_', x, () => triu(x, ...args)),
+);

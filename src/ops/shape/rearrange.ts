@@ -1,6 +1,13 @@
 import { defineComposite } from '../../autograd/define.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
-import { checkCount, optionReader, requireNumber, type Trailing } from '../../tensor/options.js';
+import {
+  checkCount,
+  type Needed,
+  optionReader,
+  required,
+  requireNumber,
+  type Trailing,
+} from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { aliasOf } from '../base/copies.js';
 import { clone, contiguous } from '../base/copy.js';
@@ -51,14 +58,21 @@ export const rot90: (
   return transpose(flip(x, turns === 1 ? b : a), a, b);
 });
 
-const readPad = optionReader('constantPadNd', { value: 0 }, 'value');
+const readPad = optionReader(
+  'constantPadNd',
+  { pad: required<readonly number[]>(), value: 0 },
+  'pad',
+  'value',
+);
 
 /** `torch.constant_pad_nd`: {@link pad} with `value` (default 0). */
 export const constantPadNd = (
   x: Tensor,
-  amounts: readonly number[],
-  ...args: Trailing<[value: number], { value?: number }>
-): Tensor => pad(x, amounts, { value: requireNumber('constantPadNd: value', readPad(args).value) });
+  ...args: Needed<[pad: readonly number[]], ['pad'], [value: number], { value?: number }>
+): Tensor => {
+  const { pad: amounts, value } = readPad(args);
+  return pad(x, amounts, { value: requireNumber('constantPadNd: value', value) });
+};
 
 /** `torch.adjoint`: the last two dims swapped (there are no complex numbers to conjugate); a view. */
 export function adjoint(x: Tensor): Tensor {

@@ -1,9 +1,10 @@
-import { checkCount } from '../../tensor/options.js';
+import { type Needed, optionReader } from '../../tensor/options.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
-import { readAlong, type AlongArgs } from '../base/along.js';
+import { readAlong, readValueAlong, type AlongArgs, type ValueAlongArgs } from '../base/along.js';
 import { clone } from '../base/copy.js';
-import { narrow, slice, split, unsafeSplit } from '../base/view.js';
+import { split, unsafeSplit } from '../base/pieces.js';
+import { narrow, slice } from '../base/view.js';
 
 /* Several views of one tensor, beside `split`, `chunk` and `unbind`. */
 
@@ -53,12 +54,23 @@ export function tensorSplit(
   return readSections(sections).then((known) => parts('tensorSplit', x, known, d));
 }
 
+type SplitAlong = (
+  x: Tensor,
+  ...args: [sections: Sections] | [options: { sections: number } | { indices: readonly number[] }]
+) => Tensor[];
+
 /** As {@link tensorSplit} along a dim of its own; a count must divide the size. */
 const splitAlong =
-  (op: string, rank: number, dimOf: (rank: number) => number) =>
-  (...args: [x: Tensor, sections: Sections]): Tensor[] => {
-    checkCount(op, args.length, 2);
-    const [x, sections] = args;
+  (op: string, rank: number, dimOf: (rank: number) => number): SplitAlong =>
+  (x, ...args) => {
+    const given = optionReader(
+      op,
+      { sections: null as Sections | null, indices: null as Sections | null },
+      'sections',
+    )(args);
+    const sections = given.indices ?? given.sections;
+    if (sections === null)
+      throw new Error(`${op}: 'sections' is missing: how many parts, or where they begin`);
     if (x.ndim < rank)
       throw new Error(`${op}: expected at least ${rank} dims, got shape ${showShape(x.shape)}`);
     const d = dimOf(x.ndim);
@@ -71,28 +83,34 @@ const splitAlong =
   };
 
 /** `torch.hsplit`: {@link tensorSplit} into equal parts along dim 1 (a vector's dim 0). */
-export const hsplit: (x: Tensor, sections: Sections) => Tensor[] = splitAlong('hsplit', 1, (rank) =>
-  rank === 1 ? 0 : 1,
-);
+export const hsplit: SplitAlong = splitAlong('hsplit', 1, (rank) => (rank === 1 ? 0 : 1));
 /** `torch.vsplit`: {@link tensorSplit} into equal parts along dim 0. */
-export const vsplit: (x: Tensor, sections: Sections) => Tensor[] = splitAlong('vsplit', 2, () => 0);
+export const vsplit: SplitAlong = splitAlong('vsplit', 2, () => 0);
 /** `torch.dsplit`: {@link tensorSplit} into equal parts along dim 2. */
-export const dsplit: (x: Tensor, sections: Sections) => Tensor[] = splitAlong('dsplit', 3, () => 2);
+export const dsplit: SplitAlong = splitAlong('dsplit', 3, () => 2);
+
+type SizesArgs = ValueAlongArgs<readonly number[], 'splitSizes'>;
+
+function readSizes(op: string, args: SizesArgs): [sizes: readonly number[], dim: number] {
+  const read = readValueAlong<readonly number[]>(op, 'splitSizes', args);
+  if (!Array.isArray(read[0])) throw new Error(`${op}: expected an array of sizes`);
+  return read;
+}
 
 /** `torch.split_with_sizes`: {@link split} into parts of these sizes. */
-export function splitWithSizes(x: Tensor, sizes: readonly number[], ...args: AlongArgs): Tensor[] {
-  if (!Array.isArray(sizes)) throw new Error('splitWithSizes: expected an array of sizes');
-  return split(x, sizes, ...args);
+export function splitWithSizes(x: Tensor, ...args: SizesArgs): Tensor[] {
+  return split(x, ...readSizes('splitWithSizes', args));
 }
 
 /** `torch.unsafe_split_with_sizes`: `unsafeSplit` into parts of these sizes. */
-export function unsafeSplitWithSizes(x: Tensor, sizes: readonly number[], ...args: AlongArgs): Tensor[] {
-  if (!Array.isArray(sizes)) throw new Error('unsafeSplitWithSizes: expected an array of sizes');
-  return unsafeSplit(x, sizes, ...args);
+export function unsafeSplitWithSizes(x: Tensor, ...args: SizesArgs): Tensor[] {
+  return unsafeSplit(x, ...readSizes('unsafeSplitWithSizes', args));
 }
 
 /** `torch.narrow_copy`: `narrow` as a copy. */
-export function narrowCopy(x: Tensor, dim: number, start: number, length: number): Tensor {
-  checkCount('narrowCopy', arguments.length, 4);
-  return clone(narrow(x, dim, start, length), { memoryFormat: 'contiguous' });
+export function narrowCopy(
+  x: Tensor,
+  ...args: Needed<[dim: number, start: number, length: number], ['dim', 'start', 'length']>
+): Tensor {
+  return clone(narrow(x, ...args), { memoryFormat: 'contiguous' });
 }

@@ -1,4 +1,4 @@
-import { checkCount } from '../../tensor/options.js';
+import { argumentReader, type Needed } from '../../tensor/options.js';
 import { defineOp } from '../../autograd/define.js';
 import { primitives } from '../../autograd/primitives.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
@@ -64,9 +64,19 @@ export const unfoldBackward: (grad: Tensor, windows: Windows) => Tensor = define
   },
 });
 
-/** `torch.Tensor.unfold`: windows of `size` along `dim`, `step` apart, as a new last dim; a view. */
-export function unfold(x: Tensor, dim: number, size: number, step: number): Tensor {
-  checkCount('unfold', arguments.length, 4);
+const readUnfold = argumentReader<[dimension: number, size: number, step: number]>(
+  'unfold',
+  'dimension',
+  'size',
+  'step',
+);
+
+/** `torch.Tensor.unfold`: windows of `size` along `dimension`, `step` apart, as a new last dim; a view. */
+export function unfold(
+  x: Tensor,
+  ...args: Needed<[dimension: number, size: number, step: number], ['dimension', 'size', 'step']>
+): Tensor {
+  const [dim, size, step] = readUnfold(args);
   const d = normalizeDim('unfold', dim, x.ndim);
   const length = x.shape[d] ?? 1;
   if (!(Number.isInteger(size) && size >= 0 && size <= length && Number.isInteger(step) && step > 0)) {
