@@ -61,8 +61,9 @@ export function optionReader<T extends object>(
   defaults: Readonly<T>,
   ...positional: readonly (keyof T & string)[]
 ): (args?: readonly unknown[]) => Readonly<T> {
+  const needed = positional.filter((key) => defaults[key] === missing);
   const complete = (read: object): Readonly<T> => {
-    for (const key of positional)
+    for (const key of needed)
       if ((read as T)[key] === missing)
         throw new Error(`${op}: '${key}' is missing; give it by position or by name`);
     return read as T;
@@ -77,7 +78,8 @@ export function optionReader<T extends object>(
     const read: Record<string, unknown> = { ...defaults };
     const take = (key: string, value: unknown): void => {
       if (value === undefined) return;
-      if (typeof read[key] === 'boolean') requireBoolean(`${op}: ${key}`, value);
+      if (typeof read[key] === 'boolean' && typeof value !== 'boolean')
+        requireBoolean(`${op}: ${key}`, value);
       read[key] = value;
     };
     for (let i = 0; i < count; i++) take(positional[i] as string, args[i]);

@@ -44,13 +44,15 @@ it('says what was given', () => {
   expect(message(() => calls['luUnpack']?.(x))).toBe('luUnpack: expected a tensor, got undefined');
   expect(message(() => calls['rot90']?.(x, 'a'))).toBe('rot90: k must be an integer, got a');
   expect(message(() => calls['cat']?.(x))).toContain('cat: ');
+  expect(message(() => calls['batchNorm']?.(x))).toBe('batchNorm: expected a tensor, got undefined');
+  expect(message(() => calls['squeeze']?.(x, 'a'))).toContain('squeeze: dim a is out of range');
 });
 
 it('keeps what the engine said', () => {
   try {
-    calls['layerNorm']?.(k.ones(2, 2));
+    calls['linear']?.(k.ones(2, 2));
   } catch (error) {
-    expect((error as Error).message).toContain('layerNorm: wrong argument: ');
+    expect((error as Error).message).toContain('linear: wrong argument: ');
     expect((error as Error).cause).toBeInstanceOf(TypeError);
   }
 });

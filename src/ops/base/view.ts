@@ -258,7 +258,7 @@ export function squeeze(x: Tensor, ...args: Trailing<[dim: DimList], { dim?: Dim
   const drop =
     dim === null
       ? x.shape.map((_, i) => i)
-      : (typeof dim === 'number' ? [dim] : dim).map((d) => normalizeDim('squeeze', d, x.ndim));
+      : [dim].flat().map((d) => normalizeDim('squeeze', d as number, x.ndim));
   const keep = x.shape.map((_, i) => i).filter((i) => x.shape[i] !== 1 || !drop.includes(i));
   return viewOp(
     x,

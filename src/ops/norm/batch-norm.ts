@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { runtime } from '../../device/index.js';
 import { defineOp } from '../../autograd/define.js';
 import { isGradEnabled, noGrad } from '../../autograd/mode.js';
@@ -277,6 +278,7 @@ export function batchNorm(
   runningVar: Tensor | null,
   ...args: BatchNormArgs
 ): Tensor {
+  for (const given of [runningMean, runningVar]) if (given !== null) checkTensors('batchNorm', given);
   return batchNormThen(x, runningMean, runningVar, readOptions(args), {});
 }
 
