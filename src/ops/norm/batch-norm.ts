@@ -88,7 +88,7 @@ const trainingOp: (
 >({
   name: 'batchNorm',
   forward(ctx, x, residual, weight, bias, runningMean, runningVar, batches, { eps, momentum, activation }) {
-    const channels = x.shape[1] as number;
+    const channels = x.shape[1] ?? 0;
     const affine = weight !== null && bias !== null;
     const after = { residual: residual !== null, activation };
     const state = { rows: x.numel() / channels, channels, eps, affine, after };
@@ -298,10 +298,11 @@ export function batchNormThen(
     eps = 1e-5,
     numBatchesTracked = null,
   } = options;
-  if (x.ndim < 2)
+  // PyTorch's function, though not its layers, takes an empty vector.
+  if (x.ndim < 2 && !(x.ndim === 1 && x.numel() === 0))
     throw new Error(`batchNorm: expected an input of shape [N, C, ...], got ${showShape(x.shape)}`);
   if (x.dtype !== 'float32') throw new Error(`batchNorm: expected a float32 input, got ${x.dtype}`);
-  const channels = x.shape[1] as number;
+  const channels = x.shape[1] ?? 0;
   for (const [name, t] of Object.entries({ runningMean, runningVar, weight, bias })) {
     if (t !== null && (t.ndim !== 1 || t.shape[0] !== channels)) {
       throw new Error(
