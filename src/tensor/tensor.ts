@@ -458,6 +458,14 @@ export class Tensor {
     return `tensor(shape=${showShape(this.shape)}, dtype=${this.dtype}${grad}${this.isDisposed ? ', freed' : ''})`;
   }
 
+  /** JavaScript would compare and add the text: `loss > best` would be false without a word. */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === 'string') return this.toString();
+    throw new Error(
+      'a tensor is no number: use add(), gt() and their kin, or wait for the value with await x.item()',
+    );
+  }
+
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();
   }

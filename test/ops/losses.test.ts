@@ -154,3 +154,13 @@ describe('labels and lengths made on the GPU that a loss cannot use', () => {
     expect(Number.isFinite(await loss.item())).toBe(true);
   });
 });
+
+describe('losses with a margin, exactly on it', () => {
+  it.each(['multiMarginLoss', 'multilabelMarginLoss'] as const)('%s has no gradient there', async (loss) => {
+    const x = k.tensor([[0, 1, 0.5]]).requiresGrad_();
+    const labels = loss === 'multiMarginLoss' ? [1] : [[1, -1, -1]];
+    k.nn.functional[loss](x, k.tensor(labels, { dtype: 'int32' })).backward();
+    const third = Math.fround(1 / 3);
+    expect(await x.grad!.toArray()).toEqual([[0, -third, third]]);
+  });
+});

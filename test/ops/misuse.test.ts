@@ -56,3 +56,21 @@ it('keeps what the engine said', () => {
     expect((error as Error).cause).toBeInstanceOf(TypeError);
   }
 });
+
+it('is no number, so that it is neither compared nor added by mistake', () => {
+  const x = k.ones(1) as unknown as number;
+  expect(() => x > 0).toThrow('await x.item()');
+  expect(() => x + 1).toThrow('await x.item()');
+  expect(String(x)).toContain('tensor(shape=[1]');
+  expect(`${x}`).toContain('dtype=float32');
+});
+
+it.each('zeros ones empty rand randn'.split(' '))('%s refuses what follows the sizes', (name) => {
+  for (const surplus of ['int32', [4], 5])
+    expect(message(() => calls[name]?.([2], surplus))).toMatch(`${name}: [2, `);
+});
+
+it('mvlgamma and repeatInterleave say what is missing', () => {
+  expect(message(() => calls['mvlgamma']?.(k.ones(1)))).toContain("'p' is missing");
+  expect(message(() => calls['repeatInterleave']?.({ repeats: k.ones(1) }))).toMatch(/^repeatInterleave: /);
+});

@@ -63,11 +63,11 @@ export function parseShape(op: string, args: readonly unknown[]): { shape: Shape
     const { size, ...rest } = last;
     return parseShape(op, [size, rest]);
   }
-  const shape = (Array.isArray(sizes[0]) ? sizes[0] : sizes) as readonly unknown[];
+  const shape = (Array.isArray(sizes[0]) && sizes.length === 1 ? sizes[0] : sizes) as readonly unknown[];
   for (const size of shape) {
     if (typeof size !== 'number' || !Number.isInteger(size) || size < 0) {
       throw new Error(
-        `${op}: [${shape.map(String).join(', ')}] is not a shape; sizes are integers of 0 or more`,
+        `${op}: [${shape.map(String).join(', ')}] is not a shape; sizes are integers of 0 or more, one by one or in one array, and options have names ({ dtype: 'int32' })`,
       );
     }
   }

@@ -49,6 +49,7 @@ export function repeatInterleave(
 ): Promise<Tensor>;
 export function repeatInterleave(x: Tensor, ...args: readonly unknown[]): Tensor | Promise<Tensor> {
   const { repeats, dim, outputSize } = read(args);
+  if (!isTensor(x)) throw new Error(`repeatInterleave: expected a tensor, got ${String(x)}`);
   if (repeats !== undefined && !isTensor(repeats)) return byNumber(x, repeats, dim, outputSize);
   const [source, counts] = repeats === undefined ? [null, x] : [x, repeats];
   if (source === null && dim !== null)

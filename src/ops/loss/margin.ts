@@ -24,6 +24,9 @@ import { reshape, unsqueeze } from '../base/view.js';
 /** `max(x, 0)`, with the gradient of PyTorch's `clamp_min`: 1 at 0. */
 const hinge = (x: Expr): Expr => e.select(e.ge(x, 0), x, 0);
 
+/** The same with a gradient of 0 at 0, as PyTorch's losses of several classes have it. */
+const above = (x: Expr): Expr => e.select(e.gt(x, 0), x, 0);
+
 export interface MarginOptions extends LossOptions {
   margin?: number;
 }
@@ -119,7 +122,7 @@ type MultiMarginArgs = Trailing<[p: number, margin: number, weight: Tensor | nul
 const multiMarginFn = lossRow(
   'multiMarginLoss',
   (x, right, other, margin, p, w) => {
-    const short = hinge(e.add(e.sub(margin, right), x));
+    const short = above(e.add(e.sub(margin, right), x));
     return e.select(e.ne(other, 0), e.mul(w, e.select(e.eq(p, 1), short, e.mul(short, short))), 0);
   },
   { bakes: (position) => position === 4 },
@@ -163,7 +166,7 @@ export const multiMarginLoss: (x: Tensor, target: Tensor, ...args: MultiMarginAr
 
 /** 1 minus what the right class `right` has before the class of score `x`, where both count. */
 const multilabelFn = lossRow('multilabelMarginLoss', (x, right, counted, other) =>
-  e.select(e.and(e.ne(counted, 0), e.eq(other, 0)), hinge(e.add(e.sub(1, right), x)), 0),
+  e.select(e.and(e.ne(counted, 0), e.eq(other, 0)), above(e.add(e.sub(1, right), x)), 0),
 );
 const readPlain = (op: string) => optionReader<{ reduction: Reduction }>(op, { reduction: 'mean' });
 const readMultilabel = readPlain('multilabelMarginLoss');

@@ -1,6 +1,6 @@
 import { e, type Expr } from '../../kernels/expr/expr.js';
 import * as fn from '../../kernels/expr/functions.js';
-import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
+import { checkCount, type Needed, optionReader, required } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import {
   binaryOp,
@@ -85,8 +85,8 @@ const mvlgammaRow: Row = {
 };
 
 const mvlgammas = (op: string, compute: ReturnType<typeof inPlaceFunction>) => {
-  const read = optionReader(op, { p: 1 }, 'p');
-  return (x: Tensor, ...args: Trailing<[p: number], { p?: number }>): Tensor => {
+  const read = optionReader(op, { p: required<number>() }, 'p');
+  return (x: Tensor, ...args: Needed<[p: number], ['p']>): Tensor => {
     const { p } = read(args);
     if (!Number.isInteger(p) || p < 1 || p > 64)
       throw new Error(`${op}: p must be an integer from 1 to 64, got ${String(p)}`);

@@ -240,6 +240,7 @@ const addcdivRow: Row = {
   name: 'addcdiv',
   kind: 'promote',
   expr: (x: Expr, a: Expr, b: Expr, v: Expr) => e.add(x, e.mul(v, e.div(a, b))),
+  refuse: (dtype) => (isFloatingPoint(dtype) ? null : 'integers do not divide; convert them to float32'),
 };
 const readAddcmul = optionReader('addcmul', { value: 1 });
 const readAddcdiv = optionReader('addcdiv', { value: 1 });

@@ -14,7 +14,6 @@ import {
   countOf,
   runReduce,
   spread,
-  type DimArgs,
   type Dims,
   type KeepdimOptions,
   type Span,
@@ -87,11 +86,13 @@ const varDefaults = {
   unbiased: null as boolean | null,
 };
 
-/** What follows the tensor: PyTorch's older forms have `unbiased` as the only argument. */
-export type VarArgs = DimArgs<VarOptions> | [unbiased: boolean];
+/** What follows the tensor: PyTorch's older forms have `unbiased` second, or as the only argument. */
+export type VarArgs =
+  | Trailing<[dim: Dims, unbiased: boolean, keepdim: boolean], VarOptions & { dim?: Dims }>
+  | [unbiased: boolean];
 
 const deviation = (name: string, how: { readonly root: boolean; readonly mean: boolean }) => {
-  const read = optionReader(name, varDefaults, 'dim', 'keepdim');
+  const read = optionReader(name, varDefaults, 'dim', 'unbiased', 'keepdim');
   return (x: Tensor, args: VarArgs): Tensor[] => {
     const [first, ...rest] = args;
     const only = typeof first === 'boolean' && rest.length === 0;
