@@ -1,18 +1,9 @@
 import { isPlainObject, optionReader } from '../tensor/options.js';
 import type { Optimizer } from './optimizer.js';
+import { show } from './show.js';
 
 /** Throws unless `value` is what the argument named `what` may be. */
 type Check = (what: string, value: unknown) => void;
-
-/** A value as an error shows it. */
-export function show(value: unknown): string {
-  if (typeof value === 'string') return `'${value}'`;
-  if (typeof value === 'function') return 'a function';
-  if (Array.isArray(value)) return `[${value.map(show).join(', ')}]`;
-  if (typeof value !== 'object' || value === null) return String(value);
-  const { constructor: kind } = value as { constructor?: { name?: string } };
-  return kind?.name === undefined || kind === Object ? 'an object' : `a ${kind.name}`;
-}
 
 const must =
   (wanted: string, holds: (value: number) => boolean): Check =>

@@ -1,8 +1,9 @@
 import { argumentReader, required, type Needed } from '../tensor/options.js';
-import { epochs, readSchedule, show } from './lr-args.js';
+import { epochs, readSchedule } from './lr-args.js';
 import { LRScheduler, type Scheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
 import { readFields, type SavedState, type SchedulerState } from './scheduler-state.js';
+import { show } from './show.js';
 
 function loadEach(what: string, schedulers: readonly Scheduler[], saved: unknown): void {
   if (!Array.isArray(saved) || saved.length !== schedulers.length)

@@ -9,10 +9,10 @@ import {
   orNull,
   readSchedule,
   requireOptimizer,
-  show,
 } from './lr-args.js';
 import { LRScheduler, perGroup } from './lr-base.js';
 import type { Optimizer, ParamGroup } from './optimizer.js';
+import { show } from './show.js';
 
 /** A group's momentum: SGD's, or Adam's first beta. */
 type Momentum = ParamGroup & { momentum?: number; betas?: readonly number[] };

@@ -1,7 +1,8 @@
 import { required, type Needed, type Trailing } from '../tensor/options.js';
-import { aCount, aNumber, aPositive, aWhole, epochs, readSchedule, show } from './lr-args.js';
+import { aCount, aNumber, aPositive, aWhole, epochs, readSchedule } from './lr-args.js';
 import { LRScheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
+import { show } from './show.js';
 
 /** `torch.optim.lr_scheduler`: what sets the learning rate of an optimizer's groups from epoch to epoch. */
 

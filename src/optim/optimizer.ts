@@ -1,9 +1,10 @@
-import { optionReader, readOptions } from '../tensor/options.js';
+import { isPlainObject, optionReader, readOptions } from '../tensor/options.js';
 import { snakeCase } from '../nn/base/naming.js';
 import { clearGrad, readZeroGrad, UninitializedParameter, type ZeroGradArgs } from '../nn/base/parameter.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import type { PlainState } from './scheduler-state.js';
+import { show } from './show.js';
 import { disposeState, readState, sharedState, type LoadedState, type ParamState } from './state.js';
 
 /** What every optimizer's options hold. */
@@ -44,6 +45,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   /** What groups have that say nothing else. */
   readonly defaults: O;
   readonly paramGroups: ParamGroup<O>[] = [];
+  /** A value of the right kind for each option; a learning rate is a number where it has no default. */
+  private readonly kinds: O;
   /** Knows which options a group may have. */
   private readonly readGroup: (group: readonly unknown[]) => unknown;
   /** State by parameter; empty before its first step. */
@@ -57,9 +60,11 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   constructor(params: Params<O>, defaults: O, options: Partial<O> = {}) {
     const name = this.constructor.name;
     this.defaults = readOptions<O>(name, defaults, options);
+    this.kinds = { ...defaults, lr: 0 };
     const known = [...Object.keys(defaults), ...scheduleFields, 'params'];
     this.readGroup = optionReader(`${name}, group`, Object.fromEntries(known.map((key) => [key, undefined])));
-    const list = [...(params as Iterable<Tensor | ({ params: Tensor | Iterable<Tensor> } & Partial<O>)>)];
+    if (this.defaults.lr !== undefined) this.validate(this.defaults);
+    const list = listed(name, params) as (Tensor | ({ params: Tensor | Iterable<Tensor> } & Partial<O>))[];
     if (list.length === 0) {
       throw new Error(
         `${this.constructor.name}: the list of parameters is empty; does the model have any that require grad?`,
@@ -67,24 +72,36 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     }
     if (list.every(isTensor)) this.addParamGroup({ params: list } as { params: Tensor[] } & Partial<O>);
     else {
-      for (const group of list) {
-        if (isTensor(group) || typeof group !== 'object') {
+      list.forEach((group, i) => {
+        if (isTensor(group) || !isPlainObject(group))
           throw new Error(
-            `${this.constructor.name}: give either parameters or groups { params, ... }, not both`,
+            list.some(isPlainObject)
+              ? `${name}: give either parameters or groups { params, ... }, not both`
+              : `${name}: item ${i} is ${show(group)}, no tensor and no group { params, ... }; pass model.parameters()`,
           );
-        }
         this.addParamGroup(group);
-      }
+      });
     }
   }
 
-  /** Checks a group's hyper-parameters. */
+  /** Checks a group's hyper-parameters, which are of the kinds of the defaults. */
   protected abstract check(options: O): void;
+
+  /** Checks that hyper-parameters are of the kinds of the defaults, then what they are. */
+  private validate(options: O): void {
+    const name = this.constructor.name;
+    for (const [key, kind] of Object.entries(this.kinds))
+      requireKind(name, key, kind, options[key as keyof O]);
+    this.check(options);
+  }
+
   /** Adds parameters, for instance when a frozen layer is unfrozen; options not given are the optimizer's. */
   addParamGroup(group: { params: Tensor | Iterable<Tensor> } & Partial<O>): void {
     const name = this.constructor.name;
+    if (!isPlainObject(group))
+      throw new Error(`${name}: a group must be an object { params, ... }, got ${show(group)}`);
     this.readGroup([group]);
-    const params = isTensor(group.params) ? [group.params] : [...group.params];
+    const params = isTensor(group.params) ? [group.params] : (listed(name, group.params) as Tensor[]);
     if (params.length === 0) throw new Error(`${name}: a group of parameters is empty`);
     if (params.some((param) => param instanceof UninitializedParameter))
       throw new Error(
@@ -104,7 +121,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     });
     const own = Object.fromEntries(Object.entries(group).filter(([, value]) => value !== undefined));
     const complete = { ...this.defaults, ...own, params } as ParamGroup<O>;
-    this.check(complete);
+    this.validate(complete);
     this.paramGroups.push(complete);
   }
 
@@ -184,7 +201,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       }
       return { ...group, ...options };
     });
-    for (const group of groups) this.check(group);
+    for (const group of groups) this.validate(group);
     groups.forEach((group, i) => Object.assign(this.paramGroups[i] as ParamGroup<O>, group));
     for (const state of this.state.values()) disposeState(state);
     this.state.clear();
@@ -208,6 +225,37 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 export function requireAtLeast(optimizer: string, name: string, value: number, least: number): void {
   if (!(value >= least))
     throw new Error(`${optimizer}: ${name} must be at least ${least}, got ${String(value)}`);
+}
+
+/** The items of what an optimizer or a group is given as its parameters. */
+function listed(optimizer: string, params: unknown): unknown[] {
+  const hint = 'pass model.parameters()';
+  if (isTensor(params)) throw new Error(`${optimizer}: got one tensor; pass a list of them, as in [tensor]`);
+  const { parameters, [Symbol.iterator]: iterator } = (params ?? {}) as {
+    parameters?: unknown;
+    [Symbol.iterator]?: unknown;
+  };
+  if (typeof parameters === 'function')
+    throw new Error(`${optimizer}: got a module in the place of its parameters; ${hint}`);
+  if (typeof params === 'string' || typeof iterator !== 'function')
+    throw new Error(`${optimizer}: expected a list of parameters, got ${show(params)}; ${hint}`);
+  return [...(params as Iterable<unknown>)];
+}
+
+/** @throws Error unless `value` is of the kind of `like`: a number, a pair of numbers, or true or false */
+function requireKind(optimizer: string, name: string, like: unknown, value: unknown): void {
+  const isNumber = (item: unknown): boolean => typeof item === 'number' && !Number.isNaN(item);
+  const must = (wanted: string): never => {
+    throw new Error(`${optimizer}: ${name} must be ${wanted}, got ${show(value)}`);
+  };
+  if (value === undefined)
+    throw new Error(
+      `${optimizer}: '${name}' is missing; give it as in new ${optimizer}(model.parameters(), { ${name}: 0.01 })`,
+    );
+  if (typeof like === 'number' && !isNumber(value)) must('a number');
+  if (typeof like === 'boolean' && typeof value !== 'boolean') must('true or false');
+  if (Array.isArray(like) && !(Array.isArray(value) && value.length === like.length && value.every(isNumber)))
+    must('two numbers');
 }
 
 /** @internal */

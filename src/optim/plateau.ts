@@ -1,8 +1,9 @@
 import { type Trailing } from '../tensor/options.js';
-import { aNumber, anAmount, eachGroup, oneOf, readSchedule, requireOptimizer, show } from './lr-args.js';
+import { aNumber, anAmount, eachGroup, oneOf, readSchedule, requireOptimizer } from './lr-args.js';
 import { perGroup, type Scheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
 import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
+import { show } from './show.js';
 
 export interface PlateauOptions {
   /** Is a lower (`min`) or a higher (`max`) metric better? */
