@@ -1,4 +1,4 @@
-import { isPlainObject, optionReader, readOptions } from '../tensor/options.js';
+import { isPlainObject, optionReader, readOptions, requireBoolean } from '../tensor/options.js';
 import { snakeCase } from '../nn/base/naming.js';
 import { clearGrad, readZeroGrad, UninitializedParameter, type ZeroGradArgs } from '../nn/base/parameter.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
@@ -72,15 +72,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     }
     if (list.every(isTensor)) this.addParamGroup({ params: list } as { params: Tensor[] } & Partial<O>);
     else {
-      list.forEach((group, i) => {
-        if (isTensor(group) || !isPlainObject(group))
-          throw new Error(
-            list.some(isPlainObject)
-              ? `${name}: give either parameters or groups { params, ... }, not both`
-              : `${name}: item ${i} is ${show(group)}, no tensor and no group { params, ... }; pass model.parameters()`,
-          );
-        this.addParamGroup(group);
-      });
+      if (!list.every(isPlainObject)) refuseParams(name, list);
+      for (const group of list) this.addParamGroup(group as Exclude<typeof group, Tensor>);
     }
   }
 
@@ -90,16 +83,17 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   /** Checks that hyper-parameters are of the kinds of the defaults, then what they are. */
   private validate(options: O): void {
     const name = this.constructor.name;
+    if (options.lr === undefined)
+      throw new Error(`${name}: 'lr' is missing; as in new ${name}(model.parameters(), { lr: 0.01 })`);
     for (const [key, kind] of Object.entries(this.kinds))
-      requireKind(name, key, kind, options[key as keyof O]);
+      requireKind(`${name}: ${key}`, kind, options[key as keyof O]);
     this.check(options);
   }
 
   /** Adds parameters, for instance when a frozen layer is unfrozen; options not given are the optimizer's. */
   addParamGroup(group: { params: Tensor | Iterable<Tensor> } & Partial<O>): void {
     const name = this.constructor.name;
-    if (!isPlainObject(group))
-      throw new Error(`${name}: a group must be an object { params, ... }, got ${show(group)}`);
+    if (!isPlainObject(group)) refuseParams(name, group);
     this.readGroup([group]);
     const params = isTensor(group.params) ? [group.params] : (listed(name, group.params) as Tensor[]);
     if (params.length === 0) throw new Error(`${name}: a group of parameters is empty`);
@@ -227,35 +221,29 @@ export function requireAtLeast(optimizer: string, name: string, value: number, l
     throw new Error(`${optimizer}: ${name} must be at least ${least}, got ${String(value)}`);
 }
 
-/** The items of what an optimizer or a group is given as its parameters. */
-function listed(optimizer: string, params: unknown): unknown[] {
-  const hint = 'pass model.parameters()';
-  if (isTensor(params)) throw new Error(`${optimizer}: got one tensor; pass a list of them, as in [tensor]`);
-  const { parameters, [Symbol.iterator]: iterator } = (params ?? {}) as {
-    parameters?: unknown;
-    [Symbol.iterator]?: unknown;
-  };
-  if (typeof parameters === 'function')
-    throw new Error(`${optimizer}: got a module in the place of its parameters; ${hint}`);
-  if (typeof params === 'string' || typeof iterator !== 'function')
-    throw new Error(`${optimizer}: expected a list of parameters, got ${show(params)}; ${hint}`);
-  return [...(params as Iterable<unknown>)];
+function refuseParams(optimizer: string, given: unknown): never {
+  throw new Error(
+    `${optimizer}: expected a list of tensors, as model.parameters() gives it, or of groups { params, ... }, got ${show(given).slice(0, 80)}`,
+  );
 }
 
+/** The items of what an optimizer or a group is given as its parameters. */
+function listed(optimizer: string, params: unknown): unknown[] {
+  const items = params as Partial<Iterable<unknown>> | null | undefined;
+  if (isTensor(params) || typeof params === 'string' || typeof items?.[Symbol.iterator] !== 'function')
+    refuseParams(optimizer, params);
+  return [...(items as Iterable<unknown>)];
+}
+
+const isNumber = (value: unknown): boolean => typeof value === 'number' && !Number.isNaN(value);
+
 /** @throws Error unless `value` is of the kind of `like`: a number, a pair of numbers, or true or false */
-function requireKind(optimizer: string, name: string, like: unknown, value: unknown): void {
-  const isNumber = (item: unknown): boolean => typeof item === 'number' && !Number.isNaN(item);
-  const must = (wanted: string): never => {
-    throw new Error(`${optimizer}: ${name} must be ${wanted}, got ${show(value)}`);
-  };
-  if (value === undefined)
-    throw new Error(
-      `${optimizer}: '${name}' is missing; give it as in new ${optimizer}(model.parameters(), { ${name}: 0.01 })`,
-    );
-  if (typeof like === 'number' && !isNumber(value)) must('a number');
-  if (typeof like === 'boolean' && typeof value !== 'boolean') must('true or false');
-  if (Array.isArray(like) && !(Array.isArray(value) && value.length === like.length && value.every(isNumber)))
-    must('two numbers');
+function requireKind(what: string, like: unknown, value: unknown): void {
+  if (typeof like === 'boolean') return requireBoolean(what, value);
+  const pair = Array.isArray(like);
+  if (!pair && typeof like !== 'number') return;
+  if (pair ? Array.isArray(value) && value.length === 2 && value.every(isNumber) : isNumber(value)) return;
+  throw new Error(`${what} must be ${pair ? 'two numbers' : 'a number'}, got ${show(value)}`);
 }
 
 /** @internal */

@@ -1,9 +1,9 @@
-/** A value as an error shows it. */
+/** A value as an error shows it; a module, which is a function, by its class. */
 export function show(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
-  if (typeof value === 'function') return 'a function';
   if (Array.isArray(value)) return `[${value.map(show).join(', ')}]`;
-  if (typeof value !== 'object' || value === null) return String(value);
-  const { constructor: kind } = value as { constructor?: { name?: string } };
-  return kind?.name === undefined || kind === Object ? 'an object' : `a ${kind.name}`;
+  if (value === null || (typeof value !== 'object' && typeof value !== 'function')) return String(value);
+  const kind = value.constructor as { name: string } | undefined;
+  if (kind === undefined || kind === Object) return 'an object';
+  return kind === Function ? 'a function' : `a ${kind.name}`;
 }

@@ -55,7 +55,7 @@ describe('options of the wrong kind', () => {
 
 describe('SGD needs a learning rate', () => {
   it('from its options or from every group', () => {
-    expect(() => made('SGD')).toThrow("SGD: 'lr' is missing; give it as in new SGD(model.parameters(), {");
+    expect(() => made('SGD')).toThrow("SGD: 'lr' is missing; as in new SGD(model.parameters(), {");
     expect(() => made('SGD', { momentum: 0.9 })).toThrow("SGD: 'lr' is missing");
     const optimizer = new optim.SGD([{ params: [zeros(1)], lr: 0.1 }]);
     expect(optimizer.paramGroups[0]?.lr).toBe(0.1);
@@ -65,22 +65,21 @@ describe('SGD needs a learning rate', () => {
 
 describe('what is no list of parameters', () => {
   it.each([
-    ['a module', () => new nn.Linear(1, 1), 'got a module in the place of its parameters; pass model.param'],
-    ['a function', () => () => [], 'expected a list of parameters, got a function; pass model.parameters()'],
-    ['nothing', () => undefined, 'expected a list of parameters, got undefined; pass model.parameters()'],
-    ['a tensor', () => zeros(1), 'got one tensor; pass a list of them, as in [tensor]'],
-    ['a group', () => ({ params: [zeros(1)] }), 'expected a list of parameters, got an object'],
-    ['numbers', () => [1, 2], 'item 0 is 1, no tensor and no group { params, ... }; pass model.parameters()'],
-    ['null', () => [null], 'item 0 is null, no tensor and no group'],
-    ['an empty group', () => [{}], 'expected a list of parameters, got undefined'],
-    [
-      'a group of a module',
-      () => [{ params: new nn.Linear(1, 1) }],
-      'got a module in the place of its param',
-    ],
-    ['a mixture', () => [zeros(1), { params: [zeros(1)] }], 'give either parameters or groups'],
-  ])('%s', (_, params, message) => {
+    ['a module', () => new nn.Linear(1, 1), 'a Linear'],
+    ['layers', () => new nn.Sequential(new nn.Linear(1, 1), new nn.ReLU()), '[a Linear, a ReLU]'],
+    ['a function', () => () => [], 'a function'],
+    ['nothing', () => undefined, 'undefined'],
+    ['a tensor', () => zeros(1), 'a Tensor'],
+    ['a group', () => ({ params: [zeros(1)] }), 'an object'],
+    ['numbers', () => [1, 2], '[1, 2]'],
+    ['null', () => [null], '[null]'],
+    ['an empty group', () => [{}], 'undefined'],
+    ['a group of a module', () => [{ params: new nn.Linear(1, 1) }], 'a Linear'],
+    ['a mixture', () => [zeros(1), { params: [zeros(1)] }], '[a Tensor, an object]'],
+  ])('%s', (_, params, got) => {
     const make = optim.SGD as unknown as Untyped;
-    expect(() => new make(params(), { lr: 0.1 })).toThrow(`SGD: ${message}`);
+    expect(() => new make(params(), { lr: 0.1 })).toThrow(
+      `SGD: expected a list of tensors, as model.parameters() gives it, or of groups { params, ... }, got ${got}`,
+    );
   });
 });
