@@ -1,5 +1,7 @@
 import { readOptions } from '../tensor/options.js';
+import { oneOf } from './lr-args.js';
 import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
+import { show } from './show.js';
 
 export interface EarlyStoppingOptions {
   /** Epochs without an improvement that are let pass. Default 5. */
@@ -26,13 +28,17 @@ export class EarlyStopping {
   best: number;
   numBadEpochs = 0;
 
-  /** @throws Error for a patience that is no whole number of 1 or more, or a negative `minDelta` */
+  /**
+   * @throws Error for a patience that is no whole number of 1 or more, a negative `minDelta`, or an unknown
+   *   `mode`
+   */
   constructor(options: EarlyStoppingOptions = {}) {
     const { patience, minDelta, mode } = readOptions<Required<EarlyStoppingOptions>>(
       'EarlyStopping',
       { patience: 5, minDelta: 0, mode: 'min' },
       options,
     );
+    oneOf('min', 'max')('EarlyStopping: mode', mode);
     if (!Number.isInteger(patience) || patience < 1)
       throw new Error(`EarlyStopping: patience must be a whole number of 1 or more, got ${patience}`);
     if (!(minDelta >= 0)) throw new Error(`EarlyStopping: minDelta must be 0 or more, got ${minDelta}`);
@@ -47,6 +53,10 @@ export class EarlyStopping {
    * improvement
    */
   step(metric: number): boolean {
+    if (typeof metric !== 'number')
+      throw new Error(
+        `EarlyStopping.step: expected the metric, a number, got ${show(metric)}; as in step(await loss.item())`,
+      );
     const gain = this.mode === 'min' ? this.best - metric : metric - this.best;
     if (gain > this.minDelta) {
       this.best = metric;

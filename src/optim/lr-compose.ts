@@ -1,6 +1,9 @@
-import type { LRScheduler, Scheduler } from './lr-base.js';
+import { argumentReader, required, type Needed } from '../tensor/options.js';
+import { epochs, readSchedule } from './lr-args.js';
+import { LRScheduler, type Scheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
 import { readFields, type SavedState, type SchedulerState } from './scheduler-state.js';
+import { show } from './show.js';
 
 function loadEach(what: string, schedulers: readonly Scheduler[], saved: unknown): void {
   if (!Array.isArray(saved) || saved.length !== schedulers.length)
@@ -8,18 +11,51 @@ function loadEach(what: string, schedulers: readonly Scheduler[], saved: unknown
   schedulers.forEach((scheduler, i) => scheduler.loadStateDict(saved[i] as SavedState));
 }
 
+function requireSchedulers(what: string, value: unknown, fits: (item: unknown) => boolean): void {
+  if (!Array.isArray(value)) throw new Error(`${what} must be a list of schedulers, got ${show(value)}`);
+  const wrong = value.findIndex((item) => !fits(item));
+  if (wrong >= 0)
+    throw new Error(
+      `${what}, item ${wrong}, must be a scheduler that steps by epochs, got ${show(value[wrong])}`,
+    );
+}
+
 /**
  * Runs one scheduler after another; scheduler `i + 1` takes over at epoch `milestones[i]`, from its own epoch
  * 0.
  */
 export class SequentialLR implements Scheduler {
-  lastEpoch = 0;
+  lastEpoch: number;
+  private readonly schedulers: readonly LRScheduler[];
+  private readonly milestones: readonly number[];
 
+  /** @throws Error unless there is one milestone fewer than schedulers, all of this optimizer */
   constructor(
     readonly optimizer: Optimizer,
-    private readonly schedulers: readonly LRScheduler[],
-    private readonly milestones: readonly number[],
+    ...args: Needed<
+      [schedulers: readonly LRScheduler[], milestones: readonly number[]],
+      ['schedulers', 'milestones'],
+      [lastEpoch: number],
+      { lastEpoch?: number }
+    >
   ) {
+    const { schedulers, milestones, lastEpoch } = readSchedule(
+      'SequentialLR',
+      optimizer,
+      args,
+      {
+        schedulers: required<readonly LRScheduler[]>(),
+        milestones: required<readonly number[]>(),
+        lastEpoch: -1,
+      },
+      {
+        schedulers: (what, value) => requireSchedulers(what, value, (item) => item instanceof LRScheduler),
+        milestones: epochs,
+      },
+    );
+    this.schedulers = schedulers;
+    this.milestones = milestones;
+    this.lastEpoch = lastEpoch + 1;
     if (schedulers.length === 0 || milestones.length !== schedulers.length - 1) {
       throw new Error(
         `SequentialLR: ${schedulers.length} schedulers need ${schedulers.length - 1} milestones, got ${milestones.length}`,
@@ -70,8 +106,18 @@ interface Steppable extends Scheduler {
 export class ChainedScheduler implements Scheduler {
   readonly optimizer: Optimizer;
   lastEpoch = 0;
+  private readonly schedulers: readonly Steppable[];
 
-  constructor(private readonly schedulers: readonly Steppable[]) {
+  /** @throws Error unless it is given a list of schedulers that belong to the same optimizer */
+  constructor(...args: Needed<[schedulers: readonly Steppable[]], ['schedulers']>) {
+    const read = argumentReader<[readonly Steppable[]]>('ChainedScheduler', 'schedulers');
+    const [schedulers] = read(args);
+    requireSchedulers(
+      'ChainedScheduler: schedulers',
+      schedulers,
+      (item) => typeof (item as Partial<Steppable> | null | undefined)?.step === 'function',
+    );
+    this.schedulers = schedulers;
     const first = schedulers[0];
     if (first === undefined) throw new Error('ChainedScheduler: give it at least one scheduler');
     if (schedulers.some(({ optimizer }) => optimizer !== first.optimizer))

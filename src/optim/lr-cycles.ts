@@ -1,6 +1,18 @@
-import { readOptions } from '../tensor/options.js';
+import { required, type Needed } from '../tensor/options.js';
+import {
+  aCount,
+  aNumber,
+  anAmount,
+  aPositive,
+  eachGroup,
+  oneOf,
+  orNull,
+  readSchedule,
+  requireOptimizer,
+} from './lr-args.js';
 import { LRScheduler, perGroup } from './lr-base.js';
 import type { Optimizer, ParamGroup } from './optimizer.js';
+import { show } from './show.js';
 
 /** A group's momentum: SGD's, or Adam's first beta. */
 type Momentum = ParamGroup & { momentum?: number; betas?: readonly number[] };
@@ -21,30 +33,39 @@ const cosine = (start: number, end: number, part: number): number =>
   end + ((start - end) / 2) * (Math.cos(Math.PI * part) + 1);
 const linear = (start: number, end: number, part: number): number => (end - start) * part + start;
 
+type Restarts<Name extends string> = Needed<
+  [t0: number],
+  [Name],
+  [tMult: number, etaMin: number, lastEpoch: number],
+  { tMult?: number; TMult?: number; etaMin?: number; lastEpoch?: number }
+>;
+
 /**
  * A cosine from the base rate down to `etaMin` that starts anew after `t0` epochs, then after `tMult` times
  * as many, and so on (Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983).
  */
 export class CosineAnnealingWarmRestarts extends LRScheduler {
+  readonly t0: number;
   readonly tMult: number;
   readonly etaMin: number;
   private tI: number;
   private tCur: number;
 
-  /** @param t0 epochs until the first restart */
-  constructor(
-    optimizer: Optimizer,
-    readonly t0: number,
-    options: { tMult?: number; etaMin?: number; lastEpoch?: number } = {},
-  ) {
-    const { tMult, etaMin, lastEpoch } = readOptions<
-      Required<{ tMult?: number; etaMin?: number; lastEpoch?: number }>
-    >('CosineAnnealingWarmRestarts', { tMult: 1, etaMin: 0, lastEpoch: -1 }, options);
+  /**
+   * `t0` (by name `T0` too): epochs until the first restart.
+   * @throws Error unless `t0` and `tMult` are positive integers
+   */
+  constructor(optimizer: Optimizer, ...args: Restarts<'t0'> | Restarts<'T0'>) {
+    const { t0, tMult, etaMin, lastEpoch } = readSchedule(
+      'CosineAnnealingWarmRestarts',
+      optimizer,
+      args,
+      { t0: required<number>(), tMult: 1, etaMin: 0, lastEpoch: -1 },
+      { t0: aCount, tMult: aCount },
+      { T0: 't0', TMult: 'tMult' },
+    );
     super(optimizer, lastEpoch);
-    for (const [name, value] of Object.entries({ t0, tMult })) {
-      if (!Number.isInteger(value) || value < 1)
-        throw new Error(`CosineAnnealingWarmRestarts: ${name} must be a positive integer, got ${value}`);
-    }
+    this.t0 = t0;
     this.tMult = tMult;
     this.etaMin = etaMin;
     this.tI = t0;
@@ -78,8 +99,7 @@ export class CosineAnnealingWarmRestarts extends LRScheduler {
   }
 
   private moveTo(epoch: number): void {
-    if (!(epoch >= 0))
-      throw new Error(`CosineAnnealingWarmRestarts: the epoch must be at least 0, got ${epoch}`);
+    anAmount('CosineAnnealingWarmRestarts: the epoch', epoch);
     const { t0, tMult } = this;
     if (epoch < t0) {
       this.tI = t0;
@@ -94,16 +114,23 @@ export class CosineAnnealingWarmRestarts extends LRScheduler {
   }
 }
 
+function aFunction(what: string, value: unknown): void {
+  if (typeof value !== 'function') throw new Error(`${what} must be a function, got ${show(value)}`);
+}
+
+/** One rate for all groups, or one each. */
+type Rates = number | readonly number[];
+
 export interface CyclicOptions {
   /** Steps from the lower rate to the upper. Default 2000. */
   stepSizeUp?: number;
   /** Steps back down. Default: as many. */
-  stepSizeDown?: number;
+  stepSizeDown?: number | null;
   /** What the height of a cycle does: stays, halves every cycle, or shrinks by `gamma` every step. */
   mode?: 'triangular' | 'triangular2' | 'exp_range';
   gamma?: number;
   /** The height of a cycle, instead of `mode`: of the cycle's number (from 1), or of the step. */
-  scaleFn?: (x: number) => number;
+  scaleFn?: ((x: number) => number) | null;
   scaleMode?: 'cycle' | 'iterations';
   /** Move the momentum against the rate. Default true. */
   cycleMomentum?: boolean;
@@ -128,13 +155,25 @@ export class CyclicLR extends LRScheduler {
   readonly maxMomentums: readonly number[];
   private readonly scale: (x: number) => number;
 
+  /**
+   * By position in PyTorch's order, or by name.
+   * @throws Error without `baseLr` and `maxLr`, for an optimizer that has no momentum to cycle, and for
+   *   values without a meaning
+   */
   constructor(
     optimizer: Optimizer,
-    baseLr: number | readonly number[],
-    maxLr: number | readonly number[],
-    options: CyclicOptions = {},
+    ...args: Needed<
+      [baseLr: Rates, maxLr: Rates],
+      ['baseLr', 'maxLr'],
+      [stepSizeUp: number, stepSizeDown: number | null, mode: Required<CyclicOptions>['mode'], gamma: number],
+      CyclicOptions
+    >
   ) {
+    requireOptimizer('CyclicLR', optimizer);
+    const rate = eachGroup(optimizer, aNumber);
     const {
+      baseLr,
+      maxLr,
       stepSizeUp,
       stepSizeDown,
       mode,
@@ -144,21 +183,34 @@ export class CyclicLR extends LRScheduler {
       cycleMomentum,
       lastEpoch,
       ...momenta
-    } = readOptions<CyclicOptions & Required<Omit<CyclicOptions, 'scaleFn'>>>(
+    } = readSchedule<Required<CyclicOptions> & { baseLr: Rates; maxLr: Rates }>(
       'CyclicLR',
+      optimizer,
+      args,
       {
+        baseLr: required(),
+        maxLr: required(),
         stepSizeUp: 2000,
-        stepSizeDown: options.stepSizeUp ?? 2000,
+        stepSizeDown: null,
         mode: 'triangular',
         gamma: 1,
-        scaleFn: undefined,
+        scaleFn: null,
         scaleMode: 'cycle',
         cycleMomentum: true,
         baseMomentum: 0.8,
         maxMomentum: 0.9,
         lastEpoch: -1,
       },
-      options,
+      {
+        baseLr: rate,
+        maxLr: rate,
+        stepSizeUp: aPositive,
+        stepSizeDown: orNull(anAmount),
+        scaleFn: orNull(aFunction),
+        scaleMode: oneOf('cycle', 'iterations'),
+        baseMomentum: rate,
+        maxMomentum: rate,
+      },
     );
     const { baseMomentum, maxMomentum } = momenta;
     const modes = {
@@ -166,22 +218,20 @@ export class CyclicLR extends LRScheduler {
       triangular2: (cycle: number) => 1 / 2 ** (cycle - 1),
       exp_range: (step: number) => gamma ** step,
     };
-    if (scaleFn === undefined && !(mode in modes))
-      throw new Error(
-        `CyclicLR: mode must be one of ${Object.keys(modes).join(', ')}, got '${String(mode)}'`,
-      );
+    if (scaleFn === null && !Object.hasOwn(modes, mode))
+      throw new Error(`CyclicLR: mode must be one of ${Object.keys(modes).join(', ')}, got ${show(mode)}`);
+    if (cycleMomentum) requireMomentum('CyclicLR', optimizer);
     const baseLrs = perGroup('CyclicLR: baseLr', optimizer, baseLr);
     if (lastEpoch === -1) optimizer.paramGroups.forEach((group, i) => (group.lr = baseLrs[i] as number));
     super(optimizer, lastEpoch);
     this.maxLrs = perGroup('CyclicLR: maxLr', optimizer, maxLr);
-    this.totalSize = stepSizeUp + stepSizeDown;
+    this.totalSize = stepSizeUp + (stepSizeDown ?? stepSizeUp);
     this.stepRatio = stepSizeUp / this.totalSize;
     this.mode = mode;
     this.gamma = gamma;
     this.scale = scaleFn ?? modes[mode];
-    this.scaleMode = scaleFn === undefined ? (mode === 'exp_range' ? 'iterations' : 'cycle') : scaleMode;
+    this.scaleMode = scaleFn === null ? (mode === 'exp_range' ? 'iterations' : 'cycle') : scaleMode;
     this.cycleMomentum = cycleMomentum;
-    if (cycleMomentum) requireMomentum('CyclicLR', optimizer);
     this.baseMomentums = perGroup('CyclicLR: baseMomentum', optimizer, baseMomentum);
     this.maxMomentums = perGroup('CyclicLR: maxMomentum', optimizer, maxMomentum);
     // A scheduler made before may have set other initial rates.
@@ -207,9 +257,9 @@ export class CyclicLR extends LRScheduler {
 
 export interface OneCycleOptions {
   /** Steps of the whole cycle; or give `epochs` and `stepsPerEpoch`. */
-  totalSteps?: number;
-  epochs?: number;
-  stepsPerEpoch?: number;
+  totalSteps?: number | null;
+  epochs?: number | null;
+  stepsPerEpoch?: number | null;
   /** The part of the cycle in which the rate rises. Default 0.3. */
   pctStart?: number;
   annealStrategy?: 'cos' | 'linear';
@@ -244,39 +294,60 @@ export class OneCycleLR extends LRScheduler {
   private readonly phases: readonly Phase[];
   private readonly anneal: (start: number, end: number, part: number) => number;
 
-  constructor(optimizer: Optimizer, maxLr: number | readonly number[], options: OneCycleOptions = {}) {
-    const { epochs = 0, stepsPerEpoch = 0 } = options;
-    const { totalSteps, pctStart, annealStrategy, cycleMomentum, threePhase, lastEpoch, ...rest } =
-      readOptions<Required<OneCycleOptions>>(
+  /**
+   * By position in PyTorch's order, or by name.
+   * @throws Error without `maxLr`, where the number of steps is not given, for an optimizer that has no
+   *   momentum to cycle, and for values without a meaning
+   */
+  constructor(
+    optimizer: Optimizer,
+    ...args: Needed<
+      [maxLr: Rates],
+      ['maxLr'],
+      [totalSteps: number | null, epochs: number | null, stepsPerEpoch: number | null, pctStart: number],
+      OneCycleOptions
+    >
+  ) {
+    requireOptimizer('OneCycleLR', optimizer);
+    const [rate, count] = [eachGroup(optimizer, aNumber), orNull(aCount)];
+    const { maxLr, epochs, stepsPerEpoch, pctStart, annealStrategy, cycleMomentum, threePhase, ...rest } =
+      readSchedule<Required<OneCycleOptions> & { maxLr: Rates }>(
         'OneCycleLR',
+        optimizer,
+        args,
         {
-          epochs,
-          stepsPerEpoch,
-          totalSteps: epochs * stepsPerEpoch,
+          maxLr: required(),
+          totalSteps: null,
+          epochs: null,
+          stepsPerEpoch: null,
           pctStart: 0.3,
           annealStrategy: 'cos',
           cycleMomentum: true,
-          threePhase: false,
           baseMomentum: 0.85,
           maxMomentum: 0.95,
           divFactor: 25,
           finalDivFactor: 1e4,
+          threePhase: false,
           lastEpoch: -1,
         },
-        options,
+        {
+          maxLr: rate,
+          totalSteps: count,
+          epochs: count,
+          stepsPerEpoch: count,
+          annealStrategy: oneOf('cos', 'linear'),
+          baseMomentum: rate,
+          maxMomentum: rate,
+          divFactor: aPositive,
+          finalDivFactor: aPositive,
+        },
       );
-    const { baseMomentum, maxMomentum, divFactor, finalDivFactor } = rest;
-    if (!Number.isInteger(totalSteps) || totalSteps < 1) {
-      throw new Error(
-        `OneCycleLR: give totalSteps, or epochs and stepsPerEpoch, as positive integers; got ${totalSteps}`,
-      );
-    }
+    const { baseMomentum, maxMomentum, divFactor, finalDivFactor, lastEpoch } = rest;
+    const totalSteps = rest.totalSteps ?? (epochs ?? 0) * (stepsPerEpoch ?? 0);
+    if (totalSteps === 0)
+      throw new Error('OneCycleLR: give totalSteps, or epochs and stepsPerEpoch, as positive integers');
     if (!(pctStart >= 0 && pctStart <= 1))
       throw new Error(`OneCycleLR: pctStart must be between 0 and 1, got ${pctStart}`);
-    if (annealStrategy !== 'cos' && annealStrategy !== 'linear')
-      throw new Error(
-        `OneCycleLR: annealStrategy must be 'cos' or 'linear', got '${String(annealStrategy)}'`,
-      );
     if (cycleMomentum) requireMomentum('OneCycleLR', optimizer);
     const rates = perGroup('OneCycleLR: maxLr', optimizer, maxLr);
     const most = perGroup('OneCycleLR: maxMomentum', optimizer, maxMomentum);

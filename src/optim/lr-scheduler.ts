@@ -1,19 +1,39 @@
-import { readOptions } from '../tensor/options.js';
+import { required, type Needed, type Trailing } from '../tensor/options.js';
+import { aCount, aNumber, aPositive, aWhole, epochs, readSchedule } from './lr-args.js';
 import { LRScheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
+import { show } from './show.js';
 
 /** `torch.optim.lr_scheduler`: what sets the learning rate of an optimizer's groups from epoch to epoch. */
 
 type Lambda = (epoch: number) => number;
+type Lambdas = Lambda | readonly Lambda[];
+
+/** The arguments of a scheduler that takes a decay behind its first. */
+type Decay = { gamma?: number; lastEpoch?: number };
+
+function functions(what: string, value: unknown): void {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (!list.every((item) => typeof item === 'function'))
+    throw new Error(`${what} must be a function of the epoch, or a list of them, got ${show(value)}`);
+}
 
 abstract class LambdaScheduler extends LRScheduler {
+  private readonly lrLambda: Lambdas;
+
   constructor(
     optimizer: Optimizer,
-    private readonly lrLambda: Lambda | readonly Lambda[],
-    options: { lastEpoch?: number } = {},
+    ...args: Needed<[lrLambda: Lambdas], ['lrLambda'], [lastEpoch: number], { lastEpoch?: number }>
   ) {
-    const { lastEpoch } = readOptions(new.target.name, { lastEpoch: -1 }, options);
+    const { lrLambda, lastEpoch } = readSchedule(
+      new.target.name,
+      optimizer,
+      args,
+      { lrLambda: required<Lambdas>(), lastEpoch: -1 },
+      { lrLambda: functions },
+    );
     super(optimizer, lastEpoch);
+    this.lrLambda = lrLambda;
     const groups = optimizer.paramGroups.length;
     if (typeof lrLambda !== 'function' && lrLambda.length !== groups) {
       throw new Error(
@@ -25,7 +45,13 @@ abstract class LambdaScheduler extends LRScheduler {
 
   protected factor(group: number): number {
     const lambda = typeof this.lrLambda === 'function' ? this.lrLambda : this.lrLambda[group];
-    return lambda === undefined ? NaN : lambda(this.lastEpoch);
+    if (lambda === undefined) return NaN;
+    const factor: unknown = lambda(this.lastEpoch);
+    if (typeof factor !== 'number' || Number.isNaN(factor))
+      throw new Error(
+        `${this.constructor.name}: lrLambda must give a number, but gave ${show(factor)} for epoch ${this.lastEpoch}`,
+      );
+    return factor;
   }
 }
 
@@ -45,15 +71,23 @@ export class MultiplicativeLR extends LambdaScheduler {
 
 /** Times `gamma` every `stepSize` epochs. */
 export class StepLR extends LRScheduler {
+  readonly stepSize: number;
   readonly gamma: number;
 
+  /** @throws Error unless `stepSize` is a positive integer and `gamma` a number */
   constructor(
     optimizer: Optimizer,
-    readonly stepSize: number,
-    options: { gamma?: number; lastEpoch?: number } = {},
+    ...args: Needed<[stepSize: number], ['stepSize'], [gamma: number, lastEpoch: number], Decay>
   ) {
-    const { gamma, lastEpoch } = readOptions('StepLR', { gamma: 0.1, lastEpoch: -1 }, options);
+    const { stepSize, gamma, lastEpoch } = readSchedule(
+      'StepLR',
+      optimizer,
+      args,
+      { stepSize: required<number>(), gamma: 0.1, lastEpoch: -1 },
+      { stepSize: aCount },
+    );
     super(optimizer, lastEpoch);
+    this.stepSize = stepSize;
     this.gamma = gamma;
     this.start();
   }
@@ -73,12 +107,23 @@ export class MultiStepLR extends LRScheduler {
   readonly milestones: readonly number[];
   readonly gamma: number;
 
+  /** @throws Error unless `milestones` is a list of whole numbers and `gamma` a number */
   constructor(
     optimizer: Optimizer,
-    milestones: readonly number[],
-    options: { gamma?: number; lastEpoch?: number } = {},
+    ...args: Needed<
+      [milestones: readonly number[]],
+      ['milestones'],
+      [gamma: number, lastEpoch: number],
+      Decay
+    >
   ) {
-    const { gamma, lastEpoch } = readOptions('MultiStepLR', { gamma: 0.1, lastEpoch: -1 }, options);
+    const { milestones, gamma, lastEpoch } = readSchedule(
+      'MultiStepLR',
+      optimizer,
+      args,
+      { milestones: required<readonly number[]>(), gamma: 0.1, lastEpoch: -1 },
+      { milestones: epochs },
+    );
     super(optimizer, lastEpoch);
     this.milestones = [...milestones].sort((a, b) => a - b);
     this.gamma = gamma;
@@ -98,13 +143,22 @@ export class MultiStepLR extends LRScheduler {
 
 /** Times `gamma` every epoch. */
 export class ExponentialLR extends LRScheduler {
+  readonly gamma: number;
+
+  /** @throws Error unless `gamma` is a number */
   constructor(
     optimizer: Optimizer,
-    readonly gamma: number,
-    options: { lastEpoch?: number } = {},
+    ...args: Needed<[gamma: number], ['gamma'], [lastEpoch: number], { lastEpoch?: number }>
   ) {
-    const { lastEpoch } = readOptions('ExponentialLR', { lastEpoch: -1 }, options);
+    const { gamma, lastEpoch } = readSchedule(
+      'ExponentialLR',
+      optimizer,
+      args,
+      { gamma: required<number>(), lastEpoch: -1 },
+      { gamma: aNumber },
+    );
     super(optimizer, lastEpoch);
+    this.gamma = gamma;
     this.start();
   }
 
@@ -117,20 +171,33 @@ export class ExponentialLR extends LRScheduler {
   }
 }
 
+type CosineArgs<Name extends string> = Needed<
+  [tMax: number],
+  [Name],
+  [etaMin: number, lastEpoch: number],
+  { etaMin?: number; lastEpoch?: number }
+>;
+
 /**
  * Half a cosine from the base rate down to `etaMin` in `tMax` epochs, and up again (Loshchilov & Hutter 2017,
  * without restarts).
  */
 export class CosineAnnealingLR extends LRScheduler {
+  readonly tMax: number;
   readonly etaMin: number;
 
-  constructor(
-    optimizer: Optimizer,
-    readonly tMax: number,
-    options: { etaMin?: number; lastEpoch?: number } = {},
-  ) {
-    const { etaMin, lastEpoch } = readOptions('CosineAnnealingLR', { etaMin: 0, lastEpoch: -1 }, options);
+  /** @throws Error unless `tMax`, by name `TMax` too, is above 0 */
+  constructor(optimizer: Optimizer, ...args: CosineArgs<'tMax'> | CosineArgs<'TMax'>) {
+    const { tMax, etaMin, lastEpoch } = readSchedule(
+      'CosineAnnealingLR',
+      optimizer,
+      args,
+      { tMax: required<number>(), etaMin: 0, lastEpoch: -1 },
+      { tMax: aPositive },
+      { TMax: 'tMax' },
+    );
     super(optimizer, lastEpoch);
+    this.tMax = tMax;
     this.etaMin = etaMin;
     this.start();
   }
@@ -161,12 +228,17 @@ export class LinearLR extends LRScheduler {
 
   constructor(
     optimizer: Optimizer,
-    options: { startFactor?: number; endFactor?: number; totalIters?: number; lastEpoch?: number } = {},
+    ...args: Trailing<
+      [startFactor: number, endFactor: number, totalIters: number, lastEpoch: number],
+      { startFactor?: number; endFactor?: number; totalIters?: number; lastEpoch?: number }
+    >
   ) {
-    const { startFactor, endFactor, totalIters, lastEpoch } = readOptions(
+    const { startFactor, endFactor, totalIters, lastEpoch } = readSchedule(
       'LinearLR',
+      optimizer,
+      args,
       { startFactor: 1 / 3, endFactor: 1, totalIters: 5, lastEpoch: -1 },
-      options,
+      { totalIters: aWhole },
     );
     super(optimizer, lastEpoch);
     if (!(startFactor > 0 && startFactor <= 1))
@@ -202,11 +274,18 @@ export class ConstantLR extends LRScheduler {
 
   constructor(
     optimizer: Optimizer,
-    options: { factor?: number; totalIters?: number; lastEpoch?: number } = {},
+    ...args: Trailing<
+      [factor: number, totalIters: number, lastEpoch: number],
+      { factor?: number; totalIters?: number; lastEpoch?: number }
+    >
   ) {
-    const { factor, totalIters, lastEpoch } = readOptions<
-      Required<{ factor?: number; totalIters?: number; lastEpoch?: number }>
-    >('ConstantLR', { factor: 1 / 3, totalIters: 5, lastEpoch: -1 }, options);
+    const { factor, totalIters, lastEpoch } = readSchedule(
+      'ConstantLR',
+      optimizer,
+      args,
+      { factor: 1 / 3, totalIters: 5, lastEpoch: -1 },
+      { totalIters: aWhole },
+    );
     super(optimizer, lastEpoch);
     if (!(factor > 0 && factor <= 1))
       throw new Error(`ConstantLR: factor must be above 0 and at most 1, got ${factor}`);
@@ -234,11 +313,18 @@ export class PolynomialLR extends LRScheduler {
 
   constructor(
     optimizer: Optimizer,
-    options: { totalIters?: number; power?: number; lastEpoch?: number } = {},
+    ...args: Trailing<
+      [totalIters: number, power: number, lastEpoch: number],
+      { totalIters?: number; power?: number; lastEpoch?: number }
+    >
   ) {
-    const { totalIters, power, lastEpoch } = readOptions<
-      Required<{ totalIters?: number; power?: number; lastEpoch?: number }>
-    >('PolynomialLR', { totalIters: 5, power: 1, lastEpoch: -1 }, options);
+    const { totalIters, power, lastEpoch } = readSchedule(
+      'PolynomialLR',
+      optimizer,
+      args,
+      { totalIters: 5, power: 1, lastEpoch: -1 },
+      { totalIters: aWhole },
+    );
     super(optimizer, lastEpoch);
     this.totalIters = totalIters;
     this.power = power;

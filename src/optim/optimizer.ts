@@ -1,9 +1,10 @@
-import { optionReader, readOptions } from '../tensor/options.js';
+import { isPlainObject, optionReader, readOptions, requireBoolean } from '../tensor/options.js';
 import { snakeCase } from '../nn/base/naming.js';
 import { clearGrad, readZeroGrad, UninitializedParameter, type ZeroGradArgs } from '../nn/base/parameter.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import type { PlainState } from './scheduler-state.js';
+import { show } from './show.js';
 import { disposeState, readState, sharedState, type LoadedState, type ParamState } from './state.js';
 
 /** What every optimizer's options hold. */
@@ -44,6 +45,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   /** What groups have that say nothing else. */
   readonly defaults: O;
   readonly paramGroups: ParamGroup<O>[] = [];
+  /** A value of the right kind for each option; a learning rate is a number where it has no default. */
+  private readonly kinds: O;
   /** Knows which options a group may have. */
   private readonly readGroup: (group: readonly unknown[]) => unknown;
   /** State by parameter; empty before its first step. */
@@ -57,9 +60,11 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   constructor(params: Params<O>, defaults: O, options: Partial<O> = {}) {
     const name = this.constructor.name;
     this.defaults = readOptions<O>(name, defaults, options);
+    this.kinds = { ...defaults, lr: 0 };
     const known = [...Object.keys(defaults), ...scheduleFields, 'params'];
     this.readGroup = optionReader(`${name}, group`, Object.fromEntries(known.map((key) => [key, undefined])));
-    const list = [...(params as Iterable<Tensor | ({ params: Tensor | Iterable<Tensor> } & Partial<O>)>)];
+    if (this.defaults.lr !== undefined) this.validate(this.defaults);
+    const list = listed(name, params) as (Tensor | ({ params: Tensor | Iterable<Tensor> } & Partial<O>))[];
     if (list.length === 0) {
       throw new Error(
         `${this.constructor.name}: the list of parameters is empty; does the model have any that require grad?`,
@@ -67,24 +72,30 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     }
     if (list.every(isTensor)) this.addParamGroup({ params: list } as { params: Tensor[] } & Partial<O>);
     else {
-      for (const group of list) {
-        if (isTensor(group) || typeof group !== 'object') {
-          throw new Error(
-            `${this.constructor.name}: give either parameters or groups { params, ... }, not both`,
-          );
-        }
-        this.addParamGroup(group);
-      }
+      if (!list.every(isPlainObject)) refuseParams(name, list);
+      for (const group of list) this.addParamGroup(group as Exclude<typeof group, Tensor>);
     }
   }
 
-  /** Checks a group's hyper-parameters. */
+  /** Checks a group's hyper-parameters, which are of the kinds of the defaults. */
   protected abstract check(options: O): void;
+
+  /** Checks that hyper-parameters are of the kinds of the defaults, then what they are. */
+  private validate(options: O): void {
+    const name = this.constructor.name;
+    if (options.lr === undefined)
+      throw new Error(`${name}: 'lr' is missing; as in new ${name}(model.parameters(), { lr: 0.01 })`);
+    for (const [key, kind] of Object.entries(this.kinds))
+      requireKind(`${name}: ${key}`, kind, options[key as keyof O]);
+    this.check(options);
+  }
+
   /** Adds parameters, for instance when a frozen layer is unfrozen; options not given are the optimizer's. */
   addParamGroup(group: { params: Tensor | Iterable<Tensor> } & Partial<O>): void {
     const name = this.constructor.name;
+    if (!isPlainObject(group)) refuseParams(name, group);
     this.readGroup([group]);
-    const params = isTensor(group.params) ? [group.params] : [...group.params];
+    const params = isTensor(group.params) ? [group.params] : (listed(name, group.params) as Tensor[]);
     if (params.length === 0) throw new Error(`${name}: a group of parameters is empty`);
     if (params.some((param) => param instanceof UninitializedParameter))
       throw new Error(
@@ -104,7 +115,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     });
     const own = Object.fromEntries(Object.entries(group).filter(([, value]) => value !== undefined));
     const complete = { ...this.defaults, ...own, params } as ParamGroup<O>;
-    this.check(complete);
+    this.validate(complete);
     this.paramGroups.push(complete);
   }
 
@@ -184,7 +195,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       }
       return { ...group, ...options };
     });
-    for (const group of groups) this.check(group);
+    for (const group of groups) this.validate(group);
     groups.forEach((group, i) => Object.assign(this.paramGroups[i] as ParamGroup<O>, group));
     for (const state of this.state.values()) disposeState(state);
     this.state.clear();
@@ -208,6 +219,31 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 export function requireAtLeast(optimizer: string, name: string, value: number, least: number): void {
   if (!(value >= least))
     throw new Error(`${optimizer}: ${name} must be at least ${least}, got ${String(value)}`);
+}
+
+function refuseParams(optimizer: string, given: unknown): never {
+  throw new Error(
+    `${optimizer}: expected a list of tensors, as model.parameters() gives it, or of groups { params, ... }, got ${show(given).slice(0, 80)}`,
+  );
+}
+
+/** The items of what an optimizer or a group is given as its parameters. */
+function listed(optimizer: string, params: unknown): unknown[] {
+  const items = params as Partial<Iterable<unknown>> | null | undefined;
+  if (isTensor(params) || typeof params === 'string' || typeof items?.[Symbol.iterator] !== 'function')
+    refuseParams(optimizer, params);
+  return [...(items as Iterable<unknown>)];
+}
+
+const isNumber = (value: unknown): boolean => typeof value === 'number' && !Number.isNaN(value);
+
+/** @throws Error unless `value` is of the kind of `like`: a number, a pair of numbers, or true or false */
+function requireKind(what: string, like: unknown, value: unknown): void {
+  if (typeof like === 'boolean') return requireBoolean(what, value);
+  const pair = Array.isArray(like);
+  if (!pair && typeof like !== 'number') return;
+  if (pair ? Array.isArray(value) && value.length === 2 && value.every(isNumber) : isNumber(value)) return;
+  throw new Error(`${what} must be ${pair ? 'two numbers' : 'a number'}, got ${show(value)}`);
 }
 
 /** @internal */

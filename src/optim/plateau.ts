@@ -1,7 +1,9 @@
-import { readOptions } from '../tensor/options.js';
-import type { Scheduler } from './lr-base.js';
+import { type Trailing } from '../tensor/options.js';
+import { aNumber, anAmount, eachGroup, oneOf, readSchedule, requireOptimizer } from './lr-args.js';
+import { perGroup, type Scheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
 import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
+import { show } from './show.js';
 
 export interface PlateauOptions {
   /** Is a lower (`min`) or a higher (`max`) metric better? */
@@ -37,12 +39,18 @@ export class ReduceLROnPlateau implements Scheduler {
 
   constructor(
     readonly optimizer: Optimizer,
-    options: PlateauOptions = {},
+    ...args: Trailing<
+      [mode: 'min' | 'max', factor: number, patience: number, threshold: number],
+      PlateauOptions
+    >
   ) {
-    const { mode, factor, patience, threshold, thresholdMode, cooldown, minLr, eps } = readOptions<
+    requireOptimizer('ReduceLROnPlateau', optimizer);
+    const { mode, factor, patience, threshold, thresholdMode, cooldown, minLr, eps } = readSchedule<
       Required<PlateauOptions>
     >(
       'ReduceLROnPlateau',
+      optimizer,
+      args,
       {
         mode: 'min',
         factor: 0.1,
@@ -53,15 +61,16 @@ export class ReduceLROnPlateau implements Scheduler {
         minLr: 0,
         eps: 1e-8,
       },
-      options,
+      {
+        mode: oneOf('min', 'max'),
+        patience: anAmount,
+        thresholdMode: oneOf('rel', 'abs'),
+        cooldown: anAmount,
+        minLr: eachGroup(optimizer, aNumber),
+      },
     );
     if (!(factor < 1)) throw new Error(`ReduceLROnPlateau: factor must be below 1, got ${factor}`);
-    if (mode !== 'min' && mode !== 'max')
-      throw new Error(`ReduceLROnPlateau: mode must be 'min' or 'max', got '${String(mode)}'`);
-    const groups = optimizer.paramGroups.length;
-    this.minLrs = typeof minLr === 'number' ? new Array<number>(groups).fill(minLr) : [...minLr];
-    if (this.minLrs.length !== groups)
-      throw new Error(`ReduceLROnPlateau: ${this.minLrs.length} minLr values for ${groups} groups`);
+    this.minLrs = perGroup('ReduceLROnPlateau: minLr', optimizer, minLr);
     this.mode = mode;
     this.factor = factor;
     this.patience = patience;
@@ -79,8 +88,15 @@ export class ReduceLROnPlateau implements Scheduler {
     return metric > (thresholdMode === 'rel' ? best * (threshold + 1) : best + threshold);
   }
 
-  /** @param metric a number: `await loss.item()` */
+  /**
+   * @param metric a number: `await loss.item()`
+   * @throws Error where it is missing or something else
+   */
   step(metric: number): void {
+    if (typeof metric !== 'number')
+      throw new Error(
+        `ReduceLROnPlateau.step: expected the metric, a number, got ${show(metric)}; as in step(await loss.item())`,
+      );
     this.lastEpoch++;
     if (this.isBetter(metric)) {
       this.best = metric;

@@ -1,4 +1,5 @@
 import { sgdRule } from '../kernels/optim/rules.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { FusedOptimizer, type Step } from './fused-optimizer.js';
 import { requireAtLeast, type BaseOptions, type ParamGroup, type Params } from './optimizer.js';
 
@@ -13,13 +14,16 @@ export interface SGDOptions extends BaseOptions {
 
 /** `torch.optim.SGD` (https://pytorch.org/docs/stable/generated/torch.optim.SGD.html). */
 export class SGD extends FusedOptimizer<SGDOptions> {
-  constructor(params: Params<SGDOptions>, options: BaseOptions & Partial<SGDOptions>) {
-    const { lr } = options;
-    super(
-      params,
-      { lr, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false },
-      options,
-    );
+  /** @throws Error where `lr` is missing, unless every group has its own */
+  constructor(
+    params: Iterable<{ params: Tensor | Iterable<Tensor> } & BaseOptions & Partial<SGDOptions>>,
+    options?: Partial<SGDOptions>,
+  );
+  constructor(params: Params<SGDOptions>, options: BaseOptions & Partial<SGDOptions>);
+  constructor(params: Params<SGDOptions>, options: Partial<SGDOptions> = {}) {
+    const rest = { momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false };
+    // Without a default, as in PyTorch: what neither the options nor a group gives is missed.
+    super(params, { lr: undefined as unknown as number, ...rest }, options);
   }
 
   protected check({ lr, momentum, dampening, weightDecay, nesterov }: SGDOptions): void {

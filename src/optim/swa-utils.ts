@@ -5,8 +5,9 @@ import { add_, copy_, detach, eq, tensor, where } from '../ops/index.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { sameShape, showShape } from '../tensor/shape.js';
 import { scoped } from '../tensor/tidy.js';
-import { checkCount, optionReader, readOptions, type Trailing } from '../tensor/options.js';
+import { checkCount, optionReader, required, type Needed, type Trailing } from '../tensor/options.js';
 import { applyRules } from './fused.js';
+import { aNumber, aWhole, eachGroup, oneOf, readSchedule, requireOptimizer } from './lr-args.js';
 import { LRScheduler, perGroup } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
 
@@ -184,16 +185,26 @@ export class SWALR extends LRScheduler {
   readonly annealEpochs: number;
   private readonly anneal: (part: number) => number;
 
-  constructor(optimizer: Optimizer, swaLr: number | readonly number[], options: SWALROptions = {}) {
-    const { annealEpochs, annealStrategy, lastEpoch } = readOptions<Required<SWALROptions>>(
+  /** @throws Error without `swaLr`, and for values without a meaning */
+  constructor(
+    optimizer: Optimizer,
+    ...args: Needed<
+      [swaLr: number | readonly number[]],
+      ['swaLr'],
+      [annealEpochs: number, annealStrategy: 'cos' | 'linear', lastEpoch: number],
+      SWALROptions
+    >
+  ) {
+    requireOptimizer('SWALR', optimizer);
+    const { swaLr, annealEpochs, annealStrategy, lastEpoch } = readSchedule<
+      Required<SWALROptions> & { swaLr: number | readonly number[] }
+    >(
       'SWALR',
-      { annealEpochs: 10, annealStrategy: 'cos', lastEpoch: -1 },
-      options,
+      optimizer,
+      args,
+      { swaLr: required(), annealEpochs: 10, annealStrategy: 'cos', lastEpoch: -1 },
+      { swaLr: eachGroup(optimizer, aNumber), annealEpochs: aWhole, annealStrategy: oneOf('cos', 'linear') },
     );
-    if (annealStrategy !== 'cos' && annealStrategy !== 'linear')
-      throw new Error(`SWALR: annealStrategy must be 'cos' or 'linear', got '${String(annealStrategy)}'`);
-    if (!Number.isInteger(annealEpochs) || annealEpochs < 0)
-      throw new Error(`SWALR: annealEpochs must be a whole number of at least 0, got ${annealEpochs}`);
     const rates = perGroup('SWALR: swaLr', optimizer, swaLr);
     optimizer.paramGroups.forEach((group, i) => (group.swaLr = rates[i] as number));
     super(optimizer, lastEpoch);

@@ -30,4 +30,8 @@ it('goes on from its state', () => {
 it('refuses settings without a meaning', () => {
   expect(() => new EarlyStopping({ patience: 0 })).toThrow('patience must be');
   expect(() => new EarlyStopping({ minDelta: -1 })).toThrow('minDelta');
+  const mode = 'least' as 'min';
+  expect(() => new EarlyStopping({ mode })).toThrow("mode must be 'min' or 'max', got 'least'");
+  const nothing = undefined as unknown as number;
+  expect(() => new EarlyStopping().step(nothing)).toThrow('EarlyStopping.step: expected the metric');
 });
