@@ -6,6 +6,7 @@ import type { Shape } from '../../tensor/shape.js';
 import {
   callModule,
   internals,
+  isLayer,
   propertiesOf,
   type ForwardHook,
   type ForwardPreHook,
@@ -394,6 +395,14 @@ export abstract class Module {
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();
+  }
+}
+
+/** What the library's own layers extend: a call with more arguments than forward takes throws. */
+export abstract class Layer extends Module {
+  /** @internal */
+  get [isLayer](): true {
+    return true;
   }
 }
 

@@ -2,11 +2,11 @@ import { checkCount } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { internals, propertiesOf } from '../base/call.js';
 import { fused, type Fusion } from '../base/fuse.js';
-import { fieldsOf, Module, ownChildren, ownParameters, type TensorModule } from '../base/module.js';
+import { fieldsOf, Layer, Module, ownChildren, ownParameters, type TensorModule } from '../base/module.js';
 import { Parameter } from '../base/parameter.js';
 
 /** What Sequential and ModuleList share: children under the names '0', '1', ... */
-abstract class ModuleArray extends Module implements Iterable<TensorModule> {
+abstract class ModuleArray extends Layer implements Iterable<TensorModule> {
   /** A child; assign to replace it: `model.classifier[6] = new Linear(4096, 10)`. */
   [index: number]: TensorModule;
 

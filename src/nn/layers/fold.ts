@@ -2,7 +2,7 @@ import { fold, im2col, type FoldOptions } from '../../ops/conv/fold.js';
 import type { Size2d } from '../../ops/base/sizes.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { py } from '../base/repr.js';
 
 type FoldArgs = Trailing<[dilation: Size2d, padding: Size2d, stride: Size2d], FoldOptions>;
@@ -17,7 +17,7 @@ const readOptions = (layer: string, args: readonly unknown[]): Readonly<Required
   )(args);
 
 /** `torch.nn.Unfold`: the blocks of images `[N, C, H, W]` as the columns of `[N, C kH kW, L]`. */
-export class Unfold extends Module {
+export class Unfold extends Layer {
   readonly dilation: Size2d;
   readonly padding: Size2d;
   readonly stride: Size2d;
@@ -41,7 +41,7 @@ export class Unfold extends Module {
 }
 
 /** `torch.nn.Fold`: columns `[N, C kH kW, L]` as blocks of images `[N, C, H, W]`; overlaps are added up. */
-export class Fold extends Module {
+export class Fold extends Layer {
   readonly dilation: Size2d;
   readonly padding: Size2d;
   readonly stride: Size2d;

@@ -1,7 +1,7 @@
 import { readOptions } from '../../tensor/options.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { constant_, ones_, zeros_ } from '../base/init.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
 
@@ -17,7 +17,7 @@ export interface ChannelNormOptions {
 }
 
 /** What BatchNorm and InstanceNorm share: weights and running statistics per channel. */
-export abstract class ChannelNorm extends Module {
+export abstract class ChannelNorm extends Layer {
   declare runningMean: Tensor | null;
   /** Unbiased, as PyTorch keeps it. */
   declare runningVar: Tensor | null;

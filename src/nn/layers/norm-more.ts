@@ -3,7 +3,7 @@ import { instanceNorm, localResponseNorm, rmsNorm, squeeze, unsqueeze } from '..
 import { showShape } from '../../tensor/shape.js';
 import { type Tensor } from '../../tensor/tensor.js';
 import { ones_ } from '../base/init.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { ChannelNorm, type ChannelNormOptions } from './norm-base.js';
 import { Parameter } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
@@ -56,7 +56,7 @@ export class InstanceNorm3d extends InstanceNorm {
 }
 
 /** `torch.nn.LocalResponseNorm`: over `size` neighbouring channels (Krizhevsky et al. 2012). */
-export class LocalResponseNorm extends Module {
+export class LocalResponseNorm extends Layer {
   readonly alpha: number;
   readonly beta: number;
   readonly k: number;
@@ -82,7 +82,7 @@ export class LocalResponseNorm extends Module {
 }
 
 /** `torch.nn.RMSNorm`: x / sqrt(mean(x^2) + eps) over the last dims (Zhang & Sennrich 2019). */
-export class RMSNorm extends Module {
+export class RMSNorm extends Layer {
   readonly normalizedShape: readonly number[];
   weight: Parameter | null;
   /** Null: float32's epsilon. */

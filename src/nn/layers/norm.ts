@@ -9,7 +9,7 @@ import { Tensor } from '../../tensor/tensor.js';
 import { scoped } from '../../tensor/tidy.js';
 import { wantsGrad, type ChannelMap, type Fusion } from '../base/fuse.js';
 import { ones_, zeros_ } from '../base/init.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { ChannelNorm, type ChannelNormOptions } from './norm-base.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
@@ -111,7 +111,7 @@ export class BatchNorm3d extends BatchNorm {
 }
 
 /** `torch.nn.LayerNorm`: statistics over the last dims (Ba et al. 2016, https://arxiv.org/abs/1607.06450). */
-export class LayerNorm extends Module {
+export class LayerNorm extends Layer {
   readonly normalizedShape: readonly number[];
   weight: Parameter | null;
   bias: Parameter | null;
@@ -157,7 +157,7 @@ export class LayerNorm extends Module {
  * `torch.nn.GroupNorm`: statistics per sample over groups of channels (Wu & He 2018,
  * https://arxiv.org/abs/1803.08494).
  */
-export class GroupNorm extends Module {
+export class GroupNorm extends Layer {
   weight: Parameter | null;
   bias: Parameter | null;
   eps: number;

@@ -2,7 +2,7 @@ import type { AvgPoolOptions, MaxPoolOptions } from '../../ops/images/pool-core.
 import type { Size2d, SizeNd } from '../../ops/base/sizes.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { py } from '../base/repr.js';
 
 /** What a layer gives that may return indices: `I` says whether it does. */
@@ -23,7 +23,7 @@ export interface MaxPoolLayerOptions<S extends SizeNd = Size2d, I extends boolea
 export type PoolArgs<S extends SizeNd, O> = Trailing<[stride: S | null, padding: S], O>;
 
 /** What MaxPool1d, 2d and 3d share. */
-export abstract class MaxPoolLayer<S extends SizeNd, I extends boolean> extends Module {
+export abstract class MaxPoolLayer<S extends SizeNd, I extends boolean> extends Layer {
   readonly stride: S;
   readonly padding: S;
   readonly dilation: S;
@@ -77,7 +77,7 @@ export interface AvgPoolLayerOptions<S extends SizeNd = Size2d> {
 }
 
 /** What AvgPool1d, 2d and 3d share. */
-export abstract class AvgPoolLayer<S extends SizeNd> extends Module {
+export abstract class AvgPoolLayer<S extends SizeNd> extends Layer {
   readonly stride: S;
   readonly padding: S;
   readonly ceilMode: boolean;
@@ -119,7 +119,7 @@ export abstract class AvgPoolLayer<S extends SizeNd> extends Module {
 type AnySize = number | null | readonly (number | null)[];
 
 /** What pools to a given size share. */
-export abstract class AdaptivePoolLayer<S extends AnySize, R> extends Module {
+export abstract class AdaptivePoolLayer<S extends AnySize, R> extends Layer {
   constructor(readonly outputSize: S) {
     super();
   }

@@ -12,7 +12,7 @@ import type { LpPoolOptions } from '../../ops/images/pool-power.js';
 import { sizesOf, type Size1d, type Size2d, type Size3d, type SizeNd } from '../../ops/base/sizes.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { outputSizeOf, type OutputSizeArgs } from './output-size.js';
 import type { PoolArgs, Pooled } from './pool-layer.js';
 import { py } from '../base/repr.js';
@@ -26,7 +26,7 @@ export interface MaxUnpoolLayerOptions<S extends SizeNd = Size2d> {
 type UnpoolArgs<S extends SizeNd> = PoolArgs<S, MaxUnpoolLayerOptions<S>>;
 
 /** What MaxUnpool1d, 2d and 3d share. */
-abstract class MaxUnpoolLayer<S extends readonly number[]> extends Module {
+abstract class MaxUnpoolLayer<S extends readonly number[]> extends Layer {
   readonly kernelSize: S;
   readonly stride: S;
   readonly padding: S;
@@ -95,7 +95,7 @@ export class MaxUnpool3d extends MaxUnpoolLayer<readonly [number, number, number
 type LpPoolArgs<S extends SizeNd> = Trailing<[stride: S | null], LpPoolOptions<S>>;
 
 /** What LPPool1d and LPPool2d share. */
-abstract class LPPoolLayer<S extends SizeNd> extends Module {
+abstract class LPPoolLayer<S extends SizeNd> extends Layer {
   readonly stride: S | null;
   readonly ceilMode: boolean;
 
@@ -149,7 +149,7 @@ export type FractionalMaxPoolLayerOptions<
 > = FractionalMaxPoolOptions<S> & { returnIndices?: I };
 
 /** What FractionalMaxPool2d and 3d share. */
-abstract class FractionalMaxPoolLayer<S extends SizeNd, I extends boolean> extends Module {
+abstract class FractionalMaxPoolLayer<S extends SizeNd, I extends boolean> extends Layer {
   readonly outputSize: S | null;
   readonly outputRatio: S | null;
   readonly returnIndices: I;

@@ -7,7 +7,7 @@ import { deepcopy } from '../base/deepcopy.js';
 import { xavierUniform_ } from '../base/init.js';
 import { Linear } from './linear.js';
 import { Dropout } from './misc.js';
-import { Module } from '../base/module.js';
+import { Layer, Module } from '../base/module.js';
 import { LayerNorm } from './norm.js';
 
 export interface TransformerLayerOptions {
@@ -77,7 +77,7 @@ const readEncode = optionReader<Required<EncodeOptions>>(
  * and a feed-forward part, each with a residual and a norm. As PyTorch does in training, it computes outputs
  * for padded positions too.
  */
-export class TransformerEncoderLayer extends Module {
+export class TransformerEncoderLayer extends Layer {
   selfAttn: MultiheadAttention;
   linear1: Linear;
   dropout: Dropout;
@@ -159,7 +159,7 @@ type DecodeArgs = Trailing<[tgtMask: Tensor | null, memoryMask: Tensor | null], 
  * `torch.nn.TransformerDecoderLayer` (Vaswani et al. 2017): self-attention, attention to the encoder's output
  * `memory`, and a feed-forward part.
  */
-export class TransformerDecoderLayer extends Module {
+export class TransformerDecoderLayer extends Layer {
   selfAttn: MultiheadAttention;
   multiheadAttn: MultiheadAttention;
   linear1: Linear;
@@ -253,7 +253,7 @@ type Norm = ((x: Tensor) => Tensor) | null;
  * `torch.nn.TransformerEncoder`: `numLayers` copies of a layer (copies of its weights too), and perhaps a
  * norm.
  */
-export class TransformerEncoder extends Module {
+export class TransformerEncoder extends Layer {
   layers: ModuleList;
   readonly numLayers: number;
   norm: Module | null;
@@ -288,7 +288,7 @@ const readDecoder = optionReader<{ norm: Module | null }>('TransformerDecoder', 
 const readDecodeAll = optionReader('TransformerDecoder', decodeDefaults, ...decodePositions);
 
 /** `torch.nn.TransformerDecoder`: `numLayers` copies of a layer, and perhaps a norm. */
-export class TransformerDecoder extends Module {
+export class TransformerDecoder extends Layer {
   layers: ModuleList;
   readonly numLayers: number;
   norm: Module | null;
@@ -366,7 +366,7 @@ const readTransform = optionReader(
 );
 
 /** `torch.nn.Transformer`: encoder and decoder, each with a norm at the end, weights by Xavier. */
-export class Transformer extends Module {
+export class Transformer extends Layer {
   encoder: TransformerEncoder;
   decoder: TransformerDecoder;
   readonly dModel: number;

@@ -7,7 +7,7 @@ import {
   type PerDim,
 } from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { py, pyFloat } from '../base/repr.js';
 
 export interface UpsampleOptions {
@@ -23,7 +23,7 @@ export interface UpsampleOptions {
 }
 
 /** `torch.nn.Upsample` of `[N, C, ...]` with 1 to 3 spatial dims, to a size or by a factor. */
-export class Upsample extends Module {
+export class Upsample extends Layer {
   readonly size: PerDim | null;
   readonly scaleFactor: PerDim | null;
   readonly mode: InterpolateMode;
@@ -75,7 +75,7 @@ export class UpsamplingBilinear2d extends Upsample {
 }
 
 /** `torch.nn.PixelShuffle`: `[N, C r^2, H, W]` to `[N, C, H r, W r]`. */
-export class PixelShuffle extends Module {
+export class PixelShuffle extends Layer {
   constructor(readonly upscaleFactor: number) {
     super();
   }
@@ -90,7 +90,7 @@ export class PixelShuffle extends Module {
 }
 
 /** `torch.nn.PixelUnshuffle`: the inverse of {@link PixelShuffle}. */
-export class PixelUnshuffle extends Module {
+export class PixelUnshuffle extends Layer {
   constructor(readonly downscaleFactor: number) {
     super();
   }
@@ -105,7 +105,7 @@ export class PixelUnshuffle extends Module {
 }
 
 /** `torch.nn.ChannelShuffle`: the channels of all groups in turn. */
-export class ChannelShuffle extends Module {
+export class ChannelShuffle extends Layer {
   constructor(readonly groups: number) {
     super();
   }
