@@ -1,5 +1,5 @@
 import { add, full, gelu, relu, triu } from '../../ops/index.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { MultiheadAttention } from './attention.js';
 import { ModuleList } from './containers.js';
@@ -223,8 +223,12 @@ export class TransformerDecoderLayer extends Layer {
   }
 }
 
-const copiesOf = <M extends Module>(layer: M, count: number): ModuleList =>
-  new ModuleList(Array.from({ length: count }, () => deepcopy(layer)));
+function copiesOf(what: string, layer: Module, count: number): ModuleList {
+  if (!(layer instanceof Module)) throw new Error(`${what}: expected a layer to copy, got ${String(layer)}`);
+  if (!Number.isInteger(count) || count < 0)
+    throw new Error(`${what}: numLayers must be an integer of at least 0, got ${String(count)}`);
+  return new ModuleList(Array.from({ length: count }, () => deepcopy(layer)));
+}
 
 interface EncoderOptions {
   /** After the last layer. */
@@ -233,9 +237,17 @@ interface EncoderOptions {
   enableNestedTensor?: boolean;
   maskCheck?: boolean;
 }
-const readEncoder = optionReader<Required<EncoderOptions>>(
+const readEncoder = optionReader(
   'TransformerEncoder',
-  { norm: null, enableNestedTensor: true, maskCheck: true },
+  {
+    encoderLayer: required<TransformerEncoderLayer>(),
+    numLayers: required<number>(),
+    norm: null as Module | null,
+    enableNestedTensor: true,
+    maskCheck: true,
+  },
+  'encoderLayer',
+  'numLayers',
   'norm',
   'enableNestedTensor',
   'maskCheck',
@@ -259,14 +271,18 @@ export class TransformerEncoder extends Layer {
   norm: Module | null;
 
   constructor(
-    encoderLayer: TransformerEncoderLayer,
-    numLayers: number,
-    ...args: Trailing<[norm: Module | null, enableNestedTensor: boolean], EncoderOptions>
+    ...args: Needed<
+      [encoderLayer: TransformerEncoderLayer, numLayers: number],
+      ['encoderLayer', 'numLayers'],
+      [norm: Module | null, enableNestedTensor: boolean],
+      EncoderOptions
+    >
   ) {
     super();
-    this.layers = copiesOf(encoderLayer, numLayers);
+    const { encoderLayer, numLayers, norm } = readEncoder(args);
+    this.layers = copiesOf('TransformerEncoder', encoderLayer, numLayers);
     this.numLayers = numLayers;
-    this.norm = readEncoder(args).norm;
+    this.norm = norm;
   }
 
   forward(
@@ -284,7 +300,17 @@ export class TransformerEncoder extends Layer {
   }
 }
 
-const readDecoder = optionReader<{ norm: Module | null }>('TransformerDecoder', { norm: null }, 'norm');
+const readDecoder = optionReader(
+  'TransformerDecoder',
+  {
+    decoderLayer: required<TransformerDecoderLayer>(),
+    numLayers: required<number>(),
+    norm: null as Module | null,
+  },
+  'decoderLayer',
+  'numLayers',
+  'norm',
+);
 const readDecodeAll = optionReader('TransformerDecoder', decodeDefaults, ...decodePositions);
 
 /** `torch.nn.TransformerDecoder`: `numLayers` copies of a layer, and perhaps a norm. */
@@ -294,14 +320,18 @@ export class TransformerDecoder extends Layer {
   norm: Module | null;
 
   constructor(
-    decoderLayer: TransformerDecoderLayer,
-    numLayers: number,
-    ...args: Trailing<[norm: Module | null], { norm?: Module | null }>
+    ...args: Needed<
+      [decoderLayer: TransformerDecoderLayer, numLayers: number],
+      ['decoderLayer', 'numLayers'],
+      [norm: Module | null],
+      { norm?: Module | null }
+    >
   ) {
     super();
-    this.layers = copiesOf(decoderLayer, numLayers);
+    const { decoderLayer, numLayers, norm } = readDecoder(args);
+    this.layers = copiesOf('TransformerDecoder', decoderLayer, numLayers);
     this.numLayers = numLayers;
-    this.norm = readDecoder(args).norm;
+    this.norm = norm;
   }
 
   forward(tgt: Tensor, memory: Tensor, ...args: DecodeArgs): Tensor {
