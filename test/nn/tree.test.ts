@@ -177,6 +177,8 @@ describe('Sequential', () => {
     const model = new Sequential({ conv1: new Linear(1, 2), reluLast: new ReLU() });
     expect(model.namedChildren().map(([name]) => name)).toEqual(['conv1', 'reluLast']);
     expect(model.length).toBe(2);
+    const mapped = new Sequential(new Map<string, nn.Module>([['b', new ReLU()], ['0', new Linear(1, 2)]])); // prettier-ignore
+    expect(mapped.namedChildren().map(([name]) => name)).toEqual(['b', '0']);
   });
 
   it('keeps names in order when more follow, and numbers what a pop leaves, as PyTorch', () => {
@@ -204,6 +206,13 @@ describe('Sequential', () => {
   it('says what is not a module', () => {
     expect(() => new Sequential(new ReLU(), null as never)).toThrow('child 1 is not a module (got null)');
     expect(() => new Sequential({ forward: new ReLU() })).toThrow("'forward' cannot name a module");
+    expect(() => new Sequential([new ReLU()] as never)).toThrow(
+      'child 0 is not a module (got an array; spread',
+    );
+    expect(() => new Sequential(new Date() as never)).toThrow('child 0 is not a module (got object)');
+    expect(() => new Sequential(new Map([['a', 3]]) as never)).toThrow(
+      'child a is not a module (got number)',
+    );
   });
 });
 
@@ -216,6 +225,12 @@ describe('containers', () => {
     expect(dict.has('b') && dict.delete('b') && !dict.has('b')).toBe(true);
     expect(() => dict.get('c')).toThrow("there is no 'c' (there is: headA)");
     expect(() => list()).toThrow('a list is not called');
+  });
+
+  it('a list takes any iterable of modules and nothing else', () => {
+    expect(new ModuleList(new Set([new ReLU(), new Linear(1, 2)])).length).toBe(2);
+    expect(() => new ModuleList({ a: new ReLU() } as never)).toThrow('expected an array of modules');
+    expect(() => new ModuleList(new Map([['a', new ReLU()]]) as never)).toThrow('child 0 is not a module');
   });
 
   it('dicts are updated from each other, keep their order and give entries away', () => {
