@@ -253,7 +253,53 @@ describe('containers', () => {
   });
 });
 
+describe('the tree by options', () => {
+  const build = (): nn.Sequential => {
+    const shared = new Linear(1, 2);
+    return new Sequential(shared, new Sequential(shared, new nn.BatchNorm1d(2)));
+  };
+  const names = (named: readonly (readonly [string, unknown])[]): string =>
+    named.map(([name]) => name).join();
+
+  it('takes prefix, recurse and removeDuplicate by name', () => {
+    const model = build();
+    expect(names(model.namedModules({ prefix: 'm' }))).toBe('m,m.0,m.1,m.1.1');
+    expect(names(model.namedModules({ removeDuplicate: false }))).toBe(',0,1,1.0,1.1');
+    const parameters = 'p.0.weight,p.0.bias,p.1.1.weight,p.1.1.bias';
+    expect(names(model.namedParameters({ prefix: 'p' }))).toBe(parameters);
+    expect(names(model.namedParameters('p'))).toBe(parameters);
+    expect(model.namedParameters({ removeDuplicate: false })).toHaveLength(6);
+    expect(names(model.namedBuffers({ prefix: 'b' }))).toMatch(/^b\.1\.1\.running_mean,/);
+    expect(model.parameters({ recurse: false })).toEqual([]);
+    expect(model.buffers({ recurse: false })).toEqual([]);
+    expect(model.at(0)?.parameters({ recurse: false })).toHaveLength(2);
+  });
+
+  it.each(['namedModules', 'namedParameters', 'namedBuffers', 'parameters', 'buffers'] as const)(
+    '%s refuses what it does not know',
+    (method) => {
+      const model = build();
+      const call = model[method].bind(model) as (...args: unknown[]) => unknown;
+      expect(() => call({ zzz: 1 })).toThrow(`${method}: there is no option 'zzz'`);
+      expect(() => call('', true, true, 1)).toThrow(`${method}: does not know what to do`);
+    },
+  );
+});
+
 describe('buffers', () => {
+  it('are named by a word and hold a tensor or nothing', () => {
+    const layer = new ReLU();
+    const register = layer.registerBuffer.bind(layer) as (...args: unknown[]) => void;
+    for (const name of ['a.b', '', 3, undefined])
+      expect(() => register(name, ones(1))).toThrow('cannot name a buffer');
+    for (const value of [3, undefined])
+      expect(() => register('a', value)).toThrow("registerBuffer: 'a' must be a tensor or null");
+    expect(() => register('a', null, { zzz: 1 })).toThrow("there is no option 'zzz'");
+    register('kept', ones(1));
+    register('rest', ones(1), { persistent: false });
+    expect([...layer.stateDict().keys()]).toEqual(['kept']);
+  });
+
   it('belong to the state dict unless they are not persistent', () => {
     class Stats extends Identity {
       declare runningSum: Tensor;

@@ -215,7 +215,8 @@ function isPromise(value: unknown): value is PromiseLike<unknown> {
   );
 }
 
-function isModule(value: unknown): value is Called {
+/** @internal */
+export function isModule(value: unknown): value is Called {
   return typeof value === 'function' && internals in value;
 }
 

@@ -2,7 +2,8 @@ import { checkCount, isPlainObject } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { internals, propertiesOf } from '../base/call.js';
 import { fused, type Fusion } from '../base/fuse.js';
-import { fieldsOf, Layer, Module, ownChildren, ownParameters, type TensorModule } from '../base/module.js';
+import { fieldsOf, Layer, Module, type TensorModule } from '../base/module.js';
+import { ownChildren, ownParameters } from '../base/tree.js';
 import { Parameter } from '../base/parameter.js';
 
 /** What Sequential and ModuleList share: children under the names '0', '1', ... */
