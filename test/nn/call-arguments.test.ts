@@ -62,3 +62,36 @@ it('a module without forward says so', () => {
   class Empty extends (nn.Module as unknown as new () => object) {}
   expect(() => (new Empty() as Loose)(x())).toThrow('Empty: has no method forward');
 });
+
+type Make = new (...args: unknown[]) => object;
+it.each<[keyof typeof nn, unknown[], string]>([
+  ['MaxPool2d', [{ kernelSize: 2, padding: 1 }], 'kernel_size=2, stride=2, padding=1'],
+  ['AvgPool1d', [{ kernelSize: 3 }], 'kernel_size=(3,), stride=(3,)'],
+  ['MaxUnpool2d', [{ kernelSize: 2 }], 'kernel_size=(2, 2), stride=(2, 2)'],
+  ['LPPool2d', [2, { kernelSize: 3 }], 'norm_type=2, kernel_size=3, stride=None'],
+  ['LPPool1d', [{ normType: 2, kernelSize: 3 }], 'norm_type=2, kernel_size=3'],
+  ['Fold', [[4, 4], { kernelSize: 2 }], 'output_size=(4, 4), kernel_size=2, dilation=1'],
+  ['Unfold', [{ kernelSize: 2, stride: 2 }], 'kernel_size=2, dilation=1, padding=0, stride=2'],
+  ['Unflatten', [{ dim: 1, unflattenedSize: [2, 3] }], 'dim=1, unflattened_size=(2, 3)'],
+  ['AdaptiveAvgPool2d', [{ outputSize: 1 }], 'output_size=1'],
+  ['AdaptiveMaxPool2d', [{ outputSize: [1, 2] }], 'output_size=(1, 2)'],
+  ['PixelShuffle', [{ upscaleFactor: 2 }], 'upscale_factor=2'],
+  ['PixelUnshuffle', [{ downscaleFactor: 2 }], 'downscale_factor=2'],
+  ['ChannelShuffle', [{ groups: 2 }], 'groups=2'],
+  ['LocalResponseNorm', [{ size: 2, k: 2 }], '2, alpha=0.0001, beta=0.75, k=2'],
+  ['LayerNorm', [{ normalizedShape: 3, eps: 1e-3 }], '(3,), eps=0.001, elementwise_affine=True'],
+  ['RMSNorm', [{ normalizedShape: [3] }], '(3,), eps=None'],
+])('%s takes its arguments by name, and says which is missing', (name, args, printed) => {
+  const type = nn[name] as unknown as Make;
+  expect(String(new type(...args))).toContain(`${name}(${printed}`);
+  expect(() => new type()).toThrow(new RegExp(`^${name}: '\\w+' is missing`));
+  expect(() => new type({ zzz: 1 })).toThrow(`${name}: there is no option 'zzz'`);
+});
+
+it.each<[string, () => unknown, string]>([
+  ['Conv2d', () => new (nn.Conv2d as unknown as Make)(3, 4), 'Conv2d: kernelSize must be'],
+  ['Conv2d', () => new (nn.Conv2d as unknown as Make)(3, 4, { kernelSize: 3 }), 'Conv2d: kernelSize must be'],
+  ['Parameter', () => new (nn.Parameter as unknown as Make)(3), 'Parameter: expected a tensor, got 3'],
+  ['PixelShuffle', () => new nn.PixelShuffle(0), 'upscaleFactor must be a positive integer'],
+  ['LayerNorm', () => new nn.LayerNorm([]), 'normalizedShape needs at least one size'],
+])('%s says what it wants', (_, make, message) => expect(make).toThrow(message));

@@ -58,6 +58,8 @@ abstract class AnyConv<S extends readonly number[]> extends Layer {
     { stride, dilation, groups }: Shared,
   ) {
     super();
+    if (typeof kernelSize !== 'number' && !Array.isArray(kernelSize))
+      throw new Error(`${layer}: kernelSize must be a number or one for each dim, got ${String(kernelSize)}`);
     requireCount(layer, 'inChannels', inChannels);
     requireCount(layer, 'outChannels', outChannels);
     requireCount(layer, 'groups', groups);

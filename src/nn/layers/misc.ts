@@ -1,4 +1,4 @@
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { argumentReader, type Needed, optionReader, type Trailing } from '../../tensor/options.js';
 import { dropout, dropout2d, flatten, unflatten } from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Layer } from '../base/module.js';
@@ -64,11 +64,18 @@ export class Flatten extends Layer {
 
 /** `torch.nn.Unflatten`: splits one dim into several. */
 export class Unflatten extends Layer {
+  readonly dim: number;
+  readonly unflattenedSize: readonly number[];
+
   constructor(
-    readonly dim: number,
-    readonly unflattenedSize: readonly number[],
+    ...args: Needed<[dim: number, unflattenedSize: readonly number[]], ['dim', 'unflattenedSize']>
   ) {
     super();
+    [this.dim, this.unflattenedSize] = argumentReader<[number, readonly number[]]>(
+      'Unflatten',
+      'dim',
+      'unflattenedSize',
+    )(args);
   }
 
   forward(x: Tensor): Tensor {

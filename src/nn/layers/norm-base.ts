@@ -78,3 +78,11 @@ export abstract class ChannelNorm extends Layer {
     );
   }
 }
+
+/** @internal The dims that a layer normalises over: a size or an array of some. */
+export function normalizedShapeOf(layer: string, shape: number | readonly number[]): readonly number[] {
+  const sizes = Array.isArray(shape) ? [...(shape as readonly number[])] : [shape as number];
+  if (sizes.length === 0) throw new Error(`${layer}: normalizedShape needs at least one size`);
+  for (const size of sizes) requireCount(layer, 'each size of normalizedShape', size);
+  return sizes;
+}

@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { type Needed, optionReader, readOptions, required } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import type { Activation } from '../../kernels/base/plan.js';
 import { hasMask } from '../../ops/pointwise/activation-mask.js';
@@ -10,7 +10,7 @@ import { scoped } from '../../tensor/tidy.js';
 import { wantsGrad, type ChannelMap, type Fusion } from '../base/fuse.js';
 import { ones_, zeros_ } from '../base/init.js';
 import { Layer } from '../base/module.js';
-import { ChannelNorm, type ChannelNormOptions } from './norm-base.js';
+import { ChannelNorm, normalizedShapeOf, type ChannelNormOptions } from './norm-base.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
 
@@ -119,19 +119,26 @@ export class LayerNorm extends Layer {
   readonly elementwiseAffine: boolean;
 
   constructor(
-    normalizedShape: number | readonly number[],
-    options: { eps?: number; elementwiseAffine?: boolean } = {},
+    ...args: Needed<
+      [normalizedShape: number | readonly number[]],
+      ['normalizedShape'],
+      [eps: number, elementwiseAffine: boolean],
+      { eps?: number; elementwiseAffine?: boolean }
+    >
   ) {
-    const { eps, elementwiseAffine } = readOptions(
+    const { normalizedShape, eps, elementwiseAffine } = optionReader(
       'LayerNorm',
-      { eps: 1e-5, elementwiseAffine: true },
-      options,
-    );
+      {
+        normalizedShape: required<number | readonly number[]>(),
+        eps: 1e-5,
+        elementwiseAffine: true,
+      },
+      'normalizedShape',
+      'eps',
+      'elementwiseAffine',
+    )(args);
     super();
-    this.normalizedShape = typeof normalizedShape === 'number' ? [normalizedShape] : [...normalizedShape];
-    if (this.normalizedShape.length === 0)
-      throw new Error('LayerNorm: normalizedShape needs at least one size');
-    for (const size of this.normalizedShape) requireCount('LayerNorm', 'each size of normalizedShape', size);
+    this.normalizedShape = normalizedShapeOf('LayerNorm', normalizedShape);
     this.eps = eps;
     this.elementwiseAffine = elementwiseAffine;
     this.weight = elementwiseAffine ? Parameter.blank(this.normalizedShape, 'LayerNorm.weight') : null;

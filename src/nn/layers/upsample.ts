@@ -1,3 +1,4 @@
+import { argumentReader, type Needed } from '../../tensor/options.js';
 import {
   channelShuffle,
   interpolate,
@@ -8,6 +9,7 @@ import {
 } from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Layer } from '../base/module.js';
+import { requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
 
 export interface UpsampleOptions {
@@ -76,8 +78,12 @@ export class UpsamplingBilinear2d extends Upsample {
 
 /** `torch.nn.PixelShuffle`: `[N, C r^2, H, W]` to `[N, C, H r, W r]`. */
 export class PixelShuffle extends Layer {
-  constructor(readonly upscaleFactor: number) {
+  readonly upscaleFactor: number;
+
+  constructor(...args: Needed<[upscaleFactor: number], ['upscaleFactor']>) {
     super();
+    [this.upscaleFactor] = argumentReader<[number]>('PixelShuffle', 'upscaleFactor')(args);
+    requireCount('PixelShuffle', 'upscaleFactor', this.upscaleFactor);
   }
 
   forward(x: Tensor): Tensor {
@@ -91,8 +97,12 @@ export class PixelShuffle extends Layer {
 
 /** `torch.nn.PixelUnshuffle`: the inverse of {@link PixelShuffle}. */
 export class PixelUnshuffle extends Layer {
-  constructor(readonly downscaleFactor: number) {
+  readonly downscaleFactor: number;
+
+  constructor(...args: Needed<[downscaleFactor: number], ['downscaleFactor']>) {
     super();
+    [this.downscaleFactor] = argumentReader<[number]>('PixelUnshuffle', 'downscaleFactor')(args);
+    requireCount('PixelUnshuffle', 'downscaleFactor', this.downscaleFactor);
   }
 
   forward(x: Tensor): Tensor {
@@ -106,8 +116,12 @@ export class PixelUnshuffle extends Layer {
 
 /** `torch.nn.ChannelShuffle`: the channels of all groups in turn. */
 export class ChannelShuffle extends Layer {
-  constructor(readonly groups: number) {
+  readonly groups: number;
+
+  constructor(...args: Needed<[groups: number], ['groups']>) {
     super();
+    [this.groups] = argumentReader<[number]>('ChannelShuffle', 'groups')(args);
+    requireCount('ChannelShuffle', 'groups', this.groups);
   }
 
   forward(x: Tensor): Tensor {
