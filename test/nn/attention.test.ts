@@ -183,3 +183,16 @@ describe('scaledDotProductAttention', () => {
     ).toThrow('not both');
   });
 });
+
+it('a stack takes its layer and their number by name, and no nonsense', () => {
+  const encoder = new nn.TransformerEncoderLayer(4, 2, { dimFeedforward: 8 });
+  const decoderLayer = new nn.TransformerDecoderLayer(4, 2, { dimFeedforward: 8 });
+  expect(new nn.TransformerEncoder(encoder, { numLayers: 2 }).layers.length).toBe(2);
+  expect(new nn.TransformerDecoder({ decoderLayer, numLayers: 2 }).layers.length).toBe(2);
+  expect(new nn.TransformerDecoder(decoderLayer, 0).layers.length).toBe(0);
+  for (const count of [-1, 1.5, NaN, '2'] as number[])
+    expect(() => new nn.TransformerEncoder(encoder, count)).toThrow('numLayers must be an integer');
+  const loose = nn.TransformerEncoder as unknown as new (...args: unknown[]) => unknown;
+  expect(() => new loose(encoder)).toThrow("TransformerEncoder: 'numLayers' is missing");
+  expect(() => new loose(3, 2)).toThrow('expected a layer to copy, got 3');
+});

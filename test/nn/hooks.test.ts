@@ -120,3 +120,13 @@ describe('the memory of a call', () => {
     expect(await model.getParameter('0.weight').grad?.item()).toBe(3);
   });
 });
+
+it.each(['registerForwardHook', 'registerForwardPreHook', 'registerFullBackwardHook'] as const)(
+  '%s takes one function',
+  (method) => {
+    const layer = new nn.ReLU();
+    const register = layer[method].bind(layer) as (...args: unknown[]) => unknown;
+    expect(() => register(3)).toThrow(`${method}: expected a function to call, got 3`);
+    expect(() => register(() => null, { prepend: true })).toThrow(`${method}: takes 1 argument`);
+  },
+);

@@ -222,3 +222,12 @@ describe('initialisation', () => {
     expect(noGrad(() => layer(ones(1, 2))).requiresGrad).toBe(false);
   });
 });
+
+it('calculateGain takes a slope by name, and nothing that is no number', () => {
+  const { calculateGain } = nn.init;
+  expect(calculateGain('leaky_relu', { param: 0.2 })).toBeCloseTo(1.3867504905630728);
+  expect(calculateGain('leaky_relu', null)).toBe(calculateGain('leaky_relu', 0.01));
+  expect(calculateGain({ nonlinearity: 'relu' })).toBe(Math.SQRT2);
+  expect(() => calculateGain('leaky_relu', 'x' as never)).toThrow('calculateGain: param: expected a number');
+  expect(() => calculateGain('leaky_relu', { slope: 1 } as never)).toThrow("there is no option 'slope'");
+});

@@ -177,6 +177,8 @@ describe('Sequential', () => {
     const model = new Sequential({ conv1: new Linear(1, 2), reluLast: new ReLU() });
     expect(model.namedChildren().map(([name]) => name)).toEqual(['conv1', 'reluLast']);
     expect(model.length).toBe(2);
+    const mapped = new Sequential(new Map<string, nn.Module>([['b', new ReLU()], ['0', new Linear(1, 2)]])); // prettier-ignore
+    expect(mapped.namedChildren().map(([name]) => name)).toEqual(['b', '0']);
   });
 
   it('keeps names in order when more follow, and numbers what a pop leaves, as PyTorch', () => {
@@ -204,6 +206,13 @@ describe('Sequential', () => {
   it('says what is not a module', () => {
     expect(() => new Sequential(new ReLU(), null as never)).toThrow('child 1 is not a module (got null)');
     expect(() => new Sequential({ forward: new ReLU() })).toThrow("'forward' cannot name a module");
+    expect(() => new Sequential([new ReLU()] as never)).toThrow(
+      'child 0 is not a module (got an array; spread',
+    );
+    expect(() => new Sequential(new Date() as never)).toThrow('child 0 is not a module (got object)');
+    expect(() => new Sequential(new Map([['a', 3]]) as never)).toThrow(
+      'child a is not a module (got number)',
+    );
   });
 });
 
@@ -216,6 +225,12 @@ describe('containers', () => {
     expect(dict.has('b') && dict.delete('b') && !dict.has('b')).toBe(true);
     expect(() => dict.get('c')).toThrow("there is no 'c' (there is: headA)");
     expect(() => list()).toThrow('a list is not called');
+  });
+
+  it('a list takes any iterable of modules and nothing else', () => {
+    expect(new ModuleList(new Set([new ReLU(), new Linear(1, 2)])).length).toBe(2);
+    expect(() => new ModuleList({ a: new ReLU() } as never)).toThrow('expected an array of modules');
+    expect(() => new ModuleList(new Map([['a', new ReLU()]]) as never)).toThrow('child 0 is not a module');
   });
 
   it('dicts are updated from each other, keep their order and give entries away', () => {
@@ -238,7 +253,53 @@ describe('containers', () => {
   });
 });
 
+describe('the tree by options', () => {
+  const build = (): nn.Sequential => {
+    const shared = new Linear(1, 2);
+    return new Sequential(shared, new Sequential(shared, new nn.BatchNorm1d(2)));
+  };
+  const names = (named: readonly (readonly [string, unknown])[]): string =>
+    named.map(([name]) => name).join();
+
+  it('takes prefix, recurse and removeDuplicate by name', () => {
+    const model = build();
+    expect(names(model.namedModules({ prefix: 'm' }))).toBe('m,m.0,m.1,m.1.1');
+    expect(names(model.namedModules({ removeDuplicate: false }))).toBe(',0,1,1.0,1.1');
+    const parameters = 'p.0.weight,p.0.bias,p.1.1.weight,p.1.1.bias';
+    expect(names(model.namedParameters({ prefix: 'p' }))).toBe(parameters);
+    expect(names(model.namedParameters('p'))).toBe(parameters);
+    expect(model.namedParameters({ removeDuplicate: false })).toHaveLength(6);
+    expect(names(model.namedBuffers({ prefix: 'b' }))).toMatch(/^b\.1\.1\.running_mean,/);
+    expect(model.parameters({ recurse: false })).toEqual([]);
+    expect(model.buffers({ recurse: false })).toEqual([]);
+    expect(model.at(0)?.parameters({ recurse: false })).toHaveLength(2);
+  });
+
+  it.each(['namedModules', 'namedParameters', 'namedBuffers', 'parameters', 'buffers'] as const)(
+    '%s refuses what it does not know',
+    (method) => {
+      const model = build();
+      const call = model[method].bind(model) as (...args: unknown[]) => unknown;
+      expect(() => call({ zzz: 1 })).toThrow(`${method}: there is no option 'zzz'`);
+      expect(() => call('', true, true, 1)).toThrow(`${method}: does not know what to do`);
+    },
+  );
+});
+
 describe('buffers', () => {
+  it('are named by a word and hold a tensor or nothing', () => {
+    const layer = new ReLU();
+    const register = layer.registerBuffer.bind(layer) as (...args: unknown[]) => void;
+    for (const name of ['a.b', '', 3, undefined])
+      expect(() => register(name, ones(1))).toThrow('cannot name a buffer');
+    for (const value of [3, undefined])
+      expect(() => register('a', value)).toThrow("registerBuffer: 'a' must be a tensor or null");
+    expect(() => register('a', null, { zzz: 1 })).toThrow("there is no option 'zzz'");
+    register('kept', ones(1));
+    register('rest', ones(1), { persistent: false });
+    expect([...layer.stateDict().keys()]).toEqual(['kept']);
+  });
+
   it('belong to the state dict unless they are not persistent', () => {
     class Stats extends Identity {
       declare runningSum: Tensor;

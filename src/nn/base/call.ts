@@ -5,6 +5,7 @@ import { BackwardWatch, type BackwardHook, type HookGrads, type HookList } from 
 /** @internal What a call needs of a module. */
 export interface Called {
   readonly [internals]: ModuleInternals;
+  readonly [isLayer]?: true;
   forward(...args: never[]): unknown;
 }
 
@@ -31,6 +32,8 @@ export interface ModuleInternals {
 }
 
 export const internals: unique symbol = Symbol('kindling.module');
+/** @internal Marks the library's own layers, whose calls take no argument too many. */
+export const isLayer: unique symbol = Symbol('kindling.layer');
 
 /** @internal Its own properties in the order in which they were added. */
 export function propertiesOf(module: Called): readonly string[] {
@@ -164,6 +167,7 @@ function run(module: Called, name: string, args: readonly unknown[]): unknown {
     );
     args = watch.inputs(args);
   }
+  if (!(args.length <= lengthOf(module.forward))) checkCall(module, name, args.length);
   let result: unknown = module.forward(...(args as never[]));
   if (isPromise(result)) {
     result.then(undefined, () => undefined);
@@ -181,13 +185,38 @@ function run(module: Called, name: string, args: readonly unknown[]): unknown {
   return watch === null ? result : watch.output(result, args);
 }
 
+const lengthOf = (forward: unknown): number => (forward as { length: number } | undefined)?.length ?? NaN;
+
+/** Functions that were seen to take more arguments than their length says. */
+const open = new WeakSet<object>();
+
+/**
+ * Called where a forward may have got arguments that it does not look at. A function's length ends at the
+ * first default or rest parameter, and a user's class may override a layer's forward: only its text says for
+ * certain that it takes no more. A user's own module is called as JavaScript calls a function.
+ */
+function checkCall(module: Called, name: string, count: number): void {
+  const { forward } = module;
+  if (typeof forward !== 'function')
+    throw new Error(`${name}: has no method forward, so it cannot be called`);
+  if (module[isLayer] !== true || forward.length === 0 || open.has(forward)) return;
+  const text = Function.prototype.toString.call(forward);
+  if (!/^forward\s*\([\w$,\s]*\)\s*\{/.test(text) || text.includes('arguments')) {
+    open.add(forward);
+    return;
+  }
+  const most = `${forward.length} argument${forward.length === 1 ? '' : 's'}`;
+  throw new Error(`${name}: forward takes ${most}, got ${count}; options are given where the layer is made`);
+}
+
 function isPromise(value: unknown): value is PromiseLike<unknown> {
   return (
     typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
   );
 }
 
-function isModule(value: unknown): value is Called {
+/** @internal */
+export function isModule(value: unknown): value is Called {
   return typeof value === 'function' && internals in value;
 }
 

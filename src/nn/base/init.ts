@@ -22,7 +22,14 @@ import {
   transpose,
   uniform_ as uniformFill,
 } from '../../ops/index.js';
-import { checkCount, optionReader, requireNumber, type Trailing } from '../../tensor/options.js';
+import {
+  checkCount,
+  type Needed,
+  optionReader,
+  required,
+  requireNumber,
+  type Trailing,
+} from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { scoped } from '../../tensor/tidy.js';
@@ -47,9 +54,27 @@ export interface KaimingOptions {
   nonlinearity?: Nonlinearity;
 }
 
-/** The factor by which a nonlinearity shrinks the standard deviation (`torch.nn.init.calculate_gain`). */
-export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number {
-  checkCount('calculateGain', arguments.length, 2);
+const readGain = optionReader(
+  'calculateGain',
+  { nonlinearity: required<Nonlinearity>(), param: null as number | null },
+  'nonlinearity',
+  'param',
+);
+
+/**
+ * The factor by which a nonlinearity shrinks the standard deviation (`torch.nn.init.calculate_gain`). `param`
+ * is a leaky ReLU's negative slope, by default 0.01.
+ */
+export function calculateGain(
+  ...args: Needed<
+    [nonlinearity: Nonlinearity],
+    ['nonlinearity'],
+    [param: number | null],
+    { param?: number | null }
+  >
+): number {
+  const { nonlinearity, param } = readGain(args);
+  const slope = requireNumber('calculateGain: param', param ?? 0.01);
   switch (nonlinearity) {
     case 'tanh':
       return 5 / 3;

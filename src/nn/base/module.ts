@@ -6,7 +6,7 @@ import type { Shape } from '../../tensor/shape.js';
 import {
   callModule,
   internals,
-  propertiesOf,
+  isLayer,
   type ForwardHook,
   type ForwardPreHook,
   type ModuleInternals,
@@ -26,8 +26,24 @@ import {
   type StateEntry,
   type TensorLike,
 } from './state-dict.js';
+import {
+  collect,
+  ownBuffers,
+  ownChildren,
+  ownParameters,
+  readBuffers,
+  readModules,
+  readNamedBuffers,
+  readNamedParameters,
+  readParameters,
+  walk,
+  type MemberArgs,
+  type Named,
+  type RecurseArgs,
+  type WalkOptions,
+} from './tree.js';
 import { summarize, type Summary, type SummaryOptions } from './summary.js';
-import { requireBoolean, type Trailing } from '../../tensor/options.js';
+import { checkCount, optionReader, requireBoolean, type Trailing } from '../../tensor/options.js';
 
 /** The arguments of a module's forward. */
 export type Inputs<M extends Module> = Parameters<M['forward']>;
@@ -46,6 +62,8 @@ export interface TensorModule extends Module {
 export interface Module {
   (...args: Parameters<this['forward']>): ReturnType<this['forward']>;
 }
+
+const readBuffer = optionReader('registerBuffer', { persistent: true }, 'persistent');
 
 export type Fields = Record<string, unknown>;
 /** @internal */
@@ -114,9 +132,20 @@ export abstract class Module {
 
   /**
    * Makes `tensor` (or null, for one that may come later) a buffer: part of the model's state, but not
-   * trained.
+   * trained. With `persistent: false` it is not in the state dict.
+   *
+   * @throws Error for a name that is taken, is empty or has a '.', and for what is no tensor
    */
-  registerBuffer(property: string, tensor: Tensor | null, persistent = true): void {
+  registerBuffer(
+    property: string,
+    tensor: Tensor | null,
+    ...args: Trailing<[persistent: boolean], { persistent?: boolean }>
+  ): void {
+    const { persistent } = readBuffer(args);
+    if (typeof property !== 'string' || property === '' || property.includes('.'))
+      throw new Error(`registerBuffer: '${String(property)}' cannot name a buffer; use a name without '.'`);
+    if (tensor !== null && !isTensor(tensor))
+      throw new Error(`registerBuffer: '${property}' must be a tensor or null, got ${String(tensor)}`);
     const fields = fieldsOf(this);
     if (property in this && !this[internals].buffers.has(property) && fields[property] !== undefined) {
       throw new Error(`registerBuffer: ${this.constructor.name} already has a property '${property}'`);
@@ -147,32 +176,36 @@ export abstract class Module {
     return this.namedModules().map(([, module]) => module);
   }
 
-  namedModules(prefix = ''): [name: string, module: TensorModule][] {
-    const found: [string, Module][] = [];
-    walk(this, prefix, new Set(), found);
-    return found as [string, TensorModule][];
+  /** {@link modules} with their paths; with `removeDuplicate: false` each as often as it is there. */
+  namedModules(
+    ...args: Trailing<[prefix: string, removeDuplicate: boolean], WalkOptions>
+  ): Named<TensorModule> {
+    return walk(this, readModules(args)) as Named<TensorModule>;
   }
 
   /** The parameters of this module and, unless `recurse` is false, of all below it, each once. */
-  parameters(recurse = true): Parameter[] {
-    return this.namedParameters('', recurse).map(([, parameter]) => parameter);
+  parameters(...args: RecurseArgs): Parameter[] {
+    const { recurse } = readParameters(args);
+    return this.namedParameters({ recurse }).map(([, parameter]) => parameter);
   }
 
-  namedParameters(prefix = '', recurse = true): [name: string, parameter: Parameter][] {
-    const named = collect(this, prefix, recurse, ownParameters);
+  /** {@link parameters} with their paths; with `removeDuplicate: false` each as often as it is there. */
+  namedParameters(...args: MemberArgs): Named<Parameter> {
+    const named = collect(this, readNamedParameters(args), ownParameters);
     // Seen from the root a parameter has its longest name, the one that helps in messages.
     for (const [name, parameter] of named) if (name.length > parameter.name.length) parameter.name = name;
     return named;
   }
 
-  buffers(recurse = true): Tensor[] {
-    return this.namedBuffers('', recurse).map(([, buffer]) => buffer);
+  /** The buffers of this module and, unless `recurse` is false, of all below it, each once. */
+  buffers(...args: RecurseArgs): Tensor[] {
+    const { recurse } = readBuffers(args);
+    return this.namedBuffers({ recurse }).map(([, buffer]) => buffer);
   }
 
-  namedBuffers(prefix = '', recurse = true): [name: string, buffer: Tensor][] {
-    return collect(this, prefix, recurse, (module) =>
-      ownBuffers(module).map(([name, buffer]) => [name, buffer] as const),
-    );
+  /** {@link buffers} with their paths; with `removeDuplicate: false` each as often as it is there. */
+  namedBuffers(...args: MemberArgs): Named<Tensor> {
+    return collect(this, readNamedBuffers(args), ownBuffers);
   }
 
   /**
@@ -352,6 +385,7 @@ export abstract class Module {
     this: M,
     hook: (module: M, args: Inputs<M>, output: Output<M>) => Output<M> | null | undefined | void,
   ): HookHandle {
+    checkHook('registerForwardHook', arguments.length, hook);
     return this[internals].forwardHooks.add(hook as unknown as ForwardHook);
   }
 
@@ -360,6 +394,7 @@ export abstract class Module {
     this: M,
     hook: (module: M, args: Inputs<M>) => Inputs<M> | Inputs<M>[0] | null | undefined | void,
   ): HookHandle {
+    checkHook('registerForwardPreHook', arguments.length, hook);
     return this[internals].preHooks.add(hook as unknown as ForwardPreHook);
   }
 
@@ -371,6 +406,7 @@ export abstract class Module {
     this: M,
     hook: (module: M, gradInput: HookGrads, gradOutput: HookGrads) => Tensor | HookGrads | null | void,
   ): HookHandle {
+    checkHook('registerFullBackwardHook', arguments.length, hook);
     return this[internals].backwardHooks.add(hook as never);
   }
 
@@ -397,33 +433,20 @@ export abstract class Module {
   }
 }
 
-// ---- reading the tree
-
-type Keyed = { stateKey(property: string): string };
-type Entry<T> = readonly [key: string, value: T, property: string];
-
-function own<T>(module: Module, is: (value: unknown, property: string) => value is T): Entry<T>[] {
-  const entries: Entry<T>[] = [];
-  const fields = fieldsOf(module);
-  for (const property of propertiesOf(module)) {
-    const value = fields[property];
-    if (is(value, property)) entries.push([(module as unknown as Keyed).stateKey(property), value, property]);
+/** What the library's own layers extend: a call with more arguments than forward takes throws. */
+export abstract class Layer extends Module {
+  /** @internal */
+  get [isLayer](): true {
+    return true;
   }
-  return entries;
 }
 
-const isModule = (value: unknown): value is Module => value instanceof Module;
-const isParameter = (value: unknown): value is Parameter => value instanceof Parameter;
-
-/** @internal Children as they are: a module that is there twice comes twice. */
-export const ownChildren = (module: Module): Entry<Module>[] => own(module, isModule);
-/** @internal */
-export const ownParameters = (module: Module): Entry<Parameter>[] => own(module, isParameter);
-
-function ownBuffers(module: Module): Entry<Tensor>[] {
-  const { buffers } = module[internals];
-  return own(module, (value, property): value is Tensor => buffers.has(property) && isTensor(value));
+function checkHook(op: string, count: number, hook: unknown): void {
+  checkCount(op, count, 1);
+  if (typeof hook !== 'function') throw new Error(`${op}: expected a function to call, got ${String(hook)}`);
 }
+
+// ---- reading the tree
 
 function childNamed(parent: Module, name: string, path: string): Module {
   const children = ownChildren(parent);
@@ -454,33 +477,6 @@ export function renameKeys<T>(root: Module, state: StateDict<T>): Map<string, T>
     });
   }
   return new Map(entries);
-}
-
-const join = (prefix: string, name: string): string => (prefix === '' ? name : `${prefix}.${name}`);
-
-function walk(module: Module, prefix: string, seen: Set<Module>, found: [string, Module][]): void {
-  if (seen.has(module)) return;
-  seen.add(module);
-  found.push([prefix, module]);
-  for (const [key, child] of ownChildren(module)) walk(child, join(prefix, key), seen, found);
-}
-
-function collect<T>(
-  root: Module,
-  prefix: string,
-  recurse: boolean,
-  members: (module: Module) => readonly (readonly [string, T, ...unknown[]])[],
-): [string, T][] {
-  const seen = new Set<T>();
-  const found: [string, T][] = [];
-  for (const [path, module] of recurse ? root.namedModules(prefix) : [[prefix, root] as const]) {
-    for (const [name, value] of members(module)) {
-      if (seen.has(value)) continue;
-      seen.add(value);
-      found.push([join(path, name), value]);
-    }
-  }
-  return found;
 }
 
 function stateEntries(module: Module, prefix: string): StateEntry[] {

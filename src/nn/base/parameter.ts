@@ -1,7 +1,7 @@
 import { readOptions } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import { zero_ } from '../../ops/index.js';
-import { Tensor } from '../../tensor/tensor.js';
+import { isTensor, Tensor } from '../../tensor/tensor.js';
 import type { Shape } from '../../tensor/shape.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 
@@ -13,6 +13,7 @@ import { optionReader, type Trailing } from '../../tensor/options.js';
 export class Parameter extends Tensor {
   constructor(data: Tensor, options: { requiresGrad?: boolean } = {}) {
     const { requiresGrad } = readOptions('Parameter', { requiresGrad: true }, options);
+    if (!isTensor(data)) throw new Error(`Parameter: expected a tensor, got ${String(data)}`);
     super(data.storage, data.shape, data.dtype, { strides: data.strides, offset: data.offset });
     if (requiresGrad) this.requiresGrad = true;
     this.keep();

@@ -1,3 +1,4 @@
+import type { RecurseArgs } from './tree.js';
 import { readOptions } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import { runtime } from '../../device/index.js';
@@ -58,7 +59,7 @@ interface Summarized extends Called {
   training: boolean;
   eval(): unknown;
   namedModules(): [path: string, module: Summarized][];
-  parameters(recurse?: boolean): Parameter[];
+  parameters(...args: RecurseArgs): Parameter[];
   buffers(): Tensor[];
 }
 

@@ -1,6 +1,6 @@
 import { optionReader, requireNumber, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 
 export interface InplaceOptions {
   /** Accepted for PyTorch's sake and printed; results and memory are the same either way. */
@@ -10,7 +10,7 @@ export interface InplaceOptions {
 export type InplaceArgs = Trailing<[inplace: boolean], InplaceOptions>;
 
 /** A layer around a function. */
-export abstract class Activation extends Module {
+export abstract class Activation extends Layer {
   readonly inplace: boolean;
 
   constructor(...args: InplaceArgs) {

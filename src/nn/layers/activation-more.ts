@@ -11,7 +11,7 @@ import {
   type InplaceOptions,
 } from './activation-base.js';
 import { constant_ } from '../base/init.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
 
@@ -64,7 +64,7 @@ export class CELU extends Activation {
 }
 
 /** `torch.nn.GLU`: halves along `dim`, the first times the sigmoid of the second. */
-export class GLU extends Module {
+export class GLU extends Layer {
   readonly dim: number;
 
   constructor(...args: Trailing<[dim: number], { dim?: number }>) {
@@ -83,7 +83,7 @@ export class GLU extends Module {
 }
 
 /** `torch.nn.PReLU`: leaky ReLU whose slope is learned, one for all channels or one per channel (dim 1). */
-export class PReLU extends Module {
+export class PReLU extends Layer {
   readonly numParameters: number;
   readonly init: number;
   weight: Parameter;
@@ -140,7 +140,7 @@ export class RReLU extends Activation {
 }
 
 /** `torch.nn.Hardshrink`: x where |x| > lambd, else 0. */
-export class Hardshrink extends Module {
+export class Hardshrink extends Layer {
   readonly lambd: number;
 
   constructor(...args: Trailing<[lambd: number], { lambd?: number }>) {
@@ -159,7 +159,7 @@ export class Hardshrink extends Module {
 }
 
 /** `torch.nn.Softshrink`: x moved towards 0 by lambd. */
-export class Softshrink extends Module {
+export class Softshrink extends Layer {
   readonly lambd: number;
 
   constructor(...args: Trailing<[lambd: number], { lambd?: number }>) {
@@ -178,7 +178,7 @@ export class Softshrink extends Module {
 }
 
 /** `torch.nn.Tanhshrink`: x - tanh(x). */
-export class Tanhshrink extends Module {
+export class Tanhshrink extends Layer {
   forward(x: Tensor): Tensor {
     return ops.tanhshrink(x);
   }
@@ -212,7 +212,7 @@ export class Threshold extends Activation {
 }
 
 /** `torch.nn.Softmin` over `dim`: softmax of -x. */
-export class Softmin extends Module {
+export class Softmin extends Layer {
   readonly dim: number;
 
   constructor(...args: DimOnly) {
@@ -230,7 +230,7 @@ export class Softmin extends Module {
 }
 
 /** `torch.nn.Softmax2d`: softmax over the channels of `[N, C, H, W]` or `[C, H, W]`. */
-export class Softmax2d extends Module {
+export class Softmax2d extends Layer {
   forward(x: Tensor): Tensor {
     if (x.ndim !== 3 && x.ndim !== 4)
       throw new Error(`Softmax2d: expected a 3-D or 4-D input, got shape ${showShape(x.shape)}`);

@@ -3,7 +3,7 @@ import * as ops from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Activation, readDim, readActivation, type DimOnly, type InplaceOptions } from './activation-base.js';
 import type { Fusion } from '../base/fuse.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { py, pyFloat } from '../base/repr.js';
 
 export type { InplaceOptions };
@@ -78,28 +78,28 @@ export class Hardsigmoid extends Activation {
 }
 
 /** `torch.nn.Sigmoid`. */
-export class Sigmoid extends Module {
+export class Sigmoid extends Layer {
   forward(x: Tensor): Tensor {
     return ops.sigmoid(x);
   }
 }
 
 /** `torch.nn.Tanh`. */
-export class Tanh extends Module {
+export class Tanh extends Layer {
   forward(x: Tensor): Tensor {
     return ops.tanh(x);
   }
 }
 
 /** `torch.nn.LogSigmoid`. */
-export class LogSigmoid extends Module {
+export class LogSigmoid extends Layer {
   forward(x: Tensor): Tensor {
     return ops.logsigmoid(x);
   }
 }
 
 /** `torch.nn.Softsign`: x / (1 + |x|). */
-export class Softsign extends Module {
+export class Softsign extends Layer {
   forward(x: Tensor): Tensor {
     return ops.softsign(x);
   }
@@ -146,7 +146,7 @@ export class ELU extends Activation {
 }
 
 /** `torch.nn.GELU`: x * Phi(x), exactly or by the tanh approximation. */
-export class GELU extends Module {
+export class GELU extends Layer {
   readonly approximate: 'none' | 'tanh';
 
   constructor(options: { approximate?: 'none' | 'tanh' } = {}) {
@@ -169,7 +169,7 @@ export class GELU extends Module {
 }
 
 /** `torch.nn.Softplus`: log(1 + exp(beta * x)) / beta, linear where beta * x is above the threshold. */
-export class Softplus extends Module {
+export class Softplus extends Layer {
   readonly beta: number;
   readonly threshold: number;
 
@@ -190,7 +190,7 @@ export class Softplus extends Module {
 }
 
 /** `torch.nn.Softmax` over `dim`. */
-export class Softmax extends Module {
+export class Softmax extends Layer {
   readonly dim: number;
 
   constructor(...args: DimOnly) {
@@ -208,7 +208,7 @@ export class Softmax extends Module {
 }
 
 /** `torch.nn.LogSoftmax` over `dim`. */
-export class LogSoftmax extends Module {
+export class LogSoftmax extends Layer {
   readonly dim: number;
 
   constructor(...args: DimOnly) {

@@ -23,7 +23,7 @@ import type { Tensor } from '../../tensor/tensor.js';
 import { scoped } from '../../tensor/tidy.js';
 import { ModuleList, Sequential } from './containers.js';
 import { Linear } from './linear.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { requireCount } from '../base/parameter.js';
 
 /**
@@ -32,7 +32,7 @@ import { requireCount } from '../base/parameter.js';
  * classes have smaller layers of their own. Which rows belong to which cluster is known on the GPU only, so
  * every cluster sees all rows.
  */
-export class AdaptiveLogSoftmaxWithLoss extends Module {
+export class AdaptiveLogSoftmaxWithLoss extends Layer {
   readonly cutoffs: readonly number[];
   readonly divValue: number;
   readonly headBias: boolean;

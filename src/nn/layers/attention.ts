@@ -24,7 +24,7 @@ import { showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { xavierNormal_, xavierUniform_, zeros_ } from '../base/init.js';
 import { Linear } from './linear.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 
 /** PyTorch's name for the output projection: a Linear that dynamic quantization leaves alone. */
@@ -96,7 +96,7 @@ const padded = (x: Tensor, dim: number, extra: number): Tensor => {
  * batch dim too) it returns the output, of the query's shape, and the weights [N, L, S] (one per head: [N,
  * numHeads, L, S]) or null.
  */
-export class MultiheadAttention extends Module {
+export class MultiheadAttention extends Layer {
   /** Query, key and value projections in one, [3 E, E]; null when kdim or vdim differs from embedDim. */
   inProjWeight: Parameter | null;
   qProjWeight: Parameter | null;

@@ -2,12 +2,12 @@ import { readOptions } from '../../tensor/options.js';
 import { bilinear } from '../../ops/index.js';
 import { type Tensor } from '../../tensor/tensor.js';
 import { uniform_ } from '../base/init.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py } from '../base/repr.js';
 
 /** `torch.nn.Bilinear`: `y_o = x1 W_o x2 + b_o` of `[..., in1Features]` and `[..., in2Features]`. */
-export class Bilinear extends Module {
+export class Bilinear extends Layer {
   weight: Parameter;
   bias: Parameter | null;
 

@@ -1,12 +1,13 @@
-import { checkCount } from '../../tensor/options.js';
+import { checkCount, isPlainObject } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { internals, propertiesOf } from '../base/call.js';
 import { fused, type Fusion } from '../base/fuse.js';
-import { fieldsOf, Module, ownChildren, ownParameters, type TensorModule } from '../base/module.js';
+import { fieldsOf, Layer, Module, type TensorModule } from '../base/module.js';
+import { ownChildren, ownParameters } from '../base/tree.js';
 import { Parameter } from '../base/parameter.js';
 
 /** What Sequential and ModuleList share: children under the names '0', '1', ... */
-abstract class ModuleArray extends Module implements Iterable<TensorModule> {
+abstract class ModuleArray extends Layer implements Iterable<TensorModule> {
   /** A child; assign to replace it: `model.classifier[6] = new Linear(4096, 10)`. */
   [index: number]: TensorModule;
 
@@ -103,26 +104,25 @@ abstract class ModuleArray extends Module implements Iterable<TensorModule> {
 
   protected check(module: unknown, name: number | string): void {
     if (module instanceof Module) return;
-    throw new Error(
-      `${this.constructor.name}: child ${name} is not a module (got ${module === null ? 'null' : typeof module})`,
-    );
+    const got = Array.isArray(module) ? 'an array; spread it' : module === null ? 'null' : typeof module;
+    throw new Error(`${this.constructor.name}: child ${name} is not a module (got ${got})`);
   }
 }
 
 /**
  * `torch.nn.Sequential`: each child is called with what the one before returned. Its children are its integer
- * properties (`model[0]`), or named ones when it is made from an object: `new Sequential({ conv: ..., relu:
- * ... })`. Each intermediate result is freed as soon as the next child has run.
+ * properties (`model[0]`), or named ones when it is made from an object or a Map: `new Sequential({ conv: ...,
+ * relu: ... })`. Each intermediate result is freed as soon as the next child has run.
  */
 export class Sequential extends ModuleArray {
   /** @internal */
   static readonly fusion: Fusion<Sequential> = { layers: (sequence) => [...sequence] };
 
-  constructor(...modules: readonly Module[] | readonly [Readonly<Record<string, Module>>]) {
+  constructor(...modules: readonly Module[] | readonly [NamedModules]) {
     super();
     const [first] = modules;
-    if (modules.length === 1 && typeof first === 'object' && first !== null) {
-      for (const [name, module] of Object.entries(first as Readonly<Record<string, Module>>)) {
+    if (modules.length === 1 && (first instanceof Map || isPlainObject(first))) {
+      for (const [name, module] of namedOf('Sequential', first as NamedModules)) {
         this.check(module, name);
         addNamed(this, name, module);
       }
@@ -177,9 +177,12 @@ function popOf<T>(dict: { get(name: string): T; delete(name: string): boolean },
   return taken;
 }
 
+type NamedModules = Readonly<Record<string, Module>> | ReadonlyMap<string, Module>;
+
 /** `torch.nn.ModuleList`: an array of modules that belongs to the tree. It is not called; loop over it. */
 export class ModuleList extends ModuleArray {
   constructor(modules: Iterable<Module> | null = null) {
+    checkCount('ModuleList', arguments.length, 1);
     super();
     this.extend(modules ?? []);
   }

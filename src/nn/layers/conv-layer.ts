@@ -6,7 +6,7 @@ import { showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { resetByFanIn } from './linear.js';
 import { outputSizeOf } from './output-size.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py } from '../base/repr.js';
 
@@ -38,7 +38,7 @@ interface Shared {
 }
 
 /** What all convolutions share; `S` is a number for each dim. */
-abstract class AnyConv<S extends readonly number[]> extends Module {
+abstract class AnyConv<S extends readonly number[]> extends Layer {
   declare weight: Parameter;
   declare bias: Parameter | null;
   readonly kernelSize: S;
@@ -58,6 +58,8 @@ abstract class AnyConv<S extends readonly number[]> extends Module {
     { stride, dilation, groups }: Shared,
   ) {
     super();
+    if (typeof kernelSize !== 'number' && !Array.isArray(kernelSize))
+      throw new Error(`${layer}: kernelSize must be a number or one for each dim, got ${String(kernelSize)}`);
     requireCount(layer, 'inChannels', inChannels);
     requireCount(layer, 'outChannels', outChannels);
     requireCount(layer, 'groups', groups);

@@ -6,7 +6,7 @@ import { showShape } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { scoped } from '../../tensor/tidy.js';
 import { normal_ } from '../base/init.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
 
@@ -45,7 +45,7 @@ function checkTable(op: string, weights: unknown): asserts weights is Tensor {
   throw new Error(`${op}: weights must be floating point numbers of shape [rows, columns], got ${got}`);
 }
 
-abstract class Table extends Module {
+abstract class Table extends Layer {
   weight: Parameter;
   readonly paddingIdx: number | null;
   readonly maxNorm: number | null;

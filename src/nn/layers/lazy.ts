@@ -6,7 +6,7 @@ import type { ConvArgs, ConvTransposeArgs } from './conv-layer.js';
 import { Conv1d, Conv3d, ConvTranspose1d, ConvTranspose3d } from './conv-nd.js';
 import { Linear } from './linear.js';
 import type { OutputSizeArgs } from './output-size.js';
-import { fieldsOf, Module } from '../base/module.js';
+import { fieldsOf, Layer, Module } from '../base/module.js';
 import { BatchNorm1d, BatchNorm2d, BatchNorm3d, type BatchNormOptions } from './norm.js';
 import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, type InstanceNormOptions } from './norm-more.js';
 import { Parameter, UninitializedParameter } from '../base/parameter.js';
@@ -29,7 +29,7 @@ interface Laziness {
  * A layer that learns the size of its input from the first one, or from a state dict, and then is the layer
  * that it stands for (its class changes too). Until then its parameters are uninitialized.
  */
-abstract class LazyModule extends Module {
+abstract class LazyModule extends Layer {
   /** @internal What it will be, and how that is printed. */
   readonly laziness: Laziness & { readonly printed: string };
 

@@ -2,12 +2,12 @@ import { readOptions } from '../../tensor/options.js';
 import { linear } from '../../ops/index.js';
 import { type Tensor } from '../../tensor/tensor.js';
 import { fans, kaimingUniform_, uniform_ } from '../base/init.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py } from '../base/repr.js';
 
 /** `torch.nn.Identity`: returns its input. */
-export class Identity extends Module {
+export class Identity extends Layer {
   forward(x: Tensor): Tensor {
     return x;
   }
@@ -26,7 +26,7 @@ export function resetByFanIn(weight: Parameter, bias: Parameter | null): void {
  * `torch.nn.Linear`: `[..., inFeatures]` to `[..., outFeatures]`, `x W^T + b` with W `[outFeatures,
  * inFeatures]`.
  */
-export class Linear extends Module {
+export class Linear extends Layer {
   weight: Parameter;
   bias: Parameter | null;
 

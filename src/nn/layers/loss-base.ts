@@ -1,5 +1,5 @@
 import type { Tensor } from '../../tensor/tensor.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 
 /** How a loss becomes one number: the mean (default) or sum over all elements, or not at all. */
 export type Reduction = 'mean' | 'sum' | 'none';
@@ -8,7 +8,7 @@ export interface LossOptions {
   reduction?: Reduction;
 }
 
-export abstract class Loss<R extends string = Reduction> extends Module {
+export abstract class Loss<R extends string = Reduction> extends Layer {
   readonly reduction: R;
 
   constructor(reduction: R, allowed: readonly string[] = ['mean', 'sum', 'none']) {

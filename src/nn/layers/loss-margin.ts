@@ -2,7 +2,7 @@ import { readOptions } from '../../tensor/options.js';
 import * as ops from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Loss, type LossOptions } from './loss-base.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 
 /** `torch.nn.SoftMarginLoss`: log(1 + exp(-target * input)) for targets of 1 and -1. */
 export class SoftMarginLoss extends Loss {
@@ -274,7 +274,7 @@ export class CTCLoss extends Loss {
 }
 
 /** `torch.nn.CosineSimilarity` along `dim`. */
-export class CosineSimilarity extends Module {
+export class CosineSimilarity extends Layer {
   readonly dim: number;
   readonly eps: number;
 
@@ -291,7 +291,7 @@ export class CosineSimilarity extends Module {
 }
 
 /** `torch.nn.PairwiseDistance`: the p norm of the difference along the last dim. */
-export class PairwiseDistance extends Module {
+export class PairwiseDistance extends Layer {
   readonly p: number;
   readonly eps: number;
   readonly keepdim: boolean;

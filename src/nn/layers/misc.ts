@@ -1,10 +1,10 @@
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { argumentReader, type Needed, optionReader, type Trailing } from '../../tensor/options.js';
 import { dropout, dropout2d, flatten, unflatten } from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { py, pyFloat } from '../base/repr.js';
 
-export abstract class DropoutNd extends Module {
+export abstract class DropoutNd extends Layer {
   readonly p: number;
   readonly inplace: boolean;
 
@@ -41,7 +41,7 @@ export class Dropout2d extends DropoutNd {
 }
 
 /** `torch.nn.Flatten`: merges dims `startDim..endDim`, by default all but the batch. */
-export class Flatten extends Module {
+export class Flatten extends Layer {
   readonly startDim: number;
   readonly endDim: number;
 
@@ -63,12 +63,19 @@ export class Flatten extends Module {
 }
 
 /** `torch.nn.Unflatten`: splits one dim into several. */
-export class Unflatten extends Module {
+export class Unflatten extends Layer {
+  readonly dim: number;
+  readonly unflattenedSize: readonly number[];
+
   constructor(
-    readonly dim: number,
-    readonly unflattenedSize: readonly number[],
+    ...args: Needed<[dim: number, unflattenedSize: readonly number[]], ['dim', 'unflattenedSize']>
   ) {
     super();
+    [this.dim, this.unflattenedSize] = argumentReader<[number, readonly number[]]>(
+      'Unflatten',
+      'dim',
+      'unflattenedSize',
+    )(args);
   }
 
   forward(x: Tensor): Tensor {

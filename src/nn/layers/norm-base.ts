@@ -1,7 +1,7 @@
 import { readOptions } from '../../tensor/options.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { constant_, ones_, zeros_ } from '../base/init.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
 
@@ -17,7 +17,7 @@ export interface ChannelNormOptions {
 }
 
 /** What BatchNorm and InstanceNorm share: weights and running statistics per channel. */
-export abstract class ChannelNorm extends Module {
+export abstract class ChannelNorm extends Layer {
   declare runningMean: Tensor | null;
   /** Unbiased, as PyTorch keeps it. */
   declare runningVar: Tensor | null;
@@ -77,4 +77,12 @@ export abstract class ChannelNorm extends Module {
       `track_running_stats=${py(this.trackRunningStats)}`
     );
   }
+}
+
+/** @internal The dims that a layer normalises over: a size or an array of some. */
+export function normalizedShapeOf(layer: string, shape: number | readonly number[]): readonly number[] {
+  const sizes = Array.isArray(shape) ? [...(shape as readonly number[])] : [shape as number];
+  if (sizes.length === 0) throw new Error(`${layer}: normalizedShape needs at least one size`);
+  for (const size of sizes) requireCount(layer, 'each size of normalizedShape', size);
+  return sizes;
 }

@@ -1,11 +1,11 @@
-import { readOptions } from '../../tensor/options.js';
+import { type Needed, optionReader, required } from '../../tensor/options.js';
 import { instanceNorm, localResponseNorm, rmsNorm, squeeze, unsqueeze } from '../../ops/index.js';
 import { showShape } from '../../tensor/shape.js';
 import { type Tensor } from '../../tensor/tensor.js';
 import { ones_ } from '../base/init.js';
-import { Module } from '../base/module.js';
-import { ChannelNorm, type ChannelNormOptions } from './norm-base.js';
-import { Parameter } from '../base/parameter.js';
+import { Layer } from '../base/module.js';
+import { ChannelNorm, normalizedShapeOf, type ChannelNormOptions } from './norm-base.js';
+import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
 
 export type InstanceNormOptions = ChannelNormOptions;
@@ -56,17 +56,31 @@ export class InstanceNorm3d extends InstanceNorm {
 }
 
 /** `torch.nn.LocalResponseNorm`: over `size` neighbouring channels (Krizhevsky et al. 2012). */
-export class LocalResponseNorm extends Module {
+export class LocalResponseNorm extends Layer {
+  readonly size: number;
   readonly alpha: number;
   readonly beta: number;
   readonly k: number;
 
   constructor(
-    readonly size: number,
-    options: { alpha?: number; beta?: number; k?: number } = {},
+    ...args: Needed<
+      [size: number],
+      ['size'],
+      [alpha: number, beta: number, k: number],
+      { alpha?: number; beta?: number; k?: number }
+    >
   ) {
-    const { alpha, beta, k } = readOptions('LocalResponseNorm', { alpha: 1e-4, beta: 0.75, k: 1 }, options);
+    const { size, alpha, beta, k } = optionReader(
+      'LocalResponseNorm',
+      { size: required<number>(), alpha: 1e-4, beta: 0.75, k: 1 },
+      'size',
+      'alpha',
+      'beta',
+      'k',
+    )(args);
     super();
+    requireCount('LocalResponseNorm', 'size', size);
+    this.size = size;
     this.alpha = alpha;
     this.beta = beta;
     this.k = k;
@@ -82,7 +96,7 @@ export class LocalResponseNorm extends Module {
 }
 
 /** `torch.nn.RMSNorm`: x / sqrt(mean(x^2) + eps) over the last dims (Zhang & Sennrich 2019). */
-export class RMSNorm extends Module {
+export class RMSNorm extends Layer {
   readonly normalizedShape: readonly number[];
   weight: Parameter | null;
   /** Null: float32's epsilon. */
@@ -90,16 +104,26 @@ export class RMSNorm extends Module {
   readonly elementwiseAffine: boolean;
 
   constructor(
-    normalizedShape: number | readonly number[],
-    options: { eps?: number | null; elementwiseAffine?: boolean } = {},
+    ...args: Needed<
+      [normalizedShape: number | readonly number[]],
+      ['normalizedShape'],
+      [eps: number | null, elementwiseAffine: boolean],
+      { eps?: number | null; elementwiseAffine?: boolean }
+    >
   ) {
-    const { eps, elementwiseAffine } = readOptions(
+    const { normalizedShape, eps, elementwiseAffine } = optionReader(
       'RMSNorm',
-      { eps: null, elementwiseAffine: true },
-      options,
-    );
+      {
+        normalizedShape: required<number | readonly number[]>(),
+        eps: null as number | null,
+        elementwiseAffine: true,
+      },
+      'normalizedShape',
+      'eps',
+      'elementwiseAffine',
+    )(args);
     super();
-    this.normalizedShape = typeof normalizedShape === 'number' ? [normalizedShape] : [...normalizedShape];
+    this.normalizedShape = normalizedShapeOf('RMSNorm', normalizedShape);
     this.eps = eps;
     this.elementwiseAffine = elementwiseAffine;
     this.weight = elementwiseAffine ? Parameter.blank(this.normalizedShape, 'RMSNorm.weight') : null;

@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { type Needed, optionReader, readOptions, required } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import type { Activation } from '../../kernels/base/plan.js';
 import { hasMask } from '../../ops/pointwise/activation-mask.js';
@@ -9,8 +9,8 @@ import { Tensor } from '../../tensor/tensor.js';
 import { scoped } from '../../tensor/tidy.js';
 import { wantsGrad, type ChannelMap, type Fusion } from '../base/fuse.js';
 import { ones_, zeros_ } from '../base/init.js';
-import { Module } from '../base/module.js';
-import { ChannelNorm, type ChannelNormOptions } from './norm-base.js';
+import { Layer } from '../base/module.js';
+import { ChannelNorm, normalizedShapeOf, type ChannelNormOptions } from './norm-base.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
 
@@ -111,7 +111,7 @@ export class BatchNorm3d extends BatchNorm {
 }
 
 /** `torch.nn.LayerNorm`: statistics over the last dims (Ba et al. 2016, https://arxiv.org/abs/1607.06450). */
-export class LayerNorm extends Module {
+export class LayerNorm extends Layer {
   readonly normalizedShape: readonly number[];
   weight: Parameter | null;
   bias: Parameter | null;
@@ -119,19 +119,26 @@ export class LayerNorm extends Module {
   readonly elementwiseAffine: boolean;
 
   constructor(
-    normalizedShape: number | readonly number[],
-    options: { eps?: number; elementwiseAffine?: boolean } = {},
+    ...args: Needed<
+      [normalizedShape: number | readonly number[]],
+      ['normalizedShape'],
+      [eps: number, elementwiseAffine: boolean],
+      { eps?: number; elementwiseAffine?: boolean }
+    >
   ) {
-    const { eps, elementwiseAffine } = readOptions(
+    const { normalizedShape, eps, elementwiseAffine } = optionReader(
       'LayerNorm',
-      { eps: 1e-5, elementwiseAffine: true },
-      options,
-    );
+      {
+        normalizedShape: required<number | readonly number[]>(),
+        eps: 1e-5,
+        elementwiseAffine: true,
+      },
+      'normalizedShape',
+      'eps',
+      'elementwiseAffine',
+    )(args);
     super();
-    this.normalizedShape = typeof normalizedShape === 'number' ? [normalizedShape] : [...normalizedShape];
-    if (this.normalizedShape.length === 0)
-      throw new Error('LayerNorm: normalizedShape needs at least one size');
-    for (const size of this.normalizedShape) requireCount('LayerNorm', 'each size of normalizedShape', size);
+    this.normalizedShape = normalizedShapeOf('LayerNorm', normalizedShape);
     this.eps = eps;
     this.elementwiseAffine = elementwiseAffine;
     this.weight = elementwiseAffine ? Parameter.blank(this.normalizedShape, 'LayerNorm.weight') : null;
@@ -157,7 +164,7 @@ export class LayerNorm extends Module {
  * `torch.nn.GroupNorm`: statistics per sample over groups of channels (Wu & He 2018,
  * https://arxiv.org/abs/1803.08494).
  */
-export class GroupNorm extends Module {
+export class GroupNorm extends Layer {
   weight: Parameter | null;
   bias: Parameter | null;
   eps: number;

@@ -2,13 +2,13 @@ import { pad, type PadMode } from '../../ops/index.js';
 import { showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { requireNumber } from '../../tensor/options.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { py, pyFloat } from '../base/repr.js';
 
 /** One amount for every side, or (before, after) for the last dim, then for the one before it, and so on. */
 export type Padding = number | readonly number[];
 
-abstract class Pad extends Module {
+abstract class Pad extends Layer {
   readonly padding: readonly number[];
 
   constructor(

@@ -1,8 +1,8 @@
 import type { AvgPoolOptions, MaxPoolOptions } from '../../ops/images/pool-core.js';
 import type { Size2d, SizeNd } from '../../ops/base/sizes.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { py } from '../base/repr.js';
 
 /** What a layer gives that may return indices: `I` says whether it does. */
@@ -19,30 +19,41 @@ export interface MaxPoolLayerOptions<S extends SizeNd = Size2d, I extends boolea
   ceilMode?: boolean;
 }
 
-/** What follows a pool's kernel size. */
-export type PoolArgs<S extends SizeNd, O> = Trailing<[stride: S | null, padding: S], O>;
+/** A pool's kernel size and what follows it. */
+export type PoolArgs<S extends SizeNd, O> = Needed<
+  [kernelSize: S],
+  ['kernelSize'],
+  [stride: S | null, padding: S],
+  O
+>;
 
 /** What MaxPool1d, 2d and 3d share. */
-export abstract class MaxPoolLayer<S extends SizeNd, I extends boolean> extends Module {
+export abstract class MaxPoolLayer<S extends SizeNd, I extends boolean> extends Layer {
+  readonly kernelSize: S;
   readonly stride: S;
   readonly padding: S;
   readonly dilation: S;
   readonly returnIndices: I;
   readonly ceilMode: boolean;
 
-  constructor(
-    layer: string,
-    readonly kernelSize: S,
-    args: readonly unknown[],
-  ) {
+  constructor(layer: string, args: readonly unknown[]) {
     super();
-    const read = optionReader<Required<MaxPoolLayerOptions<SizeNd>>>(
+    const read = optionReader<Required<MaxPoolLayerOptions<SizeNd>> & { kernelSize: SizeNd }>(
       layer,
-      { stride: null, padding: 0, dilation: 1, returnIndices: false, ceilMode: false },
+      {
+        kernelSize: required(),
+        stride: null,
+        padding: 0,
+        dilation: 1,
+        returnIndices: false,
+        ceilMode: false,
+      },
+      'kernelSize',
       'stride',
       'padding',
     )(args);
-    this.stride = (read.stride ?? kernelSize) as S;
+    this.kernelSize = read.kernelSize as S;
+    this.stride = (read.stride ?? read.kernelSize) as S;
     this.padding = read.padding as S;
     this.dilation = read.dilation as S;
     this.returnIndices = read.returnIndices as I;
@@ -77,26 +88,32 @@ export interface AvgPoolLayerOptions<S extends SizeNd = Size2d> {
 }
 
 /** What AvgPool1d, 2d and 3d share. */
-export abstract class AvgPoolLayer<S extends SizeNd> extends Module {
+export abstract class AvgPoolLayer<S extends SizeNd> extends Layer {
+  readonly kernelSize: S;
   readonly stride: S;
   readonly padding: S;
   readonly ceilMode: boolean;
   readonly countIncludePad: boolean;
   readonly divisorOverride: number | null;
 
-  constructor(
-    layer: string,
-    readonly kernelSize: S,
-    args: readonly unknown[],
-  ) {
+  constructor(layer: string, args: readonly unknown[]) {
     super();
-    const read = optionReader<Required<AvgPoolLayerOptions<SizeNd>>>(
+    const read = optionReader<Required<AvgPoolLayerOptions<SizeNd>> & { kernelSize: SizeNd }>(
       layer,
-      { stride: null, padding: 0, ceilMode: false, countIncludePad: true, divisorOverride: null },
+      {
+        kernelSize: required(),
+        stride: null,
+        padding: 0,
+        ceilMode: false,
+        countIncludePad: true,
+        divisorOverride: null,
+      },
+      'kernelSize',
       'stride',
       'padding',
     )(args);
-    this.stride = (read.stride ?? kernelSize) as S;
+    this.kernelSize = read.kernelSize as S;
+    this.stride = (read.stride ?? read.kernelSize) as S;
     this.padding = read.padding as S;
     this.ceilMode = read.ceilMode;
     this.countIncludePad = read.countIncludePad;
@@ -118,10 +135,37 @@ export abstract class AvgPoolLayer<S extends SizeNd> extends Module {
 
 type AnySize = number | null | readonly (number | null)[];
 
+/** What follows `outputSize` of a max pool that may give indices too. */
+export type AdaptiveArgs<S extends AnySize, I extends boolean> = Needed<
+  [outputSize: S],
+  ['outputSize'],
+  [returnIndices: I],
+  { returnIndices?: I }
+>;
+
+/** @internal */
+export const readAdaptive = <S extends AnySize, I extends boolean>(
+  layer: string,
+  args: readonly unknown[],
+): { readonly outputSize: S; readonly returnIndices: I } =>
+  optionReader(
+    layer,
+    { outputSize: required<S>(), returnIndices: false as I },
+    'outputSize',
+    'returnIndices',
+  )(args);
+
 /** What pools to a given size share. */
-export abstract class AdaptivePoolLayer<S extends AnySize, R> extends Module {
-  constructor(readonly outputSize: S) {
+export abstract class AdaptivePoolLayer<S extends AnySize, R> extends Layer {
+  readonly outputSize: S;
+
+  constructor(...args: Needed<[outputSize: S], ['outputSize']>) {
     super();
+    this.outputSize = optionReader(
+      this.constructor.name,
+      { outputSize: required<S>() },
+      'outputSize',
+    )(args).outputSize;
   }
 
   abstract override forward(x: Tensor): R;

@@ -10,9 +10,9 @@ import {
 import type { FractionalMaxPoolOptions } from '../../ops/images/pool-fractional.js';
 import type { LpPoolOptions } from '../../ops/images/pool-power.js';
 import { sizesOf, type Size1d, type Size2d, type Size3d, type SizeNd } from '../../ops/base/sizes.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
 import { outputSizeOf, type OutputSizeArgs } from './output-size.js';
 import type { PoolArgs, Pooled } from './pool-layer.js';
 import { py } from '../base/repr.js';
@@ -26,16 +26,19 @@ export interface MaxUnpoolLayerOptions<S extends SizeNd = Size2d> {
 type UnpoolArgs<S extends SizeNd> = PoolArgs<S, MaxUnpoolLayerOptions<S>>;
 
 /** What MaxUnpool1d, 2d and 3d share. */
-abstract class MaxUnpoolLayer<S extends readonly number[]> extends Module {
+abstract class MaxUnpoolLayer<S extends readonly number[]> extends Layer {
   readonly kernelSize: S;
   readonly stride: S;
   readonly padding: S;
 
-  constructor(layer: string, dims: number, kernelSize: SizeNd, args: readonly unknown[]) {
+  constructor(layer: string, dims: number, args: readonly unknown[]) {
     super();
-    const { stride, padding } = optionReader<Required<MaxUnpoolLayerOptions<SizeNd>>>(
+    const { kernelSize, stride, padding } = optionReader<
+      Required<MaxUnpoolLayerOptions<SizeNd>> & { kernelSize: SizeNd }
+    >(
       layer,
-      { stride: null, padding: 0 },
+      { kernelSize: required(), stride: null, padding: 0 },
+      'kernelSize',
       'stride',
       'padding',
     )(args);
@@ -61,8 +64,8 @@ abstract class MaxUnpoolLayer<S extends readonly number[]> extends Module {
 
 /** `torch.nn.MaxUnpool1d`: puts the values of a MaxPool1d back where its `indices` say, among zeros. */
 export class MaxUnpool1d extends MaxUnpoolLayer<readonly [number]> {
-  constructor(kernelSize: Size1d, ...args: UnpoolArgs<Size1d>) {
-    super('MaxUnpool1d', 1, kernelSize, args);
+  constructor(...args: UnpoolArgs<Size1d>) {
+    super('MaxUnpool1d', 1, args);
   }
 
   forward(x: Tensor, indices: Tensor, ...args: OutputSizeArgs): Tensor {
@@ -72,8 +75,8 @@ export class MaxUnpool1d extends MaxUnpoolLayer<readonly [number]> {
 
 /** `torch.nn.MaxUnpool2d`: puts the values of a MaxPool2d back where its `indices` say, among zeros. */
 export class MaxUnpool2d extends MaxUnpoolLayer<readonly [number, number]> {
-  constructor(kernelSize: Size2d, ...args: UnpoolArgs<Size2d>) {
-    super('MaxUnpool2d', 2, kernelSize, args);
+  constructor(...args: UnpoolArgs<Size2d>) {
+    super('MaxUnpool2d', 2, args);
   }
 
   forward(x: Tensor, indices: Tensor, ...args: OutputSizeArgs): Tensor {
@@ -83,8 +86,8 @@ export class MaxUnpool2d extends MaxUnpoolLayer<readonly [number, number]> {
 
 /** `torch.nn.MaxUnpool3d`: puts the values of a MaxPool3d back where its `indices` say, among zeros. */
 export class MaxUnpool3d extends MaxUnpoolLayer<readonly [number, number, number]> {
-  constructor(kernelSize: Size3d, ...args: UnpoolArgs<Size3d>) {
-    super('MaxUnpool3d', 3, kernelSize, args);
+  constructor(...args: UnpoolArgs<Size3d>) {
+    super('MaxUnpool3d', 3, args);
   }
 
   forward(x: Tensor, indices: Tensor, ...args: OutputSizeArgs): Tensor {
@@ -92,22 +95,31 @@ export class MaxUnpool3d extends MaxUnpoolLayer<readonly [number, number, number
   }
 }
 
-type LpPoolArgs<S extends SizeNd> = Trailing<[stride: S | null], LpPoolOptions<S>>;
+type LpPoolArgs<S extends SizeNd> = Needed<
+  [normType: number, kernelSize: S],
+  ['normType', 'kernelSize'],
+  [stride: S | null],
+  LpPoolOptions<S>
+>;
 
 /** What LPPool1d and LPPool2d share. */
-abstract class LPPoolLayer<S extends SizeNd> extends Module {
+abstract class LPPoolLayer<S extends SizeNd> extends Layer {
+  readonly normType: number;
+  readonly kernelSize: S;
   readonly stride: S | null;
   readonly ceilMode: boolean;
 
-  constructor(
-    layer: string,
-    readonly normType: number,
-    readonly kernelSize: S,
-    args: readonly unknown[],
-  ) {
+  constructor(layer: string, args: readonly unknown[]) {
     super();
-    const read = optionReader<Required<LpPoolOptions<S>>>(layer, { stride: null, ceilMode: false }, 'stride');
-    const { stride, ceilMode } = read(args);
+    const { normType, kernelSize, stride, ceilMode } = optionReader(
+      layer,
+      { normType: required<number>(), kernelSize: required<S>(), stride: null as S | null, ceilMode: false },
+      'normType',
+      'kernelSize',
+      'stride',
+    )(args);
+    this.normType = normType;
+    this.kernelSize = kernelSize;
     this.stride = stride;
     this.ceilMode = ceilMode;
   }
@@ -121,8 +133,8 @@ abstract class LPPoolLayer<S extends SizeNd> extends Module {
 
 /** `torch.nn.LPPool1d`: the `normType`-th root of each window's sum of powers. */
 export class LPPool1d extends LPPoolLayer<Size1d> {
-  constructor(normType: number, kernelSize: Size1d, ...args: LpPoolArgs<Size1d>) {
-    super('LPPool1d', normType, kernelSize, args);
+  constructor(...args: LpPoolArgs<Size1d>) {
+    super('LPPool1d', args);
   }
 
   forward(x: Tensor): Tensor {
@@ -133,8 +145,8 @@ export class LPPool1d extends LPPoolLayer<Size1d> {
 
 /** `torch.nn.LPPool2d`: the `normType`-th root of each window's sum of powers. */
 export class LPPool2d extends LPPoolLayer<Size2d> {
-  constructor(normType: number, kernelSize: Size2d, ...args: LpPoolArgs<Size2d>) {
-    super('LPPool2d', normType, kernelSize, args);
+  constructor(...args: LpPoolArgs<Size2d>) {
+    super('LPPool2d', args);
   }
 
   forward(x: Tensor): Tensor {
@@ -149,7 +161,7 @@ export type FractionalMaxPoolLayerOptions<
 > = FractionalMaxPoolOptions<S> & { returnIndices?: I };
 
 /** What FractionalMaxPool2d and 3d share. */
-abstract class FractionalMaxPoolLayer<S extends SizeNd, I extends boolean> extends Module {
+abstract class FractionalMaxPoolLayer<S extends SizeNd, I extends boolean> extends Layer {
   readonly outputSize: S | null;
   readonly outputRatio: S | null;
   readonly returnIndices: I;

@@ -1,4 +1,3 @@
-import { readOptions } from '../../tensor/options.js';
 import {
   adaptiveAvgPool1d,
   adaptiveAvgPool3d,
@@ -17,6 +16,8 @@ import {
   AdaptivePoolLayer,
   AvgPoolLayer,
   MaxPoolLayer,
+  readAdaptive,
+  type AdaptiveArgs,
   type AvgPoolLayerOptions,
   type MaxPoolLayerOptions,
   type PoolArgs,
@@ -26,8 +27,8 @@ import { py } from '../base/repr.js';
 
 /** `torch.nn.MaxPool1d`; with `returnIndices: true` it gives `[values, indices]`. */
 export class MaxPool1d<I extends boolean = false> extends MaxPoolLayer<Size1d, I> {
-  constructor(kernelSize: Size1d, ...args: PoolArgs<Size1d, MaxPoolLayerOptions<Size1d, I>>) {
-    super('MaxPool1d', kernelSize, args);
+  constructor(...args: PoolArgs<Size1d, MaxPoolLayerOptions<Size1d, I>>) {
+    super('MaxPool1d', args);
   }
 
   forward(x: Tensor): Pooled<I> {
@@ -37,8 +38,8 @@ export class MaxPool1d<I extends boolean = false> extends MaxPoolLayer<Size1d, I
 
 /** `torch.nn.MaxPool3d`; with `returnIndices: true` it gives `[values, indices]`. */
 export class MaxPool3d<I extends boolean = false> extends MaxPoolLayer<Size3d, I> {
-  constructor(kernelSize: Size3d, ...args: PoolArgs<Size3d, MaxPoolLayerOptions<Size3d, I>>) {
-    super('MaxPool3d', kernelSize, args);
+  constructor(...args: PoolArgs<Size3d, MaxPoolLayerOptions<Size3d, I>>) {
+    super('MaxPool3d', args);
   }
 
   forward(x: Tensor): Pooled<I> {
@@ -48,11 +49,8 @@ export class MaxPool3d<I extends boolean = false> extends MaxPoolLayer<Size3d, I
 
 /** `torch.nn.AvgPool1d`. */
 export class AvgPool1d extends AvgPoolLayer<Size1d> {
-  constructor(
-    kernelSize: Size1d,
-    ...args: PoolArgs<Size1d, Omit<AvgPoolLayerOptions<Size1d>, 'divisorOverride'>>
-  ) {
-    super('AvgPool1d', kernelSize, args);
+  constructor(...args: PoolArgs<Size1d, Omit<AvgPoolLayerOptions<Size1d>, 'divisorOverride'>>) {
+    super('AvgPool1d', args);
   }
 
   forward(x: Tensor): Tensor {
@@ -68,8 +66,8 @@ export class AvgPool1d extends AvgPoolLayer<Size1d> {
 
 /** `torch.nn.AvgPool3d`. */
 export class AvgPool3d extends AvgPoolLayer<Size3d> {
-  constructor(kernelSize: Size3d, ...args: PoolArgs<Size3d, AvgPoolLayerOptions<Size3d>>) {
-    super('AvgPool3d', kernelSize, args);
+  constructor(...args: PoolArgs<Size3d, AvgPoolLayerOptions<Size3d>>) {
+    super('AvgPool3d', args);
   }
 
   forward(x: Tensor): Tensor {
@@ -98,8 +96,8 @@ export class AdaptiveMaxPool1d<I extends boolean = false> extends AdaptivePoolLa
 > {
   readonly returnIndices: I;
 
-  constructor(outputSize: AdaptiveSize1d, options: { returnIndices?: I } = {}) {
-    const { returnIndices } = readOptions('AdaptiveMaxPool1d', { returnIndices: false as I }, options);
+  constructor(...args: AdaptiveArgs<AdaptiveSize1d, I>) {
+    const { outputSize, returnIndices } = readAdaptive<AdaptiveSize1d, I>('AdaptiveMaxPool1d', args);
     super(outputSize);
     this.returnIndices = returnIndices;
   }
@@ -117,8 +115,8 @@ export class AdaptiveMaxPool3d<I extends boolean = false> extends AdaptivePoolLa
 > {
   readonly returnIndices: I;
 
-  constructor(outputSize: AdaptiveSize3d, options: { returnIndices?: I } = {}) {
-    const { returnIndices } = readOptions('AdaptiveMaxPool3d', { returnIndices: false as I }, options);
+  constructor(...args: AdaptiveArgs<AdaptiveSize3d, I>) {
+    const { outputSize, returnIndices } = readAdaptive<AdaptiveSize3d, I>('AdaptiveMaxPool3d', args);
     super(outputSize);
     this.returnIndices = returnIndices;
   }

@@ -1,4 +1,3 @@
-import { readOptions } from '../../tensor/options.js';
 import { adaptiveAvgPool2d, adaptiveMaxPool2d, avgPool2d, maxPool2d } from '../../ops/index.js';
 import type { AdaptiveSize } from '../../ops/images/pool.js';
 import type { Size2d } from '../../ops/base/sizes.js';
@@ -7,6 +6,8 @@ import {
   AdaptivePoolLayer,
   AvgPoolLayer,
   MaxPoolLayer,
+  readAdaptive,
+  type AdaptiveArgs,
   type AvgPoolLayerOptions,
   type MaxPoolLayerOptions,
   type PoolArgs,
@@ -18,8 +19,8 @@ export type AvgPool2dOptions = AvgPoolLayerOptions;
 
 /** `torch.nn.MaxPool2d`; with `returnIndices: true` it gives `[values, indices]`. */
 export class MaxPool2d<I extends boolean = false> extends MaxPoolLayer<Size2d, I> {
-  constructor(kernelSize: Size2d, ...args: PoolArgs<Size2d, MaxPoolLayerOptions<Size2d, I>>) {
-    super('MaxPool2d', kernelSize, args);
+  constructor(...args: PoolArgs<Size2d, MaxPoolLayerOptions<Size2d, I>>) {
+    super('MaxPool2d', args);
   }
 
   forward(x: Tensor): Pooled<I> {
@@ -29,8 +30,8 @@ export class MaxPool2d<I extends boolean = false> extends MaxPoolLayer<Size2d, I
 
 /** `torch.nn.AvgPool2d`. */
 export class AvgPool2d extends AvgPoolLayer<Size2d> {
-  constructor(kernelSize: Size2d, ...args: PoolArgs<Size2d, AvgPoolLayerOptions>) {
-    super('AvgPool2d', kernelSize, args);
+  constructor(...args: PoolArgs<Size2d, AvgPoolLayerOptions>) {
+    super('AvgPool2d', args);
   }
 
   forward(x: Tensor): Tensor {
@@ -49,8 +50,8 @@ export class AdaptiveAvgPool2d extends AdaptivePoolLayer<AdaptiveSize, Tensor> {
 export class AdaptiveMaxPool2d<I extends boolean = false> extends AdaptivePoolLayer<AdaptiveSize, Pooled<I>> {
   readonly returnIndices: I;
 
-  constructor(outputSize: AdaptiveSize, options: { returnIndices?: I } = {}) {
-    const { returnIndices } = readOptions('AdaptiveMaxPool2d', { returnIndices: false as I }, options);
+  constructor(...args: AdaptiveArgs<AdaptiveSize, I>) {
+    const { outputSize, returnIndices } = readAdaptive<AdaptiveSize, I>('AdaptiveMaxPool2d', args);
     super(outputSize);
     this.returnIndices = returnIndices;
   }

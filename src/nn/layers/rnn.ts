@@ -17,7 +17,7 @@ import { optionReader, type Trailing } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { uniform_ } from '../base/init.js';
-import { fieldsOf, Module } from '../base/module.js';
+import { fieldsOf, Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
 import { type PackedSequence } from './packed.js';
@@ -48,7 +48,7 @@ const defaults: Full = { numLayers: 1, bias: true, batchFirst: false, dropout: 0
 const gatesOf: Readonly<Record<CellKind, number>> = { tanh: 1, relu: 1, gru: 3, lstm: 4 };
 
 /** What RNN, LSTM and GRU share. Parameters are PyTorch's: `weightIhL0` is `weight_ih_l0` in a state dict. */
-abstract class RNNBase extends Module {
+abstract class RNNBase extends Layer {
   readonly inputSize: number;
   readonly hiddenSize: number;
   readonly numLayers: number;
@@ -352,7 +352,7 @@ export interface RecurrentCellOptions {
 }
 
 /** One step of a layer, for loops of one's own. */
-abstract class RNNCellBase extends Module {
+abstract class RNNCellBase extends Layer {
   weightIh: Parameter;
   weightHh: Parameter;
   biasIh: Parameter | null;

@@ -1,5 +1,5 @@
 import { add, full, gelu, relu, triu } from '../../ops/index.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { type Needed, optionReader, required, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { MultiheadAttention } from './attention.js';
 import { ModuleList } from './containers.js';
@@ -7,7 +7,7 @@ import { deepcopy } from '../base/deepcopy.js';
 import { xavierUniform_ } from '../base/init.js';
 import { Linear } from './linear.js';
 import { Dropout } from './misc.js';
-import { Module } from '../base/module.js';
+import { Layer, Module } from '../base/module.js';
 import { LayerNorm } from './norm.js';
 
 export interface TransformerLayerOptions {
@@ -77,7 +77,7 @@ const readEncode = optionReader<Required<EncodeOptions>>(
  * and a feed-forward part, each with a residual and a norm. As PyTorch does in training, it computes outputs
  * for padded positions too.
  */
-export class TransformerEncoderLayer extends Module {
+export class TransformerEncoderLayer extends Layer {
   selfAttn: MultiheadAttention;
   linear1: Linear;
   dropout: Dropout;
@@ -159,7 +159,7 @@ type DecodeArgs = Trailing<[tgtMask: Tensor | null, memoryMask: Tensor | null], 
  * `torch.nn.TransformerDecoderLayer` (Vaswani et al. 2017): self-attention, attention to the encoder's output
  * `memory`, and a feed-forward part.
  */
-export class TransformerDecoderLayer extends Module {
+export class TransformerDecoderLayer extends Layer {
   selfAttn: MultiheadAttention;
   multiheadAttn: MultiheadAttention;
   linear1: Linear;
@@ -223,8 +223,12 @@ export class TransformerDecoderLayer extends Module {
   }
 }
 
-const copiesOf = <M extends Module>(layer: M, count: number): ModuleList =>
-  new ModuleList(Array.from({ length: count }, () => deepcopy(layer)));
+function copiesOf(what: string, layer: Module, count: number): ModuleList {
+  if (!(layer instanceof Module)) throw new Error(`${what}: expected a layer to copy, got ${String(layer)}`);
+  if (!Number.isInteger(count) || count < 0)
+    throw new Error(`${what}: numLayers must be an integer of at least 0, got ${String(count)}`);
+  return new ModuleList(Array.from({ length: count }, () => deepcopy(layer)));
+}
 
 interface EncoderOptions {
   /** After the last layer. */
@@ -233,9 +237,17 @@ interface EncoderOptions {
   enableNestedTensor?: boolean;
   maskCheck?: boolean;
 }
-const readEncoder = optionReader<Required<EncoderOptions>>(
+const readEncoder = optionReader(
   'TransformerEncoder',
-  { norm: null, enableNestedTensor: true, maskCheck: true },
+  {
+    encoderLayer: required<TransformerEncoderLayer>(),
+    numLayers: required<number>(),
+    norm: null as Module | null,
+    enableNestedTensor: true,
+    maskCheck: true,
+  },
+  'encoderLayer',
+  'numLayers',
   'norm',
   'enableNestedTensor',
   'maskCheck',
@@ -253,20 +265,24 @@ type Norm = ((x: Tensor) => Tensor) | null;
  * `torch.nn.TransformerEncoder`: `numLayers` copies of a layer (copies of its weights too), and perhaps a
  * norm.
  */
-export class TransformerEncoder extends Module {
+export class TransformerEncoder extends Layer {
   layers: ModuleList;
   readonly numLayers: number;
   norm: Module | null;
 
   constructor(
-    encoderLayer: TransformerEncoderLayer,
-    numLayers: number,
-    ...args: Trailing<[norm: Module | null, enableNestedTensor: boolean], EncoderOptions>
+    ...args: Needed<
+      [encoderLayer: TransformerEncoderLayer, numLayers: number],
+      ['encoderLayer', 'numLayers'],
+      [norm: Module | null, enableNestedTensor: boolean],
+      EncoderOptions
+    >
   ) {
     super();
-    this.layers = copiesOf(encoderLayer, numLayers);
+    const { encoderLayer, numLayers, norm } = readEncoder(args);
+    this.layers = copiesOf('TransformerEncoder', encoderLayer, numLayers);
     this.numLayers = numLayers;
-    this.norm = readEncoder(args).norm;
+    this.norm = norm;
   }
 
   forward(
@@ -284,24 +300,38 @@ export class TransformerEncoder extends Module {
   }
 }
 
-const readDecoder = optionReader<{ norm: Module | null }>('TransformerDecoder', { norm: null }, 'norm');
+const readDecoder = optionReader(
+  'TransformerDecoder',
+  {
+    decoderLayer: required<TransformerDecoderLayer>(),
+    numLayers: required<number>(),
+    norm: null as Module | null,
+  },
+  'decoderLayer',
+  'numLayers',
+  'norm',
+);
 const readDecodeAll = optionReader('TransformerDecoder', decodeDefaults, ...decodePositions);
 
 /** `torch.nn.TransformerDecoder`: `numLayers` copies of a layer, and perhaps a norm. */
-export class TransformerDecoder extends Module {
+export class TransformerDecoder extends Layer {
   layers: ModuleList;
   readonly numLayers: number;
   norm: Module | null;
 
   constructor(
-    decoderLayer: TransformerDecoderLayer,
-    numLayers: number,
-    ...args: Trailing<[norm: Module | null], { norm?: Module | null }>
+    ...args: Needed<
+      [decoderLayer: TransformerDecoderLayer, numLayers: number],
+      ['decoderLayer', 'numLayers'],
+      [norm: Module | null],
+      { norm?: Module | null }
+    >
   ) {
     super();
-    this.layers = copiesOf(decoderLayer, numLayers);
+    const { decoderLayer, numLayers, norm } = readDecoder(args);
+    this.layers = copiesOf('TransformerDecoder', decoderLayer, numLayers);
     this.numLayers = numLayers;
-    this.norm = readDecoder(args).norm;
+    this.norm = norm;
   }
 
   forward(tgt: Tensor, memory: Tensor, ...args: DecodeArgs): Tensor {
@@ -366,7 +396,7 @@ const readTransform = optionReader(
 );
 
 /** `torch.nn.Transformer`: encoder and decoder, each with a norm at the end, weights by Xavier. */
-export class Transformer extends Module {
+export class Transformer extends Layer {
   encoder: TransformerEncoder;
   decoder: TransformerDecoder;
   readonly dModel: number;

@@ -1,3 +1,4 @@
+import { argumentReader, type Needed } from '../../tensor/options.js';
 import {
   channelShuffle,
   interpolate,
@@ -7,7 +8,8 @@ import {
   type PerDim,
 } from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { Module } from '../base/module.js';
+import { Layer } from '../base/module.js';
+import { requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
 
 export interface UpsampleOptions {
@@ -23,7 +25,7 @@ export interface UpsampleOptions {
 }
 
 /** `torch.nn.Upsample` of `[N, C, ...]` with 1 to 3 spatial dims, to a size or by a factor. */
-export class Upsample extends Module {
+export class Upsample extends Layer {
   readonly size: PerDim | null;
   readonly scaleFactor: PerDim | null;
   readonly mode: InterpolateMode;
@@ -75,9 +77,13 @@ export class UpsamplingBilinear2d extends Upsample {
 }
 
 /** `torch.nn.PixelShuffle`: `[N, C r^2, H, W]` to `[N, C, H r, W r]`. */
-export class PixelShuffle extends Module {
-  constructor(readonly upscaleFactor: number) {
+export class PixelShuffle extends Layer {
+  readonly upscaleFactor: number;
+
+  constructor(...args: Needed<[upscaleFactor: number], ['upscaleFactor']>) {
     super();
+    [this.upscaleFactor] = argumentReader<[number]>('PixelShuffle', 'upscaleFactor')(args);
+    requireCount('PixelShuffle', 'upscaleFactor', this.upscaleFactor);
   }
 
   forward(x: Tensor): Tensor {
@@ -90,9 +96,13 @@ export class PixelShuffle extends Module {
 }
 
 /** `torch.nn.PixelUnshuffle`: the inverse of {@link PixelShuffle}. */
-export class PixelUnshuffle extends Module {
-  constructor(readonly downscaleFactor: number) {
+export class PixelUnshuffle extends Layer {
+  readonly downscaleFactor: number;
+
+  constructor(...args: Needed<[downscaleFactor: number], ['downscaleFactor']>) {
     super();
+    [this.downscaleFactor] = argumentReader<[number]>('PixelUnshuffle', 'downscaleFactor')(args);
+    requireCount('PixelUnshuffle', 'downscaleFactor', this.downscaleFactor);
   }
 
   forward(x: Tensor): Tensor {
@@ -105,9 +115,13 @@ export class PixelUnshuffle extends Module {
 }
 
 /** `torch.nn.ChannelShuffle`: the channels of all groups in turn. */
-export class ChannelShuffle extends Module {
-  constructor(readonly groups: number) {
+export class ChannelShuffle extends Layer {
+  readonly groups: number;
+
+  constructor(...args: Needed<[groups: number], ['groups']>) {
     super();
+    [this.groups] = argumentReader<[number]>('ChannelShuffle', 'groups')(args);
+    requireCount('ChannelShuffle', 'groups', this.groups);
   }
 
   forward(x: Tensor): Tensor {

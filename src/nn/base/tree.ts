@@ -1,0 +1,110 @@
+import { optionReader, type Trailing } from '../../tensor/options.js';
+import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import { internals, isModule, propertiesOf } from './call.js';
+import type { Module } from './module.js';
+import { Parameter } from './parameter.js';
+
+/** How the tree of modules is read: what a module holds, and what all below it do. */
+
+/** Paths and what is there. */
+export type Named<T> = [name: string, value: T][];
+
+export interface WalkOptions {
+  /** Stands before each path. Default: none. */
+  prefix?: string;
+  /** Name what is there several times only once. Default true. */
+  removeDuplicate?: boolean;
+}
+export interface MemberOptions extends WalkOptions {
+  /** Those of all modules below too. Default true. */
+  recurse?: boolean;
+}
+export type MemberArgs = Trailing<
+  [prefix: string, recurse: boolean, removeDuplicate: boolean],
+  MemberOptions
+>;
+export type RecurseArgs = Trailing<[recurse: boolean], { recurse?: boolean }>;
+
+/** @internal */
+export const readModules = optionReader(
+  'namedModules',
+  { prefix: '', removeDuplicate: true },
+  'prefix',
+  'removeDuplicate',
+);
+const memberReader = (op: string): ((args: readonly unknown[]) => Required<MemberOptions>) =>
+  optionReader(
+    op,
+    { prefix: '', recurse: true, removeDuplicate: true },
+    'prefix',
+    'recurse',
+    'removeDuplicate',
+  );
+/** @internal */
+export const readNamedParameters = memberReader('namedParameters');
+/** @internal */
+export const readNamedBuffers = memberReader('namedBuffers');
+/** @internal */
+export const readParameters = optionReader('parameters', { recurse: true }, 'recurse');
+/** @internal */
+export const readBuffers = optionReader('buffers', { recurse: true }, 'recurse');
+type Keyed = { stateKey(property: string): string };
+type Entry<T> = readonly [key: string, value: T, property: string];
+
+function own<T>(module: Module, is: (value: unknown, property: string) => value is T): Entry<T>[] {
+  const entries: Entry<T>[] = [];
+  const fields = module as unknown as Readonly<Record<string, unknown>>;
+  for (const property of propertiesOf(module)) {
+    const value = fields[property];
+    if (is(value, property)) entries.push([(module as unknown as Keyed).stateKey(property), value, property]);
+  }
+  return entries;
+}
+
+const isChild = (value: unknown): value is Module => isModule(value);
+const isParameter = (value: unknown): value is Parameter => value instanceof Parameter;
+
+/** @internal Children as they are: a module that is there twice comes twice. */
+export const ownChildren = (module: Module): Entry<Module>[] => own(module, isChild);
+/** @internal */
+export const ownParameters = (module: Module): Entry<Parameter>[] => own(module, isParameter);
+
+/** @internal */
+export function ownBuffers(module: Module): Entry<Tensor>[] {
+  const { buffers } = module[internals];
+  return own(module, (value, property): value is Tensor => buffers.has(property) && isTensor(value));
+}
+
+const join = (prefix: string, name: string): string => (prefix === '' ? name : `${prefix}.${name}`);
+
+/** @internal */
+export function walk(root: Module, { prefix, removeDuplicate }: Required<WalkOptions>): [string, Module][] {
+  const seen = new Set<Module>();
+  const found: [string, Module][] = [];
+  const visit = (module: Module, path: string): void => {
+    if (removeDuplicate && seen.has(module)) return;
+    seen.add(module);
+    found.push([path, module]);
+    for (const [key, child] of ownChildren(module)) visit(child, join(path, key));
+  };
+  visit(root, prefix);
+  return found;
+}
+
+/** @internal */
+export function collect<T>(
+  root: Module,
+  options: Required<MemberOptions>,
+  members: (module: Module) => readonly Entry<T>[],
+): Named<T> {
+  const seen = new Set<T>();
+  const found: Named<T> = [];
+  for (const [path, module] of options.recurse ? walk(root, options) : [[options.prefix, root] as const]) {
+    for (const [name, value] of members(module)) {
+      if (options.removeDuplicate && seen.has(value)) continue;
+      seen.add(value);
+      found.push([join(path, name), value]);
+    }
+  }
+  return found;
+}
