@@ -111,8 +111,8 @@ abstract class ModuleArray extends Layer implements Iterable<TensorModule> {
 
 /**
  * `torch.nn.Sequential`: each child is called with what the one before returned. Its children are its integer
- * properties (`model[0]`), or named ones when it is made from an object or a Map: `new Sequential({ conv: ...,
- * relu: ... })`. Each intermediate result is freed as soon as the next child has run.
+ * properties (`model[0]`), or named ones when it is made from an object or a Map: `new Sequential({ conv:
+ * ..., relu: ... })`. Each intermediate result is freed as soon as the next child has run.
  */
 export class Sequential extends ModuleArray {
   /** @internal */

@@ -6,7 +6,7 @@ import type { ConvArgs, ConvTransposeArgs } from './conv-layer.js';
 import { Conv1d, Conv3d, ConvTranspose1d, ConvTranspose3d } from './conv-nd.js';
 import { Linear } from './linear.js';
 import type { OutputSizeArgs } from './output-size.js';
-import { fieldsOf, Layer, Module } from '../base/module.js';
+import { fieldsOf, Layer, type Module } from '../base/module.js';
 import { BatchNorm1d, BatchNorm2d, BatchNorm3d, type BatchNormOptions } from './norm.js';
 import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, type InstanceNormOptions } from './norm-more.js';
 import { Parameter, UninitializedParameter } from '../base/parameter.js';
