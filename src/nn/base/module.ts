@@ -180,7 +180,7 @@ export abstract class Module {
   namedModules(
     ...args: Trailing<[prefix: string, removeDuplicate: boolean], WalkOptions>
   ): Named<TensorModule> {
-    return walk(this, readModules(args)) as Named<TensorModule>;
+    return walk<Module>(this, readModules(args)) as Named<TensorModule>;
   }
 
   /** The parameters of this module and, unless `recurse` is false, of all below it, each once. */

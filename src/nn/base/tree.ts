@@ -1,7 +1,6 @@
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
-import { internals, isModule, propertiesOf } from './call.js';
-import type { Module } from './module.js';
+import { internals, isModule, propertiesOf, type Called } from './call.js';
 import { Parameter } from './parameter.js';
 
 /** How the tree of modules is read: what a module holds, and what all below it do. */
@@ -51,7 +50,7 @@ export const readBuffers = optionReader('buffers', { recurse: true }, 'recurse')
 type Keyed = { stateKey(property: string): string };
 type Entry<T> = readonly [key: string, value: T, property: string];
 
-function own<T>(module: Module, is: (value: unknown, property: string) => value is T): Entry<T>[] {
+function own<T>(module: Called, is: (value: unknown, property: string) => value is T): Entry<T>[] {
   const entries: Entry<T>[] = [];
   const fields = module as unknown as Readonly<Record<string, unknown>>;
   for (const property of propertiesOf(module)) {
@@ -61,16 +60,16 @@ function own<T>(module: Module, is: (value: unknown, property: string) => value 
   return entries;
 }
 
-const isChild = (value: unknown): value is Module => isModule(value);
 const isParameter = (value: unknown): value is Parameter => value instanceof Parameter;
 
 /** @internal Children as they are: a module that is there twice comes twice. */
-export const ownChildren = (module: Module): Entry<Module>[] => own(module, isChild);
+export const ownChildren = <M extends Called>(module: M): Entry<M>[] =>
+  own(module, isModule as (value: unknown) => value is M);
 /** @internal */
-export const ownParameters = (module: Module): Entry<Parameter>[] => own(module, isParameter);
+export const ownParameters = (module: Called): Entry<Parameter>[] => own(module, isParameter);
 
 /** @internal */
-export function ownBuffers(module: Module): Entry<Tensor>[] {
+export function ownBuffers(module: Called): Entry<Tensor>[] {
   const { buffers } = module[internals];
   return own(module, (value, property): value is Tensor => buffers.has(property) && isTensor(value));
 }
@@ -78,10 +77,13 @@ export function ownBuffers(module: Module): Entry<Tensor>[] {
 const join = (prefix: string, name: string): string => (prefix === '' ? name : `${prefix}.${name}`);
 
 /** @internal */
-export function walk(root: Module, { prefix, removeDuplicate }: Required<WalkOptions>): [string, Module][] {
-  const seen = new Set<Module>();
-  const found: [string, Module][] = [];
-  const visit = (module: Module, path: string): void => {
+export function walk<M extends Called>(
+  root: M,
+  { prefix, removeDuplicate }: Required<WalkOptions>,
+): [string, M][] {
+  const seen = new Set<M>();
+  const found: [string, M][] = [];
+  const visit = (module: M, path: string): void => {
     if (removeDuplicate && seen.has(module)) return;
     seen.add(module);
     found.push([path, module]);
@@ -93,9 +95,9 @@ export function walk(root: Module, { prefix, removeDuplicate }: Required<WalkOpt
 
 /** @internal */
 export function collect<T>(
-  root: Module,
+  root: Called,
   options: Required<MemberOptions>,
-  members: (module: Module) => readonly Entry<T>[],
+  members: (module: Called) => readonly Entry<T>[],
 ): Named<T> {
   const seen = new Set<T>();
   const found: Named<T> = [];

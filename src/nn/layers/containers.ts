@@ -17,7 +17,7 @@ abstract class ModuleArray extends Layer implements Iterable<TensorModule> {
   }
 
   override get length(): number {
-    return ownChildren(this).length;
+    return ownChildren<Module>(this).length;
   }
 
   /** The child at `index`; negative ones count from the end. */
@@ -27,7 +27,7 @@ abstract class ModuleArray extends Layer implements Iterable<TensorModule> {
 
   /** Every child in order, one that is there twice included. */
   *[Symbol.iterator](): Generator<TensorModule, void, undefined> {
-    for (const [, child] of ownChildren(this)) yield child as TensorModule;
+    for (const [, child] of ownChildren<Module>(this)) yield child as TensorModule;
   }
 
   append(module: Module): this {
@@ -84,11 +84,11 @@ abstract class ModuleArray extends Layer implements Iterable<TensorModule> {
   }
 
   private hasNames(): boolean {
-    return ownChildren(this).some(([name], i) => name !== String(i));
+    return ownChildren<Module>(this).some(([name], i) => name !== String(i));
   }
 
   private number(modules: readonly Module[]): void {
-    for (const [name] of ownChildren(this)) Reflect.deleteProperty(this, name);
+    for (const [name] of ownChildren<Module>(this)) Reflect.deleteProperty(this, name);
     delete this[internals].order;
     modules.forEach((module, i) => (this[i] = module as TensorModule));
   }
@@ -226,7 +226,7 @@ export class ModuleDict<M extends Module = TensorModule> extends Module {
   }
 
   get size(): number {
-    return ownChildren(this).length;
+    return ownChildren<Module>(this).length;
   }
 
   set(name: string, module: M): this {
@@ -238,14 +238,14 @@ export class ModuleDict<M extends Module = TensorModule> extends Module {
 
   /** @throws Error listing the names there are when `name` is not one of them */
   get(name: string): M {
-    const found = ownChildren(this).find(([key]) => key === name)?.[1];
+    const found = ownChildren<Module>(this).find(([key]) => key === name)?.[1];
     if (found === undefined)
       throw new Error(`ModuleDict: there is no '${name}' (there is: ${this.keys().join(', ')})`);
     return found as M;
   }
 
   has(name: string): boolean {
-    return ownChildren(this).some(([key]) => key === name);
+    return ownChildren<Module>(this).some(([key]) => key === name);
   }
 
   delete(name: string): boolean {
@@ -258,11 +258,11 @@ export class ModuleDict<M extends Module = TensorModule> extends Module {
   }
 
   keys(): string[] {
-    return ownChildren(this).map(([key]) => key);
+    return ownChildren<Module>(this).map(([key]) => key);
   }
 
   values(): M[] {
-    return ownChildren(this).map(([, module]) => module as M);
+    return ownChildren<Module>(this).map(([, module]) => module as M);
   }
 
   /** PyTorch's name of {@link entries}. */
@@ -271,7 +271,7 @@ export class ModuleDict<M extends Module = TensorModule> extends Module {
   }
 
   entries(): [string, M][] {
-    return ownChildren(this).map(([key, module]) => [key, module as M]);
+    return ownChildren<Module>(this).map(([key, module]) => [key, module as M]);
   }
 
   forward(): never {

@@ -10,14 +10,7 @@ import { to } from '../base/copy.js';
 import { abs, add, trueDivide as div, mul, pow, sign, sub } from '../pointwise/pointwise.js';
 import { mean } from './reduce.js';
 import { sumDims } from '../base/sum-to.js';
-import {
-  countOf,
-  runReduce,
-  spread,
-  type Dims,
-  type KeepdimOptions,
-  type Span,
-} from '../base/reduction.js';
+import { countOf, runReduce, spread, type Dims, type KeepdimOptions, type Span } from '../base/reduction.js';
 import { maskedFill } from '../pointwise/where.js';
 
 /* Variance, standard deviation and norms. */
