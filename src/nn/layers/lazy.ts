@@ -1,4 +1,4 @@
-import { isTensor, Tensor } from '../../tensor/tensor.js';
+import { Tensor } from '../../tensor/tensor.js';
 import { showShape, type Shape } from '../../tensor/shape.js';
 import { internals } from '../base/call.js';
 import { Conv2d, ConvTranspose2d } from './conv.js';
@@ -12,6 +12,7 @@ import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, type InstanceNormOption
 import { Parameter, UninitializedParameter } from '../base/parameter.js';
 import type { Size1d, Size2d, Size3d } from '../../ops/base/sizes.js';
 import { readOptions } from '../../tensor/options.js';
+import { checkTensors } from '../../ops/base/tensors.js';
 
 /** How a lazy layer learns its size. */
 interface Laziness {
@@ -61,7 +62,7 @@ abstract class LazyModule extends Layer {
   /** `args` are for the transposed convolutions. */
   forward(x: Tensor, ...args: OutputSizeArgs): Tensor {
     const { name } = this.constructor;
-    if (!isTensor(x)) throw new Error(`${name}: expected a tensor, got ${String(x)}`);
+    checkTensors(name, x);
     const size = x.shape.at(this.laziness.axis);
     if (size === undefined)
       throw new Error(`${name}: an input of shape ${showShape(x.shape)} has too few dims`);

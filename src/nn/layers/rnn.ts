@@ -21,6 +21,7 @@ import { fieldsOf, Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
 import { type PackedSequence } from './packed.js';
+import { checkTensors } from '../../ops/base/tensors.js';
 
 export interface RecurrentOptions {
   /** Layers on top of each other. Default 1. */
@@ -388,7 +389,7 @@ abstract class RNNCellBase extends Layer {
     const layer = this.constructor.name;
     const count = this.kind === 'lstm' ? 2 : 1;
     const hx = statesOf(layer, count, given);
-    if (!isTensor(input)) throw new Error(`${layer}: expected a tensor, got ${String(input)}`);
+    checkTensors(layer, input);
     if ((input.ndim !== 1 && input.ndim !== 2) || input.shape.at(-1) !== this.inputSize)
       throw new Error(
         `${layer}: expected [N, ${this.inputSize}] or [${this.inputSize}], got shape ${showShape(input.shape)}`,

@@ -2,7 +2,7 @@ import { defineComposite } from '../../autograd/define.js';
 import { e } from '../../kernels/expr/expr.js';
 import { checkCount, optionReader } from '../../tensor/options.js';
 import { broadcastShapes } from '../../tensor/shape.js';
-import { isTensor, Tensor } from '../../tensor/tensor.js';
+import { Tensor } from '../../tensor/tensor.js';
 import { scoped } from '../../tensor/tidy.js';
 import { checkOnDevice } from '../base/check.js';
 import { endsOfNonzero, ownersOf, pickedBy, route, withTotal } from './compact.js';
@@ -12,6 +12,7 @@ import { overwrite } from '../base/overwrite.js';
 import { rowFunction, type PointwiseFn } from '../base/row.js';
 import { expand, narrow, reshape } from '../base/view.js';
 import { checkCondition, where } from '../pointwise/where.js';
+import { checkTensors } from '../base/tensors.js';
 
 export interface NonzeroOptions {
   /** A list of one index tensor per dim instead. */
@@ -75,7 +76,7 @@ function found<R>(
   shape: readonly number[],
   make: (lists: Tensor[], count: number) => R,
 ): Promise<R> {
-  if (!isTensor(x)) throw new Error(`${op}: expected a tensor, got ${String(x)}`);
+  checkTensors(op, x);
   const ends = scoped(op, () => endsOfNonzero(x));
   return withTotal(op, ends, [], (count) => make(coordinates(ownersOf(ends, count), shape), count));
 }

@@ -8,6 +8,7 @@ import { endsOf, ownersOf, withTotal } from './compact.js';
 import { clone, to } from '../base/copy.js';
 import { indexSelect } from '../gather/gather.js';
 import { expand, narrow, reshape, unsqueeze } from '../base/view.js';
+import { checkTensors } from '../base/tensors.js';
 
 export interface RepeatInterleaveOptions {
   /** Without it the flattened tensor is repeated. */
@@ -49,7 +50,7 @@ export function repeatInterleave(
 ): Promise<Tensor>;
 export function repeatInterleave(x: Tensor, ...args: readonly unknown[]): Tensor | Promise<Tensor> {
   const { repeats, dim, outputSize } = read(args);
-  if (!isTensor(x)) throw new Error(`repeatInterleave: expected a tensor, got ${String(x)}`);
+  checkTensors('repeatInterleave', x);
   if (repeats !== undefined && !isTensor(repeats)) return byNumber(x, repeats, dim, outputSize);
   const [source, counts] = repeats === undefined ? [null, x] : [x, repeats];
   if (source === null && dim !== null)

@@ -1,6 +1,6 @@
 import { runtime } from '../../device/index.js';
 import type { Launch } from '../../kernels/base/plan.js';
-import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import type { Tensor } from '../../tensor/tensor.js';
 import { broadcastShapes, numel, sameShape, showShape } from '../../tensor/shape.js';
 import { clone } from '../base/copy.js';
 import { eye } from '../creation/creation.js';
@@ -10,10 +10,11 @@ import { div } from '../pointwise/pointwise.js';
 import { planLimits, runPlan } from '../base/run-plan.js';
 import { expand, reshape, transpose, unsqueeze } from '../base/view.js';
 import { where } from '../pointwise/where.js';
+import { checkTensors } from '../base/tensors.js';
 
 /** What an op on `op`'s matrices takes: float32, at least two dims. @throws for anything else */
 export function checkMatrix(op: string, x: Tensor, square = false): void {
-  if (!isTensor(x)) throw new Error(`${op}: expected a tensor, got ${x === null ? 'null' : typeof x}`);
+  checkTensors(op, x);
   if (x.dtype !== 'float32')
     throw new Error(`${op}: expected a float32 tensor, got ${x.dtype}; convert it with .to('float32')`);
   if (x.ndim < 2)

@@ -3,18 +3,19 @@ import { planCounts } from '../../kernels/random/counts.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
 import { checkCount } from '../../tensor/options.js';
 import { broadcastShapes } from '../../tensor/shape.js';
-import { isTensor, Tensor } from '../../tensor/tensor.js';
+import { Tensor } from '../../tensor/tensor.js';
 import { checkOnDevice } from '../base/check.js';
 import { rowMajor } from '../base/copies.js';
 import { to } from '../base/copy.js';
 import { planLimits, runPlan } from '../base/run-plan.js';
 import { expand } from '../base/view.js';
 import { nextKey } from './state.js';
+import { checkTensors } from '../base/tensors.js';
 
 /* Numbers of events. As the other draws they have no gradient. */
 
-function requireFloat(op: string, x: unknown): void {
-  if (!isTensor(x)) throw new Error(`${op}: expected a tensor, got ${String(x)}`);
+function requireFloat(op: string, x: Tensor): void {
+  checkTensors(op, x);
   if (!isFloatingPoint(x.dtype))
     throw new Error(`${op}: expected float tensors, got ${x.dtype}; convert it with .to('float32')`);
 }

@@ -4,7 +4,7 @@ import { geometryOf } from '../../autograd/view.js';
 import { bytesPerElement } from '../../tensor/dtype.js';
 import { type Needed, optionReader, required, type Trailing } from '../../tensor/options.js';
 import { numel, overlapsItself, sameShape, showShape, spanOf } from '../../tensor/shape.js';
-import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import type { Tensor } from '../../tensor/tensor.js';
 import { clone, copy_, fill_ } from '../base/copy.js';
 import { arange, ones } from '../creation/creation.js';
 import { diagonal } from './diagonal.js';
@@ -15,6 +15,7 @@ import { div, maximum } from '../pointwise/pointwise.js';
 import { placeRegion, takeRegion } from '../base/region.js';
 import { put } from '../gather/take.js';
 import { reshape, select, slice } from '../base/view.js';
+import { checkTensors } from '../base/tensors.js';
 
 /* Any view of a tensor's memory, and copies with a part of them overwritten. */
 
@@ -105,7 +106,7 @@ function checkPart(op: string, x: Tensor, src: Tensor, shape: readonly number[])
 
 /** A copy of `x`, with `src` where `part` shows it. */
 function replaced(op: string, x: Tensor, src: Tensor, part: (whole: Tensor) => Tensor): Tensor {
-  if (!isTensor(x)) throw new Error(`${op}: expected a tensor, got ${String(x)}`);
+  checkTensors(op, x);
   const out = clone(x, { memoryFormat: 'contiguous' });
   const window = part(out);
   checkPart(op, x, src, window.shape);
