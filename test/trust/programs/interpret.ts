@@ -22,6 +22,8 @@ export interface ReferenceOutcome extends Outcome {
   readonly refused: { readonly at: number; readonly kind: RefusalKind } | null;
   /** Largest magnitude of all values and gradients on the way. */
   readonly largest: number;
+  /** Largest sum of magnitudes of a gradient on the way. */
+  readonly largestSum: number;
   readonly margin: number;
 }
 
@@ -47,6 +49,7 @@ export function interpret(
     refused,
     registers: new Map([...registers].map(([r, tensor]) => [r, stateOf(tensor)])),
     largest: machine.largest,
+    largestSum: machine.largestSum,
     margin: machine.margin,
   };
 }

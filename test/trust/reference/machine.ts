@@ -28,6 +28,8 @@ export class Machine {
   gradMode = true;
   /** The largest magnitude of any value or gradient so far. */
   largest = 0;
+  /** The largest sum of magnitudes of a gradient: what is rounded where its elements cancel in a sum. */
+  largestSum = 0;
   /** The least distance from a kink or a tie so far. */
   margin = Infinity;
 
@@ -47,6 +49,14 @@ export class Machine {
   private see(values: NdArray): void {
     for (const value of values.data) if (!(Math.abs(value) <= this.largest)) this.largest = Math.abs(value);
   }
+
+  private readonly seeGradient = (grad: NdArray): void => {
+    this.see(grad);
+    this.largestSum = Math.max(
+      this.largestSum,
+      grad.data.reduce((sum, value) => sum + Math.abs(value), 0),
+    );
+  };
 
   private compute(formula: Formula, inputs: readonly Tensor[]): NdArray {
     const values = inputs.map((x) => x.read());
@@ -254,7 +264,7 @@ export class Machine {
   }
 
   backward(roots: readonly Tensor[], seeds: readonly NdArray[], retainGraph: boolean): void {
-    runBackward(roots.map(needEdge), seeds, { retainGraph, watch: (grad) => this.see(grad) });
+    runBackward(roots.map(needEdge), seeds, { retainGraph, watch: this.seeGradient });
   }
 
   /** `autograd.grad`: copies of the gradients at `inputs`. */
@@ -266,7 +276,7 @@ export class Machine {
   ): Tensor[] {
     const roots = outputs.map(needEdge);
     const captures = inputs.map(needEdge);
-    const grads = runBackward(roots, seeds, { retainGraph, captures, watch: (grad) => this.see(grad) });
+    const grads = runBackward(roots, seeds, { retainGraph, captures, watch: this.seeGradient });
     return grads.map((grad) => {
       if (grad === null) throw new Refused('unused');
       return Tensor.from(grad);
