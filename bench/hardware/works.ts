@@ -6,6 +6,8 @@ export interface HardwareWork {
   readonly prepare: () => { readonly run: () => unknown; readonly before?: () => unknown };
   /** Bytes of operands and results, each once. */
   readonly leastBytes: number;
+  /** Of products and convolutions: a multiply-add is two, whatever algorithm does it. */
+  readonly flops?: number;
 }
 
 const f32 = (...shapes: readonly (readonly number[])[]): number =>
@@ -42,11 +44,12 @@ const backward =
         result = op(made).keep();
         seed = activation(result.shape);
       },
-      run: () => k.autograd.grad(result, leaves, { gradOutputs: seed }),
+      run: () => k.autograd.grad(result, leaves, { gradOutputs: seed, retainGraph: true }),
     };
   };
 
 const product = (m: number, n: number, depth: number, transposed = ''): HardwareWork => ({
+  flops: 2 * m * n * depth,
   leastBytes: f32([m, depth], [depth, n], [m, n]),
   prepare: () => {
     const a = transposed.includes('a') ? k.zeros([depth, m]).t() : k.zeros([m, depth]);
@@ -137,6 +140,7 @@ const optimizer = (make: (parameters: k.Tensor[]) => k.optim.Optimizer): Hardwar
 });
 
 const weight = [64, 64, 3, 3] as const;
+const flops3x3 = 2 * 32 * 56 * 56 * 64 * 64 * 9;
 const out1x1 = [32, 64, 56, 56] as const;
 const deep = [32, 144, 56, 56] as const;
 const half = [32, 64, 56, 56] as const;
@@ -154,16 +158,27 @@ export const hardwareWorks: Readonly<Record<string, HardwareWork>> = {
   'matmul 32 x 1000 x 2048': product(32, 1000, 2048),
   'conv 3x3, 64 channels, 32 x 56 x 56': {
     leastBytes: f32(image, weight, image),
+    flops: flops3x3,
     prepare: forward(conv3x3),
   },
-  'its input gradient': { leastBytes: f32(image, weight, image), prepare: backward(conv3x3, ['x']) },
-  'its weight gradient': { leastBytes: f32(image, weight, image), prepare: backward(conv3x3, ['weight']) },
+  'its input gradient': {
+    leastBytes: f32(image, weight, image),
+    flops: flops3x3,
+    prepare: backward(conv3x3, ['x']),
+  },
+  'its weight gradient': {
+    leastBytes: f32(image, weight, image),
+    flops: flops3x3,
+    prepare: backward(conv3x3, ['weight']),
+  },
   'conv 7x7 stride 2, 3 to 64 channels, 32 x 224 x 224': {
     leastBytes: f32([32, 3, 224, 224], [64, 3, 7, 7], [32, 64, 112, 112]),
+    flops: 2 * 32 * 112 * 112 * 64 * 3 * 49,
     prepare: forward(stem),
   },
   'conv 1x1, 256 to 64 channels, 32 x 56 x 56': {
     leastBytes: f32([32, 256, 56, 56], [64, 256], out1x1),
+    flops: 2 * 32 * 56 * 56 * 256 * 64,
     prepare: forward(pointwise),
   },
   'depthwise 3x3, 144 channels, 32 x 56 x 56': {
@@ -193,10 +208,12 @@ export const hardwareWorks: Readonly<Record<string, HardwareWork>> = {
   'cross-entropy, backward': { leastBytes: f32(scores, scores), prepare: backward(crossEntropy, ['x']) },
   'attention 8 x 12 x 197 x 64': {
     leastBytes: f32(heads, heads, heads, heads),
+    flops: 4 * 96 * 197 * 197 * 64,
     prepare: forward(attention),
   },
   'attention, backward': {
     leastBytes: f32(heads, heads, heads, heads, heads, heads, heads, heads),
+    flops: 8 * 96 * 197 * 197 * 64,
     prepare: backward(attention, ['q', 'k', 'v']),
   },
   'max pool 3x3 stride 2, 32 x 64 x 112 x 112': {

@@ -53,7 +53,7 @@ def outputs_of(row, singles, doubles):
                 value = value.astype(np.float32)
             tolerance = row.get('tolerance', [1e-4, 1e-5])
             if not np.allclose(single.detach().numpy(), value, *tolerance, equal_nan=True):
-                print(f"  note: PyTorch's float32 is outside the tolerance in {rows.key_of(row)}")
+                print(f"  note: PyTorch's float32 is outside the tolerance in {rows.key_of(row)}; the golden is float64's")
         golden.append(rows.packed(value, dtype))
     return golden
 

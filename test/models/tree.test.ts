@@ -42,8 +42,7 @@ describe('the CIFAR ResNets', () => {
 });
 
 it('the registry lists and finds by name', () => {
-  expect(models.list()).toContain('cifar_resnet20');
-  expect(models.list().slice(0, 3)).toEqual(['alexnet', 'cifar_resnet8', 'cifar_resnet20']);
+  expect(models.list()).toEqual(expect.arrayContaining(['alexnet', 'cifar_resnet8', 'vgg11']));
   expect(models.get('resnet18')({ numClasses: 2 })).toBeInstanceOf(models.ResNet);
   expect(() => models.get('resnet19')).toThrow("there is no 'resnet19'; there is alexnet, ");
 });
