@@ -498,6 +498,7 @@ export const forms: Readonly<Record<string, Form>> = {
     python: (on, a) =>
       `torch.autograd.backward([${on.join(', ')}], ${seedText(on, a)}, retain_graph=${a.flag('retainGraph') ? 'True' : 'False'})`,
   },
+  // A gradient's strides follow from the ops that it came through; the reference has none for them.
   grad: {
     several: true,
     run(machine, on, a) {
@@ -506,11 +507,11 @@ export const forms: Readonly<Record<string, Form>> = {
     },
     ts(on, a) {
       const [outputs, inputs] = [on.slice(0, a.number('outputs')), on.slice(a.number('outputs'))];
-      return `autograd.grad([${outputs.join(', ')}], [${inputs.join(', ')}], { gradOutputs: ${seedText(outputs, a)}, retainGraph: ${a.flag('retainGraph')} }).map((g) => g.clone())`;
+      return `autograd.grad([${outputs.join(', ')}], [${inputs.join(', ')}], { gradOutputs: ${seedText(outputs, a)}, retainGraph: ${a.flag('retainGraph')} }).map((g) => g.clone({ memoryFormat: 'contiguous' }))`;
     },
     python(on, a) {
       const [outputs, inputs] = [on.slice(0, a.number('outputs')), on.slice(a.number('outputs'))];
-      return `[g.clone() for g in torch.autograd.grad([${outputs.join(', ')}], [${inputs.join(', ')}], ${seedText(outputs, a)}, retain_graph=${a.flag('retainGraph') ? 'True' : 'False'})]`;
+      return `[g.clone(memory_format=torch.contiguous_format) for g in torch.autograd.grad([${outputs.join(', ')}], [${inputs.join(', ')}], ${seedText(outputs, a)}, retain_graph=${a.flag('retainGraph') ? 'True' : 'False'})]`;
     },
   },
 };
