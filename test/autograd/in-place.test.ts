@@ -157,6 +157,13 @@ describe('in-place ops', () => {
     expect(() => windows().mul_(2)).toThrow(message);
   });
 
+  it('refuse one element of an expanded tensor on the tape, which PyTorch refuses in backward', () => {
+    const y = k.tensor([2], { requiresGrad: true });
+    const element = k.ones(1).expand([2]).detach().narrow(0, 0, 1);
+    expect(() => element.mul_(y)).toThrow(/mul_: .*view of an expanded one.*clone\(\) it first/s);
+    k.noGrad(() => element.mul_(y));
+  });
+
   it('give every element the same value even where elements share memory', async () => {
     expect(await values(k.zeros(1).expand([3]).fill_(5))).toEqual([5, 5, 5]);
   });

@@ -105,6 +105,8 @@ export class Machine {
     const values = this.compute(formula, inputs);
     if (!sameShape(values.shape, self.shape)) throw new Refused('shape');
     this.checkOverlap(self, inputs.slice(1));
+    if (needs && self.view && overlapsItself(self.view.base))
+      throw new Undefined('writes into one element of an expanded tensor, which has no gradient');
     // What is overwritten could not be saved as it is: PyTorch keeps a copy of it, but not of another input
     // on the same memory.
     const saves = edges ? savesOf(formula, edges) : [];
