@@ -17,7 +17,7 @@ import { candidateTiles } from '../../src/kernels/tuning/table.js';
 import { prepare } from '../cases.js';
 import { copy, measureCeilings } from '../ceilings.js';
 import { median } from '../report.js';
-import { tileErrors } from './tile-errors.js';
+import { tileErrors, tileName } from './tile-errors.js';
 import { hardwareWorks, type HardwareWork } from './works.js';
 
 const { values } = parseArgs({
@@ -38,8 +38,6 @@ const say = (text: string): void =>
 const samples = 7;
 /** Long against the cost of a submit and a wait. */
 const sampleMs = 25;
-
-export const tileName = (t: Tile): string => `${t.style} ${t.rows}x${t.cols}, ${t.lanes}x${t.lanesY} lanes`;
 
 /** The adapter's way for a work, or one that is forced. */
 interface Variant {

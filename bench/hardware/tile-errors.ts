@@ -8,6 +8,8 @@ import { planGemm } from '../../src/kernels/matmul/plan.js';
 import type { Tile } from '../../src/kernels/matmul/tile.js';
 import { conv, limits, random, reference, relativeError, run } from '../../test/kernels/heavy-harness.js';
 
+export const tileName = (t: Tile): string => `${t.style} ${t.rows}x${t.cols}, ${t.lanes}x${t.lanesY} lanes`;
+
 async function productError(target: Target, transA: boolean, transB: boolean): Promise<number> {
   const [m, n, k] = [70, 68, 37];
   const [a, b] = [random(m * k), random(k * n)];
@@ -74,9 +76,8 @@ export async function tileErrors(tiles: readonly Tile[]): Promise<Record<string,
   };
   await tryTile('default', own);
   for (const tile of tiles) {
-    const { style, rows, cols, lanes, lanesY } = tile;
     const tuning = { id: ++id, choose: () => ({ tile }) };
-    await tryTile(`${style} ${rows}x${cols}, ${lanes}x${lanesY} lanes`, { ...own, tuning });
+    await tryTile(tileName(tile), { ...own, tuning });
   }
   const winograd: number[] = [];
   for (const pass of ['forward', 'inputGrad', 'weightGrad'] as const)
