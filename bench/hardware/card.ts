@@ -12,12 +12,11 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import * as k from '../../src/index.js';
-import type { Tile } from '../../src/kernels/matmul/tile.js';
 import { candidateTiles } from '../../src/kernels/tuning/table.js';
 import { prepare } from '../cases.js';
 import { copy, measureCeilings } from '../ceilings.js';
 import { median } from '../report.js';
-import { tileErrors, tileName } from './tile-errors.js';
+import { forced, tileErrors, tileName } from './tile-errors.js';
 import { hardwareWorks, type HardwareWork } from './works.js';
 
 const { values } = parseArgs({
@@ -44,13 +43,6 @@ interface Variant {
   readonly name: string;
   readonly tuning: ReturnType<typeof forced> | undefined;
 }
-
-let forcedTables = 1e6;
-/** Choices that plans follow wherever a product or convolution is planned. */
-const forced = (tile: Tile): { id: number; choose: () => { tile: Tile } } => ({
-  id: ++forcedTables,
-  choose: () => ({ tile }),
-});
 
 /** Milliseconds of one run of `work` in each variant: medians of samples that are taken in turns. */
 async function timed(
