@@ -31,6 +31,7 @@ interface Insides {
   planFor: Target;
   dispatch: Runtime['dispatch'];
   commit: Runtime['commit'];
+  alloc: Runtime['alloc'];
   readonly chain: { link(serial: number): DeviceBuffer };
   readonly stream: { readonly serial: number };
 }
@@ -88,12 +89,19 @@ export async function launchFigures(target: Target, work: HardwareWork): Promise
   const rt = runtime();
   const insides = rt as unknown as Insides;
   const { planFor } = insides;
-  const { dispatch } = insides;
+  const { dispatch, alloc } = insides;
   const made = work.prepare();
   const reads: (() => Promise<LaunchFigures>)[] = [];
   insides.planFor = target;
   insides.dispatch = (kernel, buffers, params, grid) => {
     if (!grid.includes(0)) reads.push(sample(dispatch, kernel, buffers, params, grid));
+  };
+  // A sample leaves most of a result unwritten, and what a kernel does may hang on what it reads (merges of a
+  // sort): not on what the pool's buffer was used for before.
+  insides.alloc = (bytes, label) => {
+    const buffer = alloc.call(rt, bytes, label);
+    rt.clear(buffer, 0, buffer.capacity);
+    return buffer;
   };
   // A commit would check and bind the kernels as they are.
   insides.commit = (launches: readonly Launch<BufferArg>[]) => {
@@ -106,7 +114,7 @@ export async function launchFigures(target: Target, work: HardwareWork): Promise
     made.run();
   } finally {
     insides.planFor = planFor;
-    for (const name of ['dispatch', 'commit'] as const) delete (insides as Partial<Insides>)[name];
+    for (const name of ['dispatch', 'commit', 'alloc'] as const) delete (insides as Partial<Insides>)[name];
   }
   const figures: LaunchFigures[] = [];
   for (const read of reads) figures.push(await read());
