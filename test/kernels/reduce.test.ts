@@ -109,6 +109,55 @@ describe('sum over any dimensions and layouts', () => {
     close2(hard.outputs[0]!, expected, tolerance);
   });
 
+  /** Members without a step, groups with cells left over, cells in several chunks that are joined. */
+  const shared: [string, number[], number[]][] = [
+    ['teams along rows', [11, 660], [1]],
+    ['teams along short rows', [70, 20], [1]],
+    ['teams along single elements', [5, 333], [1]],
+    ['teams across columns', [9, 76], [0]],
+    ['teams across few columns', [300, 12], [0]],
+    ['teams across single columns', [2000, 3], [0]],
+    ['teams across in the middle', [3, 41, 8], [1]],
+    ['chunks of teams', [2, 9000], [1]],
+    ['chunks of teams across', [4001, 20], [0]],
+  ];
+  it.each(shared)('%s share what GPUs reduce', async (_, shape, dims) => {
+    const n = shape.reduce((a, b) => a * b, 1);
+    const ties = host(
+      random(n).map((v) => Math.round(v * 3)),
+      shape,
+    );
+    const far = host(
+      random(n).map((v) => v + 50),
+      shape,
+    );
+    const values = groups(far, dims);
+    const means = values.map((v) => sum(v) / v.length);
+    const target = gpu();
+    const { outputs: moments } = await reduce(reductions.varMean, [far], dims, {
+      dtypes: ['float32', 'float32'],
+      paramNames: ['correction'],
+      params: [0],
+      target,
+    });
+    close2(moments[1]!, means, 1e-6);
+    close2(
+      moments[0]!,
+      values.map((v, i) => sum(v.map((a) => (a - means[i]!) ** 2)) / v.length),
+      1e-5,
+    );
+    const first = await reduce(reductions.argmax, [ties], dims, { dtypes: ['int32'], target });
+    expect([...first.outputs[0]!]).toEqual(groups(ties, dims).map((v) => v.indexOf(Math.max(...v))));
+  });
+
+  it('shares nothing where workgroups are too small for it', async () => {
+    const t = host(random(3000), [5, 600]);
+    const small = { ...gpu(), maxInvocations: 128 };
+    const { outputs, kernels } = await reduce(reductions.sum, [t], [1], { target: small });
+    close2(outputs[0]!, groups(t, [1]).map(sum), 1e-5);
+    expect(kernels).not.toMatch(/workgroup_size\(256\)/);
+  });
+
   it('is accurate over a million elements, and the same every time', async () => {
     const n = 1 << 20;
     const data = random(n).map((v) => v + 1);

@@ -2,8 +2,7 @@
  * WGSL of reductions. A launch computes cells: cell (o, s) reduces chunk `s` of the reduced elements for
  * output item `o`. An item is one output, or four neighbouring ones read as vec4 (`column`); a step along the
  * reduced dimensions is one element, or a vec4 of four (`row`). A thread owns a cell and walks its chunk in
- * runs of contiguous steps, or (`tree`, on GPUs) a workgroup of {@link treeSize} threads shares it and joins
- * its states in workgroup memory.
+ * runs of contiguous steps, or (on GPUs) a team of threads shares it and joins its states in workgroup memory.
  *
  * With one chunk per output the cell finishes and stores; with several it leaves its state in the buffer
  * `partials`, at [field][chunk][output], and a second launch with `source: 'partials'` joins those. Every
@@ -25,8 +24,15 @@ import { reads, shader, writes, type Binding } from '../base/shader.js';
 import { reducer } from './states.js';
 import type { ReduceOp, Reducer } from './reducer.js';
 
-/** Threads of a workgroup that share one cell. */
-export const treeSize = 256;
+/** Threads of a workgroup of teams. */
+export const teamsGroup = 256;
+
+/**
+ * Who walks a cell: one thread `alone`, or a team of `p.team` threads (a power of two up to
+ * {@link teamsGroup}). Threads that lie next to each other are members of one team where neighbouring steps
+ * are neighbours in memory (`along`), or belong to neighbouring cells where items are (`across`).
+ */
+export type Sharing = 'alone' | 'along' | 'across';
 
 export type ReduceMode = 'row' | 'column' | 'scalar';
 
@@ -61,12 +67,12 @@ export interface ReduceSpec {
   readonly reducedRank: number;
   readonly source: 'map' | 'partials';
   readonly sink: 'outputs' | 'partials';
-  readonly tree: boolean;
+  readonly sharing: Sharing;
   readonly params: readonly ParamField[];
 }
 
-export const threadsPerGroup = (target: Target, tree: boolean): number =>
-  tree ? treeSize : target.kind === 'software' ? 8 : 64;
+export const threadsPerGroup = (target: Target, sharing: Sharing): number =>
+  sharing !== 'alone' ? teamsGroup : target.kind === 'software' ? 8 : 64;
 
 const accessKey = (a: ReduceAccess): string =>
   `${a.inner[0]}${a.kept.map(Number).join('')}.${a.reduced.map(Number).join('')}`;
@@ -75,7 +81,7 @@ function key(s: ReduceSpec, target: Target): string {
   const ins = s.inputs.map((x) => x.dtype + accessKey(x.access));
   const outs = s.outputs.map((x, j) => `${s.finish[j]!.id}${x.dtype}${accessKey(x.access)}`);
   const params = s.params.map(([n, t]) => n + t);
-  const flags = [s.mode, s.keptRank, s.reducedRank, s.source, s.sink, s.tree, target.kind];
+  const flags = [s.mode, s.keptRank, s.reducedRank, s.source, s.sink, s.sharing, target.kind];
   return `reduce|${s.name}|${s.of}|${s.op}|${s.map.id}*${s.factor?.id}|${flags}|${ins}|${outs}|${params}`;
 }
 
@@ -207,11 +213,11 @@ function threadWalk(ctx: Context): string {
   }`;
 }
 
-/** A workgroup walks [begin, end) side by side, so that neighbours read neighbours, then joins its states. */
-function treeWalk(ctx: Context): string {
+/** The members of a team walk [begin, end) side by side, a step each. */
+function teamWalk(ctx: Context): string {
   const { spec } = ctx;
   return `
-  for (var i = begin + lid; i < end; i += ${treeSize}u) {
+  for (var i = begin + member; i < end; i += p.team) {
     ${spec.source === 'partials' ? '' : decode('r', 'rn', spec.reducedRank, 'i')}
     ${stepCode(ctx, 'a', (k) => `(${sumOf(`base${k}`, spec.inputs[k]!.access.reduced, 'r', `i${k}r`)})`, 'i', 's')}
   }`;
@@ -226,21 +232,35 @@ function joinLanes(ctx: Context, from: string, name: string): string {
   return [first, ...['y', 'z', 'w'].map((l) => red.merge(acc, lane(l), 1))].join('\n');
 }
 
-function treeJoin(ctx: Context, name: string): string {
-  const { red } = ctx;
+/** Leaves the joined state of a team in its first member. */
+function teamJoin(ctx: Context, name: string, width: Width): string {
+  const { spec, red } = ctx;
   const slot = (at: string): string[] => red.fields.map((_, i) => `shared${i}[${at}]`);
+  const next = spec.sharing === 'along' ? 'lid + h' : 'lid + h * cells';
   return `
   ${red.fields.map((_, i) => `shared${i}[lid] = ${name}${i};`).join(' ')}
   workgroupBarrier();
-  for (var h = ${treeSize / 2}u; h > 0u; h = h >> 1u) {
-    if (lid < h) {
-      ${red.fields.map((_, i) => `var t${i} = shared${i}[lid];`).join(' ')}
-      ${red.merge(state(ctx, 't'), slot('lid + h'), 1)}
-      ${red.fields.map((_, i) => `shared${i}[lid] = t${i};`).join(' ')}
+  for (var h = p.team >> 1u; h > 0u; h = h >> 1u) {
+    if (member < h) {
+      ${red.merge(state(ctx, name), slot(next), width)}
+      ${red.fields.map((_, i) => `shared${i}[lid] = ${name}${i};`).join(' ')}
     }
     workgroupBarrier();
-  }
-  ${red.fields.map((_, i) => `${name}${i} = shared${i}[0];`).join(' ')}`;
+  }`;
+}
+
+/** Which cell a thread works on, and within a team which member it is. */
+function cellOf(sharing: Sharing, group: number): string {
+  if (sharing === 'alone')
+    return `let cell = ${linearWorkgroup} * ${group}u + lid;
+  if (cell >= p.cells) { return; }`;
+  const [local, member] =
+    sharing === 'along' ? ['lid / p.team', 'lid % p.team'] : ['lid % cells', 'lid / cells'];
+  // All threads meet the barriers, also those without a cell.
+  return `let cells = ${group}u / p.team;
+  let cell = ${linearWorkgroup} * cells + ${local};
+  let member = ${member};
+  let live = cell < p.cells;`;
 }
 
 function storeOutputs(ctx: Context, name: string, width: Width): string {
@@ -314,7 +334,9 @@ export function reduceKernel(target: Target, spec: ReduceSpec): Kernel {
     const red = reducer(spec.op, value, fns);
     const width: Width = spec.mode === 'scalar' ? 1 : 4;
     const ctx: Context = { spec, red, fns, width };
-    const group = threadsPerGroup(target, spec.tree);
+    const { sharing } = spec;
+    const group = threadsPerGroup(target, sharing);
+    const alone = sharing === 'alone';
 
     const scalarState = spec.mode === 'row' ? 'c' : 'a';
     const outWidth: Width = spec.mode === 'column' ? 4 : 1;
@@ -332,15 +354,17 @@ export function reduceKernel(target: Target, spec: ReduceSpec): Kernel {
   ${decode('k', 'kn', spec.keptRank, 'o')}
   ${bases.join('\n')}
   let begin = s * p.chunk;
-  let end = min(p.total, begin + p.chunk);
+  let end = ${alone ? 'min(p.total, begin + p.chunk)' : 'select(begin, min(p.total, begin + p.chunk), live)'};
   ${declareState(ctx, 'a')}
-  ${spec.tree ? treeWalk(ctx) : threadWalk(ctx)}
+  ${alone ? threadWalk(ctx) : teamWalk(ctx)}
   ${spec.mode === 'row' ? joinLanes(ctx, 'a', 'c') : ''}
-  ${spec.tree ? `${treeJoin(ctx, scalarState)}\nif (lid == 0u) {\n${finish}\n}` : finish}`;
+  ${alone ? finish : `${teamJoin(ctx, scalarState, outWidth)}\nif (live && member == 0u) {\n${finish}\n}`}`;
 
-    const shared = spec.tree
-      ? red.fields.map((f, i) => `var<workgroup> shared${i}: array<${f.type}, ${treeSize}>;`).join('\n')
-      : '';
+    const shared = alone
+      ? ''
+      : red.fields
+          .map((f, i) => `var<workgroup> shared${i}: array<${wgslType(f.type, outWidth)}, ${group}>;`)
+          .join('\n');
     const fault = faultOf(spec);
     return {
       name: spec.name,
@@ -349,8 +373,7 @@ export function reduceKernel(target: Target, spec: ReduceSpec): Kernel {
         functions: `${shared}\n${fns.code()}`,
         workgroup: group,
         builtins: ['wid', 'nwg', 'lid'],
-        body: `  let cell = ${spec.tree ? linearWorkgroup : `${linearWorkgroup} * ${group}u + lid`};
-  if (cell >= p.cells) { return; }
+        body: `  ${cellOf(sharing, group)}
   ${body}`,
       }),
       params: [...spec.params, ...reduceParams(spec).map((n): ParamField => [n, 'u32'])],
@@ -372,6 +395,7 @@ function reduceParams(spec: ReduceSpec): string[] {
     'rbase',
     'sbase',
     'stotal',
+    ...(spec.sharing === 'alone' ? [] : ['team']),
     ...counted('kn', spec.keptRank),
     ...counted('rn', spec.reducedRank),
     ...(spec.source === 'map' ? spec.inputs.flatMap((x, k) => accessParams(`i${k}`, x.access)) : []),

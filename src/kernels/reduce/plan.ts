@@ -24,18 +24,19 @@ import { collapseDims, broadcastStrides, extent, numelOf } from '../base/collaps
 import { dtypeInfo } from '../base/dtype.js';
 import { e, input, param, type Expr, type ExprLike } from '../expr/expr.js';
 import * as fn from '../expr/functions.js';
-import { foldGrid, type ParamField, type Target } from '../base/kernel.js';
+import { foldGrid, type Grid, type ParamField, type Target } from '../base/kernel.js';
 import { PlanCache, planKey, type PlanKey } from '../base/plan-cache.js';
 import { withParams, type BufferRef, type Launch, type Plan } from '../base/plan.js';
 import { paramTypes, type PointwiseOperand } from '../pointwise/plan.js';
 import {
   reduceKernel,
+  teamsGroup,
   threadsPerGroup,
-  treeSize,
   type ReduceAccess,
   type ReduceMode,
   type ReduceSpec,
 } from './kernel.js';
+import { joinShare, shareSteps, type Share } from './share.js';
 import { resultTypes, stateWords } from './states.js';
 import type { ReduceOp } from './reducer.js';
 
@@ -310,12 +311,6 @@ function chooseMode(box: Box): ReduceMode {
   return row >= column ? 'row' : 'column';
 }
 
-/** Cells that keep the machine busy. */
-function wantedCells(target: Target, tree: boolean): number {
-  if (target.kind === 'software') return 256;
-  return tree ? 1024 : 32768;
-}
-
 const vectorised = (sizes: readonly number[], yes: boolean): number[] =>
   sizes.map((n, d) => (yes && d === sizes.length - 1 ? n / 4 : n));
 
@@ -359,12 +354,9 @@ function planBoxes(
     const reducedCounts = vectorised(box.reduced, mode === 'row');
     const items = numelOf(keptCounts);
     const total = numelOf(reducedCounts);
-    const sideBySide =
-      mode === 'row' || (mode === 'scalar' && Math.abs(placed.inputs[0]!.reduced.at(-1)!) <= 1);
-    const tree = target.kind === 'gpu' && sideBySide && total >= treeSize;
-    const shortest = tree ? 4 * treeSize : 64;
-    const wanted = Math.min(1024, Math.ceil(wantedCells(target, tree) / items), Math.ceil(total / shortest));
-    const chunk = Math.max(1, Math.ceil(total / Math.max(1, wanted)));
+    const along = mode === 'row' || (mode === 'scalar' && Math.abs(placed.inputs[0]!.reduced.at(-1)!) <= 1);
+    const share = shareSteps(target, { items, steps: total, along });
+    const chunk = Math.max(1, Math.ceil(total / share.chunks));
     return {
       box: placed,
       ins,
@@ -374,7 +366,7 @@ function planBoxes(
       reducedCounts,
       items,
       total,
-      tree,
+      share,
       chunk,
       chunks: Math.max(1, Math.ceil(total / chunk)),
     };
@@ -403,7 +395,7 @@ function planBoxes(
       reducedRank: s.box.reduced.length,
       source: 'map',
       sink: joins ? 'partials' : 'outputs',
-      tree: s.tree,
+      sharing: s.share.sharing,
       params,
     };
     const cells = s.items * s.chunks;
@@ -414,12 +406,13 @@ function planBoxes(
       params: [
         ...values,
         ...[cells, s.items, s.total, s.chunk, blockOf(s.chunk), start, before, chunksInAll],
+        ...teamParam(s.share),
         ...s.keptCounts.slice(1),
         ...s.reducedCounts.slice(1),
         ...ins.flatMap((a) => a.params),
         ...(joins ? [] : outs.flatMap((a) => a.params)),
       ],
-      grid: foldGrid(s.tree ? cells : Math.ceil(cells / threadsPerGroup(target, false))),
+      grid: gridOf(target, cells, s.share),
     });
     before += s.chunks;
   }
@@ -428,7 +421,7 @@ function planBoxes(
   const box = boxes[0]!;
   const bound = outputs.map((o, j) => bind(o, box, `out${j}`));
   const outs = bound.map((b) => accessOf(b.placed, 'scalar', false));
-  const tree = target.kind === 'gpu' && chunksInAll >= treeSize / 2;
+  const share = joinShare(target, { items: keptItems, steps: chunksInAll });
   const spec: ReduceSpec = {
     name: `${problem.name}Join`,
     of: problem.name,
@@ -442,7 +435,7 @@ function planBoxes(
     reducedRank: 1,
     source: 'partials',
     sink: 'outputs',
-    tree,
+    sharing: share.sharing,
     params,
   };
   launches.push({
@@ -451,12 +444,20 @@ function planBoxes(
     params: [
       ...values,
       ...[keptItems, keptItems, chunksInAll, chunksInAll, blockOf(chunksInAll), 0, 0, chunksInAll],
+      ...teamParam(share),
       ...box.kept.slice(1),
       ...outs.flatMap((a) => a.params),
     ],
-    grid: foldGrid(tree ? keptItems : Math.ceil(keptItems / threadsPerGroup(target, false))),
+    grid: gridOf(target, keptItems, share),
   });
   return { launches, scratch: 4 * stateWords(problem.op) * chunksInAll * keptItems };
+}
+
+const teamParam = ({ sharing, team }: Share): number[] => (sharing === 'alone' ? [] : [team]);
+
+function gridOf(target: Target, cells: number, { sharing, team }: Share): Grid {
+  const perGroup = sharing === 'alone' ? threadsPerGroup(target, sharing) : teamsGroup / team;
+  return foldGrid(Math.ceil(cells / perGroup));
 }
 
 /** Elements summed on their own before they join the chunk's sum. */
