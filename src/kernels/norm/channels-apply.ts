@@ -1,14 +1,18 @@
 /**
  * The passes of batch norm over whole [rows, channels] matrices: normalising with what follows it (residual,
  * activation), and the way back through them. Statistics are in channels.ts. A thread keeps one column of
- * lanes and walks down a block of rows, so that what belongs to a channel is loaded once.
+ * lanes and walks down rows of a block, so that what belongs to a channel is loaded once.
  */
 import {
+  blockEntry,
   blockLaunches,
   blockParams,
+  blockShape,
   blockThread,
+  joinMembers,
   lane,
-  workgroupX,
+  memberMemory,
+  type BlockShape,
   type ChannelsProblem,
 } from './channels.js';
 import { memoKernel, type Kernel, type Target } from '../base/kernel.js';
@@ -28,20 +32,22 @@ export const isEven = (rows: number): boolean => rows % 2 === 0;
 /**
  * Rows in pairs, then, unless the number is `even`, the last one. `row` is WGSL for the row whose first lane
  * is at index `at`, with names ending in `i`. More rows per turn are no faster, and every access takes the
- * software driver tens of milliseconds to compile.
+ * software driver tens of milliseconds to compile. A thread takes every `members`-th row, from `member` on.
  */
-export function rowLoop(row: (at: string, i: number) => string, even = false): string {
+export function rowLoop(row: (at: string, i: number) => string, even = false, members = 1): string {
+  const alone = members === 1;
   const rest = `
   if (r < n) {
 ${row('at', 0)}
   }`;
+  const next = alone ? 'p.columns' : `${members}u * p.columns`;
   return `
-  var at = first * p.columns + column;
-  var r = 0u;
-  for (; r + 2u <= n; r += 2u) {
+  var at = ${alone ? 'first' : '(first + member)'} * p.columns + column;
+  var r = ${alone ? '0u' : 'member'};
+  for (; r + ${alone ? '2u <=' : `${members}u <`} n; r += ${2 * members}u) {
 ${row('at', 0)}
-${row('at + p.columns', 1)}
-    at += 2u * p.columns;
+${row(`at + ${next}`, 1)}
+    at += ${2 * members}u * p.columns;
   }${even ? '' : rest}`;
 }
 
@@ -88,18 +94,19 @@ function kernelOf(
   name: string,
   problem: ChannelsProblem,
   bindings: (T: string) => readonly Binding[],
-  body: (T: string) => string,
+  body: (T: string, shape: BlockShape) => string,
+  joins = false,
 ): Kernel {
   const { width, T } = lane(problem.channels);
-  const wx = workgroupX(target);
-  return memoKernel(`${key}:${width}:${wx}`, () => ({
+  const shape = blockShape(target, problem);
+  return memoKernel(`${key}:${width}:${shape.wx}:${shape.wy}`, () => ({
     name,
     params: blockParams,
     ...shader({
       bindings: bindings(T),
-      workgroup: wx,
-      builtins: ['gid'],
-      body: `${blockThread}\n${body(T)}`,
+      ...(joins && { functions: memberMemory(shape, T) }),
+      ...blockEntry(shape),
+      body: `${blockThread(shape)}\n${body(T, shape)}`,
     }),
   }));
 }
@@ -116,9 +123,16 @@ export function channelApply(target: Target, problem: ChannelsProblem, after: Ch
     'batchNorm',
     problem,
     (T) => [reads('x', T), ...(residual ? [reads('residual', T)] : []), writes('y', T), reads('stats', T)],
-    (T) => `${affine}${rowLoop(storeResult(after, T))}`,
+    (T, { wy }) => `${affine}${rowLoop(storeResult(after, T), false, wy)}`,
   );
-  return blockLaunches(kernel, target, problem, ['x', ...(residual ? ['residual'] : []), 'y'], ['stats']);
+  return blockLaunches(
+    kernel,
+    target,
+    problem,
+    'apply',
+    ['x', ...(residual ? ['residual'] : []), 'y'],
+    ['stats'],
+  );
 }
 
 /**
@@ -142,15 +156,24 @@ export function channelGradPartial(target: Target, problem: ChannelsProblem, aft
       reads('stats', T),
       writes('partials', T),
     ],
-    (T) => `  let mean = stats[column];
+    (T, shape) => {
+      const loop = rowLoop((at, i) => `${loadGrad(after, T)(at, i)} ${addGrad(i)}`, false, shape.wy);
+      return `  let mean = stats[column];
 ${activation !== 'none' && !keeps ? affine : ''}
-  var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();${rowLoop((at, i) => `${loadGrad(after, T)(at, i)} ${addGrad(i)}`)}
-  let to = ((p.firstBlock + block) * p.columns + column) * 2u;
-  partials[to] = s0 + s1;
-  partials[to + 1u] = q0 + q1;`,
+  var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();${loop}
+  var s = s0 + s1;
+  var q = q0 + q1;
+${joinMembers(
+  shape,
+  `  let to = ((p.firstBlock + block) * p.columns + column) * 2u;
+  partials[to] = s;
+  partials[to + 1u] = q;`,
+)}`;
+    },
+    true,
   );
   const matrices = ['x', 'dy', ...(keeps ? ['y', 'g'] : [])];
-  return blockLaunches(kernel, target, problem, matrices, ['stats', 'partials']);
+  return blockLaunches(kernel, target, problem, 'sums', matrices, ['stats', 'partials']);
 }
 
 /**
@@ -165,15 +188,17 @@ export function channelGradApply(target: Target, problem: ChannelsProblem, after
     'batchNormBackward',
     problem,
     (T) => [reads('x', T), reads('dy', T), writes('dx', T), reads('stats', T), reads('coefficients', T)],
-    (T) => `  let mean = stats[column];
+    (T, { wy }) => `  let mean = stats[column];
   let a = coefficients[column];
   let b = coefficients[p.columns + column];
   let c = coefficients[2u * p.columns + column];
 ${activation !== 'none' ? affine : ''}${rowLoop(
       (at, i) =>
         `${loadGrad({ residual: false, activation }, T)(at, i)} dx[${at}] = a * g${i} + (b * (x${i} - mean) + c);`,
+      false,
+      wy,
     )}`,
   );
   const matrices = ['x', keepsMasked(after) ? 'g' : 'dy', 'dx'];
-  return blockLaunches(kernel, target, problem, matrices, ['stats', 'coefficients']);
+  return blockLaunches(kernel, target, problem, 'apply', matrices, ['stats', 'coefficients']);
 }

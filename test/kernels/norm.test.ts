@@ -1,0 +1,95 @@
+/** Batch norm's kernels for GPUs beside those of the software adapter, which the goldens hold. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import { init, runtime } from '../../src/device/index.js';
+import { planBatchNorm } from '../../src/kernels/norm/plan.js';
+import * as k from '../../src/index.js';
+import { batchNormThen } from '../../src/ops/norm/batch-norm.js';
+import type { Activation } from '../../src/kernels/base/plan.js';
+import { gpu, plannedFor } from '../forced-target.js';
+import { relativeError } from './heavy-harness.js';
+import { host, runPlan } from './harness.js';
+
+beforeAll(() => init());
+
+interface Case {
+  readonly shape: readonly number[];
+  readonly residual?: boolean;
+  readonly activation?: Activation;
+}
+
+/** Result, statistics and gradients. */
+async function train({ shape, residual = false, activation = 'none' }: Case): Promise<Float32Array[]> {
+  k.manualSeed(3);
+  const channels = shape[1]!;
+  const leaf = (t: k.Tensor): k.Tensor => t.requiresGrad_();
+  const x = leaf(k.randn(shape).add(5));
+  const more = residual ? leaf(k.randn(shape)) : null;
+  const [weight, bias] = [leaf(k.rand([channels])), leaf(k.randn([channels]))];
+  const [mean, variance] = [k.zeros([channels]), k.ones([channels])];
+  const numBatchesTracked = k.zeros([], { dtype: 'int32' });
+  const options = { weight, bias, training: true, numBatchesTracked };
+  const y = batchNormThen(x, mean, variance, options, { residual: more, activation });
+  y.mul(k.randn(shape)).sum().backward();
+  const made = [
+    y,
+    mean,
+    variance,
+    numBatchesTracked,
+    ...[x, more, weight, bias].flatMap((t) => t?.grad ?? []),
+  ];
+  return Promise.all(made.map(async (t) => Float32Array.from(await t.data())));
+}
+
+describe('batch norm planned for a GPU gives what the software plan gives', () => {
+  const cases: [string, Case][] = [
+    ['channels in fours', { shape: [3, 12, 7, 9] }],
+    ['odd channels', { shape: [5, 7, 6, 5] }],
+    ['more columns than a workgroup has', { shape: [4, 100, 3, 3] }],
+    ['many rows of one channel', { shape: [2, 1, 70, 90] }],
+    ['a batch of vectors', { shape: [130, 16] }],
+    ['two rows', { shape: [2, 8] }],
+    ['an activation', { shape: [3, 12, 7, 9], activation: 'relu' }],
+    ['a residual and an activation', { shape: [3, 12, 7, 9], residual: true, activation: 'relu6' }],
+    ['many blocks', { shape: [6, 8, 50, 50], residual: true }],
+  ];
+  it.each(cases)('%s', async (_, problem) => {
+    const expected = await train(problem);
+    const got = await plannedFor(gpu(), () => train(problem));
+    expect(got.length).toBe(expected.length);
+    // A gradient may be the sum of what nearly cancels.
+    got.forEach((values, i) =>
+      expect(relativeError(values, Float64Array.from(expected[i]!))).toBeLessThan(1e-4),
+    );
+  });
+
+  it('on a device with small workgroups', async () => {
+    const problem: Case = { shape: [3, 12, 17, 9] };
+    const [expected] = await train(problem);
+    const [got] = await plannedFor({ ...gpu(), maxInvocations: 128 }, () => train(problem));
+    expect(relativeError(got!, Float64Array.from(expected!))).toBeLessThan(1e-5);
+  });
+});
+
+it('a matrix larger than a binding is normalised in parts', async () => {
+  const [rows, channels] = [1000, 8];
+  const data = Float32Array.from({ length: rows * channels }, (_, i) => Math.sin(i) + (i % channels));
+  const run = async (maxBinding?: number): Promise<Float32Array> => {
+    const problem = {
+      rows,
+      channels,
+      affine: false,
+      running: false,
+      counted: false,
+      ...(maxBinding && { maxBinding }),
+    };
+    const plan = planBatchNorm({ ...gpu() }, problem, { residual: false, activation: 'none' }, 1e-5, 0.1);
+    const { y } = await runPlan(
+      plan,
+      { x: host(data, [rows, channels]) },
+      { y: { count: data.length, dtype: 'float32' }, stats: { count: 4 * channels, dtype: 'float32' } },
+    );
+    return y as Float32Array;
+  };
+  expect(runtime().limits.minStorageBufferOffsetAlignment).toBeLessThanOrEqual(256);
+  expect(relativeError(await run(8192), Float64Array.from(await run()))).toBeLessThan(1e-5);
+});
