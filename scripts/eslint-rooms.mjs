@@ -46,7 +46,7 @@ export const subRooms = {
     matmul: ['base'],
     conv: ['base', 'matmul'],
     images: ['base'],
-    norm: ['base', 'matmul'],
+    norm: ['base', 'reduce', 'matmul'],
     linalg: ['base'],
     random: ['base', 'expr'],
     optim: ['base'],

@@ -70,6 +70,62 @@ describe('batch norm planned for a GPU gives what the software plan gives', () =
   });
 });
 
+describe('layer and RMS norm by rows, planned for a GPU', () => {
+  /** Result and gradients, by rows or (from a transposed input) by ordinary reductions. */
+  async function normed(
+    norm: 'layerNorm' | 'rmsNorm',
+    [rows, classes]: readonly [number, number],
+    affine: boolean,
+    transposed: boolean,
+  ): Promise<Float32Array[]> {
+    k.manualSeed(5);
+    const given = k.randn([rows, classes]).add(3);
+    const x = (transposed ? given.t().contiguous().t() : given.clone()).requiresGrad_();
+    const weight = affine ? k.rand([classes]).requiresGrad_() : null;
+    const bias = affine && norm === 'layerNorm' ? k.randn([classes]).requiresGrad_() : null;
+    const y =
+      norm === 'layerNorm'
+        ? k.nn.functional.layerNorm(x, classes, { weight, bias })
+        : k.nn.functional.rmsNorm(x, classes, { weight });
+    y.mul(k.randn([rows, classes]))
+      .sum()
+      .backward();
+    const made = [y, x.grad!, ...[weight, bias].flatMap((t) => t?.grad ?? [])];
+    return Promise.all(made.map(async (t) => Float32Array.from(await t.contiguous().data())));
+  }
+  const shapes: [string, readonly [number, number]][] = [
+    ['rows held in registers', [37, 660]],
+    ['odd rows', [9, 333]],
+    ['several rows of a workgroup', [35, 24]],
+    ['rows too long to be held', [3, 4420]],
+    ['one row', [1, 100]],
+  ];
+  it.each(shapes)('%s', async (_, shape) => {
+    for (const norm of ['layerNorm', 'rmsNorm'] as const) {
+      for (const affine of shape[0] === 1 ? [true, false] : [true]) {
+        const expected = await normed(norm, shape, affine, true);
+        const got = await plannedFor(gpu(), () => normed(norm, shape, affine, false));
+        expect(got.length).toBe(expected.length);
+        got.forEach((values, i) =>
+          expect(relativeError(values, Float64Array.from(expected[i]!))).toBeLessThan(5e-5),
+        );
+      }
+    }
+  });
+
+  it('takes one launch forward and three backward', async () => {
+    const x = k.randn([64, 768]).requiresGrad_();
+    const [weight, bias] = [k.ones([768]).requiresGrad_(), k.zeros([768]).requiresGrad_()];
+    const launches = async (fn: () => unknown): Promise<number> => (await k.profile(fn)).dispatches.length;
+    await plannedFor(gpu(), async () => {
+      let y!: k.Tensor;
+      expect(await launches(() => (y = k.nn.functional.layerNorm(x, 768, { weight, bias })))).toBe(1);
+      const gradOutputs = k.ones(y.shape);
+      expect(await launches(() => k.autograd.grad(y, [x, weight, bias], { gradOutputs }))).toBe(3);
+    });
+  });
+});
+
 it('a matrix larger than a binding is normalised in parts', async () => {
   const [rows, channels] = [1000, 8];
   const data = Float32Array.from({ length: rows * channels }, (_, i) => Math.sin(i) + (i % channels));

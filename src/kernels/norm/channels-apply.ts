@@ -14,7 +14,7 @@ import {
   memberMemory,
   type BlockShape,
   type ChannelsProblem,
-} from './channels.js';
+} from './blocks.js';
 import { memoKernel, type Kernel, type Target } from '../base/kernel.js';
 import type { Activation, Launch } from '../base/plan.js';
 import { reads, shader, writes, type Binding } from '../base/shader.js';

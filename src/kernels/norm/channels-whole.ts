@@ -12,7 +12,8 @@ import {
   storeResult,
   type ChannelsAfter,
 } from './channels-apply.js';
-import { lane, namesOf, statisticsBindings, type ChannelsProblem, type MomentsFinish } from './channels.js';
+import { lane, namesOf, type ChannelsProblem } from './blocks.js';
+import { statisticsBindings, type MomentsFinish } from './channels.js';
 import { memoKernel, type Target } from '../base/kernel.js';
 import type { Launch } from '../base/plan.js';
 import { reads, shader, writes } from '../base/shader.js';

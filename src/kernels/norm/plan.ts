@@ -3,12 +3,11 @@ import type { Target } from '../base/kernel.js';
 import type { Plan } from '../base/plan.js';
 import { channelApply, channelGradApply, channelGradPartial, type ChannelsAfter } from './channels-apply.js';
 import { channelsWhole, channelsWholeGrad, isWhole } from './channels-whole.js';
+import { channelPartials, type ChannelsProblem } from './blocks.js';
 import {
   channelGradFinish,
   channelMomentsFinish,
   channelMomentsPartial,
-  channelPartials,
-  type ChannelsProblem,
   type MomentsFinish,
 } from './channels.js';
 

@@ -2,7 +2,8 @@
  * WGSL of reductions. A launch computes cells: cell (o, s) reduces chunk `s` of the reduced elements for
  * output item `o`. An item is one output, or four neighbouring ones read as vec4 (`column`); a step along the
  * reduced dimensions is one element, or a vec4 of four (`row`). A thread owns a cell and walks its chunk in
- * runs of contiguous steps, or (on GPUs) a team of threads shares it and joins its states in workgroup memory.
+ * runs of contiguous steps, or (on GPUs) a team of threads shares it and joins its states in workgroup
+ * memory.
  *
  * With one chunk per output the cell finishes and stores; with several it leaves its state in the buffer
  * `partials`, at [field][chunk][output], and a second launch with `source: 'partials'` joins those. Every

@@ -1,150 +1,23 @@
-/**
- * Softmax and cross-entropy over rows of a dense [rows, classes] matrix. On a software adapter one thread
- * walks a row (barriers are dear there); on a GPU a workgroup shares one, reducing through workgroup memory.
- */
+/** Softmax and cross-entropy over rows of a dense [rows, classes] matrix, in the frame of row-frame.ts. */
 import { labelFault } from '../base/faults.js';
-import {
-  foldGrid,
-  linearWorkgroup,
-  memoKernel,
-  type Kernel,
-  type ParamField,
-  type Target,
-} from '../base/kernel.js';
-
-import type { BufferRef, Launch, Limits } from '../base/plan.js';
-import { reads, shader, writes, type Binding } from '../base/shader.js';
-
-export interface RowProblem {
-  readonly rows: number;
-  readonly classes: number;
-}
-
-interface RowShape {
-  /** Threads that share a row; 1 on software adapters. */
-  readonly share: number;
-  readonly width: 1 | 4;
-}
-
-function rowShape(target: Target, { classes }: RowProblem): RowShape {
-  const width = classes % 4 === 0 ? 4 : 1;
-  if (target.kind === 'software') return { share: 1, width };
-  return { share: classes / width >= 64 ? 64 : 16, width };
-}
-
-const softwareGroup = 8;
-
-/** NaN by bits: comparisons with NaN cannot be trusted on every adapter. */
-const helpers = `
-fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
-fn nan() -> f32 { var bits = 0x7fc00000u; return bitcast<f32>(bits); }
-fn lowest() -> f32 { return -3.402823466e+38; }
-`;
-
-/** Frame of a row kernel: `row` is its index, the loops step over lanes of `T`, a type of bindings too. */
-function rowKernel(
-  name: string,
-  { share, width }: RowShape,
-  bindings: readonly Binding[],
-  params: readonly ParamField[],
-  body: string,
-): Kernel {
-  const T = width === 4 ? 'vec4<f32>' : 'f32';
-  const single = share === 1;
-  const reduce = single
-    ? 'fn total(v: f32, t: u32) -> f32 { return v; }\nfn largest(v: f32, t: u32) -> f32 { return v; }'
-    : `
-var<workgroup> shared_: array<f32, ${share}>;
-fn total(v: f32, t: u32) -> f32 {
-  shared_[t] = v; workgroupBarrier();
-  for (var s = ${share / 2}u; s > 0u; s >>= 1u) { if (t < s) { shared_[t] += shared_[t + s]; } workgroupBarrier(); }
-  let r = shared_[0]; workgroupBarrier();
-  return r;
-}
-fn largest(v: f32, t: u32) -> f32 {
-  shared_[t] = v; workgroupBarrier();
-  for (var s = ${share / 2}u; s > 0u; s >>= 1u) { if (t < s) { shared_[t] = max(shared_[t], shared_[t + s]); } workgroupBarrier(); }
-  let r = shared_[0]; workgroupBarrier();
-  return r;
-}`;
-  const sum =
-    width === 4
-      ? 'fn across(v: vec4<f32>) -> f32 { return (v.x + v.y) + (v.z + v.w); }\nfn top(v: vec4<f32>) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }'
-      : 'fn across(v: f32) -> f32 { return v; }\nfn top(v: f32) -> f32 { return v; }';
-  return {
-    name,
-    params: [['rows', 'u32'], ['lanes', 'u32'], ...params],
-    ...shader({
-      bindings: bindings.map((b) => (b.type === 'T' ? { ...b, type: T } : b)),
-      functions: `${helpers}\n${sum}\n${reduce}`,
-      workgroup: single ? softwareGroup : share,
-      builtins: ['wid', 'nwg', 'lid'],
-      body: `  let row = ${single ? `${linearWorkgroup} * ${softwareGroup}u + lid` : linearWorkgroup};
-  if (row >= p.rows) { return; }
-  let t = ${single ? '0u' : 'lid'};
-  let base = row * p.lanes;
-${body
-  .replace(/\bLOOP\b/g, `for (var i = t; i < p.lanes; i += ${share}u)`)
-  .replace(/\bT\b/g, T)
-  .replace(/\bLEADER\b/g, single ? 'true' : 't == 0u')}`,
-    }),
-  };
-}
-
-function launch(
-  kernel: Kernel,
-  { share, width }: RowShape,
-  { rows, classes }: RowProblem,
-  buffers: readonly BufferRef[],
-  params: readonly number[] = [],
-): Launch {
-  return {
-    kernel,
-    buffers,
-    params: [rows, classes / width, ...params],
-    grid: foldGrid(share === 1 ? Math.ceil(rows / softwareGroup) : rows),
-  };
-}
-
-/** Launches over [rows, classes] matrices, as many rows at a time as a binding holds. */
-function launchRows(
-  kernel: Kernel,
-  shape: RowShape,
-  { rows, classes }: RowProblem,
-  { maxBinding = Infinity }: Limits,
-  matrices: readonly string[],
-): Launch[] {
-  const rowBytes = 4 * classes;
-  if (rows * rowBytes <= maxBinding) return [launch(kernel, shape, { rows, classes }, matrices)];
-  // 64 rows are a multiple of 256 bytes, at which a binding may start.
-  const atOnce = Math.floor(maxBinding / (64 * rowBytes)) * 64;
-  if (atOnce < 1)
-    throw new Error(
-      `softmax: 64 rows of ${classes} values exceed the ${maxBinding} bytes that this adapter binds at once`,
-    );
-  const launches: Launch[] = [];
-  for (let first = 0; first < rows; first += atOnce) {
-    const part = Math.min(atOnce, rows - first);
-    const range = { offset: first * rowBytes, size: part * rowBytes };
-    const buffers = matrices.map((name) => ({ name, ...range }));
-    launches.push(launch(kernel, shape, { rows: part, classes }, buffers));
-  }
-  return launches;
-}
+import { memoKernel, type ParamField, type Target } from '../base/kernel.js';
+import type { Launch, Limits } from '../base/plan.js';
+import { reads, writes } from '../base/shader.js';
+import { launchRows, rowKernel, rowLaunch, rowShape, rowShapeKey, type RowProblem } from './row-frame.js';
 
 /** Largest value and sum of exponentials; `m` stays finite so that a row of -inf gives NaN as in PyTorch. */
 const normaliser = `
   var best = T(lowest());
   LOOP { best = max(best, x[base + i]); }
-  let m = largest(top(best), t);
+  let m = largest(top(best), lid);
   var acc = T(0.0);
   LOOP { acc += exp(x[base + i] - T(m)); }
-  let z = total(across(acc), t);`;
+  let z = total(across(acc), lid);`;
 
 /** Buffers: x, y. `y = softmax(x)` or its logarithm. */
 export function softmaxForward(target: Target, problem: RowProblem & Limits, log: boolean): Launch[] {
   const shape = rowShape(target, problem);
-  const kernel = memoKernel(`softmax:${log}:${shape.share}:${shape.width}`, () =>
+  const kernel = memoKernel(`softmax:${log}:${rowShapeKey(shape)}`, () =>
     rowKernel(
       log ? 'logSoftmax' : 'softmax',
       shape,
@@ -154,13 +27,13 @@ export function softmaxForward(target: Target, problem: RowProblem & Limits, log
   ${log ? 'let shift = m + log(z);\n  LOOP { y[base + i] = x[base + i] - T(shift); }' : 'LOOP { y[base + i] = exp(x[base + i] - T(m)) / z; }'}`,
     ),
   );
-  return launchRows(kernel, shape, problem, problem, ['x', 'y']);
+  return launchRows('softmax', kernel, shape, problem, ['x', 'y']);
 }
 
 /** Buffers: y, dy, dx. `dx = y (dy - sum(dy y))`, or `dy - exp(y) sum(dy)` for the logarithm. */
 export function softmaxBackward(target: Target, problem: RowProblem & Limits, log: boolean): Launch[] {
   const shape = rowShape(target, problem);
-  const kernel = memoKernel(`softmaxBackward:${log}:${shape.share}:${shape.width}`, () =>
+  const kernel = memoKernel(`softmaxBackward:${log}:${rowShapeKey(shape)}`, () =>
     rowKernel(
       log ? 'logSoftmaxBackward' : 'softmaxBackward',
       shape,
@@ -169,11 +42,11 @@ export function softmaxBackward(target: Target, problem: RowProblem & Limits, lo
       `
   var acc = T(0.0);
   LOOP { acc += dy[base + i]${log ? '' : ' * y[base + i]'}; }
-  let s = total(across(acc), t);
+  let s = total(across(acc), lid);
   LOOP { dx[base + i] = ${log ? 'dy[base + i] - exp(y[base + i]) * s' : 'y[base + i] * (dy[base + i] - T(s))'}; }`,
     ),
   );
-  return launchRows(kernel, shape, problem, problem, ['y', 'dy', 'dx']);
+  return launchRows('softmax', kernel, shape, problem, ['y', 'dy', 'dx']);
 }
 
 export interface CrossEntropyProblem extends RowProblem {
@@ -203,7 +76,7 @@ export function crossEntropyForward(target: Target, problem: CrossEntropyProblem
   const shape = rowShape(target, problem);
   const { weighted, checked } = problem;
   const smooth = problem.smoothing !== 0;
-  const key = `crossEntropy:${weighted}:${checked}:${smooth}:${shape.share}:${shape.width}`;
+  const key = `crossEntropy:${weighted}:${checked}:${smooth}:${rowShapeKey(shape)}`;
   const kernel = memoKernel(key, () => ({
     ...rowKernel(
       'crossEntropy',
@@ -222,7 +95,7 @@ ${
   smooth
     ? `  var spread = T(0.0);
   LOOP { spread += (T(lse) - x[base + i])${weighted ? ' * weights[i]' : ''}; }
-  let even = total(across(spread), t) / f32(p.lanes * ${shape.width}u);`
+  let even = total(across(spread), lid) / f32(p.lanes * ${shape.width}u);`
     : ''
 }
   if (LEADER) {
@@ -244,7 +117,7 @@ ${
     ...(checked && { fault: labelFault('crossEntropy') }),
   }));
   const buffers = ['x', 'labels', ...(weighted ? ['weights'] : []), 'rowsOut'];
-  return launch(kernel, shape, problem, buffers, [problem.smoothing, problem.ignoreIndex]);
+  return rowLaunch(kernel, shape, problem, buffers, [problem.smoothing, problem.ignoreIndex]);
 }
 
 const element = (array: string, base: string, c: string, width: 1 | 4): string =>
@@ -260,7 +133,7 @@ export function crossEntropyBackward(target: Target, problem: CrossEntropyProble
   const { weighted } = problem;
   const smooth = problem.smoothing !== 0;
   const kernel = memoKernel(
-    `crossEntropyBackward:${weighted}:${smooth}:${perRow}:${shape.share}:${shape.width}`,
+    `crossEntropyBackward:${weighted}:${smooth}:${perRow}:${rowShapeKey(shape)}`,
     () =>
       rowKernel(
         'crossEntropyBackward',
@@ -283,7 +156,7 @@ ${
   smooth && weighted
     ? `  var acc = T(0.0);
   LOOP { acc += weights[i]; }
-  let mass = (1.0 - p.smoothing) * w + evenShare * total(across(acc), t);`
+  let mass = (1.0 - p.smoothing) * w + evenShare * total(across(acc), lid);`
     : `  let mass = w;`
 }
   LOOP {
@@ -295,5 +168,5 @@ ${
       ),
   );
   const buffers = ['x', 'labels', ...(weighted ? ['weights'] : []), 'rowsOut', 'scale', 'dx'];
-  return launch(kernel, shape, problem, buffers, [problem.smoothing, problem.ignoreIndex]);
+  return rowLaunch(kernel, shape, problem, buffers, [problem.smoothing, problem.ignoreIndex]);
 }

@@ -2,7 +2,7 @@ import { checkTensors } from '../base/tensors.js';
 import { runtime } from '../../device/index.js';
 import { defineOp } from '../../autograd/define.js';
 import { isGradEnabled, noGrad } from '../../autograd/mode.js';
-import type { ChannelsProblem } from '../../kernels/norm/channels.js';
+import type { ChannelsProblem } from '../../kernels/norm/blocks.js';
 import type { ChannelsAfter } from '../../kernels/norm/channels-apply.js';
 import { planBatchNorm, planBatchNormGrad } from '../../kernels/norm/plan.js';
 import { e, type Expr } from '../../kernels/expr/expr.js';

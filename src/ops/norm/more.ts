@@ -9,6 +9,7 @@ import { to } from '../base/copy.js';
 import { applyLinearMap, linearMapOf } from '../matmul/linear-map.js';
 import { grouped, type NormOptions } from './norm.js';
 import { lerp_, mul, square } from '../pointwise/pointwise.js';
+import { isRowNorm, rowNorm } from './row-norm.js';
 import { mean } from '../reduce/reduce.js';
 import { rowFunction } from '../base/row.js';
 import { var as variance } from '../reduce/statistics.js';
@@ -184,13 +185,16 @@ export const rmsNorm: (x: Tensor, ...args: RmsArgs) => Tensor = defineComposite(
     if (weight !== null && !sameShape(weight.shape, sizes))
       throw new Error(`rmsNorm: weight must have shape ${showShape(sizes)}, got ${showShape(weight.shape)}`);
     const wide = to(x, 'float32');
+    const scale = weight && to(weight, 'float32');
+    const byRows = { name: 'rmsNorm', dims: sizes.length, rms: true, eps: eps ?? 2 ** -23 };
+    if (isRowNorm(wide, [scale], byRows)) return to(rowNorm(wide, scale, null, byRows), x.dtype);
     const squares = mean(
       square(wide),
       sizes.map((_, i) => lead + i),
       { keepdim: true },
     );
-    const y = mul(wide, scaleFn(squares, eps ?? 2 ** -23));
-    return to(weight === null ? y : mul(y, weight), x.dtype);
+    const y = mul(wide, scaleFn(squares, byRows.eps));
+    return to(scale === null ? y : mul(y, scale), x.dtype);
   },
 );
 

@@ -13,6 +13,7 @@ import { runReduce } from '../base/reduction.js';
 import { mean } from '../reduce/reduce.js';
 import { norm } from '../reduce/statistics.js';
 import { sumTo } from '../base/sum-to.js';
+import { isRowNorm, rowNorm } from './row-norm.js';
 import { reshape } from '../base/view.js';
 
 /*
@@ -183,7 +184,10 @@ function checkAffine(
   }
 }
 
-/** `seen`: the input as its statistics see it; `affineShape`: how weight and bias broadcast over that. */
+/**
+ * `seen`: the input as its statistics see it, over the last `dims`; `affineShape`: how weight and bias
+ * broadcast over that.
+ */
 function normalised(
   name: string,
   x: Tensor,
@@ -194,12 +198,11 @@ function normalised(
 ): Tensor {
   const { weight = null, bias = null, eps = 1e-5 } = options;
   const affine = (t: Tensor | null): Tensor | null => t && reshape(to(t, 'float32'), affineShape);
-  const y = normaliseOp(reshape(to(x, 'float32'), seen), affine(weight), affine(bias), {
-    name,
-    dims,
-    eps,
-    biasShape: bias && affineShape,
-  });
+  const operands = [reshape(to(x, 'float32'), seen), affine(weight), affine(bias)] as const;
+  const byRows = { name, dims: dims.length, rms: false, eps };
+  const y = isRowNorm(operands[0], operands.slice(1), byRows)
+    ? rowNorm(...operands, byRows)
+    : normaliseOp(...operands, { name, dims, eps, biasShape: bias && affineShape });
   return to(reshape(y, x.shape), x.dtype);
 }
 

@@ -8,27 +8,28 @@ fn nan() -> f32 { var bits = 0x7fc00000u; return bitcast<f32>(bits); }
 fn lowest() -> f32 { return -3.402823466e+38; }
 fn across(v: f32) -> f32 { return v; }
 fn top(v: f32) -> f32 { return v; }
-fn total(v: f32, t: u32) -> f32 { return v; }
-fn largest(v: f32, t: u32) -> f32 { return v; }
+fn total(v: f32, lid: u32) -> f32 { return v; }
+fn largest(v: f32, lid: u32) -> f32 { return v; }
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
   let row = (wid.y * nwg.x + wid.x) * 8u + lid;
   if (row >= p.rows) { return; }
   let t = 0u;
+  let lanes = p.lanes;
   let base = row * p.lanes;
   let label = labels[row];
   let skip = label == p.ignored;
   let valid = label >= 0 && u32(label) < p.lanes * 1u;
   var best = f32(lowest());
-  for (var i = t; i < p.lanes; i += 1u) { best = max(best, x[base + i]); }
-  let m = largest(top(best), t);
+  for (var i = t; i < lanes; i += 1u) { best = max(best, x[base + i]); }
+  let m = largest(top(best), lid);
   var acc = f32(0.0);
-  for (var i = t; i < p.lanes; i += 1u) { acc += exp(x[base + i] - f32(m)); }
-  let z = total(across(acc), t);
+  for (var i = t; i < lanes; i += 1u) { acc += exp(x[base + i] - f32(m)); }
+  let z = total(across(acc), lid);
   let lse = m + log(z);
   var spread = f32(0.0);
-  for (var i = t; i < p.lanes; i += 1u) { spread += (f32(lse) - x[base + i]); }
-  let even = total(across(spread), t) / f32(p.lanes * 1u);
+  for (var i = t; i < lanes; i += 1u) { spread += (f32(lse) - x[base + i]); }
+  let even = total(across(spread), lid) / f32(p.lanes * 1u);
   if (true) {
     var loss = 0.0; var w = 0.0;
     if (!skip) {
