@@ -160,6 +160,21 @@ describe('conv2d and gradients', () => {
   });
 });
 
+describe('weight gradients of many positions on a GPU', () => {
+  const many: Record<string, Conv2dProblem> = {
+    'in groups': conv({ n: 8, h: 20, w: 21, cIn: 6, cOut: 10, groups: 2, pad: 1 }),
+    'odd channels': conv({ n: 8, h: 20, w: 21, cIn: 5, cOut: 7, pad: 1 }),
+    depthwise: conv({ n: 4, h: 19, w: 9, cIn: 6, cOut: 6, groups: 6, pad: 1 }),
+  };
+  it.each(Object.keys(many))('teams add the parts up: %s', async (name) => {
+    const plan = planConv2dWeightGrad(targets['gpu']!(), limits(), many[name]!);
+    const { kernel, params } = plan.launches.at(-1)!;
+    expect(kernel.params.map(([field]) => field)).toContain('team');
+    expect(params[kernel.params.findIndex(([field]) => field === 'splits')]).toBeGreaterThan(8);
+    expect(await error('gpu', 'weightGrad', many[name]!)).toBeLessThan(1e-5);
+  });
+});
+
 describe('Winograd', () => {
   const shape = conv({ n: 2, h: 15, w: 18, cIn: 32, cOut: 36, pad: 1 });
   it.each(['native', 'gpu'])('forward and gradients within 1e-5, %s tiles', (target) => all(target, shape));

@@ -197,8 +197,8 @@ export function planDepthwiseWeightGrad(target: Target, limits: PlanLimits, p: C
     const window = windowOf(p.kernelW, p.strideW, p.dilationW, V, 1);
     const lines = part.n * p.outH;
     const perSplit = (p.cOut / V) * (window ? p.kernelH : taps);
-    const wanted = target.kind === 'software' ? 2048 : 65536;
-    const chunk = ceilDiv(lines, Math.max(1, Math.min(ceilDiv(wanted, perSplit), Math.ceil(lines / 4))));
+    const [wanted, least] = target.kind === 'software' ? [2048, 4] : [131072, 2];
+    const chunk = ceilDiv(lines, Math.max(1, Math.min(ceilDiv(wanted, perSplit), Math.ceil(lines / least))));
     const splits = ceilDiv(lines, chunk);
     partials = Math.max(partials, splits * taps * roundUp(p.cOut, 4) * 4);
     launches.push({
@@ -208,7 +208,7 @@ export function planDepthwiseWeightGrad(target: Target, limits: PlanLimits, p: C
       grid: foldGrid(ceilDiv(perSplit * splits, depthwiseGroup)),
     });
     launches.push(
-      weightGradSumLaunch({ groups: 1, taps, ci: 1, co: p.cOut, splits, first: part.first, elem }),
+      weightGradSumLaunch(target, { groups: 1, taps, ci: 1, co: p.cOut, splits, first: part.first, elem }),
     );
   }
   return { launches, workspaces: { partials } };

@@ -363,7 +363,7 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
             epilogueRefs: [],
             accumulate: first > 0,
           })
-        : weightGradSumLaunch({ groups: p.groups, taps, ci, co, splits, first: first === 0, elem }),
+        : weightGradSumLaunch(target, { groups: p.groups, taps, ci, co, splits, first: first === 0, elem }),
     );
   }
   return { launches, workspaces: partials > 0 ? { partials } : {} };
