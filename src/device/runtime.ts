@@ -83,7 +83,7 @@ export class Runtime {
     );
     this.chain = new Chain(device);
     this.waiter = new PoliteWaiter(target.kind === 'software');
-    this.stream = new CommandStream(device, this.errors, this.chain, this.commits, {
+    this.stream = new CommandStream(target.kind, device, this.errors, this.chain, this.commits, {
       beforeSubmit: () => this.arena.upload(),
       afterSubmit: () => this.pool.afterSubmit(),
       madeSince: () => this.groups.madeSince(),

@@ -3,17 +3,44 @@
 import type { Chain } from './chain.js';
 import type { Commits } from './commits.js';
 import { DeviceError, type ErrorLog } from './errors.js';
+import type { Target } from '../kernels/base/kernel.js';
 
-/** A batch is submitted at this many dispatches or bytes bound ... */
-const batchDispatches = 64;
-const batchBytes = 64 * 1024 ** 2;
-/** ... and the first one after the GPU fell idle sooner, so that it works while the next is recorded. */
-const firstDispatches = 16;
+/** When a batch is submitted. */
+interface Batching {
+  /** A batch is submitted at this many dispatches or bytes bound ... */
+  readonly dispatches: number;
+  readonly bytes: number;
+  /** ... and the first one after the GPU fell idle sooner, so that it works while the next is recorded. */
+  readonly firstDispatches: number;
+  /**
+   * With this many submits unfinished the batch grows instead, up to `maxDispatches`: the GPU has enough to
+   * do.
+   */
+  readonly maxInFlight: number;
+  readonly maxDispatches: number;
+}
+
 /**
- * With this many submits unfinished the batch grows instead, up to `maxDispatches`: the GPU has enough to do.
+ * On a GPU 64 dispatches are a fraction of a millisecond's work, and how many submits are done is learnt only
+ * when the event loop turns, which it does not during a step: batches must not wait for that, or the GPU runs
+ * dry. A software adapter works for long on each, with the cores that record.
  */
-const maxInFlight = 4;
-const maxDispatches = 512;
+const batching: Readonly<Record<Target['kind'], Batching>> = {
+  software: {
+    dispatches: 64,
+    bytes: 64 * 1024 ** 2,
+    firstDispatches: 16,
+    maxInFlight: 4,
+    maxDispatches: 512,
+  },
+  gpu: {
+    dispatches: 64,
+    bytes: 1024 ** 3,
+    firstDispatches: 16,
+    maxInFlight: Infinity,
+    maxDispatches: 64,
+  },
+};
 /** A batch that is held back is submitted at this many all the same. */
 const maxHeld = 2048;
 
@@ -32,13 +59,18 @@ export class CommandStream {
   private inFlight = 0;
   private readonly finished = (): void => void this.inFlight--;
 
+  private readonly batching: Batching;
+
   constructor(
+    kind: Target['kind'],
     private readonly device: GPUDevice,
     private readonly errors: ErrorLog,
     private readonly chain: Chain,
     private readonly commits: Commits,
     private readonly hooks: StreamHooks,
-  ) {}
+  ) {
+    this.batching = batching[kind];
+  }
 
   /** Work is submitted that has not finished. */
   get isBusy(): boolean {
@@ -95,11 +127,12 @@ export class CommandStream {
 
   get isDue(): boolean {
     const n = this.ops.length;
+    const { dispatches, bytes, firstDispatches, maxInFlight, maxDispatches } = this.batching;
     if (this.uncut > 0) return false;
     if (this.held) return n >= maxHeld;
-    if (n < firstDispatches) return this.bytes >= batchBytes && this.inFlight < maxInFlight;
+    if (n < firstDispatches) return this.bytes >= bytes && this.inFlight < maxInFlight;
     if (this.inFlight === 0) return true;
-    if (this.inFlight < maxInFlight) return n >= batchDispatches || this.bytes >= batchBytes;
+    if (this.inFlight < maxInFlight) return n >= dispatches || this.bytes >= bytes;
     return n >= maxDispatches;
   }
 
