@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 
 /** Test files that open devices of their own, with a memory budget or without a feature. */
-const ownDevice = 'test/device/**/*.test.ts';
+const ownDevice = ['test/device/**/*.test.ts', 'test/full/planned-for-gpus.test.ts'];
 const slow = process.env['KINDLING_FULL'] === '1' ? [] : ['test/full/**'];
 
 const common = {
@@ -39,11 +39,11 @@ export default defineConfig({
           ...common,
           name: 'shared device',
           include: ['test/**/*.test.ts'],
-          exclude: [ownDevice, ...slow],
+          exclude: [...ownDevice, ...slow],
           isolate: false,
         },
       },
-      { test: { ...common, name: 'own device', include: [ownDevice] } },
+      { test: { ...common, name: 'own device', include: ownDevice, exclude: slow } },
     ],
   },
 });

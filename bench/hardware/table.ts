@@ -12,6 +12,7 @@ export const hardware: Target = {
   f16: true,
   maxInvocations: 1024,
   maxWorkgroupStorage: 32768,
+  maxStorageBuffers: 10,
 };
 
 export type Figures = Readonly<Record<string, readonly LaunchFigures[]>>;

@@ -39,7 +39,8 @@ export interface InitOptions {
 /** Dawn's name of subgroup matrices, which it offers to programs that allow unsafe APIs. */
 export const matrixFeature = 'chromium-experimental-subgroup-matrix';
 
-export type Optional = 'immediates' | 'timestamps' | 'subgroups' | 'f16';
+/** `limits`: all beyond those that WebGPU guarantees. */
+export type Optional = 'immediates' | 'timestamps' | 'subgroups' | 'f16' | 'limits';
 
 /** What the adapter says about itself. */
 export interface AdapterInfo {
@@ -65,8 +66,28 @@ const installHint =
 
 const usefulFeatures = ['timestamp-query', 'shader-f16', 'subgroups'] as const;
 
+/** Asked for as far as the adapter goes; of the others what WebGPU guarantees is enough. */
+const usedLimits = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxUniformBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeWorkgroupSizeY',
+  'maxImmediateSize',
+  'minStorageBufferOffsetAlignment',
+  'minUniformBufferOffsetAlignment',
+] as const satisfies readonly (keyof GPUSupportedLimits)[];
+
+/** Some adapters let a binding start at every fourth byte: an array of vec4 wants every sixteenth. */
+const leastLimits: Partial<Record<keyof GPUSupportedLimits, number>> = {
+  minStorageBufferOffsetAlignment: 16,
+};
+
 export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
-  const adapter = await requestAdapter(options);
+  const { adapter, gpu } = await requestAdapter(options);
   const disabled = new Set(options.disable);
   const info: AdapterInfo = {
     vendor: adapter.info.vendor,
@@ -76,9 +97,9 @@ export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
   };
 
   const limits: Record<string, number> = {};
-  for (const name in adapter.limits) {
-    const value: unknown = adapter.limits[name as keyof GPUSupportedLimits];
-    if (typeof value === 'number') limits[name] = value;
+  for (const name of disabled.has('limits') ? [] : usedLimits) {
+    const value: unknown = adapter.limits[name];
+    if (typeof value === 'number') limits[name] = Math.max(value, leastLimits[name] ?? 0);
   }
   const features: string[] = usefulFeatures.filter((name) => adapter.features.has(name));
   const matrices = options.subgroupMatrices === true && hasMatrices(adapter);
@@ -104,9 +125,10 @@ export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
         device.limits.maxComputeWorkgroupSizeX,
       ),
       maxWorkgroupStorage: device.limits.maxComputeWorkgroupStorageSize,
+      maxStorageBuffers: device.limits.maxStorageBuffersPerShaderStage,
       ...(matrices && { matrices: 'native' as const }),
     },
-    immediateSize: disabled.has('immediates') ? 0 : immediateSize(device),
+    immediateSize: disabled.has('immediates') ? 0 : immediateSize(device, gpu),
     timestamps: device.features.has('timestamp-query') && !disabled.has('timestamps'),
   };
 }
@@ -136,7 +158,7 @@ function hasMatrices(adapter: GPUAdapter): boolean {
   );
 }
 
-async function requestAdapter(options: InitOptions): Promise<GPUAdapter> {
+async function requestAdapter(options: InitOptions): Promise<{ adapter: GPUAdapter; gpu: GPU }> {
   const wanted = options.adapter;
   const byName = wanted !== undefined && wanted !== 'software' && wanted !== 'hardware';
   const powerPreference = options.powerPreference ?? 'high-performance';
@@ -161,7 +183,7 @@ async function requestAdapter(options: InitOptions): Promise<GPUAdapter> {
     const fits = byName
       ? name.toLowerCase().includes(wanted.toLowerCase())
       : wanted === undefined || isSoftware(adapter.info) === (wanted === 'software');
-    if (fits) return adapter;
+    if (fits) return { adapter, gpu };
     found.push(name);
   }
   const which = wanted === undefined ? 'WebGPU adapter' : `WebGPU adapter '${wanted}'`;
@@ -220,10 +242,11 @@ export function idleCores(): number {
   return Math.min(3, Math.max(1, cores - 1));
 }
 
-function immediateSize(device: GPUDevice): number {
+function immediateSize(device: GPUDevice, gpu: GPU): number {
   // The types claim it is always there; browsers without immediates have neither the limit nor the method.
   const size: number | undefined = device.limits.maxImmediateSize;
-  return typeof size === 'number' ? size : 0;
+  const written = gpu.wgslLanguageFeatures.has('immediate_address_space');
+  return typeof size === 'number' && written ? size : 0;
 }
 
 const isNode = typeof process === 'object' && typeof process.versions?.node === 'string';
@@ -254,6 +277,8 @@ async function findGpu(adapterName: string | undefined, unsafe: boolean): Promis
   setDriverDefaults();
   const flags = [
     ...(adapterName === undefined ? [] : [`adapter=${adapterName}`]),
+    // The profiler's times would be multiples of 65.5 microseconds.
+    'disable-dawn-features=timestamp_quantization',
     ...(unsafe ? ['enable-dawn-features=allow_unsafe_apis'] : []),
   ];
   const key = flags.join(' ');

@@ -12,6 +12,7 @@ const target: Target = {
   f16: true,
   maxInvocations: 1024,
   maxWorkgroupStorage: 32768,
+  maxStorageBuffers: 10,
 };
 const info = {
   vendor: 'mesa',

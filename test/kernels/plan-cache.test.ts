@@ -16,6 +16,7 @@ const target: Target = {
   f16: false,
   maxInvocations: 256,
   maxWorkgroupStorage: 16384,
+  maxStorageBuffers: 10,
 };
 const plain: Layout = { dtype: 'float32', shape: [2, 3], strides: [3, 1], offset: 0 };
 const keyOf = (name: string, inputs: readonly Layout[], out: Layout): PlanKey =>

@@ -37,6 +37,7 @@ const gpu: Target = {
   f16: true,
   maxInvocations: 256,
   maxWorkgroupStorage: 16384,
+  maxStorageBuffers: 10,
 };
 const software: Target = { ...gpu, kind: 'software', subgroupSize: 8 };
 const limits = { maxBinding: 2 ** 27, offsetAlignment: 256 };

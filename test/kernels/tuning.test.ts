@@ -154,10 +154,38 @@ describe('a recorder', () => {
 
 describe('candidates', () => {
   const adapters: readonly Target[] = [
-    { kind: 'software', subgroupSize: 8, f16: true, maxInvocations: 1024, maxWorkgroupStorage: 32768 },
-    { kind: 'software', subgroupSize: 0, f16: false, maxInvocations: 256, maxWorkgroupStorage: 16384 },
-    { kind: 'gpu', subgroupSize: 32, f16: true, maxInvocations: 1024, maxWorkgroupStorage: 49152 },
-    { kind: 'gpu', subgroupSize: 32, f16: true, maxInvocations: 64, maxWorkgroupStorage: 4096 },
+    {
+      kind: 'software',
+      subgroupSize: 8,
+      f16: true,
+      maxInvocations: 1024,
+      maxWorkgroupStorage: 32768,
+      maxStorageBuffers: 8,
+    },
+    {
+      kind: 'software',
+      subgroupSize: 0,
+      f16: false,
+      maxInvocations: 256,
+      maxWorkgroupStorage: 16384,
+      maxStorageBuffers: 8,
+    },
+    {
+      kind: 'gpu',
+      subgroupSize: 32,
+      f16: true,
+      maxInvocations: 1024,
+      maxWorkgroupStorage: 49152,
+      maxStorageBuffers: 8,
+    },
+    {
+      kind: 'gpu',
+      subgroupSize: 32,
+      f16: true,
+      maxInvocations: 64,
+      maxWorkgroupStorage: 4096,
+      maxStorageBuffers: 8,
+    },
   ];
 
   it.each(adapters)('are different tiles that the adapter can run ($kind, $subgroupSize lanes)', (target) => {

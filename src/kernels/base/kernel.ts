@@ -60,6 +60,8 @@ export interface Target {
   readonly f16: boolean;
   readonly maxInvocations: number;
   readonly maxWorkgroupStorage: number;
+  /** Storage arrays that one shader binds; WebGPU guarantees 8. */
+  readonly maxStorageBuffers: number;
   /**
    * Products of float16 tensors go through the adapter's matrix units, with sums in float32 (`init`'s
    * `subgroupMatrices`). `emulated` runs the same kernels with loops in their place, to test them where there

@@ -26,6 +26,12 @@ export function isWhole(target: Target, { rows, channels, maxBinding = Infinity 
   return rows <= (channels / lane(channels).width >= 2 * workgroup ? 4096 : 512);
 }
 
+/** Storage arrays that {@link channelsWhole} binds: more than every adapter lets it. */
+export const wholeBindings = (
+  { affine, running, counted }: MomentsFinish,
+  { residual }: ChannelsAfter,
+): number => 3 + (residual ? 1 : 0) + (affine ? 2 : 0) + (running ? 2 : 0) + (counted ? 1 : 0);
+
 const entryPoint = { workgroup, builtins: ['gid'] } as const;
 const head = `  let column = gid.x;
   if (column >= p.columns) { return; }

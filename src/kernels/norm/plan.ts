@@ -2,7 +2,7 @@
 import type { Target } from '../base/kernel.js';
 import type { Plan } from '../base/plan.js';
 import { channelApply, channelGradApply, channelGradPartial, type ChannelsAfter } from './channels-apply.js';
-import { channelsWhole, channelsWholeGrad, isWhole } from './channels-whole.js';
+import { channelsWhole, channelsWholeGrad, isWhole, wholeBindings } from './channels-whole.js';
 import { channelPartials, type ChannelsProblem } from './blocks.js';
 import {
   channelGradFinish,
@@ -25,7 +25,7 @@ export function planBatchNorm(
   eps: number,
   momentum: number,
 ): Plan {
-  if (isWhole(target, problem))
+  if (isWhole(target, problem) && wholeBindings(problem, after) <= target.maxStorageBuffers)
     return { launches: [channelsWhole(problem, after, eps, momentum)], workspaces: {} };
   return {
     launches: [
