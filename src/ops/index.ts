@@ -24,6 +24,7 @@ export {
 export * from './random/noisy.js';
 export { scaledDotProductAttention, type AttentionOptions } from './sequence/attention.js';
 export { batchNorm, type BatchNormOptions } from './norm/batch-norm.js';
+export { backends, type Backends } from './conv/backends.js';
 export { conv2d, convTranspose2d } from './conv/conv.js';
 export * from './conv/lines.js';
 export * from './conv/volumes.js';

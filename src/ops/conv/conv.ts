@@ -19,6 +19,7 @@ import {
   type ConvTranspose,
   type Convolve,
 } from './shape.js';
+import { backends } from './backends.js';
 import { zeros } from '../creation/creation.js';
 import { fillInto, channelsLast, rowMajor } from '../base/copies.js';
 import { add } from '../pointwise/pointwise.js';
@@ -233,6 +234,7 @@ function geometry({ n, cIn, cOut, groups, axes }: ConvShape): Geometry {
     padLeft: x.low,
     dilationH: y.dilation,
     dilationW: x.dilation,
+    algorithm: backends.winograd ? 'auto' : 'direct',
   };
 }
 
