@@ -22,8 +22,7 @@ interface Step {
 const steps: Record<string, (state: Step, x: number, i: number) => Step> = {
   sum: ({ value }, x) => ({ value: value + x, place: 0 }),
   prod: ({ value }, x) => ({ value: value * x, place: 0 }),
-  max: (state, x, i) =>
-    x >= state.value || Number.isNaN(x) || i === 0 ? { value: x, place: i } : state,
+  max: (state, x, i) => (x >= state.value || Number.isNaN(x) || i === 0 ? { value: x, place: i } : state),
   logsumexp: ({ value }, x) => {
     const top = Math.max(value, x);
     if (!Number.isFinite(top)) return { value: top, place: 0 };
@@ -63,7 +62,9 @@ async function check(op: ScanOp, kind: string, x: HostTensor, dim: number, optio
       const near = Object.is(got, state.value) || error <= 3e-5 * Math.max(1, Math.abs(state.value));
       if (!near) expect.fail(`[${index}] after ${k + 1}: ${got}, not ${state.value}`);
       if (indices && ran['indices']![flat + j * step] !== state.place)
-        expect.fail(`[${index}] after ${k + 1}: place ${ran['indices']![flat + j * step]}, not ${state.place}`);
+        expect.fail(
+          `[${index}] after ${k + 1}: place ${ran['indices']![flat + j * step]}, not ${state.place}`,
+        );
     }
   });
   return plan.launches.length;
@@ -101,13 +102,28 @@ describe('every state', () => {
     host(Array.from({ length: 2 * 2501 }, value), [2, 2501], { dtype });
 
   it('products, of floats and integers', async () => {
-    await check('prod', 'prod', line(() => 1 + random() / 50), 1);
-    await check('exactProd', 'prod', line(() => (random() > 0 ? 1 : -1), 'int32'), 1);
+    await check(
+      'prod',
+      'prod',
+      line(() => 1 + random() / 50),
+      1,
+    );
+    await check(
+      'exactProd',
+      'prod',
+      line(() => (random() > 0 ? 1 : -1), 'int32'),
+      1,
+    );
   });
 
   it('logarithms of sums of exponentials, also from minus infinity on', async () => {
     let n = 0;
-    await check('logsumexp', 'logsumexp', line(() => (n++ % 2501 < 5 ? -Infinity : 30 * random())), 1);
+    await check(
+      'logsumexp',
+      'logsumexp',
+      line(() => (n++ % 2501 < 5 ? -Infinity : 30 * random())),
+      1,
+    );
   });
 
   it('sums of integers in 64 bits, of bytes and of truth values', async () => {
@@ -118,11 +134,21 @@ describe('every state', () => {
   });
 
   it('the last of several largest, NaN above all, with their places', async () => {
-    await check('cummax', 'max', line(() => Math.round(40 * random()) + 0), 1);
+    await check(
+      'cummax',
+      'max',
+      line(() => Math.round(40 * random()) + 0),
+      1,
+    );
     const low = line(() => -(2 ** 31), 'int32');
     await check('cummax', 'max', low, 1);
     let n = 0;
-    await check('cummax', 'max', line(() => (n++ % 900 === 400 ? NaN : random())), 1);
+    await check(
+      'cummax',
+      'max',
+      line(() => (n++ % 900 === 400 ? NaN : random())),
+      1,
+    );
     await check('cummax', 'max', host(Array.from({ length: 41 * 20 }, random), [41, 20]), 0);
   });
 
@@ -133,14 +159,19 @@ describe('every state', () => {
 });
 
 it('what follows NaN and infinity is what a loop gives', async () => {
-  const data = Array.from({ length: 6000 }, (_, i) => (i === 1000 ? Infinity : i === 4500 ? -Infinity : 0.25));
+  const data = Array.from({ length: 6000 }, (_, i) =>
+    i === 1000 ? Infinity : i === 4500 ? -Infinity : 0.25,
+  );
   await check('compensatedSum', 'sum', host(data, [6000]), 0);
   data[10] = NaN;
   await check('compensatedSum', 'sum', host(data, [6000]), 0);
 });
 
 it('many lines of several tiles are scanned in one launch', async () => {
-  const x = host(Array.from({ length: 1500 * 1801 }, () => Math.round(4 * random())), [1500, 1801]);
+  const x = host(
+    Array.from({ length: 1500 * 1801 }, () => Math.round(4 * random())),
+    [1500, 1801],
+  );
   expect(await check('sum', 'sum', x, 1)).toBe(1);
 });
 

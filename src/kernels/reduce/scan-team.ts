@@ -64,7 +64,8 @@ const assign = (to: readonly string[], from: readonly string[]): string =>
   to.map((n, i) => `${n} = ${from[i]};`).join(' ');
 
 /** The state's fields as variables or array elements called `name`. */
-const fieldsOf = (red: Reducer, name: string, at = ''): string[] => red.fields.map((_, i) => `${name}${i}${at}`);
+const fieldsOf = (red: Reducer, name: string, at = ''): string[] =>
+  red.fields.map((_, i) => `${name}${i}${at}`);
 
 const stateArrays = (red: Reducer, team: number): string =>
   red.fields.map((f, i) => `var<workgroup> state${i}: array<${f.type}, ${2 * team}>;`).join('\n');
@@ -168,8 +169,7 @@ function tileKernel(s: Spec): Kernel {
         functions: [
           fns.code(),
           ...tiles.map(
-            (t, i) =>
-              `var<workgroup> ${t}: array<${i === 0 ? type : 'i32'}, ${team * mostEach(s.indices)}>;`,
+            (t, i) => `var<workgroup> ${t}: array<${i === 0 ? type : 'i32'}, ${team * mostEach(s.indices)}>;`,
           ),
           ...tags.map((tag) => `var<workgroup> ${tag}Line: array<u32, ${lines}>;`),
           segments === 1 ? '' : stateArrays(red, team),
