@@ -6,8 +6,8 @@
  * tile is made of, and these come into its memory whole. Equal keys keep their order because the left run
  * goes first.
  *
- * What is sorted and where it ends up is up to a {@link KeySource} and a {@link PairSink}. Workspaces `pairs0`
- * and `pairs1`, of a pair per element: `[row][position]`.
+ * What is sorted and where it ends up is up to a {@link KeySource} and a {@link PairSink}. Workspaces
+ * `pairs0` and `pairs1`, of a pair per element: `[row][position]`.
  */
 import { foldGrid, linearWorkgroup, memoKernel, type Fault, type Kernel } from '../base/kernel.js';
 import { ceilDiv, powerOfTwo, type Launch } from '../base/plan.js';

@@ -16,7 +16,7 @@ import { reads, shader, writes, type Binding } from '../base/shader.js';
 import { WgslFunctions } from '../expr/wgsl.js';
 import { overflowFault, type ExactOp } from './exact-int.js';
 import type { Reducer } from './reducer.js';
-import type { ScanProblem } from './scan.js';
+import type { ScanProblem } from './scan-problem.js';
 import { reducer, stateWords } from './states.js';
 
 /** A problem's lines, for any way to scan them. */
@@ -52,7 +52,7 @@ interface Spec {
  * Odd, so that invocations that read at that distance meet in no bank of workgroup memory.
  */
 const mostEach = (indices: boolean): number => (indices ? 5 : 7);
-/** Workgroups that are enough, so that lines need not be cut, and the most tiles that one goes through then. */
+/** Workgroups that are enough, so that lines need not be cut, and the most tiles that one does then. */
 const enough = 1024;
 const mostTiles = 64;
 /** Chunks of a line: a few dozen for each invocation that finds their starts. */
@@ -71,8 +71,8 @@ const stateArrays = (red: Reducer, team: number): string =>
   red.fields.map((f, i) => `var<workgroup> state${i}: array<${f.type}, ${2 * team}>;`).join('\n');
 
 /**
- * WGSL after which `state` holds, from `half` on, what each invocation and those before it on its line have in
- * `acc`. Neighbours on a line are `step` apart. What stands behind a line's end is read by nobody.
+ * WGSL after which `state` holds, from `half` on, what each invocation and those before it on its line
+ * have in `acc`. Neighbours on a line are `step` apart. What stands behind a line's end is read by nobody.
  */
 function treeCode(red: Reducer, team: number, segments: number, step: number): string {
   const [left, mine] = [fieldsOf(red, 'left'), fieldsOf(red, 'mine')];

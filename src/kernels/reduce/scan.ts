@@ -2,13 +2,13 @@
  * Running sums, products and the like along one dimension (`torch.cumsum`, `torch.cumprod`, `torch.cummax`,
  * `torch.logcumsumexp`), any strides, forwards or backwards.
  *
- * On software adapters a thread owns a line. Where there are few lines, each is cut into chunks and scanned in
- * three launches: totals of the chunks, their running totals, then every chunk from its start value. GPUs get
- * the kernels of scan-team.ts. Buffers `x`, `out` and for those that have a second result `indices`, workspace
- * `totals`.
+ * On software adapters a thread owns a line. Where there are few lines, each is cut into chunks and scanned
+ * in three launches: totals of the chunks, their running totals, then every chunk from its start value. GPUs
+ * get the kernels of scan-team.ts. Buffers `x`, `out` and for those that have a second result `indices`,
+ * workspace `totals`.
  */
 import { broadcastStrides, collapseDims, extent, numelOf } from '../base/collapse.js';
-import type { Limits, Launch, Plan } from '../base/plan.js';
+import type { Launch, Plan } from '../base/plan.js';
 import { dtypeInfo, loadCode, storeCode, type DType } from '../base/dtype.js';
 import { overflowFault, type ExactOp } from './exact-int.js';
 import { WgslFunctions } from '../expr/wgsl.js';
@@ -22,26 +22,11 @@ import {
 } from '../base/kernel.js';
 import { reads, shader, writes, type Binding } from '../base/shader.js';
 import { PlanCache, planKey } from '../base/plan-cache.js';
-import type { PointwiseOperand } from '../pointwise/plan.js';
+import type { ScanOp, ScanProblem } from './scan-problem.js';
 import { makeTeamScan } from './scan-team.js';
 import { reducer, stateWords } from './states.js';
 
-export interface ScanProblem extends Limits {
-  readonly name: string;
-  /** The exact ones raise an error where a running value is no int32. */
-  readonly op: ScanOp;
-  /** `out` has x's shape; its dtype is the type of the running value (float16 is accumulated in float32). */
-  readonly x: PointwiseOperand;
-  readonly out: PointwiseOperand;
-  /** int32, of x's shape: where the running value of `cummax` and `cummin` stands. */
-  readonly indices?: PointwiseOperand;
-  readonly dim: number;
-  /** From the last element to the first. */
-  readonly reverse?: boolean;
-}
-
-export type ScanOp =
-  'sum' | 'prod' | 'exactSum' | 'exactProd' | 'compensatedSum' | 'logsumexp' | 'cummax' | 'cummin';
+export type { ScanOp, ScanProblem } from './scan-problem.js';
 
 /** `totals`: one value per chunk; `starts`: exclusive scan of those, in place; `scan`: the elements. */
 type Stage = 'totals' | 'starts' | 'scan';
