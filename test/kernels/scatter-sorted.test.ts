@@ -232,7 +232,11 @@ describe('rows', () => {
   });
 
   it('of a small table, scaled', async () => {
-    expect(await rows({ sizes: [6], count: 2100, columns: 11, alpha: 0.5 })).toContain('indexAdd.fold');
+    expect(await rows({ sizes: [6], count: 2100, columns: 5, alpha: 0.5 })).toContain('indexAdd.fold');
+  });
+
+  it('that are wide, of a small table', async () => {
+    expect(await rows({ sizes: [6], count: 2100, columns: 67 })).toContain('indexAdd.join');
   });
 
   it('the last of several is what stays', async () => {

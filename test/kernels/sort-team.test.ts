@@ -28,7 +28,12 @@ interface Options {
   readonly maxBinding?: number;
 }
 
-async function check(x: HostTensor, dim: number, descending: boolean, options: Options = {}): Promise<number> {
+async function check(
+  x: HostTensor,
+  dim: number,
+  descending: boolean,
+  options: Options = {},
+): Promise<number> {
   const { k = x.shape[dim]!, plan = planSort, target = gpu(), ...limits } = options;
   const shape = x.shape.map((n, d) => (d === dim ? k : n));
   const count = shape.reduce((a, b) => a * b, 1);

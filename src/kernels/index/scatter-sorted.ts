@@ -3,11 +3,11 @@
  * runs of one target are reduced in parts whose order never changes.
  *
  * A workgroup takes a tile of sorted sources for one or several columns. Each invocation walks a few, writes
- * what begins and ends with it, and a tree over the tile joins what goes across invocations (Blelloch, "Prefix
- * Sums and Their Applications", 1990, 1.5: segmented scans). Where the targets outnumber a block of the sort,
- * all sources are sorted; what goes across tiles, its last part (`heads`) and what comes before (`tails`), is
- * joined by one more launch. Where they do not, only blocks are sorted, each has a row of partial results
- * (`table`), and the rows are folded.
+ * what begins and ends with it, and a tree over the tile joins what goes across invocations (G. Blelloch,
+ * "Prefix Sums and Their Applications", 1990, 1.5: segmented scans). Where there are many targets or
+ * wide rows, all sources are sorted; of what goes across tiles, `heads` has the part that ends a run, `tails`
+ * the last run of a tile, and one more launch joins them. Else only blocks of the sort are in order, each has a
+ * row of partial results (`table`), and the rows are folded.
  */
 import { numelOf } from '../base/collapse.js';
 import { dtypeInfo } from '../base/dtype.js';
@@ -39,6 +39,8 @@ const mostEach = 16;
 const invocations = 65536;
 /** Bytes of pairs or partial results at a time. */
 const mostBytes = 2 ** 27;
+/** Columns with the same indices from which on to sort those is little beside what else is to be done. */
+const wideRows = 16;
 /** Partial results that one invocation folds. */
 const foldOf = 32;
 
@@ -351,7 +353,12 @@ export function makeSortedScatter(
   const block = blockOf(team);
   const room = Math.min(maxBinding, mostBytes);
   const rowBytes = 4 * targets * count;
-  const table = reduce !== 'assign' && targets <= block && length > block && rowBytes <= room / 2;
+  const table =
+    reduce !== 'assign' &&
+    !(shared && count >= wideRows) &&
+    targets <= block &&
+    length > block &&
+    rowBytes <= room / 2;
   const most = Math.min(
     Math.floor(room / (8 * lists)),
     table ? Math.floor(room / rowBytes) * block : Infinity,

@@ -419,7 +419,8 @@ function makeSelect(target: Target, problem: SortProblem): Plan {
   if (rows * k === 0) return { launches: [], workspaces: {} };
   const gpu = target.kind === 'gpu';
   // Fewer, or longer lines in the last launch, would leave a GPU waiting for one invocation.
-  const [wanted, serial] = gpu ? [16384, 256] : [64, Infinity];
+  const serial = gpu ? 256 : Infinity;
+  const wanted = gpu ? Math.max(16384, rows * (length / serial)) : 64;
   const most = Math.floor(length / (16 * k));
   const group = groupOf(target);
   const launches: Launch[] = [];
@@ -454,8 +455,8 @@ function makeSelect(target: Target, problem: SortProblem): Plan {
   push('x', 'pairs', ['x', 'pairs0'], [length, chunks]);
   const workspaces: Record<string, number> = { pairs0: 8 * rows * chunks * k };
   let at = 0;
-  for (; chunks * k > serial && chunks >= 32; at = 1 - at) {
-    const fewer = Math.floor(chunks / 16);
+  for (; chunks * k > serial; at = 1 - at) {
+    const fewer = Math.ceil(chunks / 16);
     push('pairs', 'pairs', [`pairs${at}`, `pairs${1 - at}`], [chunks * k, fewer]);
     workspaces['pairs1'] ??= 8 * rows * fewer * k;
     chunks = fewer;
