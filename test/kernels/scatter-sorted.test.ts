@@ -191,11 +191,22 @@ describe('rows', () => {
     readonly alpha?: number;
     readonly skip?: number;
     readonly reduce?: 'add' | 'assign';
+    /** The target of a source, of the first index. */
+    readonly target?: (source: number) => number;
   }
-  async function rows({ sizes, count, columns, alpha = 1, skip, reduce = 'add' }: Rows): Promise<string[]> {
+  async function rows({
+    sizes,
+    count,
+    columns,
+    alpha = 1,
+    skip,
+    reduce = 'add',
+    target,
+  }: Rows): Promise<string[]> {
     const out = made([...sizes, columns], whole);
     const src = made([count, columns], whole);
-    const indices = sizes.map((n) => made([count], () => random(n), 'int32'));
+    let source = 0;
+    const indices = sizes.map((n) => made([count], () => target?.(source++) ?? random(n), 'int32'));
     const names = indices.length === 1 ? ['index'] : indices.map((_, m) => `index${m}`);
     const plan = planIndexWrite(gpu(), {
       out,
@@ -237,6 +248,11 @@ describe('rows', () => {
 
   it('that are wide, of a small table', async () => {
     expect(await rows({ sizes: [6], count: 2100, columns: 67 })).toContain('indexAdd.join');
+  });
+
+  it('whose runs end where a tile ends, or the tiles of an invocation', async () => {
+    for (const run of [32, 64, 96])
+      await rows({ sizes: [6], count: 288, columns: 33, target: (source) => Math.floor(source / run) % 6 });
   });
 
   it('the last of several is what stays', async () => {

@@ -4,9 +4,9 @@
  *
  * A workgroup takes a tile of sorted sources for one or several columns. Each invocation walks a few, writes
  * what begins and ends with it, and a tree over the tile joins what goes across invocations (G. Blelloch,
- * "Prefix Sums and Their Applications", 1990, 1.5: segmented scans). Where there are many targets or
- * wide rows, all sources are sorted; of what goes across tiles, `heads` has the part that ends a run, `tails`
- * the last run of a tile, and one more launch joins them. Else only blocks of the sort are in order, each has a
+ * "Prefix Sums and Their Applications", 1990, 1.5: segmented scans). Where there are many targets or wide
+ * rows, all sources are sorted; of what goes across tiles, `heads` has the part that ends a run, `tails` the
+ * last run of a tile, and one more launch joins them. Else only blocks of the sort are in order, each has a
  * row of partial results (`table`), and the rows are folded.
  */
 import { numelOf } from '../base/collapse.js';
