@@ -126,6 +126,15 @@ const unary = (
   },
 });
 
+const scattered = (into: readonly number[], from: readonly number[]): HardwareWork => ({
+  leastBytes: f32(from, from, into),
+  prepare: () => {
+    const [x, source] = [k.zeros(into), k.zeros(from)];
+    const index = k.zeros(from, { dtype: 'int32' });
+    return { run: () => x.scatterAdd(0, index, source) };
+  },
+});
+
 const optimizer = (make: (parameters: k.Tensor[]) => k.optim.Optimizer): HardwareWork => ({
   leastBytes: 0,
   prepare: () => {
@@ -233,14 +242,19 @@ export const hardwareWorks: Readonly<Record<string, HardwareWork>> = {
   'sum over columns, 6304 x 768': unary(rows, [768], (x) => x.sum(0)),
   'sum over rows, 8 x 200000': unary([8, 200000], [8], (x) => x.sum(1)),
   'cumsum of 1 Mi': unary([1 << 20], [1 << 20], (x) => x.cumsum(0)),
+  'cummax over rows, 4096 x 300': unary([4096, 300], [2, 4096, 300], (x) => k.cummax(x, 1)),
+  'cumsum over columns, 6304 x 768': unary(rows, rows, (x) => x.cumsum(0)),
   'sort of 64 Ki': unary([1 << 16], [2 << 16], (x) => x.sort()),
-  'scatterAdd of 1 Mi into 1 Ki': {
-    leastBytes: f32([1 << 20], [1 << 20], [1 << 10]),
+  'sort over rows, 4096 x 300': unary([4096, 300], [2, 4096, 300], (x) => x.sort()),
+  'topk 8 of 1 Mi': unary([1 << 20], [2, 8], (x) => x.topk(8)),
+  'scatterAdd of 1 Mi into 1 Ki': scattered([1 << 10], [1 << 20]),
+  'scatterAdd of 1 Mi into 1 Mi': scattered([1 << 20], [1 << 20]),
+  'indexAdd of 6304 x 768 into 1000 x 768': {
+    leastBytes: f32([6304, 768], [6304], [1000, 768], [1000, 768]),
     prepare: () => {
-      const x = k.zeros([1 << 10]);
-      const index = k.zeros([1 << 20], { dtype: 'int32' });
-      const source = k.zeros([1 << 20]);
-      return { run: () => x.scatterAdd(0, index, source) };
+      const [x, source] = [k.zeros([1000, 768]), k.zeros(rows)];
+      const index = k.zeros([6304], { dtype: 'int32' });
+      return { run: () => x.indexAdd(0, index, source) };
     },
   },
   'SGD with momentum, 12 x 1 Mi': {

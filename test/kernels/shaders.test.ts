@@ -5,7 +5,7 @@
 import { expect, it } from 'vitest';
 import type { DType } from '../../src/kernels/base/dtype.js';
 import type { Kernel, Target } from '../../src/kernels/base/kernel.js';
-import type { Launch } from '../../src/kernels/base/plan.js';
+import type { Launch, Plan } from '../../src/kernels/base/plan.js';
 import { planConv2dInputGrad } from '../../src/kernels/conv/input-grad.js';
 import { planConv2d } from '../../src/kernels/conv/plan.js';
 import { planConv2dWeightGrad } from '../../src/kernels/conv/weight-grad.js';
@@ -49,6 +49,25 @@ const dense = (shape: readonly number[], dtype: DType = 'float32'): PointwiseOpe
   offset: 0,
 });
 const matrix = dense([64, 48]);
+const sorted = (target: Target, x: PointwiseOperand): Plan =>
+  planSort(target, {
+    name: 'sort',
+    x,
+    dim: 1,
+    descending: false,
+    values: x,
+    indices: { ...x, dtype: 'int32' },
+  });
+const scattered = (): Plan =>
+  planScatterLoop(gpu, {
+    name: 'indexAdd',
+    shape: [900, 48],
+    loopDims: [0],
+    indices: [{ operand: { ...dense([900, 1], 'int32'), strides: [1, 0] }, stride: 48, size: 64 }],
+    src: dense([900, 48]),
+    out: { ...matrix, shape: [900, 48], strides: [0, 1] },
+    reduce: 'add',
+  });
 const image = conv({ n: 2, h: 16, w: 16, cIn: 32, cOut: 64, stride: 2, pad: 1 });
 const square = conv({ n: 2, h: 16, w: 16, cIn: 32, cOut: 32, pad: 1 });
 const depthwise = conv({ n: 2, h: 16, w: 16, cIn: 32, cOut: 32, pad: 1, groups: 32 });
@@ -106,6 +125,7 @@ const families: Readonly<Record<string, () => readonly Launch[]>> = {
       outputs: [dense([64], 'int32')],
     }).launches,
   scan: () => planScan(software, { name: 'cumsum', op: 'sum', dim: 1, x: matrix, out: matrix }).launches,
+  'scan-gpu': () => planScan(gpu, { name: 'cumsum', op: 'sum', dim: 1, x: matrix, out: matrix }).launches,
   softmax: () => softmaxForward(gpu, { rows: 64, classes: 48 }, false),
   'cross-entropy': () => [
     crossEntropyForward(software, {
@@ -129,16 +149,12 @@ const families: Readonly<Record<string, () => readonly Launch[]>> = {
       out: { ...matrix, shape: [16, 48], strides: [0, 1] },
       reduce: 'add',
     }).launches,
+  'scatter-sort-gpu': () => scattered().launches,
+  'scatter-gpu': () => scattered().launches.slice(1),
+  'scatter-join-gpu': () => scattered().launches.slice(2),
   owners: () => planOwners(64, 48, limits).launches,
-  sort: () =>
-    planSort(software, {
-      name: 'sort',
-      x: matrix,
-      dim: 1,
-      descending: false,
-      values: matrix,
-      indices: dense([64, 48], 'int32'),
-    }).launches,
+  sort: () => sorted(software, matrix).launches,
+  'sort-merge-gpu': () => sorted(gpu, dense([2, 1500])).launches.slice(1),
   gemm: () => planGemm(software, limits, { m: 256, n: 256, k: 64, epilogue: { bias: true } }).launches,
   'gemm-gpu': () => planGemm(gpu, limits, { m: 256, n: 256, k: 64 }).launches,
   'split-sum': () => planGemm(software, limits, { m: 16, n: 16, k: 65536 }).launches.slice(-1),

@@ -97,6 +97,10 @@ export function memoKernel(key: string, build: () => Kernel): Kernel {
   return kernel;
 }
 
+/** Invocations of a workgroup that shares its memory: a power of two, 256 where the adapter has them. */
+export const teamSize = ({ maxInvocations }: Target): number =>
+  2 ** Math.floor(Math.log2(Math.min(256, maxInvocations)));
+
 const maxGridX = 32768;
 
 /**

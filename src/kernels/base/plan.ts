@@ -117,6 +117,8 @@ export function epilogueBuffers(e: Epilogue): string[] {
 export const bytesOf = (elem: Elem): number => (elem === 'f16' ? 2 : 4);
 
 export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
+/** The least power of two that is not less than `n`. */
+export const powerOfTwo = (n: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, n)));
 export const roundUp = (a: number, b: number): number => Math.ceil(a / b) * b;
 
 /** Two 16-bit fields in one parameter; the shader splits them with {@link unpackPair}. */

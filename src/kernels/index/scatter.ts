@@ -1,12 +1,13 @@
 /**
  * The kernel behind every indexed write: a thread owns one column (or four neighbouring ones) of the output,
  * walks the looped dimensions of the source in row-major order and combines what it finds into out[index].
- * Columns never share an output element, so no atomics are needed and sums come out the same every time.
+ * Columns never share an output element, so no atomics are needed and sums come out the same every time. GPUs
+ * sort long walks instead (scatter-sorted.ts).
  *
  * Bindings: `index` (or `index0` ..), `src`, `out` (read and written).
  */
 import { broadcastStrides, collapseDims, extent, numelOf } from '../base/collapse.js';
-import type { Limits, Plan } from '../base/plan.js';
+import type { Plan } from '../base/plan.js';
 import { dtypeInfo, loadCode, storeCode, wgslType, type DType, type Width } from '../base/dtype.js';
 import { kMax, kMin } from '../expr/math.js';
 import { WgslFunctions } from '../expr/wgsl.js';
@@ -21,36 +22,10 @@ import {
 } from '../base/kernel.js';
 import { reads, shader, writes } from '../base/shader.js';
 import { PlanCache, planKey } from '../base/plan-cache.js';
-import type { PointwiseOperand } from '../pointwise/plan.js';
+import type { ScatterProblem, ScatterReduce } from './scatter-problem.js';
+import { makeSortedScatter } from './scatter-sorted.js';
 
-export type ScatterReduce = 'assign' | 'add' | 'mul' | 'max' | 'min';
-
-export interface ScatterProblem extends Limits {
-  readonly name: string;
-  /** Shape of the source's part that is written; everything broadcasts to it. */
-  readonly shape: readonly number[];
-  /** Dimensions of `shape` that a thread walks; the others are columns. */
-  readonly loopDims: readonly number[];
-  /** int32 operands; each moves the output position by index * stride and must lie in [-size, size). */
-  readonly indices: readonly {
-    readonly operand: PointwiseOperand;
-    readonly stride: number;
-    readonly size: number;
-  }[];
-  readonly src: PointwiseOperand;
-  /** The output's strides over `shape`, 0 along looped dimensions. */
-  readonly out: PointwiseOperand;
-  readonly reduce: ScatterReduce;
-  /** Factor on the source (with `add`). */
-  readonly alpha?: number;
-  /** Value of the first index whose elements are left out. */
-  readonly skip?: number;
-  /**
-   * An index outside [0, size) raises an error; else negative ones count from the end and those outside are
-   * left out.
-   */
-  readonly checked?: boolean;
-}
+export type { ScatterProblem, ScatterReduce } from './scatter-problem.js';
 
 interface Spec {
   readonly name: string;
@@ -216,6 +191,10 @@ function makePlan(target: Target, problem: ScatterProblem): Plan {
     }
   });
 
+  if (target.kind === 'gpu') {
+    const sorted = makeSortedScatter(target, problem, columns, loop);
+    if (sorted !== undefined) return sorted;
+  }
   const last = columns.sizes.length - 1;
   const inner = (k: number): number => columns.strides[k]![last]!;
   const even = (k: number, more: readonly number[]): boolean =>

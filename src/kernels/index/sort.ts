@@ -5,8 +5,8 @@
  * Values become u32 keys that order alike (complemented for descending). Blocks of 8 are sorted by a network
  * in registers, then runs are merged in passes: each thread writes 8 consecutive outputs and finds where they
  * start in the two runs by bisection (O. Green et al., "GPU Merge Path", ICS 2012). Equal keys keep their
- * order because the left run goes first. For k up to 16, `planTopk` keeps the best k of each chunk in
- * registers instead.
+ * order because the left run goes first. GPUs sort in workgroup memory (sort-team.ts). For k up to 16,
+ * `planTopk` keeps the best k of each chunk in registers instead.
  *
  * Buffers `x`, `values`, `indices` (int32); workspaces `pairs0`, `pairs1`.
  */
@@ -19,6 +19,7 @@ import {
   foldGrid,
   linearWorkgroup,
   memoKernel,
+  teamSize,
   type Kernel,
   type ParamField,
   type Target,
@@ -26,6 +27,7 @@ import {
 import { reads, shader, writes, type Binding } from '../base/shader.js';
 import { PlanCache, planKey } from '../base/plan-cache.js';
 import type { PointwiseOperand } from '../pointwise/plan.js';
+import { sortPairs, type KeySource, type NamedParams, type PairSink } from './sort-team.js';
 
 export interface SortProblem extends Limits {
   readonly name: string;
@@ -89,7 +91,7 @@ function paramsOf({ stage, rank }: Spec): ParamField[] {
 
 const orderFunctions = { f32: kOrderF, i32: kOrderI, u32: kOrderU } as const;
 
-function keyCode(s: Spec, fns: WgslFunctions, at: string): string {
+function keyCode(s: Pick<Spec, 'dtype' | 'descending'>, fns: WgslFunctions, at: string): string {
   const { compute } = dtypeInfo[s.dtype];
   const value = compute === 'bool' ? `x[${at}]` : loadCode(s.dtype, 1, `x[${at}]`);
   const key = `${fns.use(orderFunctions[compute === 'bool' ? 'u32' : compute], 1)}(${value})`;
@@ -319,6 +321,7 @@ function makeSort(target: Target, problem: SortProblem): Plan {
     throw new Error(
       `${name}: lines of ${length} elements do not fit the adapter's binding limit of ${maxBinding} bytes`,
     );
+  if (target.kind === 'gpu') return makeTeamSort(target, problem, perPart);
   const group = groupOf(target);
   const launches: Launch[] = [];
   const push = (
@@ -355,43 +358,109 @@ function makeSort(target: Target, problem: SortProblem): Plan {
   return { launches, workspaces: length > block ? { pairs0: bytes, pairs1: bytes } : { pairs0: bytes } };
 }
 
+/** Parts of `perPart` lines, one after the other. */
+function makeTeamSort(target: Target, problem: SortProblem, perPart: number): Plan {
+  const { name, x, descending, values, dim } = problem;
+  const { rows, length, sizes, lines } = layoutOf(problem);
+  const rank = sizes.length + 1;
+  const fns = new WgslFunctions();
+  const key = keyCode({ dtype: x.dtype, descending }, fns, 'at');
+  const storage = dtypeInfo[x.dtype].storage;
+  const inputs = [{ binding: reads('x', storage), buffer: 'x' }];
+  const outputs = [
+    { binding: writes('values', storage), buffer: 'values' },
+    { binding: writes('indices', 'i32'), buffer: 'indices' },
+  ];
+  const layout = (tags: readonly ('x' | 'v' | 'j')[]): NamedParams => {
+    const named: Record<string, number> = {};
+    sizes.forEach((n, d) => (named[`n${d + 1}`] = n));
+    for (const tag of tags) {
+      const [offset, along, ...strides] = lines['xvj'.indexOf(tag)]!;
+      Object.assign(named, { [`${tag}o`]: offset!, [`${tag}l`]: along! });
+      strides.forEach((stride, d) => (named[`${tag}s${d}`] = stride));
+    }
+    return named;
+  };
+  const kind = [x.dtype, descending, rank].join('|');
+  const along = Math.abs(x.strides[dim] ?? 0);
+  const adjacent = x.strides.some((s, d) => d !== dim && x.shape[d]! >= 8 && s !== 0 && Math.abs(s) < along);
+  const launches: Launch[] = [];
+  let workspaces: Plan['workspaces'] = {};
+  for (let row0 = 0; row0 < rows; row0 += perPart) {
+    const source: KeySource = {
+      key: kind,
+      binds: inputs,
+      params: { row0, ...layout(['x']) },
+      functions: fns.code(),
+      load: `${lineCode(rank, ['x'])}
+    let at = xLine + position * p.xl;
+    key = ${key};`,
+    };
+    const sink: PairSink = {
+      key: kind,
+      binds: [...inputs, ...outputs],
+      params: { row0, ...layout(['x', 'v', 'j']) },
+      keep: values.shape[dim] ?? 1,
+      store: `${lineCode(rank, ['x', 'v', 'j'])}
+    ${storeLine('position', 'pair')}`,
+    };
+    const count = Math.min(perPart, rows - row0);
+    const part = sortPairs({ name, team: teamSize(target), rows: count, length, source, sink }, adjacent);
+    launches.push(...part.launches);
+    if (row0 === 0) ({ workspaces } = part);
+  }
+  return { launches, workspaces };
+}
+
 function makeSelect(target: Target, problem: SortProblem): Plan {
   const { name, x, descending, values, dim } = problem;
   const { rows, length, sizes, lines } = layoutOf(problem);
   const k = values.shape[dim] ?? 1;
   if (rows * k === 0) return { launches: [], workspaces: {} };
-  const wanted = target.kind === 'software' ? 64 : 4096;
-  const chunks = Math.max(1, Math.min(Math.ceil(wanted / rows), Math.floor(length / (16 * k))));
-  const chunk = Math.ceil(length / chunks);
+  const gpu = target.kind === 'gpu';
+  // Fewer, or longer lines in the last launch, would leave a GPU waiting for one invocation.
+  const serial = gpu ? 256 : Infinity;
+  const wanted = gpu ? Math.max(16384, rows * (length / serial)) : 64;
+  const most = Math.floor(length / (16 * k));
   const group = groupOf(target);
-  const make = (
+  const launches: Launch[] = [];
+  const push = (
     from: 'x' | 'pairs',
     to: 'pairs' | 'outputs',
     buffers: readonly string[],
-    shape: readonly number[],
-  ): Launch => {
+    [n, chunks]: readonly [number, number],
+  ): void => {
     const stage: Stage = { kind: 'select', k, from, to };
-    const [cells, n, size, parts] = shape as [number, number, number, number];
     const layout = to === 'outputs' ? lines.flat() : lines[0]!;
-    return {
+    const cells = rows * chunks;
+    launches.push({
       kernel: sortKernel(target, { name, dtype: x.dtype, descending, rank: sizes.length + 1, stage }),
       buffers,
-      params: [cells, n, 0, size, parts, ...sizes, ...layout],
+      params: [
+        cells,
+        n,
+        0,
+        Math.ceil(n / chunks),
+        chunks,
+        ...(from === 'x' || to === 'outputs' ? [...sizes, ...layout] : []),
+      ],
       grid: foldGrid(Math.ceil(cells / group)),
-    };
+    });
   };
+  let chunks = Math.max(1, Math.min(Math.ceil(wanted / rows), most));
   if (chunks === 1) {
-    return {
-      launches: [make('x', 'outputs', ['x', 'values', 'indices'], [rows, length, length, 1])],
-      workspaces: {},
-    };
+    push('x', 'outputs', ['x', 'values', 'indices'], [length, 1]);
+    return { launches, workspaces: {} };
   }
-  const pairs = chunks * k;
-  return {
-    launches: [
-      make('x', 'pairs', ['x', 'pairs0'], [rows * chunks, length, chunk, chunks]),
-      make('pairs', 'outputs', ['x', 'pairs0', 'values', 'indices'], [rows, pairs, pairs, 1]),
-    ],
-    workspaces: { pairs0: 8 * rows * pairs },
-  };
+  push('x', 'pairs', ['x', 'pairs0'], [length, chunks]);
+  const workspaces: Record<string, number> = { pairs0: 8 * rows * chunks * k };
+  let at = 0;
+  for (; chunks * k > serial; at = 1 - at) {
+    const fewer = Math.ceil(chunks / 16);
+    push('pairs', 'pairs', [`pairs${at}`, `pairs${1 - at}`], [chunks * k, fewer]);
+    workspaces['pairs1'] ??= 8 * rows * fewer * k;
+    chunks = fewer;
+  }
+  push('pairs', 'outputs', ['x', `pairs${at}`, 'values', 'indices'], [chunks * k, 1]);
+  return { launches, workspaces };
 }

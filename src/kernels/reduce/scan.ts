@@ -2,12 +2,13 @@
  * Running sums, products and the like along one dimension (`torch.cumsum`, `torch.cumprod`, `torch.cummax`,
  * `torch.logcumsumexp`), any strides, forwards or backwards.
  *
- * A thread owns a line. Where there are few lines, each is cut into chunks and scanned in three launches:
- * totals of the chunks, their running totals, then every chunk from its start value. Buffers `x`, `out`
- * and for those that have a second result `indices`, workspace `totals`.
+ * On software adapters a thread owns a line. Where there are few lines, each is cut into chunks and scanned
+ * in three launches: totals of the chunks, their running totals, then every chunk from its start value. GPUs
+ * get the kernels of scan-team.ts. Buffers `x`, `out` and for those that have a second result `indices`,
+ * workspace `totals`.
  */
 import { broadcastStrides, collapseDims, extent, numelOf } from '../base/collapse.js';
-import type { Limits, Launch, Plan } from '../base/plan.js';
+import type { Launch, Plan } from '../base/plan.js';
 import { dtypeInfo, loadCode, storeCode, type DType } from '../base/dtype.js';
 import { overflowFault, type ExactOp } from './exact-int.js';
 import { WgslFunctions } from '../expr/wgsl.js';
@@ -21,25 +22,11 @@ import {
 } from '../base/kernel.js';
 import { reads, shader, writes, type Binding } from '../base/shader.js';
 import { PlanCache, planKey } from '../base/plan-cache.js';
-import type { PointwiseOperand } from '../pointwise/plan.js';
+import type { ScanOp, ScanProblem } from './scan-problem.js';
+import { makeTeamScan } from './scan-team.js';
 import { reducer, stateWords } from './states.js';
 
-export interface ScanProblem extends Limits {
-  readonly name: string;
-  /** The exact ones raise an error where a running value is no int32. */
-  readonly op: ScanOp;
-  /** `out` has x's shape; its dtype is the type of the running value (float16 is accumulated in float32). */
-  readonly x: PointwiseOperand;
-  readonly out: PointwiseOperand;
-  /** int32, of x's shape: where the running value of `cummax` and `cummin` stands. */
-  readonly indices?: PointwiseOperand;
-  readonly dim: number;
-  /** From the last element to the first. */
-  readonly reverse?: boolean;
-}
-
-export type ScanOp =
-  'sum' | 'prod' | 'exactSum' | 'exactProd' | 'compensatedSum' | 'logsumexp' | 'cummax' | 'cummin';
+export type { ScanOp, ScanProblem } from './scan-problem.js';
 
 /** `totals`: one value per chunk; `starts`: exclusive scan of those, in place; `scan`: the elements. */
 type Stage = 'totals' | 'starts' | 'scan';
@@ -57,7 +44,7 @@ interface Spec {
 
 const outputsOf = (s: Spec): readonly ('y' | 'j')[] => (s.indices ? ['y', 'j'] : ['y']);
 
-const groupOf = (target: Target): number => (target.kind === 'software' ? 8 : 64);
+const group = 8;
 
 function paramsOf(s: Spec): ParamField[] {
   const names = ['cells', 'lines', 'length', 'chunk', 'chunks'];
@@ -72,10 +59,9 @@ function paramsOf(s: Spec): ParamField[] {
   return names.map((n) => [n, 'u32']);
 }
 
-function scanKernel(target: Target, s: Spec): Kernel {
-  return memoKernel(`scan|${target.kind}|${Object.values(s).join('|')}`, () => {
+function scanKernel(s: Spec): Kernel {
+  return memoKernel(`scan|${Object.values(s).join('|')}`, () => {
     const type = dtypeInfo[s.out].compute;
-    const group = groupOf(target);
     if (type === 'bool') throw new Error(`${s.name}: a running value cannot be bool; use int32`);
     const fns = new WgslFunctions();
     const red = reducer(s.op, type, fns);
@@ -165,10 +151,8 @@ export function planScan(target: Target, problem: ScanProblem): Plan {
   return plans.get(key, () => makePlan(target, problem));
 }
 
-function makePlan(
-  target: Target,
-  { name, op, x, out, indices, dim, reverse = false, maxBinding = Infinity }: ScanProblem,
-): Plan {
+function makePlan(target: Target, problem: ScanProblem): Plan {
+  const { name, op, x, out, indices, dim, reverse = false, maxBinding = Infinity } = problem;
   const { shape } = x;
   const total = numelOf(shape);
   if (total === 0) return { launches: [], workspaces: {} };
@@ -185,12 +169,15 @@ function makePlan(
   });
   const length = shape[dim]!;
   const others = shape.map((_, d) => d).filter((d) => d !== dim);
+  const software = target.kind === 'software';
+  // Results have no dims of stride 0: what a GPU's lanes write side by side is theirs to say.
   const lines = collapseDims(
     others.map((d) => shape[d]!),
     operands.map((o) => others.map((d) => o.strides[d]!)),
+    software ? 0 : 1,
   );
   const count = total / length;
-  const wanted = target.kind === 'software' ? 128 : 16384;
+  const wanted = 128;
   const parts = count >= wanted ? 1 : Math.min(Math.ceil(wanted / count), Math.ceil(length / 256), 1024);
   const chunk = Math.ceil(length / parts);
   const chunks = Math.ceil(length / chunk);
@@ -199,6 +186,12 @@ function makePlan(
     const start = reverse ? o.offset + (length - 1) * along : o.offset;
     return [start, (reverse ? -along : along) >>> 0, ...lines.strides[k]!.map((s) => s >>> 0)];
   });
+  if (!software) {
+    const along = Math.abs(operands[1]!.strides[dim]!);
+    const inner = lines.sizes.at(-1)! > 1 ? Math.abs(lines.strides[1]!.at(-1)!) : Infinity;
+    const { sizes } = lines;
+    return makeTeamScan(target, problem, { count, length, sizes, layout, adjacent: inner < along });
+  }
   const spec = (stage: Stage): Spec => ({
     name,
     op,
@@ -209,14 +202,13 @@ function makePlan(
     rank: lines.sizes.length,
     chunked: chunks > 1,
   });
-  const group = groupOf(target);
   const make = (
     stage: Stage,
     cells: number,
     buffers: readonly string[],
     rest: readonly number[],
   ): Launch => ({
-    kernel: scanKernel(target, spec(stage)),
+    kernel: scanKernel(spec(stage)),
     buffers,
     params: [cells, count, length, chunk, chunks, ...(op === 'compensatedSum' ? [0] : []), ...rest],
     grid: foldGrid(Math.ceil(cells / group)),

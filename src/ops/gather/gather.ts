@@ -88,7 +88,7 @@ export const gatherOp: (x: Tensor, index: Tensor, dim: number, lookup: Lookup) =
   backward(ctx, grad) {
     const { shape, dim } = ctx.state;
     const index = ctx.saved[0] as Tensor;
-    return [() => scatterAddOp(zerosOf(shape, grad), index, grad, dim, again('scatterAdd'))];
+    return [() => scatterAddOp(zerosToWrite(shape, grad), index, grad, dim, again('scatterAdd'))];
   },
 });
 
@@ -98,6 +98,10 @@ export function zerosOf(shape: readonly number[], like: Tensor): Tensor {
   if (out.numel() > 0) fillInto(out, 0, false);
   return out;
 }
+
+/** Zeros that an op takes a copy of. A GPU waits for memory: there they are one zero, repeated. */
+const zerosToWrite = (shape: readonly number[], like: Tensor): Tensor =>
+  runtime().target.kind === 'gpu' ? expand(zerosOf([], like), shape) : zerosOf(shape, like);
 
 /**
  * @internal The normalised dim, where `index` (and `src`, if given) fit `x`. None of them is zero-dim; an
@@ -274,7 +278,7 @@ export const lookupOp: (
       checked: false,
       ...(skip !== undefined && { skip }),
     };
-    return [() => putRowsOp(zerosOf(shape, grad), indices, grad, dim, how)];
+    return [() => putRowsOp(zerosToWrite(shape, grad), indices, grad, dim, how)];
   },
 });
 
