@@ -1,6 +1,6 @@
 /** Finds a GPU: `navigator.gpu` in browsers, the `webgpu` package (Dawn) in Node. */
 
-import type { Target } from '../kernels/base/kernel.js';
+import type { AdapterClass, Target } from '../kernels/base/kernel.js';
 import { matrixSize, matrixSubgroup } from '../kernels/matmul/matrix-tile.js';
 import { DeviceError } from './errors.js';
 
@@ -96,7 +96,9 @@ export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
     device,
     info,
     target: {
-      kind: isSoftware(adapter.info) ? 'software' : 'gpu',
+      ...(isSoftware(adapter.info)
+        ? { kind: 'software' as const }
+        : { kind: 'gpu' as const, class: adapterClass(info) }),
       subgroupSize: subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : 0,
       f16: device.features.has('shader-f16') && !disabled.has('f16'),
       maxInvocations: Math.min(
@@ -195,6 +197,30 @@ function isSoftware(info: GPUAdapterInfo): boolean {
     info.isFallbackAdapter ||
     /llvmpipe|lavapipe|swiftshader|software|basic render|\bcpu\b/i.test(adapterName(info))
   );
+}
+
+/**
+ * The class of a GPU by what it says of itself, in Dawn's names of vendors and architectures
+ * (https://dawn.googlesource.com/dawn/+/refs/heads/main/src/dawn/gpu_info.json). AMD's processors have GPUs
+ * of the same architectures as its cards and are told by their marketing names, where those are given (not in
+ * browsers).
+ */
+export function adapterClass(info: AdapterInfo): AdapterClass {
+  const { vendor, architecture } = info;
+  const name = `${info.device} ${info.description}`;
+  switch (vendor.toLowerCase()) {
+    case 'nvidia':
+      return /tegra|orin|xavier/i.test(name) ? 'integrated' : 'discrete';
+    case 'amd':
+      if (!/^(rdna|cdna)/i.test(architecture)) return 'integrated';
+      return /radeon(\(tm\))? (graphics|vega|\d{3}m\b)/i.test(name) ? 'integrated' : 'discrete';
+    case 'apple':
+      return 'apple';
+    case 'intel':
+      return 'integrated';
+    default:
+      return 'unknown';
+  }
 }
 
 function adapterName(info: GPUAdapterInfo): string {

@@ -51,10 +51,18 @@ export interface Fault {
 
 export type FaultWords = readonly [number, number, number, number];
 
+/**
+ * Kinds of GPU whose best tiles differ: NVIDIA's and AMD's cards; Apple's; GPUs that share a processor's
+ * memory, and Intel's; those of phones, or nothing known.
+ */
+export type AdapterClass = 'discrete' | 'apple' | 'integrated' | 'unknown';
+
 /** What a kernel generator may know about the adapter. */
 export interface Target {
   /** `software` is a CPU rasteriser (lavapipe, SwiftShader): no barriers, registers are cheap. */
   readonly kind: 'software' | 'gpu';
+  /** Of a GPU. Default: `unknown`. */
+  readonly class?: AdapterClass;
   /** Subgroup size when the adapter has subgroups of one known size; 0 otherwise. */
   readonly subgroupSize: number;
   readonly f16: boolean;

@@ -68,8 +68,8 @@ export const matrixAccumulators = `  var block0 = Block();
   let matrixRow = (subgroup >> 1u) * 16u;
   let matrixCol = (subgroup & 1u) * 32u;`;
 
-/** Stages `a0` and `b0` or `t0` (see `multiplyAdd`) and multiplies. */
-export function matrixStep(major: 'k' | 'row', along: 'columns' | 'k'): string {
+/** Stages `a0` and `b0` or `t0` (shared-tile.ts). */
+export function matrixStage(major: 'k' | 'row', along: 'columns' | 'k'): string {
   const component = ['x', 'y', 'z', 'w'];
   const leftAt = (j: number): string =>
     major === 'k'
@@ -81,14 +81,13 @@ export function matrixStep(major: 'k' | 'row', along: 'columns' | 'k'): string {
       : `((tid & 3u) * 4u + ${j}u) * 64u + (tid >> 2u)`;
   const value = along === 'columns' ? 'b0' : 't0';
   return [
-    '      workgroupBarrier();',
     ...component.map((c, j) => `      left[${leftAt(j)}] = f16(a0.${c});`),
     ...component.map((c, j) => `      right[${rightAt(j)}] = f16(${value}.${c});`),
-    '      workgroupBarrier();',
-    '      multiplyBlock(&block0, matrixRow, matrixCol);',
-    '      multiplyBlock(&block1, matrixRow, matrixCol + 16u);',
   ].join('\n');
 }
+
+export const matrixCompute = `      multiplyBlock(&block0, matrixRow, matrixCol);
+      multiplyBlock(&block1, matrixRow, matrixCol + 16u);`;
 
 /**
  * Hands the blocks to the invocations' own sums `c0` to `c3`: first the left block of every subgroup, then
