@@ -229,12 +229,12 @@ export function convKernel(s: ConvSpec): Kernel {
     const turned = s.weights === 'turned';
     const alongK = (j: number): string => {
       const k = shared ? `(step + ${rightLineK(t)})` : 'step';
-      const at = `tapAt + (wCol + ${j}u) * p.ci + ${shared ? `min(${k}, p.ci - 4u)` : k}`;
+      const at = `tapAt + ${shared ? `wCol${j}` : `(wCol + ${j}u)`} * p.ci + ${shared ? `min(${k}, p.ci - 4u)` : k}`;
       const load = widen(4, s.elem, `w[(${at}) / 4u]`);
       return `      ${loaded(t, `t${j}`)} = ${shared ? `select(vec4<f32>(0.0), ${load}, ${k} < p.ci)` : load};`;
     };
     const rightTurned = [
-      ...range(shared ? 1 : V).map(alongK),
+      ...range(shared ? rightLoads(t) : V).map(alongK),
       ...(shared ? [] : range(4)).map((q) => {
         const parts = range(V).map((j) => component(`t${j}`, q, 4));
         return `      let b${q} = ${vecType(V)}(${parts.join(', ')});`;
@@ -258,7 +258,9 @@ export function convKernel(s: ConvSpec): Kernel {
       // Columns past the end repeat the last ones, and their sums are not stored.
       turned
         ? shared
-          ? `  let wCol = min(${rightLine(t)}, p.co - 1u);`
+          ? range(rightLoads(t))
+              .map((j) => `  let wCol${j} = min(${rightLine(t, j)}, p.co - 1u);`)
+              .join('\n')
           : `  let wCol = min(col * ${V}u, p.co - ${V}u);`
         : `  var wAt = p.wOff / ${V}u + group * ${kCount} * wPitch + min(${rightCol(t)}, wPitch - 1u);`,
       ...range(n).map((i) => positionSetup(s, i)),

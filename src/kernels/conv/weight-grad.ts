@@ -325,7 +325,7 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
     const perPart = p.groups * tapRows * lines * roundUp(co, 4) * 4;
     const wanted = chooseSplits(target, tile, blocks, positions, 32);
     const affordable = Math.max(1, Math.floor(limits.maxBinding / perPart));
-    const chunk = roundUp(ceilDiv(positions, Math.min(wanted, affordable)), 16);
+    const chunk = roundUp(ceilDiv(positions, Math.min(wanted, affordable)), Math.max(16, stepK(tile)));
     const splits = ceilDiv(positions, chunk);
     // The partial sums lie as an HWIO weight does, so that a single part is the result.
     const whole = hwio && co % 4 === 0 && elem === 'f32' && splits === 1 && images >= p.n;

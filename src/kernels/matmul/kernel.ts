@@ -157,11 +157,13 @@ export function gemmKernel(s: GemmSpec): Kernel {
     const shared = t.style === 'shared';
 
     // Columns past the end repeat the last ones, and their sums are not stored.
-    const columns = s.transB ? (shared ? 1 : V) : 0;
-    const firstColumn = s.transB && shared ? rightLine(t) : `${rightCol(t)} * ${V}u`;
+    const columns = s.transB ? (shared ? rightLoads(t) : V) : 0;
+    const firstColumn = `${rightCol(t)} * ${V}u`;
     body.push(`  let colC = ${s.vecB && !s.transB ? `min(${firstColumn}, p.N - ${V}u)` : firstColumn};`);
-    for (const j of range(columns))
-      body.push(`  let bRow${j} = bBase + min(colC + ${j}u, p.N - 1u) * p.ldb;`);
+    for (const j of range(columns)) {
+      const column = shared ? rightLine(t, j) : `colC + ${j}u`;
+      body.push(`  let bRow${j} = bBase + min(${column}, p.N - 1u) * p.ldb;`);
+    }
     for (const i of range(n)) {
       const row = leftRow(t, major, i);
       if (s.transA) body.push(`  let aRow${i} = ${s.vecA ? `min(${row}, p.M - 4u)` : row};`);

@@ -237,7 +237,7 @@ function launchesOf(
   const splits = few
     ? fewRowsSplits(target, p.n, p.k, p.batch, p.transB)
     : chooseSplits(target, tile, blocksOf(tile, p.m, p.n, p.batch), p.k);
-  const chunk = roundUp(ceilDiv(p.k, splits), 16);
+  const chunk = roundUp(ceilDiv(p.k, splits), Math.max(16, stepK(tile)));
   const parts = ceilDiv(p.k, chunk);
   const split = parts > 1;
   const V: Cols = few ? 4 : tile.cols;

@@ -7,11 +7,13 @@
  * Bank conflicts are counted per eight neighbouring invocations, each with a vector
  * (test/kernels/tiles.test.ts).
  */
-import { matrixCompute, matrixStage } from './matrix-tile.js';
+import { matrixBytes, matrixLoop, type WithMatrices } from './matrix-tile.js';
 import {
   products,
   range,
+  rightLoadsOf,
   sharedDepth,
+  sharedLeftLoads,
   tileCols,
   tileRows,
   tileThreads,
@@ -21,9 +23,6 @@ import {
   type Right,
   type Tile,
 } from './tile-shape.js';
-
-/** Left and right vectors of one slice that an invocation loads. Every tile has its one right vector. */
-export const sharedLeftLoads = (t: Tile): number => (tileRows(t) * sharedDepth(t)) / 4 / tileThreads(t);
 
 /** Invocations that load vectors at the same k, and vectors along k of a slice. */
 const perK = (t: Tile): number => tileThreads(t) / sharedDepth(t);
@@ -37,12 +36,15 @@ export const sharedLeftRow = (t: Tile, major: Major, i: number): string =>
 export const sharedLeftK = (t: Tile, major: Major): string =>
   major === 'row' ? `(tid / ${perK(t)}u)` : `(tid & ${alongK(t) - 1}u) * 4u`;
 
-/** WGSL for the right vector's k and column (in vectors) where it lies along columns. */
-export const sharedRightK = (t: Tile): string => `(tid / ${perK(t)}u)`;
-export const sharedRightCol = (t: Tile): string =>
-  `(colBlock * ${tileCols(t) / 4}u + (tid & ${perK(t) - 1}u))`;
+/** Right vectors along columns that invocations load side by side. */
+const perRow = (t: Tile): number => tileCols(t) / 4;
+/** WGSL for right vector `q`'s k, and its column in vectors, where it lies along columns. */
+export const sharedRightK = (t: Tile, q: number): string =>
+  `(tid / ${perRow(t)}u + ${(q * tileThreads(t)) / perRow(t)}u)`;
+export const sharedRightCol = (t: Tile): string => `(colBlock * ${perRow(t)}u + tid % ${perRow(t)}u)`;
 /** The same where it lies along k: its column, in elements, and its k. */
-export const rightLine = (t: Tile): string => `(colBlock * ${tileCols(t)}u + tid / ${alongK(t)}u)`;
+export const rightLine = (t: Tile, q: number): string =>
+  `(colBlock * ${tileCols(t)}u + tid / ${alongK(t)}u + ${(q * tileThreads(t)) / alongK(t)}u)`;
 export const rightLineK = (t: Tile): string => `(tid & ${alongK(t) - 1}u) * 4u`;
 
 /** Vectors of workgroup memory per slice of the left operand: [row][k / 4] or, along rows, [k][row / 4]. */
@@ -59,14 +61,17 @@ const rightVectors = (t: Tile, right: Right): number =>
 
 const buffersOf = (t: Tile): number => t.buffers ?? 1;
 
+export const hasMatrices = (t: Tile): t is WithMatrices => t.matrices !== undefined;
+
 /** Bytes of workgroup memory, at most. */
-export const sharedBytes = (t: Tile): number => 16 * buffersOf(t) * (leftVectors(t) + rightVectors(t, 'k'));
+export const sharedBytes = (t: Tile): number =>
+  hasMatrices(t) ? matrixBytes(t) : 16 * buffersOf(t) * (leftVectors(t) + rightVectors(t, 'k'));
 
 export const sharedMemory = (t: Tile, right: Right): string =>
   `var<workgroup> left: array<vec4<f32>, ${buffersOf(t) * leftVectors(t)}>;
 var<workgroup> right: array<vec4<f32>, ${buffersOf(t) * rightVectors(t, right)}>;`;
 
-/** Stores this invocation's vectors: `a0..`, and `b0` (along columns) or `t0` (along k). */
+/** Stores this invocation's vectors: `a0..`, and `b0` (along columns) or `t0` (along k); one right vector. */
 function stage(t: Tile, major: Major, right: Right): string {
   const two = buffersOf(t) === 2;
   const buffer = (vectors: number): string => (two ? `(slice & 1u) * ${vectors}u + ` : '');
@@ -132,19 +137,24 @@ function compute(t: Tile, major: Major, right: Right): string {
  * and goes on to the next slice.
  */
 export function sharedLoop(t: Tile, major: Major, right: Right, slices: string, loads: string): string {
-  const vectors = [...range(sharedLeftLoads(t)).map((i) => `a${i}`), right === 'k' ? 't0' : 'b0'];
-  return `${vectors.map((name) => `  var ${name} = vec4<f32>(0.0);`).join('\n')}
+  const vectors = [
+    ...range(sharedLeftLoads(t)).map((i) => `a${i}`),
+    ...range(rightLoadsOf(t)).map((q) => `${right === 'k' ? 't' : 'b'}${q}`),
+  ];
+  const declared = vectors.map((name) => `  var ${name} = vec4<f32>(0.0);`).join('\n');
+  if (hasMatrices(t)) return `${declared}\n${matrixLoop(t, major, right, slices, loads)}`;
+  return `${declared}
   let slices = ${slices};
   for (var slice = 0u; slice <= slices; slice++) {
     if (slice < slices) {
 ${loads}
     }
     if (slice > 0u) {
-${t.matrices ? matrixCompute : compute(t, major, right)}
+${compute(t, major, right)}
     }
     if (slice == slices) { break; }
 ${buffersOf(t) === 2 ? '' : '    workgroupBarrier();'}
-${t.matrices ? matrixStage(major, right) : stage(t, major, right)}
+${stage(t, major, right)}
     workgroupBarrier();
   }`;
 }

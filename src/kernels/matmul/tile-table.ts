@@ -21,7 +21,7 @@ import {
   type Major,
   type Tile,
 } from './tile.js';
-import { matrixStorage } from './matrix-tile.js';
+import { matrixRows } from './matrix-tile.js';
 
 /** What a tile is chosen by. */
 export interface TileProblem {
@@ -122,7 +122,8 @@ const enoughInvocations = (target: Target): number => 2 * 256 * coresOf(target);
  * the result in the least time; else the smallest.
  */
 function chooseShared(target: Target, p: TileProblem): Tile | undefined {
-  const rows = sharedRows(target);
+  const matrices = matrixRows(target, p.elem);
+  const rows = matrices.length > 0 ? matrices : sharedRows(target);
   const batch = p.batch ?? 1;
   const blocks = (t: Tile): number => blocksOf(t, p.rows, p.columns, batch);
   const cost = ([t, share]: (typeof rows)[number]): number => (blocks(t) * tileRows(t) * tileCols(t)) / share;
@@ -134,7 +135,7 @@ function chooseShared(target: Target, p: TileProblem): Tile | undefined {
 }
 
 export function chooseTile(target: Target, p: TileProblem): Tile {
-  const { rows, columns, depth, major, elem } = p;
+  const { rows, columns, depth, major } = p;
   if (hasBroadcast(target)) {
     const cols: Cols = columns <= 8 ? 1 : columns <= 16 ? 2 : 4;
     const cost = (height: number): number => Math.ceil(rows / height) * stepCost(height, cols);
@@ -143,10 +144,6 @@ export function chooseTile(target: Target, p: TileProblem): Tile {
     return { style: 'subgroup', rows: height, cols, lanes: 8, lanesY: 1 };
   }
   if (rows > 16 && columns > 16) {
-    const { matrices } = target;
-    const fits = target.maxInvocations >= 256 && target.maxWorkgroupStorage >= matrixStorage;
-    if (elem === 'f16' && matrices && target.kind === 'gpu' && fits)
-      return { style: 'shared', rows: 4, cols: 4, lanes: 16, lanesY: 16, matrices };
     const tile = chooseShared(target, p);
     if (tile) return tile;
   }

@@ -14,10 +14,16 @@
  */
 import type { Enable, Kernel, Target } from '../base/kernel.js';
 import { reads, shader, type Binding, type EntryPoint } from '../base/shader.js';
-import { matrixAccumulators, matrixEntryPoint, matrixHead, matrixMemory, matrixSums } from './matrix-tile.js';
 import {
+  matrixAccumulators,
+  matrixEntryPoint,
+  matrixForRows,
+  matrixHead,
+  matrixMemory,
+} from './matrix-tile.js';
+import {
+  hasMatrices,
   sharedLeftK,
-  sharedLeftLoads,
   sharedLeftRow,
   sharedMemory,
   sharedRightCol,
@@ -26,7 +32,9 @@ import {
 import {
   products,
   range,
+  rightLoadsOf,
   sharedDepth,
+  sharedLeftLoads,
   sumName,
   tileCols,
   tileRows,
@@ -36,6 +44,7 @@ import {
   type Major,
   type Right,
   type Tile,
+  type TileRows,
 } from './tile-shape.js';
 import { epilogueBuffers, type Elem, type Epilogue, type EpilogueActivation } from '../base/plan.js';
 
@@ -77,7 +86,7 @@ export function leftLoads(t: Tile, major: Major): number {
 export const stepK = (t: Tile): number => (t.style === 'shared' ? sharedDepth(t) : 4);
 
 /** Number of right-operand vectors along the columns that one invocation loads per step. */
-export const rightLoads = (t: Tile): number => (t.style === 'shared' ? 1 : 4);
+export const rightLoads = (t: Tile): number => (t.style === 'shared' ? rightLoadsOf(t) : 4);
 
 /** WGSL for the row that left load `i` of this invocation starts at. */
 export function leftRow(t: Tile, major: Major, i: number): string {
@@ -98,7 +107,7 @@ export function leftK(t: Tile, major: Major): string {
 }
 
 /** WGSL for the k, from the step's first, of right load `q`, and for its column in vectors. */
-export const rightK = (t: Tile, q: number): string => (t.style === 'shared' ? sharedRightK(t) : `${q}u`);
+export const rightK = (t: Tile, q: number): string => (t.style === 'shared' ? sharedRightK(t, q) : `${q}u`);
 export const rightCol = (t: Tile): string => (t.style === 'shared' ? sharedRightCol(t) : 'col');
 
 /** WGSL that a load assigns to `name` by: the loads of a `shared` tile are to last until the next slice. */
@@ -107,7 +116,7 @@ export const loaded = (t: Tile, name: string): string => (t.style === 'shared' ?
 /** Workgroup memory of a tile. */
 function tileMemory(t: Tile, right: Right): string {
   if (t.style !== 'shared') return '';
-  return t.matrices ? matrixMemory(t.matrices) : sharedMemory(t, right);
+  return hasMatrices(t) ? matrixMemory(t) : sharedMemory(t, right);
 }
 
 /** WGSL for this invocation's first column, in vectors: of its first vector of columns, or of vector `v`. */
@@ -119,21 +128,23 @@ export const tileCol = (t: Tile, v = 0): string =>
  * row.
  */
 export const sharedHead = (t: Tile): string =>
-  t.style === 'shared'
-    ? `  let tid = lid.y * ${t.lanes}u + lid.x;\n  let blockRow = row0 - lid.y * ${t.rows}u;`
-    : '';
+  hasMatrices(t)
+    ? '  let tid = index;\n  let blockRow = row0;'
+    : t.style === 'shared'
+      ? `  let tid = lid.y * ${t.lanes}u + lid.x;\n  let blockRow = row0 - lid.y * ${t.rows}u;`
+      : '';
 
 function entryPoint(t: Tile): EntryPoint {
-  if (t.matrices) return matrixEntryPoint(t.matrices);
+  if (hasMatrices(t)) return matrixEntryPoint(t);
   const workgroup = t.lanesY === 1 ? t.lanes : `${t.lanes}, ${t.lanesY}`;
   return { workgroup, builtins: ['wid', 'nwg', 'lid.xyz'] };
 }
 
 /** What the WGSL of a tile over elements of type `elem` enables. */
 const tileEnables = (t: Tile, elems: readonly Elem[]): Enable[] => [
-  ...(t.style === 'subgroup' || t.matrices === 'native' ? (['subgroups'] as const) : []),
-  ...(t.matrices || elems.includes('f16') ? (['f16'] as const) : []),
-  ...(t.matrices === 'native' ? (['chromium_experimental_subgroup_matrix'] as const) : []),
+  ...(t.style === 'subgroup' || t.matrices?.mode === 'native' ? (['subgroups'] as const) : []),
+  ...(t.matrices?.elem === 'f16' || elems.includes('f16') ? (['f16'] as const) : []),
+  ...(t.matrices?.mode === 'native' ? (['chromium_experimental_subgroup_matrix'] as const) : []),
 ];
 
 /**
@@ -152,7 +163,7 @@ export function tileShader(
       bindings,
       functions: tileMemory(t, right),
       ...entryPoint(t),
-      body: `${t.matrices ? matrixHead(t.matrices) : ''}\n${body}`,
+      body: `${hasMatrices(t) ? matrixHead(t) : ''}\n${body}`,
     }),
     enables: tileEnables(t, elems),
   };
@@ -183,7 +194,7 @@ export const tileColBlocks = (t: Tile, columns: number): number =>
   Math.max(1, Math.ceil(columns / tileCols(t)));
 
 export function declareAccumulators(t: Tile): string {
-  if (t.matrices) return matrixAccumulators;
+  if (hasMatrices(t)) return matrixAccumulators(t);
   return range(tileVectors(t))
     .flatMap((v) => range(t.rows).map((r) => `  var ${sumName(r, v)} = ${vecType(t.cols)}(0.0);`))
     .join('\n');
@@ -196,16 +207,8 @@ export function declareAccumulators(t: Tile): string {
  * the checks of every lane's every store take its driver longer to compile than all the rest. All see `col`,
  * which in a tile of several vectors of columns is each of them in turn.
  */
-export function forRows(
-  t: Tile,
-  rows: string,
-  inside: string,
-  o: {
-    readonly columns?: string;
-    readonly store: (row: string, sum: string) => string;
-    readonly first?: (row: string) => string;
-  },
-): string {
+export function forRows(t: Tile, rows: string, inside: string, o: TileRows): string {
+  if (hasMatrices(t)) return matrixForRows(t, rows, inside, o);
   const all = range(t.rows);
   const { columns = '', store, first = () => '' } = o;
   if (t.style !== 'subgroup') {
@@ -214,7 +217,7 @@ export function forRows(
         .map((r) => `  if (row0 + ${r}u < ${rows}) { ${first(`${r}u`)} ${store(`${r}u`, sumName(r, v))} }`)
         .join('\n');
     const one = `${columns}\n  if (!(${inside})) { return; }\n${stores(0)}`;
-    if (tileVectors(t) === 1) return `${t.matrices ? matrixSums : ''}${one}`;
+    if (tileVectors(t) === 1) return one;
     return range(tileVectors(t))
       .map(
         (v) => `  {\n  let col = ${tileCol(t, v)};\n  if (${inside}) {\n${columns}\n${stores(v)}\n  }\n  }`,

@@ -20,7 +20,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let aBase = p.aOff + batch * p.aBatch;
   let bBase = p.bOff + batch * p.bBatch;
   let cBase = p.cOff + batch * p.cBatch + split * p.M * p.ldc * u32(p.splits > 1u);
-  let colC = min((colBlock * 8u + (tid & 7u)) * 4u, p.N - 4u);
+  let colC = min((colBlock * 8u + tid % 8u) * 4u, p.N - 4u);
   let aRow0 = aBase + min(blockRow + tid / 2u + 0u, p.M - 1u) * p.lda;
   var c0 = vec4<f32>(0.0);
   var c1 = vec4<f32>(0.0);
@@ -33,7 +33,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   for (var slice = 0u; slice <= slices; slice++) {
     if (slice < slices) {
       a0 = a[(aRow0 + (k + (tid & 1u) * 4u)) >> 2u];
-      b0 = b[(bBase + ((k + (tid / 8u))) * p.ldb + colC) / 4u];
+      b0 = b[(bBase + ((k + (tid / 8u + 0u))) * p.ldb + colC) / 4u];
       k += 8u;
     }
     if (slice > 0u) {
