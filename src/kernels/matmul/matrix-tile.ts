@@ -107,8 +107,8 @@ fn keepBlock(block: ptr<function, Block>, at: u32) {
 }
 
 /**
- * WGSL of the end of a loop of `n` passes. Software adapters must not foresee it, or they write all passes out, which
- * takes them minutes to compile.
+ * WGSL of the end of a loop of `n` passes. Software adapters must not foresee it, or they write all passes
+ * out, which takes them minutes to compile.
  */
 const end = (t: WithMatrices, n: number, zero = 'nwg.x >> 31u'): string =>
   t.matrices.mode === 'native' ? `${n}u` : `${n}u + (${zero})`;
