@@ -147,8 +147,7 @@ export function matrixSupport(
   const missing = ['shader-f16', 'subgroups', matrixFeature].filter((name) => !features.has(name));
   if (missing.length > 0) return none(`the adapter has no ${missing.join(', ')}`);
   const { subgroupMinSize: least, subgroupMaxSize: most } = info;
-  if (least === undefined || least !== most)
-    return none(`subgroups have ${least} to ${most} invocations`);
+  if (least === undefined || least !== most) return none(`subgroups have ${least} to ${most} invocations`);
   const listed = (info as { subgroupMatrixConfigs?: readonly ListedConfig[] }).subgroupMatrixConfigs ?? [];
   const configs = usableMatrices
     .filter(({ m, n, k, elem }) =>
