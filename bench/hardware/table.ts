@@ -8,6 +8,7 @@ import { hardwareWorks } from './works.js';
 /** What plans are made for: a GPU as most people have one. */
 export const hardware: Target = {
   kind: 'gpu',
+  class: 'discrete',
   subgroupSize: 32,
   f16: true,
   maxInvocations: 1024,

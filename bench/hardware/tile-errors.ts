@@ -8,7 +8,9 @@ import { planGemm } from '../../src/kernels/matmul/plan.js';
 import type { Tile } from '../../src/kernels/matmul/tile.js';
 import { conv, limits, random, reference, relativeError, run } from '../../test/kernels/heavy-harness.js';
 
-export const tileName = (t: Tile): string => `${t.style} ${t.rows}x${t.cols}, ${t.lanes}x${t.lanesY} lanes`;
+export const tileName = (t: Tile): string =>
+  `${t.style} ${t.rows}x${t.cols * (t.vectors ?? 1)}, ${t.lanes}x${t.lanesY} lanes` +
+  (t.style === 'shared' ? `, ${t.buffers ?? 1} x ${t.depth ?? 16} k` : '');
 
 async function productError(target: Target, transA: boolean, transB: boolean): Promise<number> {
   const [m, n, k] = [70, 68, 37];

@@ -1,15 +1,14 @@
 /** Finds a GPU: `navigator.gpu` in browsers, the `webgpu` package (Dawn) in Node. */
 
-import type { Target } from '../kernels/base/kernel.js';
-import { matrixSize, matrixSubgroup } from '../kernels/matmul/matrix-tile.js';
+import type { AdapterClass, MatrixConfig, Target } from '../kernels/base/kernel.js';
 import { DeviceError } from './errors.js';
 
 export interface InitOptions {
   /** Default `high-performance`. */
   readonly powerPreference?: GPUPowerPreference;
   /**
-   * Bytes of GPU memory the engine may hold. Default: 60% of the machine's memory on a software adapter, else
-   * no limit.
+   * Bytes of GPU memory the engine may hold. Default: 60% of the machine's memory on a software adapter, 75%
+   * (in Node) on a GPU without memory of its own, else no limit.
    */
   readonly memoryBudget?: number;
   /** `software`, `hardware`, or a part of the adapter's name. Default: the system's choice. */
@@ -21,9 +20,9 @@ export interface InitOptions {
    */
   readonly tuned?: boolean;
   /**
-   * Experimental: float16 matrix products and convolutions on the GPU's matrix units (Dawn's subgroup
-   * matrices, 16x16x16 with float32 sums), where the adapter has them for subgroups of 32. Without them
-   * nothing changes. Default: false.
+   * Experimental: matrix products and convolutions on the GPU's matrix units (Dawn's subgroup matrices with
+   * float32 sums), of float16 tensors, and of float32 ones where the units take those. Without them nothing
+   * changes; `runtime().info.matrices` says which are used, or why none. Default: false.
    */
   readonly subgroupMatrices?: boolean;
   /** @internal Pretends that the adapter lacks these, so that tests reach the fallbacks. */
@@ -48,6 +47,8 @@ export interface AdapterInfo {
   readonly architecture: string;
   readonly device: string;
   readonly description: string;
+  /** What came of `subgroupMatrices`: the configurations that kernels use, or why there are none. */
+  readonly matrices?: string;
 }
 
 export interface OpenedDevice {
@@ -89,11 +90,14 @@ const leastLimits: Partial<Record<keyof GPUSupportedLimits, number>> = {
 export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
   const { adapter, gpu } = await requestAdapter(options);
   const disabled = new Set(options.disable);
+  const matrices =
+    options.subgroupMatrices === true ? matrixSupport(adapter.info, adapter.features) : undefined;
   const info: AdapterInfo = {
     vendor: adapter.info.vendor,
     architecture: adapter.info.architecture,
     device: adapter.info.device,
     description: adapter.info.description,
+    ...(matrices && { matrices: matrices.text }),
   };
 
   const limits: Record<string, number> = {};
@@ -102,8 +106,7 @@ export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
     if (typeof value === 'number') limits[name] = Math.max(value, leastLimits[name] ?? 0);
   }
   const features: string[] = usefulFeatures.filter((name) => adapter.features.has(name));
-  const matrices = options.subgroupMatrices === true && hasMatrices(adapter);
-  if (matrices) features.push(matrixFeature);
+  if (matrices?.configs.length) features.push(matrixFeature);
   const opened = await adapter.requestDevice({
     label: 'kindling',
     requiredFeatures: features as GPUFeatureName[],
@@ -117,7 +120,9 @@ export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
     device,
     info,
     target: {
-      kind: isSoftware(adapter.info) ? 'software' : 'gpu',
+      ...(isSoftware(adapter.info)
+        ? { kind: 'software' as const }
+        : { kind: 'gpu' as const, class: adapterClass(info) }),
       subgroupSize: subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : 0,
       f16: device.features.has('shader-f16') && !disabled.has('f16'),
       maxInvocations: Math.min(
@@ -126,14 +131,17 @@ export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
       ),
       maxWorkgroupStorage: device.limits.maxComputeWorkgroupStorageSize,
       maxStorageBuffers: device.limits.maxStorageBuffersPerShaderStage,
-      ...(matrices && { matrices: 'native' as const }),
+      ...(matrices?.configs.length && {
+        matrices: { mode: 'native' as const, configs: matrices.configs },
+      }),
     },
     immediateSize: disabled.has('immediates') ? 0 : immediateSize(device, gpu),
     timestamps: device.features.has('timestamp-query') && !disabled.has('timestamps'),
   };
 }
 
-interface MatrixConfig {
+/** A configuration as Dawn's adapters list it. */
+interface ListedConfig {
   readonly componentType: string;
   readonly resultComponentType: string;
   readonly M: number;
@@ -141,21 +149,39 @@ interface MatrixConfig {
   readonly K: number;
 }
 
+/** What the kernels can use, the best first: NVIDIA's and AMD's, Intel's, Apple's. */
+const usableMatrices = [
+  { m: 16, n: 16, k: 16, elem: 'f16' },
+  { m: 8, n: 16, k: 16, elem: 'f16' },
+  { m: 8, n: 8, k: 8, elem: 'f16' },
+  { m: 8, n: 8, k: 8, elem: 'f32' },
+] as const;
+
 /**
- * Whether the adapter multiplies float16 matrices of the size that the kernels use into float32, in subgroups
- * of the size they count on.
+ * The configurations of subgroup matrices that kernels can use, all with float32 sums, and that in words. How
+ * many subgroups a workgroup has must be known when its kernel is written: so they have one size only.
  */
-function hasMatrices(adapter: GPUAdapter): boolean {
-  const { info, features } = adapter;
-  if (!['shader-f16', 'subgroups', matrixFeature].every((name) => features.has(name))) return false;
-  if (info.subgroupMinSize !== matrixSubgroup || info.subgroupMaxSize !== matrixSubgroup) return false;
-  const configs = (info as { subgroupMatrixConfigs?: readonly MatrixConfig[] }).subgroupMatrixConfigs ?? [];
-  return configs.some(
-    (c) =>
-      c.componentType === 'f16' &&
-      c.resultComponentType === 'f32' &&
-      [c.M, c.N, c.K].every((size) => size === matrixSize),
-  );
+export function matrixSupport(
+  info: Pick<GPUAdapterInfo, 'subgroupMinSize' | 'subgroupMaxSize'>,
+  features: { has(name: string): boolean },
+): { readonly configs: readonly MatrixConfig[]; readonly text: string } {
+  const none = (why: string): { configs: []; text: string } => ({ configs: [], text: `none: ${why}` });
+  const missing = ['shader-f16', 'subgroups', matrixFeature].filter((name) => !features.has(name));
+  if (missing.length > 0) return none(`the adapter has no ${missing.join(', ')}`);
+  const { subgroupMinSize: least, subgroupMaxSize: most } = info;
+  if (least === undefined || least !== most) return none(`subgroups have ${least} to ${most} invocations`);
+  const listed = (info as { subgroupMatrixConfigs?: readonly ListedConfig[] }).subgroupMatrixConfigs ?? [];
+  const configs = usableMatrices
+    .filter(({ m, n, k, elem }) =>
+      listed.some(
+        (c) =>
+          c.componentType === elem && c.resultComponentType === 'f32' && c.M === m && c.N === n && c.K === k,
+      ),
+    )
+    .map((config): MatrixConfig => ({ ...config, subgroup: least }));
+  if (configs.length === 0) return none('the adapter has no configuration that the kernels can use');
+  const words = configs.map(({ m, n, k, elem }) => `${m}x${n}x${k} ${elem}`);
+  return { configs, text: `${words.join(', ')} in subgroups of ${least}` };
 }
 
 async function requestAdapter(options: InitOptions): Promise<{ adapter: GPUAdapter; gpu: GPU }> {
@@ -217,6 +243,30 @@ function isSoftware(info: GPUAdapterInfo): boolean {
     info.isFallbackAdapter ||
     /llvmpipe|lavapipe|swiftshader|software|basic render|\bcpu\b/i.test(adapterName(info))
   );
+}
+
+/**
+ * The class of a GPU by what it says of itself, in Dawn's names of vendors and architectures
+ * (https://dawn.googlesource.com/dawn/+/refs/heads/main/src/dawn/gpu_info.json). AMD's processors have GPUs
+ * of the same architectures as its cards and are told by their marketing names, where those are given (not in
+ * browsers).
+ */
+export function adapterClass(info: AdapterInfo): AdapterClass {
+  const { vendor, architecture } = info;
+  const name = `${info.device} ${info.description}`;
+  switch (vendor.toLowerCase()) {
+    case 'nvidia':
+      return /tegra|orin|xavier/i.test(name) ? 'integrated' : 'discrete';
+    case 'amd':
+      if (!/^(rdna|cdna)/i.test(architecture)) return 'integrated';
+      return /radeon(\(tm\))? (graphics|vega|\d{3}m\b)/i.test(name) ? 'integrated' : 'discrete';
+    case 'apple':
+      return 'apple';
+    case 'intel':
+      return 'integrated';
+    default:
+      return 'unknown';
+  }
 }
 
 function adapterName(info: GPUAdapterInfo): string {
@@ -326,13 +376,19 @@ function setDriverDefaults(): void {
   }
 }
 
+/** GPUs that work in the machine's own memory, which the system needs too. */
+const unified: readonly AdapterClass[] = ['apple', 'integrated'];
+
 /**
- * Memory budget when the user gave none. Software adapters never report being out of memory: the system
- * kills.
+ * Memory budget when the user gave none. Software adapters never report being out of memory, and GPUs in the
+ * machine's own memory late: the system swaps, then kills.
  */
 export function defaultMemoryBudget(target: Target): number {
-  if (target.kind === 'gpu') return Infinity;
   const os = nodeBuiltin?.('node:os');
+  if (target.kind === 'gpu') {
+    const shares = os !== undefined && unified.includes(target.class ?? 'unknown');
+    return shares ? Math.floor(0.75 * os.totalmem()) : Infinity;
+  }
   if (os) {
     const constrained = process.constrainedMemory?.() ?? 0;
     const total = os.totalmem();

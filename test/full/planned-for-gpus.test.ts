@@ -4,7 +4,6 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
-import type { Target } from '../../src/kernels/base/kernel.js';
 import { gpu, plannedFor } from '../forced-target.js';
 
 beforeAll(() => k.init({ disable: ['limits'] }));
@@ -78,9 +77,8 @@ describe.each(Object.keys(models))('a training step of %s', (name) => {
     expected = await step(make, size);
   });
 
-  const classes: Record<string, () => Target> = { gpu };
-  it.each(Object.keys(classes))('planned for %s', async (kind) => {
-    const got = await plannedFor(classes[kind]!(), () => step(make, size));
+  it.each(['discrete', 'apple', 'integrated'] as const)('planned for a GPU that is %s', async (kind) => {
+    const got = await plannedFor(gpu(kind), () => step(make, size));
     expect(Math.abs(got.loss / expected.loss - 1)).toBeLessThan(1e-5);
     const { all, worst } = distances(got, expected);
     expect(all).toBeLessThan(apart);

@@ -2,8 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { close, init } from '../../src/device/index.js';
 import { planConv2d } from '../../src/kernels/conv/plan.js';
 import { planConv2dInputGrad } from '../../src/kernels/conv/input-grad.js';
+import type { Target } from '../../src/kernels/base/kernel.js';
 import type { Conv2dProblem } from '../../src/kernels/conv/problem.js';
 import { planConv2dWeightGrad } from '../../src/kernels/conv/weight-grad.js';
+import { sharedTiles } from '../../src/kernels/matmul/tile-table.js';
 import {
   applyEpilogue,
   conv,
@@ -15,6 +17,7 @@ import {
   run,
   tables,
   targets,
+  withTile,
   type Pass,
 } from './heavy-harness.js';
 
@@ -23,7 +26,12 @@ afterAll(() => close());
 
 const planners = { forward: planConv2d, inputGrad: planConv2dInputGrad, weightGrad: planConv2dWeightGrad };
 
-async function error(target: string, pass: Pass, p: Conv2dProblem, maxBinding?: number): Promise<number> {
+async function error(
+  target: string | Target,
+  pass: Pass,
+  p: Conv2dProblem,
+  maxBinding?: number,
+): Promise<number> {
   const x = random(p.n * p.h * p.w * p.cIn);
   const w = random((p.cOut * p.cIn * p.kernelH * p.kernelW) / p.groups);
   const dy = random(p.n * p.outH * p.outW * p.cOut);
@@ -36,7 +44,7 @@ async function error(target: string, pass: Pass, p: Conv2dProblem, maxBinding?: 
     residual: random(count),
   };
   const got = await run(
-    planners[pass](targets[target]!(), limits(maxBinding), p),
+    planners[pass](typeof target === 'string' ? targets[target]!() : target, limits(maxBinding), p),
     {
       x: { data: x },
       w: { data: p.weights === 'hwio' ? relaid(w, p, 'oihw') : w },
@@ -58,7 +66,7 @@ async function error(target: string, pass: Pass, p: Conv2dProblem, maxBinding?: 
   );
 }
 
-async function all(target: string, p: Conv2dProblem, bound = 1e-5): Promise<void> {
+async function all(target: string | Target, p: Conv2dProblem, bound = 1e-5): Promise<void> {
   for (const pass of ['forward', 'inputGrad', 'weightGrad'] as const) {
     expect(await error(target, pass, p), pass).toBeLessThan(bound);
   }
@@ -101,6 +109,15 @@ const stored: Record<string, Conv2dProblem> = {
 
 describe.each(tables)('weights with output channels innermost, %s tiles', (target) => {
   it.each(Object.keys(stored))('%s', (name) => all(target, { ...stored[name]!, weights: 'hwio' }));
+});
+
+describe("conv2d and gradients, GPUs' largest tiles", () => {
+  it.each(['discrete', 'apple'])('%s: odd rows and columns, weights as stored', async (kind) => {
+    const target = targets[kind]!();
+    const tile = sharedTiles(target)[0]!;
+    const p = conv({ n: 3, h: 9, w: 7, cIn: 20, cOut: 40, pad: 1, stride: 2, extra: { weights: 'hwio' } });
+    await all(withTile(target, tile), p);
+  });
 });
 
 describe('conv2d and gradients', () => {

@@ -1,14 +1,36 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { close, init } from '../../src/device/index.js';
 import { planGemm } from '../../src/kernels/matmul/plan.js';
+import type { Target } from '../../src/kernels/base/kernel.js';
 import type { GemmProblem } from '../../src/kernels/matmul/problem.js';
-import { applyEpilogue, limits, random, relativeError, run, tables, targets } from './heavy-harness.js';
+import { sharedTiles } from '../../src/kernels/matmul/tile-table.js';
+import { tileCols, tileKey, tileRows, type Tile } from '../../src/kernels/matmul/tile.js';
+import {
+  applyEpilogue,
+  limits,
+  random,
+  relativeError,
+  run,
+  tables,
+  targets,
+  withTile,
+} from './heavy-harness.js';
 
 beforeAll(() => init());
 afterAll(() => close());
 
+/** A GPU of no more than software adapters have. */
+const limited: Target = {
+  kind: 'gpu',
+  subgroupSize: 0,
+  f16: true,
+  maxInvocations: 256,
+  maxWorkgroupStorage: 32768,
+  maxStorageBuffers: 8,
+};
+
 /** Runs a dense or strided problem and returns its error against a float64 sum. */
-async function error(target: string, p: GemmProblem, maxBinding?: number): Promise<number> {
+async function error(target: string | Target, p: GemmProblem, maxBinding?: number): Promise<number> {
   const { m, n, k, batch = 1, transA = false, transB = false, epilogue = {} } = p;
   const lda = p.lda ?? (transA ? m : k);
   const ldb = p.ldb ?? (transB ? k : n);
@@ -27,7 +49,8 @@ async function error(target: string, p: GemmProblem, maxBinding?: number): Promi
     }
     return sum;
   });
-  const plan = planGemm(targets[target]!(), limits(maxBinding), p);
+  const planned = typeof target === 'string' ? targets[target]!() : target;
+  const plan = planGemm(planned, limits(maxBinding), p);
   const got = await run(
     plan,
     {
@@ -71,7 +94,87 @@ describe.each(tables)('gemm, %s tiles', (target) => {
   });
 });
 
+describe('gemm, the tiles of GPUs', () => {
+  const byName = new Map<string, Tile>();
+  for (const kind of ['discrete', 'apple', 'integrated'] as const)
+    for (const tile of sharedTiles({ ...limited, class: kind })) byName.set(tileKey(tile), tile);
+
+  // Each tile with another pair of layouts; docs/hardware.md has a script that tries all pairs.
+  it.each([...byName.keys()].map((key, i) => [key, (i & 1) === 0, (i & 2) === 0] as const))(
+    '%s, transA %s, transB %s',
+    async (key, transA, transB) => {
+      const tile = byName.get(key)!;
+      const target = withTile(targets['gpu']!(), tile);
+      const p = { m: tileRows(tile) + 4, n: tileCols(tile) + 4, k: 44, transA, transB };
+      expect(await error(target, p)).toBeLessThan(1e-5);
+    },
+  );
+
+  it('are right at sizes that allow no vectors, with everything', async () => {
+    const tile = [...byName.values()].at(-1)!;
+    const p = { m: 37, n: 35, k: 37, transB: true, epilogue: everything };
+    expect(await error(withTile(targets['gpu']!(), tile), p)).toBeLessThan(1e-5);
+  });
+});
+
+describe('few rows, GPU', () => {
+  const names = (p: GemmProblem): string[] =>
+    planGemm(targets['discrete']!(), limits(), p).launches.map(({ kernel }) => kernel.name);
+
+  it.each([
+    { m: 1, n: 132, k: 600, transB: false },
+    { m: 3, n: 70, k: 101, transB: false },
+    { m: 8, n: 68, k: 1200, transB: true },
+    { m: 2, n: 35, k: 45, transB: true, transA: true },
+  ])('$m x $n x $k, transB $transB', async (p) => {
+    expect(names(p)[0]).toBe('gemmFewRows');
+    expect(await error('discrete', { ...p, epilogue: everything })).toBeLessThan(1e-5);
+  });
+
+  it('batches, from offsets that allow no vectors, and accumulates', async () => {
+    const p = { m: 3, n: 40, k: 64, batch: 2, bBatch: 0, aOffset: 3, bOffset: 1, cOffset: 2 };
+    expect(names(p)).toEqual(['gemmFewRows']);
+    expect(await error('discrete', { ...p, accumulate: true })).toBeLessThan(1e-5);
+  });
+
+  it('reads each element of the matrix once, whatever the rows', () => {
+    const loads = (m: number): number => {
+      const [first] = planGemm(targets['discrete']!(), limits(), {
+        m,
+        n: 4096,
+        k: 4096,
+        transB: true,
+      }).launches;
+      return first!.kernel.wgsl.match(/\bb\[/g)!.length;
+    };
+    expect([1, 2, 4, 8].map(loads)).toEqual([4, 4, 4, 4]);
+  });
+
+  it.each([
+    [false, false],
+    [true, false],
+    [false, true],
+  ])('takes a matrix times one column for its transpose (transA %s, transB %s)', async (transA, transB) => {
+    const p = { m: 150, n: 1, k: 300, transA, transB, epilogue: { residual: true } };
+    expect(names(p)[0]).toBe('gemmFewRows');
+    expect(await error('discrete', p)).toBeLessThan(1e-5);
+  });
+
+  it('leaves a column with a bias to the tiles', async () => {
+    const p = { m: 150, n: 1, k: 300, epilogue: { bias: true } };
+    expect(names(p)[0]).toBe('gemm');
+    expect(await error('discrete', p)).toBeLessThan(1e-5);
+  });
+});
+
 describe('gemm', () => {
+  it.each(['native', 'discrete'])('cuts more columns than a grid has room for, %s', async (name) => {
+    const p = { m: 2, n: 2_100_004, k: 1 };
+    const plan = planGemm(targets[name]!(), limits(), p);
+    expect(Math.max(...plan.launches.flatMap(({ grid }) => [...grid]))).toBeLessThan(65536);
+    expect(await error(name, p)).toBeLessThan(1e-5);
+  });
+
   it.each([false, true])('tall tiles, transA %s', async (transA) => {
     const p = { m: 76, n: 52, k: 28, transA, epilogue: { bias: true, residual: true } };
     expect(await error('tall', p)).toBeLessThan(1e-5);

@@ -1,7 +1,7 @@
 /** Runs plans with packed weights, and plain float64 loops to compare them with. */
 import { runtime } from '../../src/device/index.js';
 import type { Conv2dProblem } from '../../src/kernels/conv/problem.js';
-import type { Target } from '../../src/kernels/base/kernel.js';
+import type { AdapterClass, Target } from '../../src/kernels/base/kernel.js';
 import type { Epilogue, Plan, PlanLimits } from '../../src/kernels/base/plan.js';
 import type { Tile } from '../../src/kernels/matmul/tile.js';
 import { runPlan } from './harness.js';
@@ -20,10 +20,28 @@ export const targets: Record<string, () => Target> = {
   native: () => runtime().target,
   register: () => ({ ...runtime().target, subgroupSize: 0 }),
   gpu: () => ({ ...runtime().target, kind: 'gpu', subgroupSize: 0 }),
+  discrete: () => classOf('discrete'),
+  apple: () => classOf('apple'),
+  integrated: () => classOf('integrated'),
   tall: () => ({ ...runtime().target, tuning: { id: 0, choose: () => ({ tile: tallTile }) } }),
 };
 /** Those that choose by the table: every kernel runs with each. */
 export const tables = ['native', 'register', 'gpu'];
+/** A GPU of a class, with what the adapter here has of limits. */
+const classOf = (kind: AdapterClass): Target => ({
+  ...runtime().target,
+  kind: 'gpu',
+  class: kind,
+  subgroupSize: 0,
+});
+
+let forcedTables = 1e6;
+/** What plans for `target`, with `tile` wherever a product or convolution is planned. */
+export const withTile = (target: Target, tile: Tile): Target => ({
+  ...target,
+  tuning: { id: ++forcedTables, choose: () => ({ tile }) },
+});
+
 /** What the table has for large products only. */
 const tallTile: Tile = { style: 'subgroup', rows: 32, cols: 4, lanes: 8, lanesY: 1 };
 

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { close, init, runtime } from '../../src/device/index.js';
-import { matrixFeature } from '../../src/device/adapter.js';
+import { matrixFeature, matrixSupport } from '../../src/device/adapter.js';
 import { ErrorLog } from '../../src/device/errors.js';
 import { UniformArena } from '../../src/device/params.js';
 import { ProgramCache } from '../../src/device/programs.js';
@@ -13,19 +13,47 @@ import { planConv2dInputGrad } from '../../src/kernels/conv/input-grad.js';
 import type { Conv2dProblem } from '../../src/kernels/conv/problem.js';
 import { planConv2dWeightGrad } from '../../src/kernels/conv/weight-grad.js';
 import { planGemm } from '../../src/kernels/matmul/plan.js';
-import type { Target } from '../../src/kernels/base/kernel.js';
+import type { MatrixConfig, Target } from '../../src/kernels/base/kernel.js';
+import { matrixRows } from '../../src/kernels/matmul/matrix-tile.js';
+import { sharedBytes } from '../../src/kernels/matmul/shared-tile.js';
+import { tileCols, tileRows, type Tile } from '../../src/kernels/matmul/tile.js';
 import type { Launch, Plan } from '../../src/kernels/base/plan.js';
 import { runPlan } from './harness.js';
-import { conv, limits, random, reference, relaid, relativeError, type Pass } from './heavy-harness.js';
+import {
+  conv,
+  limits,
+  random,
+  reference,
+  relaid,
+  relativeError,
+  run as runFloat32,
+  withTile,
+  type Pass,
+} from './heavy-harness.js';
 
 beforeAll(() => init());
 afterAll(() => close());
 
-const target = (matrices: 'native' | 'emulated'): Target => ({
+const configs = {
+  '16x16x16 f16': { m: 16, n: 16, k: 16, elem: 'f16', subgroup: 32 },
+  '16x16x16 f16 in subgroups of 64': { m: 16, n: 16, k: 16, elem: 'f16', subgroup: 64 },
+  '8x16x16 f16': { m: 8, n: 16, k: 16, elem: 'f16', subgroup: 16 },
+  '8x16x16 f16 in subgroups of 32': { m: 8, n: 16, k: 16, elem: 'f16', subgroup: 32 },
+  '8x8x8 f16': { m: 8, n: 8, k: 8, elem: 'f16', subgroup: 32 },
+  '8x8x8 f32': { m: 8, n: 8, k: 8, elem: 'f32', subgroup: 32 },
+} as const satisfies Record<string, MatrixConfig>;
+type ConfigName = keyof typeof configs;
+
+const target = (
+  mode: 'native' | 'emulated',
+  name: ConfigName = '16x16x16 f16',
+  more: Partial<Target> = {},
+): Target => ({
   ...runtime().target,
   kind: 'gpu',
   subgroupSize: 0,
-  matrices,
+  matrices: { mode, configs: [configs[name]] },
+  ...more,
 });
 
 /** Values that float16 holds exactly. */
@@ -66,15 +94,16 @@ const problems: Record<string, Conv2dProblem> = {
 const planners = { forward: planConv2d, inputGrad: planConv2dInputGrad, weightGrad: planConv2dWeightGrad };
 
 describe('products by subgroup matrices (emulated)', () => {
-  it.each([
-    [false, false],
-    [false, true],
-    [true, false],
-  ])('matmul with transA %s, transB %s', async (transA, transB) => {
-    const [m, n, k] = [70, 52, 36];
+  /** Runs a product on a target and returns its error; the operands are float16 unless said. */
+  async function productError(
+    planned: Target,
+    p: { m: number; n: number; k: number; transA: boolean; transB: boolean },
+    elem: 'f16' | 'f32' = 'f16',
+  ): Promise<number> {
+    const { m, n, k, transA, transB } = p;
     const a = sixtyFourths(m * k);
     const b = sixtyFourths(k * n);
-    const plan = planGemm(target('emulated'), limits(), { m, n, k, transA, transB, elem: 'f16' });
+    const plan = planGemm(planned, limits(), { ...p, elem });
     expect(usesMatrices(plan.launches)).toBe(true);
     const want = Float64Array.from({ length: m * n }, (_, at) => {
       const [i, j] = [Math.floor(at / n), at % n];
@@ -83,7 +112,57 @@ describe('products by subgroup matrices (emulated)', () => {
         sum += a[transA ? t * m + i : i * k + t]! * b[transB ? j * k + t : t * n + j]!;
       return sum;
     });
-    expect(relativeError(await run(plan, { a, b }, 'c', m * n), want)).toBeLessThan(bound);
+    if (elem === 'f16') return relativeError(await run(plan, { a, b }, 'c', m * n), want);
+    return relativeError(
+      await runFloat32(plan, { a: { data: a }, b: { data: b } }, { name: 'c', count: m * n }),
+      want,
+    );
+  }
+
+  it.each([
+    ['16x16x16 f16', false, false],
+    ['16x16x16 f16 in subgroups of 64', true, false],
+    ['8x16x16 f16', false, true],
+    ['8x8x8 f16', true, true],
+  ] as const)('matmul by %s, transA %s, transB %s', async (name, transA, transB) => {
+    const p = { m: 70, n: 52, k: 44, transA, transB };
+    expect(await productError(target('emulated', name), p)).toBeLessThan(bound);
+  });
+
+  it('matmul of float32 by 8x8x8 f32, split', async () => {
+    const p = { m: 37, n: 35, k: 530, transA: false, transB: false };
+    expect(await productError(target('emulated', '8x8x8 f32'), p, 'f32')).toBeLessThan(1e-5);
+  });
+
+  it('matmul by the largest tile, of 4x4 blocks per subgroup', async () => {
+    const planned = target('emulated', '8x8x8 f32', { maxWorkgroupStorage: 32768 });
+    const [[tile]] = matrixRows(planned, 'f32') as [[Tile, number]];
+    const p = { m: 68, n: 67, k: 37, transA: true, transB: false };
+    expect(await productError(withTile(planned, tile), p, 'f32')).toBeLessThan(1e-5);
+  });
+
+  it('are for float16 only where the units take nothing else', () => {
+    const plan = planGemm(target('emulated'), limits(), { m: 70, n: 52, k: 36 });
+    expect(usesMatrices(plan.launches)).toBe(false);
+  });
+
+  /** Rows and columns of the largest tile, and k of its slices. */
+  const largest = (name: ConfigName, maxWorkgroupStorage: number): [number, number, number] => {
+    const [first] = matrixRows(target('native', name, { maxWorkgroupStorage }), configs[name].elem);
+    const [tile] = first!;
+    expect(tile.lanes * tile.lanesY).toBe(4 * configs[name].subgroup);
+    expect(sharedBytes(tile)).toBeLessThanOrEqual(maxWorkgroupStorage);
+    return [tileRows(tile), tileCols(tile), tile.depth!];
+  };
+
+  it.each(Object.keys(configs) as ConfigName[])('%s: four subgroups of 4x4 blocks, 32 k', (name) => {
+    const { m, n } = configs[name];
+    expect(largest(name, 32768)).toEqual([8 * m, 8 * n, 32]);
+  });
+
+  it('take shorter slices, then smaller tiles, where workgroup memory is small', () => {
+    expect(largest('16x16x16 f16', 16384)).toEqual([128, 128, 16]);
+    expect(largest('16x16x16 f16', 14336)).toEqual([64, 64, 32]);
   });
 
   it.each(['stride 2, HWIO'])('convolution and gradients, %s', async (name) => {
@@ -110,11 +189,6 @@ describe('products by subgroup matrices (emulated)', () => {
       if (pass === 'forward') expect(usesMatrices(plan.launches)).toBe(true);
     }
   });
-
-  it('leaves float32 alone', () => {
-    const plan = planGemm(target('emulated'), limits(), { m: 70, n: 52, k: 36 });
-    expect(usesMatrices(plan.launches)).toBe(false);
-  });
 });
 
 describe('products by subgroup matrices (as they are)', () => {
@@ -131,12 +205,17 @@ describe('products by subgroup matrices (as they are)', () => {
       requiredLimits: { maxComputeWorkgroupStorageSize: adapter!.limits.maxComputeWorkgroupStorageSize },
     });
     const errors = new ErrorLog();
-    const cache = new ProgramCache(device, target('native'), 0, new UniformArena(device), errors);
+    // Its limits are WebGPU's defaults, and workgroups must be multiples of its largest subgroup, of 128.
+    const planned = (name?: ConfigName): Target => target('native', name, { maxWorkgroupStorage: 16384 });
+    const cache = new ProgramCache(device, planned(), 0, new UniformArena(device), errors);
     const plans = [
-      planGemm(target('native'), limits(), { m: 70, n: 52, k: 36, elem: 'f16' }),
-      planGemm(target('native'), limits(), { m: 70, n: 52, k: 36, transB: true, elem: 'f16' }),
+      planGemm(planned(), limits(), { m: 70, n: 52, k: 36, elem: 'f16' }),
+      planGemm(planned(), limits(), { m: 70, n: 52, k: 36, transB: true, elem: 'f16' }),
+      planGemm(planned('8x16x16 f16 in subgroups of 32'), limits(), { m: 4096, n: 4096, k: 64, elem: 'f16' }),
+      planGemm(planned('8x8x8 f16'), limits(), { m: 70, n: 52, k: 36, elem: 'f16' }),
+      planGemm(planned('8x8x8 f32'), limits(), { m: 4096, n: 4096, k: 64 }),
       ...Object.values(problems).flatMap((p) =>
-        Object.values(planners).map((plan) => plan(target('native'), limits(), { ...p, elem: 'f16' })),
+        Object.values(planners).map((plan) => plan(planned(), limits(), { ...p, elem: 'f16' })),
       ),
     ];
     const kernels = new Set(plans.flatMap((p) => p.launches.map((l) => l.kernel)));
@@ -151,3 +230,35 @@ describe('products by subgroup matrices (as they are)', () => {
 
 /** Dawn aborts the process when what `create` returned is collected. */
 const pinned: GPU[] = [];
+
+describe('which configurations are used', () => {
+  const all = new Set(['shader-f16', 'subgroups', matrixFeature]);
+  const config = (M: number, N: number, K: number, componentType: string, resultComponentType = 'f32') => ({
+    M,
+    N,
+    K,
+    componentType,
+    resultComponentType,
+  });
+  const info = (least: number, most: number, ...subgroupMatrixConfigs: readonly object[]) =>
+    ({ subgroupMinSize: least, subgroupMaxSize: most, subgroupMatrixConfigs }) as unknown as GPUAdapterInfo;
+
+  it('are those of the adapter with float32 sums, the best first', () => {
+    const found = matrixSupport(
+      info(32, 32, config(8, 8, 8, 'f32'), config(8, 8, 8, 'f16', 'f16'), config(16, 16, 16, 'f16')),
+      all,
+    );
+    expect(found.configs).toEqual([configs['16x16x16 f16'], configs['8x8x8 f32']]);
+    expect(found.text).toBe('16x16x16 f16, 8x8x8 f32 in subgroups of 32');
+  });
+
+  it('are none, with the reason', () => {
+    const of = (i: GPUAdapterInfo, features: ReadonlySet<string> = all): string =>
+      matrixSupport(i, features).text;
+    expect(of(info(32, 64, config(16, 16, 16, 'f16')))).toBe('none: subgroups have 32 to 64 invocations');
+    expect(of(info(32, 32, config(8, 8, 8, 'f16', 'f16')))).toMatch(
+      /no configuration that the kernels can use/,
+    );
+    expect(of(info(32, 32), new Set(['subgroups']))).toMatch(/the adapter has no shader-f16, /);
+  });
+});

@@ -196,9 +196,7 @@ describe('candidates', () => {
       expect(tile.lanes * tile.lanesY).toBeLessThanOrEqual(target.maxInvocations);
       expect(isCandidate(target, { tile })).toBe(true);
     }
-    expect(tiles.some(({ style }) => style === 'shared')).toBe(
-      target.kind === 'gpu' && target.maxInvocations > 64,
-    );
+    expect(tiles.some(({ style }) => style === 'shared')).toBe(target.kind === 'gpu');
   });
 
   it('refuse tiles that the adapter has no kernels for', () => {

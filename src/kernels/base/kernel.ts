@@ -51,10 +51,29 @@ export interface Fault {
 
 export type FaultWords = readonly [number, number, number, number];
 
+/**
+ * Kinds of GPU whose best tiles differ: NVIDIA's and AMD's cards; Apple's; GPUs that share a processor's
+ * memory, and Intel's; those of phones, or nothing known.
+ */
+export type AdapterClass = 'discrete' | 'apple' | 'integrated' | 'unknown';
+
+/** A product of subgroup matrices, m x k by k x n, summed in float32. */
+export interface MatrixConfig {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Of both operands. */
+  readonly elem: 'f16' | 'f32';
+  /** Invocations of a subgroup. */
+  readonly subgroup: number;
+}
+
 /** What a kernel generator may know about the adapter. */
 export interface Target {
   /** `software` is a CPU rasteriser (lavapipe, SwiftShader): no barriers, registers are cheap. */
   readonly kind: 'software' | 'gpu';
+  /** Of a GPU. Default: `unknown`. */
+  readonly class?: AdapterClass;
   /** Subgroup size when the adapter has subgroups of one known size; 0 otherwise. */
   readonly subgroupSize: number;
   readonly f16: boolean;
@@ -63,11 +82,11 @@ export interface Target {
   /** Storage arrays that one shader binds; WebGPU guarantees 8. */
   readonly maxStorageBuffers: number;
   /**
-   * Products of float16 tensors go through the adapter's matrix units, with sums in float32 (`init`'s
-   * `subgroupMatrices`). `emulated` runs the same kernels with loops in their place, to test them where there
-   * are none.
+   * Products go through the adapter's matrix units, with sums in float32, where there is a configuration for
+   * their tensors (`init`'s `subgroupMatrices`), the best first. `emulated` runs the same kernels with loops
+   * in their place, to test them where there are none.
    */
-  readonly matrices?: 'native' | 'emulated';
+  readonly matrices?: { readonly mode: 'native' | 'emulated'; readonly configs: readonly MatrixConfig[] };
   /**
    * Measured choices that go before the table of tiles. Default: none, so that results are the same on every
    * machine of a class.

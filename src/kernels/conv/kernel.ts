@@ -18,6 +18,7 @@ import {
   leftK,
   leftLoads,
   leftRow,
+  loaded,
   multiplyAdd,
   range,
   rightCol,
@@ -32,6 +33,7 @@ import {
   widen,
   type Tile,
 } from '../matmul/tile.js';
+import { rightLine, rightLineK, sharedLoop } from '../matmul/shared-tile.js';
 
 /**
  * How the input is read: `vec` by four channels of a pixel; `run` by four elements of a row of pixels (one
@@ -148,7 +150,7 @@ function leftStep(s: ConvSpec): string {
     let at${i} = select(0, i32(p.xOff + (n${i} * p.inH + u32(h_${i})) * p.inW * p.ci), ok${i});
     let to${i} = select(0, min(i32(p.inW * p.ci), x${i} * i32(p.ci) + i32(run)), ok${i});
     let from${i} = x${i} * i32(p.ci) + i32(step + ${offset});
-    let a${i} = ${four(element)};`;
+    ${loaded(s.tile, `a${i}`)} = ${four(element)};`;
     });
     return loads.join('\n');
   }
@@ -167,8 +169,8 @@ function leftStep(s: ConvSpec): string {
       `select(0.0, f32(x[at${i} + min(c + ${q}u, p.ci - 1u)]), ok${i} & (c + ${q}u < p.ci))`;
     lines.push(
       vec
-        ? `    let a${i} = select(${zero}, ${widen(4, s.elem, `x[(at${i} + ${channel}) / 4u]`)}, ok${i}${inTap});`
-        : `    let a${i} = ${four(element)};`,
+        ? `    ${loaded(s.tile, `a${i}`)} = select(${zero}, ${widen(4, s.elem, `x[(at${i} + ${channel}) / 4u]`)}, ok${i}${inTap});`
+        : `    ${loaded(s.tile, `a${i}`)} = ${four(element)};`,
     );
     return lines.join('\n');
   });
@@ -226,22 +228,22 @@ export function convKernel(s: ConvSpec): Kernel {
     const taps = run ? `u32(${highHalf('taps')})` : `u32(${highHalf('taps')} * ${lowHalf('taps')})`;
     const turned = s.weights === 'turned';
     const alongK = (j: number): string => {
-      const k = shared ? '(step + (tid & 3u) * 4u)' : 'step';
-      const at = `tapAt + (wCol + ${j}u) * p.ci + ${shared ? `min(${k}, p.ci - 4u)` : k}`;
+      const k = shared ? `(step + ${rightLineK(t)})` : 'step';
+      const at = `tapAt + ${shared ? `wCol${j}` : `(wCol + ${j}u)`} * p.ci + ${shared ? `min(${k}, p.ci - 4u)` : k}`;
       const load = widen(4, s.elem, `w[(${at}) / 4u]`);
-      return `      let t${j} = ${shared ? `select(vec4<f32>(0.0), ${load}, ${k} < p.ci)` : load};`;
+      return `      ${loaded(t, `t${j}`)} = ${shared ? `select(vec4<f32>(0.0), ${load}, ${k} < p.ci)` : load};`;
     };
     const rightTurned = [
-      ...range(shared ? 1 : V).map(alongK),
+      ...range(shared ? rightLoads(t) : V).map(alongK),
       ...(shared ? [] : range(4)).map((q) => {
         const parts = range(V).map((j) => component(`t${j}`, q, 4));
         return `      let b${q} = ${vecType(V)}(${parts.join(', ')});`;
       }),
     ];
-    const right = (q: number): string => {
+    const rightStraight = (q: number): string => {
       if (!shared) return `      let b${q} = ${widen(V, s.elem, `w[wAt + ${q}u * wPitch]`)};`;
       const at = `wAt + min(step + ${rightK(t, q)}, kPad - 1u) * wPitch`;
-      return `      let b${q} = select(vec4<f32>(0.0), ${widen(V, s.elem, `w[${at}]`)}, step + ${rightK(t, q)} < kPad);`;
+      return `      ${loaded(t, `b${q}`)} = select(vec4<f32>(0.0), ${widen(V, s.elem, `w[${at}]`)}, step + ${rightK(t, q)} < kPad);`;
     };
     const body = [
       `  let group = wid.z;`,
@@ -256,7 +258,9 @@ export function convKernel(s: ConvSpec): Kernel {
       // Columns past the end repeat the last ones, and their sums are not stored.
       turned
         ? shared
-          ? `  let wCol = min(colBlock * 64u + (tid >> 2u), p.co - 1u);`
+          ? range(rightLoads(t))
+              .map((j) => `  let wCol${j} = min(${rightLine(t, j)}, p.co - 1u);`)
+              .join('\n')
           : `  let wCol = min(col * ${V}u, p.co - ${V}u);`
         : `  var wAt = p.wOff / ${V}u + group * ${kCount} * wPitch + min(${rightCol(t)}, wPitch - 1u);`,
       ...range(n).map((i) => positionSetup(s, i)),
@@ -269,10 +273,11 @@ export function convKernel(s: ConvSpec): Kernel {
       `  var step = 0u;`,
       s.gathered && !turned ? `  let wFirst = wAt;\n  wAt = wFirst + u32(tap) * kPad * wPitch;` : '',
       turned ? `  var tapAt = ${turnedTap};` : '',
-      `  for (var remaining = ${s.gathered ? 'countOneBits(reached)' : 'taps'} * ((kPad + ${K - 1}u) / ${K}u); remaining > 0u; remaining--) {`,
-      leftStep(s),
-      ...(turned ? rightTurned : range(rightLoads(t)).map(right)),
-      multiplyAdd(t, 'k', turned ? 'k' : 'columns'),
+    ];
+    const slices = `${s.gathered ? 'countOneBits(reached)' : 'taps'} * ((kPad + ${K - 1}u) / ${K}u)`;
+    const right = turned ? 'k' : 'columns';
+    const loads = [leftStep(s), ...(turned ? rightTurned : range(rightLoads(t)).map(rightStraight))];
+    const advance = [
       `    step += ${K}u;`,
       `    let tapDone = step >= kPad;`,
       `    step = select(step, 0u, tapDone);`,
@@ -289,8 +294,16 @@ export function convKernel(s: ConvSpec): Kernel {
     tw = select(tw, 0, rowDone);
     th += select(0, 1, rowDone);`,
       turned ? `    tapAt = ${turnedTap};` : '',
-      '  }',
     ];
+    if (shared) body.push(sharedLoop(t, 'k', right, slices, [...loads, ...advance].join('\n')));
+    else
+      body.push(
+        `  for (var remaining = ${slices}; remaining > 0u; remaining--) {`,
+        ...loads,
+        multiplyAdd(t, 'k'),
+        ...advance,
+        '  }',
+      );
     // Where row `r` lies in the output: known of its load, eight rows of a broadcast tile in each; a shared
     // tile loads other rows.
     if (s.scatter && !shared)
@@ -306,12 +319,10 @@ export function convKernel(s: ConvSpec): Kernel {
     };
     const column = s.vecOut ? `(group * p.co / ${V}u + col)` : `(group * p.co + col * ${V}u)`;
     body.push(
-      epilogueColumns(e, { cols: V, vectors: s.vecOut, elem: s.elem, column }),
-      forRows(
-        t,
-        'p.rows',
-        `col * ${V}u < p.co`,
-        (_, sum) => {
+      forRows(t, 'p.rows', `col * ${V}u < p.co`, {
+        columns: epilogueColumns(e, { cols: V, vectors: s.vecOut, elem: s.elem, column }),
+        first: declarePlace,
+        store: (_, sum) => {
           const element = (off: string): string => {
             const index = `${off} + place * outPitch + group * p.co + col * ${V}u`;
             return s.vecOut ? `(${index}) / ${V}u` : index;
@@ -328,8 +339,7 @@ export function convKernel(s: ConvSpec): Kernel {
             columns: '((group + 1u) * p.co)',
           });
         },
-        declarePlace,
-      ),
+      }),
     );
     const bindings = [
       reads('x', vecType(s.input === 'vec' ? 4 : 1, s.elem)),
@@ -340,7 +350,7 @@ export function convKernel(s: ConvSpec): Kernel {
     return {
       name: s.scatter ? 'convScatter' : 'conv',
       params: convParams(s),
-      ...tileShader(t, [s.elem], bindings, [tileHead(t), ...body].join('\n')),
+      ...tileShader(t, right, [s.elem], bindings, [tileHead(t), ...body].join('\n')),
     };
   });
 }

@@ -12,7 +12,8 @@ import {
   type Launch,
   type PlanLimits,
 } from '../base/plan.js';
-import { chooseTile, tileColBlocks, tileGrid, type Tile } from '../matmul/tile.js';
+import { chooseTile } from '../matmul/tile-table.js';
+import { tileColBlocks, tileGrid, type Tile } from '../matmul/tile.js';
 import { gatheredRows, gathers, type Reach } from './gathered.js';
 import { convKernel, type ConvInput, type ConvSpec } from './kernel.js';
 import type { PackShape } from './pack.js';
@@ -79,6 +80,7 @@ export function passLaunches(target: Target, limits: PlanLimits, pass: Pass, io:
       depth: ci * pass.taps.countH * pass.taps.countW,
       major: 'k',
       elem: io.elem,
+      batch: pass.groups,
     });
     const tile = io.tile ?? (gathered ? { ...table, rows: gatheredRows(pass, n, table.cols) } : table);
     const input: ConvInput =

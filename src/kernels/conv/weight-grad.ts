@@ -11,7 +11,9 @@ import { weightGradSumLaunch } from './weight-grad-sum.js';
 import { isDepthwise, isPointwise, type Conv2dProblem } from './problem.js';
 import { tunedChoice } from '../matmul/choice.js';
 import { insideShare } from './gathered.js';
-import { chooseSplits, planGemm } from '../matmul/plan.js';
+import { planGemm } from '../matmul/plan.js';
+import { sharedLoop } from '../matmul/shared-tile.js';
+import { chooseSplits, chooseTile } from '../matmul/tile-table.js';
 import { planWinogradWeightGrad, useWinogradWeightGrad } from './winograd-plan.js';
 import { reads, writes } from '../base/shader.js';
 import {
@@ -30,13 +32,13 @@ import {
   type PlanLimits,
 } from '../base/plan.js';
 import {
-  chooseTile,
   declareAccumulators,
   forRows,
   hasBroadcast,
   leftK,
   leftLoads,
   leftRow,
+  loaded,
   multiplyAdd,
   range,
   rightCol,
@@ -44,6 +46,7 @@ import {
   rightLoads,
   sharedHead,
   stepK,
+  tileCol,
   tileCols,
   tileKey,
   tileShader,
@@ -142,8 +145,8 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
           const value = widen(4, s.elem, `x[(${at} + clamp(${pos}, 0, rowEnd - 4)) / 4]`);
           lines.push(
             vec
-              ? `      let a${i}${suffix} = select(${zero}, ${value}, ${ok} & (${pos} >= 0) & (${pos} < rowEnd));`
-              : `      let a${i}${suffix} = vec4<f32>(${parts.join(', ')});`,
+              ? `      ${loaded(t, `a${i}${suffix}`)} = select(${zero}, ${value}, ${ok} & (${pos} >= 0) & (${pos} < rowEnd));`
+              : `      ${loaded(t, `a${i}${suffix}`)} = vec4<f32>(${parts.join(', ')});`,
           );
         }
       } else {
@@ -157,7 +160,7 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
           const value = vec
             ? widen(4, s.elem, `x[(${at} + min(line${i}, p.ci - 4u)) >> 2u]`)
             : `vec4<f32>(${parts.join(', ')})`;
-          lines.push(`      let a${i}${suffix} = select(${zero}, ${value}, ${ok});`);
+          lines.push(`      ${loaded(t, `a${i}${suffix}`)} = select(${zero}, ${value}, ${ok});`);
         }
       }
       return lines.join('\n') + advance.replace(/carry([WH])/g, `carry$1${suffix}`);
@@ -174,13 +177,22 @@ function weightGradKernel(s: WeightGradSpec): Kernel {
       const value = s.vecDy
         ? widen(V, s.elem, `dy[(${base} + colC) / ${V}u]`)
         : `${vecType(V)}(${parts.join(', ')})`;
-      return `      let b${q} = ${s.tail ? `select(${vecType(V)}(0.0), ${value}, ${k} < kEnd)` : value};`;
+      return `      ${loaded(t, `b${q}`)} = ${s.tail ? `select(${vecType(V)}(0.0), ${value}, ${k} < kEnd)` : value};`;
     };
     const bindings = [
       reads('x', vecType(vec ? 4 : 1, s.elem)),
       reads('dy', vecType(s.vecDy ? V : 1, s.elem)),
       writes('partials', vecType(V)),
     ];
+    const loads = [...positions.map(load), ...range(rightLoads(t)).map(dyLoad)].join('\n');
+    const loop =
+      t.style === 'shared'
+        ? `  var k = kStart;
+${sharedLoop(t, 'row', 'columns', `(kEnd - kStart + ${step - 1}u) / ${step}u`, `${loads}\n      k += ${step}u;`)}`
+        : `  for (var k = kStart; k < kEnd; k += ${step}u) {
+${loads}
+${multiplyAdd(t, 'row')}
+  }`;
     const body = `  let lane = lid.x;
   let lines = ${run ? `u32(${lowHalf('taps')}) * p.ci` : 'p.ci'};
   let lineBlocks = (lines + ${t.rows * t.lanesY - 1}u) / ${t.rows * t.lanesY}u;
@@ -198,7 +210,7 @@ ${range(n)
   ${run ? '' : 'let inPitch = p.ci * p.groups;'}
   let outPitch = p.co * p.groups;
   let colBlock = wid.y;
-  let col = colBlock * ${t.lanes}u + lane;
+  let col = ${tileCol(t)};
   let colC = min(${rightCol(t)} * ${V}u, ${s.vecDy ? `p.co - ${V}u` : 'p.co - 1u'});
   let kStart = split * p.chunk;
 ${inside ? `${insideAxis('H')}\n${insideAxis('W')}` : ''}
@@ -215,14 +227,12 @@ ${
     : ''
 }
 ${declareAccumulators(t)}
-  for (var k = kStart; k < kEnd; k += ${step}u) {
-${positions.map(load).join('\n')}
-${range(rightLoads(t)).map(dyLoad).join('\n')}
-${multiplyAdd(t, 'row')}
-  }
+${loop}
   let pitch = ((p.co + 3u) & ~3u) / ${V}u;
-  let at = ((wid.z * tapCount + tap) * lines + row0) * pitch + col;
-${forRows(t, 'lines', `col * ${V}u < p.co`, (r, sum) => `partials[at + ${r} * pitch] = ${sum};`)}`;
+${forRows(t, 'lines', `col * ${V}u < p.co`, {
+  columns: `  let at = ((wid.z * tapCount + tap) * lines + row0) * pitch + col;`,
+  store: (r, sum) => `partials[at + ${r} * pitch] = ${sum};`,
+})}`;
     return {
       name: 'convWeightGrad',
       params: [
@@ -250,7 +260,7 @@ ${forRows(t, 'lines', `col * ${V}u < p.co`, (r, sum) => `partials[at + ${r} * pi
               ['stepN', 'u32'],
             ] as const)),
       ],
-      ...tileShader(t, [s.elem], bindings, body),
+      ...tileShader(t, 'columns', [s.elem], bindings, body),
     };
   });
 }
@@ -289,7 +299,15 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
   const tapRows = run ? p.kernelH : p.kernelH * p.kernelW;
   const tile =
     tuned?.tile ??
-    chooseTile(target, { rows: lines, columns: co, depth: p.n * p.outH * p.outW, major: 'row', elem });
+    chooseTile(target, {
+      rows: lines,
+      columns: co,
+      depth: p.n * p.outH * p.outW,
+      major: 'row',
+      elem,
+      batch: tapRows * p.groups,
+      terms: p.n * p.outH * p.outW,
+    });
   const lineBlocks = ceilDiv(lines, tile.rows * tile.lanesY);
   const colBlocks = ceilDiv(co, tileCols(tile));
   const inImage = p.h * p.w * p.cIn;
@@ -305,9 +323,9 @@ function routeConv2dWeightGrad(target: Target, limits: PlanLimits, p: Conv2dProb
     const positions = n * p.outH * p.outW;
     const blocks = tapRows * lineBlocks * colBlocks * p.groups;
     const perPart = p.groups * tapRows * lines * roundUp(co, 4) * 4;
-    const wanted = chooseSplits(blocks, positions, target.kind === 'software' ? 32 : 256);
+    const wanted = chooseSplits(target, tile, blocks, positions, 32);
     const affordable = Math.max(1, Math.floor(limits.maxBinding / perPart));
-    const chunk = roundUp(ceilDiv(positions, Math.min(wanted, affordable)), 16);
+    const chunk = roundUp(ceilDiv(positions, Math.min(wanted, affordable)), Math.max(16, stepK(tile)));
     const splits = ceilDiv(positions, chunk);
     // The partial sums lie as an HWIO weight does, so that a single part is the result.
     const whole = hwio && co % 4 === 0 && elem === 'f32' && splits === 1 && images >= p.n;

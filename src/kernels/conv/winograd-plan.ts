@@ -32,8 +32,14 @@ import {
   winogradWeightsKernel,
 } from './winograd.js';
 
-/** Scratch of one operand in bytes; larger problems go through it in chunks. */
-const scratchBytes = 16 << 20;
+/**
+ * Scratch of one operand in bytes; larger problems go through it in chunks. A GPU wants few and large
+ * launches; what memory it has is its own on a card only.
+ */
+function scratchBytes(target: Target): number {
+  if (target.kind === 'software') return 16 << 20;
+  return target.class === 'discrete' ? 256 << 20 : 64 << 20;
+}
 
 /**
  * Below so many tiles, transforming weights that are new in every step costs more than the products it saves.
@@ -95,8 +101,13 @@ const tilesOf = (n: number, h: number, w: number): Tiles => {
 };
 
 /** Chunks of tiles, each within the scratch bound for tensors of at most `channels` channels. */
-function chunks(total: number, channels: number, limits: PlanLimits): { first: number; count: number }[] {
-  const most = Math.min(scratchBytes, limits.maxBinding);
+function chunks(
+  target: Target,
+  total: number,
+  channels: number,
+  limits: PlanLimits,
+): { first: number; count: number }[] {
+  const most = Math.min(scratchBytes(target), limits.maxBinding);
   const parts = ceilDiv(total * points * channels * 4, most);
   const count = ceilDiv(total, parts);
   const list: { first: number; count: number }[] = [];
@@ -143,7 +154,7 @@ export function planWinograd(
   const tiles = tilesOf(p.n, outH, outW);
   const launches: Launch[] = [];
   const workspaces: Record<string, number> = {};
-  for (const chunk of chunks(tiles.count, Math.max(k, m), limits)) {
+  for (const chunk of chunks(target, tiles.count, Math.max(k, m), limits)) {
     const bind = (name: string, h: number, w: number, c: number): Bound & { readonly tile0: number } =>
       bindImages(name, tiles, chunk, p.n, h * w * c, elem, limits);
     const x = bind(forward ? 'x' : 'dy', inH, inW, k);
@@ -218,7 +229,7 @@ export function planWinogradWeightGrad(target: Target, limits: PlanLimits, p: Co
   const tiles = tilesOf(p.n, p.outH, p.outW);
   const launches: Launch[] = [];
   const workspaces: Record<string, number> = {};
-  for (const chunk of chunks(tiles.count, Math.max(p.cIn, p.cOut), limits)) {
+  for (const chunk of chunks(target, tiles.count, Math.max(p.cIn, p.cOut), limits)) {
     const x = bindImages('x', tiles, chunk, p.n, p.h * p.w * p.cIn, elem, limits);
     const dy = bindImages('dy', tiles, chunk, p.n, p.outH * p.outW * p.cOut, elem, limits);
     launches.push({

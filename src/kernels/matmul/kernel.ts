@@ -15,6 +15,7 @@ import {
   leftK,
   leftLoads,
   leftRow,
+  loaded,
   multiplyAdd,
   range,
   rightCol,
@@ -30,23 +31,29 @@ import {
   type Major,
   type Tile,
 } from './tile.js';
+import { rightLine, rightLineK, sharedLoop } from './shared-tile.js';
 
-export interface GemmSpec {
+/** What the loads of an operand depend on. */
+export interface OperandSpec {
+  /** Sizes, strides and offsets of A and B allow vector access. */
+  readonly vecA: boolean;
+  readonly vecB: boolean;
+  /** K is not a multiple of the step, so the last one is guarded. */
+  readonly tail: boolean;
+  readonly elem: Elem;
+}
+
+export interface GemmSpec extends OperandSpec {
   readonly tile: Tile;
   /** A is stored [K, M]. */
   readonly transA: boolean;
   /** B is stored [N, K]. */
   readonly transB: boolean;
-  /** Sizes, strides and offsets of A, B and C allow vector access. */
-  readonly vecA: boolean;
-  readonly vecB: boolean;
+  /** The same of C. */
   readonly vecC: boolean;
-  /** K is not a multiple of the step, so the last one is guarded. */
-  readonly tail: boolean;
   /** Adds to C instead of overwriting it. */
   readonly accumulate: boolean;
   readonly epilogue: Epilogue;
-  readonly elem: Elem;
   /** Element type of C; the partial sums of a split are f32. */
   readonly elemC: Elem;
 }
@@ -54,7 +61,7 @@ export interface GemmSpec {
 /**
  * Launch fields of every gemm kernel; sizes, leading dimensions, offsets and batch strides are in elements.
  */
-const gemmParams = [
+export const gemmParams = [
   ['M', 'u32'],
   ['N', 'u32'],
   ['K', 'u32'],
@@ -74,7 +81,7 @@ const gemmParams = [
 ] as const satisfies readonly ParamField[];
 
 /** Base addresses and the range of k, common to all gemm kernels. */
-const gemmPrologue = `
+export const gemmPrologue = `
   let batch = wid.z / p.splits;
   let split = wid.z - batch * p.splits;
   let kStart = split * p.chunk;
@@ -87,25 +94,27 @@ const guard = (tail: boolean, n: number, k: string, load: string): string =>
   tail ? `select(${vecType(n)}(0.0), ${load}, ${k} < kEnd)` : load;
 
 /** Index of k, kept inside the operand where the last step may pass its end. */
-const clampK = (tail: boolean, k: string): string => (tail ? `min(${k}, p.K - 1u)` : k);
+export const clampK = (tail: boolean, k: string): string => (tail ? `min(${k}, p.K - 1u)` : k);
 
-/** Left vector `name`, four k of one row from `k` on; `base` is the element index of the row. */
-function loadAlongK(s: GemmSpec, which: 'a' | 'b', name: string, base: string, k: string): string {
+/**
+ * Assigns four k of one row from `k` on to `name`, such as `let a0`; `base` is the element index of the row.
+ */
+export function loadAlongK(s: OperandSpec, which: 'a' | 'b', name: string, base: string, k: string): string {
   const vec = which === 'a' ? s.vecA : s.vecB;
   if (vec)
-    return `      let ${name} = ${guard(s.tail, 4, k, widen(4, s.elem, `${which}[(${base} + ${clampK(s.tail, k)}) >> 2u]`))};`;
+    return `      ${name} = ${guard(s.tail, 4, k, widen(4, s.elem, `${which}[(${base} + ${clampK(s.tail, k)}) >> 2u]`))};`;
   const parts = range(4).map((q) =>
     guard(s.tail, 1, `${k} + ${q}u`, `f32(${which}[${base} + ${clampK(s.tail, `${k} + ${q}u`)}])`),
   );
-  return `      let ${name} = vec4<f32>(${parts.join(', ')});`;
+  return `      ${name} = vec4<f32>(${parts.join(', ')});`;
 }
 
 /**
- * Vector `name` of `n` neighbouring rows (of A) or columns (of B) at one `k`; `line` is the first, `last` the
+ * The same of `n` neighbouring rows (of A) or columns (of B) at one `k`; `line` is the first, `last` the
  * operand's last.
  */
-function loadAlongLines(
-  s: GemmSpec,
+export function loadAlongLines(
+  s: OperandSpec,
   which: 'a' | 'b',
   name: string,
   n: number,
@@ -117,11 +126,11 @@ function loadAlongLines(
   const row = `${which}Base + (${clampK(s.tail, k)}) * ${ld}`;
   const vec = which === 'a' ? s.vecA : s.vecB;
   if (vec)
-    return `      let ${name} = ${guard(s.tail, n, k, widen(n, s.elem, `${which}[(${row} + ${line}) / ${n}u]`))};`;
+    return `      ${name} = ${guard(s.tail, n, k, widen(n, s.elem, `${which}[(${row} + ${line}) / ${n}u]`))};`;
   const parts = range(n).map((j) =>
     guard(s.tail, 1, k, `f32(${which}[${row} + min(${line} + ${j}u, ${last})])`),
   );
-  return `      let ${name} = ${vecType(n)}(${parts.join(', ')});`;
+  return `      ${name} = ${vecType(n)}(${parts.join(', ')});`;
 }
 
 export function gemmKernel(s: GemmSpec): Kernel {
@@ -148,61 +157,80 @@ export function gemmKernel(s: GemmSpec): Kernel {
     const shared = t.style === 'shared';
 
     // Columns past the end repeat the last ones, and their sums are not stored.
-    const columns = s.transB ? (shared ? 1 : V) : 0;
-    const firstColumn = s.transB && shared ? '(colBlock * 64u + (tid >> 2u))' : `${rightCol(t)} * ${V}u`;
+    const columns = s.transB ? (shared ? rightLoads(t) : V) : 0;
+    const firstColumn = `${rightCol(t)} * ${V}u`;
     body.push(`  let colC = ${s.vecB && !s.transB ? `min(${firstColumn}, p.N - ${V}u)` : firstColumn};`);
-    for (const j of range(columns))
-      body.push(`  let bRow${j} = bBase + min(colC + ${j}u, p.N - 1u) * p.ldb;`);
+    for (const j of range(columns)) {
+      const column = shared ? rightLine(t, j) : `colC + ${j}u`;
+      body.push(`  let bRow${j} = bBase + min(${column}, p.N - 1u) * p.ldb;`);
+    }
     for (const i of range(n)) {
       const row = leftRow(t, major, i);
       if (s.transA) body.push(`  let aRow${i} = ${s.vecA ? `min(${row}, p.M - 4u)` : row};`);
       else body.push(`  let aRow${i} = aBase + min(${row}, p.M - 1u) * p.lda;`);
     }
     body.push(declareAccumulators(t));
-    body.push(`  for (var k = kStart; k < kEnd; k += ${stepK(t)}u) {`);
+    const loads: string[] = [];
     const kLeft = `(k + ${leftK(t, major)})`;
     for (const i of range(n)) {
-      if (!s.transA) body.push(loadAlongK(s, 'a', `a${i}`, `aRow${i}`, kLeft));
+      const name = loaded(t, `a${i}`);
+      if (!s.transA) loads.push(loadAlongK(s, 'a', name, `aRow${i}`, kLeft));
       else if (t.style !== 'register')
-        body.push(loadAlongLines(s, 'a', `a${i}`, 4, kLeft, `aRow${i}`, 'p.M - 1u'));
+        loads.push(loadAlongLines(s, 'a', name, 4, kLeft, `aRow${i}`, 'p.M - 1u'));
       else {
         for (const q of range(4)) {
-          body.push(loadAlongLines(s, 'a', `a${i}_${q}`, 4, `(k + ${q}u)`, `aRow${i}`, 'p.M - 1u'));
+          loads.push(loadAlongLines(s, 'a', `let a${i}_${q}`, 4, `(k + ${q}u)`, `aRow${i}`, 'p.M - 1u'));
         }
       }
     }
     for (const j of range(columns)) {
-      body.push(loadAlongK(s, 'b', `t${j}`, `bRow${j}`, shared ? '(k + (tid & 3u) * 4u)' : 'k'));
+      const k = shared ? `(k + ${rightLineK(t)})` : 'k';
+      loads.push(loadAlongK(s, 'b', loaded(t, `t${j}`), `bRow${j}`, k));
     }
     if (s.transB && !shared) {
       for (const q of range(4)) {
         const parts = range(V).map((j) => component(`t${j}`, q, 4));
-        body.push(`      let b${q} = ${vecType(V)}(${parts.join(', ')});`);
+        loads.push(`      let b${q} = ${vecType(V)}(${parts.join(', ')});`);
       }
     } else if (!s.transB) {
       for (const q of range(rightLoads(t))) {
-        body.push(loadAlongLines(s, 'b', `b${q}`, V, `(k + ${rightK(t, q)})`, 'colC', 'p.N - 1u'));
+        const name = loaded(t, `b${q}`);
+        loads.push(loadAlongLines(s, 'b', name, V, `(k + ${rightK(t, q)})`, 'colC', 'p.N - 1u'));
       }
     }
-    body.push(multiplyAdd(t, major, s.transB ? 'k' : 'columns'), '  }');
+    const right = s.transB ? 'k' : 'columns';
+    if (shared) {
+      const slices = `(kEnd - kStart + ${stepK(t) - 1}u) / ${stepK(t)}u`;
+      loads.push(`      k += ${stepK(t)}u;`);
+      body.push('  var k = kStart;', sharedLoop(t, major, right, slices, loads.join('\n')));
+    } else {
+      body.push(
+        `  for (var k = kStart; k < kEnd; k += ${stepK(t)}u) {`,
+        ...loads,
+        multiplyAdd(t, major),
+        '  }',
+      );
+    }
     const column = s.vecC ? 'col' : `col * ${V}u`;
     body.push(
-      epilogueColumns(e, { cols: V, vectors: s.vecC, elem: s.elemC, column }),
-      forRows(t, 'p.M', `col * ${V}u < p.N`, (r, sum) => {
-        const element = `cBase + (row0 + ${r}) * p.ldc + col * ${V}u`;
-        const residual = `p.residualOff + batch * p.cBatch + (row0 + ${r}) * p.ldc + col * ${V}u`;
-        return storeRow(e, {
-          cols: V,
-          vectors: s.vecC,
-          elem: s.elemC,
-          out: 'out',
-          value: sum,
-          index: s.vecC ? `(${element}) / ${V}u` : element,
-          residualIndex: s.vecC ? `(${residual}) / ${V}u` : residual,
-          column,
-          columns: 'p.N',
-          accumulate: s.accumulate,
-        });
+      forRows(t, 'p.M', `col * ${V}u < p.N`, {
+        columns: epilogueColumns(e, { cols: V, vectors: s.vecC, elem: s.elemC, column }),
+        store: (r, sum) => {
+          const element = `cBase + (row0 + ${r}) * p.ldc + col * ${V}u`;
+          const residual = `p.residualOff + batch * p.cBatch + (row0 + ${r}) * p.ldc + col * ${V}u`;
+          return storeRow(e, {
+            cols: V,
+            vectors: s.vecC,
+            elem: s.elemC,
+            out: 'out',
+            value: sum,
+            index: s.vecC ? `(${element}) / ${V}u` : element,
+            residualIndex: s.vecC ? `(${residual}) / ${V}u` : residual,
+            column,
+            columns: 'p.N',
+            accumulate: s.accumulate,
+          });
+        },
       }),
     );
 
@@ -215,7 +243,7 @@ export function gemmKernel(s: GemmSpec): Kernel {
     return {
       name: 'gemm',
       params: gemmParams,
-      ...tileShader(t, [s.elem, s.elemC], bindings, [tileHead(t), gemmPrologue, ...body].join('\n')),
+      ...tileShader(t, right, [s.elem, s.elemC], bindings, [tileHead(t), gemmPrologue, ...body].join('\n')),
     };
   });
 }

@@ -8,22 +8,16 @@ import { tunedChoice } from './choice.js';
 import { gemmKernel } from './kernel.js';
 import type { GemmProblem } from './problem.js';
 import { partialStride, splitSumLaunch } from './split-sum.js';
-import {
-  chooseTile,
-  stepK,
-  tileCols,
-  tileColBlocks,
-  tileGrid,
-  tileRows,
-  type Cols,
-  type Tile,
-} from './tile.js';
+import { fewRowsGrid, fewRowsKernel, fewRowsSplits, hasFewRows } from './few-rows.js';
+import { blocksOf, chooseSplits, chooseTile } from './tile-table.js';
+import { stepK, tileColBlocks, tileGrid, type Cols, type Tile } from './tile.js';
 import {
   bindElements,
   bytesOf,
   ceilDiv,
   epilogueBuffers,
   noEpilogue,
+  renamed,
   roundUp,
   type Bound,
   type BufferRef,
@@ -39,9 +33,6 @@ interface Full extends Required<GemmProblem> {
   readonly tile?: Tile | undefined;
 }
 
-/** About how many workgroups keep the adapter busy. */
-const enoughWorkgroups = (target: Target): number => (target.kind === 'software' ? 24 : 256);
-
 /**
  * Plans `C = activation((A B + bias) * scale + shift + residual)`. Buffers: `a`, `b`, `c` and those of the
  * epilogue; `bias`, `scale` and `shift` have n values from byte 0 of what is bound.
@@ -54,11 +45,44 @@ export function planGemm(target: Target, limits: PlanLimits, problem: GemmProble
 
 const gemmPlans = new PlanCache<Plan>();
 
+/**
+ * A matrix by one column is its transpose's row: `C^T = B^T A^T`, for which there is a kernel that reads A in
+ * order. Where C is a dense column and the epilogue has no value per column.
+ */
+function asRow(target: Target, p: GemmProblem): GemmProblem | undefined {
+  const { m, n, k, transA = false, transB = false, batch = 1, epilogue = {} } = p;
+  const perColumn = epilogue.bias || epilogue.scale || epilogue.shift;
+  if (n !== 1 || (p.ldc ?? 1) !== 1 || perColumn || !hasFewRows(target, 1, m, k, !transA)) return undefined;
+  return {
+    ...p,
+    m: 1,
+    n: m,
+    k,
+    transA: !transB,
+    transB: !transA,
+    lda: p.ldb ?? (transB ? k : n),
+    ldb: p.lda ?? (transA ? m : k),
+    ldc: m,
+    aOffset: p.bOffset ?? 0,
+    bOffset: p.aOffset ?? 0,
+    batch,
+    aBatch: p.bBatch ?? k * n,
+    bBatch: p.aBatch ?? m * k,
+    cBatch: p.cBatch ?? m,
+  };
+}
+
 function routeGemm(target: Target, limits: PlanLimits, problem: GemmProblem): Plan {
   const { m, n, k } = problem;
   for (const [name, v] of Object.entries({ m, n, k, batch: problem.batch ?? 1 })) {
     if (!Number.isInteger(v) || v < 1)
       throw new RangeError(`gemm: ${name} must be a positive integer, got ${v}`);
+  }
+  const tile = tunedChoice(target, 'gemm', problem)?.tile;
+  const row = tile === undefined ? asRow(target, problem) : undefined;
+  if (row) {
+    const plan = planGemm(target, limits, row);
+    return { ...plan, launches: renamed(plan.launches, { a: 'b', b: 'a' }) };
   }
   const lda = problem.lda ?? (problem.transA ? m : k);
   const ldb = problem.ldb ?? (problem.transB ? k : n);
@@ -75,7 +99,7 @@ function routeGemm(target: Target, limits: PlanLimits, problem: GemmProblem): Pl
     epilogue: noEpilogue,
     accumulate: false,
     elem: 'f32',
-    tile: tunedChoice(target, 'gemm', problem)?.tile,
+    tile,
     ...problem,
     lda,
     ldb,
@@ -93,16 +117,21 @@ function routeGemm(target: Target, limits: PlanLimits, problem: GemmProblem): Pl
 const span = (rows: number, columns: number, ld: number, batch: number, stride: number): number =>
   (batch - 1) * stride + (rows - 1) * ld + columns;
 
+/** Most columns of a launch: the narrowest tiles have 32, and 65,535 of them fit a grid. */
+const mostColumns = 65535 * 32;
+
 /**
- * Cuts a problem until every operand fits a binding: by batch, else along the dimension that the too large
- * operand's rows run over. Parts along k accumulate in order, so the epilogue belongs to the last of them.
+ * Cuts a problem until every operand fits a binding and every grid its limits: by batch, else along the
+ * dimension that the too large operand's rows run over. Parts along k accumulate in order, so the epilogue
+ * belongs to the last of them.
  */
 function cut(p: Full, limits: PlanLimits): Full[] {
   const most = Math.floor((limits.maxBinding - limits.offsetAlignment) / bytesOf(p.elem));
   const a = p.transA ? span(p.k, p.m, p.lda, p.batch, p.aBatch) : span(p.m, p.k, p.lda, p.batch, p.aBatch);
   const b = p.transB ? span(p.n, p.k, p.ldb, p.batch, p.bBatch) : span(p.k, p.n, p.ldb, p.batch, p.bBatch);
   const c = span(p.m, p.n, p.ldc, p.batch, p.cBatch);
-  if (a <= most && b <= most && c <= most && p.batch <= 65535) return [p];
+  const tooWide = p.n > mostColumns;
+  if (a <= most && b <= most && c <= most && p.batch <= 65535 && !tooWide) return [p];
   const halves = (size: number, step: number): [number, number] => {
     const first = Math.min(size - 1, roundUp(Math.ceil(size / 2), step));
     return [first, size - first];
@@ -130,7 +159,7 @@ function cut(p: Full, limits: PlanLimits): Full[] {
     };
     return [...cut({ ...p, m: first }, limits), ...cut(second, limits)];
   }
-  if (b > most && p.transB) {
+  if ((b > most && p.transB) || tooWide) {
     // A cut between columns also cuts bias, scale and shift, whose ranges must start at an aligned byte.
     const step = limits.offsetAlignment / bytesOf(p.elem);
     if (p.n <= step) throw tooLarge(p, limits);
@@ -139,7 +168,7 @@ function cut(p: Full, limits: PlanLimits): Full[] {
       ...p,
       n: p.n - first,
       column: p.column + first,
-      bOffset: p.bOffset + first * p.ldb,
+      bOffset: p.bOffset + first * (p.transB ? p.ldb : 1),
       cOffset: p.cOffset + first,
       residualOffset: p.residualOffset + first,
     };
@@ -193,6 +222,7 @@ function launchesOf(
     return p.column === 0 ? name : { name, offset: p.column * size, size: roundUp(p.n * size, 4) };
   });
 
+  const few = p.tile === undefined && hasFewRows(target, p.m, p.n, p.k, p.transB);
   const tile =
     p.tile ??
     chooseTile(target, {
@@ -201,29 +231,32 @@ function launchesOf(
       depth: p.k * p.batch,
       major: p.transA ? 'row' : 'k',
       elem: p.elem,
+      batch: p.batch,
+      terms: p.k,
     });
-  const blocks = ceilDiv(p.m, tileRows(tile)) * ceilDiv(p.n, tileCols(tile)) * p.batch;
-  const splits = chooseSplits(blocks, p.k, enoughWorkgroups(target));
-  const chunk = roundUp(ceilDiv(p.k, splits), 16);
+  const splits = few
+    ? fewRowsSplits(target, p.n, p.k, p.batch, p.transB)
+    : chooseSplits(target, tile, blocksOf(tile, p.m, p.n, p.batch), p.k);
+  const chunk = roundUp(ceilDiv(p.k, splits), Math.max(16, stepK(tile)));
   const parts = ceilDiv(p.k, chunk);
   const split = parts > 1;
-  const V: Cols = tile.cols;
+  const V: Cols = few ? 4 : tile.cols;
   const fits = (...values: number[]): boolean => values.every((v) => v % 4 === 0);
   const fitsV = (...values: number[]): boolean => values.every((v) => v % V === 0);
   const ldp = partialStride(p.n);
-  const kernel = gemmKernel({
-    tile,
+  const spec = {
     transA: p.transA,
     transB: p.transB,
-    vecA: fits(p.transA ? p.m : p.k, p.lda, a.offset, p.aBatch),
     vecB: p.transB ? fits(p.k, p.ldb, b.offset, p.bBatch) : fitsV(p.n, p.ldb, b.offset, p.bBatch),
     vecC: split ? true : fitsV(p.n, p.ldc, c.offset, p.cBatch, residual?.offset ?? 0),
-    tail: p.k % stepK(tile) !== 0,
+    tail: p.k % (few ? 4 : stepK(tile)) !== 0,
     accumulate: p.accumulate && !split,
     epilogue: split ? noEpilogue : p.epilogue,
     elem: p.elem,
-    elemC: split ? 'f32' : p.elem,
-  });
+    elemC: split ? ('f32' as const) : p.elem,
+  };
+  const vecA = fits(p.transA ? p.m : p.k, p.lda, a.offset, p.aBatch);
+  const kernel = few ? fewRowsKernel(p.m, spec) : gemmKernel({ ...spec, tile, vecA });
   const params = [p.m, p.n, p.k, p.lda, p.ldb, split ? ldp : p.ldc, a.offset, b.offset, split ? 0 : c.offset];
   params.push(
     p.aBatch,
@@ -238,7 +271,7 @@ function launchesOf(
     kernel,
     buffers: [a.ref, b.ref, split ? 'partials' : c.ref, ...(split ? [] : refs)],
     params,
-    grid: tileGrid(tile, p.m, p.n, p.batch * parts),
+    grid: few ? fewRowsGrid(p.n, p.batch * parts, p.transB) : tileGrid(tile, p.m, p.n, p.batch * parts),
   };
   if (!split) return [launch];
   const bytes = p.batch * parts * p.m * ldp * 4;
@@ -260,10 +293,4 @@ function launchesOf(
     partials: 'partials',
   });
   return [launch, sum];
-}
-
-/** Splits a long sum when the output alone gives too few workgroups; each part keeps at least 256 terms. */
-export function chooseSplits(blocks: number, k: number, enough: number): number {
-  if (blocks >= enough || k < 512) return 1;
-  return Math.max(1, Math.min(ceilDiv(enough, blocks), Math.floor(k / 256), 64));
 }

@@ -6,8 +6,8 @@
  * operand and `subgroupBroadcast` hands its parts to all lanes, so the left operand costs one load per
  * eight rows. On lavapipe this is four times as fast as any tile without it, because loads are its limit.
  * - `register`: no subgroups; every invocation loads its own rows.
- * - `shared`: for real GPUs. 256 invocations stage 64 rows, 64 columns and 16 k in workgroup memory, one
- * vector each per operand and step, and read them back as register tiles of 4x4.
+ * - `shared`: for real GPUs. A workgroup stages a slice of its rows and columns in workgroup memory and reads
+ * it back as register tiles of 4x4 to 8x8 (shared-tile.ts).
  *
  * The left operand is either contiguous along the summed index (`k`: a load gives four k of one row) or along
  * rows (`row`: a load gives four rows at one k).
@@ -17,35 +17,38 @@ import { reads, shader, type Binding, type EntryPoint } from '../base/shader.js'
 import {
   matrixAccumulators,
   matrixEntryPoint,
+  matrixForRows,
   matrixHead,
   matrixMemory,
-  matrixStep,
-  matrixStorage,
-  matrixSums,
 } from './matrix-tile.js';
+import {
+  hasMatrices,
+  sharedLeftK,
+  sharedLeftRow,
+  sharedMemory,
+  sharedRightCol,
+  sharedRightK,
+} from './shared-tile.js';
+import {
+  products,
+  range,
+  rightLoadsOf,
+  sharedDepth,
+  sharedLeftLoads,
+  sumName,
+  tileCols,
+  tileRows,
+  tileVectors,
+  xyzw,
+  type Cols,
+  type Major,
+  type Right,
+  type Tile,
+  type TileRows,
+} from './tile-shape.js';
 import { epilogueBuffers, type Elem, type Epilogue, type EpilogueActivation } from '../base/plan.js';
 
-export type Cols = 1 | 2 | 4;
-export type Major = 'k' | 'row';
-
-export interface Tile {
-  readonly style: 'subgroup' | 'register' | 'shared';
-  readonly rows: number;
-  readonly cols: Cols;
-  /** Invocations along the columns of one workgroup. */
-  readonly lanes: number;
-  /** Invocations along the rows of one workgroup. */
-  readonly lanesY: number;
-  /** A `shared` tile of 64x64 multiplies its staged operands by subgroup matrices (matrix-tile.ts). */
-  readonly matrices?: 'native' | 'emulated' | undefined;
-}
-
-export const tileKey = (t: Tile): string =>
-  `${t.style[0]}${t.rows}x${t.cols}x${t.lanes}x${t.lanesY}${t.matrices ?? ''}`;
-
-/** Rows and columns of the output that one workgroup covers. */
-export const tileRows = (t: Tile): number => t.rows * t.lanesY;
-export const tileCols = (t: Tile): number => t.cols * t.lanes;
+export * from './tile-shape.js';
 
 /** Whether the eight-lane broadcast kernels run: their row loads assume exactly eight lanes in lockstep. */
 export const hasBroadcast = (target: Target): boolean =>
@@ -58,44 +61,8 @@ export const hasBroadcast = (target: Target): boolean =>
  */
 export const stepCost = (rows: number, cols: Cols): number => (cols / 4) * rows * 4 + 12 * (rows / 8 + cols);
 
-/**
- * Rows of a broadcast tile. A tile of {@link tallRows} is a sixth faster than one of 16, but takes twice as
- * long to compile.
- */
+/** Rows of broadcast tiles; there is a taller one for large products. */
 export const tileHeights = [8, 16] as const;
-const tallRows = 32;
-/** Multiply-adds from which that pays; fewer columns compile faster. */
-const workForTall = (cols: Cols): number => (cols === 4 ? 1 << 27 : 1 << 20);
-
-/** What a tile is chosen by. */
-export interface TileProblem {
-  readonly rows: number;
-  readonly columns: number;
-  /** Products per result, times the number of matrices. */
-  readonly depth: number;
-  readonly major: Major;
-  readonly elem: Elem;
-}
-
-/** The table of tiles: by adapter class and by how much there is to cover. */
-export function chooseTile(target: Target, { rows, columns, depth, major, elem }: TileProblem): Tile {
-  if (hasBroadcast(target)) {
-    const cols: Cols = columns <= 8 ? 1 : columns <= 16 ? 2 : 4;
-    const cost = (height: number): number => Math.ceil(rows / height) * stepCost(height, cols);
-    const tall = rows * columns * depth >= workForTall(cols) ? [tallRows] : [];
-    const height = [...tileHeights, ...tall].reduce((best, h) => (cost(h) < cost(best) ? h : best));
-    return { style: 'subgroup', rows: height, cols, lanes: 8, lanesY: 1 };
-  }
-  const fits = target.maxInvocations >= 256 && target.maxWorkgroupStorage >= 8192;
-  if (target.kind === 'gpu' && fits && rows > 16 && columns > 16) {
-    const matrices =
-      elem === 'f16' && target.maxWorkgroupStorage >= matrixStorage ? target.matrices : undefined;
-    return { style: 'shared', rows: 4, cols: 4, lanes: 16, lanesY: 16, ...(matrices && { matrices }) };
-  }
-  const cols: Cols = columns <= 2 ? 1 : 4;
-  if (rows <= 4) return { style: 'register', rows: major === 'row' ? 4 : 1, cols, lanes: 32, lanesY: 1 };
-  return { style: 'register', rows: 4, cols, lanes: 8, lanesY: 8 };
-}
 
 export const vecType = (n: number, elem: Elem = 'f32'): string => (n === 1 ? elem : `vec${n}<${elem}>`);
 /** WGSL that widens a loaded value of element type `elem` to f32. */
@@ -104,28 +71,26 @@ export const widen = (n: number, elem: Elem, expr: string): string =>
 export const narrow = (n: number, elem: Elem, expr: string): string =>
   elem === 'f32' ? expr : `${vecType(n, elem)}(${expr})`;
 
-export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
-const xyzw = ['x', 'y', 'z', 'w'] as const;
 /** Component `i` of a WGSL vector of `n`, where a vector of one is a scalar. */
 export const component = (expr: string, i: number, n: number): string =>
   n === 1 ? expr : `${expr}.${xyzw[i]}`;
 
 /** How many left-operand vectors one invocation loads per step. */
 export function leftLoads(t: Tile, major: Major): number {
-  if (t.style === 'shared') return 1;
+  if (t.style === 'shared') return sharedLeftLoads(t);
   if (t.style === 'subgroup') return t.rows / 8;
   return major === 'row' ? t.rows / 4 : t.rows;
 }
 
 /** Number of k that one step covers. */
-export const stepK = (t: Tile): number => (t.style === 'shared' ? 16 : 4);
+export const stepK = (t: Tile): number => (t.style === 'shared' ? sharedDepth(t) : 4);
 
 /** Number of right-operand vectors along the columns that one invocation loads per step. */
-export const rightLoads = (t: Tile): number => (t.style === 'shared' ? 1 : 4);
+export const rightLoads = (t: Tile): number => (t.style === 'shared' ? rightLoadsOf(t) : 4);
 
 /** WGSL for the row that left load `i` of this invocation starts at. */
 export function leftRow(t: Tile, major: Major, i: number): string {
-  if (t.style === 'shared') return major === 'row' ? 'blockRow + (tid & 15u) * 4u' : 'blockRow + (tid >> 2u)';
+  if (t.style === 'shared') return sharedLeftRow(t, major, i);
   if (t.style === 'register') return `row0 + ${(major === 'row' ? 4 : 1) * i}u`;
   // Along rows, the lower four lanes hold one vector of four rows at four k, the upper four lanes the next
   // vector.
@@ -137,49 +102,58 @@ export function leftRow(t: Tile, major: Major, i: number): string {
  * rows.
  */
 export function leftK(t: Tile, major: Major): string {
-  if (t.style === 'shared') return major === 'row' ? '(tid >> 4u)' : '(tid & 3u) * 4u';
+  if (t.style === 'shared') return sharedLeftK(t, major);
   return major === 'row' && t.style === 'subgroup' ? '(lane & 3u)' : '0u';
 }
 
 /** WGSL for the k, from the step's first, of right load `q`, and for its column in vectors. */
-export const rightK = (t: Tile, q: number): string => (t.style === 'shared' ? '(tid >> 4u)' : `${q}u`);
-export const rightCol = (t: Tile): string =>
-  t.style === 'shared' ? '(colBlock * 16u + (tid & 15u))' : 'col';
+export const rightK = (t: Tile, q: number): string => (t.style === 'shared' ? sharedRightK(t, q) : `${q}u`);
+export const rightCol = (t: Tile): string => (t.style === 'shared' ? sharedRightCol(t) : 'col');
+
+/** WGSL that a load assigns to `name` by: the loads of a `shared` tile are to last until the next slice. */
+export const loaded = (t: Tile, name: string): string => (t.style === 'shared' ? name : `let ${name}`);
 
 /** Workgroup memory of a tile. */
-const tileMemory = (t: Tile): string =>
-  t.matrices
-    ? matrixMemory(t.matrices)
-    : t.style === 'shared'
-      ? 'var<workgroup> left: array<vec4<f32>, 256>;\nvar<workgroup> right: array<vec4<f32>, 256>;'
-      : '';
+function tileMemory(t: Tile, right: Right): string {
+  if (t.style !== 'shared') return '';
+  return hasMatrices(t) ? matrixMemory(t) : sharedMemory(t, right);
+}
+
+/** WGSL for this invocation's first column, in vectors: of its first vector of columns, or of vector `v`. */
+export const tileCol = (t: Tile, v = 0): string =>
+  `colBlock * ${t.lanes * tileVectors(t)}u + lane${v === 0 ? '' : ` + ${v * t.lanes}u`}`;
 
 /**
  * WGSL that declares `tid` and `blockRow` for the loads of a `shared` tile; `blockRow` is the tile's first
  * row.
  */
 export const sharedHead = (t: Tile): string =>
-  t.style === 'shared' ? '  let tid = lid.y * 16u + lid.x;\n  let blockRow = row0 - lid.y * 4u;' : '';
+  hasMatrices(t)
+    ? '  let tid = index;\n  let blockRow = row0;'
+    : t.style === 'shared'
+      ? `  let tid = lid.y * ${t.lanes}u + lid.x;\n  let blockRow = row0 - lid.y * ${t.rows}u;`
+      : '';
 
 function entryPoint(t: Tile): EntryPoint {
-  if (t.matrices) return matrixEntryPoint(t.matrices);
+  if (hasMatrices(t)) return matrixEntryPoint(t);
   const workgroup = t.lanesY === 1 ? t.lanes : `${t.lanes}, ${t.lanesY}`;
   return { workgroup, builtins: ['wid', 'nwg', 'lid.xyz'] };
 }
 
 /** What the WGSL of a tile over elements of type `elem` enables. */
 const tileEnables = (t: Tile, elems: readonly Elem[]): Enable[] => [
-  ...(t.style === 'subgroup' || t.matrices === 'native' ? (['subgroups'] as const) : []),
-  ...(t.matrices || elems.includes('f16') ? (['f16'] as const) : []),
-  ...(t.matrices === 'native' ? (['chromium_experimental_subgroup_matrix'] as const) : []),
+  ...(t.style === 'subgroup' || t.matrices?.mode === 'native' ? (['subgroups'] as const) : []),
+  ...(t.matrices?.elem === 'f16' || elems.includes('f16') ? (['f16'] as const) : []),
+  ...(t.matrices?.mode === 'native' ? (['chromium_experimental_subgroup_matrix'] as const) : []),
 ];
 
 /**
- * The shader of a tile over elements of the types `elems`; `body` sees `wid`, `nwg` and `lid`, in two
- * dimensions.
+ * The shader of a tile over elements of the types `elems`, whose right operand lies along `right`; `body`
+ * sees `wid`, `nwg` and `lid`, in two dimensions.
  */
 export function tileShader(
   t: Tile,
+  right: Right,
   elems: readonly Elem[],
   bindings: readonly Binding[],
   body: string,
@@ -187,9 +161,9 @@ export function tileShader(
   return {
     ...shader({
       bindings,
-      functions: tileMemory(t),
+      functions: tileMemory(t, right),
       ...entryPoint(t),
-      body: `${t.matrices ? matrixHead(t.matrices) : ''}\n${body}`,
+      body: `${hasMatrices(t) ? matrixHead(t) : ''}\n${body}`,
     }),
     enables: tileEnables(t, elems),
   };
@@ -200,7 +174,7 @@ export function tileHead(t: Tile): string {
   return `  let lane = lid.x;
   let colBlock = wid.y % p.colBlocks;
   let row0 = ((wid.y / p.colBlocks) * nwg.x + wid.x) * ${tileRows(t)}u${t.lanesY > 1 ? ` + lid.y * ${t.rows}u` : ''};
-  let col = colBlock * ${t.lanes}u + lane;
+  let col = ${tileCol(t)};
 ${sharedHead(t)}`;
 }
 
@@ -220,33 +194,38 @@ export const tileColBlocks = (t: Tile, columns: number): number =>
   Math.max(1, Math.ceil(columns / tileCols(t)));
 
 export function declareAccumulators(t: Tile): string {
-  if (t.matrices) return matrixAccumulators;
-  return range(t.rows)
-    .map((r) => `  var c${r} = ${vecType(t.cols)}(0.0);`)
+  if (hasMatrices(t)) return matrixAccumulators(t);
+  return range(tileVectors(t))
+    .flatMap((v) => range(t.rows).map((r) => `  var ${sumName(r, v)} = ${vecType(t.cols)}(0.0);`))
     .join('\n');
 }
 
 /**
  * WGSL that runs `store` for every row of the tile below `rows`, where `inside` holds of the columns: its
  * arguments are the row's number in the tile, a u32, and its sums; `first` comes before, in uniform control
- * flow on a broadcast tile. Such a tile goes round a loop: written out, the checks of every lane's every
- * store take its driver longer to compile than all the rest.
+ * flow on a broadcast tile, and `columns` before all rows. A broadcast tile goes round a loop: written out,
+ * the checks of every lane's every store take its driver longer to compile than all the rest. All see `col`,
+ * which in a tile of several vectors of columns is each of them in turn.
  */
-export function forRows(
-  t: Tile,
-  rows: string,
-  inside: string,
-  store: (row: string, sum: string) => string,
-  first: (row: string) => string = () => '',
-): string {
+export function forRows(t: Tile, rows: string, inside: string, o: TileRows): string {
+  if (hasMatrices(t)) return matrixForRows(t, rows, inside, o);
   const all = range(t.rows);
+  const { columns = '', store, first = () => '' } = o;
   if (t.style !== 'subgroup') {
-    const stores = all.map(
-      (r) => `  if (row0 + ${r}u < ${rows}) { ${first(`${r}u`)} ${store(`${r}u`, `c${r}`)} }`,
-    );
-    return `${t.matrices ? matrixSums : ''}  if (!(${inside})) { return; }\n${stores.join('\n')}`;
+    const stores = (v: number): string =>
+      all
+        .map((r) => `  if (row0 + ${r}u < ${rows}) { ${first(`${r}u`)} ${store(`${r}u`, sumName(r, v))} }`)
+        .join('\n');
+    const one = `${columns}\n  if (!(${inside})) { return; }\n${stores(0)}`;
+    if (tileVectors(t) === 1) return one;
+    return range(tileVectors(t))
+      .map(
+        (v) => `  {\n  let col = ${tileCol(t, v)};\n  if (${inside}) {\n${columns}\n${stores(v)}\n  }\n  }`,
+      )
+      .join('\n');
   }
-  return `  var sums = array<${vecType(t.cols)}, ${t.rows}>(${all.map((r) => `c${r}`).join(', ')});
+  return `${columns}
+  var sums = array<${vecType(t.cols)}, ${t.rows}>(${all.map((r) => `c${r}`).join(', ')});
   let storedRows = min(${t.rows}u, max(${rows}, row0) - row0);
   for (var r = 0u; r < storedRows; r++) {
     ${first('r')}
@@ -258,59 +237,20 @@ export function forRows(
  * The arithmetic of one step. Expects left vectors `a0..` ({@link leftLoads}) and right vectors `b0..b3`,
  * each this invocation's columns at one k. A `register` tile with a `row`-major left operand expects the left
  * vectors of all four k, named `a{i}_{k}`; a `subgroup` tile expects that of k number `lane & 3`. A `shared`
- * tile expects `a0` and `b0`, or `t0` when its right operand was loaded along k.
+ * tile has a loop of its own.
  */
-export function multiplyAdd(t: Tile, major: Major, right: 'columns' | 'k' = 'columns'): string {
-  if (t.matrices) return matrixStep(major, right);
-  if (t.style === 'shared') return sharedStep(t, major, right);
+export function multiplyAdd(t: Tile, major: Major): string {
+  if (t.style !== 'subgroup') return products(t, major);
   const lines: string[] = [];
-  const sub = t.style === 'subgroup';
-  // Row by row, so that a row's sum stays in registers for four products: taller tiles than registers could
-  // hold then cost nothing.
   for (let r = 0; r < t.rows; r++) {
     for (let k = 0; k < 4; k++) {
-      let left: string;
-      if (major === 'k')
-        left = sub ? `subgroupBroadcast(a${r >> 3}.${xyzw[k]}, ${r & 7}u)` : `a${r}.${xyzw[k]}`;
-      else if (sub) left = `subgroupBroadcast(a${r >> 3}.${xyzw[r & 3]}, ${(r & 4) + k}u)`;
-      else left = `a${r >> 2}_${k}.${xyzw[r & 3]}`;
+      const left =
+        major === 'k'
+          ? `subgroupBroadcast(a${r >> 3}.${xyzw[k]}, ${r & 7}u)`
+          : `subgroupBroadcast(a${r >> 3}.${xyzw[r & 3]}, ${(r & 4) + k}u)`;
       lines.push(`      c${r} += ${left} * b${k};`);
     }
   }
-  return lines.join('\n');
-}
-
-/**
- * Stages `a0` and `b0` (along columns) or `t0` (four k of column `tid >> 2`), then multiplies out of
- * workgroup memory.
- */
-function sharedStep(t: Tile, major: Major, right: 'columns' | 'k'): string {
-  const register: Tile = { ...t, style: 'register' };
-  const four = range(4);
-  const lines = ['      workgroupBarrier();', '      left[tid] = a0;'];
-  // Columns by k are stored so that neighbouring invocations read neighbouring vectors.
-  lines.push(
-    right === 'columns'
-      ? '      right[tid] = b0;'
-      : '      right[(tid & 3u) * 64u + ((tid >> 2u) & 3u) * 16u + (tid >> 4u)] = t0;',
-    '      workgroupBarrier();',
-    '      for (var kk = 0u; kk < 4u; kk++) {',
-  );
-  for (const i of four) {
-    lines.push(
-      major === 'k'
-        ? `      let a${i} = left[(lid.y * 4u + ${i}u) * 4u + kk];`
-        : `      let a0_${i} = left[(kk * 4u + ${i}u) * 16u + lid.y];`,
-    );
-  }
-  if (right === 'columns') {
-    for (const q of four) lines.push(`      let b${q} = right[(kk * 4u + ${q}u) * 16u + lid.x];`);
-  } else {
-    for (const j of four) lines.push(`      let t${j} = right[kk * 64u + ${16 * j}u + lid.x];`);
-    for (const q of four)
-      lines.push(`      let b${q} = vec4<f32>(${four.map((j) => `t${j}.${xyzw[q]}`).join(', ')});`);
-  }
-  lines.push(multiplyAdd(register, major), '      }');
   return lines.join('\n');
 }
 

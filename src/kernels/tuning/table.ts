@@ -7,6 +7,7 @@ import type { Target } from '../base/kernel.js';
 import type { Conv2dProblem } from '../conv/problem.js';
 import type { TunedChoice, TunedOp, Tuning } from '../matmul/choice.js';
 import type { GemmProblem } from '../matmul/problem.js';
+import { sharedTiles } from '../matmul/tile-table.js';
 import { hasBroadcast, type Cols, type Tile } from '../matmul/tile.js';
 
 /** A problem as {@link ProblemRecorder} notes it: from element 0 of each operand, without epilogue. */
@@ -143,9 +144,7 @@ export function candidateTiles(target: Target): Tile[] {
     register(4, 2, 16, 8),
     register(4, 1, 32, 4),
   ];
-  if (target.kind === 'gpu' && target.maxWorkgroupStorage >= 8192)
-    tiles.unshift({ style: 'shared', rows: 4, cols: 4, lanes: 16, lanesY: 16 });
-  return tiles.filter((t) => t.lanes * t.lanesY <= target.maxInvocations);
+  return [...sharedTiles(target), ...tiles].filter((t) => t.lanes * t.lanesY <= target.maxInvocations);
 }
 
 /** Whether the kernels have what a table asks for; tables come from files. */
@@ -154,7 +153,7 @@ export function isCandidate(target: Target, choice: TunedChoice): boolean {
   if (algorithm !== undefined && algorithm !== 'direct' && algorithm !== 'winograd') return false;
   if (tile === undefined) return algorithm !== undefined;
   if (typeof tile !== 'object' || tile === null) return false;
-  const fields = ['style', 'rows', 'cols', 'lanes', 'lanesY'] as const;
+  const fields = ['style', 'rows', 'cols', 'lanes', 'lanesY', 'vectors', 'depth', 'buffers'] as const;
   return candidateTiles(target).some((t) => fields.every((name) => t[name] === tile[name]));
 }
 

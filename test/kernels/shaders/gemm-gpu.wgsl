@@ -3,15 +3,15 @@
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
-var<workgroup> left: array<vec4<f32>, 256>;
-var<workgroup> right: array<vec4<f32>, 256>;
-@compute @workgroup_size(16, 16)
+var<workgroup> left: array<vec4<f32>, 64>;
+var<workgroup> right: array<vec4<f32>, 64>;
+@compute @workgroup_size(8, 8)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
   let lane = lid.x;
   let colBlock = wid.y % p.colBlocks;
-  let row0 = ((wid.y / p.colBlocks) * nwg.x + wid.x) * 64u + lid.y * 4u;
-  let col = colBlock * 16u + lane;
-  let tid = lid.y * 16u + lid.x;
+  let row0 = ((wid.y / p.colBlocks) * nwg.x + wid.x) * 32u + lid.y * 4u;
+  let col = colBlock * 8u + lane;
+  let tid = lid.y * 8u + lid.x;
   let blockRow = row0 - lid.y * 4u;
   let batch = wid.z / p.splits;
   let split = wid.z - batch * p.splits;
@@ -20,45 +20,59 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let aBase = p.aOff + batch * p.aBatch;
   let bBase = p.bOff + batch * p.bBatch;
   let cBase = p.cOff + batch * p.cBatch + split * p.M * p.ldc * u32(p.splits > 1u);
-  let colC = min((colBlock * 16u + (tid & 15u)) * 4u, p.N - 4u);
-  let aRow0 = aBase + min(blockRow + (tid >> 2u), p.M - 1u) * p.lda;
+  let colC = min((colBlock * 8u + tid % 8u) * 4u, p.N - 4u);
+  let aRow0 = aBase + min(blockRow + tid / 2u + 0u, p.M - 1u) * p.lda;
   var c0 = vec4<f32>(0.0);
   var c1 = vec4<f32>(0.0);
   var c2 = vec4<f32>(0.0);
   var c3 = vec4<f32>(0.0);
-  for (var k = kStart; k < kEnd; k += 16u) {
-    let a0 = a[(aRow0 + (k + (tid & 3u) * 4u)) >> 2u];
-    let b0 = b[(bBase + ((k + (tid >> 4u))) * p.ldb + colC) / 4u];
+  var k = kStart;
+  var a0 = vec4<f32>(0.0);
+  var b0 = vec4<f32>(0.0);
+  let slices = (kEnd - kStart + 7u) / 8u;
+  for (var slice = 0u; slice <= slices; slice++) {
+    if (slice < slices) {
+      a0 = a[(aRow0 + (k + (tid & 1u) * 4u)) >> 2u];
+      b0 = b[(bBase + ((k + (tid / 8u + 0u))) * p.ldb + colC) / 4u];
+      k += 8u;
+    }
+    if (slice > 0u) {
+      let leftFrom = 0u;
+      let rightFrom = 0u + lid.x;
+      for (var kk = 0u; kk < 2u; kk++) {
+        let a0 = left[leftFrom + (lid.y * 4u + 0u) * 2u + kk];
+        let a1 = left[leftFrom + (lid.y * 4u + 1u) * 2u + kk];
+        let a2 = left[leftFrom + (lid.y * 4u + 2u) * 2u + kk];
+        let a3 = left[leftFrom + (lid.y * 4u + 3u) * 2u + kk];
+        {
+          let b0 = right[rightFrom + (kk * 4u + 0u) * 8u + 0u];
+          let b1 = right[rightFrom + (kk * 4u + 1u) * 8u + 0u];
+          let b2 = right[rightFrom + (kk * 4u + 2u) * 8u + 0u];
+          let b3 = right[rightFrom + (kk * 4u + 3u) * 8u + 0u];
+          c0 += a0.x * b0;
+          c0 += a0.y * b1;
+          c0 += a0.z * b2;
+          c0 += a0.w * b3;
+          c1 += a1.x * b0;
+          c1 += a1.y * b1;
+          c1 += a1.z * b2;
+          c1 += a1.w * b3;
+          c2 += a2.x * b0;
+          c2 += a2.y * b1;
+          c2 += a2.z * b2;
+          c2 += a2.w * b3;
+          c3 += a3.x * b0;
+          c3 += a3.y * b1;
+          c3 += a3.z * b2;
+          c3 += a3.w * b3;
+        }
+      }
+    }
+    if (slice == slices) { break; }
     workgroupBarrier();
-    left[tid] = a0;
+    left[tid + 0u] = a0;
     right[tid] = b0;
     workgroupBarrier();
-    for (var kk = 0u; kk < 4u; kk++) {
-      let a0 = left[(lid.y * 4u + 0u) * 4u + kk];
-      let a1 = left[(lid.y * 4u + 1u) * 4u + kk];
-      let a2 = left[(lid.y * 4u + 2u) * 4u + kk];
-      let a3 = left[(lid.y * 4u + 3u) * 4u + kk];
-      let b0 = right[(kk * 4u + 0u) * 16u + lid.x];
-      let b1 = right[(kk * 4u + 1u) * 16u + lid.x];
-      let b2 = right[(kk * 4u + 2u) * 16u + lid.x];
-      let b3 = right[(kk * 4u + 3u) * 16u + lid.x];
-      c0 += a0.x * b0;
-      c0 += a0.y * b1;
-      c0 += a0.z * b2;
-      c0 += a0.w * b3;
-      c1 += a1.x * b0;
-      c1 += a1.y * b1;
-      c1 += a1.z * b2;
-      c1 += a1.w * b3;
-      c2 += a2.x * b0;
-      c2 += a2.y * b1;
-      c2 += a2.z * b2;
-      c2 += a2.w * b3;
-      c3 += a3.x * b0;
-      c3 += a3.y * b1;
-      c3 += a3.z * b2;
-      c3 += a3.w * b3;
-    }
   }
   if (!(col * 4u < p.N)) { return; }
   if (row0 + 0u < p.M) {  { var v = c0; out[(cBase + (row0 + 0u) * p.ldc + col * 4u) / 4u] = v; } }
