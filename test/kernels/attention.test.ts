@@ -235,11 +235,26 @@ it.runIf(full)('heads of 256 numbers, on a GPU', async () =>
   expectRight({ batch: 1, queryHeads: 1, queries: 33, keys: 40, depth: 256 }, 'gpu'),
 );
 
-it('a GPU always fuses; a software adapter from so many scores on that compiling the kernels pays', () => {
-  const size = { batch: 1, heads: 12, depth: 64, width: 64 };
-  const fused = (target: string, length: number): boolean =>
-    prefersFused(targets[target]!(), { ...size, queries: length, keys: length });
-  expect([fused('gpu', 8), fused('native', 8), fused('native', 512)]).toEqual([true, false, true]);
+describe('what is fused', () => {
+  const fused = (target: string, length: number, causal: boolean, recorded: boolean): boolean =>
+    prefersFused(targets[target]!(), {
+      batch: 1,
+      heads: 12,
+      queries: length,
+      keys: length,
+      causal,
+      recorded,
+    });
+
+  it('everything on a GPU', () => expect(fused('gpu', 8, false, true)).toBe(true));
+
+  it('on a software adapter from so many scores on that compiling the kernels pays', () => {
+    expect([128, 256].map((length) => fused('native', length, false, false))).toEqual([false, true]);
+    expect([128, 256].map((length) => fused('native', length, true, true))).toEqual([false, true]);
+  });
+
+  it('there with gradients over all pairs, from so many on that memory matters', () =>
+    expect([512, 1024].map((length) => fused('native', length, false, true))).toEqual([false, true]));
 });
 
 it('a head that no binding holds is refused', () => {

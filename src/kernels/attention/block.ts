@@ -193,7 +193,10 @@ export const eachSum = (b: Block, o: string, r: number, line: (sum: string) => s
     .map((j) => line(`${o}${r}_${j}`))
     .join('\n');
 
-/** WGSL that adds the scores `s` times the columns' rows of `cols` to the sums `o`. */
+/**
+ * WGSL that adds the scores `s` times the columns' rows of `cols` to the sums `o`. On a GPU each block's
+ * products are summed by themselves first: sums over thousands of columns lose less so.
+ */
 export const accumulate = (b: Block, elem: Elem, o: string, s: string, cols: Rows): string =>
   `{\n${b.style === 'shared' ? sharedAccumulate(b, elem, o, s, cols) : laneAccumulate(b, elem, o, s, cols)}\n}`;
 
@@ -209,6 +212,7 @@ function sharedAccumulate(b: Block, elem: Elem, o: string, s: string, cols: Rows
       return `tile[(tx + ${c * b.lanes}u) * ${b.lanesY}u + ty] = vec4<f32>(${four.join(', ')});`;
     })
     .join('\n')}
+  ${zeroSums(b, 'block')}
   for (var c0 = 0u; c0 < ${all}u; c0 += ${piece}u) {
     ${piece < all ? 'workgroupBarrier();' : ''}
     for (var i = lid; i < ${piece * width}u; i += ${invocations}u) {
@@ -224,11 +228,16 @@ function sharedAccumulate(b: Block, elem: Elem, o: string, s: string, cols: Rows
         .join('\n')}
       ${eachRow(b, (r) =>
         range(b.vectors)
-          .map((j) => `${o}${r}_${j} += x.${xyzw[r]} * y${j};`)
+          .map((j) => `block${r}_${j} += x.${xyzw[r]} * y${j};`)
           .join('\n'),
       )}
     }
-  }`;
+  }
+  ${eachRow(b, (r) =>
+    range(b.vectors)
+      .map((j) => `${o}${r}_${j} += block${r}_${j};`)
+      .join('\n'),
+  )}`;
 }
 
 function laneAccumulate(b: Block, elem: Elem, o: string, s: string, cols: Rows): string {

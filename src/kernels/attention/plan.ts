@@ -238,26 +238,35 @@ export const planAttentionGrad = (
   keys: boolean,
 ): Plan => plan(target, limits, problem, keys ? [queryPass, keyPass] : [queryPass]);
 
-/** Sizes of a problem. */
+/** What decides whether a problem is fused. */
 export interface AttentionSize {
   readonly batch: number;
   readonly heads: number;
   readonly queries: number;
   readonly keys: number;
-  readonly depth: number;
-  readonly width: number;
+  readonly causal: boolean;
+  /** Gradients may be asked for. */
+  readonly recorded: boolean;
 }
 
 /**
- * Bytes of scores from which a software adapter fuses. Measured there, fused attention is faster at any
- * length, but its three kernels take seconds to compile, once, which small problems do not earn back.
+ * Bytes of scores from which a software adapter fuses. Measured there, the forward pass is faster at any
+ * length, and with the backward pass where half of the blocks are skipped; but the kernels take seconds to
+ * compile, once, which small problems do not earn back.
  */
-const softwareScores = 2 ** 21;
+const worthCompiling = 2 ** 21;
+/**
+ * The same for backward passes over all blocks, which take up to a sixth longer than those that find the
+ * weights in memory: from here on memory matters more.
+ */
+const worthRecomputing = 2 ** 25;
 
 /**
  * Whether a problem is to be fused on this adapter, rather than made of products and a softmax whose scores
  * are in memory.
  */
-export function prefersFused(target: Target, { batch, heads, queries, keys }: AttentionSize): boolean {
-  return target.kind === 'gpu' || 4 * batch * heads * queries * keys >= softwareScores;
+export function prefersFused(target: Target, size: AttentionSize): boolean {
+  if (target.kind === 'gpu') return true;
+  const bytes = 4 * size.batch * size.heads * size.queries * size.keys;
+  return bytes >= (size.recorded && !size.causal ? worthRecomputing : worthCompiling);
 }

@@ -163,7 +163,8 @@ export function fusedAttention(q: Tensor, k: Tensor, v: Tensor, how: Looking, ap
   if (n * heads * queries * keys * depth * width === 0) return null;
   if (mask !== null && mask.requiresGrad && isGradEnabled()) return null;
   const { target } = runtime();
-  const size = { batch: n, heads, queries, keys, depth, width };
+  const recorded = isGradEnabled() && [q, k, v].some((x) => x.requiresGrad);
+  const size = { batch: n, heads, queries, keys, causal: how.causal, recorded };
   if (!prefersFused(target, size)) return null;
   return fusedOp(q, k, v, mask, { ...rest, apart });
 }

@@ -132,6 +132,14 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       tile[(tx + 8u) * 16u + ty] = vec4<f32>(s0.y, s1.y, s2.y, s3.y);
       tile[(tx + 16u) * 16u + ty] = vec4<f32>(s0.z, s1.z, s2.z, s3.z);
       tile[(tx + 24u) * 16u + ty] = vec4<f32>(s0.w, s1.w, s2.w, s3.w);
+      var block0_0 = vec4<f32>(0.0);
+      var block0_1 = vec4<f32>(0.0);
+      var block1_0 = vec4<f32>(0.0);
+      var block1_1 = vec4<f32>(0.0);
+      var block2_0 = vec4<f32>(0.0);
+      var block2_1 = vec4<f32>(0.0);
+      var block3_0 = vec4<f32>(0.0);
+      var block3_1 = vec4<f32>(0.0);
       for (var c0 = 0u; c0 < 32u; c0 += 32u) {
         for (var i = lid; i < 512u; i += 128u) {
           let c = col0 + c0 + i / 16u; let e = i % 16u;
@@ -143,16 +151,24 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
           let x = tile[(c0 + c) * 16u + ty];
           let y0 = tile[512u + c * 16u + tx + 0u];
           let y1 = tile[512u + c * 16u + tx + 8u];
-          dv0_0 += x.x * y0;
-          dv0_1 += x.x * y1;
-          dv1_0 += x.y * y0;
-          dv1_1 += x.y * y1;
-          dv2_0 += x.z * y0;
-          dv2_1 += x.z * y1;
-          dv3_0 += x.w * y0;
-          dv3_1 += x.w * y1;
+          block0_0 += x.x * y0;
+          block0_1 += x.x * y1;
+          block1_0 += x.y * y0;
+          block1_1 += x.y * y1;
+          block2_0 += x.z * y0;
+          block2_1 += x.z * y1;
+          block3_0 += x.w * y0;
+          block3_1 += x.w * y1;
         }
       }
+      dv0_0 += block0_0;
+      dv0_1 += block0_1;
+      dv1_0 += block1_0;
+      dv1_1 += block1_1;
+      dv2_0 += block2_0;
+      dv2_1 += block2_1;
+      dv3_0 += block3_0;
+      dv3_1 += block3_1;
     }
     var w0 = vec4<f32>(0.0);
     var w1 = vec4<f32>(0.0);
@@ -199,6 +215,14 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       tile[(tx + 8u) * 16u + ty] = vec4<f32>(s0.y, s1.y, s2.y, s3.y);
       tile[(tx + 16u) * 16u + ty] = vec4<f32>(s0.z, s1.z, s2.z, s3.z);
       tile[(tx + 24u) * 16u + ty] = vec4<f32>(s0.w, s1.w, s2.w, s3.w);
+      var block0_0 = vec4<f32>(0.0);
+      var block0_1 = vec4<f32>(0.0);
+      var block1_0 = vec4<f32>(0.0);
+      var block1_1 = vec4<f32>(0.0);
+      var block2_0 = vec4<f32>(0.0);
+      var block2_1 = vec4<f32>(0.0);
+      var block3_0 = vec4<f32>(0.0);
+      var block3_1 = vec4<f32>(0.0);
       for (var c0 = 0u; c0 < 32u; c0 += 32u) {
         for (var i = lid; i < 512u; i += 128u) {
           let c = col0 + c0 + i / 16u; let e = i % 16u;
@@ -210,16 +234,24 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
           let x = tile[(c0 + c) * 16u + ty];
           let y0 = tile[512u + c * 16u + tx + 0u];
           let y1 = tile[512u + c * 16u + tx + 8u];
-          dk0_0 += x.x * y0;
-          dk0_1 += x.x * y1;
-          dk1_0 += x.y * y0;
-          dk1_1 += x.y * y1;
-          dk2_0 += x.z * y0;
-          dk2_1 += x.z * y1;
-          dk3_0 += x.w * y0;
-          dk3_1 += x.w * y1;
+          block0_0 += x.x * y0;
+          block0_1 += x.x * y1;
+          block1_0 += x.y * y0;
+          block1_1 += x.y * y1;
+          block2_0 += x.z * y0;
+          block2_1 += x.z * y1;
+          block3_0 += x.w * y0;
+          block3_1 += x.w * y1;
         }
       }
+      dk0_0 += block0_0;
+      dk0_1 += block0_1;
+      dk1_0 += block1_0;
+      dk1_1 += block1_1;
+      dk2_0 += block2_0;
+      dk2_1 += block2_1;
+      dk3_0 += block3_0;
+      dk3_1 += block3_1;
     }
     col0 += 32u;
     if (col0 >= p.L) { col0 = first; turn++; }

@@ -193,6 +193,14 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       tile[(tx + 8u) * 16u + ty] = vec4<f32>(s0.y, s1.y, s2.y, s3.y);
       tile[(tx + 16u) * 16u + ty] = vec4<f32>(s0.z, s1.z, s2.z, s3.z);
       tile[(tx + 24u) * 16u + ty] = vec4<f32>(s0.w, s1.w, s2.w, s3.w);
+      var block0_0 = vec4<f32>(0.0);
+      var block0_1 = vec4<f32>(0.0);
+      var block1_0 = vec4<f32>(0.0);
+      var block1_1 = vec4<f32>(0.0);
+      var block2_0 = vec4<f32>(0.0);
+      var block2_1 = vec4<f32>(0.0);
+      var block3_0 = vec4<f32>(0.0);
+      var block3_1 = vec4<f32>(0.0);
       for (var c0 = 0u; c0 < 32u; c0 += 32u) {
         for (var i = lid; i < 512u; i += 128u) {
           let c = col0 + c0 + i / 16u; let e = i % 16u;
@@ -204,16 +212,24 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
           let x = tile[(c0 + c) * 16u + ty];
           let y0 = tile[512u + c * 16u + tx + 0u];
           let y1 = tile[512u + c * 16u + tx + 8u];
-          d0_0 += x.x * y0;
-          d0_1 += x.x * y1;
-          d1_0 += x.y * y0;
-          d1_1 += x.y * y1;
-          d2_0 += x.z * y0;
-          d2_1 += x.z * y1;
-          d3_0 += x.w * y0;
-          d3_1 += x.w * y1;
+          block0_0 += x.x * y0;
+          block0_1 += x.x * y1;
+          block1_0 += x.y * y0;
+          block1_1 += x.y * y1;
+          block2_0 += x.z * y0;
+          block2_1 += x.z * y1;
+          block3_0 += x.w * y0;
+          block3_1 += x.w * y1;
         }
       }
+      d0_0 += block0_0;
+      d0_1 += block0_1;
+      d1_0 += block1_0;
+      d1_1 += block1_1;
+      d2_0 += block2_0;
+      d2_1 += block2_1;
+      d3_0 += block3_0;
+      d3_1 += block3_1;
     }
   }
   if ((row0 + ty + 0u) < p.L) {
