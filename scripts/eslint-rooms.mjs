@@ -44,6 +44,7 @@ export const subRooms = {
     reduce: plans,
     index: plans,
     matmul: ['base'],
+    attention: ['base', 'matmul'],
     conv: ['base', 'matmul'],
     images: ['base'],
     norm: ['base', 'reduce', 'matmul'],

@@ -3,6 +3,7 @@
  * shows in `shaders/*.wgsl`, to be reviewed like any other (`vitest -u` writes them anew).
  */
 import { expect, it } from 'vitest';
+import { planAttention, planAttentionGrad, type AttentionProblem } from '../../src/kernels/attention/plan.js';
 import type { DType } from '../../src/kernels/base/dtype.js';
 import type { Kernel, Target } from '../../src/kernels/base/kernel.js';
 import type { Launch, Plan } from '../../src/kernels/base/plan.js';
@@ -94,6 +95,22 @@ const channels = { rows: 8192, channels: 32 };
 const statistics = { ...channels, affine: true, running: true, counted: true };
 const relu = { residual: false, activation: 'relu' } as const;
 
+const heads = { batch: 3 * 64 * 64, head: 64, row: 3 * 64, offset: 0 };
+const attention: AttentionProblem = {
+  elem: 'f32',
+  batch: 2,
+  queryHeads: 4,
+  heads: 4,
+  queries: 64,
+  keys: 64,
+  depth: 64,
+  width: 64,
+  causal: true,
+  scale: 0.125,
+  mask: { kind: 'bool', batch: 64, head: 0, row: 0, col: 1, offset: 0, shown: false },
+  places: { q: heads, k: heads, v: heads, o: heads, g: heads, dq: heads, dk: heads, dv: heads },
+};
+
 const families: Readonly<Record<string, () => readonly Launch[]>> = {
   pointwise: () =>
     planPointwise(software, {
@@ -183,6 +200,10 @@ const families: Readonly<Record<string, () => readonly Launch[]>> = {
   'batch-norm-whole': () => planBatchNorm(software, { ...statistics, rows: 64 }, relu, 1e-5, 0.1).launches,
   'batch-norm-grad': () => planBatchNormGrad(gpu, channels, relu, true).launches,
   dropout: () => planDropout(limits, 'f16', 1024, { seed: 1, offset: 2 }, 0.5).launches,
+  attention: () => planAttention(software, limits, { ...attention, mask: null }).launches,
+  'attention-gpu': () => planAttention(gpu, limits, attention).launches,
+  'attention-query-grad-gpu': () => planAttentionGrad(gpu, limits, attention, true).launches,
+  'attention-key-grad-gpu': () => planAttentionGrad(gpu, limits, attention, true).launches.slice(1),
   optimizer: () => [
     optimizerLaunch(
       { rule: sgdRule({ momentum: true, nesterov: false }), hyper: [0.1, 0, 1, 0.9, 1], fresh: true },

@@ -1,21 +1,27 @@
 import { readOptions } from '../../tensor/options.js';
-import { attentionScores, maskScores } from '../../ops/sequence/attention.js';
+import {
+  attentionScores,
+  causalMask,
+  checkMask,
+  maskScores,
+  type Looking,
+} from '../../ops/sequence/attention-weights.js';
+import { fusedAttention } from '../../ops/sequence/fused-attention.js';
 import {
   cat,
   dropout,
   expand,
   linear,
+  logicalOr,
   matmul,
   mean,
   narrow,
-  ones,
   permute,
   reshape,
   softmax,
   squeeze,
   to,
   transpose,
-  triu,
   unsqueeze,
   zeros,
 } from '../../ops/index.js';
@@ -80,15 +86,24 @@ const readAttend = optionReader<Required<AttendOptions>>(
   'averageAttnWeights',
 );
 
-/** True where a query of `length` must not look at a key of `sources` that comes after it. */
-export const causalMask = (length: number, sources: number): Tensor =>
-  to(triu(ones(length, sources), 1), 'bool');
-
 /** `x` with `extra` more entries along `dim`, zeros or false. */
 const padded = (x: Tensor, dim: number, extra: number): Tensor => {
   const shape = x.shape.map((size, i) => (i === dim ? extra : size));
   return cat([x, zeros(shape, { dtype: x.dtype })], dim);
 };
+
+type How = Pick<Looking, 'causal' | 'scale'>;
+
+/** Attention without its weights in memory; null where ordinary ops must do it. */
+function attendFused(q: Tensor, k: Tensor, v: Tensor, masks: readonly Tensor[], how: How): Tensor | null {
+  for (const mask of masks) checkMask('MultiheadAttention', mask);
+  const [first = null, second] = masks;
+  if (masks.length > 2 || (second && !masks.every(({ dtype }) => dtype === 'bool'))) return null;
+  const mask = second ? logicalOr(first as Tensor, second) : first;
+  const shape = [...q.shape.slice(0, 3), k.shape[2] as number];
+  const given = mask && expand(mask.dtype === 'bool' ? mask : to(mask, 'float32'), shape);
+  return fusedAttention(q, k, v, { ...how, mask: given, shown: false }, false);
+}
 
 /**
  * `torch.nn.MultiheadAttention` (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.2).
@@ -201,22 +216,35 @@ export class MultiheadAttention extends Layer {
     const sources = keys.shape[2] as number;
     const [k, v] = [this.withMore(keys, this.biasK), this.withMore(values, this.biasV)];
     const extra = (k.shape[2] as number) - sources;
-    const mask = attnMask ?? (isCausal ? causalMask(length, sources) : null);
+    const withExtra = (mask: Tensor): Tensor => (extra === 0 ? mask : padded(mask, mask.ndim - 1, extra));
+    const masks = [
+      attnMask && this.headMask(attnMask, n, length, sources),
+      keyPaddingMask && this.paddingMask(keyPaddingMask, n, sources),
+    ].flatMap((mask) => (mask === null ? [] : [withExtra(mask)]));
+    const causal = isCausal && attnMask === null;
+    // The keys that were added come after all others, and every query may look at them.
+    if (causal && extra > 0) masks.unshift(withExtra(causalMask(length, sources)));
+    const how = { causal: causal && extra === 0, scale: 1 / Math.sqrt(this.headDim) };
+    const dropping = this.training && this.dropout > 0;
 
-    let scores = attentionScores(q, k, 1 / Math.sqrt(this.headDim));
-    const masked = (given: Tensor): Tensor =>
-      maskScores('MultiheadAttention', scores, extra === 0 ? given : padded(given, given.ndim - 1, extra));
-    if (mask !== null) scores = masked(this.headMask(mask, n, length, sources));
-    if (keyPaddingMask !== null) scores = masked(this.paddingMask(keyPaddingMask, n, sources));
-    let weights = softmax(scores, -1);
-    if (this.training && this.dropout > 0) weights = dropout(weights, this.dropout);
-
-    const heads = permute(matmul(weights, v), 0, 2, 1, 3);
+    const fused = needWeights || dropping ? null : attendFused(q, k, v, masks, how);
+    const weights = fused === null ? this.weights(q, k, masks, how) : null;
+    const heads = permute(fused ?? matmul(weights as Tensor, v), 0, 2, 1, 3);
     const joined = this.outProj(reshape(heads, n, length, this.embedDim));
     const output = batched ? (this.batchFirst ? joined : transpose(joined, 0, 1)) : squeeze(joined, 0);
-    if (!needWeights) return [output, null];
+    if (!needWeights || weights === null) return [output, null];
     const shown = averageAttnWeights ? mean(weights, 1) : weights;
     return [output, batched ? shown : squeeze(shown, 0)];
+  }
+
+  /** The weights [N, heads, L, S] by which queries take values. */
+  private weights(q: Tensor, k: Tensor, masks: readonly Tensor[], { causal, scale }: How): Tensor {
+    const [length, sources] = [q.shape[2] as number, k.shape[2] as number];
+    let scores = attentionScores(q, k, scale);
+    for (const mask of causal ? [causalMask(length, sources), ...masks] : masks)
+      scores = maskScores('MultiheadAttention', scores, mask);
+    const weights = softmax(scores, -1);
+    return this.training && this.dropout > 0 ? dropout(weights, this.dropout) : weights;
   }
 
   /** Query, key and value [N, L, features] by head: [N, heads, L, headDim]. */

@@ -1,0 +1,185 @@
+/**
+ * What a function asked of the runtime, to be asked for again without the function: dispatches with their bind
+ * groups and parameters, copies, and calls on the host in between. The memory that it took stays its own.
+ */
+
+import type { BindGroupEntry, BufferArg } from './bindgroups.js';
+import { DeviceError } from './errors.js';
+import { DeviceBuffer, type Block } from './pool.js';
+import type { Program } from './programs.js';
+
+export interface RecordedDispatch {
+  readonly kind: 'dispatch';
+  readonly program: Program;
+  readonly entry: BindGroupEntry;
+  /** As packed; words of a random key are set anew. */
+  readonly params: Uint32Array<ArrayBuffer> | undefined;
+  readonly grid: readonly [number, number, number];
+}
+
+export interface RecordedCopy {
+  readonly kind: 'copy';
+  readonly src: DeviceBuffer;
+  readonly srcOffset: number;
+  readonly dst: DeviceBuffer;
+  readonly dstOffset: number;
+  readonly bytes: number;
+}
+
+export interface RecordedClear {
+  readonly kind: 'clear';
+  readonly buffer: DeviceBuffer;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export type Recorded =
+  | RecordedDispatch
+  | RecordedCopy
+  | RecordedClear
+  /** Host code, run again: an optimizer's step, a schedule. */
+  | { readonly kind: 'host'; readonly run: () => void };
+
+/** A number that launches were given and that is another one in each run, word by word. */
+interface Draw {
+  readonly words: () => readonly number[];
+  readonly places: { readonly params: Uint32Array; readonly at: number }[];
+  readonly found: readonly number[];
+}
+
+export class Recording {
+  readonly steps: Recorded[] = [];
+  /** Memory that was taken while it was recorded. */
+  readonly own = new Set<Block>();
+  /** Buffers from outside. */
+  private readonly others = new Map<Block, DeviceBuffer>();
+  /** Hold what the host uploaded, and may be used for nothing else. */
+  private readonly constants = new Set<DeviceBuffer>();
+  private readonly draws: Draw[] = [];
+  /** Why it cannot be run again, if it cannot. */
+  refused: string | null = null;
+  private suspended = 0;
+
+  /** Nothing is noted while host code runs that will run again by itself. */
+  get isSuspended(): boolean {
+    return this.suspended > 0;
+  }
+
+  /** Runs `run` now, and again in each replay. */
+  host<R>(run: () => R): R {
+    if (this.isSuspended) return run();
+    this.steps.push({ kind: 'host', run });
+    this.suspended++;
+    try {
+      return run();
+    } finally {
+      this.suspended--;
+    }
+  }
+
+  allocated(buffer: DeviceBuffer): void {
+    if (!this.isSuspended) this.own.add(buffer.block);
+  }
+
+  /** Whether `buffer` has to stay although its holder gives it back. */
+  keeps(buffer: DeviceBuffer): boolean {
+    return this.constants.has(buffer);
+  }
+
+  dispatched(
+    program: Program,
+    entry: BindGroupEntry,
+    buffers: readonly BufferArg[],
+    grid: RecordedDispatch['grid'],
+  ): void {
+    if (this.isSuspended) return;
+    const params = program.params && new Uint32Array(program.params.buffer.slice(0));
+    this.steps.push({ kind: 'dispatch', program, entry, params, grid });
+    for (const arg of buffers) this.use(arg instanceof DeviceBuffer ? arg : arg.buffer);
+    if (params === undefined) return;
+    for (const { found, places } of this.draws) {
+      for (let at = 0; at + found.length <= params.length; at++)
+        if (found.every((word, i) => params[at + i] === word)) places.push({ params, at });
+    }
+  }
+
+  copied(step: Omit<RecordedCopy, 'kind'>): void {
+    if (this.isSuspended) return;
+    this.steps.push({ kind: 'copy', ...step });
+    this.use(step.src);
+    this.use(step.dst);
+  }
+
+  cleared(step: Omit<RecordedClear, 'kind'>): void {
+    if (this.isSuspended) return;
+    this.steps.push({ kind: 'clear', ...step });
+    this.use(step.buffer);
+  }
+
+  /** The host uploads into `buffer`: into memory of its own once for all, elsewhere never. */
+  written(buffer: DeviceBuffer): void {
+    if (this.isSuspended) return;
+    if (this.own.has(buffer.block)) this.constants.add(buffer);
+    else this.refused ??= `it uploads into '${buffer.label}'`;
+  }
+
+  /** Launches get the `words` that it gives now, and in each replay those that it gives then. */
+  drawn(words: () => readonly number[]): readonly number[] {
+    const found = words();
+    if (!this.isSuspended) this.draws.push({ words, found, places: [] });
+    return found;
+  }
+
+  /** Sets the numbers of the next run. */
+  redraw(): void {
+    for (const { words, places } of this.draws) {
+      const now = words();
+      for (const { params, at } of places) params.set(now, at);
+    }
+  }
+
+  /** Ends the recording. */
+  close(): void {
+    if (this.draws.some(({ places }) => places.length === 0))
+      this.refused ??= 'it draws random numbers on the host';
+  }
+
+  /** Whether all that it uses is still there. */
+  get isUsable(): boolean {
+    for (const buffer of this.others.values()) if (!buffer.live) return false;
+    for (const step of this.steps) if (step.kind === 'dispatch' && step.program.pipeline.error) return false;
+    return true;
+  }
+
+  /** Its buffers, which a batch uses. */
+  usedBy(serial: number): void {
+    for (const block of this.own) block.lastUse = serial;
+    for (const block of this.others.keys()) block.lastUse = serial;
+  }
+
+  private use(buffer: DeviceBuffer): void {
+    if (!this.own.has(buffer.block)) this.others.set(buffer.block, buffer);
+  }
+
+  /** Gives back what only it has kept. */
+  releaseConstants(free: (buffer: DeviceBuffer) => void): void {
+    for (const buffer of this.constants) if (this.withheld.has(buffer)) free(buffer);
+    this.constants.clear();
+  }
+
+  /** Constants whose holders are gone. */
+  private readonly withheld = new Set<DeviceBuffer>();
+
+  withhold(buffer: DeviceBuffer): void {
+    this.withheld.add(buffer);
+  }
+}
+
+/** @throws DeviceError: a value was asked for while `recording` was under way */
+export function refuseRead(recording: Recording | null): void {
+  if (recording === null || recording.isSuspended) return;
+  throw new DeviceError(
+    'compile: the function reads a value while it is recorded; return the tensor and read it outside.',
+    'compile',
+  );
+}

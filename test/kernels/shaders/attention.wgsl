@@ -1,0 +1,660 @@
+// attention
+// p: L: u32, S: u32, E: u32, V: u32, heads: u32, group: u32, blocks: u32, total: u32, causal: u32, shown: u32, scale: f32, statsBatch: u32, statsOff: u32, plane: u32, qBatch: u32, qHead: u32, qRow: u32, qOff: u32, kBatch: u32, kHead: u32, kRow: u32, kOff: u32, vBatch: u32, vHead: u32, vRow: u32, vOff: u32, oBatch: u32, oHead: u32, oRow: u32, oOff: u32
+enable subgroups;
+@group(0) @binding(0) var<storage, read> q: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> k: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> v: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> o: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> stats: array<f32>;
+fn minusInfinity() -> f32 { var bits = 0xff800000u; return bitcast<f32>(bits); }
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+  let unit = (wid.y * nwg.x + wid.x);
+  if (unit >= p.total) { return; }
+  let each = unit / p.blocks;
+  let n = each / p.heads;
+  let h = each - n * p.heads;
+  let row0 = (unit - each * p.blocks) * 16u;
+  let tx = lid;
+  let ty = 0u;
+  let qBase = p.qOff + n * p.qBatch + h * p.qHead;
+  let kvHead = h / p.group;
+  let kBase = p.kOff + n * p.kBatch + kvHead * p.kHead;
+  let vBase = p.vOff + n * p.vBatch + kvHead * p.vHead;
+  let oBase = p.oOff + n * p.oBatch + h * p.oHead;
+  let statsBase = p.statsOff + n * p.statsBatch + h * p.L;
+  var o0_0 = vec4<f32>(0.0);
+  var o0_1 = vec4<f32>(0.0);
+  var o1_0 = vec4<f32>(0.0);
+  var o1_1 = vec4<f32>(0.0);
+  var o2_0 = vec4<f32>(0.0);
+  var o2_1 = vec4<f32>(0.0);
+  var o3_0 = vec4<f32>(0.0);
+  var o3_1 = vec4<f32>(0.0);
+  var o4_0 = vec4<f32>(0.0);
+  var o4_1 = vec4<f32>(0.0);
+  var o5_0 = vec4<f32>(0.0);
+  var o5_1 = vec4<f32>(0.0);
+  var o6_0 = vec4<f32>(0.0);
+  var o6_1 = vec4<f32>(0.0);
+  var o7_0 = vec4<f32>(0.0);
+  var o7_1 = vec4<f32>(0.0);
+  var o8_0 = vec4<f32>(0.0);
+  var o8_1 = vec4<f32>(0.0);
+  var o9_0 = vec4<f32>(0.0);
+  var o9_1 = vec4<f32>(0.0);
+  var o10_0 = vec4<f32>(0.0);
+  var o10_1 = vec4<f32>(0.0);
+  var o11_0 = vec4<f32>(0.0);
+  var o11_1 = vec4<f32>(0.0);
+  var o12_0 = vec4<f32>(0.0);
+  var o12_1 = vec4<f32>(0.0);
+  var o13_0 = vec4<f32>(0.0);
+  var o13_1 = vec4<f32>(0.0);
+  var o14_0 = vec4<f32>(0.0);
+  var o14_1 = vec4<f32>(0.0);
+  var o15_0 = vec4<f32>(0.0);
+  var o15_1 = vec4<f32>(0.0);
+  var most0 = -3.402823466e+38;
+  var all0 = 0.0;
+  var most1 = -3.402823466e+38;
+  var all1 = 0.0;
+  var most2 = -3.402823466e+38;
+  var all2 = 0.0;
+  var most3 = -3.402823466e+38;
+  var all3 = 0.0;
+  var most4 = -3.402823466e+38;
+  var all4 = 0.0;
+  var most5 = -3.402823466e+38;
+  var all5 = 0.0;
+  var most6 = -3.402823466e+38;
+  var all6 = 0.0;
+  var most7 = -3.402823466e+38;
+  var all7 = 0.0;
+  var most8 = -3.402823466e+38;
+  var all8 = 0.0;
+  var most9 = -3.402823466e+38;
+  var all9 = 0.0;
+  var most10 = -3.402823466e+38;
+  var all10 = 0.0;
+  var most11 = -3.402823466e+38;
+  var all11 = 0.0;
+  var most12 = -3.402823466e+38;
+  var all12 = 0.0;
+  var most13 = -3.402823466e+38;
+  var all13 = 0.0;
+  var most14 = -3.402823466e+38;
+  var all14 = 0.0;
+  var most15 = -3.402823466e+38;
+  var all15 = 0.0;
+  let end = select(p.S, min(p.S, row0 + 16u), p.causal != 0u);
+  for (var col0 = 0u; col0 < end; col0 += 32u) {
+    let cols = vec4<u32>(col0 + tx * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
+    var s0 = vec4<f32>(0.0);
+    var s1 = vec4<f32>(0.0);
+    var s2 = vec4<f32>(0.0);
+    var s3 = vec4<f32>(0.0);
+    var s4 = vec4<f32>(0.0);
+    var s5 = vec4<f32>(0.0);
+    var s6 = vec4<f32>(0.0);
+    var s7 = vec4<f32>(0.0);
+    var s8 = vec4<f32>(0.0);
+    var s9 = vec4<f32>(0.0);
+    var s10 = vec4<f32>(0.0);
+    var s11 = vec4<f32>(0.0);
+    var s12 = vec4<f32>(0.0);
+    var s13 = vec4<f32>(0.0);
+    var s14 = vec4<f32>(0.0);
+    var s15 = vec4<f32>(0.0);
+    {
+      let x0 = qBase + min(row0 + 0u + tx, p.L - 1u) * p.qRow;
+      let x1 = qBase + min(row0 + 8u + tx, p.L - 1u) * p.qRow;
+      let y0 = kBase + min(col0 + tx * 4u + 0u, p.S - 1u) * p.kRow;
+      let y1 = kBase + min(col0 + tx * 4u + 1u, p.S - 1u) * p.kRow;
+      let y2 = kBase + min(col0 + tx * 4u + 2u, p.S - 1u) * p.kRow;
+      let y3 = kBase + min(col0 + tx * 4u + 3u, p.S - 1u) * p.kRow;
+      for (var e = 0u; e < p.E; e++) {
+        let a0 = q[x0 + e];
+        let a1 = q[x1 + e];
+        let t0 = k[y0 + e];
+        let t1 = k[y1 + e];
+        let t2 = k[y2 + e];
+        let t3 = k[y3 + e];
+        let b0 = vec4<f32>(t0.x, t1.x, t2.x, t3.x);
+        let b1 = vec4<f32>(t0.y, t1.y, t2.y, t3.y);
+        let b2 = vec4<f32>(t0.z, t1.z, t2.z, t3.z);
+        let b3 = vec4<f32>(t0.w, t1.w, t2.w, t3.w);
+        s0 += subgroupBroadcast(a0.x, 0u) * b0 + subgroupBroadcast(a0.y, 0u) * b1 + subgroupBroadcast(a0.z, 0u) * b2 + subgroupBroadcast(a0.w, 0u) * b3;
+        s1 += subgroupBroadcast(a0.x, 1u) * b0 + subgroupBroadcast(a0.y, 1u) * b1 + subgroupBroadcast(a0.z, 1u) * b2 + subgroupBroadcast(a0.w, 1u) * b3;
+        s2 += subgroupBroadcast(a0.x, 2u) * b0 + subgroupBroadcast(a0.y, 2u) * b1 + subgroupBroadcast(a0.z, 2u) * b2 + subgroupBroadcast(a0.w, 2u) * b3;
+        s3 += subgroupBroadcast(a0.x, 3u) * b0 + subgroupBroadcast(a0.y, 3u) * b1 + subgroupBroadcast(a0.z, 3u) * b2 + subgroupBroadcast(a0.w, 3u) * b3;
+        s4 += subgroupBroadcast(a0.x, 4u) * b0 + subgroupBroadcast(a0.y, 4u) * b1 + subgroupBroadcast(a0.z, 4u) * b2 + subgroupBroadcast(a0.w, 4u) * b3;
+        s5 += subgroupBroadcast(a0.x, 5u) * b0 + subgroupBroadcast(a0.y, 5u) * b1 + subgroupBroadcast(a0.z, 5u) * b2 + subgroupBroadcast(a0.w, 5u) * b3;
+        s6 += subgroupBroadcast(a0.x, 6u) * b0 + subgroupBroadcast(a0.y, 6u) * b1 + subgroupBroadcast(a0.z, 6u) * b2 + subgroupBroadcast(a0.w, 6u) * b3;
+        s7 += subgroupBroadcast(a0.x, 7u) * b0 + subgroupBroadcast(a0.y, 7u) * b1 + subgroupBroadcast(a0.z, 7u) * b2 + subgroupBroadcast(a0.w, 7u) * b3;
+        s8 += subgroupBroadcast(a1.x, 0u) * b0 + subgroupBroadcast(a1.y, 0u) * b1 + subgroupBroadcast(a1.z, 0u) * b2 + subgroupBroadcast(a1.w, 0u) * b3;
+        s9 += subgroupBroadcast(a1.x, 1u) * b0 + subgroupBroadcast(a1.y, 1u) * b1 + subgroupBroadcast(a1.z, 1u) * b2 + subgroupBroadcast(a1.w, 1u) * b3;
+        s10 += subgroupBroadcast(a1.x, 2u) * b0 + subgroupBroadcast(a1.y, 2u) * b1 + subgroupBroadcast(a1.z, 2u) * b2 + subgroupBroadcast(a1.w, 2u) * b3;
+        s11 += subgroupBroadcast(a1.x, 3u) * b0 + subgroupBroadcast(a1.y, 3u) * b1 + subgroupBroadcast(a1.z, 3u) * b2 + subgroupBroadcast(a1.w, 3u) * b3;
+        s12 += subgroupBroadcast(a1.x, 4u) * b0 + subgroupBroadcast(a1.y, 4u) * b1 + subgroupBroadcast(a1.z, 4u) * b2 + subgroupBroadcast(a1.w, 4u) * b3;
+        s13 += subgroupBroadcast(a1.x, 5u) * b0 + subgroupBroadcast(a1.y, 5u) * b1 + subgroupBroadcast(a1.z, 5u) * b2 + subgroupBroadcast(a1.w, 5u) * b3;
+        s14 += subgroupBroadcast(a1.x, 6u) * b0 + subgroupBroadcast(a1.y, 6u) * b1 + subgroupBroadcast(a1.z, 6u) * b2 + subgroupBroadcast(a1.w, 6u) * b3;
+        s15 += subgroupBroadcast(a1.x, 7u) * b0 + subgroupBroadcast(a1.y, 7u) * b1 + subgroupBroadcast(a1.z, 7u) * b2 + subgroupBroadcast(a1.w, 7u) * b3;
+      }
+    }
+    var part0 = 0.0;
+    var part1 = 0.0;
+    var part2 = 0.0;
+    var part3 = 0.0;
+    var part4 = 0.0;
+    var part5 = 0.0;
+    var part6 = 0.0;
+    var part7 = 0.0;
+    var part8 = 0.0;
+    var part9 = 0.0;
+    var part10 = 0.0;
+    var part11 = 0.0;
+    var part12 = 0.0;
+    var part13 = 0.0;
+    var part14 = 0.0;
+    var part15 = 0.0;
+    var sAll = array<vec4<f32>, 16>(s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15);
+    var partAll = array<f32, 16>(part0, part1, part2, part3, part4, part5, part6, part7, part8, part9, part10, part11, part12, part13, part14, part15);
+    for (var r = 0u; r < 16u + (nwg.x >> 31u); r++) {
+      {
+        let hidden = cols >= vec4<u32>(select(p.S, min(p.S, (row0 + r) + 1u), p.causal != 0u));
+        sAll[r] = select(sAll[r] * p.scale, vec4<f32>(minusInfinity()), hidden);
+        partAll[r] = max(max(sAll[r].x, sAll[r].y), max(sAll[r].z, sAll[r].w));
+      }
+    }
+    s0 = sAll[0];
+    s1 = sAll[1];
+    s2 = sAll[2];
+    s3 = sAll[3];
+    s4 = sAll[4];
+    s5 = sAll[5];
+    s6 = sAll[6];
+    s7 = sAll[7];
+    s8 = sAll[8];
+    s9 = sAll[9];
+    s10 = sAll[10];
+    s11 = sAll[11];
+    s12 = sAll[12];
+    s13 = sAll[13];
+    s14 = sAll[14];
+    s15 = sAll[15];
+    part0 = partAll[0];
+    part1 = partAll[1];
+    part2 = partAll[2];
+    part3 = partAll[3];
+    part4 = partAll[4];
+    part5 = partAll[5];
+    part6 = partAll[6];
+    part7 = partAll[7];
+    part8 = partAll[8];
+    part9 = partAll[9];
+    part10 = partAll[10];
+    part11 = partAll[11];
+    part12 = partAll[12];
+    part13 = partAll[13];
+    part14 = partAll[14];
+    part15 = partAll[15];
+    let top0a = part0;
+    let top0b = max(top0a, subgroupShuffleXor(top0a, 1u));
+    let top0c = max(top0b, subgroupShuffleXor(top0b, 2u));
+    let top0 = max(top0c, subgroupShuffleXor(top0c, 4u));
+    let top1a = part1;
+    let top1b = max(top1a, subgroupShuffleXor(top1a, 1u));
+    let top1c = max(top1b, subgroupShuffleXor(top1b, 2u));
+    let top1 = max(top1c, subgroupShuffleXor(top1c, 4u));
+    let top2a = part2;
+    let top2b = max(top2a, subgroupShuffleXor(top2a, 1u));
+    let top2c = max(top2b, subgroupShuffleXor(top2b, 2u));
+    let top2 = max(top2c, subgroupShuffleXor(top2c, 4u));
+    let top3a = part3;
+    let top3b = max(top3a, subgroupShuffleXor(top3a, 1u));
+    let top3c = max(top3b, subgroupShuffleXor(top3b, 2u));
+    let top3 = max(top3c, subgroupShuffleXor(top3c, 4u));
+    let top4a = part4;
+    let top4b = max(top4a, subgroupShuffleXor(top4a, 1u));
+    let top4c = max(top4b, subgroupShuffleXor(top4b, 2u));
+    let top4 = max(top4c, subgroupShuffleXor(top4c, 4u));
+    let top5a = part5;
+    let top5b = max(top5a, subgroupShuffleXor(top5a, 1u));
+    let top5c = max(top5b, subgroupShuffleXor(top5b, 2u));
+    let top5 = max(top5c, subgroupShuffleXor(top5c, 4u));
+    let top6a = part6;
+    let top6b = max(top6a, subgroupShuffleXor(top6a, 1u));
+    let top6c = max(top6b, subgroupShuffleXor(top6b, 2u));
+    let top6 = max(top6c, subgroupShuffleXor(top6c, 4u));
+    let top7a = part7;
+    let top7b = max(top7a, subgroupShuffleXor(top7a, 1u));
+    let top7c = max(top7b, subgroupShuffleXor(top7b, 2u));
+    let top7 = max(top7c, subgroupShuffleXor(top7c, 4u));
+    let top8a = part8;
+    let top8b = max(top8a, subgroupShuffleXor(top8a, 1u));
+    let top8c = max(top8b, subgroupShuffleXor(top8b, 2u));
+    let top8 = max(top8c, subgroupShuffleXor(top8c, 4u));
+    let top9a = part9;
+    let top9b = max(top9a, subgroupShuffleXor(top9a, 1u));
+    let top9c = max(top9b, subgroupShuffleXor(top9b, 2u));
+    let top9 = max(top9c, subgroupShuffleXor(top9c, 4u));
+    let top10a = part10;
+    let top10b = max(top10a, subgroupShuffleXor(top10a, 1u));
+    let top10c = max(top10b, subgroupShuffleXor(top10b, 2u));
+    let top10 = max(top10c, subgroupShuffleXor(top10c, 4u));
+    let top11a = part11;
+    let top11b = max(top11a, subgroupShuffleXor(top11a, 1u));
+    let top11c = max(top11b, subgroupShuffleXor(top11b, 2u));
+    let top11 = max(top11c, subgroupShuffleXor(top11c, 4u));
+    let top12a = part12;
+    let top12b = max(top12a, subgroupShuffleXor(top12a, 1u));
+    let top12c = max(top12b, subgroupShuffleXor(top12b, 2u));
+    let top12 = max(top12c, subgroupShuffleXor(top12c, 4u));
+    let top13a = part13;
+    let top13b = max(top13a, subgroupShuffleXor(top13a, 1u));
+    let top13c = max(top13b, subgroupShuffleXor(top13b, 2u));
+    let top13 = max(top13c, subgroupShuffleXor(top13c, 4u));
+    let top14a = part14;
+    let top14b = max(top14a, subgroupShuffleXor(top14a, 1u));
+    let top14c = max(top14b, subgroupShuffleXor(top14b, 2u));
+    let top14 = max(top14c, subgroupShuffleXor(top14c, 4u));
+    let top15a = part15;
+    let top15b = max(top15a, subgroupShuffleXor(top15a, 1u));
+    let top15c = max(top15b, subgroupShuffleXor(top15b, 2u));
+    let top15 = max(top15c, subgroupShuffleXor(top15c, 4u));
+    let new0 = max(most0, top0);
+    let keep0 = exp(most0 - new0);
+    most0 = new0;
+    o0_0 *= keep0;
+    o0_1 *= keep0;
+    let new1 = max(most1, top1);
+    let keep1 = exp(most1 - new1);
+    most1 = new1;
+    o1_0 *= keep1;
+    o1_1 *= keep1;
+    let new2 = max(most2, top2);
+    let keep2 = exp(most2 - new2);
+    most2 = new2;
+    o2_0 *= keep2;
+    o2_1 *= keep2;
+    let new3 = max(most3, top3);
+    let keep3 = exp(most3 - new3);
+    most3 = new3;
+    o3_0 *= keep3;
+    o3_1 *= keep3;
+    let new4 = max(most4, top4);
+    let keep4 = exp(most4 - new4);
+    most4 = new4;
+    o4_0 *= keep4;
+    o4_1 *= keep4;
+    let new5 = max(most5, top5);
+    let keep5 = exp(most5 - new5);
+    most5 = new5;
+    o5_0 *= keep5;
+    o5_1 *= keep5;
+    let new6 = max(most6, top6);
+    let keep6 = exp(most6 - new6);
+    most6 = new6;
+    o6_0 *= keep6;
+    o6_1 *= keep6;
+    let new7 = max(most7, top7);
+    let keep7 = exp(most7 - new7);
+    most7 = new7;
+    o7_0 *= keep7;
+    o7_1 *= keep7;
+    let new8 = max(most8, top8);
+    let keep8 = exp(most8 - new8);
+    most8 = new8;
+    o8_0 *= keep8;
+    o8_1 *= keep8;
+    let new9 = max(most9, top9);
+    let keep9 = exp(most9 - new9);
+    most9 = new9;
+    o9_0 *= keep9;
+    o9_1 *= keep9;
+    let new10 = max(most10, top10);
+    let keep10 = exp(most10 - new10);
+    most10 = new10;
+    o10_0 *= keep10;
+    o10_1 *= keep10;
+    let new11 = max(most11, top11);
+    let keep11 = exp(most11 - new11);
+    most11 = new11;
+    o11_0 *= keep11;
+    o11_1 *= keep11;
+    let new12 = max(most12, top12);
+    let keep12 = exp(most12 - new12);
+    most12 = new12;
+    o12_0 *= keep12;
+    o12_1 *= keep12;
+    let new13 = max(most13, top13);
+    let keep13 = exp(most13 - new13);
+    most13 = new13;
+    o13_0 *= keep13;
+    o13_1 *= keep13;
+    let new14 = max(most14, top14);
+    let keep14 = exp(most14 - new14);
+    most14 = new14;
+    o14_0 *= keep14;
+    o14_1 *= keep14;
+    let new15 = max(most15, top15);
+    let keep15 = exp(most15 - new15);
+    most15 = new15;
+    o15_0 *= keep15;
+    o15_1 *= keep15;
+    {
+      var sAll = array<vec4<f32>, 16>(s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15);
+      var mostAll = array<f32, 16>(most0, most1, most2, most3, most4, most5, most6, most7, most8, most9, most10, most11, most12, most13, most14, most15);
+      var partAll = array<f32, 16>(part0, part1, part2, part3, part4, part5, part6, part7, part8, part9, part10, part11, part12, part13, part14, part15);
+      for (var r = 0u; r < 16u + (nwg.x >> 31u); r++) {
+        sAll[r] = exp(sAll[r] - vec4<f32>(mostAll[r]));
+        partAll[r] = ((sAll[r].x + sAll[r].y) + (sAll[r].z + sAll[r].w));
+      }
+      s0 = sAll[0];
+      s1 = sAll[1];
+      s2 = sAll[2];
+      s3 = sAll[3];
+      s4 = sAll[4];
+      s5 = sAll[5];
+      s6 = sAll[6];
+      s7 = sAll[7];
+      s8 = sAll[8];
+      s9 = sAll[9];
+      s10 = sAll[10];
+      s11 = sAll[11];
+      s12 = sAll[12];
+      s13 = sAll[13];
+      s14 = sAll[14];
+      s15 = sAll[15];
+      most0 = mostAll[0];
+      most1 = mostAll[1];
+      most2 = mostAll[2];
+      most3 = mostAll[3];
+      most4 = mostAll[4];
+      most5 = mostAll[5];
+      most6 = mostAll[6];
+      most7 = mostAll[7];
+      most8 = mostAll[8];
+      most9 = mostAll[9];
+      most10 = mostAll[10];
+      most11 = mostAll[11];
+      most12 = mostAll[12];
+      most13 = mostAll[13];
+      most14 = mostAll[14];
+      most15 = mostAll[15];
+      part0 = partAll[0];
+      part1 = partAll[1];
+      part2 = partAll[2];
+      part3 = partAll[3];
+      part4 = partAll[4];
+      part5 = partAll[5];
+      part6 = partAll[6];
+      part7 = partAll[7];
+      part8 = partAll[8];
+      part9 = partAll[9];
+      part10 = partAll[10];
+      part11 = partAll[11];
+      part12 = partAll[12];
+      part13 = partAll[13];
+      part14 = partAll[14];
+      part15 = partAll[15];
+    }
+    all0 = all0 * keep0 + part0;
+    all1 = all1 * keep1 + part1;
+    all2 = all2 * keep2 + part2;
+    all3 = all3 * keep3 + part3;
+    all4 = all4 * keep4 + part4;
+    all5 = all5 * keep5 + part5;
+    all6 = all6 * keep6 + part6;
+    all7 = all7 * keep7 + part7;
+    all8 = all8 * keep8 + part8;
+    all9 = all9 * keep9 + part9;
+    all10 = all10 * keep10 + part10;
+    all11 = all11 * keep11 + part11;
+    all12 = all12 * keep12 + part12;
+    all13 = all13 * keep13 + part13;
+    all14 = all14 * keep14 + part14;
+    all15 = all15 * keep15 + part15;
+    {
+      for (var turn8 = 0u; turn8 < 8u + (nwg.x >> 31u); turn8++) {
+        let c0 = col0 + 4u * turn8 + 0u;
+        let y0 = vBase + min(c0, p.S - 1u) * p.vRow;
+        let v0_0 = select(vec4<f32>(0.0), v[y0 + min(tx + 0u, p.V - 1u)], c0 < p.S);
+        let v0_1 = select(vec4<f32>(0.0), v[y0 + min(tx + 8u, p.V - 1u)], c0 < p.S);
+        let c1 = col0 + 4u * turn8 + 1u;
+        let y1 = vBase + min(c1, p.S - 1u) * p.vRow;
+        let v1_0 = select(vec4<f32>(0.0), v[y1 + min(tx + 0u, p.V - 1u)], c1 < p.S);
+        let v1_1 = select(vec4<f32>(0.0), v[y1 + min(tx + 8u, p.V - 1u)], c1 < p.S);
+        let c2 = col0 + 4u * turn8 + 2u;
+        let y2 = vBase + min(c2, p.S - 1u) * p.vRow;
+        let v2_0 = select(vec4<f32>(0.0), v[y2 + min(tx + 0u, p.V - 1u)], c2 < p.S);
+        let v2_1 = select(vec4<f32>(0.0), v[y2 + min(tx + 8u, p.V - 1u)], c2 < p.S);
+        let c3 = col0 + 4u * turn8 + 3u;
+        let y3 = vBase + min(c3, p.S - 1u) * p.vRow;
+        let v3_0 = select(vec4<f32>(0.0), v[y3 + min(tx + 0u, p.V - 1u)], c3 < p.S);
+        let v3_1 = select(vec4<f32>(0.0), v[y3 + min(tx + 8u, p.V - 1u)], c3 < p.S);
+        let x0 = subgroupShuffle(s0, turn8);
+        o0_0 += x0.x * v0_0 + x0.y * v1_0 + x0.z * v2_0 + x0.w * v3_0;
+        o0_1 += x0.x * v0_1 + x0.y * v1_1 + x0.z * v2_1 + x0.w * v3_1;
+        let x1 = subgroupShuffle(s1, turn8);
+        o1_0 += x1.x * v0_0 + x1.y * v1_0 + x1.z * v2_0 + x1.w * v3_0;
+        o1_1 += x1.x * v0_1 + x1.y * v1_1 + x1.z * v2_1 + x1.w * v3_1;
+        let x2 = subgroupShuffle(s2, turn8);
+        o2_0 += x2.x * v0_0 + x2.y * v1_0 + x2.z * v2_0 + x2.w * v3_0;
+        o2_1 += x2.x * v0_1 + x2.y * v1_1 + x2.z * v2_1 + x2.w * v3_1;
+        let x3 = subgroupShuffle(s3, turn8);
+        o3_0 += x3.x * v0_0 + x3.y * v1_0 + x3.z * v2_0 + x3.w * v3_0;
+        o3_1 += x3.x * v0_1 + x3.y * v1_1 + x3.z * v2_1 + x3.w * v3_1;
+        let x4 = subgroupShuffle(s4, turn8);
+        o4_0 += x4.x * v0_0 + x4.y * v1_0 + x4.z * v2_0 + x4.w * v3_0;
+        o4_1 += x4.x * v0_1 + x4.y * v1_1 + x4.z * v2_1 + x4.w * v3_1;
+        let x5 = subgroupShuffle(s5, turn8);
+        o5_0 += x5.x * v0_0 + x5.y * v1_0 + x5.z * v2_0 + x5.w * v3_0;
+        o5_1 += x5.x * v0_1 + x5.y * v1_1 + x5.z * v2_1 + x5.w * v3_1;
+        let x6 = subgroupShuffle(s6, turn8);
+        o6_0 += x6.x * v0_0 + x6.y * v1_0 + x6.z * v2_0 + x6.w * v3_0;
+        o6_1 += x6.x * v0_1 + x6.y * v1_1 + x6.z * v2_1 + x6.w * v3_1;
+        let x7 = subgroupShuffle(s7, turn8);
+        o7_0 += x7.x * v0_0 + x7.y * v1_0 + x7.z * v2_0 + x7.w * v3_0;
+        o7_1 += x7.x * v0_1 + x7.y * v1_1 + x7.z * v2_1 + x7.w * v3_1;
+        let x8 = subgroupShuffle(s8, turn8);
+        o8_0 += x8.x * v0_0 + x8.y * v1_0 + x8.z * v2_0 + x8.w * v3_0;
+        o8_1 += x8.x * v0_1 + x8.y * v1_1 + x8.z * v2_1 + x8.w * v3_1;
+        let x9 = subgroupShuffle(s9, turn8);
+        o9_0 += x9.x * v0_0 + x9.y * v1_0 + x9.z * v2_0 + x9.w * v3_0;
+        o9_1 += x9.x * v0_1 + x9.y * v1_1 + x9.z * v2_1 + x9.w * v3_1;
+        let x10 = subgroupShuffle(s10, turn8);
+        o10_0 += x10.x * v0_0 + x10.y * v1_0 + x10.z * v2_0 + x10.w * v3_0;
+        o10_1 += x10.x * v0_1 + x10.y * v1_1 + x10.z * v2_1 + x10.w * v3_1;
+        let x11 = subgroupShuffle(s11, turn8);
+        o11_0 += x11.x * v0_0 + x11.y * v1_0 + x11.z * v2_0 + x11.w * v3_0;
+        o11_1 += x11.x * v0_1 + x11.y * v1_1 + x11.z * v2_1 + x11.w * v3_1;
+        let x12 = subgroupShuffle(s12, turn8);
+        o12_0 += x12.x * v0_0 + x12.y * v1_0 + x12.z * v2_0 + x12.w * v3_0;
+        o12_1 += x12.x * v0_1 + x12.y * v1_1 + x12.z * v2_1 + x12.w * v3_1;
+        let x13 = subgroupShuffle(s13, turn8);
+        o13_0 += x13.x * v0_0 + x13.y * v1_0 + x13.z * v2_0 + x13.w * v3_0;
+        o13_1 += x13.x * v0_1 + x13.y * v1_1 + x13.z * v2_1 + x13.w * v3_1;
+        let x14 = subgroupShuffle(s14, turn8);
+        o14_0 += x14.x * v0_0 + x14.y * v1_0 + x14.z * v2_0 + x14.w * v3_0;
+        o14_1 += x14.x * v0_1 + x14.y * v1_1 + x14.z * v2_1 + x14.w * v3_1;
+        let x15 = subgroupShuffle(s15, turn8);
+        o15_0 += x15.x * v0_0 + x15.y * v1_0 + x15.z * v2_0 + x15.w * v3_0;
+        o15_1 += x15.x * v0_1 + x15.y * v1_1 + x15.z * v2_1 + x15.w * v3_1;
+      }
+    }
+  }
+  let sum0a = all0;
+  let sum0b = sum0a + subgroupShuffleXor(sum0a, 1u);
+  let sum0c = sum0b + subgroupShuffleXor(sum0b, 2u);
+  let sum0 = sum0c + subgroupShuffleXor(sum0c, 4u);
+  let sum1a = all1;
+  let sum1b = sum1a + subgroupShuffleXor(sum1a, 1u);
+  let sum1c = sum1b + subgroupShuffleXor(sum1b, 2u);
+  let sum1 = sum1c + subgroupShuffleXor(sum1c, 4u);
+  let sum2a = all2;
+  let sum2b = sum2a + subgroupShuffleXor(sum2a, 1u);
+  let sum2c = sum2b + subgroupShuffleXor(sum2b, 2u);
+  let sum2 = sum2c + subgroupShuffleXor(sum2c, 4u);
+  let sum3a = all3;
+  let sum3b = sum3a + subgroupShuffleXor(sum3a, 1u);
+  let sum3c = sum3b + subgroupShuffleXor(sum3b, 2u);
+  let sum3 = sum3c + subgroupShuffleXor(sum3c, 4u);
+  let sum4a = all4;
+  let sum4b = sum4a + subgroupShuffleXor(sum4a, 1u);
+  let sum4c = sum4b + subgroupShuffleXor(sum4b, 2u);
+  let sum4 = sum4c + subgroupShuffleXor(sum4c, 4u);
+  let sum5a = all5;
+  let sum5b = sum5a + subgroupShuffleXor(sum5a, 1u);
+  let sum5c = sum5b + subgroupShuffleXor(sum5b, 2u);
+  let sum5 = sum5c + subgroupShuffleXor(sum5c, 4u);
+  let sum6a = all6;
+  let sum6b = sum6a + subgroupShuffleXor(sum6a, 1u);
+  let sum6c = sum6b + subgroupShuffleXor(sum6b, 2u);
+  let sum6 = sum6c + subgroupShuffleXor(sum6c, 4u);
+  let sum7a = all7;
+  let sum7b = sum7a + subgroupShuffleXor(sum7a, 1u);
+  let sum7c = sum7b + subgroupShuffleXor(sum7b, 2u);
+  let sum7 = sum7c + subgroupShuffleXor(sum7c, 4u);
+  let sum8a = all8;
+  let sum8b = sum8a + subgroupShuffleXor(sum8a, 1u);
+  let sum8c = sum8b + subgroupShuffleXor(sum8b, 2u);
+  let sum8 = sum8c + subgroupShuffleXor(sum8c, 4u);
+  let sum9a = all9;
+  let sum9b = sum9a + subgroupShuffleXor(sum9a, 1u);
+  let sum9c = sum9b + subgroupShuffleXor(sum9b, 2u);
+  let sum9 = sum9c + subgroupShuffleXor(sum9c, 4u);
+  let sum10a = all10;
+  let sum10b = sum10a + subgroupShuffleXor(sum10a, 1u);
+  let sum10c = sum10b + subgroupShuffleXor(sum10b, 2u);
+  let sum10 = sum10c + subgroupShuffleXor(sum10c, 4u);
+  let sum11a = all11;
+  let sum11b = sum11a + subgroupShuffleXor(sum11a, 1u);
+  let sum11c = sum11b + subgroupShuffleXor(sum11b, 2u);
+  let sum11 = sum11c + subgroupShuffleXor(sum11c, 4u);
+  let sum12a = all12;
+  let sum12b = sum12a + subgroupShuffleXor(sum12a, 1u);
+  let sum12c = sum12b + subgroupShuffleXor(sum12b, 2u);
+  let sum12 = sum12c + subgroupShuffleXor(sum12c, 4u);
+  let sum13a = all13;
+  let sum13b = sum13a + subgroupShuffleXor(sum13a, 1u);
+  let sum13c = sum13b + subgroupShuffleXor(sum13b, 2u);
+  let sum13 = sum13c + subgroupShuffleXor(sum13c, 4u);
+  let sum14a = all14;
+  let sum14b = sum14a + subgroupShuffleXor(sum14a, 1u);
+  let sum14c = sum14b + subgroupShuffleXor(sum14b, 2u);
+  let sum14 = sum14c + subgroupShuffleXor(sum14c, 4u);
+  let sum15a = all15;
+  let sum15b = sum15a + subgroupShuffleXor(sum15a, 1u);
+  let sum15c = sum15b + subgroupShuffleXor(sum15b, 2u);
+  let sum15 = sum15c + subgroupShuffleXor(sum15c, 4u);
+  o0_0 /= vec4<f32>(sum0);
+  o0_1 /= vec4<f32>(sum0);
+  o1_0 /= vec4<f32>(sum1);
+  o1_1 /= vec4<f32>(sum1);
+  o2_0 /= vec4<f32>(sum2);
+  o2_1 /= vec4<f32>(sum2);
+  o3_0 /= vec4<f32>(sum3);
+  o3_1 /= vec4<f32>(sum3);
+  o4_0 /= vec4<f32>(sum4);
+  o4_1 /= vec4<f32>(sum4);
+  o5_0 /= vec4<f32>(sum5);
+  o5_1 /= vec4<f32>(sum5);
+  o6_0 /= vec4<f32>(sum6);
+  o6_1 /= vec4<f32>(sum6);
+  o7_0 /= vec4<f32>(sum7);
+  o7_1 /= vec4<f32>(sum7);
+  o8_0 /= vec4<f32>(sum8);
+  o8_1 /= vec4<f32>(sum8);
+  o9_0 /= vec4<f32>(sum9);
+  o9_1 /= vec4<f32>(sum9);
+  o10_0 /= vec4<f32>(sum10);
+  o10_1 /= vec4<f32>(sum10);
+  o11_0 /= vec4<f32>(sum11);
+  o11_1 /= vec4<f32>(sum11);
+  o12_0 /= vec4<f32>(sum12);
+  o12_1 /= vec4<f32>(sum12);
+  o13_0 /= vec4<f32>(sum13);
+  o13_1 /= vec4<f32>(sum13);
+  o14_0 /= vec4<f32>(sum14);
+  o14_1 /= vec4<f32>(sum14);
+  o15_0 /= vec4<f32>(sum15);
+  o15_1 /= vec4<f32>(sum15);
+  {
+    var sums = array<vec4<f32>, 32>(o0_0, o0_1, o1_0, o1_1, o2_0, o2_1, o3_0, o3_1, o4_0, o4_1, o5_0, o5_1, o6_0, o6_1, o7_0, o7_1, o8_0, o8_1, o9_0, o9_1, o10_0, o10_1, o11_0, o11_1, o12_0, o12_1, o13_0, o13_1, o14_0, o14_1, o15_0, o15_1);
+    let rowsHere = min(16u, p.L - row0);
+    for (var i = 0u; i < rowsHere * 2u; i++) {
+      let e = tx + 8u * (i % 2u);
+      if (e < p.V) {
+        o[oBase + (row0 + i / 2u) * p.oRow + e] = sums[i];
+      }
+    }
+  }
+  if (tx == 0u) {
+    if ((row0 + 0u) < p.L) {
+      stats[statsBase + (row0 + 0u)] = most0;
+      stats[p.plane + statsBase + (row0 + 0u)] = 1.0 / sum0;
+    }
+    if ((row0 + 1u) < p.L) {
+      stats[statsBase + (row0 + 1u)] = most1;
+      stats[p.plane + statsBase + (row0 + 1u)] = 1.0 / sum1;
+    }
+    if ((row0 + 2u) < p.L) {
+      stats[statsBase + (row0 + 2u)] = most2;
+      stats[p.plane + statsBase + (row0 + 2u)] = 1.0 / sum2;
+    }
+    if ((row0 + 3u) < p.L) {
+      stats[statsBase + (row0 + 3u)] = most3;
+      stats[p.plane + statsBase + (row0 + 3u)] = 1.0 / sum3;
+    }
+    if ((row0 + 4u) < p.L) {
+      stats[statsBase + (row0 + 4u)] = most4;
+      stats[p.plane + statsBase + (row0 + 4u)] = 1.0 / sum4;
+    }
+    if ((row0 + 5u) < p.L) {
+      stats[statsBase + (row0 + 5u)] = most5;
+      stats[p.plane + statsBase + (row0 + 5u)] = 1.0 / sum5;
+    }
+    if ((row0 + 6u) < p.L) {
+      stats[statsBase + (row0 + 6u)] = most6;
+      stats[p.plane + statsBase + (row0 + 6u)] = 1.0 / sum6;
+    }
+    if ((row0 + 7u) < p.L) {
+      stats[statsBase + (row0 + 7u)] = most7;
+      stats[p.plane + statsBase + (row0 + 7u)] = 1.0 / sum7;
+    }
+    if ((row0 + 8u) < p.L) {
+      stats[statsBase + (row0 + 8u)] = most8;
+      stats[p.plane + statsBase + (row0 + 8u)] = 1.0 / sum8;
+    }
+    if ((row0 + 9u) < p.L) {
+      stats[statsBase + (row0 + 9u)] = most9;
+      stats[p.plane + statsBase + (row0 + 9u)] = 1.0 / sum9;
+    }
+    if ((row0 + 10u) < p.L) {
+      stats[statsBase + (row0 + 10u)] = most10;
+      stats[p.plane + statsBase + (row0 + 10u)] = 1.0 / sum10;
+    }
+    if ((row0 + 11u) < p.L) {
+      stats[statsBase + (row0 + 11u)] = most11;
+      stats[p.plane + statsBase + (row0 + 11u)] = 1.0 / sum11;
+    }
+    if ((row0 + 12u) < p.L) {
+      stats[statsBase + (row0 + 12u)] = most12;
+      stats[p.plane + statsBase + (row0 + 12u)] = 1.0 / sum12;
+    }
+    if ((row0 + 13u) < p.L) {
+      stats[statsBase + (row0 + 13u)] = most13;
+      stats[p.plane + statsBase + (row0 + 13u)] = 1.0 / sum13;
+    }
+    if ((row0 + 14u) < p.L) {
+      stats[statsBase + (row0 + 14u)] = most14;
+      stats[p.plane + statsBase + (row0 + 14u)] = 1.0 / sum14;
+    }
+    if ((row0 + 15u) < p.L) {
+      stats[statsBase + (row0 + 15u)] = most15;
+      stats[p.plane + statsBase + (row0 + 15u)] = 1.0 / sum15;
+    }
+  }
+}
