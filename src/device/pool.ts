@@ -29,6 +29,10 @@ export class Block {
   destroyed = false;
   /** The place in the plan that it is kept for. */
   slot: PoolSlot | null = null;
+  /** Belongs to so many recordings, beside who holds it now. */
+  pins = 0;
+  /** Stands for the recordings while nobody else holds it. */
+  kept: DeviceBuffer | null = null;
 
   constructor(
     readonly id: number,
@@ -165,6 +169,10 @@ export class BufferPool {
     this.liveBytes -= block.capacity;
     this.requestedBytes -= buffer.bytes;
     if (buffer.ticket !== null) this.plan.freed(buffer.ticket);
+    if (block.pins > 0) {
+      this.keep(block);
+      return;
+    }
     if (block.broken) {
       if (block.slot !== null) this.forget(block);
       this.destroy(block);
@@ -174,6 +182,41 @@ export class BufferPool {
     this.pooledBytes += block.capacity;
     if (block.slot !== null) block.slot.idle = true;
     else this.putIdle(block);
+  }
+
+  /** Takes `block` out of use by others, for a recording. */
+  pin(block: Block): void {
+    if (block.pins++ > 0) return;
+    if (block.slot !== null && !block.slot.idle) {
+      block.slot.block = null;
+      block.slot = null;
+      return;
+    }
+    const idle = block.slot?.idle ?? this.free.get(block.capacity)?.includes(block) ?? false;
+    if (!idle) return;
+    this.forget(block);
+    this.pooledBytes -= block.capacity;
+    this.keep(block);
+  }
+
+  /** A recording is gone. */
+  unpin(block: Block): void {
+    if (--block.pins > 0 || block.kept === null) return;
+    const { kept } = block;
+    block.kept = null;
+    this.release(kept);
+  }
+
+  /** `block`, which nobody else holds, counts as in use. */
+  private keep(block: Block): void {
+    if (block.slot !== null) this.forget(block);
+    const kept = new DeviceBuffer(block, block.capacity, 'compile (memory)');
+    block.kept = kept;
+    this.live.add(kept);
+    this.liveBytes += block.capacity;
+    this.requestedBytes += block.capacity;
+    this.peakBytes = Math.max(this.peakBytes, this.liveBytes);
+    this.peakRequestedBytes = Math.max(this.peakRequestedBytes, this.requestedBytes);
   }
 
   private putIdle(block: Block): void {

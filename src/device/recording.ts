@@ -4,6 +4,7 @@
  */
 
 import type { BindGroupEntry, BufferArg } from './bindgroups.js';
+import type { Encoder } from './encoder.js';
 import { DeviceError } from './errors.js';
 import { DeviceBuffer, type Block } from './pool.js';
 import type { Program } from './programs.js';
@@ -120,7 +121,12 @@ export class Recording {
   written(buffer: DeviceBuffer): void {
     if (this.isSuspended) return;
     if (this.own.has(buffer.block)) this.constants.add(buffer);
-    else this.refused ??= `it uploads into '${buffer.label}'`;
+    else this.refuse(`it uploads into '${buffer.label}'`);
+  }
+
+  /** It cannot be run again. */
+  refuse(why: string): void {
+    if (!this.isSuspended) this.refused ??= why;
   }
 
   /** Launches get the `words` that it gives now, and in each replay those that it gives then. */
@@ -130,8 +136,28 @@ export class Recording {
     return found;
   }
 
-  /** Sets the numbers of the next run. */
-  redraw(): void {
+  /** Asks for everything again; `serial` is that of the open batch. */
+  run(encoder: Encoder, serial: () => number): void {
+    this.redraw();
+    for (const step of this.steps) {
+      if (step.kind === 'dispatch') {
+        const { program, entry, params, grid } = step;
+        encoder.makeRoom(program);
+        encoder.dispatch(program, entry, params?.buffer, ...grid);
+      } else if (step.kind === 'copy') {
+        encoder.copy(step.src, step.srcOffset, step.dst, step.dstOffset, step.bytes);
+      } else if (step.kind === 'clear') {
+        encoder.clear(step.buffer, step.offset, step.bytes);
+      } else {
+        // It may upload or free, for which the batch has to be known that used what.
+        this.usedBy(serial());
+        step.run();
+      }
+    }
+    this.usedBy(serial());
+  }
+
+  private redraw(): void {
     for (const { words, places } of this.draws) {
       const now = words();
       for (const { params, at } of places) params.set(now, at);
@@ -141,7 +167,7 @@ export class Recording {
   /** Ends the recording. */
   close(): void {
     if (this.draws.some(({ places }) => places.length === 0))
-      this.refused ??= 'it draws random numbers on the host';
+      this.refuse('it draws random numbers on the host');
   }
 
   /** Whether all that it uses is still there. */
@@ -151,8 +177,7 @@ export class Recording {
     return true;
   }
 
-  /** Its buffers, which a batch uses. */
-  usedBy(serial: number): void {
+  private usedBy(serial: number): void {
     for (const block of this.own) block.lastUse = serial;
     for (const block of this.others.keys()) block.lastUse = serial;
   }

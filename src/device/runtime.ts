@@ -17,6 +17,7 @@ import { Commits } from './commits.js';
 import { BindGroupCache, type BufferArg } from './bindgroups.js';
 import { checkRange, isExtent, maxGrid, plainLimits } from './checks.js';
 import { CompileAhead } from './compile-ahead.js';
+import { Encoder, upload } from './encoder.js';
 import { DeviceError, DeviceLostError, ErrorLog } from './errors.js';
 import { FaultBuffer } from './faults.js';
 import { UniformArena } from './params.js';
@@ -24,6 +25,7 @@ import { BufferPool, type DeviceBuffer, type MemoryStats } from './pool.js';
 import { ProgramCache } from './programs.js';
 import { TimestampProfiler, WallClockProfiler, type DeviceProfile } from './profiler.js';
 import { StagingPool } from './readback.js';
+import { Recording, refuseRead } from './recording.js';
 import { CommandStream } from './stream.js';
 import { setTrail, Trail } from './trail.js';
 import { PoliteWaiter } from './wait.js';
@@ -51,14 +53,14 @@ export class Runtime {
   private readonly pool: BufferPool;
   private readonly groups: BindGroupCache;
   private readonly arena: UniformArena;
+  private readonly encoder: Encoder;
   private readonly programs: ProgramCache;
   private readonly ahead: CompileAhead | undefined;
   private readonly faults: FaultBuffer;
   private readonly waiter: PoliteWaiter;
   private readonly timestamps: boolean;
-  private readonly uniformOffset = [0];
   private idle = false;
-  private profiler: TimestampProfiler | WallClockProfiler | undefined;
+  private record: Recording | null = null;
 
   constructor(opened: OpenedDevice, options: InitOptions) {
     const { device, target } = opened;
@@ -105,6 +107,7 @@ export class Runtime {
         wait: (promise) => this.waiter.during(promise),
       });
     }
+    this.encoder = new Encoder(this.stream, this.arena, this.faults);
     this.programs = new ProgramCache(
       device,
       target,
@@ -181,12 +184,15 @@ export class Runtime {
    */
   alloc(bytes: number, label: string): DeviceBuffer {
     if (this.errors.fatal) throw this.errors.fatal;
-    return this.pool.alloc(bytes, label);
+    const buffer = this.pool.alloc(bytes, label);
+    this.record?.allocated(buffer);
+    return buffer;
   }
 
   /** Gives memory back. Commands recorded so far still see it; later allocations may reuse it. */
   free(buffer: DeviceBuffer): void {
-    this.pool.release(buffer);
+    if (this.record?.keeps(buffer) === true) this.record.withhold(buffer);
+    else this.pool.release(buffer);
   }
 
   /** True within {@link withoutWork}. */
@@ -222,7 +228,7 @@ export class Runtime {
     if (this.idle) return;
     let program = this.programs.get(kernel);
     if (program.pipeline.error) program = this.programs.again(kernel, program);
-    const { name, layout, pipeline } = program;
+    const { name, layout } = program;
     const raises = program.faultSite > 0;
     if (buffers.length + Number(raises) !== layout.bindings.length) {
       throw new DeviceError(
@@ -246,29 +252,12 @@ export class Runtime {
       throw new DeviceError(`${name}: ${params.length} params given, the kernel takes none.`, name);
     }
     if (x === 0 || y === 0 || z === 0) return;
-    if (packer && !program.immediates && !this.arena.hasRoom()) stream.flush();
+    this.encoder.makeRoom(program);
 
     const bound = raises ? [...buffers, this.faults.buffer] : buffers;
     const entry = this.groups.get(layout, bound, stream.serial, name);
-    if (raises) this.faults.armed = true;
-    const pass = this.profiler ? this.profiledPass(name) : (stream.pass ?? stream.beginPass());
-    if (stream.pipeline !== pipeline.gpu) pass.setPipeline((stream.pipeline = pipeline.gpu));
-    if (stream.group !== entry.group) pass.setBindGroup(0, (stream.group = entry.group));
-    if (packer) {
-      if (program.immediates) {
-        pass.setImmediates(0, packer.buffer);
-      } else {
-        this.uniformOffset[0] = this.arena.push(packer.words);
-        pass.setBindGroup(1, this.arena.group, this.uniformOffset);
-      }
-    }
-    pass.dispatchWorkgroups(x, y, z);
-    program.counter.count++;
-    if (stream.count(name, entry.bytes)) stream.flush();
-    if (this.profiler instanceof WallClockProfiler) {
-      stream.flush();
-      this.profiler.submitted(name);
-    }
+    this.record?.dispatched(program, entry, buffers, [x, y, z]);
+    this.encoder.dispatch(program, entry, packer?.buffer, x, y, z);
   }
 
   /**
@@ -283,6 +272,7 @@ export class Runtime {
   commit(launches: readonly Launch<BufferArg>[], undo: () => void): void {
     if (this.errors.fatal) throw this.errors.fatal;
     if (this.idle) return;
+    this.record?.refuse("it changes state outside of an optimizer's step()");
     const { stream } = this;
     if (!this.arena.hasRoom(launches.length)) stream.flush();
     for (const { kernel, buffers } of launches) {
@@ -314,15 +304,45 @@ export class Runtime {
     return this.stream.together(fn);
   }
 
+  /** What is being recorded. */
+  get recording(): Recording | null {
+    return this.record;
+  }
+
+  /**
+   * Runs `fn` (synchronous) and notes what it asks for. The memory that it took stays with the recording until
+   * {@link forgetRecording}.
+   */
+  recordCalls(fn: () => void): Recording {
+    if (this.record !== null)
+      throw new DeviceError('compile: a compiled function is called while another is recorded.', 'compile');
+    const recording = new Recording();
+    this.record = recording;
+    try {
+      fn();
+    } finally {
+      this.record = null;
+      recording.close();
+      for (const block of recording.own) this.pool.pin(block);
+    }
+    return recording;
+  }
+
+  /** Asks for all of `recording` again. */
+  replay(recording: Recording): void {
+    if (this.errors.fatal) throw this.errors.fatal;
+    recording.run(this.encoder, () => this.stream.serial);
+  }
+
+  /** Gives the memory of `recording` back. */
+  forgetRecording(recording: Recording): void {
+    recording.releaseConstants((buffer) => this.pool.release(buffer));
+    for (const block of recording.own) this.pool.unpin(block);
+  }
+
   /** Counts the times that work was lost; what was computed before the last one may never have been. */
   get breaks(): number {
     return this.commits.breaks;
-  }
-
-  private profiledPass(name: string): GPUComputePassEncoder {
-    const { profiler } = this;
-    if (profiler instanceof TimestampProfiler) return this.stream.beginPass(profiler.writes(name));
-    return this.stream.beginPass();
   }
 
   /** Copies `bytes` bytes; offsets and `bytes` are multiples of 4. */
@@ -338,18 +358,16 @@ export class Runtime {
       this.free(between);
       return;
     }
-    this.stream.commands().copyBufferToBuffer(src.gpu, srcOffset, dst.gpu, dstOffset, bytes);
-    this.used(src, dst);
-    if (this.stream.count('copy', 2 * bytes)) this.stream.flush();
+    this.encoder.copy(src, srcOffset, dst, dstOffset, bytes);
+    this.record?.copied({ src, srcOffset, dst, dstOffset, bytes });
   }
 
   /** Sets `bytes` bytes to zero; `offset` and `bytes` are multiples of 4. */
   clear(buffer: DeviceBuffer, offset: number, bytes: number): void {
     this.check('clear', buffer, offset, bytes, 4);
     if (bytes === 0 || this.idle) return;
-    this.stream.commands().clearBuffer(buffer.gpu, offset, bytes);
-    this.used(buffer);
-    if (this.stream.count('clear', bytes)) this.stream.flush();
+    this.encoder.clear(buffer, offset, bytes);
+    this.record?.cleared({ buffer, offset, bytes });
   }
 
   /**
@@ -367,22 +385,10 @@ export class Runtime {
       );
     }
     if (bytes === 0 || this.idle) return;
+    this.record?.written(buffer);
     // The queue runs a write before the open encoder.
     if (buffer.block.lastUse === this.stream.serial) this.stream.flush();
-    let source: ArrayBufferLike = data.buffer;
-    let start = data.byteOffset;
-    if (!(source instanceof ArrayBuffer)) {
-      source = new Uint8Array(source, start, bytes).slice().buffer;
-      start = 0;
-    }
-    const { queue } = this.device;
-    const whole = bytes - tail;
-    if (whole > 0) queue.writeBuffer(buffer.gpu, offset, source as ArrayBuffer, start, whole);
-    if (tail > 0) {
-      const word = new Uint8Array(4);
-      word.set(new Uint8Array(source, start + whole, tail));
-      queue.writeBuffer(buffer.gpu, offset + whole, word);
-    }
+    upload(this.device.queue, buffer, offset, data);
   }
 
   /**
@@ -393,6 +399,7 @@ export class Runtime {
    */
   async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
     this.check('read', buffer, offset, bytes, 1);
+    refuseRead(this.record);
     if (bytes === 0) return new ArrayBuffer(0);
     return this.awaits.read(buffer, offset, bytes);
   }
@@ -404,6 +411,7 @@ export class Runtime {
 
   /** Submits what is recorded and waits until the GPU has done it. Rejects like {@link read}. */
   async synchronize(): Promise<void> {
+    refuseRead(this.record);
     await this.awaits.synchronize();
   }
 
@@ -442,12 +450,12 @@ export class Runtime {
 
   /** Runs `fn` and measures the GPU time of every kernel that it launches. Slower than running it plainly. */
   async profile<T>(fn: () => T | Promise<T>): Promise<DeviceProfile<T>> {
-    if (this.profiler) throw new DeviceError('profile: a profile is being taken already.');
+    if (this.encoder.profiler) throw new DeviceError('profile: a profile is being taken already.');
     await this.synchronize();
     const profiler = this.timestamps
       ? new TimestampProfiler(this.device, () => this.stream.commands())
       : new WallClockProfiler(this.device.queue);
-    this.profiler = profiler;
+    this.encoder.profiler = profiler;
     const trail = new Trail();
     setTrail(trail);
     const start = performance.now();
@@ -455,7 +463,7 @@ export class Runtime {
     try {
       result = await fn();
     } finally {
-      this.profiler = undefined;
+      this.encoder.profiler = undefined;
       setTrail(null);
       if (profiler instanceof TimestampProfiler) profiler.close();
       this.stream.flush();
@@ -474,10 +482,6 @@ export class Runtime {
     );
     this.ahead?.close();
     this.device.destroy();
-  }
-
-  private used(...buffers: DeviceBuffer[]): void {
-    for (const buffer of buffers) buffer.block.lastUse = this.stream.serial;
   }
 
   private check(op: string, buffer: DeviceBuffer, offset: number, bytes: number, alignment: number): void {
