@@ -1,4 +1,4 @@
-import { currentTrail } from '../device/index.js';
+import { currentRecording, currentTrail, type Recording } from '../device/index.js';
 import { optionReader } from '../tensor/options.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
 import { noteEscape } from '../tensor/lifetime.js';
@@ -116,6 +116,29 @@ function checkGrad(node: GradNode, index: number, grad: Tensor): void {
   }
 }
 
+/** Each replay gives `leaf` the gradient again, which must be gone then, in the memory that it has now. */
+function recordGrad(
+  recording: Recording,
+  leaf: Tensor,
+  { storage, shape, dtype, strides, offset }: Tensor,
+): void {
+  recording.hold(storage.retain());
+  recording.guardGrad(leaf, () => leaf.leafGrad === null);
+  recording.later(() => {
+    storage.beginWrite('compile');
+    leaf.leafGrad = new Tensor(storage, shape, dtype, { strides, offset }).keepAsGrad();
+    leaf.gradSeen = false;
+  });
+}
+
+/** Each replay adds to the gradient that is there now. */
+function recordSum(recording: Recording, leaf: Tensor, old: Tensor, sum: Tensor): void {
+  const { storage } = old;
+  recording.guardGrad(leaf, () => leaf.leafGrad !== null && leaf.leafGrad.storage === storage);
+  storage.beginWrite('gradient accumulation');
+  primitives().assign(old, sum);
+}
+
 function accumulate(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
   if (leaf.node !== null) {
     throw new Error(
@@ -127,6 +150,12 @@ function accumulate(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
   if (leaf.isDisposed || !leaf.wantsGrad) return;
   if (leaf.hooks !== null && leaf.hooks.length > 0) grad = runHooks(leaf.hooks, grad);
   const old = leaf.leafGrad;
+  const recording = currentRecording();
+  if (recording !== null && old !== null) {
+    if (createGraph) recording.refuse('it adds to gradients with createGraph');
+    recordSum(recording, leaf, old, primitives().add(old, grad));
+    return;
+  }
   if (old !== null) {
     const sum = primitives().add(old, grad);
     const seen = leaf.gradSeen;
@@ -143,6 +172,7 @@ function accumulate(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
     !createGraph && grad.storage.exclusive && !grad.isKept && grad.isDense() && grad.dtype === leaf.dtype;
   leaf.leafGrad = (own || createGraph ? grad : primitives().cloneLike(grad, leaf)).keepAsGrad();
   leaf.gradSeen = createGraph;
+  if (recording !== null) recordGrad(recording, leaf, leaf.leafGrad);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { currentTrail } from '../device/index.js';
+import { currentRecording, currentTrail } from '../device/index.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
 import { isTensor, type GradFn, type Tensor, type TensorHook } from '../tensor/tensor.js';
 import { sameShape, showShape, type Shape } from '../tensor/shape.js';
@@ -114,6 +114,7 @@ export class GradNode implements GradFn {
  * it.
  */
 export function runHooks(hooks: readonly TensorHook[], grad: Tensor): Tensor {
+  if (hooks.length > 0) currentRecording()?.refuse('a hook sees its gradients');
   for (const hook of [...hooks]) {
     grad.keep();
     const changed: unknown = hook(grad) ?? grad;

@@ -15,6 +15,8 @@ export interface Primitives {
   zeros(shape: readonly number[], dtype: DType): Tensor;
   /** `x` summed to `shape`, which broadcasts to its shape, and converted to `dtype`; differentiable. */
   fit(x: Tensor, shape: readonly number[], dtype: DType): Tensor;
+  /** Copies `from` into the memory of `to`. */
+  assign(to: Tensor, from: Tensor): void;
   /** A dense copy in the layout of `like`. */
   cloneLike(x: Tensor, like: Tensor): Tensor;
   /** Zeros of `place` with `grad` added where `slice` lies in it. */

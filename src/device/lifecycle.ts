@@ -3,6 +3,7 @@
 import { openDevice, type InitOptions } from './adapter.js';
 import { DeviceError } from './errors.js';
 import { TuningTable } from '../kernels/tuning/table.js';
+import type { Recording } from './recording.js';
 import { Runtime } from './runtime.js';
 import { loadTuning, wantsTuned } from './tuned.js';
 
@@ -66,6 +67,15 @@ export function close(): void {
   current = undefined;
   starting = undefined;
 }
+
+/** What is being recorded on the running device, unless host code runs that will run again by itself. */
+export function currentRecording(): Recording | null {
+  const recording = current?.recording ?? null;
+  return recording === null || recording.isSuspended ? null : recording;
+}
+
+/** Whether `device` is the one that runs. */
+export const isRunning = (device: object): boolean => device === current;
 
 /** The running device. @throws DeviceError before {@link init} has resolved. */
 export function runtime(): Runtime {

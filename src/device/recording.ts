@@ -49,6 +49,9 @@ interface Draw {
 }
 
 export class Recording {
+  /** @param owner the runtime that it was recorded on */
+  constructor(readonly owner: object) {}
+
   readonly steps: Recorded[] = [];
   /** Memory that was taken while it was recorded. */
   readonly own = new Set<Block>();
@@ -57,6 +60,12 @@ export class Recording {
   /** Hold what the host uploaded, and may be used for nothing else. */
   private readonly constants = new Set<DeviceBuffer>();
   private readonly draws: Draw[] = [];
+  /** What has to hold for it to be run again. */
+  private readonly guards: (() => boolean)[] = [];
+  /** What is done before it is run again, by what it is done to. */
+  private readonly before = new Map<object, () => void>();
+  private readonly dropped = new WeakSet<object>();
+  private readonly held: { release(): void }[] = [];
   /** Why it cannot be run again, if it cannot. */
   refused: string | null = null;
   private suspended = 0;
@@ -124,6 +133,36 @@ export class Recording {
     else this.refuse(`it uploads into '${buffer.label}'`);
   }
 
+  /** It may be run again only while `holds`. */
+  guard(holds: () => boolean): void {
+    this.guards.push(holds);
+  }
+
+  /** As {@link guard}, for the gradient of `leaf`, unless the recording drops that itself before. */
+  guardGrad(leaf: object, holds: () => boolean): void {
+    if (!this.dropped.has(leaf)) this.guards.push(holds);
+  }
+
+  /** The gradient of `leaf` is dropped, in each replay too. */
+  clears(leaf: object): void {
+    this.dropped.add(leaf);
+  }
+
+  /** Runs `run` in each replay, at this place; what it does has been done now. */
+  later(run: () => void): void {
+    if (!this.isSuspended) this.steps.push({ kind: 'host', run });
+  }
+
+  /** Before it is run again `run` is called, once for each `subject`. */
+  prepare(subject: object, run: () => void): void {
+    if (!this.isSuspended && !this.before.has(subject)) this.before.set(subject, run);
+  }
+
+  /** `thing` is released with the recording. */
+  hold(thing: { release(): void }): void {
+    this.held.push(thing);
+  }
+
   /** It cannot be run again. */
   refuse(why: string): void {
     if (!this.isSuspended) this.refused ??= why;
@@ -138,6 +177,7 @@ export class Recording {
 
   /** Asks for everything again; `serial` is that of the open batch. */
   run(encoder: Encoder, serial: () => number): void {
+    for (const run of this.before.values()) run();
     this.redraw();
     for (const step of this.steps) {
       if (step.kind === 'dispatch') {
@@ -170,8 +210,9 @@ export class Recording {
       this.refuse('it draws random numbers on the host');
   }
 
-  /** Whether all that it uses is still there. */
+  /** Whether all that it uses is still there, and nothing has changed that it took for granted. */
   get isUsable(): boolean {
+    if (!this.guards.every((holds) => holds())) return false;
     for (const buffer of this.others.values()) if (!buffer.live) return false;
     for (const step of this.steps) if (step.kind === 'dispatch' && step.program.pipeline.error) return false;
     return true;
@@ -187,7 +228,8 @@ export class Recording {
   }
 
   /** Gives back what only it has kept. */
-  releaseConstants(free: (buffer: DeviceBuffer) => void): void {
+  release(free: (buffer: DeviceBuffer) => void): void {
+    for (const thing of this.held) thing.release();
     for (const buffer of this.constants) if (this.withheld.has(buffer)) free(buffer);
     this.constants.clear();
   }

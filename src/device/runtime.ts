@@ -316,7 +316,7 @@ export class Runtime {
   recordCalls(fn: () => void): Recording {
     if (this.record !== null)
       throw new DeviceError('compile: a compiled function is called while another is recorded.', 'compile');
-    const recording = new Recording();
+    const recording = new Recording(this);
     this.record = recording;
     try {
       fn();
@@ -336,7 +336,7 @@ export class Runtime {
 
   /** Gives the memory of `recording` back. */
   forgetRecording(recording: Recording): void {
-    recording.releaseConstants((buffer) => this.pool.release(buffer));
+    recording.release((buffer) => this.pool.release(buffer));
     for (const block of recording.own) this.pool.unpin(block);
   }
 

@@ -1,4 +1,4 @@
-import { runtime } from '../device/index.js';
+import { currentRecording, runtime } from '../device/index.js';
 import { enableGrad, noGrad } from '../autograd/mode.js';
 import type { UpdateRule } from '../kernels/optim/kernel.js';
 import { zero_ } from '../ops/index.js';
@@ -35,6 +35,9 @@ export abstract class FusedOptimizer<O extends BaseOptions = BaseOptions> extend
   override step(): void;
   override step<R>(closure: () => R): R;
   override step<R>(closure?: () => R): R | undefined {
+    // Rates and counts change from step to step: a replay makes the step itself.
+    const recording = currentRecording();
+    if (recording !== null) return recording.host(() => this.step(closure as () => R));
     const op = `${this.constructor.name}.step`;
     const result =
       closure === undefined

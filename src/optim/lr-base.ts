@@ -1,5 +1,13 @@
+import { currentRecording } from '../device/index.js';
 import type { Optimizer } from './optimizer.js';
 import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
+
+/** @internal Runs `step` now, and again in each replay of a compiled function that calls it. */
+export function recorded(step: () => void): void {
+  const recording = currentRecording();
+  if (recording === null) step();
+  else recording.host(step);
+}
 
 /** What all schedulers can do. */
 export interface Scheduler {
@@ -59,6 +67,10 @@ export abstract class LRScheduler implements Scheduler {
   }
 
   step(): void {
+    recorded(() => this.advance());
+  }
+
+  private advance(): void {
     this.stepCount++;
     this.lastEpoch++;
     this.adoptGroups();

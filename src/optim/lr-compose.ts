@@ -1,6 +1,6 @@
 import { argumentReader, required, type Needed } from '../tensor/options.js';
 import { epochs, readSchedule } from './lr-args.js';
-import { LRScheduler, type Scheduler } from './lr-base.js';
+import { LRScheduler, recorded, type Scheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
 import { readFields, type SavedState, type SchedulerState } from './scheduler-state.js';
 import { show } from './show.js';
@@ -75,6 +75,10 @@ export class SequentialLR implements Scheduler {
   }
 
   step(): void {
+    recorded(() => this.advance());
+  }
+
+  private advance(): void {
     this.lastEpoch++;
     if (this.milestones.includes(this.lastEpoch)) this.current.jump(0);
     else this.current.step();
@@ -126,6 +130,10 @@ export class ChainedScheduler implements Scheduler {
   }
 
   step(): void {
+    recorded(() => this.advance());
+  }
+
+  private advance(): void {
     this.lastEpoch++;
     for (const scheduler of this.schedulers) scheduler.step();
   }

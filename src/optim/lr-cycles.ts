@@ -10,7 +10,7 @@ import {
   readSchedule,
   requireOptimizer,
 } from './lr-args.js';
-import { LRScheduler, perGroup } from './lr-base.js';
+import { LRScheduler, perGroup, recorded } from './lr-base.js';
 import type { Optimizer, ParamGroup } from './optimizer.js';
 import { show } from './show.js';
 
@@ -80,6 +80,10 @@ export class CosineAnnealingWarmRestarts extends LRScheduler {
 
   /** @param epoch jumps there; it may be a fraction, `epoch + batch / batches`, to step after every batch */
   override step(epoch?: number): void {
+    recorded(() => this.move(epoch));
+  }
+
+  private move(epoch: number | undefined): void {
     this.stepCount++;
     if (epoch === undefined && this.lastEpoch >= 0) {
       this.tCur++;

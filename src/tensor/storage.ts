@@ -100,6 +100,9 @@ export class Storage {
     this.version++;
     this.writer = op;
     this.dropDerived();
+    this.owner.recording?.prepare(this, () => {
+      if (this.buffer !== null) this.beginWrite(op);
+    });
   }
 
   /** Has `borrower` told before the contents change. */
@@ -125,8 +128,10 @@ export class Storage {
       known.version === this.version &&
       known.breaks === breaks &&
       isCurrent(known.others, others)
-    )
+    ) {
+      this.guardDerived(key, known);
       return known.storage;
+    }
     this.derived.delete(key);
     known?.storage.release();
     const storage = make().retain();
@@ -138,6 +143,13 @@ export class Storage {
       storage,
     });
     return storage;
+  }
+
+  /** What is recorded now counts on `known`, unless it was made by the same recording. */
+  private guardDerived(key: string, known: Derived): void {
+    const { recording } = this.owner;
+    if (recording === null || recording.own.has(known.storage.deviceBuffer.block)) return;
+    recording.guard(() => this.derived?.get(key) === known && known.version === this.version);
   }
 
   private dropDerived(): void {

@@ -15,6 +15,7 @@ import {
 import { Storage } from './storage.js';
 import { checkTie, type Tie } from './tie.js';
 import { requireBoolean } from './options.js';
+import { recordGradSet } from './record-grad.js';
 
 /** Nested arrays as `toArray()` gives and `tensor()` takes. */
 export type NestedArray = number | boolean | readonly NestedArray[];
@@ -288,6 +289,7 @@ export class Tensor {
           `${showShape(this.shape)} (${this.dtype})`,
       );
     }
+    recordGradSet(this, value);
     const old = this.leafGrad;
     this.leafGrad = value;
     if (old !== null && old !== value && !old.isDisposed) {

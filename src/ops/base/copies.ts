@@ -145,4 +145,4 @@ export const cloneLike = (x: Tensor, like: Tensor): Tensor =>
   );
 
 // An in-place write makes the tape copy what it was lent, also in a program that never runs it back.
-registerPrimitives({ cloneLike });
+registerPrimitives({ cloneLike, assign: copyInto });

@@ -1,5 +1,6 @@
 import { checkCount } from '../../tensor/options.js';
-import type { RandomKey } from '../../kernels/random/fill.js';
+import { currentRecording } from '../../device/index.js';
+import { words, type RandomKey } from '../../kernels/random/fill.js';
 
 /** Where the global stream of random numbers stands: the same state gives the same numbers. */
 export interface RngState {
@@ -46,7 +47,14 @@ export function setRngState(saved: RngState): void {
 
 /** @internal The key of one drawing call; no two calls share one. */
 export function nextKey(): RandomKey {
-  const { seed, offset } = state;
-  state = { seed, offset: offset + 1 };
-  return { seed, offset };
+  let key: RandomKey = state;
+  const draw = (): readonly number[] => {
+    key = state;
+    state = { seed: key.seed, offset: key.offset + 1 };
+    return [...words(key.seed), ...words(key.offset)];
+  };
+  const recording = currentRecording();
+  if (recording === null) draw();
+  else recording.drawn(draw);
+  return key;
 }

@@ -1,0 +1,232 @@
+import { isRunning, runtime, type Recording } from '../../device/index.js';
+import { isGradEnabled, isInferenceMode } from '../../autograd/mode.js';
+import { backends, clone, emptyLike } from '../../ops/index.js';
+import { copyInto } from '../../ops/base/copies.js';
+import { noGrad } from '../../autograd/mode.js';
+import { isTensor, Tensor } from '../../tensor/tensor.js';
+import { observeCalls, type Called } from '../base/call.js';
+import { guardModules } from './compile-guards.js';
+
+/** What the calls of a compiled function came to. */
+export interface CompileCounts {
+  /** Run as it is. */
+  readonly eager: number;
+  /** Run as it is, and recorded. */
+  readonly recorded: number;
+  /** Replayed. */
+  readonly replayed: number;
+  /** Why it is run as it is although it has been recorded; null while nothing speaks against replays. */
+  readonly reason: string | null;
+}
+
+/** A function whose launches are recorded and replayed. */
+export interface Compiled<A extends unknown[], R> {
+  (...args: A): R;
+  counts(): CompileCounts;
+  /** Forgets what was recorded and frees its memory. The next calls record again. */
+  reset(): void;
+}
+
+/** One recorded call: its arguments' and its results' places in memory. */
+interface Recorded<R> {
+  readonly recording: Recording;
+  readonly inputs: readonly Tensor[];
+  readonly result: R;
+}
+
+/** Recordings of one kind of arguments that may come before it is given up. */
+const maxRecordings = 6;
+/** Calls of one kind that run as they are first: what is made once (an optimizer's state) is there then. */
+const warmUps = 1;
+
+interface Kind<R> {
+  calls: number;
+  recordings: Recorded<R>[];
+  made: number;
+  reason: string | null;
+}
+
+const isPlain = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+
+/** `value` with every tensor in it (in nested arrays and plain objects) replaced. */
+function mapTensors<T>(value: T, by: (tensor: Tensor) => unknown): T {
+  if (isTensor(value)) return by(value) as T;
+  if (Array.isArray(value)) return value.map((item) => mapTensors<unknown>(item, by)) as T;
+  if (!isPlain(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, mapTensors(item, by)])) as T;
+}
+
+let identities = 0;
+const identityOf = new WeakMap<object, number>();
+
+/** What a value that is no tensor is known by: itself where it is a primitive. */
+function describe(value: unknown): string {
+  if ((typeof value !== 'object' || value === null) && typeof value !== 'function')
+    return `${typeof value} ${Object.is(value, -0) ? '-0' : String(value)}`;
+  let id = identityOf.get(value);
+  if (id === undefined) identityOf.set(value, (id = identities++));
+  return `#${id}`;
+}
+
+/** What calls with the same recording share: arguments but for the tensors' contents, and modes. */
+function keyOf(value: unknown): string {
+  if (isTensor(value)) {
+    const { dtype, shape, strides, requiresGrad } = value;
+    return `${dtype}[${shape.join()}|${strides.join()}]${requiresGrad ? '*' : ''}`;
+  }
+  if (Array.isArray(value)) return `[${value.map(keyOf).join(';')}]`;
+  if (isPlain(value))
+    return `{${Object.entries(value)
+      .map(([key, item]) => `${key}:${keyOf(item)}`)
+      .join(';')}}`;
+  return describe(value);
+}
+
+const modes = (): string => `${isGradEnabled()} ${isInferenceMode()} ${backends.winograd}`;
+
+/** Memory of functions that nobody holds any more. */
+const abandoned = new FinalizationRegistry<Map<string, Kind<unknown>>>((kinds) => forget(kinds));
+
+function forget(kinds: Map<string, Kind<unknown>>): void {
+  for (const { recordings } of kinds.values())
+    for (const { recording, inputs, result } of recordings) {
+      if (!isRunning(recording.owner)) continue;
+      for (const input of inputs) input.dispose();
+      mapTensors(result, (tensor) => tensor.dispose());
+      runtime().forgetRecording(recording);
+    }
+  kinds.clear();
+}
+
+/**
+ * `torch.compile`, by recording: `fn` runs as it is at first; then one call's launches are recorded, and
+ * further calls replay them, without running `fn`: no shapes are worked out, no tape is built, no memory is
+ * taken. Results are the same bits. For a training step, or for prediction:
+ *
+ * ```ts
+ * const step = k.compile((x: Tensor, y: Tensor) => {
+ *   optimizer.zeroGrad();
+ *   const loss = k.nn.functional.crossEntropy(model(x), y);
+ *   loss.backward();
+ *   optimizer.step();
+ *   return loss;
+ * });
+ * for await (const [x, y] of loader) console.log(await step(x, y).item());
+ * ```
+ *
+ * Arguments are tensors and other values, in arrays and plain objects too; tensors come back the same way,
+ * detached and in memory of their own. A replay stands for the call as long as arguments have the same shapes,
+ * dtypes and other values, modules that it calls have the same settings, modes, parameters and no hooks, and
+ * nothing that it took for granted has changed; else the call is recorded anew, or run as it is. Random numbers, running
+ * statistics, optimizers' steps and schedulers (their rates, whatever changes them) go on in replays. Gradients
+ * are left in `.grad`, in memory that the next replay writes again.
+ *
+ * What else `fn` does in JavaScript (counting, printing) happens only in calls that are not replayed, and numbers that
+ * it computes are those of the recording: pass what changes as an argument, numbers as tensors. It holds on to
+ * the memory of a call for each recording; `reset()` frees it.
+ *
+ * @throws Error when `fn` is async, or reads a value while it is recorded
+ */
+export function compile<A extends unknown[], R>(fn: (...args: A) => R): Compiled<A, R> {
+  if (typeof fn !== 'function') throw new TypeError(`compile: expected a function, got ${String(fn)}`);
+  const kinds = new Map<string, Kind<unknown>>();
+  const counts = { eager: 0, recorded: 0, replayed: 0 };
+  let reason: string | null = null;
+
+  const call = (...args: A): R => {
+    const key = `${modes()} ${keyOf(args)}`;
+    let kind = kinds.get(key) as Kind<R> | undefined;
+    if (kind === undefined) kinds.set(key, (kind = { calls: 0, recordings: [], made: 0, reason: null }));
+    const rt = runtime();
+    if (rt.recording !== null || rt.isIdle) return fn(...args);
+    kind.recordings = kind.recordings.filter(({ recording }) => recording.owner === rt);
+    const known = kind.recordings.find(({ recording }) => recording.isUsable);
+    if (known !== undefined) {
+      counts.replayed++;
+      return replay(known, args);
+    }
+    if (kind.calls++ < warmUps || kind.reason !== null) {
+      counts.eager++;
+      return mapTensors(sync(fn(...args)), (tensor) => (tensor.requiresGrad ? tensor.detach() : tensor));
+    }
+    counts.recorded++;
+    const { result, reason: why } = record(fn, args, kind);
+    reason = why ?? reason;
+    return result;
+  };
+  const compiled = Object.assign(call, {
+    counts: (): CompileCounts => ({ ...counts, reason }),
+    reset(): void {
+      forget(kinds);
+      reason = null;
+    },
+  });
+  abandoned.register(compiled, kinds);
+  return compiled;
+}
+
+function sync<R>(result: R): R {
+  if (result instanceof Promise) {
+    result.catch(() => undefined);
+    throw new Error('compile: the function is async; await what it needs before, and its result outside.');
+  }
+  return result;
+}
+
+/** Results in memory of their own. */
+const handedOut = <R>(result: R): R => noGrad(() => mapTensors(result, (tensor) => clone(tensor.detach())));
+
+function replay<A extends unknown[], R>({ recording, inputs, result }: Recorded<R>, args: A): R {
+  let at = 0;
+  noGrad(() => mapTensors(args, (tensor) => copyInto(inputs[at++] as Tensor, tensor)));
+  runtime().replay(recording);
+  return handedOut(result);
+}
+
+function record<A extends unknown[], R>(
+  fn: (...args: A) => R,
+  args: A,
+  kind: Kind<R>,
+): { result: R; reason: string | null } {
+  const rt = runtime();
+  const inputs: Tensor[] = [];
+  const given = mapTensors(args, (tensor) => {
+    if (tensor.requiresGrad)
+      throw new Error(
+        'compile: an argument requires grad, and its gradient would go to a copy: make it a parameter, or detach() it',
+      );
+    const copy = noGrad(() => {
+      const like = emptyLike(tensor);
+      copyInto(like, tensor);
+      return like;
+    }).keep();
+    inputs.push(copy);
+    return copy;
+  });
+  const modules = new Set<Called>();
+  const watch = {
+    passive: true,
+    enter: (module: Called) => void modules.add(module),
+    leave: () => undefined,
+    enterFused: (fused: readonly Called[]) => fused.forEach((module) => modules.add(module)),
+  };
+  let result!: R;
+  const recording = rt.recordCalls(() => {
+    result = sync(observeCalls(watch, () => fn(...given)));
+  });
+  result = mapTensors(result, (tensor) => tensor.detach().keep());
+  guardModules(recording, modules);
+  const handed = handedOut(result);
+  kind.made++;
+  if (recording.refused === null && kind.made <= maxRecordings) {
+    kind.recordings.push({ recording, inputs, result });
+    return { result: handed, reason: null };
+  }
+  kind.reason =
+    recording.refused ?? `it was recorded ${maxRecordings} times, and something had changed each time`;
+  for (const input of inputs) input.dispose();
+  mapTensors(result, (tensor) => tensor.dispose());
+  rt.forgetRecording(recording);
+  return { result: handed, reason: kind.reason };
+}
