@@ -214,6 +214,7 @@ export class Recording {
   get isUsable(): boolean {
     if (!this.guards.every((holds) => holds())) return false;
     for (const buffer of this.others.values()) if (!buffer.live) return false;
+    for (const block of this.own) if (block.broken) return false;
     for (const step of this.steps) if (step.kind === 'dispatch' && step.program.pipeline.error) return false;
     return true;
   }

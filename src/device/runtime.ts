@@ -320,11 +320,14 @@ export class Runtime {
     this.record = recording;
     try {
       fn();
+    } catch (error) {
+      recording.release((buffer) => this.pool.release(buffer));
+      throw error;
     } finally {
       this.record = null;
-      recording.close();
-      for (const block of recording.own) this.pool.pin(block);
     }
+    recording.close();
+    for (const block of recording.own) this.pool.pin(block);
     return recording;
   }
 

@@ -1,0 +1,309 @@
+/** `k.compile`: replays give eager's bits, and whatever would make them wrong makes the call run again. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import * as k from '../../src/index.js';
+
+const { nn } = k;
+const F = nn.functional;
+
+beforeAll(() => k.init());
+
+const bits = async (tensor: k.Tensor): Promise<string> => {
+  const data = await tensor.detach().contiguous().data();
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
+};
+
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- how one declares that it is called
+interface Net {
+  (x: k.Tensor): k.Tensor;
+}
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
+class Net extends nn.Module {
+  conv = new nn.Conv2d(3, 8, 3, { padding: 1, bias: false });
+  norm = new nn.BatchNorm2d(8);
+  drop = new nn.Dropout(0.3);
+  fc = new nn.Linear(8, 4);
+
+  forward(x: k.Tensor): k.Tensor {
+    const y = F.relu(this.norm(this.conv(x)));
+    return this.fc(this.drop(F.adaptiveAvgPool2d(y, 1).flatten(1)));
+  }
+}
+
+interface Run {
+  readonly model: Net;
+  readonly optimizer: k.optim.Optimizer;
+  readonly step: (x: k.Tensor, y: k.Tensor) => k.Tensor;
+}
+
+type Make = (model: Net) => k.optim.Optimizer;
+const sgd: Make = (model) => new k.optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 });
+const adam: Make = (model) => new k.optim.Adam(model.parameters(), { lr: 0.01 });
+
+function make(makeOptimizer: Make = sgd): Run {
+  k.manualSeed(1);
+  const model = new Net();
+  const optimizer = makeOptimizer(model);
+  const step = (x: k.Tensor, y: k.Tensor): k.Tensor => {
+    optimizer.zeroGrad();
+    const loss = F.crossEntropy(model(x), y);
+    loss.backward();
+    optimizer.step();
+    return loss;
+  };
+  return { model, optimizer, step };
+}
+
+const batch = (i: number, n = 4): [k.Tensor, k.Tensor] => [
+  k.randn([n, 3, 6, 6]),
+  k.tensor(
+    Array.from({ length: n }, (_, j) => (i + j) % 4),
+    { dtype: 'int32' },
+  ),
+];
+
+/** Losses, weights and running statistics of steps with `between` after each, and the step's counts. */
+async function trained(
+  compiled: boolean,
+  between: (run: Run, i: number) => void | Promise<void> = () => undefined,
+  {
+    steps = 6,
+    optimizer = sgd,
+    size = (): number => 4,
+  }: { steps?: number; optimizer?: Make; size?: (i: number) => number } = {},
+): Promise<{ seen: string[]; counts?: k.CompileCounts }> {
+  const run = make(optimizer);
+  const step = compiled ? k.compile(run.step) : run.step;
+  const seen: string[] = [];
+  k.manualSeed(2);
+  for (let i = 0; i < steps; i++) {
+    seen.push(await bits(step(...batch(i, size(i)))));
+    await between(run, i);
+  }
+  for (const tensor of Object.values(run.model.stateDict())) seen.push(await bits(tensor));
+  return { seen, ...('counts' in step && { counts: (step as unknown as k.Compiled<[], void>).counts() }) };
+}
+
+async function expectSame(
+  ...args: [Parameters<typeof trained>[1]?, Parameters<typeof trained>[2]?]
+): Promise<k.CompileCounts> {
+  const eager = await trained(false, ...args);
+  const { seen, counts } = await trained(true, ...args);
+  expect(seen).toEqual(eager.seen);
+  return counts!;
+}
+
+describe('a compiled training step gives the bits of the plain one', () => {
+  it('with dropout, running statistics and momentum', async () => {
+    expect(await expectSame()).toEqual({ eager: 1, recorded: 1, replayed: 4, reason: null });
+  });
+
+  it("with Adam, whose rates depend on the step's number", async () => {
+    expect(await expectSame(undefined, { optimizer: adam })).toMatchObject({ replayed: 4 });
+  });
+
+  it('while the learning rate changes', async () => {
+    const counts = await expectSame(({ optimizer }) => void (optimizer.paramGroups[0]!.lr *= 0.5));
+    expect(counts).toMatchObject({ replayed: 4 });
+  });
+
+  it('with another batch size now and then', async () => {
+    const counts = await expectSame(undefined, { steps: 9, size: (i) => (i % 3 === 2 ? 2 : 4) });
+    expect(counts).toEqual({ eager: 2, recorded: 2, replayed: 5, reason: null });
+  });
+
+  it('when the model is switched to evaluation and back', async () => {
+    const counts = await expectSame(({ model }, i) => void (i === 3 ? model.eval() : model.train()), {
+      steps: 7,
+    });
+    expect(counts).toMatchObject({ recorded: 2, replayed: 4 });
+  });
+
+  it('when a setting of a layer changes', async () => {
+    expect(
+      await expectSame(({ model }, i) => void Object.assign(model.drop, { p: i < 3 ? 0.3 : 0.1 })),
+    ).toMatchObject({
+      recorded: 2,
+    });
+  });
+
+  it('when a layer is frozen', async () => {
+    const counts = await expectSame(({ model }, i) => {
+      if (i === 2) model.conv.weight.requiresGrad = false;
+    });
+    expect(counts).toMatchObject({ recorded: 2, reason: null });
+  });
+
+  it('when a layer is replaced', async () => {
+    await expectSame(({ model }, i) => {
+      if (i === 3) model.fc = new nn.Linear(8, 4);
+    });
+  });
+
+  it('when weights are loaded', async () => {
+    await expectSame(async ({ model }, i) => {
+      if (i === 3) await model.loadStateDict(new Net().stateDict());
+    });
+  });
+
+  it('when the random stream is set back', async () => {
+    await expectSame((_, i) => void (i === 3 && k.manualSeed(7)));
+  });
+
+  it('when gradients are looked at, and clipped between steps', async () => {
+    await expectSame(({ model }) => void model.fc.weight.grad!.mul(2));
+  });
+});
+
+describe('gradients', () => {
+  /** A step that adds to `.grad`, which is dropped after every third. */
+  async function accumulated(compiled: boolean): Promise<{ seen: string[]; counts?: k.CompileCounts }> {
+    const { model, optimizer } = make();
+    const add = (x: k.Tensor, y: k.Tensor): void => F.crossEntropy(model(x), y).backward();
+    const fn = compiled ? k.compile(add) : add;
+    const seen: string[] = [];
+    k.manualSeed(3);
+    for (let i = 0; i < 12; i++) {
+      fn(...batch(i));
+      seen.push(await bits(model.fc.weight.grad!));
+      if (i % 3 < 2) continue;
+      optimizer.step();
+      optimizer.zeroGrad();
+    }
+    return { seen, ...('counts' in fn && { counts: (fn as unknown as k.Compiled<[], void>).counts() }) };
+  }
+
+  it('add up over calls as they do without', async () => {
+    const { seen, counts } = await accumulated(true);
+    expect(seen).toEqual((await accumulated(false)).seen);
+    expect(counts!.replayed).toBeGreaterThan(4);
+  });
+
+  it('that a hook sees are computed as they are', async () => {
+    const { model, step } = make();
+    const norms: k.Tensor[] = [];
+    model.fc.weight.registerHook((grad) => void norms.push(grad.norm()));
+    const compiled = k.compile(step);
+    for (let i = 0; i < 4; i++) compiled(...batch(i));
+    expect(norms.length).toBe(4);
+    expect(compiled.counts()).toMatchObject({ replayed: 0, reason: 'a hook sees its gradients' });
+  });
+});
+
+describe('prediction', () => {
+  const predict = (model: Net) =>
+    k.compile((x: k.Tensor) => k.noGrad(() => ({ logits: model(x), n: x.size(0) })));
+
+  it('gives results that outlive the next call', async () => {
+    const model = new Net();
+    model.eval();
+    const fn = predict(model);
+    const [a, b] = [k.randn([2, 3, 6, 6]), k.randn([2, 3, 6, 6])];
+    for (let i = 0; i < 2; i++) fn(a);
+    const [first, second] = [fn(a), fn(b)];
+    expect(fn.counts().replayed).toBe(2);
+    expect(first.n).toBe(2);
+    expect(await bits(first.logits)).toBe(await bits(model(a)));
+    expect(await bits(second.logits)).toBe(await bits(model(b)));
+  });
+
+  it('sees weights that were changed in place since: packed copies of them are made anew', async () => {
+    const model = new Net();
+    model.eval();
+    const fn = predict(model);
+    const x = k.randn([2, 3, 6, 6]);
+    for (let i = 0; i < 3; i++) fn(x);
+    k.noGrad(() => model.conv.weight.mul_(2));
+    k.noGrad(() => model.norm.runningVar!.mul_(3));
+    expect(await bits(fn(x).logits)).toBe(await bits(model(x)));
+    expect(await bits(fn(x).logits)).toBe(await bits(model(x)));
+  });
+
+  it('runs layers with hooks, which are JavaScript, as they are', async () => {
+    const model = new Net();
+    const seen: string[] = [];
+    model.fc.registerForwardHook(() => void seen.push('fc'));
+    const fn = predict(model);
+    for (let i = 0; i < 4; i++) fn(k.randn([2, 3, 6, 6]));
+    expect(seen.length).toBe(4);
+    expect(fn.counts()).toMatchObject({ replayed: 0, reason: 'Linear has hooks' });
+  });
+});
+
+describe('what fn makes on the host', () => {
+  it('constants keep the values of the recording', async () => {
+    const fn = k.compile((x: k.Tensor) => x.mul(k.tensor([1, 10, 100])).add(k.ones([3])));
+    for (let i = 0; i < 4; i++) {
+      // What others take and give back meanwhile must not be the constants' memory.
+      k.tidy(() => k.randn([3]).mul(k.tensor([i, i, i])));
+      expect(await fn(k.tensor([i, i, i])).toArray()).toEqual([i + 1, 10 * i + 1, 100 * i + 1]);
+    }
+    expect(fn.counts().replayed).toBe(2);
+  });
+
+  it('other values of arguments are other recordings', async () => {
+    const fn = k.compile((x: k.Tensor, factor: number) => x.mul(factor));
+    for (const factor of [2, 3, 2, 3, 2, 3])
+      expect(await fn(k.tensor([5]), factor).toArray()).toEqual([5 * factor]);
+    expect(fn.counts()).toEqual({ eager: 2, recorded: 2, replayed: 2, reason: null });
+  });
+
+  it('random numbers of the host (a permutation) are drawn each time', async () => {
+    const fn = k.compile((x: k.Tensor) => x.indexSelect(0, k.randperm(50)));
+    const seen = new Set<string>();
+    for (let i = 0; i < 4; i++) seen.add(await bits(fn(k.arange(50))));
+    expect(seen.size).toBe(4);
+  });
+});
+
+describe('memory', () => {
+  it('stays flat over replays, and goes back with reset()', async () => {
+    const { step } = make();
+    const before = k.memoryStats().liveBytes;
+    const compiled = k.compile(step);
+    const xs = Array.from({ length: 8 }, (_, i) => batch(i));
+    for (let i = 0; i < 3; i++) await compiled(...xs[i]!).item();
+    const held = k.memoryStats().liveBytes;
+    for (let i = 3; i < 8; i++) {
+      const loss = compiled(...xs[i]!);
+      await loss.item();
+      loss.dispose();
+      expect(k.memoryStats().liveBytes - held).toBeLessThan(4096);
+    }
+    compiled.reset();
+    expect(k.memoryStats().liveBytes).toBeLessThan(held);
+    expect(before).toBeLessThan(held);
+    expect(Number.isFinite(await compiled(...xs[0]!).item())).toBe(true);
+  });
+});
+
+describe('errors say what to do', () => {
+  it('reading a value while it is recorded', async () => {
+    const reads: Promise<number>[] = [];
+    const fn = k.compile((x: k.Tensor) => {
+      const sum = x.sum();
+      const read = sum.item();
+      read.catch(() => undefined);
+      reads.push(read);
+      return sum;
+    });
+    fn(k.ones([3]));
+    fn(k.ones([3]));
+    await expect(reads[1]).rejects.toThrow(/compile: the function reads a value.*read it outside/s);
+  });
+
+  it('an async function', () => {
+    const fn = k.compile((x: k.Tensor) => Promise.resolve(x));
+    expect(() => fn(k.ones([2]))).toThrow(/compile: the function is async/);
+  });
+
+  it('an argument that requires grad', () => {
+    const fn = k.compile((x: k.Tensor) => x.sum());
+    const x = k.ones([2]).requiresGrad_();
+    fn(x);
+    expect(() => fn(x)).toThrow(/compile: an argument requires grad.*parameter, or detach/s);
+  });
+
+  it('something that is no function', () => {
+    expect(() => k.compile(3 as unknown as () => void)).toThrow(/compile: expected a function, got 3/);
+  });
+});
