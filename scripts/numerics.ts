@@ -6,7 +6,7 @@
  * The reference is PyTorch in float64, at the same float32 points.
  */
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import * as k from '../src/index.js';
 import type { Tensor } from '../src/index.js';
@@ -224,6 +224,8 @@ what an adapter still decides is division (2.5 ulp by the specification), square
 ${lines.join('\n')}
 ${reasons.length === 0 ? '' : `\n(*)\n\n${reasons.join('\n')}\n`}`;
 
-if (!args.includes('--no-save') && only === null)
-  writeFileSync(new URL('../docs/numerics.md', import.meta.url), page());
+const file = new URL('../docs/numerics.md', import.meta.url);
+/** What follows the functions is by another script. */
+const rest = /\n## Convolutions[^]*$/.exec(readFileSync(file, 'utf8'))?.[0] ?? '';
+if (!args.includes('--no-save') && only === null) writeFileSync(file, page() + rest);
 k.close();

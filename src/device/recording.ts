@@ -1,6 +1,7 @@
 /**
- * What a function asked of the runtime, to be asked for again without the function: dispatches with their bind
- * groups and parameters, copies, and calls on the host in between. The memory that it took stays its own.
+ * What a function asked of the runtime, to be asked for again without the function: dispatches with their
+ * bind groups and parameters, copies, and calls on the host in between. The memory that it took stays its
+ * own.
  */
 
 import type { BindGroupEntry, BufferArg } from './bindgroups.js';

@@ -310,8 +310,8 @@ export class Runtime {
   }
 
   /**
-   * Runs `fn` (synchronous) and notes what it asks for. The memory that it took stays with the recording until
-   * {@link forgetRecording}.
+   * Runs `fn` (synchronous) and notes what it asks for. The memory that it took stays with the recording
+   * until {@link forgetRecording}.
    */
   recordCalls(fn: () => void): Recording {
     if (this.record !== null)

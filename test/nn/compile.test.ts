@@ -12,11 +12,9 @@ const bits = async (tensor: k.Tensor): Promise<string> => {
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
 };
 
-// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- how one declares that it is called
 interface Net {
   (x: k.Tensor): k.Tensor;
 }
-// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 class Net extends nn.Module {
   conv = new nn.Conv2d(3, 8, 3, { padding: 1, bias: false });
   norm = new nn.BatchNorm2d(8);

@@ -1,9 +1,8 @@
 import { isRunning, runtime, type Recording } from '../../device/index.js';
-import { isGradEnabled, isInferenceMode } from '../../autograd/mode.js';
+import { isGradEnabled, isInferenceMode, noGrad } from '../../autograd/mode.js';
 import { backends, clone, emptyLike } from '../../ops/index.js';
 import { copyInto } from '../../ops/base/copies.js';
-import { noGrad } from '../../autograd/mode.js';
-import { isTensor, Tensor } from '../../tensor/tensor.js';
+import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { observeCalls, type Called } from '../base/call.js';
 import { guardModules } from './compile-guards.js';
 
@@ -116,15 +115,15 @@ function forget(kinds: Map<string, Kind<unknown>>): void {
  * ```
  *
  * Arguments are tensors and other values, in arrays and plain objects too; tensors come back the same way,
- * detached and in memory of their own. A replay stands for the call as long as arguments have the same shapes,
- * dtypes and other values, modules that it calls have the same settings, modes, parameters and no hooks, and
- * nothing that it took for granted has changed; else the call is recorded anew, or run as it is. Random numbers, running
- * statistics, optimizers' steps and schedulers (their rates, whatever changes them) go on in replays. Gradients
- * are left in `.grad`, in memory that the next replay writes again.
+ * detached and in memory of their own. A replay stands for the call as long as arguments have the same
+ * shapes, dtypes and other values, modules that it calls have the same settings, modes, parameters and no
+ * hooks, and nothing that it took for granted has changed; else the call is recorded anew, or run as it is.
+ * Random numbers, running statistics, optimizers' steps and schedulers (their rates, whatever changes them)
+ * go on in replays. Gradients are left in `.grad`, in memory that the next replay writes again.
  *
- * What else `fn` does in JavaScript (counting, printing) happens only in calls that are not replayed, and numbers that
- * it computes are those of the recording: pass what changes as an argument, numbers as tensors. It holds on to
- * the memory of a call for each recording; `reset()` frees it.
+ * What else `fn` does in JavaScript (counting, printing) happens only in calls that are not replayed, and
+ * numbers that it computes are those of the recording: pass what changes as an argument, numbers as tensors.
+ * It holds on to the memory of a call for each recording; `reset()` frees it.
  *
  * @throws Error when `fn` is async, or reads a value while it is recorded
  */
