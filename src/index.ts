@@ -17,6 +17,8 @@ export * as utils from './nn/tools/checkpoint.js';
 /** `torch.special`. */
 export * as special from './ops/special.js';
 export * as optim from './optim/index.js';
+/** `torch.amp`. */
+export * as amp from './amp/index.js';
 export { restore, snapshot, type Snapshot } from './optim/index.js';
 export * as formats from './formats/index.js';
 export * as models from './models/index.js';
