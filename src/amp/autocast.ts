@@ -49,13 +49,13 @@ class CastCache {
   }
 
   cast(x: Tensor, dtype: DType): Tensor {
+    // What a checkpoint records must come again when it runs anew, after the region.
+    if (this.regions === 0 || currentSaver() !== null) return to(x, dtype);
     const known = this.casts.get(x);
     const { version } = x.storage;
     // Made where nothing was recorded, it has no way back to the parameter.
     const fits = known?.version === version && (known.cast.requiresGrad || !isGradEnabled());
     if (known !== undefined && fits && !known.cast.isDisposed) return known.cast;
-    // What a checkpoint records must come again when it runs anew, after the region.
-    if (this.regions === 0 || currentSaver() !== null) return to(x, dtype);
     known?.cast.dispose();
     const cast = to(x, dtype).keep();
     this.casts.set(x, { version, cast });
