@@ -8,6 +8,7 @@ import { launch } from '../ops/base/launch.js';
 import { planLimits } from '../ops/base/run-plan.js';
 import { mul } from '../ops/pointwise/pointwise.js';
 import { readOptions, requireBoolean, requireNumber } from '../tensor/options.js';
+import type { Storage } from '../tensor/storage.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 
@@ -192,7 +193,8 @@ export class GradScaler {
    * Ends an iteration: after an overflow in any optimizer the scale is multiplied by `backoffFactor`, after
    * `growthInterval` iterations in a row without one by `growthFactor`. A `newScale` is taken as it is.
    *
-   * @throws Error (a rejection) before `scale`, and when no gradients were looked at since the last `update()`
+   * @throws Error (a rejection) before `scale`, and when no gradients were looked at since the last
+   * `update()`
    */
   async update(newScale?: number | Tensor): Promise<void> {
     if (!this.enabled) return;
@@ -366,10 +368,13 @@ function unscale(grads: readonly Tensor[], factor: number): Tensor {
       const found = Tensor.fromHost([0], [], 'int32').keep();
       const direct: Tensor[] = [];
       const copies: (readonly [Tensor, Tensor])[] = [];
+      const seen = new Set<Storage>();
       for (const grad of new Set(grads)) {
         if (grad.numel() === 0) continue;
-        if (isWhole(grad)) {
+        // A launch may not bind memory twice that it writes.
+        if (isWhole(grad) && !seen.has(grad.storage)) {
           direct.push(grad);
+          seen.add(grad.storage);
           continue;
         }
         const copy = Tensor.empty(grad.shape, 'float32', 'GradScaler.unscale_');

@@ -1,7 +1,8 @@
 /**
  * Which ops autocast runs in which dtype: PyTorch's lists for CUDA
- * (https://pytorch.org/docs/stable/amp.html#cuda-op-specific-behavior), by the names that ops have here. What
- * is in none of them runs in the dtypes that it is given; made of ops that are, it runs as they do (`einsum`).
+ * (https://pytorch.org/docs/stable/amp.html#cuda-op-specific-behavior), by the names that ops have here.
+ * What is in none of them runs in the dtypes that it is given; made of ops that are, it runs as they do
+ * (`einsum`).
  */
 
 /**

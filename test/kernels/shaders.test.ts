@@ -21,6 +21,7 @@ import { planSort } from '../../src/kernels/index/sort.js';
 import { planGemm } from '../../src/kernels/matmul/plan.js';
 import { planBatchNorm, planBatchNormGrad } from '../../src/kernels/norm/plan.js';
 import { optimizerLaunch } from '../../src/kernels/optim/kernel.js';
+import { unscaleLaunch } from '../../src/kernels/optim/unscale.js';
 import { sgdRule } from '../../src/kernels/optim/rules.js';
 import { planCheck } from '../../src/kernels/pointwise/check.js';
 import { planPointwise, type PointwiseOperand } from '../../src/kernels/pointwise/plan.js';
@@ -183,6 +184,8 @@ const families: Readonly<Record<string, () => readonly Launch[]>> = {
   'batch-norm-whole': () => planBatchNorm(software, { ...statistics, rows: 64 }, relu, 1e-5, 0.1).launches,
   'batch-norm-grad': () => planBatchNormGrad(gpu, channels, relu, true).launches,
   dropout: () => planDropout(limits, 'f16', 1024, { seed: 1, offset: 2 }, 0.5).launches,
+  unscale: () => [unscaleLaunch(0.5, [1000, 7])],
+  'batch-norm-float16': () => planBatchNorm(gpu, { ...statistics, elem: 'f16' }, relu, 1e-5, 0.1).launches,
   optimizer: () => [
     optimizerLaunch(
       { rule: sgdRule({ momentum: true, nesterov: false }), hyper: [0.1, 0, 1, 0.9, 1], fresh: true },
