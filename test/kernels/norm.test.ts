@@ -75,7 +75,8 @@ describe('batch norm planned for a GPU gives what the software plan gives', () =
     const half = { ...problem, dtype: 'float16' } as const;
     for (const got of [await train(half), await plannedFor(gpu(), () => train(half))])
       got.forEach((values, i) =>
-        expect(relativeError(values, Float64Array.from(exact[i]!))).toBeLessThan(2e-3),
+        // Half a step of the largest results, of the root mean square.
+        expect(relativeError(values, Float64Array.from(exact[i]!))).toBeLessThan(6e-3),
       );
   });
 
