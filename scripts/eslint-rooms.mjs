@@ -21,6 +21,7 @@ export const rooms = {
   ops: core,
   nn: ops,
   optim: ['nn', ...ops],
+  amp: ['optim', 'nn', ...ops],
   data: ops,
   formats: ops,
   models: ['nn', 'optim', 'data', 'formats', ...ops],

@@ -18,6 +18,8 @@ export * as utils from './nn/tools/checkpoint.js';
 export * as special from './ops/special.js';
 export * as optim from './optim/index.js';
 export { compile, type Compiled, type CompileCounts } from './nn/tools/compile.js';
+/** `torch.amp`. */
+export * as amp from './amp/index.js';
 export { restore, snapshot, type Snapshot } from './optim/index.js';
 export * as formats from './formats/index.js';
 export * as models from './models/index.js';

@@ -1,4 +1,4 @@
-import { isGradEnabled, isInferenceMode, setGradMode } from './mode.js';
+import { intercept, intercepting, isGradEnabled, isInferenceMode, setGradMode } from './mode.js';
 import { edgeOf, record, type OutputMeta } from './node.js';
 import { primitives } from './primitives.js';
 import { currentSaver } from './recompute.js';
@@ -114,7 +114,11 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
   definition: OpDefinition<A, R, S>,
 ): (...args: A) => R {
   const { name } = definition;
-  return named(name, (...args: A): R => {
+  const op = named(name, (...args: A): R => {
+    if (intercepting) {
+      const instead = intercept(name, op, args);
+      if (instead !== undefined) return instead as R;
+    }
     const inputs = collectTensors(args);
     for (const input of inputs) void input.storage;
     const needs = definition.backward !== undefined && isGradEnabled() ? needsOf(inputs) : null;
@@ -140,7 +144,20 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
     if (recording !== null) attach(definition, recording, inputs, result);
     return result;
   });
+  return op;
 }
+
+/**
+ * @internal A function that `amp.autocast` must know by name before it looks at its arguments, as it knows
+ * what {@link defineOp} and {@link defineComposite} make.
+ */
+export const entered = <F extends (...args: never[]) => unknown>(name: string, fn: F): F => {
+  const op: F = named(
+    name,
+    ((...args: Parameters<F>) => (intercepting ? intercept(name, op, args) : undefined) ?? fn(...args)) as F,
+  );
+  return op;
+};
 
 function markInference(result: Tensor | readonly Tensor[]): void {
   if (result instanceof Tensor) result.isInference = true;
@@ -203,7 +220,11 @@ export function defineComposite<F extends (...args: never[]) => unknown>(
   fn: F,
   most = Infinity,
 ): F {
-  return named(name, ((...args: Parameters<F>) => {
+  const op: F = named(name, ((...args: Parameters<F>) => {
+    if (intercepting) {
+      const instead = intercept(name, op, args);
+      if (instead !== undefined) return instead;
+    }
     checkCount(name, args.length, most);
     let result: unknown;
     try {
@@ -215,6 +236,7 @@ export function defineComposite<F extends (...args: never[]) => unknown>(
     else if (Array.isArray(result)) for (const one of result) if (isTensor(one)) forgetBase(one, result);
     return result;
   }) as F);
+  return op;
 }
 
 /**

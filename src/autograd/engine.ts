@@ -6,7 +6,7 @@ import { sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 import { isAnomalyEnabled, noteGradient } from './anomaly.js';
-import { isGradEnabled, setGradMode } from './mode.js';
+import { interceptedBy, isGradEnabled, setGradMode } from './mode.js';
 import { AccumulateGrad, edgeOf, runHooks, type Edge, type GradNode, type InputGrads } from './node.js';
 import { primitives } from './primitives.js';
 
@@ -384,7 +384,8 @@ function inMode<R>(createGraph: boolean, fn: () => R): R {
   // The first node's place, which each takes over from the one before.
   trail?.enter('seeds', 'backward', trail.path);
   try {
-    return scoped('backward()', fn);
+    // Whatever autocast is in force around it: what an op was computed in is on the tape.
+    return interceptedBy(null, () => scoped('backward()', fn));
   } finally {
     passes--;
     trail?.unwind(depth);

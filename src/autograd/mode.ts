@@ -2,6 +2,17 @@
 
 import { nodeBuiltin } from '../device/adapter.js';
 
+/** What calls of ops go through first where it is in force (`amp.autocast`). */
+export interface Interceptor {
+  /** The result in place of the op's, or undefined: the op runs as it was called. Null for all ops. */
+  readonly enter: ((name: string, op: AnyOp, args: readonly unknown[]) => unknown) | null;
+  /** It is in force no more. */
+  end(): void;
+}
+
+// Functions of all types fit.
+type AnyOp = (...args: never[]) => unknown;
+
 /**
  * The modes of one stretch of code: a callback with all that it awaits, or the program outside of callbacks.
  */
@@ -12,11 +23,12 @@ class Mode {
   constructor(
     public grad: boolean,
     public inference: boolean,
+    public interceptor: Interceptor | null,
     readonly outer: Mode | null,
   ) {}
 }
 
-const program = new Mode(true, false, null);
+const program = new Mode(true, false, null, null);
 
 /** The mode of the code that runs now, as long as no async callback is pending. */
 let active = program;
@@ -63,6 +75,41 @@ export function setGradMode(enabled: boolean): boolean {
   return before;
 }
 
+/** How many modes with an interceptor have not ended. */
+let interceptors = 0;
+
+/** @internal Whether calls of ops must ask {@link intercept}: all that it costs while nothing intercepts. */
+export let intercepting = false;
+
+function count(change: Change, by: 1 | -1): void {
+  if (change.interceptor === undefined) return;
+  interceptors += by;
+  intercepting = interceptors > 0;
+  if (by < 0) change.interceptor.end();
+}
+
+/** @internal The interceptor in force, which may leave all ops as they are. */
+export const currentInterceptor = (): Interceptor | null => (intercepting ? here().interceptor : null);
+
+/** @internal What stands in place of the result of `op(...args)`; undefined for nothing. */
+export const intercept = (name: string, op: AnyOp, args: readonly unknown[]): unknown =>
+  here().interceptor?.enter?.(name, op, args);
+
+/** @internal Runs synchronous code with ops intercepted by `interceptor`, or by nothing. */
+export function interceptedBy<R>(interceptor: Interceptor | null, fn: () => R): R {
+  if (!intercepting && interceptor === null) return fn();
+  const mode = here();
+  const before = mode.interceptor;
+  mode.interceptor = interceptor;
+  if (interceptor !== null) intercepting = ++interceptors > 0;
+  try {
+    return fn();
+  } finally {
+    mode.interceptor = before;
+    if (interceptor !== null) intercepting = --interceptors > 0;
+  }
+}
+
 /**
  * Restores the mode that was in force when it was made; `using guard = noGrad()`. For synchronous code only.
  */
@@ -71,13 +118,15 @@ export interface ModeGuard {
   [Symbol.dispose](): void;
 }
 
-/** What a mode is called, and what it sets. */
-interface Change {
+/** @internal What a mode is called, and what it sets. */
+export interface Change {
   readonly name: string;
   /** Arguments before the callback, for messages. */
   readonly args?: string;
-  readonly grad: boolean;
+  /** Default: as it is. */
+  readonly grad?: boolean;
   readonly inference?: boolean;
+  readonly interceptor?: Interceptor;
   /** Without `using` and without a callback it stays (`setGradEnabled`). */
   readonly stays?: boolean;
 }
@@ -87,12 +136,24 @@ interface Change {
  * the first await, since other code runs then. So a guard that nobody disposes cannot leave grad mode off
  * either.
  */
-function guard({ name, args = '', grad, inference = false, stays = false }: Change): ModeGuard {
+function guard(change: Change): ModeGuard {
+  const { name, args = '', stays = false } = change;
   const mode = here();
-  const before = { grad: mode.grad, inference: mode.inference };
-  Object.assign(mode, { grad, inference: mode.inference || inference });
+  const { grad, inference, interceptor } = mode;
+  const before = { grad, inference, interceptor };
+  Object.assign(mode, {
+    grad: change.grad ?? grad,
+    inference: inference || change.inference === true,
+    interceptor: change.interceptor ?? interceptor,
+  });
+  count(change, 1);
   let state: 'open' | 'disposed' | 'cut off' = 'open';
   let held = false;
+  const end = (how: typeof state): void => {
+    state = how;
+    Object.assign(mode, before);
+    count(change, -1);
+  };
   const dispose = (): void => {
     if (state === 'cut off') {
       throw new Error(
@@ -100,13 +161,10 @@ function guard({ name, args = '', grad, inference = false, stays = false }: Chan
           `was not affected. Wrap the code in a callback instead: await ${name}(${args}async () => { ... })`,
       );
     }
-    if (state === 'open') Object.assign(mode, before);
-    state = 'disposed';
+    if (state === 'open') end('disposed');
   };
   queueMicrotask(() => {
-    if (state !== 'open' || (stays && !held)) return;
-    state = 'cut off';
-    Object.assign(mode, before);
+    if (state === 'open' && (!stays || held)) end('cut off');
   });
   return {
     // `using` reads the method where the guard is made, which tells a guard from a bare statement.
@@ -120,24 +178,34 @@ function guard({ name, args = '', grad, inference = false, stays = false }: Chan
 function run<R>(change: Change, fn: () => R): R {
   if (contexts === undefined) contexts = makeContexts();
   const outer = here();
-  const mode = new Mode(change.grad, outer.inference || change.inference === true, outer);
+  const mode = new Mode(
+    change.grad ?? outer.grad,
+    outer.inference || change.inference === true,
+    change.interceptor ?? outer.interceptor,
+    outer,
+  );
   const before = active;
+  const end = (): void => {
+    mode.ended = true;
+    count(change, -1);
+  };
   active = mode;
+  count(change, 1);
   let result: R;
   try {
     result = contexts === null ? fn() : contexts.run(mode, fn);
   } catch (error) {
-    mode.ended = true;
+    end();
     throw error;
   } finally {
     active = before;
   }
   if (!isPromise(result)) {
-    mode.ended = true;
+    end();
     return result;
   }
   if (contexts === null) {
-    mode.ended = true;
+    end();
     // The error below says it; the callback's own end must not be reported beside it.
     result.then(undefined, () => undefined);
     throw new Error(
@@ -147,10 +215,14 @@ function run<R>(change: Change, fn: () => R): R {
   }
   pending++;
   return Promise.resolve(result).finally(() => {
-    mode.ended = true;
+    end();
     pending--;
   }) as R;
 }
+
+/** @internal A mode of a callback and all that it awaits, or without one a guard. */
+export const inModeOf = <R>(change: Change, fn?: () => R): R | ModeGuard =>
+  fn === undefined ? guard(change) : run(change, fn);
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {
   return (
@@ -171,24 +243,21 @@ function isPromise(value: unknown): value is PromiseLike<unknown> {
 export function noGrad(): ModeGuard;
 export function noGrad<R>(fn: () => R): R;
 export function noGrad<R>(fn?: () => R): R | ModeGuard {
-  const change = { name: 'noGrad', grad: false };
-  return fn === undefined ? guard(change) : run(change, fn);
+  return inModeOf({ name: 'noGrad', grad: false }, fn);
 }
 
 /** `torch.enable_grad`: records again inside a `noGrad`. Callbacks and guards as there. */
 export function enableGrad(): ModeGuard;
 export function enableGrad<R>(fn: () => R): R;
 export function enableGrad<R>(fn?: () => R): R | ModeGuard {
-  const change = { name: 'enableGrad', grad: true };
-  return fn === undefined ? guard(change) : run(change, fn);
+  return inModeOf({ name: 'enableGrad', grad: true }, fn);
 }
 
 /** `torch.inference_mode`: as `noGrad`; what is made inside can never be recorded by autograd later. */
 export function inferenceMode(): ModeGuard;
 export function inferenceMode<R>(fn: () => R): R;
 export function inferenceMode<R>(fn?: () => R): R | ModeGuard {
-  const change = { name: 'inferenceMode', grad: false, inference: true };
-  return fn === undefined ? guard(change) : run(change, fn);
+  return inModeOf({ name: 'inferenceMode', grad: false, inference: true }, fn);
 }
 
 /**

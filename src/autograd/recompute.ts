@@ -4,7 +4,7 @@ import { watchSaved } from '../tensor/lifetime.js';
 import { sameShape, showShape, type Shape } from '../tensor/shape.js';
 import type { Storage } from '../tensor/storage.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { setGradMode } from './mode.js';
+import { currentInterceptor, interceptedBy, setGradMode } from './mode.js';
 
 /**
  * Gradient checkpointing (Chen et al. 2016, https://arxiv.org/abs/1604.06174) as a matter of saved tensors,
@@ -202,6 +202,8 @@ export class CheckpointedCall implements Saver {
   readonly discards = false;
   /** Where this call's inputs may have to come from. */
   readonly outer: Saver | null = saver;
+  /** The function runs again as it ran (`amp.autocast`). */
+  private readonly interceptor = currentInterceptor();
   private readonly slots = new Slots();
   private open = true;
   private ordinal = 0;
@@ -240,7 +242,7 @@ export class CheckpointedCall implements Saver {
     const recorder = new Recorder(slots, this.name);
     const before = setGradMode(true);
     try {
-      scoped('checkpoint()', () => under(recorder, again));
+      interceptedBy(this.interceptor, () => scoped('checkpoint()', () => under(recorder, again)));
     } catch (error) {
       if (error !== enough) throw this.explained(error);
     } finally {

@@ -1,3 +1,4 @@
+import { autocast } from '../amp/index.js';
 import { noGrad } from '../index.js';
 import { TensorDataset } from '../data/tensor-dataset.js';
 import type { HostArray } from '../data/host.js';
@@ -25,7 +26,7 @@ export async function trunkFeatures(
   model: TensorModule,
   head: Head,
   images: Samples,
-  options: { readonly batchSize: number; readonly label: string },
+  options: { readonly batchSize: number; readonly label: string; readonly amp?: boolean },
 ): Promise<Samples | null> {
   const count = images.dataset.length;
   const width = head.inFeatures;
@@ -39,7 +40,7 @@ export async function trunkFeatures(
   try {
     for await (const { inputs, targets, indices } of batchesOf(images, { batchSize: options.batchSize })) {
       checkInterrupted(context);
-      const logits = noGrad(() => model(inputs));
+      const logits = noGrad(() => autocast({ enabled: options.amp === true }, () => model(inputs)));
       const { input, output } = seen;
       const usable = output === logits && input?.ndim === 2 && input.shape[0] === indices.length;
       if (usable) {

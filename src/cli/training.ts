@@ -1,3 +1,4 @@
+import { autocast, type GradScaler } from '../amp/index.js';
 import { enableGrad, noGrad, stack, tidy, type Tensor, type TypedArray } from '../index.js';
 import { functional, utils, type TensorModule } from '../nn/index.js';
 import { LBFGS, type Optimizer } from '../optim/index.js';
@@ -131,6 +132,8 @@ export interface StepRecipe {
   readonly mix?: Mix | undefined;
   /** The gradients' norm as one vector is cut to this. */
   readonly clipGradNorm?: number | undefined;
+  /** Runs forward and loss in mixed precision, and makes the steps. */
+  readonly scaler?: GradScaler | null;
   /** Called after each update. */
   readonly afterStep?: (() => void) | undefined;
 }
@@ -255,23 +258,29 @@ async function trainStep(
   recipe: StepRecipe,
 ): Promise<Step> {
   const { labelSmoothing = 0, classWeights: weight = null, mix, clipGradNorm, afterStep } = recipe;
+  const { scaler = null } = recipe;
   const mixed = mix === undefined ? { inputs, targets } : mix({ inputs, targets }, epoch, done);
   const gradients = (): Tensor => {
     optimizer.zeroGrad();
+    const forward = (): { readonly logits: Tensor; readonly loss: Tensor } => {
+      const { logits, auxiliary } = outputsOf(model(mixed.inputs));
+      const lossOf = (outputs: Tensor): Tensor =>
+        functional.crossEntropy(outputs, mixed.targets, { labelSmoothing, weight });
+      const loss = auxiliary.reduce(
+        (sum, outputs) => sum.add(lossOf(outputs).mul(auxiliaryShare)),
+        lossOf(logits),
+      );
+      return { logits, loss };
+    };
     const values = tidy(() =>
       enableGrad(() => {
-        const { logits, auxiliary } = outputsOf(model(mixed.inputs));
-        const lossOf = (outputs: Tensor): Tensor =>
-          functional.crossEntropy(outputs, mixed.targets, { labelSmoothing, weight });
-        const loss = auxiliary.reduce(
-          (sum, outputs) => sum.add(lossOf(outputs).mul(auxiliaryShare)),
-          lossOf(logits),
-        );
-        loss.backward();
+        const { logits, loss } = scaler === null ? forward() : autocast({}, forward);
+        (scaler?.scale(loss) ?? loss).backward();
         return noGrad(() => stack([loss.detach(), logits.argmax(1).eq(targets).sum().float()]));
       }),
     );
     if (clipGradNorm !== undefined) {
+      scaler?.unscale_(optimizer);
       const parameters = optimizer.paramGroups.flatMap(({ params }) => params);
       utils.clipGradNorm_(parameters, clipGradNorm).dispose();
     }
@@ -291,7 +300,11 @@ async function trainStep(
     statistics = first as unknown as Tensor;
   } else {
     statistics = gradients();
-    optimizer.step();
+    if (scaler === null) optimizer.step();
+    else {
+      await scaler.step(optimizer);
+      await scaler.update();
+    }
   }
   afterStep?.();
   const count = targets.shape[0] ?? 0;

@@ -2,7 +2,7 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { init, manualSeed, models, saveWeights } from '../../src/index.js';
+import { formats, init, manualSeed, models, saveWeights } from '../../src/index.js';
 import type { EpochReport } from '../../src/cli/training-loop.js';
 import { kindling, temporaryFolder, writeShapes, type Outcome } from './support.js';
 import { differingKeys } from './support-tensors.js';
@@ -137,6 +137,7 @@ const recipes: [string, string[]][] = [
       ...['--schedule', 'cosine', '--warmup-epochs', '1', '--class-weights', 'balanced'],
     ],
   ],
+  ['mixed precision', ['--freeze', 'none', '--amp', '--clip-grad-norm', '1']],
 ];
 
 describe.each(recipes)('an interrupted training of %s', (name, recipe) => {
@@ -161,6 +162,28 @@ describe.each(recipes)('an interrupted training of %s', (name, recipe) => {
     for (const file of ['last.safetensors', 'best.safetensors'])
       expect(await differingKeys(join(whole, file), join(broken, file))).toEqual([]);
     expect(readdirSync(broken).sort()).toEqual(readdirSync(whole).sort());
+  });
+});
+
+describe('mixed precision', () => {
+  it('saves the loss scale with the run, and trains otherwise than float32', async () => {
+    const [run, plain] = [join(folder, 'amp'), join(folder, 'no amp')];
+    const args = [...base, ...five, '--epochs', '1'];
+    expect(await kindling([...args, '--amp', '--out', run])).toMatchObject({ code: 0 });
+    expect(await kindling([...args, '--out', plain])).toMatchObject({ code: 0 });
+    const state = (await formats.loadValue(join(run, 'state.pth'))) as Map<string, Map<string, number>>;
+    const scaler = state.get('scaler');
+    // 40 images in batches of 10, of which the first may be too much for float16.
+    const skipped = Math.log2(65536 / (scaler?.get('scale') ?? NaN));
+    expect(skipped).toBeLessThan(4);
+    expect(scaler?.get('_growth_tracker')).toBe(4 - skipped);
+    expect(results(run)).not.toEqual(results(plain));
+  });
+
+  it('is refused with lbfgs', async () => {
+    const { code, stderr } = await kindling([...base, '--amp', '--optimizer', 'lbfgs']);
+    expect(code).toBe(2);
+    expect(stderr).toContain('--amp does not go with --optimizer lbfgs');
   });
 });
 

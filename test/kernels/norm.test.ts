@@ -15,15 +15,18 @@ interface Case {
   readonly shape: readonly number[];
   readonly residual?: boolean;
   readonly activation?: Activation;
+  /** Of the images and the residual, whose values are those of float16 where it is given. */
+  readonly dtype?: 'float32' | 'float16';
 }
 
 /** Result, statistics and gradients. */
-async function train({ shape, residual = false, activation = 'none' }: Case): Promise<Float32Array[]> {
+async function train({ shape, residual = false, activation = 'none', dtype }: Case): Promise<Float32Array[]> {
   k.manualSeed(3);
   const channels = shape[1]!;
   const leaf = (t: k.Tensor): k.Tensor => t.requiresGrad_();
-  const x = leaf(k.randn(shape).add(5));
-  const more = residual ? leaf(k.randn(shape)) : null;
+  const rounded = (t: k.Tensor): k.Tensor => (dtype === undefined ? t : t.half().to(dtype));
+  const x = leaf(rounded(k.randn(shape).add(5)));
+  const more = residual ? leaf(rounded(k.randn(shape))) : null;
   const [weight, bias] = [leaf(k.rand([channels])), leaf(k.randn([channels]))];
   const [mean, variance] = [k.zeros([channels]), k.ones([channels])];
   const numBatchesTracked = k.zeros([], { dtype: 'int32' });
@@ -60,6 +63,35 @@ describe('batch norm planned for a GPU gives what the software plan gives', () =
     got.forEach((values, i) =>
       expect(relativeError(values, Float64Array.from(expected[i]!))).toBeLessThan(1e-4),
     );
+  });
+
+  it.each<[string, Case]>([
+    ['channels in fours', { shape: [3, 12, 7, 9], activation: 'relu' }],
+    ['odd channels', { shape: [5, 7, 6, 5], residual: true }],
+    ['a residual and an activation', { shape: [3, 12, 7, 9], residual: true, activation: 'relu6' }],
+    ['a matrix of vectors', { shape: [130, 16] }],
+  ])('float16: %s', async (_, problem) => {
+    const exact = await train({ ...problem, dtype: 'float32' });
+    const half = { ...problem, dtype: 'float16' } as const;
+    for (const got of [await train(half), await plannedFor(gpu(), () => train(half))])
+      got.forEach((values, i) =>
+        // Half a step of the largest results, of the root mean square.
+        expect(relativeError(values, Float64Array.from(exact[i]!))).toBeLessThan(6e-3),
+      );
+  });
+
+  it('float16: can be differentiated twice', async () => {
+    const gradient = async (dtype: 'float32' | 'float16'): Promise<Float64Array> => {
+      k.manualSeed(4);
+      const x = k.randn([6, 4]).half().to(dtype).requiresGrad_();
+      const weight = k.rand([4]).requiresGrad_();
+      const y = k.batchNorm(x, null, null, { weight, bias: k.zeros([4]), training: true });
+      const [dx] = k.autograd.grad(y.mul(y).mul(y).sum(), [x], { createGraph: true });
+      const [twice] = k.autograd.grad(dx!.float().square().sum(), [weight]);
+      return Float64Array.from(await twice!.data());
+    };
+    const [exact, half] = [await gradient('float32'), await gradient('float16')];
+    expect(relativeError(Float32Array.from(half), exact)).toBeLessThan(2e-2);
   });
 
   it('on a device with small workgroups', async () => {
@@ -126,26 +158,31 @@ describe('layer and RMS norm by rows, planned for a GPU', () => {
   });
 });
 
-it('a matrix larger than a binding is normalised in parts', async () => {
-  const [rows, channels] = [1000, 8];
-  const data = Float32Array.from({ length: rows * channels }, (_, i) => Math.sin(i) + (i % channels));
-  const run = async (maxBinding?: number): Promise<Float32Array> => {
-    const problem = {
-      rows,
-      channels,
-      affine: false,
-      running: false,
-      counted: false,
-      ...(maxBinding && { maxBinding }),
+it.each(['float32', 'float16'] as const)(
+  'a %s matrix larger than a binding is normalised in parts',
+  async (dtype) => {
+    const [rows, channels] = [1000, 8];
+    const data = Float32Array.from({ length: rows * channels }, (_, i) => Math.sin(i) + (i % channels));
+    const run = async (maxBinding?: number): Promise<Float32Array> => {
+      const problem = {
+        rows,
+        channels,
+        elem: dtype === 'float16' ? ('f16' as const) : ('f32' as const),
+        affine: false,
+        running: false,
+        counted: false,
+        ...(maxBinding && { maxBinding }),
+      };
+      const plan = planBatchNorm({ ...gpu() }, problem, { residual: false, activation: 'none' }, 1e-5, 0.1);
+      const { y } = await runPlan(
+        plan,
+        { x: host(data, [rows, channels], { dtype }) },
+        { y: { count: data.length, dtype }, stats: { count: 4 * channels, dtype: 'float32' } },
+      );
+      return y as Float32Array;
     };
-    const plan = planBatchNorm({ ...gpu() }, problem, { residual: false, activation: 'none' }, 1e-5, 0.1);
-    const { y } = await runPlan(
-      plan,
-      { x: host(data, [rows, channels]) },
-      { y: { count: data.length, dtype: 'float32' }, stats: { count: 4 * channels, dtype: 'float32' } },
-    );
-    return y as Float32Array;
-  };
-  expect(runtime().limits.minStorageBufferOffsetAlignment).toBeLessThanOrEqual(256);
-  expect(relativeError(await run(8192), Float64Array.from(await run()))).toBeLessThan(1e-5);
-});
+    expect(runtime().limits.minStorageBufferOffsetAlignment).toBeLessThanOrEqual(256);
+    const limit = dtype === 'float16' ? 1e-3 : 1e-5;
+    expect(relativeError(await run(8192), Float64Array.from(await run()))).toBeLessThan(limit);
+  },
+);

@@ -22,6 +22,7 @@ import { planSort } from '../../src/kernels/index/sort.js';
 import { planGemm } from '../../src/kernels/matmul/plan.js';
 import { planBatchNorm, planBatchNormGrad } from '../../src/kernels/norm/plan.js';
 import { optimizerLaunch } from '../../src/kernels/optim/kernel.js';
+import { unscaleLaunch } from '../../src/kernels/optim/unscale.js';
 import { sgdRule } from '../../src/kernels/optim/rules.js';
 import { planCheck } from '../../src/kernels/pointwise/check.js';
 import { planPointwise, type PointwiseOperand } from '../../src/kernels/pointwise/plan.js';
@@ -204,6 +205,8 @@ const families: Readonly<Record<string, () => readonly Launch[]>> = {
   'attention-gpu': () => planAttention(gpu, limits, attention).launches,
   'attention-query-grad-gpu': () => planAttentionGrad(gpu, limits, attention, true).launches,
   'attention-key-grad-gpu': () => planAttentionGrad(gpu, limits, attention, true).launches.slice(1),
+  unscale: () => [unscaleLaunch(0.5, [1000, 7])],
+  'batch-norm-float16': () => planBatchNorm(gpu, { ...statistics, elem: 'f16' }, relu, 1e-5, 0.1).launches,
   optimizer: () => [
     optimizerLaunch(
       { rule: sgdRule({ momentum: true, nesterov: false }), hyper: [0.1, 0, 1, 0.9, 1], fresh: true },

@@ -305,3 +305,36 @@ describe('errors say what to do', () => {
     expect(() => k.compile(3 as unknown as () => void)).toThrow(/compile: expected a function, got 3/);
   });
 });
+
+describe('mixed precision', () => {
+  it('inside the function is replayed; a new loss scale is noticed', async () => {
+    const run = async (compiled: boolean): Promise<string[]> => {
+      const { model, optimizer } = make();
+      const scaler = new k.amp.GradScaler({ initScale: 1024, growthInterval: 2 });
+      const backward = (x: k.Tensor, y: k.Tensor): k.Tensor => {
+        optimizer.zeroGrad();
+        const loss = k.amp.autocast({}, () => F.crossEntropy(model(x), y));
+        scaler.scale(loss).backward();
+        return loss;
+      };
+      const fn = compiled ? k.compile(backward) : backward;
+      const seen: string[] = [];
+      k.manualSeed(2);
+      for (let i = 0; i < 8; i++) {
+        seen.push(await bits(fn(...batch(i))));
+        await scaler.step(optimizer);
+        await scaler.update();
+        seen.push(`${scaler.getScale()}`, await bits(model.fc.weight));
+      }
+      return seen;
+    };
+    expect(await run(true)).toEqual(await run(false));
+  });
+
+  it('around the call runs it as it is', () => {
+    const model = new Net();
+    const fn = k.compile((x: k.Tensor) => model(x));
+    for (let i = 0; i < 4; i++) k.amp.autocast({}, () => fn(k.randn([2, 3, 6, 6])));
+    expect(fn.counts()).toMatchObject({ eager: 4, replayed: 0 });
+  });
+});

@@ -100,6 +100,20 @@ const programs: Record<string, readonly [code: string, output: string]> = {
      console.log(losses.at(-1) < losses[0] / 2, rows.length > 0);`,
     'true true',
   ],
+  amp: [
+    `import { backward, init, sum, matmul, ones } from 'kindling/core';
+     import { autocast, GradScaler } from 'kindling/amp';
+     import { SGD } from 'kindling/optim';
+     await init();
+     const w = ones([2, 2], { requiresGrad: true });
+     const scaler = new GradScaler({ initScale: 4 });
+     const y = autocast({}, () => matmul(ones([1, 2]), w));
+     backward(scaler.scale(sum(y)));
+     await scaler.step(new SGD([w], { lr: 0.5 }));
+     await scaler.update();
+     console.log(y.dtype, await w.toArray());`,
+    'float16 [ [ 0.5, 0.5 ], [ 0.5, 0.5 ] ]',
+  ],
   'autograd and data': [
     `import { init, tensor } from 'kindling/core';
      import { Function, backward } from 'kindling/autograd';

@@ -79,6 +79,10 @@ export const finetuneOptions = {
     ),
     warmupEpochs: planned(value('<n>', 'epochs of a linear rise to the full rate', read.positiveInteger)),
     clipGradNorm: planned(value('<n>', "cuts the gradients' norm to this", read.positive)),
+    amp: planned(
+      flag('mixed precision: products in float16, with a loss scale (amp.autocast, amp.GradScaler)'),
+      (given) => given === true,
+    ),
     ema: planned(
       value('<decay>', 'validates and saves a moving average of the weights, such as 0.999', read.fraction),
     ),

@@ -71,6 +71,10 @@ export function checkOptions(options: FinetuneOptions): void {
     throw new UsageError('--val and --val-split exclude each other');
   if (options.momentum !== undefined && !hasMomentum(options.optimizer))
     throw new UsageError(`--momentum means nothing to --optimizer ${options.optimizer}`);
+  if (options.amp === true && options.optimizer === 'lbfgs')
+    throw new UsageError(
+      '--amp does not go with --optimizer lbfgs, whose steps evaluate the loss themselves',
+    );
   if (options.minDelta > 0 && options.earlyStop === undefined)
     throw new UsageError('--min-delta goes with --early-stop');
   const freeze = options.freeze ?? [];

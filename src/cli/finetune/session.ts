@@ -1,3 +1,4 @@
+import { GradScaler } from '../../amp/index.js';
 import { tensor, type Tensor } from '../../index.js';
 import { cutmix, mixup, Random } from '../../data/index.js';
 import { EarlyStopping, swaUtils } from '../../optim/index.js';
@@ -54,6 +55,7 @@ export class Session {
       saved: average?.module ?? model,
       average,
       optimizer,
+      scaler: plan.amp ? new GradScaler() : null,
       schedule: makeSchedule(optimizer, plan, { epochs: plan.epochs, batches }),
       earlyStopping: plan.earlyStop === null ? null : new EarlyStopping(plan.earlyStop),
     };
@@ -90,6 +92,7 @@ export class Session {
     const result = await fit(context, {
       stage: (epoch) => this.stage(epoch),
       optimizer: training.optimizer,
+      scaler: training.scaler,
       schedule: training.schedule,
       earlyStopping: training.earlyStopping,
       epochs: plan.epochs,
@@ -166,9 +169,9 @@ export class Session {
     const { context, plan, trained, data } = this;
     trained.model.eval();
     const batchSize = inferenceBatch(plan.input.size);
-    const run = (images: LabelledImages, label: string): Promise<Samples | null> =>
-      trunkFeatures(context, trained.model, trained.head, images, { batchSize, label });
-    const train = await run(data.train, 'frozen layers');
+    const run = (images: LabelledImages, label: string, amp = false): Promise<Samples | null> =>
+      trunkFeatures(context, trained.model, trained.head, images, { batchSize, label, amp });
+    const train = await run(data.train, 'frozen layers', plan.amp);
     if (train === null) return;
     const validation =
       data.validation === null ? null : await run(data.validation, 'frozen layers, validation');

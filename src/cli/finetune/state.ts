@@ -1,3 +1,4 @@
+import type { GradScaler } from '../../amp/index.js';
 import { getRngState, setRngState, type RngState } from '../../index.js';
 import {
   HostTensor,
@@ -29,6 +30,8 @@ export interface Training {
   readonly saved: TensorModule;
   readonly average: swaUtils.AveragedModel | null;
   readonly optimizer: Optimizer;
+  /** Of mixed precision. */
+  readonly scaler: GradScaler | null;
   readonly schedule: Schedule | null;
   readonly earlyStopping: EarlyStopping | null;
 }
@@ -117,7 +120,7 @@ export async function copyOf(
 }
 
 async function saveState(run: RunFolder, training: Training, progress: Progress): Promise<void> {
-  const { model, changing, average, optimizer, schedule, earlyStopping } = training;
+  const { model, changing, average, optimizer, scaler, schedule, earlyStopping } = training;
   const changed = (): Map<string, TorchValue> => {
     const state = model.stateDict();
     for (const [key, tensor] of state) {
@@ -131,6 +134,7 @@ async function saveState(run: RunFolder, training: Training, progress: Progress)
     model: changed(),
     average: average?.stateDict() ?? null,
     optimizer: optimizer.stateDict() as unknown as TorchValue,
+    scaler: (scaler?.stateDict() ?? null) as TorchValue,
     schedule: (schedule?.stateDict() ?? null) as TorchValue,
     early_stopping: (earlyStopping?.stateDict() ?? null) as TorchValue,
     random: { ...getRngState() },
@@ -220,13 +224,14 @@ function missing(run: RunFolder, name: 'state' | 'last' | 'best'): CliError {
 
 /** Puts a training into the state that was saved. */
 export async function restore({ values: state }: RunState, training: Training): Promise<void> {
-  const { model, average, optimizer, schedule, earlyStopping } = training;
+  const { model, average, optimizer, scaler, schedule, earlyStopping } = training;
   const tensors = (name: string): Map<string, HostTensor> => state.get(name) as Map<string, HostTensor>;
   // What is not in it is frozen, and came with the weights.
   await model.loadStateDict(tensors('model'), { strict: false });
   await average?.loadStateDict(tensors('average'));
   await optimizer.loadStateDict(state.get('optimizer'));
   const fields = (name: string): SchedulerState => plain(state.get(name) ?? null) as SchedulerState;
+  scaler?.loadStateDict(fields('scaler'));
   schedule?.loadStateDict(fields('schedule'));
   earlyStopping?.loadStateDict(fields('early_stopping'));
   setRngState(fields('random') as unknown as RngState);

@@ -3,12 +3,14 @@
  * partial sums per channel, and how a second launch joins those in a fixed order.
  */
 import type { Kernel, Target } from '../base/kernel.js';
-import type { BufferRef, Launch } from '../base/plan.js';
+import { bytesOf, type BufferRef, type Elem, type Launch } from '../base/plan.js';
 import type { Binding, EntryPoint } from '../base/shader.js';
 
 export interface ChannelsProblem {
   readonly rows: number;
   readonly channels: number;
+  /** What the matrices hold. Default f32; statistics and parameters are f32 always. */
+  readonly elem?: Elem;
   /** Bytes of one binding; a larger matrix is read in parts. */
   readonly maxBinding?: number;
 }
@@ -63,10 +65,30 @@ const group = { software: 64, gpu: 256 };
 const finishTeam = (target: Target): number =>
   target.kind === 'software' || target.maxInvocations < group.gpu ? 1 : 32;
 
-/** A vec4 of channels where their number allows it, else single ones. */
-export function lane(channels: number): { width: 1 | 4; T: string } {
-  return channels % 4 === 0 ? { width: 4, T: 'vec4<f32>' } : { width: 1, T: 'f32' };
+/** What a thread handles at a time. */
+export interface Lane {
+  readonly width: 1 | 4;
+  /** What it computes in. */
+  readonly T: string;
+  /** An element of the matrices. */
+  readonly S: string;
+  /** WGSL of a matrix's element as `T`, and of a `T` as such an element. */
+  readonly load: (element: string) => string;
+  readonly store: (value: string) => string;
 }
+
+const asItIs = (code: string): string => code;
+
+/** A vec4 of channels where their number allows it, else single ones. */
+export function lane(channels: number, elem: Elem = 'f32'): Lane {
+  const width = channels % 4 === 0 ? 4 : 1;
+  const of = (scalar: Elem): string => (width === 4 ? `vec4<${scalar}>` : scalar);
+  const [T, S] = [of('f32'), of(elem)];
+  if (elem === 'f32') return { width, T, S, load: asItIs, store: asItIs };
+  return { width, T, S, load: (element) => `${T}(${element})`, store: (value) => `${S}(${value})` };
+}
+
+export const laneOf = ({ channels, elem }: ChannelsProblem): Lane => lane(channels, elem);
 
 export const blockParams = [
   ['rows', 'u32'],
@@ -119,7 +141,7 @@ export const joinMembers = ({ wx, wy }: BlockShape, finish: string): string =>
 ${finish}
   }`;
 
-const rowBytes = ({ channels }: ChannelsProblem): number => 4 * channels;
+const rowBytes = ({ channels, elem = 'f32' }: ChannelsProblem): number => bytesOf(elem) * channels;
 
 /** Rows of a block, and blocks in all. */
 export function blocking(
@@ -130,9 +152,10 @@ export function blocking(
   const { rows, maxBinding = Infinity } = problem;
   let rowsPerBlock = Math.ceil(rows / rowBlocks(target, problem, pass));
   if (rows * rowBytes(problem) > maxBinding) {
-    // 64 rows are a multiple of 256 bytes, at which a binding may start.
-    const fitting = Math.max(1, Math.floor(maxBinding / rowBytes(problem) / 64));
-    rowsPerBlock = 64 * Math.min(Math.ceil(rowsPerBlock / 64), fitting);
+    // So many rows are a multiple of 256 bytes, at which a binding may start.
+    const unit = problem.elem === 'f16' ? 128 : 64;
+    const fitting = Math.max(1, Math.floor(maxBinding / rowBytes(problem) / unit));
+    rowsPerBlock = unit * Math.min(Math.ceil(rowsPerBlock / unit), fitting);
   }
   return { rowsPerBlock, blocks: Math.ceil(rows / rowsPerBlock) };
 }

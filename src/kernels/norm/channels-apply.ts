@@ -10,10 +10,11 @@ import {
   blockShape,
   blockThread,
   joinMembers,
-  lane,
+  laneOf,
   memberMemory,
   type BlockShape,
   type ChannelsProblem,
+  type Lane,
 } from './blocks.js';
 import { memoKernel, type Kernel, type Target } from '../base/kernel.js';
 import type { Activation, Launch } from '../base/plan.js';
@@ -53,9 +54,12 @@ ${row(`at + ${next}`, 1)}
 
 /** WGSL that stores row `i` of the forward result. */
 export const storeResult =
-  ({ residual, activation }: ChannelsAfter, T: string) =>
-  (at: string, i: number): string =>
-    `    var v${i} = x[${at}] * scale + shift${residual ? ` + residual[${at}]` : ''}; ${activate(`v${i}`, activation, T)}y[${at}] = v${i};`;
+  ({ residual, activation }: ChannelsAfter, { T, load, store }: Lane) =>
+  (at: string, i: number): string => {
+    const sum = residual ? ` + ${load(`residual[${at}]`)}` : '';
+    const value = `${load(`x[${at}]`)} * scale + shift${sum}`;
+    return `    var v${i} = ${value}; ${activate(`v${i}`, activation, T)}y[${at}] = ${store(`v${i}`)};`;
+  };
 
 /**
  * The mask of an activation behind a residual sum comes from the result, and what it leaves is kept: it is
@@ -69,17 +73,17 @@ export const keepsMasked = ({ residual, activation }: ChannelsAfter): boolean =>
  * {@link keepsMasked} is false.
  */
 export const loadGrad =
-  (after: ChannelsAfter, T: string) =>
+  (after: ChannelsAfter, { T, load, store }: Lane) =>
   (at: string, i: number): string => {
     const { activation } = after;
-    const load = `    let x${i} = x[${at}]; var g${i} = dy[${at}];`;
-    if (activation === 'none') return load;
+    const loads = `    let x${i} = ${load(`x[${at}]`)}; var g${i} = ${load(`dy[${at}]`)};`;
+    if (activation === 'none') return loads;
     const mask = (v: string): string => {
       const passes = activation === 'relu' ? `${v} > ${T}()` : `(${v} > ${T}()) & (${v} < ${T}(6.0))`;
       return `g${i} = select(${T}(), g${i}, ${passes});`;
     };
-    if (keepsMasked(after)) return `${load} ${mask(`y[${at}]`)} g[${at}] = g${i};`;
-    return `${load} let v${i} = x${i} * scale + shift; ${mask(`v${i}`)}`;
+    if (keepsMasked(after)) return `${loads} ${mask(load(`y[${at}]`))} g[${at}] = ${store(`g${i}`)};`;
+    return `${loads} let v${i} = x${i} * scale + shift; ${mask(`v${i}`)}`;
   };
 
 /** WGSL that adds row `i` to the sums s0, s1 of g and q0, q1 of `g * (x - mean)`. */
@@ -93,20 +97,21 @@ function kernelOf(
   key: string,
   name: string,
   problem: ChannelsProblem,
-  bindings: (T: string) => readonly Binding[],
-  body: (T: string, shape: BlockShape) => string,
+  bindings: (lane: Lane) => readonly Binding[],
+  body: (lane: Lane, shape: BlockShape) => string,
   joins = false,
 ): Kernel {
-  const { width, T } = lane(problem.channels);
+  const lane = laneOf(problem);
+  const { T, S } = lane;
   const shape = blockShape(target, problem);
-  return memoKernel(`${key}:${width}:${shape.wx}:${shape.wy}`, () => ({
+  return memoKernel(`${key}:${S}:${shape.wx}:${shape.wy}`, () => ({
     name,
     params: blockParams,
     ...shader({
-      bindings: bindings(T),
+      bindings: bindings(lane),
       ...(joins && { functions: memberMemory(shape, T) }),
       ...blockEntry(shape),
-      body: `${blockThread(shape)}\n${body(T, shape)}`,
+      body: `${blockThread(shape)}\n${body(lane, shape)}`,
     }),
   }));
 }
@@ -122,8 +127,13 @@ export function channelApply(target: Target, problem: ChannelsProblem, after: Ch
     `channelApply:${residual}:${activation}`,
     'batchNorm',
     problem,
-    (T) => [reads('x', T), ...(residual ? [reads('residual', T)] : []), writes('y', T), reads('stats', T)],
-    (T, { wy }) => `${affine}${rowLoop(storeResult(after, T), false, wy)}`,
+    ({ T, S }) => [
+      reads('x', S),
+      ...(residual ? [reads('residual', S)] : []),
+      writes('y', S),
+      reads('stats', T),
+    ],
+    (lane, { wy }) => `${affine}${rowLoop(storeResult(after, lane), false, wy)}`,
   );
   return blockLaunches(
     kernel,
@@ -149,15 +159,16 @@ export function channelGradPartial(target: Target, problem: ChannelsProblem, aft
     `channelGradPartial:${keeps}:${activation}`,
     'batchNormGradSums',
     problem,
-    (T) => [
-      reads('x', T),
-      reads('dy', T),
-      ...(keeps ? [reads('y', T), writes('g', T)] : []),
+    ({ T, S }) => [
+      reads('x', S),
+      reads('dy', S),
+      ...(keeps ? [reads('y', S), writes('g', S)] : []),
       reads('stats', T),
       writes('partials', T),
     ],
-    (T, shape) => {
-      const loop = rowLoop((at, i) => `${loadGrad(after, T)(at, i)} ${addGrad(i)}`, false, shape.wy);
+    (lane, shape) => {
+      const { T } = lane;
+      const loop = rowLoop((at, i) => `${loadGrad(after, lane)(at, i)} ${addGrad(i)}`, false, shape.wy);
       return `  let mean = stats[column];
 ${activation !== 'none' && !keeps ? affine : ''}
   var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();${loop}
@@ -187,14 +198,20 @@ export function channelGradApply(target: Target, problem: ChannelsProblem, after
     `channelGradApply:${activation}`,
     'batchNormBackward',
     problem,
-    (T) => [reads('x', T), reads('dy', T), writes('dx', T), reads('stats', T), reads('coefficients', T)],
-    (T, { wy }) => `  let mean = stats[column];
+    ({ T, S }) => [
+      reads('x', S),
+      reads('dy', S),
+      writes('dx', S),
+      reads('stats', T),
+      reads('coefficients', T),
+    ],
+    (lane, { wy }) => `  let mean = stats[column];
   let a = coefficients[column];
   let b = coefficients[p.columns + column];
   let c = coefficients[2u * p.columns + column];
 ${activation !== 'none' ? affine : ''}${rowLoop(
       (at, i) =>
-        `${loadGrad({ residual: false, activation }, T)(at, i)} dx[${at}] = a * g${i} + (b * (x${i} - mean) + c);`,
+        `${loadGrad({ residual: false, activation }, lane)(at, i)} dx[${at}] = ${lane.store(`a * g${i} + (b * (x${i} - mean) + c)`)};`,
       false,
       wy,
     )}`,

@@ -12,17 +12,20 @@ import {
   storeResult,
   type ChannelsAfter,
 } from './channels-apply.js';
-import { lane, namesOf, type ChannelsProblem } from './blocks.js';
+import { lane, laneOf, namesOf, type ChannelsProblem } from './blocks.js';
 import { statisticsBindings, type MomentsFinish } from './channels.js';
 import { memoKernel, type Target } from '../base/kernel.js';
-import type { Launch } from '../base/plan.js';
+import { bytesOf, type Launch } from '../base/plan.js';
 import { reads, shader, writes } from '../base/shader.js';
 
 const workgroup = 8;
 
 /** Whether one thread per column of lanes is enough. */
-export function isWhole(target: Target, { rows, channels, maxBinding = Infinity }: ChannelsProblem): boolean {
-  if (target.kind !== 'software' || rows * channels * 4 > maxBinding) return false;
+export function isWhole(
+  target: Target,
+  { rows, channels, elem = 'f32', maxBinding = Infinity }: ChannelsProblem,
+): boolean {
+  if (target.kind !== 'software' || rows * channels * bytesOf(elem) > maxBinding) return false;
   return rows <= (channels / lane(channels).width >= 2 * workgroup ? 4096 : 512);
 }
 
@@ -52,13 +55,14 @@ export function channelsWhole(
 ): Launch {
   const { rows, channels, affine, running, counted } = problem;
   const { residual, activation } = after;
-  const { width, T } = lane(channels);
+  const own = laneOf(problem);
+  const { width, T, S, load } = own;
   const even = isEven(rows);
-  const key = `channelsWhole:${even}:${width}:${affine}:${running}:${counted}:${residual}:${activation}`;
+  const key = `channelsWhole:${even}:${S}:${affine}:${running}:${counted}:${residual}:${activation}`;
   const bindings = [
-    reads('x', T),
-    ...(residual ? [reads('residual', T)] : []),
-    writes('y', T),
+    reads('x', S),
+    ...(residual ? [reads('residual', S)] : []),
+    writes('y', S),
     ...statisticsBindings(problem, T),
   ];
   const kernel = memoKernel(key, () => ({
@@ -73,9 +77,9 @@ export function channelsWhole(
       bindings,
       ...entryPoint,
       body: `${head}
-  let pivot = x[column];
+  let pivot = ${load('x[column]')};
   var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();
-  {${rowLoop((at, i) => `    let d${i} = x[${at}] - pivot; s${i} += d${i}; q${i} += d${i} * d${i};`, even)}
+  {${rowLoop((at, i) => `    let d${i} = ${load(`x[${at}]`)} - pivot; s${i} += d${i}; q${i} += d${i} * d${i};`, even)}
   }
   let count = f32(n);
   let offset = (s0 + s1) / count;
@@ -95,7 +99,7 @@ ${
     : ''
 }
 ${counted ? '  if (column == 0u) { batches[0] += 1; }' : ''}
-${rowLoop(storeResult(after, T), even)}`,
+${rowLoop(storeResult(after, own), even)}`,
     }),
   }));
   const columns = channels / width;
@@ -114,20 +118,21 @@ ${rowLoop(storeResult(after, T), even)}`,
 export function channelsWholeGrad(problem: ChannelsProblem, after: ChannelsAfter): Launch {
   const { rows, channels } = problem;
   const { activation } = after;
-  const { width, T } = lane(channels);
+  const own = laneOf(problem);
+  const { width, T, S, load: loaded, store } = own;
   const keeps = keepsMasked(after);
   const even = isEven(rows);
   const bindings = [
-    reads('x', T),
-    reads('dy', T),
-    ...(keeps ? [reads('y', T), writes('g', T)] : []),
-    writes('dx', T),
+    reads('x', S),
+    reads('dy', S),
+    ...(keeps ? [reads('y', S), writes('g', S)] : []),
+    writes('dx', S),
     reads('stats', T),
     writes('dgamma', T),
     writes('dbeta', T),
   ];
-  const kernel = memoKernel(`channelsWholeGrad:${even}:${width}:${keeps}:${activation}`, () => {
-    const load = loadGrad(after, T);
+  const kernel = memoKernel(`channelsWholeGrad:${even}:${S}:${keeps}:${activation}`, () => {
+    const load = loadGrad(after, own);
     return {
       name: 'batchNormBackward',
       params: [
@@ -152,8 +157,9 @@ export function channelsWholeGrad(problem: ChannelsProblem, after: ChannelsAfter
   let b = -scale * invstd * invstd * q / f32(n);
   let c = -scale * s / f32(n);
 ${rowLoop((at, i) => {
-  const g = keeps ? `    let x${i} = x[${at}]; let g${i} = g[${at}];` : load(at, i);
-  return `${g} dx[${at}] = scale * g${i} + (b * (x${i} - mean) + c);`;
+  const kept = `    let x${i} = ${loaded(`x[${at}]`)}; let g${i} = ${loaded(`g[${at}]`)};`;
+  const g = keeps ? kept : load(at, i);
+  return `${g} dx[${at}] = ${store(`scale * g${i} + (b * (x${i} - mean) + c)`)};`;
 }, even)}`,
       }),
     };

@@ -14,6 +14,7 @@ import {
   joinMembers,
   joinTeam,
   lane,
+  laneOf,
   memberMemory,
   namesOf,
   sumBlocks,
@@ -29,35 +30,35 @@ import { reads, shader, writes, type Binding } from '../base/shader.js';
  * that a large mean costs no digits.
  */
 export function channelMomentsPartial(target: Target, problem: ChannelsProblem): Launch[] {
-  const { width, T } = lane(problem.channels);
+  const { T, S, load } = laneOf(problem);
   const shape = blockShape(target, problem);
   const { wx, wy } = shape;
   const alone = wy === 1;
   /** Elements from one of a member's rows to the k-th after it. */
   const rows = (k: number): string => (k * wy === 1 ? 'p.columns' : `${k * wy}u * p.columns`);
-  const kernel = memoKernel(`channelMomentsPartial:${width}:${wx}:${wy}`, () => ({
+  const kernel = memoKernel(`channelMomentsPartial:${S}:${wx}:${wy}`, () => ({
     name: 'batchNormMoments',
     params: blockParams,
     ...shader({
-      bindings: [reads('x', T), writes('partials', T)],
+      bindings: [reads('x', S), writes('partials', T)],
       functions: memberMemory(shape, T),
       ...blockEntry(shape),
       body: `${blockThread(shape)}
-  let pivot = x[first * p.columns + ${alone ? 'column' : 'min(column, p.columns - 1u)'}];
+  let pivot = ${load(`x[first * p.columns + ${alone ? 'column' : 'min(column, p.columns - 1u)'}]`)};
   var s0 = ${T}(); var s1 = ${T}(); var q0 = ${T}(); var q1 = ${T}();
   var at = ${alone ? 'first' : '(first + member)'} * p.columns + column;
   var r = ${alone ? '0u' : 'member'};
   for (; r + ${alone ? '4u <=' : `${3 * wy}u <`} n; r += ${4 * wy}u) {
-    let a = x[at] - pivot;
-    let b = x[at + ${rows(1)}] - pivot;
-    let c = x[at + ${rows(2)}] - pivot;
-    let d = x[at + ${rows(3)}] - pivot;
+    let a = ${load('x[at]')} - pivot;
+    let b = ${load(`x[at + ${rows(1)}]`)} - pivot;
+    let c = ${load(`x[at + ${rows(2)}]`)} - pivot;
+    let d = ${load(`x[at + ${rows(3)}]`)} - pivot;
     s0 += a + b; s1 += c + d;
     q0 += a * a + b * b; q1 += c * c + d * d;
     at += ${rows(4)};
   }
   for (; r < n; r${alone ? '++' : ` += ${wy}u`}) {
-    let a = x[at] - pivot;
+    let a = ${load('x[at]')} - pivot;
     s0 += a; q0 += a * a;
     at += ${rows(1)};
   }

@@ -1,5 +1,5 @@
 import { readOptions } from '../../tensor/options.js';
-import { isGradEnabled } from '../../autograd/mode.js';
+import { currentInterceptor, isGradEnabled } from '../../autograd/mode.js';
 import type { EpilogueActivation } from '../../kernels/base/plan.js';
 import type { ConvEpilogue } from '../../ops/conv/conv.js';
 import { add, relu } from '../../ops/index.js';
@@ -33,6 +33,8 @@ export interface Fusion<M extends Module = never> {
   /** The layer, of float32 images [N, C, H, W], with `after` in its own launches: where `takes` says so. */
   readonly then?: (layer: M, x: Tensor, after: After) => Tensor;
   readonly takes?: (layer: M, x: Tensor, after: After) => boolean;
+  /** It takes float16 images as well. */
+  readonly float16?: boolean;
   /** The layers that it does nothing but call one after another; null where it does more just now. */
   readonly layers?: (layer: M) => readonly TensorModule[] | null;
 }
@@ -54,7 +56,11 @@ function fusionOf(module: Module): Fusion | null {
 export const wantsGrad = (...tensors: readonly (Tensor | null | undefined)[]): boolean =>
   isGradEnabled() && tensors.some((tensor) => tensor?.requiresGrad === true);
 
-const isImages = (x: unknown): boolean => isTensor(x) && x.ndim === 4 && x.dtype === 'float32';
+/** Whether a layer with this fusion may take `x` so: autocast chooses the dtypes of convolutions itself. */
+const takesImages = (x: Tensor, { float16 = false }: Fusion): boolean =>
+  isTensor(x) &&
+  x.ndim === 4 &&
+  ((x.dtype === 'float16' && float16) || (x.dtype === 'float32' && !currentInterceptor()?.enter));
 
 /**
  * One step of {@link fused}: its result, the layers it covers, and what it leaves of what follows the last.
@@ -67,14 +73,15 @@ interface Step {
 
 function step(x: Tensor, layers: readonly TensorModule[], at: number, options: FusedOptions): Step {
   const layer = layers[at] as TensorModule;
-  const { then, takes } = (isImages(x) && fusionOf(layer)) || {};
+  const fusion = fusionOf(layer);
+  const { then, takes } = (fusion !== null && takesImages(x, fusion) && fusion) || {};
   const unfused = (): Step => ({ result: layer(x), count: 1, rest: options });
   if (then === undefined || takes === undefined) return unfused();
   const takesAlong = (what: After): boolean => takes(layer as never, x, what);
 
   const { residual } = options;
   const sum = (end: number): After =>
-    end === layers.length && residual?.dtype === 'float32' ? { residual } : {};
+    end === layers.length && residual?.dtype === x.dtype ? { residual } : {};
   let end = at + 1;
   let after = sum(end);
   const next = layers[end];

@@ -79,6 +79,7 @@ abstract class BatchNorm extends ChannelNorm {
 export class BatchNorm2d extends BatchNorm {
   /** @internal */
   static readonly fusion: Fusion<BatchNorm2d> = {
+    float16: true,
     channelMap: (norm) => norm.channelMap(),
     then: (norm, x, { residual = null, activation = 'none' }) =>
       norm.forwardThen(x, { residual, activation: activation as Activation }),

@@ -1,5 +1,5 @@
 import { isRunning, runtime, type Recording } from '../../device/index.js';
-import { isGradEnabled, isInferenceMode, noGrad } from '../../autograd/mode.js';
+import { currentInterceptor, isGradEnabled, isInferenceMode, noGrad } from '../../autograd/mode.js';
 import { backends, clone, emptyLike } from '../../ops/index.js';
 import { copyInto } from '../../ops/base/copies.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
@@ -33,8 +33,10 @@ interface Recorded<R> {
   readonly result: R;
 }
 
-/** Recordings of one kind of arguments that may come before it is given up. */
+/** Recordings of one kind of arguments that may come without a replay between before it is given up. */
 const maxRecordings = 6;
+/** Of one kind that are kept; the oldest goes. */
+const keptRecordings = 3;
 /** Calls of one kind that run as they are first: what is made once (an optimizer's state) is there then. */
 const warmUps = 1;
 
@@ -82,20 +84,24 @@ function keyOf(value: unknown): string {
   return describe(value);
 }
 
-const modes = (): string => `${isGradEnabled()} ${isInferenceMode()} ${backends.winograd}`;
+/** Ops run otherwise than they are called (`amp.autocast` around the call). */
+const isIntercepted = (): boolean => (currentInterceptor()?.enter ?? null) !== null;
+
+const modes = (): string => `${isGradEnabled()} ${isInferenceMode()} ${backends.winograd} ${isIntercepted()}`;
 
 /** Memory of functions that nobody holds any more. */
 const abandoned = new FinalizationRegistry<Map<string, Kind<unknown>>>((kinds) => forget(kinds));
 
 function forget(kinds: Map<string, Kind<unknown>>): void {
-  for (const { recordings } of kinds.values())
-    for (const { recording, inputs, result } of recordings) {
-      if (!isRunning(recording.owner)) continue;
-      for (const input of inputs) input.dispose();
-      mapTensors(result, (tensor) => tensor.dispose());
-      runtime().forgetRecording(recording);
-    }
+  for (const { recordings } of kinds.values()) recordings.forEach(drop);
   kinds.clear();
+}
+
+function drop({ recording, inputs, result }: Recorded<unknown>): void {
+  if (!isRunning(recording.owner)) return;
+  for (const input of inputs) input.dispose();
+  mapTensors(result, (tensor) => tensor.dispose());
+  runtime().forgetRecording(recording);
 }
 
 /**
@@ -143,9 +149,11 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R): Compiled
     const known = kind.recordings.find(({ recording }) => recording.isUsable);
     if (known !== undefined) {
       counts.replayed++;
+      kind.made = 0;
       return replay(known, args);
     }
-    if (kind.calls++ < warmUps || kind.reason !== null) {
+    // What a region around the call has cast would be taken for granted.
+    if (kind.calls++ < warmUps || kind.reason !== null || isIntercepted()) {
       counts.eager++;
       return mapTensors(sync(fn(...args)), (tensor) => (tensor.requiresGrad ? tensor.detach() : tensor));
     }
@@ -220,12 +228,11 @@ function record<A extends unknown[], R>(
   kind.made++;
   if (recording.refused === null && kind.made <= maxRecordings) {
     kind.recordings.push({ recording, inputs, result });
+    if (kind.recordings.length > keptRecordings) drop(kind.recordings.shift() as Recorded<R>);
     return { result: handed, reason: null };
   }
   kind.reason =
     recording.refused ?? `it was recorded ${maxRecordings} times, and something had changed each time`;
-  for (const input of inputs) input.dispose();
-  mapTensors(result, (tensor) => tensor.dispose());
-  rt.forgetRecording(recording);
+  drop({ recording, inputs, result });
   return { result: handed, reason: kind.reason };
 }

@@ -1,3 +1,4 @@
+import { interceptedBy } from '../../autograd/mode.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { scoped } from '../../tensor/tidy.js';
 import { copy_ } from './copy.js';
@@ -6,12 +7,12 @@ import { checkStored } from './row.js';
 
 /**
  * @internal The in-place form `op` of an op that makes a new tensor: computes, then writes the result over
- * `self`.
+ * `self`. As in PyTorch, `amp.autocast` leaves it alone.
  */
 export function overwrite(op: string, self: Tensor, result: () => Tensor): Tensor {
   checkWrite(op, self);
   scoped(op, () => {
-    const made = result();
+    const made = interceptedBy(null, result);
     checkStored(op, made.dtype, self.dtype);
     copy_(self, made);
   });

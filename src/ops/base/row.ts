@@ -1,4 +1,5 @@
 import { named } from '../../autograd/define.js';
+import { intercept, intercepting } from '../../autograd/mode.js';
 import { dtypeInfo } from '../../kernels/base/dtype.js';
 import { e, input, param, type Expr } from '../../kernels/expr/expr.js';
 import { elementOf, isFloatingPoint, resultType, toFloatType, type DType } from '../../tensor/dtype.js';
@@ -121,6 +122,10 @@ const rows = new WeakMap<object, Row>();
 export function rowFunction(row: Row): PointwiseFn {
   const cache = new Map<string, Compiled>();
   const fn: PointwiseFn = named(row.name, (...operands) => {
+    if (intercepting) {
+      const instead = intercept(row.name, fn, operands);
+      if (instead !== undefined) return instead as Tensor;
+    }
     const { compiled, tensors, params } = lookUp(row, cache, operands, null);
     return applyPointwise(compiled.pointwise, tensors, params);
   });

@@ -1,5 +1,5 @@
 import { runtime } from '../../device/index.js';
-import { defineOp } from '../../autograd/define.js';
+import { defineOp, entered } from '../../autograd/define.js';
 import {
   planGather,
   planIndex,
@@ -203,13 +203,19 @@ const readScatterAdd = argumentReader<[dim: number, index: Tensor, src: Tensor]>
  * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
-export function scatterAdd(
+export const scatterAdd: (
   x: Tensor,
   ...args: Needed<[dim: number, index: Tensor, src: Tensor], ['dim', 'index', 'src']>
-): Tensor {
-  const [dim, index, src] = readScatterAdd(args);
-  return scattered('scatterAdd', scatterAddOp, x, dim, index, src);
-}
+) => Tensor = entered(
+  'scatterAdd',
+  (
+    x: Tensor,
+    ...args: Needed<[dim: number, index: Tensor, src: Tensor], ['dim', 'index', 'src']>
+  ): Tensor => {
+    const [dim, index, src] = readScatterAdd(args);
+    return scattered('scatterAdd', scatterAddOp, x, dim, index, src);
+  },
+);
 
 /** @internal A scatter of `src`, whatever the ranks: checks, and calls `write` with tensors of one rank. */
 export function scattered(

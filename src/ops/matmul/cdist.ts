@@ -1,4 +1,4 @@
-import { defineOp } from '../../autograd/define.js';
+import { defineOp, entered } from '../../autograd/define.js';
 import { isGradEnabled } from '../../autograd/mode.js';
 import { e, input, param, substitute, type Expr } from '../../kernels/expr/expr.js';
 import * as fn from '../../kernels/expr/functions.js';
@@ -153,25 +153,32 @@ const readCdist = optionReader(
  * [..., P, R]; leading dims broadcast. Nothing of size P x R x M is stored, unless the gradient is
  * differentiated again.
  */
-export function cdist(
+export const cdist: (
   a: Tensor,
   b: Tensor,
   ...args: Trailing<[p: number, computeMode: (typeof computeModes)[number]], CdistOptions>
-): Tensor {
-  const { p, computeMode } = readCdist(args);
-  if (!computeModes.includes(computeMode))
-    throw new Error(
-      `cdist: computeMode must be one of ${computeModes.join(', ')}, got '${String(computeMode)}'`,
-    );
-  if (!(p >= 0)) throw new Error(`cdist: p must not be negative, got ${p}`);
-  if (!isFloatingPoint(a.dtype) || a.dtype !== b.dtype)
-    throw new Error(`cdist: expected float tensors of one dtype, got ${a.dtype} and ${b.dtype}`);
-  if (a.ndim < 2 || b.ndim < 2 || a.shape[a.ndim - 1] !== b.shape[b.ndim - 1]) {
-    throw new Error(
-      `cdist: shapes ${showShape(a.shape)} and ${showShape(b.shape)} must have at least two dims and rows of one length`,
-    );
-  }
-  const lead = broadcastShapes('cdist', a.shape.slice(0, -2), b.shape.slice(0, -2));
-  const whole = (x: Tensor): Tensor => expand(x, [...lead, ...x.shape.slice(-2)]);
-  return cdistOp(whole(a), whole(b), p);
-}
+) => Tensor = entered(
+  'cdist',
+  (
+    a: Tensor,
+    b: Tensor,
+    ...args: Trailing<[p: number, computeMode: (typeof computeModes)[number]], CdistOptions>
+  ): Tensor => {
+    const { p, computeMode } = readCdist(args);
+    if (!computeModes.includes(computeMode))
+      throw new Error(
+        `cdist: computeMode must be one of ${computeModes.join(', ')}, got '${String(computeMode)}'`,
+      );
+    if (!(p >= 0)) throw new Error(`cdist: p must not be negative, got ${p}`);
+    if (!isFloatingPoint(a.dtype) || a.dtype !== b.dtype)
+      throw new Error(`cdist: expected float tensors of one dtype, got ${a.dtype} and ${b.dtype}`);
+    if (a.ndim < 2 || b.ndim < 2 || a.shape[a.ndim - 1] !== b.shape[b.ndim - 1]) {
+      throw new Error(
+        `cdist: shapes ${showShape(a.shape)} and ${showShape(b.shape)} must have at least two dims and rows of one length`,
+      );
+    }
+    const lead = broadcastShapes('cdist', a.shape.slice(0, -2), b.shape.slice(0, -2));
+    const whole = (x: Tensor): Tensor => expand(x, [...lead, ...x.shape.slice(-2)]);
+    return cdistOp(whole(a), whole(b), p);
+  },
+);

@@ -1,6 +1,6 @@
 import { checkCount } from '../../tensor/options.js';
 import { runtime } from '../../device/index.js';
-import { defineComposite, defineOp } from '../../autograd/define.js';
+import { defineComposite, defineOp, entered } from '../../autograd/define.js';
 import { mayOverflow } from '../../kernels/reduce/exact-int.js';
 import { e } from '../../kernels/expr/expr.js';
 import { planGemm } from '../../kernels/matmul/plan.js';
@@ -188,11 +188,12 @@ export function mv(a: Tensor, b: Tensor): Tensor {
 }
 
 /** `torch.dot`: the sum of products of two vectors. */
-export function dot(a: Tensor, b: Tensor): Tensor {
-  checkCount('dot', arguments.length, 2);
+export const dot: (a: Tensor, b: Tensor) => Tensor = entered('dot', (...args: [a: Tensor, b: Tensor]) => {
+  checkCount('dot', args.length, 2);
+  const [a, b] = args;
   checkRanks('dot', a, 1, b, 1, 'expected two vectors');
   return matmul(a, b);
-}
+});
 
 /** `torch.outer`: [M] and [N] give [M, N]. Integers past int32 wrap, as in `mul`. */
 export function outer(a: Tensor, b: Tensor): Tensor {

@@ -12,12 +12,12 @@ import { contiguousStrides, numel, sameShape, showShape } from '../../tensor/sha
 import { Tensor } from '../../tensor/tensor.js';
 import { activate, activationMask } from '../pointwise/activation-mask.js';
 import { copyAs, copyInto, rowMajor } from '../base/copies.js';
-import { clone } from '../base/copy.js';
+import { clone, to } from '../base/copy.js';
 import { add, add_, mul, neg, rsqrt, sub } from '../pointwise/pointwise.js';
 import { mean } from '../reduce/reduce.js';
 import { sumDims } from '../base/sum-to.js';
 import { rowFunction, type PointwiseFn } from '../base/row.js';
-import { runPlan } from '../base/run-plan.js';
+import { elemOf, runPlan } from '../base/run-plan.js';
 import { reshape } from '../base/view.js';
 
 export interface BatchNormOptions {
@@ -43,9 +43,10 @@ interface State {
   readonly after: ChannelsAfter;
 }
 
-const problemOf = ({ rows, channels }: State): ChannelsProblem => ({
+const problemOf = ({ rows, channels }: State, { dtype }: Tensor): ChannelsProblem => ({
   rows,
   channels,
+  elem: elemOf('batchNorm', dtype),
   maxBinding: runtime().maxBinding,
 });
 
@@ -97,12 +98,12 @@ const trainingOp: (
     const targets = runningMean !== null && runningVar !== null ? [runningMean, runningVar] : [];
     const running = targets.map(rowMajor);
     const problem = {
-      ...problemOf(state),
+      ...problemOf(state, x),
       affine,
       running: running.length > 0,
       counted: batches !== null,
     };
-    const y = Tensor.empty(x.shape, 'float32', 'batchNorm', x.strides);
+    const y = Tensor.empty(x.shape, x.dtype, 'batchNorm', x.strides);
     const operands = {
       x,
       y,
@@ -130,12 +131,11 @@ const trainingOp: (
     if (isGradEnabled()) return differentiable(x, stats, weight, y, grad, state);
     const dy = channelsInnermost(grad);
     // Behind the activation; where nothing was added, that is made on the way.
-    const g = y === null ? dy : Tensor.empty(x.shape, 'float32', 'batchNormBackward (residual)', x.strides);
-    const blank = (shape: readonly number[], strides?: readonly number[]): Tensor =>
-      Tensor.empty(shape, 'float32', 'batchNormBackward', strides);
-    const [dgamma, dbeta] = [blank([channels]), blank([channels])];
-    const out = ctx.needs[0] ? blank(x.shape, x.strides) : undefined;
-    const plan = planBatchNormGrad(runtime().target, problemOf(state), after, out !== undefined);
+    const g = y === null ? dy : Tensor.empty(x.shape, x.dtype, 'batchNormBackward (residual)', x.strides);
+    const blank = (): Tensor => Tensor.empty([channels], 'float32', 'batchNormBackward');
+    const [dgamma, dbeta] = [blank(), blank()];
+    const out = ctx.needs[0] ? Tensor.empty(x.shape, x.dtype, 'batchNormBackward', x.strides) : undefined;
+    const plan = planBatchNormGrad(runtime().target, problemOf(state, x), after, out !== undefined);
     runPlan('batchNormBackward', plan, { x, dy, y: y ?? undefined, g, dx: out, stats, dgamma, dbeta });
     const dx = (): Tensor => out as Tensor;
     return [dx, ...(after.residual ? [() => g] : []), ...(affine ? [() => dgamma, () => dbeta] : [])];
@@ -149,8 +149,15 @@ function differentiable(
   weight: Tensor | null,
   y: Tensor | null,
   dy: Tensor,
-  { eps, channels, affine, after }: State,
+  state: State,
 ): (() => Tensor)[] {
+  if (x.dtype !== 'float32') {
+    const wide = (t: Tensor): Tensor => to(t, 'float32');
+    const [dx, ...rest] = differentiable(wide(x), stats, weight, y && wide(y), wide(dy), state);
+    const narrow = (thunk: (() => Tensor) | undefined) => () => to((thunk as () => Tensor)(), x.dtype);
+    return [narrow(dx), ...rest.map((thunk, i) => (i === 0 && state.after.residual ? narrow(thunk) : thunk))];
+  }
+  const { eps, channels, affine, after } = state;
   const dims = x.shape.map((_, i) => i).filter((i) => i !== 1);
   const channel = (t: Tensor): Tensor => reshape(t, [1, -1, ...dims.slice(1).map(() => 1)]);
   const { activation, residual } = after;
@@ -271,6 +278,7 @@ const readOptions = optionReader<Required<BatchNormOptions>>(
  * `torch.nn.functional.batch_norm` (Ioffe & Szegedy 2015): `x` [N, C, ...], per channel `(x - mean) /
  * sqrt(var + eps) * weight + bias`. In training the batch's biased variance normalises, and `running = (1 -
  * momentum) * running + momentum * batch` takes the unbiased one; otherwise the running statistics normalise.
+ * `x` may be float16: statistics are float32 all the same, and so are weight and bias in training.
  */
 export function batchNorm(
   x: Tensor,
@@ -301,7 +309,7 @@ export function batchNormThen(
   // PyTorch's function, though not its layers, takes an empty vector.
   if (x.ndim < 2 && !(x.ndim === 1 && x.numel() === 0))
     throw new Error(`batchNorm: expected an input of shape [N, C, ...], got ${showShape(x.shape)}`);
-  if (x.dtype !== 'float32') throw new Error(`batchNorm: expected a float32 input, got ${x.dtype}`);
+  elemOf('batchNorm', x.dtype);
   const channels = x.shape[1] ?? 0;
   for (const [name, t] of Object.entries({ runningMean, runningVar, weight, bias })) {
     if (t !== null && (t.ndim !== 1 || t.shape[0] !== channels)) {
@@ -310,13 +318,13 @@ export function batchNormThen(
       );
     }
   }
-  if (residual !== null && !sameShape(residual.shape, x.shape))
+  if (residual !== null && !(sameShape(residual.shape, x.shape) && residual.dtype === x.dtype))
     return activate(activation, add(batchNormThen(x, runningMean, runningVar, options, {}), residual));
   const channel = (t: Tensor): Tensor => reshape(t, [channels, ...x.shape.slice(2).map(() => 1)]);
   if (!training) {
     if (runningMean === null || runningVar === null)
       throw new Error('batchNorm: without training it needs runningMean and runningVar');
-    return evalFn(residual !== null, activation)(
+    const y = evalFn(residual !== null, activation)(
       x,
       channel(runningMean),
       channel(runningVar),
@@ -325,13 +333,14 @@ export function batchNormThen(
       eps,
       ...(residual === null ? [] : [residual]),
     );
+    return to(y, x.dtype);
   }
   if (x.numel() === 0) {
     // As in PyTorch, no batch has no statistics, but it counts.
     if (numBatchesTracked !== null) noGrad(() => add_(numBatchesTracked, 1));
     const scaled = weight === null ? clone(x) : mul(x, channel(weight));
     const y = bias === null ? scaled : add(scaled, channel(bias));
-    return activate(activation, residual === null ? y : add(y, residual));
+    return to(activate(activation, residual === null ? y : add(y, residual)), x.dtype);
   }
   if (numel(x.shape) === channels) {
     throw new Error(

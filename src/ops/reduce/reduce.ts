@@ -1,4 +1,4 @@
-import { defineComposite, defineOp } from '../../autograd/define.js';
+import { defineComposite, defineOp, entered } from '../../autograd/define.js';
 import { isGradEnabled } from '../../autograd/mode.js';
 import { dtypeInfo } from '../../kernels/base/dtype.js';
 import { mayOverflow } from '../../kernels/reduce/exact-int.js';
@@ -46,11 +46,14 @@ const readLogsumexp = optionReader('logsumexp', { dim: required<Dims>(), keepdim
  *
  * @throws (at the next await) DataError when an integer sum does not fit int32
  */
-export function sum(x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor {
-  const { dim, keepdim, dtype } = readSum(args);
-  const source = dtype === null ? x : to(x, dtype);
-  return sumDims(source, normalizeDims('sum', dim, x.ndim), keepdim);
-}
+export const sum: (x: Tensor, ...args: DimArgs<DtypeOptions>) => Tensor = entered(
+  'sum',
+  (x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor => {
+    const { dim, keepdim, dtype } = readSum(args);
+    const source = dtype === null ? x : to(x, dtype);
+    return sumDims(source, normalizeDims('sum', dim, x.ndim), keepdim);
+  },
+);
 
 const meanOp: OverDims = defineOp<[Tensor, readonly number[], boolean], Tensor, Span>({
   name: 'mean',
@@ -312,11 +315,14 @@ function productOfOthers(x: Tensor, dims: readonly number[]): Tensor {
  *
  * @throws (at the next await) DataError when an integer product does not fit int32
  */
-export function prod(x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor {
-  const { dim, keepdim, dtype } = readProd(args);
-  const source = dtype === null ? x : to(x, dtype);
-  return prodOp(source, normalizeDims('prod', dim, x.ndim), keepdim);
-}
+export const prod: (x: Tensor, ...args: DimArgs<DtypeOptions>) => Tensor = entered(
+  'prod',
+  (x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor => {
+    const { dim, keepdim, dtype } = readProd(args);
+    const source = dtype === null ? x : to(x, dtype);
+    return prodOp(source, normalizeDims('prod', dim, x.ndim), keepdim);
+  },
+);
 
 const logsumexpOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Tensor = defineOp<
   [Tensor, readonly number[], boolean],

@@ -1,6 +1,6 @@
 import { type Needed, optionReader, required } from '../../tensor/options.js';
 import { runtime } from '../../device/index.js';
-import { defineOp } from '../../autograd/define.js';
+import { defineOp, entered } from '../../autograd/define.js';
 import { isGradEnabled } from '../../autograd/mode.js';
 import { mayOverflow } from '../../kernels/reduce/exact-int.js';
 import { planScan, type ScanOp } from '../../kernels/reduce/scan.js';
@@ -145,24 +145,30 @@ const readScanProduct = optionReader('cumprod', scanDefaults, 'dim');
  *
  * @throws (at the next await) DataError when one of them does not fit int32
  */
-export function cumsum(x: Tensor, ...args: ScanArgs): Tensor {
-  const { dim, dtype } = readScanSum(args);
-  const source = dtype === undefined ? x : to(x, dtype);
-  const d = normalizeDim('cumsum', dim, x.ndim);
-  return x.ndim === 0 ? to(source, { copy: true }) : cumsumOp(source, d, false);
-}
+export const cumsum: (x: Tensor, ...args: ScanArgs) => Tensor = entered(
+  'cumsum',
+  (x: Tensor, ...args: ScanArgs): Tensor => {
+    const { dim, dtype } = readScanSum(args);
+    const source = dtype === undefined ? x : to(x, dtype);
+    const d = normalizeDim('cumsum', dim, x.ndim);
+    return x.ndim === 0 ? to(source, { copy: true }) : cumsumOp(source, d, false);
+  },
+);
 
 /**
  * `torch.cumprod`: running products along `dim`; bool and integers give int32, exactly.
  *
  * @throws (at the next await) DataError when one of them does not fit int32
  */
-export function cumprod(x: Tensor, ...args: ScanArgs): Tensor {
-  const { dim, dtype } = readScanProduct(args);
-  const source = dtype === undefined ? x : to(x, dtype);
-  const d = normalizeDim('cumprod', dim, x.ndim);
-  return x.ndim === 0 ? to(source, { copy: true }) : cumprodOp(source, d);
-}
+export const cumprod: (x: Tensor, ...args: ScanArgs) => Tensor = entered(
+  'cumprod',
+  (x: Tensor, ...args: ScanArgs): Tensor => {
+    const { dim, dtype } = readScanProduct(args);
+    const source = dtype === undefined ? x : to(x, dtype);
+    const d = normalizeDim('cumprod', dim, x.ndim);
+    return x.ndim === 0 ? to(source, { copy: true }) : cumprodOp(source, d);
+  },
+);
 
 /** `torch.Tensor.cumsum_`. */
 export const cumsum_ = (x: Tensor, ...args: ScanArgs): Tensor =>

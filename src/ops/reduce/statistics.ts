@@ -1,4 +1,4 @@
-import { defineOp } from '../../autograd/define.js';
+import { defineOp, entered } from '../../autograd/define.js';
 import { e, input } from '../../kernels/expr/expr.js';
 import { normP, reductions, type Reduction } from '../../kernels/reduce/plan.js';
 import { isFloatingPoint, type DType } from '../../tensor/dtype.js';
@@ -208,13 +208,16 @@ const readNorm = optionReader(
 export type NormArgs = Trailing<[p: number | 'fro' | null, dim: Dims, keepdim: boolean], VectorNormOptions>;
 
 /** `torch.norm` / `torch.linalg.vector_norm`: `sum(|x|^p)^(1/p)` over `dim` (all dims by default). */
-export function norm(x: Tensor, ...args: NormArgs): Tensor {
-  const { p, dim, keepdim, dtype } = readNorm(args);
-  const source = dtype === null ? x : to(x, dtype);
-  if (!isFloatingPoint(source.dtype))
-    throw new Error(`norm: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
-  const order = p === null || p === 'fro' ? 2 : p;
-  if (typeof order !== 'number')
-    throw new Error(`norm: p must be a number or 'fro', got ${JSON.stringify(order)}`);
-  return normOp(source, order, normalizeDims('norm', dim, x.ndim), keepdim);
-}
+export const norm: (x: Tensor, ...args: NormArgs) => Tensor = entered(
+  'norm',
+  (x: Tensor, ...args: NormArgs): Tensor => {
+    const { p, dim, keepdim, dtype } = readNorm(args);
+    const source = dtype === null ? x : to(x, dtype);
+    if (!isFloatingPoint(source.dtype))
+      throw new Error(`norm: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
+    const order = p === null || p === 'fro' ? 2 : p;
+    if (typeof order !== 'number')
+      throw new Error(`norm: p must be a number or 'fro', got ${JSON.stringify(order)}`);
+    return normOp(source, order, normalizeDims('norm', dim, x.ndim), keepdim);
+  },
+);

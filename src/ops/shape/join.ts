@@ -1,6 +1,6 @@
 import { checkTensors } from '../base/tensors.js';
 import { runtime } from '../../device/index.js';
-import { defineComposite, defineOp, named } from '../../autograd/define.js';
+import { defineComposite, defineOp, named, entered } from '../../autograd/define.js';
 import { planTriangle } from '../../kernels/index/positions.js';
 import { elementOf, promoteTypes } from '../../tensor/dtype.js';
 import { optionReader, required, type Needed, type Trailing } from '../../tensor/options.js';
@@ -66,31 +66,34 @@ const catOp: (tensors: readonly Tensor[], dim: number) => Tensor = defineOp<
 /**
  * `torch.cat`: tensors one after the other along `dim`; their other sizes must agree. dtypes are promoted.
  */
-export function cat(tensors: readonly Tensor[], ...args: AlongArgs): Tensor {
-  const dim = readAlong('cat', args);
-  const list: unknown = tensors;
-  if (!Array.isArray(list)) throw new Error(`cat: expected a list of tensors, got ${String(list)}`);
-  checkTensors('cat', ...list);
-  const given = tensors.filter(
-    (x) => !(x.ndim === 1 && x.shape[0] === 0 && tensors.some((y) => y.ndim !== 1)),
-  );
-  const first = given[0];
-  if (first === undefined) throw new Error('cat: expected at least one tensor');
-  if (first.ndim === 0) throw new Error('cat: zero-dim tensors cannot be joined; use stack');
-  const d = normalizeDim('cat', dim, first.ndim);
-  for (const x of given) {
-    if (x.ndim !== first.ndim || x.shape.some((size, i) => i !== d && size !== first.shape[i])) {
-      throw new Error(
-        `cat: shapes ${given.map((t) => showShape(t.shape)).join(', ')} differ outside dim ${dim}`,
-      );
+export const cat: (tensors: readonly Tensor[], ...args: AlongArgs) => Tensor = entered(
+  'cat',
+  (tensors: readonly Tensor[], ...args: AlongArgs): Tensor => {
+    const dim = readAlong('cat', args);
+    const list: unknown = tensors;
+    if (!Array.isArray(list)) throw new Error(`cat: expected a list of tensors, got ${String(list)}`);
+    checkTensors('cat', ...list);
+    const given = tensors.filter(
+      (x) => !(x.ndim === 1 && x.shape[0] === 0 && tensors.some((y) => y.ndim !== 1)),
+    );
+    const first = given[0];
+    if (first === undefined) throw new Error('cat: expected at least one tensor');
+    if (first.ndim === 0) throw new Error('cat: zero-dim tensors cannot be joined; use stack');
+    const d = normalizeDim('cat', dim, first.ndim);
+    for (const x of given) {
+      if (x.ndim !== first.ndim || x.shape.some((size, i) => i !== d && size !== first.shape[i])) {
+        throw new Error(
+          `cat: shapes ${given.map((t) => showShape(t.shape)).join(', ')} differ outside dim ${dim}`,
+        );
+      }
     }
-  }
-  const dtype = given.map((x) => x.dtype).reduce(promoteTypes);
-  return catOp(
-    given.map((x) => to(x, dtype)),
-    d,
-  );
-}
+    const dtype = given.map((x) => x.dtype).reduce(promoteTypes);
+    return catOp(
+      given.map((x) => to(x, dtype)),
+      d,
+    );
+  },
+);
 
 /** `torch.stack`: tensors of one shape along a new dim. */
 export const stack: (tensors: readonly Tensor[], ...args: AlongArgs) => Tensor = defineComposite(
