@@ -1,6 +1,13 @@
 import { stat } from 'node:fs/promises';
 import { loadCIFAR10, ImageFolder, readImage } from '../data/node/index.js';
-import { Random, transforms, type HostArray, type RGBImage, type TransformFunction } from '../data/index.js';
+import {
+  Random,
+  transforms,
+  type DeferredImage,
+  type HostArray,
+  type RGBImage,
+  type TransformFunction,
+} from '../data/index.js';
 import type { LabelledImages } from './classes.js';
 import { CliError } from './errors.js';
 import type { CardInput } from './model-card.js';
@@ -10,6 +17,7 @@ const {
   ColorJitter,
   Compose,
   Normalize,
+  OnDevice,
   RandAugment,
   RandomCrop,
   RandomHorizontalFlip,
@@ -104,7 +112,11 @@ function openFolder(
 
 /** What turns a picture into a model's input, without anything random. */
 export function imageTransform(recipe: CardInput): (image: RGBImage) => HostArray<Float32Array> {
-  const transform = pipeline(recipe, 'none');
+  const { before, tail } = steps(recipe, 'none');
+  const transform = new Compose([...before, ...tail] as unknown as [
+    Step,
+    TransformFunction<RGBImage, HostArray<Float32Array>>,
+  ]);
   return (image) => transform(image, new Random(0));
 }
 
@@ -118,22 +130,33 @@ const changes: Readonly<
   trivialaugment: () => new TrivialAugmentWide(),
 };
 
-function pipeline(
+type Step = TransformFunction<RGBImage, RGBImage>;
+
+/** What is done to the pixels of a picture, and the end that the device can do for a batch at once. */
+function steps(
   { resize, size, mean, std, interpolation }: CardInput,
   augment: Augmentation,
-): TransformFunction<RGBImage, HostArray<Float32Array>> {
+): { readonly before: readonly Step[]; readonly tail: readonly transforms.OnDeviceTransform[] } {
   const finish = [new ToTensor(), new Normalize(mean, std)] as const;
-  if (augment === 'none')
-    return new Compose([new Resize(resize, interpolation), new CenterCrop(size), ...finish]);
+  const fit = new Resize(resize, interpolation);
+  if (augment === 'none') return { before: [fit], tail: [new CenterCrop(size), ...finish] };
   const change = changes[augment]();
-  const more = change === null ? [] : [change];
   // Small images lose too much in a crop of a tenth of their area.
   const crop =
     size <= 64
-      ? [new Resize(resize, interpolation), new CenterCrop(size), new RandomCrop(size, { padding: size / 8 })]
-      : [new RandomResizedCrop(size)];
-  return new Compose([...crop, new RandomHorizontalFlip(), ...more, ...finish] as unknown as [
-    TransformFunction<RGBImage, RGBImage>,
-    TransformFunction<RGBImage, HostArray<Float32Array>>,
+      ? { before: [fit], moves: [new CenterCrop(size), new RandomCrop(size, { padding: size / 8 })] }
+      : { before: [new RandomResizedCrop(size)], moves: [] };
+  const moves = [...crop.moves, new RandomHorizontalFlip()];
+  return change === null
+    ? { before: crop.before, tail: [...moves, ...finish] }
+    : { before: [...crop.before, ...moves, change], tail: finish };
+}
+
+/** Leaves to the device what it does as the host would, bit for bit. */
+function pipeline(recipe: CardInput, augment: Augmentation): TransformFunction<RGBImage, DeferredImage> {
+  const { before, tail } = steps(recipe, augment);
+  return new Compose([...before, new OnDevice(tail)] as unknown as [
+    Step,
+    TransformFunction<RGBImage, DeferredImage>,
   ]);
 }
