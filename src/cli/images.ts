@@ -66,14 +66,11 @@ async function openCifar(path: string, recipe: CardInput, augment: Augmentation)
       `${path}: is not a data file that is known here; give a .bin file in CIFAR-10's binary format, or a folder with one folder of images per class`,
     );
   }
-  const { mean, std } = recipe;
-  const data =
-    recipe.size === 32 && (augment === 'none' || augment === 'flip-crop')
-      ? await loadCIFAR10(path, {
-          normalize: { mean, std },
-          ...(augment === 'none' ? {} : { augment: { flip: true, padding: 4 } }),
-        })
-      : await loadCIFAR10(path, { transform: pipeline(recipe, augment) });
+  const { before, tail } = steps(recipe, augment);
+  // A model for such images takes them as they are, whatever size it wants others resized to.
+  const asTheyAre = recipe.size === 32 && (augment === 'none' || augment === 'flip-crop');
+  const transform = deferred(asTheyAre ? [] : before, tail);
+  const data = await loadCIFAR10(path, { transform });
   const labels = Int32Array.from({ length: data.length }, (_, i) => data.label(i));
   return {
     name: path,
@@ -92,8 +89,9 @@ function openFolder(
   onBadImage: 'fail' | 'skip',
   workers: number,
 ): LabelledImages {
+  const { before, tail } = steps(recipe, augment);
   const folder = new ImageFolder(path, {
-    transform: pipeline(recipe, augment),
+    transform: deferred(before, tail),
     onError: onBadImage === 'skip' ? 'skip' : 'throw',
   });
   const { classes, samples } = folder;
@@ -153,8 +151,10 @@ function steps(
 }
 
 /** Leaves to the device what it does as the host would, bit for bit. */
-function pipeline(recipe: CardInput, augment: Augmentation): TransformFunction<RGBImage, DeferredImage> {
-  const { before, tail } = steps(recipe, augment);
+function deferred(
+  before: readonly Step[],
+  tail: readonly transforms.OnDeviceTransform[],
+): TransformFunction<RGBImage, DeferredImage> {
   return new Compose([...before, new OnDevice(tail)] as unknown as [
     Step,
     TransformFunction<RGBImage, DeferredImage>,

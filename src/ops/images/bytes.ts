@@ -24,7 +24,9 @@ export function unpackImages(images: PackedImages): Tensor {
   return y;
 }
 
-/** Images of one size as bytes: rows of pixels, channels innermost. `shape` is [n, height, width, channels]. */
+/**
+ * Images of one size as bytes: rows of pixels, channels innermost. `shape` is [n, height, width, channels].
+ */
 export interface ByteImages {
   readonly data: Uint8Array;
   readonly shape: readonly number[];
