@@ -48,7 +48,7 @@ async function agrees(shape: Four, options: ImagesToTensorOptions): Promise<void
   const expected = reference(data, shape, options);
   const make = async () => {
     const batch = imagesToTensor({ data, shape }, options);
-    return [batch.dtype, batch.stride(), await batch.data()] as const;
+    return [batch.dtype, batch.strides, await batch.data()] as const;
   };
   for (const [dtype, strides, values] of [await make(), await plannedFor(gpu(), make)]) {
     expect(dtype).toBe(options.dtype ?? 'float32');
