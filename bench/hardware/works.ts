@@ -233,6 +233,14 @@ export const hardwareWorks: Readonly<Record<string, HardwareWork>> = {
     leastBytes: f32([32, 64, 112, 112], half, half),
     prepare: backward(pooled, ['x']),
   },
+  'images from bytes, 32 x 224 x 224 x 3': {
+    leastBytes: f32([32, 224, 224, 3]) * 1.25,
+    prepare: () => {
+      const images = { data: new Uint8Array(32 * 224 * 224 * 3), shape: [32, 224, 224, 3] };
+      const horizontalFlips = Array.from({ length: 32 }, (_, i) => i % 2 === 0);
+      return { run: () => k.data.imagesToTensor(images, { horizontalFlips }) };
+    },
+  },
   'embedding 1576 of 30000 x 768, backward': {
     leastBytes: f32([1576, 768], [30000, 768]),
     prepare: backward(embedded, ['weight']),

@@ -1,15 +1,15 @@
-import type { HostArray, RGBImage } from '../data/host.js';
+import type { DeferredImage, HostArray, RGBImage } from '../data/host.js';
 import { Subset, type Dataset } from '../data/dataset.js';
 import { exportedClass, type ModuleExport } from '../data/portable.js';
 import type { Random } from '../data/random.js';
 import { closeNames } from '../tensor/close-names.js';
 import { CliError, UsageError } from './errors.js';
 
-/** `[float32 [3, height, width], label]` */
-export type ImageSample = [HostArray<Float32Array>, number];
+/** `[float32 [3, height, width], label]`; the image may be one that the device makes these numbers of. */
+export type ImageSample = [HostArray<Float32Array> | DeferredImage, number];
 
 /** Inputs of a classifier with their labels; null stands for an image that could not be read. */
-export type Labelled = Dataset<[HostArray<Float32Array>, number] | null>;
+export type Labelled = Dataset<ImageSample | null>;
 
 /** What a classifier is trained or measured on: images, or the features of images. */
 export interface Samples {

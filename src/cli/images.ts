@@ -1,6 +1,13 @@
 import { stat } from 'node:fs/promises';
 import { loadCIFAR10, ImageFolder, readImage } from '../data/node/index.js';
-import { Random, transforms, type HostArray, type RGBImage, type TransformFunction } from '../data/index.js';
+import {
+  Random,
+  transforms,
+  type DeferredImage,
+  type HostArray,
+  type RGBImage,
+  type TransformFunction,
+} from '../data/index.js';
 import type { LabelledImages } from './classes.js';
 import { CliError } from './errors.js';
 import type { CardInput } from './model-card.js';
@@ -10,6 +17,7 @@ const {
   ColorJitter,
   Compose,
   Normalize,
+  OnDevice,
   RandAugment,
   RandomCrop,
   RandomHorizontalFlip,
@@ -58,14 +66,11 @@ async function openCifar(path: string, recipe: CardInput, augment: Augmentation)
       `${path}: is not a data file that is known here; give a .bin file in CIFAR-10's binary format, or a folder with one folder of images per class`,
     );
   }
-  const { mean, std } = recipe;
-  const data =
-    recipe.size === 32 && (augment === 'none' || augment === 'flip-crop')
-      ? await loadCIFAR10(path, {
-          normalize: { mean, std },
-          ...(augment === 'none' ? {} : { augment: { flip: true, padding: 4 } }),
-        })
-      : await loadCIFAR10(path, { transform: pipeline(recipe, augment) });
+  const { before, tail } = steps(recipe, augment);
+  // A model for such images takes them as they are, whatever size it wants others resized to.
+  const asTheyAre = recipe.size === 32 && (augment === 'none' || augment === 'flip-crop');
+  const transform = deferred(asTheyAre ? [] : before, tail);
+  const data = await loadCIFAR10(path, { transform });
   const labels = Int32Array.from({ length: data.length }, (_, i) => data.label(i));
   return {
     name: path,
@@ -84,8 +89,9 @@ function openFolder(
   onBadImage: 'fail' | 'skip',
   workers: number,
 ): LabelledImages {
+  const { before, tail } = steps(recipe, augment);
   const folder = new ImageFolder(path, {
-    transform: pipeline(recipe, augment),
+    transform: deferred(before, tail),
     onError: onBadImage === 'skip' ? 'skip' : 'throw',
   });
   const { classes, samples } = folder;
@@ -104,7 +110,11 @@ function openFolder(
 
 /** What turns a picture into a model's input, without anything random. */
 export function imageTransform(recipe: CardInput): (image: RGBImage) => HostArray<Float32Array> {
-  const transform = pipeline(recipe, 'none');
+  const { before, tail } = steps(recipe, 'none');
+  const transform = new Compose([...before, ...tail] as unknown as [
+    Step,
+    TransformFunction<RGBImage, HostArray<Float32Array>>,
+  ]);
   return (image) => transform(image, new Random(0));
 }
 
@@ -118,22 +128,35 @@ const changes: Readonly<
   trivialaugment: () => new TrivialAugmentWide(),
 };
 
-function pipeline(
+type Step = TransformFunction<RGBImage, RGBImage>;
+
+/** What is done to the pixels of a picture, and the end that the device can do for a batch at once. */
+function steps(
   { resize, size, mean, std, interpolation }: CardInput,
   augment: Augmentation,
-): TransformFunction<RGBImage, HostArray<Float32Array>> {
+): { readonly before: readonly Step[]; readonly tail: readonly transforms.OnDeviceTransform[] } {
   const finish = [new ToTensor(), new Normalize(mean, std)] as const;
-  if (augment === 'none')
-    return new Compose([new Resize(resize, interpolation), new CenterCrop(size), ...finish]);
+  const fit = new Resize(resize, interpolation);
+  if (augment === 'none') return { before: [fit], tail: [new CenterCrop(size), ...finish] };
   const change = changes[augment]();
-  const more = change === null ? [] : [change];
   // Small images lose too much in a crop of a tenth of their area.
   const crop =
     size <= 64
-      ? [new Resize(resize, interpolation), new CenterCrop(size), new RandomCrop(size, { padding: size / 8 })]
-      : [new RandomResizedCrop(size)];
-  return new Compose([...crop, new RandomHorizontalFlip(), ...more, ...finish] as unknown as [
-    TransformFunction<RGBImage, RGBImage>,
-    TransformFunction<RGBImage, HostArray<Float32Array>>,
+      ? { before: [fit], moves: [new CenterCrop(size), new RandomCrop(size, { padding: size / 8 })] }
+      : { before: [new RandomResizedCrop(size)], moves: [] };
+  const moves = [...crop.moves, new RandomHorizontalFlip()];
+  return change === null
+    ? { before: crop.before, tail: [...moves, ...finish] }
+    : { before: [...crop.before, ...moves, change], tail: finish };
+}
+
+/** Leaves to the device what it does as the host would, bit for bit. */
+function deferred(
+  before: readonly Step[],
+  tail: readonly transforms.OnDeviceTransform[],
+): TransformFunction<RGBImage, DeferredImage> {
+  return new Compose([...before, new OnDevice(tail)] as unknown as [
+    Step,
+    TransformFunction<RGBImage, DeferredImage>,
   ]);
 }

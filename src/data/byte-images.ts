@@ -4,6 +4,7 @@ import { type HostArray, planesToImage, type RGBImage } from './host.js';
 import type { ModuleExport } from './portable.js';
 import { Random } from './random.js';
 import type { TransformFunction } from './transforms.js';
+import { byteMeaning } from '../ops/images/byte-table.js';
 import { checkOptions } from '../tensor/options.js';
 
 /** How stored bytes become a sample. */
@@ -57,12 +58,9 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
       );
     }
     this.transform = transform;
-    this.table = byteTable(
-      what,
-      normalize?.mean ?? Array<number>(channels).fill(0),
-      normalize?.std ?? Array<number>(channels).fill(1),
-      channels,
-    );
+    const mean = normalize?.mean ?? Array<number>(channels).fill(0);
+    const std = normalize?.std ?? Array<number>(channels).fill(1);
+    this.table = new Float32Array(byteMeaning(what, channels, mean, std, 'float32').table.buffer);
     this.flip = augment?.flip ?? false;
     this.padding = augment?.padding ?? 0;
     if (!Number.isInteger(this.padding) || this.padding < 0) {
@@ -159,23 +157,4 @@ export abstract class ByteImageDataset<Sample = HostArray<Float32Array>> impleme
       }
     }
   }
-}
-
-/** (value / 255 - mean) / std for each channel and byte value, rounded as ToTensor and Normalize round. */
-function byteTable(
-  what: string,
-  mean: readonly number[],
-  std: readonly number[],
-  channels: number,
-): Float32Array {
-  if (mean.length !== channels || std.length !== channels || std.some((value) => !(value > 0))) {
-    throw new Error(
-      `${what}: normalize needs ${channels} means and ${channels} positive standard deviations, got [${mean.join(', ')}] and [${std.join(', ')}]`,
-    );
-  }
-  return Float32Array.from({ length: 256 * channels }, (_, i) => {
-    const channel = i >> 8;
-    const value = Math.fround((i & 255) / 255);
-    return Math.fround(value - Math.fround(mean[channel]!)) / Math.fround(std[channel]!);
-  });
 }

@@ -1,7 +1,9 @@
 import { stack } from '../ops/shape/join.js';
 import { tensor } from '../ops/creation/creation.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
-import { type HostArray, isHostArray, type RGBImage } from './host.js';
+import { isPackedImages, type PackedImages } from '../kernels/images/packed.js';
+import { unpackImages } from '../ops/images/bytes.js';
+import { type DeferredImage, type HostArray, isHostArray, type RGBImage } from './host.js';
 import { stackOnHost } from './stack.js';
 
 /** Samples of type `T` stacked along a new first dimension, numbers still on the host. */
@@ -9,15 +11,17 @@ export type HostBatch<T> = T extends null | undefined
   ? never
   : T extends number | boolean | HostArray
     ? HostArray
-    : T extends Tensor
-      ? Tensor
-      : T extends string
-        ? string[]
-        : T extends RGBImage
-          ? never
-          : T extends object
-            ? { [K in keyof T]: HostBatch<T[K]> }
-            : never;
+    : T extends DeferredImage
+      ? PackedImages
+      : T extends Tensor
+        ? Tensor
+        : T extends string
+          ? string[]
+          : T extends RGBImage
+            ? never
+            : T extends object
+              ? { [K in keyof T]: HostBatch<T[K]> }
+              : never;
 
 /**
  * What `DataLoader` yields for samples of type `T`: numbers and arrays become Tensors, tuples and objects
@@ -25,7 +29,7 @@ export type HostBatch<T> = T extends null | undefined
  */
 export type Batch<T> = T extends null | undefined
   ? never
-  : T extends number | boolean | HostArray | Tensor
+  : T extends number | boolean | HostArray | DeferredImage | Tensor
     ? Tensor
     : T extends string
       ? string[]
@@ -44,10 +48,11 @@ export function stackSamples<T>(samples: readonly T[]): HostBatch<T> {
   return stackOnHost(samples, stack) as HostBatch<T>;
 }
 
-/** Uploads every host array in a batch; the rest stays as it is. */
+/** Uploads every host array and all packed images in a batch; the rest stays as it is. */
 export function toTensors<T>(batch: HostBatch<T>): Batch<T> {
   const upload = (value: unknown): unknown => {
     if (isHostArray(value)) return tensor(value.data, { shape: value.shape });
+    if (isPackedImages(value)) return unpackImages(value);
     if (isTensor(value)) return value;
     if (Array.isArray(value)) return value.map(upload);
     if (typeof value === 'object' && value !== null) {

@@ -1,5 +1,7 @@
 /** Values that live on the host: what readers make and transforms change, before a batch becomes a Tensor. */
 
+import type { ByteMeaning, PlacedImage } from '../kernels/images/packed.js';
+
 export type HostData = Float32Array | Int32Array | Uint8Array;
 
 /** A dense row-major array on the host. `data.length` is the product of `shape`. */
@@ -15,12 +17,24 @@ export interface RGBImage {
   readonly data: Uint8Array;
 }
 
+/**
+ * An image whose last transforms the device makes, for the whole batch at once: what `transforms.OnDevice`
+ * returns. Stacked, it becomes a float Tensor [n, 3, height, width].
+ */
+export interface DeferredImage {
+  readonly placed: PlacedImage;
+  readonly meaning: ByteMeaning;
+}
+
 export function isHostArray(value: unknown): value is HostArray {
   if (typeof value !== 'object' || value === null || !('data' in value) || !('shape' in value)) return false;
   const { data, shape } = value;
   if (!Array.isArray(shape)) return false;
   return data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array;
 }
+
+export const isDeferredImage = (value: unknown): value is DeferredImage =>
+  typeof value === 'object' && value !== null && 'placed' in value && 'meaning' in value;
 
 export function isRGBImage(value: unknown): value is RGBImage {
   if (typeof value !== 'object' || value === null) return false;

@@ -11,7 +11,9 @@ export {
 } from './cifar100.js';
 export { type Batch, defaultCollate, type HostBatch, stackSamples, toTensors } from './collate.js';
 export { ConcatDataset, type Dataset, randomSplit, Subset } from './dataset.js';
-export type { HostArray, HostData, RGBImage } from './host.js';
+export { type ByteImages, imagesToTensor, type ImagesToTensorOptions } from '../ops/images/bytes.js';
+export type { PackedImages } from '../kernels/images/packed.js';
+export type { DeferredImage, HostArray, HostData, RGBImage } from './host.js';
 export { DataLoader, type DataLoaderOptions, type LoaderState } from './loader.js';
 export type { ModuleExport, Portable } from './portable.js';
 export { cutmix, mixup, type MixOptions } from './mixup.js';

@@ -4,12 +4,24 @@
  */
 
 import { isTensor, type Tensor } from '../tensor/tensor.js';
-import { type HostArray, type HostData, isHostArray, isRGBImage } from './host.js';
+import { packImages, type PackedImages } from '../kernels/images/packed.js';
+import {
+  type DeferredImage,
+  type HostArray,
+  type HostData,
+  isDeferredImage,
+  isHostArray,
+  isRGBImage,
+} from './host.js';
 
 type StackTensors = (tensors: readonly Tensor[]) => Tensor;
 
 const kind = (value: unknown): string => {
   if (isHostArray(value)) return `array of ${value.data.constructor.name} [${value.shape.join(', ')}]`;
+  if (isDeferredImage(value)) {
+    const { placed, meaning } = value;
+    return `image for the device [3, ${placed.box.height}, ${placed.box.width}] (${meaning.dtype})`;
+  }
   if (isTensor(value)) return `Tensor [${value.shape.join(', ')}]`;
   if (Array.isArray(value)) return `tuple of ${value.length}`;
   return value === null ? 'null' : typeof value;
@@ -51,6 +63,27 @@ function stackArrays(arrays: readonly HostArray[], where: string): HostArray {
   return { data, shape: [arrays.length, ...first.shape] };
 }
 
+function stackDeferred(images: readonly DeferredImage[], where: string): PackedImages {
+  const first = images[0]!;
+  const { box } = first.placed;
+  images.forEach((image, position) => {
+    if (!isDeferredImage(image)) throw mismatch(where, first, image, position);
+    const { placed, meaning } = image;
+    const same = placed.box.height === box.height && placed.box.width === box.width;
+    if (!same || meaning.dtype !== first.meaning.dtype) throw mismatch(where, first, image, position);
+    const { table } = meaning;
+    if (table !== first.meaning.table && table.some((word, i) => word !== first.meaning.table[i])) {
+      throw new Error(
+        `collate: ${where} is normalised by other means and deviations in sample ${position} than in the batch's first; make samples alike or put Normalize before what OnDevice does`,
+      );
+    }
+  });
+  return packImages(
+    images.map(({ placed }) => placed),
+    first.meaning,
+  );
+}
+
 function stackAt(values: readonly unknown[], where: string, stackTensors: StackTensors): unknown {
   const first = values[0];
   const check = (test: (value: unknown) => boolean): void => {
@@ -66,6 +99,7 @@ function stackAt(values: readonly unknown[], where: string, stackTensors: StackT
     return [...values];
   }
   if (isHostArray(first)) return stackArrays(values as readonly HostArray[], where);
+  if (isDeferredImage(first)) return stackDeferred(values as readonly DeferredImage[], where);
   if (isTensor(first)) {
     check(isTensor);
     return stackTensors(values as readonly Tensor[]);

@@ -42,6 +42,7 @@ export {
   Resize,
   type WarpSettings,
 } from './transforms/geometry.js';
+export { OnDevice, type OnDeviceOptions, type OnDeviceTransform } from './transforms/on-device.js';
 export {
   type Borders,
   centerCrop,

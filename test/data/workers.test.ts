@@ -12,7 +12,7 @@ import type { HostArray, RGBImage } from '../../src/data/host.js';
 import { DataLoader } from '../../src/data/loader.js';
 import { ImageFolder } from '../../src/data/node/index.js';
 import * as T from '../../src/data/transforms.js';
-import { init } from '../../src/index.js';
+import { init, type Tensor } from '../../src/index.js';
 import { AddNoise, darken, Rows } from './fixtures/worker-things.js';
 
 let root: string;
@@ -66,6 +66,24 @@ describe('worker threads', () => {
     expect(expected[0]!.length).toBe(4);
     expect(await run(2)).toEqual(expected);
     expect(await run(1, true)).toEqual(expected);
+  });
+
+  it('hand bytes through to the device, whose batches are those of the host bit for bit', async () => {
+    await init();
+    const tail = [new T.RandomCrop(16, { padding: 2 }), new T.RandomHorizontalFlip(), new T.ToTensor()];
+    const finish = new T.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+    const onDevice = new T.Compose([new T.Resize(18), new T.OnDevice([...tail, finish])]);
+    const onHere = new T.Compose([new T.Resize(18), ...tail, finish] as unknown as [T.ToTensor, T.Normalize]);
+    const run = async (transform: T.TransformFunction<RGBImage, unknown>, numWorkers: number) => {
+      const options = { batchSize: 5, shuffle: true, seed: 7, numWorkers };
+      const loader = new DataLoader(new ImageFolder(root, { transform }), options);
+      const batches = (await collect(loader)) as unknown as [Tensor, Tensor][];
+      return Promise.all(batches.flat().map(async (batch) => [batch.shape, await batch.data()]));
+    };
+    const expected = await run(onHere, 0);
+    expect(expected[0]![0]).toEqual([5, 3, 16, 16]);
+    expect(await run(onDevice, 0)).toEqual(expected);
+    expect(await run(onDevice, 2)).toEqual(expected);
   });
 
   it('build batches of stored bytes, and stack what has no `collate`', async () => {

@@ -12,6 +12,7 @@ import { planConv2d } from '../../src/kernels/conv/plan.js';
 import { planConv2dWeightGrad } from '../../src/kernels/conv/weight-grad.js';
 import { e, input, param } from '../../src/kernels/expr/expr.js';
 import * as fn from '../../src/kernels/expr/functions.js';
+import { planBytes } from '../../src/kernels/images/bytes.js';
 import { planInterpolate } from '../../src/kernels/images/interpolate.js';
 import { planMaxPoolGrad } from '../../src/kernels/images/pool-grad.js';
 import { planMaxPool, type PoolProblem } from '../../src/kernels/images/pool.js';
@@ -196,6 +197,8 @@ const families: Readonly<Record<string, () => readonly Launch[]>> = {
       scaleH: 0.5,
       scaleW: 0.5,
     }).launches,
+  'images-from-bytes': () =>
+    planBytes(limits, { packed: new Uint32Array(4096), shape: [2, 3, 24, 32], dtype: 'float32' }).launches,
   'batch-norm-moments': () => planBatchNorm(gpu, statistics, relu, 1e-5, 0.1).launches,
   'batch-norm-finish': () => planBatchNorm(gpu, statistics, relu, 1e-5, 0.1).launches.slice(1),
   'batch-norm-whole': () => planBatchNorm(software, { ...statistics, rows: 64 }, relu, 1e-5, 0.1).launches,

@@ -6,6 +6,7 @@
 import { parentPort, workerData, type TransferListItem } from 'node:worker_threads';
 import type { Dataset } from '../dataset.js';
 import { isHostArray } from '../host.js';
+import { isPackedImages } from '../../kernels/images/packed.js';
 import { loadBatch } from '../load-batch.js';
 import { stackOnHost } from '../stack.js';
 import type { WorkerReply, WorkerRequest, WorkerSettings } from './worker-messages.js';
@@ -34,8 +35,8 @@ function newlySkipped(): WorkerReply['skipped'] {
 
 /** Array buffers in a reply, which move to the other thread instead of being copied. */
 function buffersIn(value: unknown, found = new Set<ArrayBuffer>()): Set<ArrayBuffer> {
-  if (isHostArray(value)) {
-    const { buffer, byteLength } = value.data;
+  if (isHostArray(value) || isPackedImages(value)) {
+    const { buffer, byteLength } = isHostArray(value) ? value.data : value.packed;
     // A view of part of a buffer may share it with others.
     if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) found.add(buffer);
   } else if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)) {

@@ -154,15 +154,39 @@ export function roundHalfEven(value: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
+/** A box of an image to which borders are added first, one after the other. */
+export interface Cut {
+  readonly borders: readonly Borders[];
+  /** Counted from the upper left corner of the image with its borders. */
+  readonly top: number;
+  readonly left: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+/** Width and height in pixels. */
+export interface Extent {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Cuts out what `by` says, adding borders as {@link pad} does. */
+export function cutOut(image: RGBImage, by: Cut, fill?: Fill, mode?: PaddingMode): RGBImage {
+  const source = by.borders.reduce((padded, border) => pad(padded, border, fill, mode), image);
+  return crop(source, by.top, by.left, by.height, by.width);
+}
+
+/** The box in the middle, with borders where the image is smaller. */
+export function centerCut(image: Extent, height: number, width: number): Cut {
+  const across = Math.max(width - image.width, 0);
+  const down = Math.max(height - image.height, 0);
+  const border: Borders = [across >> 1, down >> 1, (across + 1) >> 1, (down + 1) >> 1];
+  const top = roundHalfEven((image.height + down - height) / 2);
+  const left = roundHalfEven((image.width + across - width) / 2);
+  return { borders: across > 0 || down > 0 ? [border] : [], top, left, height, width };
+}
+
 /** Cuts the box out of the middle, padding with black where the image is smaller. */
 export function centerCrop(image: RGBImage, height: number, width: number): RGBImage {
-  let source = image;
-  if (width > image.width || height > image.height) {
-    const across = Math.max(width - image.width, 0);
-    const down = Math.max(height - image.height, 0);
-    source = pad(image, [across >> 1, down >> 1, (across + 1) >> 1, (down + 1) >> 1]);
-  }
-  const top = roundHalfEven((source.height - height) / 2);
-  const left = roundHalfEven((source.width - width) / 2);
-  return crop(source, top, left, height, width);
+  return cutOut(image, centerCut(image, height, width));
 }

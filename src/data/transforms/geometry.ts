@@ -1,8 +1,11 @@
 import type { RGBImage } from '../host.js';
 import {
   type Borders,
-  centerCrop,
+  centerCut,
   crop,
+  type Cut,
+  cutOut,
+  type Extent,
   type Fill,
   fillColor,
   horizontalFlip,
@@ -60,9 +63,14 @@ export class CenterCrop extends Transform<RGBImage, RGBImage> {
     return [this.size];
   }
 
-  override forward(image: RGBImage): RGBImage {
+  /** What of an image of this extent is kept. */
+  cut(image: Extent): Cut {
     const [height, width] = pair('CenterCrop', this.size);
-    return centerCrop(image, height, width);
+    return centerCut(image, height, width);
+  }
+
+  override forward(image: RGBImage): RGBImage {
+    return cutOut(image, this.cut(image));
   }
 }
 
@@ -183,26 +191,37 @@ export class RandomCrop extends Transform<RGBImage, RGBImage> {
     return [this.size, { padding, fill, padIfNeeded, paddingMode }];
   }
 
-  override forward(image: RGBImage, random: Random): RGBImage {
+  /** Draws what of an image of this extent is kept. */
+  cut(image: Extent, random: Random): Cut {
     const [height, width] = pair('RandomCrop', this.size);
-    const widen = (source: RGBImage, by: Borders): RGBImage =>
-      by.every((length) => length === 0) ? source : pad(source, by, this.fill, this.paddingMode);
-    let source = widen(image, borders('RandomCrop', this.padding));
+    const added: Borders[] = [];
+    let [wide, high] = [image.width, image.height];
+    const widen = (by: Borders): void => {
+      if (by.every((length) => length === 0)) return;
+      added.push(by);
+      wide += by[0] + by[2];
+      high += by[1] + by[3];
+    };
+    widen(borders('RandomCrop', this.padding));
     if (this.padIfNeeded) {
-      const across = Math.max(width - source.width, 0);
-      source = widen(source, [across, 0, across, 0]);
-      const down = Math.max(height - source.height, 0);
-      source = widen(source, [0, down, 0, down]);
+      const across = Math.max(width - wide, 0);
+      widen([across, 0, across, 0]);
+      const down = Math.max(height - high, 0);
+      widen([0, down, 0, down]);
     }
-    if (source.height < height || source.width < width) {
+    if (high < height || wide < width) {
       throw new RangeError(
-        `RandomCrop: a crop of ${width} x ${height} is larger than the ${source.width} x ${source.height} image; ` +
+        `RandomCrop: a crop of ${width} x ${height} is larger than the ${wide} x ${high} image; ` +
           'pad or Resize first, or pass { padIfNeeded: true }',
       );
     }
-    const top = random.integer(source.height - height + 1);
-    const left = random.integer(source.width - width + 1);
-    return crop(source, top, left, height, width);
+    const top = random.integer(high - height + 1);
+    const left = random.integer(wide - width + 1);
+    return { borders: added, top, left, height, width };
+  }
+
+  override forward(image: RGBImage, random: Random): RGBImage {
+    return cutOut(image, this.cut(image, random), this.fill, this.paddingMode);
   }
 }
 
