@@ -3,7 +3,7 @@
 export { close, init, runtime } from './lifecycle.js';
 /** @internal */
 export { currentRecording, isRunning } from './lifecycle.js';
-export type { Recording } from './recording.js';
+export { Recording } from './recording.js';
 export type { AdapterInfo, InitOptions } from './adapter.js';
 export { cacheFolder } from './cache-folder.js';
 export { loadTuning, saveTuning, tuningPath, type TunedEntry, type TunedFor } from './tuned.js';

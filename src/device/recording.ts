@@ -242,13 +242,13 @@ export class Recording {
   withhold(buffer: DeviceBuffer): void {
     this.withheld.add(buffer);
   }
-}
 
-/** @throws DeviceError: a value was asked for while `recording` was under way */
-export function refuseRead(recording: Recording | null): void {
-  if (recording === null || recording.isSuspended) return;
-  throw new DeviceError(
-    'compile: the function reads a value while it is recorded; return the tensor and read it outside.',
-    'compile',
-  );
+  /** @throws DeviceError: a value was asked for while it is made */
+  refuseRead(): void {
+    if (this.isSuspended) return;
+    throw new DeviceError(
+      'compile: the function reads a value while it is recorded; return the tensor and read it outside.',
+      'compile',
+    );
+  }
 }

@@ -25,7 +25,7 @@ import { BufferPool, type DeviceBuffer, type MemoryStats } from './pool.js';
 import { ProgramCache } from './programs.js';
 import { TimestampProfiler, WallClockProfiler, type DeviceProfile } from './profiler.js';
 import { StagingPool } from './readback.js';
-import { Recording, refuseRead } from './recording.js';
+import type { Recording } from './recording.js';
 import { CommandStream } from './stream.js';
 import { setTrail, Trail } from './trail.js';
 import { PoliteWaiter } from './wait.js';
@@ -310,13 +310,12 @@ export class Runtime {
   }
 
   /**
-   * Runs `fn` (synchronous) and notes what it asks for. The memory that it took stays with the recording
-   * until {@link forgetRecording}.
+   * Runs `fn` (synchronous) and has `recording`, a fresh one, note what it asks for. The memory that it took
+   * stays with the recording until {@link forgetRecording}.
    */
-  recordCalls(fn: () => void): Recording {
+  recordCalls(recording: Recording, fn: () => void): void {
     if (this.record !== null)
       throw new DeviceError('compile: a compiled function is called while another is recorded.', 'compile');
-    const recording = new Recording(this);
     this.record = recording;
     try {
       fn();
@@ -328,7 +327,6 @@ export class Runtime {
     }
     recording.close();
     for (const block of recording.own) this.pool.pin(block);
-    return recording;
   }
 
   /** Asks for all of `recording` again. */
@@ -402,7 +400,7 @@ export class Runtime {
    */
   async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
     this.check('read', buffer, offset, bytes, 1);
-    refuseRead(this.record);
+    this.record?.refuseRead();
     if (bytes === 0) return new ArrayBuffer(0);
     return this.awaits.read(buffer, offset, bytes);
   }
@@ -414,7 +412,7 @@ export class Runtime {
 
   /** Submits what is recorded and waits until the GPU has done it. Rejects like {@link read}. */
   async synchronize(): Promise<void> {
-    refuseRead(this.record);
+    this.record?.refuseRead();
     await this.awaits.synchronize();
   }
 

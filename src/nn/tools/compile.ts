@@ -1,4 +1,4 @@
-import { isRunning, runtime, type Recording } from '../../device/index.js';
+import { isRunning, Recording, runtime } from '../../device/index.js';
 import { currentInterceptor, isGradEnabled, isInferenceMode, noGrad } from '../../autograd/mode.js';
 import { backends, clone, emptyLike } from '../../ops/index.js';
 import { copyInto } from '../../ops/base/copies.js';
@@ -219,7 +219,8 @@ function record<A extends unknown[], R>(
     enterFused: (fused: readonly Called[]) => fused.forEach((module) => modules.add(module)),
   };
   let result!: R;
-  const recording = rt.recordCalls(() => {
+  const recording = new Recording(rt);
+  rt.recordCalls(recording, () => {
     result = sync(observeCalls(watch, () => fn(...given)));
   });
   result = mapTensors(result, (tensor) => tensor.detach().keep());
