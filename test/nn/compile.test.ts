@@ -227,6 +227,29 @@ describe('prediction', () => {
   });
 });
 
+it('a module that keeps something of its call runs as it is', async () => {
+  interface Memory {
+    (x: k.Tensor): k.Tensor;
+  }
+  class Memory extends nn.Module {
+    last = k.zeros([2]).keep();
+    forward(x: k.Tensor): k.Tensor {
+      return (this.last = this.last.add(x));
+    }
+  }
+  const memory = new Memory();
+  const fn = k.compile((x: k.Tensor) => k.noGrad(() => memory(x)));
+  const seen: number[] = [];
+  for (let i = 0; i < 5; i++)
+    seen.push(
+      await fn(k.ones([2]))
+        .sum()
+        .item(),
+    );
+  expect(seen).toEqual([2, 4, 6, 8, 10]);
+  expect(fn.counts().reason).toBe("a call of Memory changes its 'last'");
+});
+
 describe('what fn makes on the host', () => {
   it('constants keep the values of the recording', async () => {
     const fn = k.compile((x: k.Tensor) => x.mul(k.tensor([1, 10, 100])).add(k.ones([3])));

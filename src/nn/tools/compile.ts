@@ -3,8 +3,8 @@ import { currentInterceptor, isGradEnabled, isInferenceMode, noGrad } from '../.
 import { backends, clone, emptyLike } from '../../ops/index.js';
 import { copyInto } from '../../ops/base/copies.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
-import { observeCalls, type Called } from '../base/call.js';
-import { guardModules } from './compile-guards.js';
+import { observeCalls } from '../base/call.js';
+import { ModuleGuards } from './compile-guards.js';
 
 /** What the calls of a compiled function came to. */
 export interface CompileCounts {
@@ -211,20 +211,14 @@ function record<A extends unknown[], R>(
     inputs.push(copy);
     return copy;
   });
-  const modules = new Set<Called>();
-  const watch = {
-    passive: true,
-    enter: (module: Called) => void modules.add(module),
-    leave: () => undefined,
-    enterFused: (fused: readonly Called[]) => fused.forEach((module) => modules.add(module)),
-  };
+  const guards = new ModuleGuards();
   let result!: R;
   const recording = new Recording(rt);
   rt.recordCalls(recording, () => {
-    result = sync(observeCalls(watch, () => fn(...given)));
+    result = sync(observeCalls(guards, () => fn(...given)));
   });
   result = mapTensors(result, (tensor) => tensor.detach().keep());
-  guardModules(recording, modules);
+  guards.guard(recording);
   const handed = handedOut(result);
   kind.made++;
   if (recording.refused === null && kind.made <= maxRecordings) {
