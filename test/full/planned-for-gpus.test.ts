@@ -77,7 +77,10 @@ describe.each(Object.keys(models))('a training step of %s', (name) => {
     expected = await step(make, size);
   });
 
-  it.each(['discrete', 'apple', 'integrated'] as const)('planned for a GPU that is %s', async (kind) => {
+  // Tiles differ by class; what else there is runs in each.
+  const classes =
+    name === 'resnet18' ? (['discrete', 'apple', 'integrated'] as const) : (['discrete'] as const);
+  it.each(classes)('planned for a GPU that is %s', async (kind) => {
     const got = await plannedFor(gpu(kind), () => step(make, size));
     expect(Math.abs(got.loss / expected.loss - 1)).toBeLessThan(1e-5);
     const { all, worst } = distances(got, expected);

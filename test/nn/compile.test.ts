@@ -268,6 +268,24 @@ describe('what fn makes on the host', () => {
     expect(fn.counts()).toEqual({ eager: 2, recorded: 2, replayed: 2, reason: null });
   });
 
+  it('a number that is another one in each call makes each call run, and nothing is kept', async () => {
+    const fn = k.compile((x: k.Tensor, factor: number) => x.mul(factor));
+    const before = k.memoryStats().liveBytes;
+    for (let i = 0; i < 80; i++) fn(k.tensor([5]), i).dispose();
+    expect(await fn(k.tensor([5]), 3).toArray()).toEqual([15]);
+    expect(k.memoryStats().liveBytes - before).toBeLessThan(8192);
+  });
+
+  it('results in objects of classes are not replayed', async () => {
+    class Pair {
+      constructor(readonly sum: k.Tensor) {}
+    }
+    const fn = k.compile((x: k.Tensor) => new Pair(x.sum()));
+    const results = [1, 2, 3].map((v) => fn(k.tensor([v, v])));
+    expect(await Promise.all(results.map(({ sum }) => sum.item()))).toEqual([2, 4, 6]);
+    expect(fn.counts().reason).toBe('it returns a Pair, in which tensors could be');
+  });
+
   it('random numbers of the host (a permutation) are drawn each time', async () => {
     const fn = k.compile((x: k.Tensor) => x.indexSelect(0, k.randperm(50)));
     const seen = new Set<string>();

@@ -37,6 +37,8 @@ interface Recorded<R> {
 const maxRecordings = 6;
 /** Of one kind that are kept; the oldest goes. */
 const keptRecordings = 3;
+/** Kinds that are known; the oldest goes. A number that counts makes each call a kind of its own. */
+const maxKinds = 32;
 /** Calls of one kind that run as they are first: what is made once (an optimizer's state) is there then. */
 const warmUps = 1;
 
@@ -56,6 +58,13 @@ function mapTensors<T>(value: T, by: (tensor: Tensor) => unknown): T {
   if (Array.isArray(value)) return value.map((item) => mapTensors<unknown>(item, by)) as T;
   if (!isPlain(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, mapTensors(item, by)])) as T;
+}
+
+/** The class of an object in `value` in which tensors could hide. */
+function opaqueIn(value: unknown): string | null {
+  if (typeof value !== 'object' || value === null || isTensor(value)) return null;
+  if (!Array.isArray(value) && !isPlain(value)) return value.constructor.name;
+  return Object.values(value).reduce<string | null>((found, item) => found ?? opaqueIn(item), null);
 }
 
 let identities = 0;
@@ -95,6 +104,14 @@ const abandoned = new FinalizationRegistry<Map<string, Kind<unknown>>>((kinds) =
 function forget(kinds: Map<string, Kind<unknown>>): void {
   for (const { recordings } of kinds.values()) recordings.forEach(drop);
   kinds.clear();
+}
+
+function forgetOldest(kinds: Map<string, Kind<unknown>>): void {
+  for (const [key, { recordings }] of kinds) {
+    recordings.forEach(drop);
+    kinds.delete(key);
+    return;
+  }
 }
 
 function drop({ recording, inputs, result }: Recorded<unknown>): void {
@@ -142,7 +159,10 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R): Compiled
   const call = (...args: A): R => {
     const key = `${modes()} ${keyOf(args)}`;
     let kind = kinds.get(key) as Kind<R> | undefined;
-    if (kind === undefined) kinds.set(key, (kind = { calls: 0, recordings: [], made: 0, reason: null }));
+    if (kind === undefined) {
+      kinds.set(key, (kind = { calls: 0, recordings: [], made: 0, reason: null }));
+      if (kinds.size > maxKinds) forgetOldest(kinds);
+    }
     const rt = runtime();
     if (rt.recording !== null || rt.isIdle) return fn(...args);
     kind.recordings = kind.recordings.filter(({ recording }) => recording.owner === rt);
@@ -217,6 +237,8 @@ function record<A extends unknown[], R>(
   rt.recordCalls(recording, () => {
     result = sync(observeCalls(guards, () => fn(...given)));
   });
+  const opaque = opaqueIn(result);
+  if (opaque !== null) recording.refuse(`it returns a ${opaque}, in which tensors could be`);
   result = mapTensors(result, (tensor) => tensor.detach().keep());
   guards.guard(recording);
   const handed = handedOut(result);
