@@ -116,6 +116,12 @@ function checkGrad(node: GradNode, index: number, grad: Tensor): void {
   }
 }
 
+function guardLeaf(recording: Recording, leaf: Tensor): void {
+  recording.guard(
+    () => !leaf.isDisposed && leaf.wantsGrad && (leaf.hooks === null || leaf.hooks.length === 0),
+  );
+}
+
 /** Each replay gives `leaf` the gradient again, which must be gone then, in the memory that it has now. */
 function recordGrad(
   recording: Recording,
@@ -123,6 +129,7 @@ function recordGrad(
   { storage, shape, dtype, strides, offset }: Tensor,
 ): void {
   recording.hold(storage.retain());
+  guardLeaf(recording, leaf);
   recording.guardGrad(leaf, () => leaf.leafGrad === null);
   recording.later(() => {
     storage.beginWrite('compile');
@@ -134,6 +141,7 @@ function recordGrad(
 /** Each replay adds to the gradient that is there now. */
 function recordSum(recording: Recording, leaf: Tensor, old: Tensor, sum: Tensor): void {
   const { storage } = old;
+  guardLeaf(recording, leaf);
   recording.guardGrad(leaf, () => leaf.leafGrad !== null && leaf.leafGrad.storage === storage);
   storage.beginWrite('gradient accumulation');
   primitives().assign(old, sum);

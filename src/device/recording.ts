@@ -225,6 +225,11 @@ export class Recording {
     for (const block of this.others.keys()) block.lastUse = serial;
   }
 
+  /** Whether a launch binds `buffer`, which is from outside. */
+  uses(buffer: DeviceBuffer): boolean {
+    return this.others.has(buffer.block);
+  }
+
   private use(buffer: DeviceBuffer): void {
     if (!this.own.has(buffer.block)) this.others.set(buffer.block, buffer);
   }

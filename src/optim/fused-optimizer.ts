@@ -37,7 +37,8 @@ export abstract class FusedOptimizer<O extends BaseOptions = BaseOptions> extend
   override step<R>(closure?: () => R): R | undefined {
     // Rates and counts change from step to step: a replay makes the step itself.
     const recording = currentRecording();
-    if (recording !== null) return recording.host(() => this.step(closure as () => R));
+    if (recording !== null && closure === undefined) return recording.host(() => this.step(closure as never));
+    recording?.refuse(`${this.constructor.name}.step is given a closure`);
     const op = `${this.constructor.name}.step`;
     const result =
       closure === undefined

@@ -1,6 +1,6 @@
 import { isPlainObject, optionReader, readOptions, requireBoolean } from '../tensor/options.js';
 import { snakeCase } from '../nn/base/naming.js';
-import { clearGrad, readZeroGrad, UninitializedParameter, type ZeroGradArgs } from '../nn/base/parameter.js';
+import { clearGrads, readZeroGrad, UninitializedParameter, type ZeroGradArgs } from '../nn/base/parameter.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import type { PlainState } from './scheduler-state.js';
@@ -122,8 +122,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   /** Drops all gradients; with `setToNone: false` they become zeros. */
   zeroGrad(...args: ZeroGradArgs): void {
     const { setToNone } = readZeroGrad(args);
-    for (const group of this.paramGroups)
-      for (const parameter of group.params) clearGrad(parameter, setToNone);
+    clearGrads(() => this.paramGroups.flatMap(({ params }) => params), setToNone);
   }
 
   /** One step. A `closure` is run first, with grad mode on, and its result returned. */

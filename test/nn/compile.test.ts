@@ -379,3 +379,166 @@ describe('mixed precision', () => {
     expect(fn.counts()).toMatchObject({ eager: 4, replayed: 0 });
   });
 });
+
+describe('what is not called by itself is noticed', () => {
+  /** Values of calls, the compiled function's beside the plain one's, with a change before the fourth. */
+  async function beside<S>(
+    setUp: () => S,
+    fnOf: (state: S) => (x: k.Tensor) => k.Tensor,
+    change: (state: S) => void,
+  ): Promise<k.CompileCounts> {
+    const run = async (compiled: boolean): Promise<{ seen: string[]; counts?: k.CompileCounts }> => {
+      k.manualSeed(9);
+      const state = setUp();
+      const plain = fnOf(state);
+      const fn = compiled ? k.compile(plain) : plain;
+      const seen: string[] = [];
+      for (let i = 0; i < 6; i++) {
+        if (i === 3) change(state);
+        seen.push(await bits(fn(k.full([2, 2], i + 1.5))));
+      }
+      return { seen, ...(compiled && { counts: (fn as k.Compiled<[k.Tensor], k.Tensor>).counts() }) };
+    };
+    const { seen, counts } = await run(true);
+    expect(seen).toEqual((await run(false)).seen);
+    return counts!;
+  }
+
+  it('a layer of a list that its owner never calls', async () => {
+    const counts = await beside(
+      () => new nn.ModuleList([new nn.Identity(), new nn.Tanh()]),
+      (list) => (x) => list[0]!(x),
+      (list) => void (list[0] = new nn.Tanh()),
+    );
+    expect(counts.reason).toBe(null);
+  });
+
+  it('the head of a Sequential whose parts are called one by one', async () => {
+    await beside(
+      () => new nn.Sequential(new nn.Linear(2, 2), new nn.Linear(2, 2)),
+      (model) => (x) => model.children().reduce((y, layer) => layer(y), x),
+      (model) => void (model[1] = new nn.Linear(2, 2)),
+    );
+  });
+
+  it('a parameter that is used by a function', async () => {
+    await beside(
+      () => new nn.Linear(2, 2),
+      (layer) => (x) => F.linear(x, layer.weight),
+      (layer) => void (layer.weight = new nn.Parameter(k.ones([2, 2]))),
+    );
+  });
+
+  it('a setting in an object', async () => {
+    class Scaled extends nn.Module {
+      readonly config = { scale: 2 };
+      forward(x: k.Tensor): k.Tensor {
+        return x.mul(this.config.scale);
+      }
+    }
+    await beside(
+      () => new Scaled() as Scaled & ((x: k.Tensor) => k.Tensor),
+      (module) => (x) => module(x),
+      (module) => void (module.config.scale = 5),
+    );
+  });
+
+  it('a hook on a parameter', async () => {
+    await beside(
+      () => new nn.Linear(2, 1),
+      (layer) => (x) => {
+        layer.zeroGrad();
+        layer(x).sum().backward();
+        return layer.weight.grad!;
+      },
+      (layer) => void layer.weight.registerHook((grad) => grad.mul(2)),
+    );
+  });
+
+  it('parameters that are given to the optimizer later', async () => {
+    const leaf = (): k.Tensor => k.ones([2, 2]).requiresGrad_();
+    await beside(
+      () => {
+        const [a, b] = [leaf(), leaf()];
+        return { a, b, optimizer: new k.optim.SGD([a], { lr: 0.1 }) };
+      },
+      ({ a, b, optimizer }) =>
+        (x) => {
+          optimizer.zeroGrad();
+          const loss = a.mul(b).mul(x).sum();
+          loss.backward();
+          optimizer.step();
+          return b.detach().add(loss.detach());
+        },
+      ({ b, optimizer }) => optimizer.addParamGroup({ params: [b] }),
+    );
+  });
+});
+
+describe('what cannot be replayed runs as it is, and says why', () => {
+  const calls: [string, RegExp, () => (x: k.Tensor) => k.Tensor][] = [
+    [
+      'random numbers that are drawn again by a checkpoint',
+      /it calls getRngState/,
+      () => {
+        const c = k.ones([6]).requiresGrad_();
+        return () => {
+          c.grad = null;
+          const l = k.utils.checkpoint((x: k.Tensor) => k.randn([6]).mul(x), c);
+          l.sum().backward();
+          return l.sub(c.grad!);
+        };
+      },
+    ],
+    ['a seed that is set', /it calls manualSeed/, () => (x) => (k.manualSeed(5), k.randn([2]).add(x))],
+    [
+      'a closure of an optimizer',
+      /SGD.step is given a closure/,
+      () => {
+        const w = k.tensor([1]).requiresGrad_();
+        const optimizer = new k.optim.SGD([w], { lr: 0.1 });
+        return (x) =>
+          optimizer.step(() => {
+            optimizer.zeroGrad();
+            const loss = w.mul(x).pow(2).sum();
+            loss.backward();
+            return loss;
+          });
+      },
+    ],
+    ['an argument that is changed', /it changes an argument in place/, () => (x) => x.mul_(2).sum()],
+  ];
+  it.each(calls)('%s', async (_, reason, make) => {
+    const run = async (compiled: boolean): Promise<{ seen: string[]; fn: unknown }> => {
+      k.manualSeed(4);
+      const fn = compiled ? k.compile(make()) : make();
+      const seen: string[] = [];
+      for (let i = 0; i < 4; i++) {
+        const x = k.full([2], i + 1);
+        seen.push(await bits(fn(x)), await bits(x));
+      }
+      return { seen, fn };
+    };
+    const { seen, fn } = await run(true);
+    expect(seen).toEqual((await run(false)).seen);
+    expect((fn as k.Compiled<[], void>).counts()).toMatchObject({
+      replayed: 0,
+      reason: expect.stringMatching(reason) as string,
+    });
+  });
+
+  it('an argument whose contents cannot be compared', async () => {
+    const numbers = new Float32Array(1);
+    const fn = k.compile((x: k.Tensor, n: Float32Array) => x.mul(n[0]!));
+    for (let i = 0; i < 4; i++) {
+      numbers[0] = i;
+      expect(await fn(k.ones([1]), numbers).toArray()).toEqual([i]);
+    }
+    expect(fn.counts().reason).toMatch(/an argument is a Float32Array/);
+  });
+
+  it('`this` is passed on', async () => {
+    const object = { factor: 3, scaled: k.compile(function (this: { factor: number }, x: k.Tensor) { return x.mul(this.factor); }) }; // prettier-ignore
+    for (let i = 0; i < 3; i++) expect(await object.scaled(k.ones([1])).toArray()).toEqual([3]);
+  });
+});

@@ -182,3 +182,10 @@ it.each([
   });
   fused.forEach((v, i) => expect(v).toBeCloseTo(weighed[i]!, 5));
 });
+
+it('scores of float16 tensors are kept in float32: beyond 65504 they are no infinities', async () => {
+  const [q, keys] = [k.full([1, 1, 1, 16], 300), k.full([1, 1, 2, 16], 300)];
+  const y = k.nn.functional.scaledDotProductAttention(q.half(), keys.half(), k.ones([1, 1, 2, 16]).half());
+  expect(y.dtype).toBe('float16');
+  expect([...(await y.float().data())]).toEqual(new Array<number>(16).fill(1));
+});

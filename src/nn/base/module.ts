@@ -13,7 +13,8 @@ import {
 } from './call.js';
 import { HookList, type HookGrads } from './hooks.js';
 import { snakeCase } from './naming.js';
-import { clearGrad, readZeroGrad, type ZeroGradArgs, Parameter } from './parameter.js';
+import { noteModule } from './living.js';
+import { clearGrads, readZeroGrad, type ZeroGradArgs, Parameter } from './parameter.js';
 import { layout } from './repr.js';
 import {
   loadStateDict,
@@ -82,6 +83,7 @@ export function makeCallable(prototype: object): Module {
     backwardHooks: new HookList(),
   };
   Object.defineProperty(self, internals, { value: state });
+  noteModule(self);
   return self;
 }
 
@@ -267,7 +269,7 @@ export abstract class Module {
   /** Drops all gradients; with `setToNone: false` they become zeros. */
   zeroGrad(...args: ZeroGradArgs): void {
     const { setToNone } = readZeroGrad(args);
-    for (const parameter of this.parameters()) clearGrad(parameter, setToNone);
+    clearGrads(() => this.parameters(), setToNone);
   }
 
   /** Calls `fn` on every module, children before their parents: the place for custom initialisation. */

@@ -1,3 +1,4 @@
+import { currentRecording } from '../../device/index.js';
 import { readOptions } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import { zero_ } from '../../ops/index.js';
@@ -68,4 +69,23 @@ export function clearGrad(parameter: Tensor, setToNone: boolean): void {
   }
   grad.node = null;
   noGrad(() => zero_(grad));
+}
+
+/** @internal Drops the gradients of `parameters()`; each replay of a compiled function those of then. */
+export function clearGrads(parameters: () => readonly Tensor[], setToNone: boolean): void {
+  const clear = (): void => {
+    for (const parameter of parameters()) clearGrad(parameter, setToNone);
+  };
+  const recording = currentRecording();
+  if (recording === null) {
+    clear();
+    return;
+  }
+  const known = parameters();
+  recording.guard(() => {
+    const now = parameters();
+    return now.length === known.length && now.every((parameter, i) => parameter === known[i]);
+  });
+  if (setToNone) for (const parameter of known) recording.clears(parameter);
+  recording.host(clear);
 }

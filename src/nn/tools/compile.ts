@@ -1,7 +1,8 @@
 import { isRunning, Recording, runtime } from '../../device/index.js';
 import { currentInterceptor, isGradEnabled, isInferenceMode, noGrad } from '../../autograd/mode.js';
-import { backends, clone, emptyLike } from '../../ops/index.js';
+import { backends, clone, copy_, emptyLike } from '../../ops/index.js';
 import { copyInto } from '../../ops/base/copies.js';
+import { checkCount } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { observeCalls } from '../base/call.js';
 import { ModuleGuards } from './compile-guards.js';
@@ -38,7 +39,7 @@ const maxRecordings = 6;
 /** Of one kind that are kept; the oldest goes. */
 const keptRecordings = 3;
 /** Kinds that are known; the oldest goes. A number that counts makes each call a kind of its own. */
-const maxKinds = 32;
+const maxKinds = 8;
 /** Calls of one kind that run as they are first: what is made once (an optimizer's state) is there then. */
 const warmUps = 1;
 
@@ -61,11 +62,18 @@ function mapTensors<T>(value: T, by: (tensor: Tensor) => unknown): T {
 }
 
 /** The class of an object in `value` in which tensors could hide. */
-function opaqueIn(value: unknown): string | null {
+function opaqueIn(value: unknown, depth = 0): string | null {
   if (typeof value !== 'object' || value === null || isTensor(value)) return null;
+  if (depth > maxDepth) return 'structure too deep';
   if (!Array.isArray(value) && !isPlain(value)) return value.constructor.name;
-  return Object.values(value).reduce<string | null>((found, item) => found ?? opaqueIn(item), null);
+  return Object.values(value).reduce<string | null>(
+    (found, item) => found ?? opaqueIn(item, depth + 1),
+    null,
+  );
 }
+
+/** How deep arguments and results are looked into. */
+const maxDepth = 8;
 
 let identities = 0;
 const identityOf = new WeakMap<object, number>();
@@ -151,12 +159,24 @@ function drop({ recording, inputs, result }: Recorded<unknown>): void {
  * @throws Error when `fn` is async, or reads a value while it is recorded
  */
 export function compile<A extends unknown[], R>(fn: (...args: A) => R): Compiled<A, R> {
+  checkCount('compile', arguments.length, 1);
   if (typeof fn !== 'function') throw new TypeError(`compile: expected a function, got ${String(fn)}`);
   const kinds = new Map<string, Kind<unknown>>();
   const counts = { eager: 0, recorded: 0, replayed: 0 };
   let reason: string | null = null;
 
-  const call = (...args: A): R => {
+  const plain = (self: unknown, args: A): R => {
+    counts.eager++;
+    const result = sync(fn.apply(self, args));
+    if (opaqueIn(result) !== null) return result;
+    return mapTensors(result, (tensor) => (tensor.requiresGrad ? tensor.detach() : tensor));
+  };
+  const call = function (this: unknown, ...args: A): R {
+    const hidden = opaqueIn(args);
+    if (hidden !== null) {
+      reason = `an argument is a ${hidden}, whose contents cannot be compared`;
+      return plain(this, args);
+    }
     const key = `${modes()} ${keyOf(args)}`;
     let kind = kinds.get(key) as Kind<R> | undefined;
     if (kind === undefined) {
@@ -164,7 +184,7 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R): Compiled
       if (kinds.size > maxKinds) forgetOldest(kinds);
     }
     const rt = runtime();
-    if (rt.recording !== null || rt.isIdle) return fn(...args);
+    if (rt.recording !== null || rt.isIdle) return fn.apply(this, args);
     kind.recordings = kind.recordings.filter(({ recording }) => recording.owner === rt);
     const known = kind.recordings.find(({ recording }) => recording.isUsable);
     if (known !== undefined) {
@@ -174,11 +194,11 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R): Compiled
     }
     // What a region around the call has cast would be taken for granted.
     if (kind.calls++ < warmUps || kind.reason !== null || isIntercepted()) {
-      counts.eager++;
-      return mapTensors(sync(fn(...args)), (tensor) => (tensor.requiresGrad ? tensor.detach() : tensor));
+      if (isIntercepted()) reason = 'it is called within autocast: put the region into the function';
+      return plain(this, args);
     }
     counts.recorded++;
-    const { result, reason: why } = record(fn, args, kind);
+    const { result, reason: why } = record(fn.bind(this) as typeof fn, args, kind);
     reason = why ?? reason;
     return result;
   };
@@ -218,6 +238,7 @@ function record<A extends unknown[], R>(
 ): { result: R; reason: string | null } {
   const rt = runtime();
   const inputs: Tensor[] = [];
+  const originals: Tensor[] = [];
   const given = mapTensors(args, (tensor) => {
     if (tensor.requiresGrad)
       throw new Error(
@@ -229,19 +250,27 @@ function record<A extends unknown[], R>(
       return like;
     }).keep();
     inputs.push(copy);
+    originals.push(tensor);
     return copy;
   });
+  const versions = inputs.map(({ storage }) => storage.version);
   const guards = new ModuleGuards();
   let result!: R;
   const recording = new Recording(rt);
   rt.recordCalls(recording, () => {
     result = sync(observeCalls(guards, () => fn(...given)));
   });
+  // What was written into the copies belongs into the arguments.
+  inputs.forEach((copy, i) => {
+    if (copy.storage.version === versions[i]) return;
+    recording.refuse('it changes an argument in place');
+    noGrad(() => copy_(originals[i] as Tensor, copy));
+  });
   const opaque = opaqueIn(result);
   if (opaque !== null) recording.refuse(`it returns a ${opaque}, in which tensors could be`);
-  result = mapTensors(result, (tensor) => tensor.detach().keep());
+  if (opaque === null) result = mapTensors(result, (tensor) => tensor.detach().keep());
   guards.guard(recording);
-  const handed = handedOut(result);
+  const handed = opaque === null ? handedOut(result) : result;
   kind.made++;
   if (recording.refused === null && kind.made <= maxRecordings) {
     kind.recordings.push({ recording, inputs, result });

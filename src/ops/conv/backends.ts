@@ -12,7 +12,7 @@ export interface Backends {
 
 let winograd = true;
 
-export const backends: Backends = {
+export const backends: Backends = Object.seal({
   get winograd() {
     return winograd;
   },
@@ -21,4 +21,4 @@ export const backends: Backends = {
       throw new TypeError(`backends.winograd must be true or false, got ${String(value)}`);
     winograd = value;
   },
-};
+});

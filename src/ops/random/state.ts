@@ -11,6 +11,9 @@ export interface RngState {
 
 let state: RngState = { seed: Math.floor(Math.random() * 2 ** 48), offset: 0 };
 
+/** A replay draws further numbers of the stream: it can neither tell nor set where that stands. */
+const refuseRecorded = (op: string): void => currentRecording()?.refuse(`it calls ${op}`);
+
 function checkState({ seed, offset }: RngState, op: string): void {
   for (const [name, value] of Object.entries({ seed, offset })) {
     if (!Number.isSafeInteger(value) || value < 0)
@@ -20,6 +23,7 @@ function checkState({ seed, offset }: RngState, op: string): void {
 
 /** `torch.manual_seed`: starts the global stream anew. `seed` is an integer from 0 to 2^53 - 1. */
 export function manualSeed(seed: number): void {
+  refuseRecorded('manualSeed');
   checkCount('manualSeed', arguments.length, 1);
   const fresh = { seed, offset: 0 };
   checkState(fresh, 'manualSeed');
@@ -28,18 +32,21 @@ export function manualSeed(seed: number): void {
 
 /** `torch.initial_seed`. */
 export function initialSeed(): number {
+  refuseRecorded('initialSeed');
   checkCount('initialSeed', arguments.length, 0);
   return state.seed;
 }
 
 /** `torch.get_rng_state`; plain data, fit for a checkpoint. */
 export function getRngState(): RngState {
+  refuseRecorded('getRngState');
   checkCount('getRngState', arguments.length, 0);
   return { ...state };
 }
 
 /** `torch.set_rng_state`. */
 export function setRngState(saved: RngState): void {
+  refuseRecorded('setRngState');
   checkCount('setRngState', arguments.length, 1);
   checkState(saved, 'setRngState');
   state = { seed: saved.seed, offset: saved.offset };

@@ -50,14 +50,15 @@ export function attentionScores(q: Tensor, k: Tensor, scale: number): Tensor {
 /** @internal The weights [..., L, S] by which queries take the values of keys. */
 export function attentionWeights(op: string, q: Tensor, k: Tensor, how: Looking): Tensor {
   const { mask, shown, causal, scale } = how;
-  let scores = attentionScores(q, k, scale);
+  // float16 holds scores up to 65504 only.
+  let scores = attentionScores(to(q, 'float32'), to(k, 'float32'), scale);
   if (causal) {
     const [rows, columns] = scores.shape.slice(-2) as [number, number];
     scores = maskScores(op, scores, causalMask(rows, columns));
   }
   if (mask !== null)
     scores = maskScores(op, scores, mask.dtype === 'bool' && shown ? logicalNot(mask) : mask);
-  return softmax(scores, -1);
+  return to(softmax(scores, -1), q.dtype);
 }
 
 /** @internal Each of the heads [..., H, S, E] `group` times, one behind the other. */
