@@ -160,7 +160,6 @@ export const hardwareWorks: Readonly<Record<string, HardwareWork>> = {
   'matmul 4096': product(4096, 4096, 4096),
   'matmul 1024': product(1024, 1024, 1024),
   'matmul 1024, B transposed': product(1024, 1024, 1024, 'b'),
-  'matmul 1024, A transposed': product(1024, 1024, 1024, 'a'),
   'matmul 1 x 4096 x 4096': product(1, 4096, 4096),
   'matmul 1 x 4096 x 4096, B transposed': product(1, 4096, 4096, 'b'),
   'matmul 4 x 4096 x 4096, B transposed': product(4, 4096, 4096, 'b'),
