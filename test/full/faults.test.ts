@@ -6,8 +6,8 @@ import { expect, it } from 'vitest';
 import { root } from '../cli/support.js';
 
 it.each([
-  ['training', '41'],
-  ['finetune', '1999'],
+  ['training', '83'],
+  ['finetune', '3989'],
 ])(
   '%s: nothing is broken by any fault (from the first on, at a stride of %s)',
   { timeout: 1_500_000 },
