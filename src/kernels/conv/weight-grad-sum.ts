@@ -1,6 +1,7 @@
 /** Second half of a weight gradient: adds the parts in a fixed order and writes the weight's own layout. */
 import { foldGrid, linearWorkgroup, memoKernel, type Kernel, type Target } from '../base/kernel.js';
 import { reads, shader, writes } from '../base/shader.js';
+import { joinInTree } from '../base/team.js';
 import { ceilDiv, type Elem, type Launch } from '../base/plan.js';
 
 /**
@@ -84,15 +85,7 @@ function teamSumKernel(elem: Elem): Kernel {
   for (var s = member; s < select(0u, p.splits, live); s += p.team) {
     sum += partials[(group * p.splits + s) * part + place];
   }
-  sums[lid] = sum;
-  workgroupBarrier();
-  for (var h = p.team >> 1u; h > 0u; h = h >> 1u) {
-    if (member < h) {
-      sum += sums[lid + h * cells];
-      sums[lid] = sum;
-    }
-    workgroupBarrier();
-  }
+  ${joinInTree('p.team >> 1u', 'sums[lid] = sum;', 'sum += sums[lid + h * cells];')}
   if (live && member == 0u) {
     let o = place % pitch;
     let tap = place / pitch / p.ci;

@@ -4,6 +4,7 @@
  */
 import type { Kernel, Target } from '../base/kernel.js';
 import { bytesOf, type BufferRef, type Elem, type Launch } from '../base/plan.js';
+import { joinInTree } from '../base/team.js';
 import type { Binding, EntryPoint } from '../base/shader.js';
 
 export interface ChannelsProblem {
@@ -128,15 +129,11 @@ export const memberMemory = ({ wx, wy }: BlockShape, T: string): string =>
 export const joinMembers = ({ wx, wy }: BlockShape, finish: string): string =>
   wy === 1
     ? finish
-    : `  sums[2u * lid] = s; sums[2u * lid + 1u] = q;
-  workgroupBarrier();
-  for (var h = ${wy / 2}u; h > 0u; h = h >> 1u) {
-    if (member < h) {
-      s += sums[2u * (lid + h * ${wx}u)]; q += sums[2u * (lid + h * ${wx}u) + 1u];
-      sums[2u * lid] = s; sums[2u * lid + 1u] = q;
-    }
-    workgroupBarrier();
-  }
+    : `  ${joinInTree(
+        `${wy / 2}u`,
+        'sums[2u * lid] = s; sums[2u * lid + 1u] = q;',
+        `s += sums[2u * (lid + h * ${wx}u)]; q += sums[2u * (lid + h * ${wx}u) + 1u];`,
+      )}
   if (member == 0u && n > 0u) {
 ${finish}
   }`;
@@ -233,16 +230,12 @@ export const joinTeam = (
 ): string =>
   team === 1
     ? finish
-    : `  joined[lid] = ${slot};
-  workgroupBarrier();
-  for (var h = ${team / 2}u; h > 0u; h = h >> 1u) {
-    if (member < h) {
-      let other = joined[lid + h * ${across}u];
-      ${merge}
-      joined[lid] = ${slot};
-    }
-    workgroupBarrier();
-  }
+    : `  ${joinInTree(
+        `${team / 2}u`,
+        `joined[lid] = ${slot};`,
+        `let other = joined[lid + h * ${across}u];
+      ${merge}`,
+      )}
   if (member == 0u && own < p.channels) {
 ${finish}
   }`;

@@ -22,6 +22,7 @@ import {
   type Target,
 } from '../base/kernel.js';
 import { reads, shader, writes, type Binding } from '../base/shader.js';
+import { joinInTree } from '../base/team.js';
 import { reducer } from './states.js';
 import type { ReduceOp, Reducer } from './reducer.js';
 
@@ -238,16 +239,8 @@ function teamJoin(ctx: Context, name: string, width: Width): string {
   const { spec, red } = ctx;
   const slot = (at: string): string[] => red.fields.map((_, i) => `shared${i}[${at}]`);
   const next = spec.sharing === 'along' ? 'lid + h' : 'lid + h * cells';
-  return `
-  ${red.fields.map((_, i) => `shared${i}[lid] = ${name}${i};`).join(' ')}
-  workgroupBarrier();
-  for (var h = p.team >> 1u; h > 0u; h = h >> 1u) {
-    if (member < h) {
-      ${red.merge(state(ctx, name), slot(next), width)}
-      ${red.fields.map((_, i) => `shared${i}[lid] = ${name}${i};`).join(' ')}
-    }
-    workgroupBarrier();
-  }`;
+  const store = red.fields.map((_, i) => `shared${i}[lid] = ${name}${i};`).join(' ');
+  return `\n${joinInTree('p.team >> 1u', store, red.merge(state(ctx, name), slot(next), width))}`;
 }
 
 /** Which cell a thread works on, and within a team which member it is. */
