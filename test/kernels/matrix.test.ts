@@ -18,6 +18,7 @@ import { matrixRows } from '../../src/kernels/matmul/matrix-tile.js';
 import { sharedBytes } from '../../src/kernels/matmul/shared-tile.js';
 import { tileCols, tileRows, type Tile } from '../../src/kernels/matmul/tile.js';
 import type { Launch, Plan } from '../../src/kernels/base/plan.js';
+import { every } from '../tooling/full.js';
 import { runPlan } from './harness.js';
 import {
   conv,
@@ -119,12 +120,13 @@ describe('products by subgroup matrices (emulated)', () => {
     );
   }
 
-  it.each([
+  const layouts = [
     ['16x16x16 f16', false, false],
     ['16x16x16 f16 in subgroups of 64', true, false],
     ['8x16x16 f16', false, true],
     ['8x8x8 f16', true, true],
-  ] as const)('matmul by %s, transA %s, transB %s', async (name, transA, transB) => {
+  ] as const;
+  it.each(every(3, layouts))('matmul by %s, transA %s, transB %s', async (name, transA, transB) => {
     const p = { m: 70, n: 52, k: 44, transA, transB };
     expect(await productError(target('emulated', name), p)).toBeLessThan(bound);
   });

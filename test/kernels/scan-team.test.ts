@@ -4,6 +4,7 @@ import { init, runtime } from '../../src/device/index.js';
 import type { Target } from '../../src/kernels/base/kernel.js';
 import { planScan, type ScanOp } from '../../src/kernels/reduce/scan.js';
 import { gpu } from '../forced-target.js';
+import { every } from '../tooling/full.js';
 import { at, eachIndex, host, runPlan, type HostTensor } from './harness.js';
 
 beforeAll(() => init());
@@ -91,11 +92,14 @@ const made = (shape: readonly number[], strides?: number[], offset = 0, value = 
   return host(Array.from({ length: room }, value), shape, { ...(strides && { strides }), offset });
 };
 
-it.each(layouts)('sums, forwards and backwards: %s', async (_, shape, dim, launches, strides, offset) => {
-  const x = made(shape, strides, offset);
-  expect(await check('compensatedSum', 'sum', x, dim)).toBe(launches);
-  await check('compensatedSum', 'sum', x, dim, { reverse: true });
-});
+it.each(every(2, layouts, 1))(
+  'sums, forwards and backwards: %s',
+  async (_, shape, dim, launches, strides, offset) => {
+    const x = made(shape, strides, offset);
+    expect(await check('compensatedSum', 'sum', x, dim)).toBe(launches);
+    await check('compensatedSum', 'sum', x, dim, { reverse: true });
+  },
+);
 
 describe('every state', () => {
   const line = (value: () => number, dtype: HostTensor['dtype'] = 'float32'): HostTensor =>

@@ -5,6 +5,7 @@ import type { Target } from '../../src/kernels/base/kernel.js';
 import type { Plan } from '../../src/kernels/base/plan.js';
 import { planIndexWrite, planScatter, type ScatterReduce } from '../../src/kernels/index/gather.js';
 import { gpu } from '../forced-target.js';
+import { every } from '../tooling/full.js';
 import { at, eachIndex, host, runPlan, type HostTensor } from './harness.js';
 
 beforeAll(() => init());
@@ -74,7 +75,7 @@ const reductions = Object.keys(f) as ScatterReduce[];
 /** Of 1, -1 and 2, with few 2s: a product stays exact. */
 const factor = (): number => (random(400) === 0 ? 2 : random(2) * 2 - 1);
 
-describe.each(reductions)('%s', (reduce) => {
+describe.each(every(2, reductions))('%s', (reduce) => {
   const value = reduce === 'mul' ? factor : whole;
 
   it('of thousands into a few, with some that are left out', async () => {
