@@ -25,6 +25,10 @@ export class Normalize extends Transform<HostArray<Float32Array>, HostArray<Floa
     readonly std: readonly number[],
   ) {
     super();
+    if (!Array.isArray(mean) || !Array.isArray(std))
+      throw new TypeError(
+        `Normalize: mean and std must be lists with a number for each channel, got ${String(mean)} and ${String(std)}`,
+      );
     if (mean.length !== std.length) {
       throw new Error(`Normalize: ${mean.length} means but ${std.length} standard deviations`);
     }

@@ -1,7 +1,7 @@
 import { type Box, type ByteMeaning, intersection } from '../../kernels/images/packed.js';
 import { byteMeaning } from '../../ops/images/byte-table.js';
 import { checkOptions } from '../../tensor/options.js';
-import type { DeferredImage, RGBImage } from '../host.js';
+import { type DeferredImage, isRGBImage, type RGBImage } from '../host.js';
 import { type Cut, fillColor } from '../pixels/boxes.js';
 import type { Random } from '../random.js';
 import { Normalize, ToTensor } from './arrays.js';
@@ -18,6 +18,20 @@ export interface OnDeviceOptions {
 }
 
 const geometric: readonly unknown[] = [CenterCrop, RandomCrop, RandomHorizontalFlip, RandomVerticalFlip];
+
+const wanted = 'OnDevice: takes crops and flips, then ToTensor, then perhaps Normalize';
+
+function checkTransforms(transforms: unknown): void {
+  const nameOf = (value: unknown): string =>
+    value instanceof Transform ? `a ${value.constructor.name}` : String(value);
+  if (!Array.isArray(transforms))
+    throw new TypeError(`${wanted}, in a list: new OnDevice([...]), got ${nameOf(transforms)}`);
+  const strange = transforms.findIndex((transform) => !(transform instanceof Transform));
+  if (strange >= 0)
+    throw new TypeError(
+      `${wanted}, got ${nameOf(transforms[strange])} at position ${strange}; put functions of your own before it`,
+    );
+}
 
 /** An image in the making: what is seen of it, and how. */
 interface View {
@@ -72,6 +86,7 @@ export class OnDevice extends Transform<RGBImage, DeferredImage> {
     readonly options: OnDeviceOptions = {},
   ) {
     super();
+    checkTransforms(transforms);
     checkOptions('OnDevice', options, 'dtype');
     const kinds: unknown[] = transforms.map(({ constructor }) => constructor);
     const count = kinds.findIndex((kind) => !geometric.includes(kind));
@@ -79,7 +94,7 @@ export class OnDevice extends Transform<RGBImage, DeferredImage> {
     const fits = last?.constructor === ToTensor && rest.length === 0;
     if (count < 0 || !fits || (normalize !== undefined && normalize.constructor !== Normalize)) {
       throw new Error(
-        `OnDevice: takes crops and flips, then ToTensor, then perhaps Normalize, got [${transforms.map((t) => t.constructor.name).join(', ')}]; put other transforms before it`,
+        `${wanted}, got [${transforms.map((t) => t.constructor.name).join(', ')}]; put other transforms before it`,
       );
     }
     this.moves = transforms.slice(0, count);
@@ -88,11 +103,20 @@ export class OnDevice extends Transform<RGBImage, DeferredImage> {
     this.fill = this.borderColor();
   }
 
+  /** @internal */
+  override get isDeferred(): boolean {
+    return true;
+  }
+
   override settings(): readonly unknown[] {
     return [this.transforms, this.options];
   }
 
   override forward(image: RGBImage, random: Random): DeferredImage {
+    if (!isRGBImage(image))
+      throw new TypeError(
+        'OnDevice: takes images { width, height, data }; leave ToTensor and what follows it to OnDevice',
+      );
     const { width, height, data } = image;
     const whole: Box = { top: 0, left: 0, height, width };
     let view: View = { window: whole, box: whole, mirrored: false, upsideDown: false };
