@@ -151,7 +151,7 @@ describe('imagesToTensor', () => {
     expect(() => imagesToTensor({ data: new Uint8Array(10), shape: [1, 1, 2, 5] })).toThrow(
       /1 to 4 channels/,
     );
-    refuses({ mean: [0] }, /needs 3 means and 3 positive standard deviations/);
+    refuses({ mean: [0] }, /needs lists of 3 means and 3 positive standard deviations/);
     refuses({ std: [1, 0, 1] }, /positive/);
     refuses({ size: 0 }, /size must be a positive integer/);
     refuses({ crops: [] }, /crops must be a list with one entry for each of the 1 images, got 0/);
@@ -164,8 +164,8 @@ describe('imagesToTensor', () => {
     const images = { data: new Uint8Array(24), shape: [1, 2, 4, 3] };
     const refuses = (options: Record<string, unknown>, message: RegExp) =>
       expect(() => imagesToTensor(images, options as ImagesToTensorOptions)).toThrow(message);
-    refuses({ mean: 0.5 }, /imagesToTensor: mean must be a list of 3 numbers, got 0.5/);
-    refuses({ std: 0.5 }, /imagesToTensor: std must be a list of 3 numbers, got 0.5/);
+    refuses({ mean: 0.5 }, /imagesToTensor: normalize needs lists of 3 means .* got 0.5 and 1,1,1/);
+    refuses({ std: 0.5 }, /imagesToTensor: normalize needs lists of .* got 0,0,0 and 0.5/);
     refuses({ size: true }, /imagesToTensor: size must be a positive integer or \[height, width\], got true/);
     refuses({ crops: 3 }, /imagesToTensor: crops must be a list .* got 3/);
     refuses({ crops: [3] }, /imagesToTensor: crops\[0\] must be \[top, left\] in whole pixels, got 3/);

@@ -29,9 +29,8 @@ export class Compose<const T extends readonly [AnyTransform, ...AnyTransform[]]>
     transforms.forEach((transform: unknown, i) => {
       if (!isDeferred(transforms[i - 1]) || !(transform instanceof Transform) || transform instanceof Lambda)
         return;
-      const { name } = transform.constructor;
       throw new Error(
-        `Compose: ${name} cannot follow OnDevice, whose images are made with their batch; put ${name} before OnDevice, among its transforms if it takes it, or apply it to the batch`,
+        `Compose: ${transform.constructor.name} cannot follow OnDevice; put it before, or apply it to the batch`,
       );
     });
   }

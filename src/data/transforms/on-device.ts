@@ -19,20 +19,6 @@ export interface OnDeviceOptions {
 
 const geometric: readonly unknown[] = [CenterCrop, RandomCrop, RandomHorizontalFlip, RandomVerticalFlip];
 
-const wanted = 'OnDevice: takes crops and flips, then ToTensor, then perhaps Normalize';
-
-function checkTransforms(transforms: unknown): void {
-  const nameOf = (value: unknown): string =>
-    value instanceof Transform ? `a ${value.constructor.name}` : String(value);
-  if (!Array.isArray(transforms))
-    throw new TypeError(`${wanted}, in a list: new OnDevice([...]), got ${nameOf(transforms)}`);
-  const strange = transforms.findIndex((transform) => !(transform instanceof Transform));
-  if (strange >= 0)
-    throw new TypeError(
-      `${wanted}, got ${nameOf(transforms[strange])} at position ${strange}; put functions of your own before it`,
-    );
-}
-
 /** An image in the making: what is seen of it, and how. */
 interface View {
   readonly window: Box;
@@ -86,19 +72,26 @@ export class OnDevice extends Transform<RGBImage, DeferredImage> {
     readonly options: OnDeviceOptions = {},
   ) {
     super();
-    checkTransforms(transforms);
     checkOptions('OnDevice', options, 'dtype');
-    const kinds: unknown[] = transforms.map(({ constructor }) => constructor);
+    const kindOf = (value: unknown): unknown => (value instanceof Transform ? value.constructor : value);
+    const kinds = Array.isArray(transforms) ? transforms.map(kindOf) : [];
     const count = kinds.findIndex((kind) => !geometric.includes(kind));
-    const [last, normalize, ...rest] = transforms.slice(count);
-    const fits = last?.constructor === ToTensor && rest.length === 0;
-    if (count < 0 || !fits || (normalize !== undefined && normalize.constructor !== Normalize)) {
+    const [last, normalize, ...rest] = kinds.slice(count);
+    const fits = last === ToTensor && rest.length === 0;
+    if (count < 0 || !fits || (normalize !== undefined && normalize !== Normalize)) {
+      const nameOf = (kind: unknown): string => (typeof kind === 'function' ? kind.name : String(kind));
+      const got = Array.isArray(transforms)
+        ? `[${kinds.map(nameOf).join(', ')}]`
+        : nameOf(kindOf(transforms));
       throw new Error(
-        `${wanted}, got [${transforms.map((t) => t.constructor.name).join(', ')}]; put other transforms before it`,
+        `OnDevice: takes a list of crops and flips, then ToTensor, then perhaps Normalize, got ${got}; put other transforms before it`,
       );
     }
     this.moves = transforms.slice(0, count);
-    const { mean, std } = (normalize as Normalize | undefined) ?? { mean: [0, 0, 0], std: [1, 1, 1] };
+    const { mean, std } = (transforms[count + 1] as Normalize | undefined) ?? {
+      mean: [0, 0, 0],
+      std: [1, 1, 1],
+    };
     this.meaning = byteMeaning('OnDevice', 3, mean, std, options.dtype ?? 'float32');
     this.fill = this.borderColor();
   }
@@ -114,9 +107,7 @@ export class OnDevice extends Transform<RGBImage, DeferredImage> {
 
   override forward(image: RGBImage, random: Random): DeferredImage {
     if (!isRGBImage(image))
-      throw new TypeError(
-        'OnDevice: takes images { width, height, data }; leave ToTensor and what follows it to OnDevice',
-      );
+      throw new TypeError('OnDevice: takes images; leave ToTensor and what follows to it');
     const { width, height, data } = image;
     const whole: Box = { top: 0, left: 0, height, width };
     let view: View = { window: whole, box: whole, mirrored: false, upsideDown: false };

@@ -17,13 +17,10 @@ export function byteMeaning(
   std: readonly number[],
   dtype: ByteMeaning['dtype'],
 ): ByteMeaning {
-  for (const [name, list] of Object.entries({ mean, std })) {
-    if (!isList(list))
-      throw new TypeError(`${what}: ${name} must be a list of ${channels} numbers, got ${String(list)}`);
-  }
-  if (mean.length !== channels || std.length !== channels || std.some((value) => !(value > 0))) {
+  const fits = (list: unknown): boolean => isList(list) && list.length === channels;
+  if (!fits(mean) || !fits(std) || std.some((value) => !(value > 0))) {
     throw new Error(
-      `${what}: normalize needs ${channels} means and ${channels} positive standard deviations, got [${mean.join(', ')}] and [${std.join(', ')}]`,
+      `${what}: normalize needs lists of ${channels} means and ${channels} positive standard deviations, got ${String(mean)} and ${String(std)}`,
     );
   }
   if (dtype !== 'float32' && dtype !== 'float16')
