@@ -1,6 +1,7 @@
 import { checkIndex } from './dataset.js';
 import { entropySeed, Random } from './random.js';
 import { optionReader, type Trailing } from '../tensor/options.js';
+import { isTensor } from '../tensor/tensor.js';
 
 /**
  * Indices into a dataset, in the order to load them. Iterated once per epoch; an array will do. Where `order`
@@ -31,6 +32,16 @@ function lengthOf(what: string, source: { readonly length: number } | null | und
   throw new TypeError(
     `${what}: expected a dataset or an array, whose length is known, got ${String(source)}`,
   );
+}
+
+/** Samplers are iterated without waiting, so values on the device must be read before. */
+function checkList(what: string, name: string, list: unknown): void {
+  if (isTensor(list))
+    throw new TypeError(
+      `${what}: ${name} are needed on the host; pass the numbers, await ${name}.toArray(), not the tensor`,
+    );
+  if (typeof list !== 'object' || list === null)
+    throw new TypeError(`${what}: ${name} must be a list of numbers, got ${String(list)}`);
 }
 
 /** Base of the random samplers: iterated by itself, it takes its numbers from the platform's entropy. */
@@ -104,12 +115,16 @@ export class RandomSampler extends SeededSampler {
   }
 }
 
-/** PyTorch's `SubsetRandomSampler`: the given indices, each once, in random order. */
+/**
+ * PyTorch's `SubsetRandomSampler`: the given indices, each once, in random order. Of a tensor, `await
+ * indices.data()`.
+ */
 export class SubsetRandomSampler extends SeededSampler {
   readonly indices: readonly number[];
 
   constructor(indices: Iterable<number>) {
     super();
+    checkList('SubsetRandomSampler', 'indices', indices);
     this.indices = [...indices];
     const wrong = this.indices.find((index) => !Number.isInteger(index));
     if (wrong !== undefined)
@@ -131,7 +146,7 @@ const readWeighted = optionReader('WeightedRandomSampler', { replacement: true }
  * PyTorch's `WeightedRandomSampler`: draws index `i` with a probability proportional to `weights[i]`.
  * `classBalancedWeights` makes weights that draw every class equally often.
  *
- * @param weights one per sample, none negative; they need not sum to 1
+ * @param weights one per sample, none negative; they need not sum to 1. Of a tensor, `await weights.data()`
  * @param numSamples how many indices per epoch
  * @param replacement whether an index can come more than once. Default true
  */
@@ -151,6 +166,7 @@ export class WeightedRandomSampler extends SeededSampler {
     const { replacement } = readWeighted(args);
     this.replacement = replacement;
     this.length = checkCount('WeightedRandomSampler', numSamples);
+    checkList('WeightedRandomSampler', 'weights', weights);
     this.weights = Float64Array.from(weights);
     const wrong = this.weights.findIndex((weight) => !(weight >= 0 && weight < Infinity));
     if (wrong >= 0) {

@@ -248,9 +248,19 @@ export class Recording {
     this.withheld.add(buffer);
   }
 
-  /** @throws DeviceError: a value was asked for while it is made */
-  refuseRead(): void {
-    if (this.isSuspended) return;
+  private reads = false;
+
+  /**
+   * A value is asked for while it is made. The read itself is answered: whoever has its promise may have let
+   * go of it, and nobody would handle that it rejects.
+   */
+  noteRead(): void {
+    if (!this.isSuspended) this.reads = true;
+  }
+
+  /** @throws DeviceError: a value was asked for while it was made */
+  checkReads(): void {
+    if (!this.reads) return;
     throw new DeviceError(
       'compile: the function reads a value while it is recorded; return the tensor and read it outside.',
       'compile',

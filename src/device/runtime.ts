@@ -319,6 +319,7 @@ export class Runtime {
     this.record = recording;
     try {
       fn();
+      recording.checkReads();
     } catch (error) {
       recording.release((buffer) => this.pool.release(buffer));
       throw error;
@@ -400,7 +401,7 @@ export class Runtime {
    */
   async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
     this.check('read', buffer, offset, bytes, 1);
-    this.record?.refuseRead();
+    this.record?.noteRead();
     if (bytes === 0) return new ArrayBuffer(0);
     return this.awaits.read(buffer, offset, bytes);
   }
@@ -412,7 +413,7 @@ export class Runtime {
 
   /** Submits what is recorded and waits until the GPU has done it. Rejects like {@link read}. */
   async synchronize(): Promise<void> {
-    this.record?.refuseRead();
+    this.record?.noteRead();
     await this.awaits.synchronize();
   }
 

@@ -97,6 +97,36 @@ describe('OnDevice', () => {
     expect(stackSamples([of(0.5, 4), of(0.5, 4)]).shape).toEqual([2, 3, 4, 4]);
   });
 
+  it('is the end of a Compose, but for functions', () => {
+    const { there } = both([new T.CenterCrop(4), ...finish]);
+    const then =
+      (next: unknown, first: unknown = there) =>
+      () =>
+        new T.Compose([first, next] as unknown as [T.ToTensor]);
+    expect(then(new T.RandomErasing())).toThrow(
+      /RandomErasing cannot follow OnDevice.* or apply it to the batch/,
+    );
+    expect(then(new T.Resize(4))).toThrow(/Compose: Resize cannot follow OnDevice/);
+    expect(then(new T.ToTensor(), new T.Compose([there]))).toThrow(/ToTensor cannot follow OnDevice/);
+    expect(then(there)).toThrow(/OnDevice cannot follow OnDevice/);
+    const labelled = (image: unknown) => [image, 1];
+    for (const next of [labelled, new T.Lambda(labelled)])
+      expect(then(next)()(picture(5, 5))).toEqual([there(picture(5, 5)), 1]);
+  });
+
+  it('says what it takes', () => {
+    const of = (transforms: unknown) => () => new T.OnDevice(transforms as readonly T.OnDeviceTransform[]);
+    expect(of(undefined)).toThrow(/OnDevice: takes a list of crops and flips, .* got undefined/);
+    expect(of(new T.ToTensor())).toThrow(/takes a list .* got ToTensor;/);
+    expect(of([null, ...finish])).toThrow(/got \[null, ToTensor, Normalize\]; put other transforms before/);
+    expect(of([...finish, Math.abs])).toThrow(/got \[ToTensor, Normalize, abs\]/);
+    expect(() => new T.Normalize(0.5 as never, 0.5 as never)).toThrow(
+      /Normalize: mean and std must be lists/,
+    );
+    const late = new T.Compose([new T.ToTensor(), both([new T.ToTensor()]).there as never]);
+    expect(() => late(picture(4, 4))).toThrow(/OnDevice: takes images; leave ToTensor/);
+  });
+
   it('refuses what the device does not do', () => {
     const resize = new T.Resize(4) as unknown as T.OnDeviceTransform;
     expect(() => new T.OnDevice([resize, ...finish])).toThrow(

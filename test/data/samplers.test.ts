@@ -10,6 +10,7 @@ import {
   WeightedRandomSampler,
 } from '../../src/data/samplers.js';
 import { classBalancedWeights } from '../../src/data/splits.js';
+import { init, ones } from '../../src/index.js';
 
 const sorted = (values: Iterable<number>) => [...values].sort((a, b) => a - b);
 const counting = (length: number): Dataset<number> => ({ length, get: (index) => index });
@@ -56,6 +57,20 @@ describe('samplers', () => {
     expect([...new BatchSampler(new SequentialSampler({ length: 5 }), 2)]).toEqual([[0, 1], [2, 3], [4]]);
     const dropping = new BatchSampler(new SequentialSampler({ length: 5 }), 2, true);
     expect([dropping.length, [...dropping].length]).toEqual([2, 2]);
+  });
+
+  it('say how they take what is on the device', async () => {
+    await init();
+    const values = ones([3]) as never;
+    expect(() => new WeightedRandomSampler(values, 2)).toThrow(
+      /WeightedRandomSampler: .* await weights\.toArray\(\)/,
+    );
+    expect(() => new SubsetRandomSampler(values)).toThrow(
+      /SubsetRandomSampler: .* await indices\.toArray\(\)/,
+    );
+    expect(() => new WeightedRandomSampler(3 as never, 2)).toThrow(
+      'weights must be a list of numbers, got 3',
+    );
   });
 
   it('say what they cannot do', () => {

@@ -318,6 +318,19 @@ describe('buffers', () => {
 });
 
 describe('deepcopy', () => {
+  it('says that private names cannot be copied', () => {
+    class Scaled extends Identity {
+      #factor = 2;
+      override forward(x: Tensor): Tensor {
+        return x.mul(this.#factor);
+      }
+    }
+    class Renamed extends Scaled {}
+    expect(() => nn.deepcopy(new Sequential(new Renamed()))).toThrow(
+      /deepcopy: Scaled uses this\.#factor, which cannot be copied.* a field without #/,
+    );
+  });
+
   it('copies values, modes and sharing, and nothing is shared with the original', async () => {
     const model = new Sequential(new Linear(2, 2), new nn.BatchNorm1d(2), new Linear(2, 2));
     (model.at(2) as InstanceType<typeof Linear>).weight = model.getParameter('0.weight');

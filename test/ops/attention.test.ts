@@ -91,6 +91,18 @@ describe('on a GPU', () => {
     });
   });
 
+  it('a query that sees nothing: none of its scores has a gradient, with createGraph too', async () => {
+    const [q, keys, v] = [leaf(1, 2, 5, 8), leaf(1, 2, 6, 8), leaf(1, 2, 6, 8)];
+    const attnMask = k.arange(5).ne(2).unsqueeze(1).logicalAnd(k.ones(6));
+    await expectSame(() => {
+      const out = attend(q, keys, v, { attnMask });
+      return [false, true].flatMap(
+        (createGraph) =>
+          k.autograd.grad(out.sum(), [q, keys], { createGraph, retainGraph: true }) as k.Tensor[],
+      );
+    });
+  });
+
   it.each(['query', 'key', 'value'])('the gradient of the %s alone', async (name) => {
     const all = { query: k.randn(1, 2, 5, 8), key: k.randn(1, 2, 6, 8), value: k.randn(1, 2, 6, 8) };
     const wanted = all[name as 'key'].requiresGrad_();

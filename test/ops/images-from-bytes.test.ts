@@ -151,12 +151,27 @@ describe('imagesToTensor', () => {
     expect(() => imagesToTensor({ data: new Uint8Array(10), shape: [1, 1, 2, 5] })).toThrow(
       /1 to 4 channels/,
     );
-    refuses({ mean: [0] }, /needs 3 means and 3 positive standard deviations/);
+    refuses({ mean: [0] }, /needs lists of 3 means and 3 positive standard deviations/);
     refuses({ std: [1, 0, 1] }, /positive/);
     refuses({ size: 0 }, /size must be a positive integer/);
-    refuses({ crops: [] }, /crops must have one entry for each of the 1 images, got 0/);
+    refuses({ crops: [] }, /crops must be a list with one entry for each of the 1 images, got 0/);
     refuses({ crops: [[0.5, 0]] }, /crops\[0\] must be \[top, left\] in whole pixels/);
     refuses({ fill: 256 }, /fill must be a byte/);
     refuses({ dtype: 'int32' as 'float32' }, /dtype must be 'float32' or 'float16'/);
+  });
+
+  it('says where a list is wanted', () => {
+    const images = { data: new Uint8Array(24), shape: [1, 2, 4, 3] };
+    const refuses = (options: Record<string, unknown>, message: RegExp) =>
+      expect(() => imagesToTensor(images, options as ImagesToTensorOptions)).toThrow(message);
+    refuses({ mean: 0.5 }, /imagesToTensor: normalize needs lists of 3 means .* got 0.5 and 1,1,1/);
+    refuses({ std: 0.5 }, /imagesToTensor: normalize needs lists of .* got 0,0,0 and 0.5/);
+    refuses({ size: true }, /imagesToTensor: size must be a positive integer or \[height, width\], got true/);
+    refuses({ crops: 3 }, /imagesToTensor: crops must be a list .* got 3/);
+    refuses({ crops: [3] }, /imagesToTensor: crops\[0\] must be \[top, left\] in whole pixels, got 3/);
+    refuses({ horizontalFlips: true }, /imagesToTensor: horizontalFlips must be a list .* got true/);
+    refuses({ fill: null }, /imagesToTensor: fill must be a byte, or one for each .* got null/);
+    expect(() => imagesToTensor(undefined as never)).toThrow(/imagesToTensor: expected .* got undefined/);
+    expect(() => imagesToTensor({ ...images, shape: 24 as never })).toThrow(/got 24 bytes as 24/);
   });
 });

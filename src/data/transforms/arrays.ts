@@ -25,8 +25,10 @@ export class Normalize extends Transform<HostArray<Float32Array>, HostArray<Floa
     readonly std: readonly number[],
   ) {
     super();
-    if (mean.length !== std.length) {
-      throw new Error(`Normalize: ${mean.length} means but ${std.length} standard deviations`);
+    if (!Array.isArray(mean) || !Array.isArray(std) || mean.length !== std.length) {
+      throw new Error(
+        `Normalize: mean and std must be lists of one length, got ${String(mean)} and ${String(std)}`,
+      );
     }
     if (std.some((value) => !(value > 0))) {
       throw new Error(`Normalize: standard deviations must be positive, got [${std.join(', ')}]`);

@@ -27,6 +27,11 @@ export abstract class Transform<In, Out> implements Portable {
     return Object.setPrototypeOf(call, new.target.prototype) as Transform<In, Out>;
   }
 
+  /** @internal What it returns waits for the device, and no transform of images or arrays can take it. */
+  get isDeferred(): boolean {
+    return false;
+  }
+
   /** What calling the transform does. */
   abstract forward(input: In, random: Random): Out;
 

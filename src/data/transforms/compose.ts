@@ -13,13 +13,31 @@ type Last<T extends readonly AnyTransform[]> = T extends readonly [...unknown[],
   ? ReturnType<L>
   : never;
 
-/** torchvision's `Compose`: one transform after the other. */
+const isDeferred = (transform: unknown): boolean => transform instanceof Transform && transform.isDeferred;
+
+/**
+ * torchvision's `Compose`: one transform after the other.
+ *
+ * @throws Error when a transform other than {@link Lambda} stands behind `OnDevice`, which leaves no image
+ */
 export class Compose<const T extends readonly [AnyTransform, ...AnyTransform[]]> extends Transform<
   First<T>,
   Last<T>
 > {
   constructor(readonly transforms: T) {
     super();
+    transforms.forEach((transform: unknown, i) => {
+      if (!isDeferred(transforms[i - 1]) || !(transform instanceof Transform) || transform instanceof Lambda)
+        return;
+      throw new Error(
+        `Compose: ${transform.constructor.name} cannot follow OnDevice; put it before, or apply it to the batch`,
+      );
+    });
+  }
+
+  /** @internal */
+  override get isDeferred(): boolean {
+    return isDeferred(this.transforms.at(-1));
   }
 
   override settings(): readonly unknown[] {

@@ -1,7 +1,7 @@
 import { type Box, type ByteMeaning, intersection } from '../../kernels/images/packed.js';
 import { byteMeaning } from '../../ops/images/byte-table.js';
 import { checkOptions } from '../../tensor/options.js';
-import type { DeferredImage, RGBImage } from '../host.js';
+import { type DeferredImage, isRGBImage, type RGBImage } from '../host.js';
 import { type Cut, fillColor } from '../pixels/boxes.js';
 import type { Random } from '../random.js';
 import { Normalize, ToTensor } from './arrays.js';
@@ -73,19 +73,32 @@ export class OnDevice extends Transform<RGBImage, DeferredImage> {
   ) {
     super();
     checkOptions('OnDevice', options, 'dtype');
-    const kinds: unknown[] = transforms.map(({ constructor }) => constructor);
+    const kindOf = (value: unknown): unknown => (value instanceof Transform ? value.constructor : value);
+    const kinds = Array.isArray(transforms) ? transforms.map(kindOf) : [];
     const count = kinds.findIndex((kind) => !geometric.includes(kind));
-    const [last, normalize, ...rest] = transforms.slice(count);
-    const fits = last?.constructor === ToTensor && rest.length === 0;
-    if (count < 0 || !fits || (normalize !== undefined && normalize.constructor !== Normalize)) {
+    const [last, normalize, ...rest] = kinds.slice(count);
+    const fits = last === ToTensor && rest.length === 0;
+    if (count < 0 || !fits || (normalize !== undefined && normalize !== Normalize)) {
+      const nameOf = (kind: unknown): string => (typeof kind === 'function' ? kind.name : String(kind));
+      const got = Array.isArray(transforms)
+        ? `[${kinds.map(nameOf).join(', ')}]`
+        : nameOf(kindOf(transforms));
       throw new Error(
-        `OnDevice: takes crops and flips, then ToTensor, then perhaps Normalize, got [${transforms.map((t) => t.constructor.name).join(', ')}]; put other transforms before it`,
+        `OnDevice: takes a list of crops and flips, then ToTensor, then perhaps Normalize, got ${got}; put other transforms before it`,
       );
     }
     this.moves = transforms.slice(0, count);
-    const { mean, std } = (normalize as Normalize | undefined) ?? { mean: [0, 0, 0], std: [1, 1, 1] };
+    const { mean, std } = (transforms[count + 1] as Normalize | undefined) ?? {
+      mean: [0, 0, 0],
+      std: [1, 1, 1],
+    };
     this.meaning = byteMeaning('OnDevice', 3, mean, std, options.dtype ?? 'float32');
     this.fill = this.borderColor();
+  }
+
+  /** @internal */
+  override get isDeferred(): boolean {
+    return true;
   }
 
   override settings(): readonly unknown[] {
@@ -93,6 +106,8 @@ export class OnDevice extends Transform<RGBImage, DeferredImage> {
   }
 
   override forward(image: RGBImage, random: Random): DeferredImage {
+    if (!isRGBImage(image))
+      throw new TypeError('OnDevice: takes images; leave ToTensor and what follows to it');
     const { width, height, data } = image;
     const whole: Box = { top: 0, left: 0, height, width };
     let view: View = { window: whole, box: whole, mirrored: false, upsideDown: false };

@@ -7,7 +7,7 @@ import { Parameter } from './parameter.js';
 
 /**
  * `copy.deepcopy(model)`: a model of its own with the same values, modes, hooks and sharing within itself.
- * Private `#fields` of a subclass cannot be seen from outside and are not copied.
+ * @throws Error when the class of a module has private `#fields` or `#methods`: nobody outside sees them
  */
 export function deepcopy<M extends Module>(model: M): M {
   const memo = new Map<object, object>();
@@ -22,8 +22,10 @@ function copyValue(value: unknown, memo: Map<object, object>): unknown {
     memo.set(value, copy);
     return copy;
   };
-  if (value instanceof Module)
+  if (value instanceof Module) {
+    checkPrivate(value);
     return copyModule(value, memo, remember(makeCallable(Object.getPrototypeOf(value) as object)));
+  }
   if (isTensor(value)) {
     const copy = clone(value);
     if (!(value instanceof Parameter)) {
@@ -56,6 +58,19 @@ function copyValue(value: unknown, memo: Map<object, object>): unknown {
     return copy;
   }
   return value;
+}
+
+/** Only the text of a class tells of private names; a copy lacks them and would fail where they are used. */
+function checkPrivate(module: Module): void {
+  let prototype = Object.getPrototypeOf(module) as Module;
+  for (; prototype !== Module.prototype; prototype = Object.getPrototypeOf(prototype) as Module) {
+    const { constructor } = prototype;
+    const [used] = /\bthis\.#[\w$]+/.exec(Function.prototype.toString.call(constructor)) ?? [];
+    if (used !== undefined)
+      throw new Error(
+        `deepcopy: ${constructor.name} uses ${used}, which cannot be copied from outside; make it a field without # (TypeScript's private), or build a second model and load the first one's stateDict()`,
+      );
+  }
 }
 
 function copyModule(from: Module, memo: Map<object, object>, copy: Module): Module {

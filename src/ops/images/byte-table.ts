@@ -2,6 +2,10 @@
 import { byteTable, type ByteMeaning } from '../../kernels/images/packed.js';
 import { toHalf } from '../../tensor/dtype.js';
 
+/** @internal Whether `value` is an array, typed or not. */
+export const isList = (value: unknown): value is readonly unknown[] =>
+  Array.isArray(value) || ArrayBuffer.isView(value);
+
 /**
  * @internal (byte / 255 - mean) / std for each channel.
  * @throws Error, naming `what`, unless each channel has a mean and a positive standard deviation
@@ -13,9 +17,10 @@ export function byteMeaning(
   std: readonly number[],
   dtype: ByteMeaning['dtype'],
 ): ByteMeaning {
-  if (mean.length !== channels || std.length !== channels || std.some((value) => !(value > 0))) {
+  const fits = (list: unknown): boolean => isList(list) && list.length === channels;
+  if (!fits(mean) || !fits(std) || std.some((value) => !(value > 0))) {
     throw new Error(
-      `${what}: normalize needs ${channels} means and ${channels} positive standard deviations, got [${mean.join(', ')}] and [${std.join(', ')}]`,
+      `${what}: normalize needs lists of ${channels} means and ${channels} positive standard deviations, got ${String(mean)} and ${String(std)}`,
     );
   }
   if (dtype !== 'float32' && dtype !== 'float16')

@@ -5,7 +5,7 @@ import { optionReader, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { launch } from '../base/launch.js';
 import { emptyResult, planLimits } from '../base/run-plan.js';
-import { byteMeaning } from './byte-table.js';
+import { byteMeaning, isList } from './byte-table.js';
 
 /** @internal Uploads a block of images and makes the batch of it: [n, c, h, w], channels-last. */
 export function unpackImages(images: PackedImages): Tensor {
@@ -79,20 +79,21 @@ const farthest = 2 ** 24;
 export function imagesToTensor(images: ByteImages, ...args: Trailing<[], ImagesToTensorOptions>): Tensor {
   const op = 'imagesToTensor';
   const options = readOptions(args);
-  const { data, shape } = images;
-  const [n = 0, height = 0, width = 0, channels = 0] = shape;
+  const { data, shape } = Object(images) as ByteImages;
+  const lengths = isList(shape) ? shape : [];
+  const [n = 0, height = 0, width = 0, channels = 0] = lengths;
   const elements = n * height * width * channels;
-  const whole = shape.every((length) => Number.isInteger(length) && length > 0);
+  const whole = lengths.every((length) => Number.isInteger(length) && length > 0);
   if (
     !(data instanceof Uint8Array) ||
-    shape.length !== 4 ||
+    lengths.length !== 4 ||
     channels > 4 ||
     !whole ||
     data.length !== elements
   ) {
     const got = data instanceof Uint8Array ? `${data.length} bytes` : String(data);
     throw new Error(
-      `${op}: expected a Uint8Array of shape [n, height, width, channels] with 1 to 4 channels, got ${got} as [${shape.join(', ')}]`,
+      `${op}: expected a Uint8Array of shape [n, height, width, channels] with 1 to 4 channels, got ${got} as ${isList(shape) ? `[${shape.join(', ')}]` : String(shape)}`,
     );
   }
   const { size, crops, fill, horizontalFlips, verticalFlips, dtype } = options;
@@ -104,20 +105,27 @@ export function imagesToTensor(images: ByteImages, ...args: Trailing<[], ImagesT
     options.std ?? ofChannels(1),
     dtype,
   );
-  const [outH, outW] = typeof size === 'number' ? [size, size] : (size ?? [height, width]);
+  const [outH, outW] = isList(size) ? size : [size ?? height, size ?? width];
   if (![outH, outW].every((length) => Number.isInteger(length) && length > 0 && length < farthest))
     throw new Error(`${op}: size must be a positive integer or [height, width], got ${JSON.stringify(size)}`);
   for (const [name, list] of Object.entries({ crops, horizontalFlips, verticalFlips })) {
-    if (list !== null && list.length !== n)
-      throw new Error(`${op}: ${name} must have one entry for each of the ${n} images, got ${list.length}`);
+    if (list !== null && (!isList(list) || list.length !== n)) {
+      const got = isList(list) ? list.length : String(list);
+      throw new Error(`${op}: ${name} must be a list with one entry for each of the ${n} images, got ${got}`);
+    }
   }
   const color = typeof fill === 'number' ? ofChannels(fill) : fill;
-  if (color.length !== channels || !color.every((byte) => Number.isInteger(byte) && byte >= 0 && byte <= 255))
+  if (
+    !isList(color) ||
+    color.length !== channels ||
+    !color.every((byte) => Number.isInteger(byte) && byte >= 0 && byte <= 255)
+  )
     throw new Error(
       `${op}: fill must be a byte, or one for each of the ${channels} channels, got ${JSON.stringify(fill)}`,
     );
   const placed = Array.from({ length: n }, (_, i): PlacedImage => {
-    const [top, left] = crops?.[i] ?? [0, 0];
+    const crop: unknown = crops?.[i] ?? [0, 0];
+    const [top, left] = (isList(crop) ? crop : []) as [number, number];
     if (![top, left].every((at) => Number.isInteger(at) && Math.abs(at) < farthest))
       throw new Error(
         `${op}: crops[${i}] must be [top, left] in whole pixels, got ${JSON.stringify(crops?.[i])}`,

@@ -47,6 +47,9 @@ export function attentionScores(q: Tensor, k: Tensor, scale: number): Tensor {
   return matmul(mul(q, scale), transpose(k, -2, -1));
 }
 
+/** Where a query must not look, of a bool mask. */
+const hiddenBy = (mask: Tensor, shown: boolean): Tensor => (shown ? logicalNot(mask) : mask);
+
 /** @internal The weights [..., L, S] by which queries take the values of keys. */
 export function attentionWeights(op: string, q: Tensor, k: Tensor, how: Looking): Tensor {
   const { mask, shown, causal, scale } = how;
@@ -56,8 +59,7 @@ export function attentionWeights(op: string, q: Tensor, k: Tensor, how: Looking)
     const [rows, columns] = scores.shape.slice(-2) as [number, number];
     scores = maskScores(op, scores, causalMask(rows, columns));
   }
-  if (mask !== null)
-    scores = maskScores(op, scores, mask.dtype === 'bool' && shown ? logicalNot(mask) : mask);
+  if (mask !== null) scores = maskScores(op, scores, mask.dtype === 'bool' ? hiddenBy(mask, shown) : mask);
   return to(softmax(scores, -1), q.dtype);
 }
 
@@ -93,7 +95,9 @@ export function attentionGradients(
   const [keys, values] = [repeatHeads(k, group), repeatHeads(v, group)];
   const weights = attentionWeights('scaledDotProductAttention', q, keys, how);
   const pulled = mul(weights, matmul(g, transpose(values, -2, -1)));
-  const scores = mul(sub(pulled, mul(weights, sumDims(pulled, [3], true))), how.scale);
+  let scores = mul(sub(pulled, mul(weights, sumDims(pulled, [3], true))), how.scale);
+  // No gradient flows where a score was filled in, in rows of NaN either.
+  if (how.mask?.dtype === 'bool') scores = maskedFill(scores, hiddenBy(how.mask, how.shown), 0);
   return [
     () => matmul(scores, keys),
     () => sumHeads(matmul(transpose(scores, -2, -1), q), group),
