@@ -6,6 +6,7 @@ import * as k from '../../src/index.js';
 import { batchNormThen } from '../../src/ops/norm/batch-norm.js';
 import type { Activation } from '../../src/kernels/base/plan.js';
 import { gpu, plannedFor } from '../forced-target.js';
+import { every } from '../tooling/full.js';
 import { relativeError } from './heavy-harness.js';
 import { host, runPlan } from './harness.js';
 
@@ -55,7 +56,7 @@ describe('batch norm planned for a GPU gives what the software plan gives', () =
     ['a residual and an activation', { shape: [3, 12, 7, 9], residual: true, activation: 'relu6' }],
     ['many blocks', { shape: [6, 8, 50, 50], residual: true }],
   ];
-  it.each(cases)('%s', async (_, problem) => {
+  it.each(every(2, cases))('%s', async (_, problem) => {
     const expected = await train(problem);
     const got = await plannedFor(gpu(), () => train(problem));
     expect(got.length).toBe(expected.length);
@@ -65,12 +66,13 @@ describe('batch norm planned for a GPU gives what the software plan gives', () =
     );
   });
 
-  it.each<[string, Case]>([
+  const halves: [string, Case][] = [
     ['channels in fours', { shape: [3, 12, 7, 9], activation: 'relu' }],
     ['odd channels', { shape: [5, 7, 6, 5], residual: true }],
     ['a residual and an activation', { shape: [3, 12, 7, 9], residual: true, activation: 'relu6' }],
     ['a matrix of vectors', { shape: [130, 16] }],
-  ])('float16: %s', async (_, problem) => {
+  ];
+  it.each(every(2, halves, 1))('float16: %s', async (_, problem) => {
     const exact = await train({ ...problem, dtype: 'float32' });
     const half = { ...problem, dtype: 'float16' } as const;
     for (const got of [await train(half), await plannedFor(gpu(), () => train(half))])
@@ -132,7 +134,7 @@ describe('layer and RMS norm by rows, planned for a GPU', () => {
     ['rows too long to be held', [3, 4420]],
     ['one row', [1, 100]],
   ];
-  it.each(shapes)('%s', async (_, shape) => {
+  it.each(every(2, shapes))('%s', async (_, shape) => {
     const norms = shape[1] === 660 ? (['layerNorm', 'rmsNorm'] as const) : (['layerNorm'] as const);
     for (const norm of norms) {
       for (const affine of shape[0] === 1 ? [true, false] : [true]) {
