@@ -101,10 +101,11 @@ export const named = <F extends (...args: never[]) => unknown>(name: string, fn:
   Object.defineProperty(fn, 'name', { value: name });
 
 /** A TypeError, as plain JavaScript makes it from an argument of another kind, says nothing of the op. */
-const misuse = (name: string, error: unknown): unknown =>
-  error instanceof TypeError
-    ? new Error(`${name}: wrong argument: ${error.message}`, { cause: error })
-    : error;
+const misuse = (name: string, args: readonly unknown[], error: unknown): unknown => {
+  if (!(error instanceof TypeError)) return error;
+  const given = args.map(String).join(', ').slice(0, 80) || 'nothing';
+  return new Error(`${name}: wrong argument: got ${given}; see what it takes`, { cause: error });
+};
 
 /**
  * Makes an op from its one declaration: temporaries of the forward are freed when it returns, a tape node is
@@ -132,7 +133,7 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
       result = definition.forward(ctx, ...args);
     } catch (error) {
       abandonScope(scope);
-      throw misuse(name, error);
+      throw misuse(name, args, error);
     } finally {
       setGradMode(before);
     }
@@ -230,7 +231,7 @@ export function defineComposite<F extends (...args: never[]) => unknown>(
     try {
       result = scoped(name, () => fn(...args));
     } catch (error) {
-      throw misuse(name, error);
+      throw misuse(name, args, error);
     }
     if (isTensor(result)) forgetBase(result);
     else if (Array.isArray(result)) for (const one of result) if (isTensor(one)) forgetBase(one, result);

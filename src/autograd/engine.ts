@@ -406,8 +406,15 @@ const runOptions = { retainGraph: undefined, createGraph: undefined };
 const readBackward = optionReader('backward', runOptions);
 const readGrad = optionReader('grad', { ...runOptions, gradOutputs: undefined, allowUnused: undefined });
 
-/** Options given in place of the gradient, which is optional too. */
-function isOptions(grads: unknown): grads is BackwardOptions {
+type Seeds = Tensor | readonly (Tensor | null)[] | null;
+/** By the names that PyTorch has for it, of `Tensor.backward` and of `torch.autograd.backward`. */
+interface NamedSeeds {
+  gradient?: Tensor | null;
+  gradTensors?: Seeds;
+}
+
+/** Options given in place of the gradient, which may be among them. */
+function isOptions(grads: unknown): grads is BackwardOptions & NamedSeeds {
   return typeof grads === 'object' && grads !== null && !Array.isArray(grads) && !(grads instanceof Tensor);
 }
 
@@ -417,11 +424,14 @@ function isOptions(grads: unknown): grads is BackwardOptions {
  */
 export function backward(
   roots: Tensor | readonly Tensor[],
-  grads?: Tensor | readonly (Tensor | null)[] | BackwardOptions | null,
+  grads?: Seeds | (BackwardOptions & NamedSeeds),
   options: BackwardOptions = {},
 ): void {
   const list = roots instanceof Tensor ? [roots] : roots;
-  if (isOptions(grads)) return backward(roots, null, grads);
+  if (isOptions(grads)) {
+    const { gradient = null, gradTensors = gradient, ...rest } = grads;
+    return backward(roots, gradTensors, { ...options, ...rest });
+  }
   readBackward([options]);
   const given = grads === null || grads === undefined ? [] : Array.isArray(grads) ? grads : [grads];
   const edges = list.map((root) => rootEdge('backward', root));

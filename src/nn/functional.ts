@@ -3,7 +3,8 @@ import { named } from '../autograd/define.js';
 import * as ops from '../ops/index.js';
 import { isRecordedWrite } from '../ops/base/apply.js';
 import { overwrite } from '../ops/base/overwrite.js';
-import { optionReader, type Trailing } from '../tensor/options.js';
+import type { DropoutOptions } from '../ops/random/dropout.js';
+import { optionReader, required, type Needed, type Trailing } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 export {
@@ -14,7 +15,6 @@ export {
   adaptiveMaxPool2d,
   adaptiveMaxPool3d,
   affineGrid,
-  alphaDropout,
   avgPool1d,
   avgPool2d,
   avgPool3d,
@@ -22,7 +22,6 @@ export {
   bilinear,
   binaryCrossEntropy,
   binaryCrossEntropyWithLogits,
-  celu,
   channelShuffle,
   conv1d,
   conv2d,
@@ -34,14 +33,8 @@ export {
   cosineSimilarity,
   crossEntropy,
   ctcLoss,
-  dropout,
-  dropout1d,
-  dropout2d,
-  dropout3d,
-  elu,
   embedding,
   embeddingBag,
-  featureAlphaDropout,
   featureDropout,
   fold,
   fractionalMaxPool2d,
@@ -53,7 +46,6 @@ export {
   groupNorm,
   gumbelSoftmax,
   hardshrink,
-  hardtanh,
   hingeEmbeddingLoss,
   huberLoss,
   instanceNorm,
@@ -61,7 +53,6 @@ export {
   klDiv,
   l1Loss,
   layerNorm,
-  leakyRelu,
   linear,
   localResponseNorm,
   logSoftmax,
@@ -91,7 +82,6 @@ export {
   prelu,
   relu_,
   rmsNorm,
-  rrelu,
   scaledDotProductAttention,
   sigmoid,
   smoothL1Loss,
@@ -103,7 +93,6 @@ export {
   softsign,
   tanh,
   tanhshrink,
-  threshold,
   threshold_,
   tripletMarginLoss,
   tripletMarginWithDistanceLoss,
@@ -120,13 +109,36 @@ const inPlace = <A extends readonly unknown[]>(
 ): ((x: Tensor, ...args: A) => Tensor) =>
   named(name, (x, ...args) => overwrite(name, x, () => op(isRecordedWrite([x]) ? ops.clone(x) : x, ...args)));
 
-type MaybeInPlace = (x: Tensor, ...args: Trailing<[inplace: boolean], { inplace?: boolean }>) => Tensor;
+type WithInPlace<P extends readonly unknown[], O> = (
+  x: Tensor,
+  ...args: Trailing<[...P, inplace: boolean], O & { inplace?: boolean }>
+) => Tensor;
+type MaybeInPlace = WithInPlace<[], unknown>;
+type Activation<K extends string> = WithInPlace<[value: number], Partial<Record<K, number>>>;
+type Dropout = WithInPlace<[p: number, training: boolean], DropoutOptions & { p?: number }>;
 
-/** As PyTorch has it here and not under `torch`: `inplace` writes the result over `x`. */
-function maybeInPlace(name: string, op: (x: Tensor) => Tensor): MaybeInPlace {
-  const read = optionReader(name, { inplace: false }, 'inplace');
-  const over = inPlace(name, op);
-  return (x, ...args) => (read(args).inplace ? over(x) : op(x));
+/**
+ * As PyTorch has it here and not under `torch`: behind what else `op` takes, in the order of `defaults`,
+ * `inplace` writes the result over `x`.
+ */
+function maybeInPlace<F extends (...args: never) => Tensor>(
+  name: string,
+  op: (x: Tensor, ...args: never) => Tensor,
+  defaults: Readonly<Record<string, unknown>> = {},
+): F {
+  const names = Object.keys(defaults);
+  const read = optionReader<Record<string, unknown>>(
+    name,
+    { ...defaults, inplace: false },
+    ...names,
+    'inplace',
+  );
+  const plain = op as (x: Tensor, ...values: unknown[]) => Tensor;
+  const over = inPlace(name, plain);
+  return ((x: Tensor, ...args: readonly unknown[]) => {
+    const given = read(args);
+    return (given['inplace'] === true ? over : plain)(x, ...names.map((key) => given[key]));
+  }) as unknown as F;
 }
 
 /** `torch.nn.functional.celu_`. */
@@ -156,3 +168,47 @@ export const relu6: MaybeInPlace = maybeInPlace('relu6', ops.relu6);
 export const selu: MaybeInPlace = maybeInPlace('selu', ops.selu);
 /** `torch.nn.functional.silu`. */
 export const silu: MaybeInPlace = maybeInPlace('silu', ops.silu);
+
+/** `torch.nn.functional.celu`. */
+export const celu: Activation<'alpha'> = maybeInPlace('celu', ops.celu, { alpha: 1 });
+/** `torch.nn.functional.elu`. */
+export const elu: Activation<'alpha'> = maybeInPlace('elu', ops.elu, { alpha: 1 });
+/** `torch.nn.functional.hardtanh`. */
+export const hardtanh: WithInPlace<[minVal: number, maxVal: number], { minVal?: number; maxVal?: number }> =
+  maybeInPlace('hardtanh', ops.hardtanh, { minVal: -1, maxVal: 1 });
+/** `torch.nn.functional.leaky_relu`. */
+export const leakyRelu: Activation<'negativeSlope'> = maybeInPlace('leakyRelu', ops.leakyRelu, {
+  negativeSlope: 0.01,
+});
+/** `torch.nn.functional.rrelu`. */
+export const rrelu: WithInPlace<[lower: number, upper: number, training: boolean], ops.RreluOptions> =
+  maybeInPlace('rrelu', ops.rrelu, { lower: 1 / 8, upper: 1 / 3, training: false });
+/** `torch.nn.functional.threshold`. */
+export const threshold: (
+  x: Tensor,
+  ...args: Needed<
+    [threshold: number, value: number],
+    ['threshold', 'value'],
+    [inplace: boolean],
+    { inplace?: boolean }
+  >
+) => Tensor = maybeInPlace('threshold', ops.threshold, { threshold: required(), value: required() });
+
+/** `torch.nn.functional.alpha_dropout`. */
+export const alphaDropout: Dropout = maybeInPlace('alphaDropout', ops.alphaDropout, {
+  p: 0.5,
+  training: false,
+});
+/** `torch.nn.functional.dropout`. */
+export const dropout: Dropout = maybeInPlace('dropout', ops.dropout, { p: 0.5, training: true });
+/** `torch.nn.functional.dropout1d`. */
+export const dropout1d: Dropout = maybeInPlace('dropout1d', ops.dropout1d, { p: 0.5, training: true });
+/** `torch.nn.functional.dropout2d`. */
+export const dropout2d: Dropout = maybeInPlace('dropout2d', ops.dropout2d, { p: 0.5, training: true });
+/** `torch.nn.functional.dropout3d`. */
+export const dropout3d: Dropout = maybeInPlace('dropout3d', ops.dropout3d, { p: 0.5, training: true });
+/** `torch.nn.functional.feature_alpha_dropout`. */
+export const featureAlphaDropout: Dropout = maybeInPlace('featureAlphaDropout', ops.featureAlphaDropout, {
+  p: 0.5,
+  training: false,
+});

@@ -36,7 +36,10 @@ declare module '../tensor/tensor.js' {
   // The build writes these out with their names and comments (scripts/build/tensor-methods.mjs).
   interface Tensor extends TensorMethods {
     /** Adds the gradients of this tensor into the leaves' `.grad`; see {@link backward}. */
-    backward(grad?: Tensor | BackwardOptions | null, options?: BackwardOptions): void;
+    backward(
+      gradient?: Tensor | (BackwardOptions & { gradient?: Tensor | null }) | null,
+      options?: BackwardOptions,
+    ): void;
     /** `where(condition, this, other)`. */
     where(condition: Tensor, other: Operand): Tensor;
     /** The dims in reverse order; a view. */

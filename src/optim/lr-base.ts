@@ -1,4 +1,6 @@
 import { currentRecording } from '../device/index.js';
+import { checkCount } from '../tensor/options.js';
+import { aWhole } from './lr-args.js';
 import type { Optimizer } from './optimizer.js';
 import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
 
@@ -66,8 +68,15 @@ export abstract class LRScheduler implements Scheduler {
     this.start();
   }
 
-  step(): void {
-    recorded(() => this.advance());
+  /** @param epoch jumps there, to the rates that the base rates have in it, as PyTorch does */
+  step(epoch?: number): void {
+    const name = `${this.constructor.name}.step`;
+    checkCount(name, arguments.length, 1);
+    if (epoch !== undefined) aWhole(`${name}: the epoch`, epoch);
+    recorded(() => {
+      if (epoch === undefined) this.advance();
+      else this.jump(epoch);
+    });
   }
 
   private advance(): void {
@@ -83,7 +92,7 @@ export abstract class LRScheduler implements Scheduler {
       this.baseLrs.push((group.initialLr ??= group.lr));
   }
 
-  /** @internal Jumps to an epoch, as `step(epoch)` in PyTorch. */
+  /** @internal */
   jump(epoch: number): void {
     this.stepCount++;
     this.lastEpoch = epoch;

@@ -1,4 +1,4 @@
-import { argumentReader, required, type Needed } from '../tensor/options.js';
+import { argumentReader, checkCount, required, type Needed } from '../tensor/options.js';
 import { epochs, readSchedule } from './lr-args.js';
 import { LRScheduler, recorded, type Scheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
@@ -75,6 +75,7 @@ export class SequentialLR implements Scheduler {
   }
 
   step(): void {
+    checkCount('SequentialLR.step', arguments.length, 0);
     recorded(() => this.advance());
   }
 
@@ -130,6 +131,7 @@ export class ChainedScheduler implements Scheduler {
   }
 
   step(): void {
+    checkCount('ChainedScheduler.step', arguments.length, 0);
     recorded(() => this.advance());
   }
 

@@ -14,7 +14,7 @@ import {
 } from './shape.js';
 import { Storage } from './storage.js';
 import { checkTie, type Tie } from './tie.js';
-import { requireBoolean } from './options.js';
+import { checkCount, requireBoolean } from './options.js';
 import { recordGradSet } from './record-grad.js';
 
 /** Nested arrays as `toArray()` gives and `tensor()` takes. */
@@ -192,11 +192,13 @@ export class Tensor {
 
   /** `torch.Tensor.dim()`. */
   dim(): number {
+    checkCount('dim', arguments.length + 1, 1);
     return this.shape.length;
   }
 
   /** Number of elements. */
   numel(): number {
+    checkCount('numel', arguments.length + 1, 1);
     return numel(this.shape);
   }
 
@@ -484,11 +486,9 @@ function gather(raw: TypedArray, shape: Shape, strides: readonly number[], start
   const count = numel(shape);
   const out = new (raw.constructor as new (n: number) => TypedArray)(count);
   const index = new Array<number>(shape.length).fill(0);
-  const last = shape.length - 1;
-  let from = start;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0, from = start; i < count; i++) {
     out[i] = raw[from] as number;
-    for (let d = last; d >= 0; d--) {
+    for (let d = shape.length - 1; d >= 0; d--) {
       index[d] = (index[d] as number) + 1;
       from += strides[d] as number;
       if ((index[d] as number) < (shape[d] as number)) break;

@@ -143,6 +143,14 @@ describe('backward', () => {
     for (const tensor of free) expect(tensor.detach_()).toBe(tensor);
   });
 
+  it("takes the gradient by PyTorch's name", async () => {
+    const x = k.tensor([1, 2], { requiresGrad: true });
+    const y = x.mul(2);
+    y.backward({ gradient: k.tensor([1, 3]), retainGraph: true });
+    k.backward(y, { gradTensors: [k.tensor([1, 0])] });
+    expect(await x.grad?.toArray()).toEqual([4, 6]);
+  });
+
   it("takes only a gradient of the tensor's own shape", () => {
     const x = k.ones(3).requiresGrad_();
     expect(() => (x.grad = k.ones(3, 1))).toThrow(/gradient of shape \[3, 1\].*\[3\]/s);

@@ -206,8 +206,52 @@ it.each([
   expect(() => (k as unknown as Loose)[op]!(...given)).toThrow(op);
 });
 
+it('layers take their sizes by name', () => {
+  const { nn } = k;
+  const sizes = { inChannels: 2, outChannels: 4, kernelSize: 3 };
+  const named = [
+    new nn.Linear({ inFeatures: 3, outFeatures: 2, bias: false }),
+    new nn.Conv2d({ ...sizes, padding: 1 }),
+    new nn.Conv1d(2, { outChannels: 4, kernelSize: 3 }),
+    new nn.ConvTranspose2d(sizes),
+    new nn.LSTM({ inputSize: 2, hiddenSize: 3, numLayers: 2 }),
+    new nn.GRUCell({ inputSize: 2, hiddenSize: 3, bias: false }),
+  ];
+  expect(named.map(String)).toEqual(
+    [
+      new nn.Linear(3, 2, false),
+      new nn.Conv2d(2, 4, 3, { padding: 1 }),
+      new nn.Conv1d(2, 4, 3),
+      new nn.ConvTranspose2d(2, 4, 3),
+      new nn.LSTM(2, 3, 2),
+      new nn.GRUCell(2, 3, { bias: false }),
+    ].map(String),
+  );
+  expect(() => classOf(nn.Conv2d)(1, 2)).toThrow("Conv2d: 'kernelSize' is missing");
+});
+
 it("torch.nn.functional's activations take inplace", async () => {
   const x = k.tensor([-1, 2]);
   expect(k.nn.functional.relu(x, { inplace: true })).toBe(x);
   expect(await x.toArray()).toEqual([0, 2]);
+});
+
+it('behind what else they take', async () => {
+  const { nn } = k;
+  const F = nn.functional;
+  const x = k.tensor([-2, 2]);
+  expect(F.hardtanh(x, -1, 1)).not.toBe(x);
+  for (const made of [
+    F.leakyRelu(x, 0.5, true),
+    F.hardtanh(x, { minVal: -1, inplace: true }),
+    F.threshold(x, -1, 3, true),
+    F.elu(x, { inplace: true }),
+    F.celu(x, 2, true),
+    F.dropout(x, { training: false, inplace: true }),
+  ])
+    expect(made).toBe(x);
+  expect(await x.toArray()).toEqual([3, 1]);
+  expect(await F.dropout(x, 1, true, true).toArray()).toEqual([0, 0]);
+  expect(await x.toArray()).toEqual([0, 0]);
+  expect(() => loose(F.elu)(x, 1, true, 2)).toThrow(/^elu: /);
 });

@@ -167,12 +167,15 @@ describe('few rows, GPU', () => {
 });
 
 describe('gemm', () => {
-  it.each(every(2, ['native', 'discrete']))('cuts more columns than a grid has room for, %s', async (name) => {
-    const p = { m: 2, n: 2_100_004, k: 1 };
-    const plan = planGemm(targets[name]!(), limits(), p);
-    expect(Math.max(...plan.launches.flatMap(({ grid }) => [...grid]))).toBeLessThan(65536);
-    expect(await error(name, p)).toBeLessThan(1e-5);
-  });
+  it.each(every(2, ['native', 'discrete']))(
+    'cuts more columns than a grid has room for, %s',
+    async (name) => {
+      const p = { m: 2, n: 2_100_004, k: 1 };
+      const plan = planGemm(targets[name]!(), limits(), p);
+      expect(Math.max(...plan.launches.flatMap(({ grid }) => [...grid]))).toBeLessThan(65536);
+      expect(await error(name, p)).toBeLessThan(1e-5);
+    },
+  );
 
   it.each([false, true])('tall tiles, transA %s', async (transA) => {
     const p = { m: 76, n: 52, k: 28, transA, epilogue: { bias: true, residual: true } };

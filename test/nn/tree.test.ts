@@ -25,6 +25,19 @@ describe('a module', () => {
     expect(net).toBeInstanceOf(Module);
   });
 
+  it('registers parameters and children by name, where nothing else has it', () => {
+    const net = new Sequential(new ReLU());
+    net.addModule('fc', new Linear(1, 1));
+    net.registerParameter('scale', new Parameter(zeros(1)));
+    net.registerParameter('none', null);
+    expect([...net.stateDict().keys()]).toEqual(['scale', 'fc.weight', 'fc.bias']);
+    net.addModule('fc', new ReLU());
+    const wrong = net as unknown as Record<string, (...args: unknown[]) => void>;
+    expect(() => wrong['addModule']?.('scale', new ReLU())).toThrow("already has a property 'scale'");
+    expect(() => wrong['registerParameter']?.('a.b', null)).toThrow("'a.b' cannot name a Parameter");
+    expect(() => wrong['registerParameter']?.('a', zeros(1))).toThrow("'a' must be a Parameter or null");
+  });
+
   it('has types: wrong arguments do not compile', () => {
     const net = new Net();
     const wrong = (): unknown => {

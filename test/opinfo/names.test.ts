@@ -15,13 +15,10 @@ const positional: Readonly<Record<string, string>> = {
   arange: 'the sample names no argument but those that every maker has',
   eye: 'the same',
   einsum: 'the tensors follow the equation one by one',
-  lerp: 'the weight is an operand, as the others',
   'nn.functional.batch_norm': 'the running statistics are tensors or null, and must be given',
-  'nn.functional.threshold': 'there is no inplace; the other two are taken by name',
   __getitem__: 'an index is no argument with a name',
   polygamma: 'the order stands first there and last in kindling, or the other way round',
   'special.polygamma': 'the same',
-  tensor_split: 'sections and indices are one argument',
 };
 
 const isTensorValue = (value: unknown): boolean =>

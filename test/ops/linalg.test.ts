@@ -179,6 +179,7 @@ describe('condition numbers and norms at their edges', () => {
     const a = k.stack([k.tensor([[1, 2], [2, 4]]), k.eye(2), k.zeros(2, 2)]); // prettier-ignore
     for (const p of [1, -1, Infinity, -Infinity])
       expect(await linalg.cond(a, p).tolist()).toEqual([Infinity, 1, Infinity]);
+    expect(await linalg.cond(k.eye(2).mul(NaN), 1).item()).toBe(Infinity);
     expect(
       await linalg
         .cond(a.index([0, 2]), 'nuc')

@@ -35,6 +35,33 @@ it.each('add eq atan2 copy_ lerp pow clamp_ addcmul'.split(' '))(
   },
 );
 
+it.each('frexp where contiguous reshape view sin_ add_ fill_ cumsum_ tensorSplit linear'.split(' '))(
+  '%s names itself without its first tensor',
+  (name) => {
+    expect(message(() => calls[name]?.())).toMatch(new RegExp(`^${name}: `));
+    expect(message(() => calls[name]?.())).not.toContain('Cannot read');
+  },
+);
+
+it('takes by name what PyTorch names', async () => {
+  const x = k.tensor([1, 2, 3]);
+  expect(await x.pow({ exponent: 2 }).toArray()).toEqual([1, 4, 9]);
+  expect(await k.lerp(x, k.ones(3), { weight: 1 }).toArray()).toEqual([1, 1, 1]);
+  expect(await x.lerp({ end: k.ones(3), weight: 0 }).toArray()).toEqual([1, 2, 3]);
+  expect(x.tensorSplit({ sections: 2 }).map(({ shape }) => shape[0])).toEqual([2, 1]);
+  expect(x.tensorSplit({ indices: [1], dim: 0 }).map(({ shape }) => shape[0])).toEqual([1, 2]);
+  expect(await x.pow_({ exponent: 2 }).toArray()).toEqual([1, 4, 9]);
+  expect(message(() => calls['pow']?.(x, { power: 2 }))).toContain("pow: there is no option 'power'");
+  expect(message(() => calls['pow']?.(x, 2, {}))).toContain('pow: takes 2 arguments');
+});
+
+it('refuses what a tensor tells without arguments, and formats that there are not', () => {
+  const x = k.ones(2, 2) as unknown as Record<string, Call>;
+  expect(message(() => x['numel']?.(1))).toMatch(/^numel: takes 1 argument /);
+  expect(message(() => x['dim']?.(3))).toMatch(/^dim: takes 1 argument /);
+  expect(message(() => x['contiguous']?.({ memoryFormat: 1 }))).toMatch(/^contiguous: memory format must/);
+});
+
 it('says what was given', () => {
   const x = k.ones(2, 2);
   expect(message(() => calls['kron']?.(x, 3))).toBe('kron: expected a tensor, got 3');
@@ -52,7 +79,7 @@ it('keeps what the engine said', () => {
   try {
     calls['linear']?.(k.ones(2, 2));
   } catch (error) {
-    expect((error as Error).message).toContain('linear: wrong argument: ');
+    expect((error as Error).message).toContain('linear: wrong argument: got tensor(shape=[2, 2], ');
     expect((error as Error).cause).toBeInstanceOf(TypeError);
   }
 });

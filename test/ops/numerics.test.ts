@@ -200,6 +200,13 @@ describe("a float's bits", () => {
 });
 
 describe('histogram', () => {
+  it('has no range of its own where the elements have none that is finite', async () => {
+    const x = tensor([1, Infinity]);
+    expect(await x.histc(2, 0, 2).toArray()).toEqual([0, 1]);
+    await expect(x.histc(2).toArray()).rejects.toThrow('histc: the range of the elements is not finite');
+    await expect(tensor([NaN, 1]).histogram(2)[0].toArray()).rejects.toThrow('is not finite (NaN)');
+  });
+
   it('leaves NaN out', async () => {
     const [hist] = tensor([NaN, 0.5, 2]).histogram(2, { range: [0, 1] });
     expect([...(await hist.data())]).toEqual([0, 1]);

@@ -14,10 +14,20 @@ function made(code: string): Scheduler {
 function course(code: string): number[] {
   const scheduler = made(code);
   return Array.from({ length: 9 }, (_, i) => {
-    scheduler.step(i + 1);
+    if (/Plateau/.test(code)) scheduler.step(i + 1);
+    else scheduler.step();
     return scheduler.optimizer.paramGroups[0]?.lr as number;
   });
 }
+
+it('step() takes the epoch to jump to, and nothing else', () => {
+  const scheduler = made('new StepLR(o, 2, 0.5)');
+  scheduler.step(5);
+  expect(scheduler.optimizer.paramGroups[0]?.lr).toBe(0.1 * 0.5 ** 2);
+  expect(() => scheduler.step(zeros(1))).toThrow('StepLR.step: the epoch must be a whole number');
+  const chained = made('new ChainedScheduler([new StepLR(o, 2)])');
+  expect(() => chained.step(1)).toThrow('ChainedScheduler.step: takes 0 arguments');
+});
 
 /** The same by position, in PyTorch's order, and by name. */
 const same: [string, string][] = [

@@ -14,6 +14,7 @@ interface Golden {
   readonly momenta: readonly (readonly number[])[] | null;
 }
 
+const given = ({ steps }: Row, at: number): [number?] => (steps?.slice(at, at + 1) ?? []) as [number?];
 type Scheduler = optim.lrScheduler.Scheduler & { step(argument?: number): void };
 
 beforeAll(() => init());
@@ -45,7 +46,7 @@ describe.each(loadRows<Row, Golden>('optim/schedulers'))('$key', ({ row, golden 
   it("sets PyTorch's rates and momenta", () => {
     const { optimizer, scheduler } = made(row);
     golden.rates.forEach((expected, epoch) => {
-      if (epoch > 0) scheduler.step(row.steps?.[epoch - 1]);
+      if (epoch > 0) scheduler.step(...given(row, epoch - 1));
       expectClose(rates(optimizer), expected, epoch);
       if (golden.momenta) expectClose(momenta(optimizer), golden.momenta[epoch] as number[], epoch);
       expect(scheduler.getLastLr()).toEqual(rates(optimizer));
@@ -54,7 +55,7 @@ describe.each(loadRows<Row, Golden>('optim/schedulers'))('$key', ({ row, golden 
 
   it('goes on from state dicts in a file', async () => {
     const first = made(row);
-    for (let epoch = 0; epoch < 5; epoch++) first.scheduler.step(row.steps?.[epoch]);
+    for (let epoch = 0; epoch < 5; epoch++) first.scheduler.step(...given(row, epoch));
     const file = await formats.encodeTorch({
       optimizer: first.optimizer.stateDict(),
       scheduler: first.scheduler.stateDict(),
@@ -65,7 +66,7 @@ describe.each(loadRows<Row, Golden>('optim/schedulers'))('$key', ({ row, golden 
     second.scheduler.loadStateDict(saved.get('scheduler') as Map<string, unknown>);
     expect(second.scheduler.stateDict()).toEqual(first.scheduler.stateDict());
     for (let epoch = 6; epoch < golden.rates.length; epoch++) {
-      for (const { scheduler } of [first, second]) scheduler.step(row.steps?.[epoch - 1]);
+      for (const { scheduler } of [first, second]) scheduler.step(...given(row, epoch - 1));
       expect(rates(second.optimizer)).toEqual(rates(first.optimizer));
       expect(momenta(second.optimizer)).toEqual(momenta(first.optimizer));
       expectClose(rates(second.optimizer), golden.rates[epoch] as number[], epoch);

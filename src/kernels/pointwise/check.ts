@@ -116,6 +116,11 @@ const checks = {
     `v > ${minusZero} && v <= 0xff800000u`,
     (value) => `std must not be negative, got ${value}`,
   ),
+  /** An end of the range of some elements. */
+  finite: floatCheck(
+    `(v & ${infinity}) == ${infinity}`,
+    (value) => `the range of the elements is not finite (${value}); give the range`,
+  ),
   /** Of a distribution: finite and not negative. */
   parameter: floatCheck(
     `v >= ${infinity} && v != ${minusZero}`,

@@ -28,6 +28,8 @@ import {
   type TensorLike,
 } from './state-dict.js';
 import {
+  assign,
+  checkProperty,
   collect,
   ownBuffers,
   ownChildren,
@@ -144,18 +146,23 @@ export abstract class Module {
     ...args: Trailing<[persistent: boolean], { persistent?: boolean }>
   ): void {
     const { persistent } = readBuffer(args);
-    if (typeof property !== 'string' || property === '' || property.includes('.'))
-      throw new Error(`registerBuffer: '${String(property)}' cannot name a buffer; use a name without '.'`);
+    checkProperty('registerBuffer', 'buffer', this, property, this[internals].buffers.has(property));
     if (tensor !== null && !isTensor(tensor))
       throw new Error(`registerBuffer: '${property}' must be a tensor or null, got ${String(tensor)}`);
-    const fields = fieldsOf(this);
-    if (property in this && !this[internals].buffers.has(property) && fields[property] !== undefined) {
-      throw new Error(`registerBuffer: ${this.constructor.name} already has a property '${property}'`);
-    }
     if (tensor instanceof Parameter)
       throw new Error(`registerBuffer: '${property}' is a Parameter; assign it as a property instead`);
     this[internals].buffers.set(property, persistent);
-    fields[property] = tensor?.keep() ?? null;
+    fieldsOf(this)[property] = tensor?.keep() ?? null;
+  }
+
+  /** As assigning the property. @throws Error for a name that is taken, and for what is no Parameter */
+  registerParameter(property: string, parameter: Parameter | null): void {
+    assign('registerParameter', Parameter, this, property, parameter);
+  }
+
+  /** The same of a child. */
+  addModule(property: string, module: Module | null): void {
+    assign('addModule', Module, this, property, module);
   }
 
   /** Direct children, each once. */

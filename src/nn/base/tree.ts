@@ -24,6 +24,35 @@ export type MemberArgs = Trailing<
 >;
 export type RecurseArgs = Trailing<[recurse: boolean], { recurse?: boolean }>;
 
+/** @internal @throws Error unless `property` may name a `what` of `module`: new, or it `replaces` one */
+export function checkProperty(
+  op: string,
+  what: string,
+  module: Called,
+  property: unknown,
+  replaces: boolean,
+): void {
+  if (typeof property !== 'string' || property === '' || property.includes('.'))
+    throw new Error(`${op}: '${String(property)}' cannot name a ${what}; use a name without '.'`);
+  if (!replaces && (module as unknown as Record<string, unknown>)[property] !== undefined)
+    throw new Error(`${op}: ${module.constructor.name} already has a property '${property}'`);
+}
+
+/** @internal Assigns `value`, one of `kind` or null, as `op` does. */
+export function assign(
+  op: string,
+  kind: abstract new (...args: never) => object,
+  module: Called,
+  property: string,
+  value: unknown,
+): void {
+  const fields = module as unknown as Record<string, unknown>;
+  checkProperty(op, kind.name, module, property, fields[property] instanceof kind);
+  if (value !== null && !(value instanceof kind))
+    throw new Error(`${op}: '${property}' must be a ${kind.name} or null, got ${String(value)}`);
+  fields[property] = value;
+}
+
 /** @internal */
 export const readModules = optionReader(
   'namedModules',

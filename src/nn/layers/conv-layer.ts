@@ -1,7 +1,7 @@
 import type { ConvOptions, ConvTransposeOptions } from '../../ops/conv/shape.js';
 import { padEdges, sourceIndices, type EdgeMode } from '../../ops/shape/pad-edges.js';
 import { sizesOf, type Size2d, type SizeNd } from '../../ops/base/sizes.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { optionReader, required, type Needed, type Trailing } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { resetByFanIn } from './linear.js';
@@ -21,16 +21,41 @@ export interface ConvTransposeLayerOptions<S extends SizeNd = Size2d> extends Co
 }
 
 /** What follows the channels and the kernel size of a convolution. */
-export type ConvArgs<S extends SizeNd> = Trailing<
+export type ConvRest<S extends SizeNd> = Trailing<
   [stride: S, padding: S | 'same' | 'valid'],
   ConvLayerOptions<S>
 >;
-export type ConvTransposeArgs<S extends SizeNd> = Trailing<
+export type ConvTransposeRest<S extends SizeNd> = Trailing<
   [stride: S, padding: S, outputPadding: S],
   ConvTransposeLayerOptions<S>
 >;
 
-interface Shared {
+/** All of a convolution's arguments; what must be given may come by name too. */
+export type ConvArgs<S extends SizeNd> = Needed<
+  Sizes<S>,
+  SizeNames,
+  [stride: S, padding: S | 'same' | 'valid'],
+  ConvLayerOptions<S>
+>;
+export type ConvTransposeArgs<S extends SizeNd> = Needed<
+  Sizes<S>,
+  SizeNames,
+  [stride: S, padding: S, outputPadding: S],
+  ConvTransposeLayerOptions<S>
+>;
+type Sizes<S> = [inChannels: number, outChannels: number, kernelSize: S];
+type SizeNames = ['inChannels', 'outChannels', 'kernelSize'];
+
+interface NamedSizes {
+  readonly inChannels: number;
+  readonly outChannels: number;
+  readonly kernelSize: SizeNd;
+}
+
+const sizes: NamedSizes = { inChannels: required(), outChannels: required(), kernelSize: required() };
+const sizeNames = Object.keys(sizes) as (keyof NamedSizes)[];
+
+interface Shared extends NamedSizes {
   readonly stride: SizeNd;
   readonly dilation: SizeNd;
   readonly groups: number;
@@ -41,6 +66,8 @@ interface Shared {
 abstract class AnyConv<S extends readonly number[]> extends Layer {
   declare weight: Parameter;
   declare bias: Parameter | null;
+  readonly inChannels: number;
+  readonly outChannels: number;
   readonly kernelSize: S;
   readonly stride: S;
   readonly dilation: S;
@@ -52,10 +79,7 @@ abstract class AnyConv<S extends readonly number[]> extends Layer {
   protected constructor(
     layer: string,
     dims: number,
-    readonly inChannels: number,
-    readonly outChannels: number,
-    kernelSize: SizeNd,
-    { stride, dilation, groups }: Shared,
+    { inChannels, outChannels, kernelSize, stride, dilation, groups }: Shared,
   ) {
     super();
     if (typeof kernelSize !== 'number' && !Array.isArray(kernelSize))
@@ -68,11 +92,13 @@ abstract class AnyConv<S extends readonly number[]> extends Layer {
         `${layer}: ${inChannels} input and ${outChannels} output channels do not divide into ${groups} groups`,
       );
     }
-    const sizes = (what: string, value: SizeNd): S =>
+    this.inChannels = inChannels;
+    this.outChannels = outChannels;
+    const each = (what: string, value: SizeNd): S =>
       sizesOf(layer, what, value, dims, 1) as readonly number[] as S;
-    this.kernelSize = sizes('kernelSize', kernelSize);
-    this.stride = sizes('stride', stride);
-    this.dilation = sizes('dilation', dilation);
+    this.kernelSize = each('kernelSize', kernelSize);
+    this.stride = each('stride', stride);
+    this.dilation = each('dilation', dilation);
     this.groups = groups;
   }
 
@@ -101,20 +127,18 @@ export abstract class ConvLayer<S extends readonly number[]> extends AnyConv<S> 
   constructor(
     layer: string,
     dims: number,
-    inChannels: number,
-    outChannels: number,
-    kernelSize: SizeNd,
     args: readonly unknown[],
     strides?: (shape: readonly number[], groups: number) => readonly number[],
   ) {
-    const read = optionReader<Required<ConvLayerOptions<SizeNd>>>(
+    const read = optionReader<Required<ConvLayerOptions<SizeNd>> & NamedSizes>(
       layer,
-      { stride: 1, padding: 0, dilation: 1, groups: 1, bias: true, paddingMode: 'zeros' },
+      { ...sizes, stride: 1, padding: 0, dilation: 1, groups: 1, bias: true, paddingMode: 'zeros' },
+      ...sizeNames,
       'stride',
       'padding',
     )(args);
-    const { padding, paddingMode } = read;
-    super(layer, dims, inChannels, outChannels, kernelSize, read);
+    const { inChannels, outChannels, padding, paddingMode } = read;
+    super(layer, dims, read);
     if (typeof padding === 'string' && padding !== 'same' && padding !== 'valid') {
       throw new Error(
         `${layer}: padding must be a number, one for each dim, 'same' or 'valid', got '${String(padding)}'`,
@@ -172,26 +196,21 @@ export abstract class ConvTransposeLayer<S extends readonly number[]> extends An
   readonly outputPadding: S;
   readonly paddingMode = 'zeros';
 
-  constructor(
-    layer: string,
-    dims: number,
-    inChannels: number,
-    outChannels: number,
-    kernelSize: SizeNd,
-    args: readonly unknown[],
-  ) {
-    const read = optionReader<Required<ConvTransposeLayerOptions<SizeNd>>>(
+  constructor(layer: string, dims: number, args: readonly unknown[]) {
+    const read = optionReader<Required<ConvTransposeLayerOptions<SizeNd>> & NamedSizes>(
       layer,
-      { stride: 1, padding: 0, outputPadding: 0, groups: 1, bias: true, dilation: 1 },
+      { ...sizes, stride: 1, padding: 0, outputPadding: 0, groups: 1, bias: true, dilation: 1 },
+      ...sizeNames,
       'stride',
       'padding',
       'outputPadding',
     )(args);
-    super(layer, dims, inChannels, outChannels, kernelSize, read);
-    const sizes = (what: 'padding' | 'outputPadding'): S =>
+    const { inChannels, outChannels } = read;
+    super(layer, dims, read);
+    const each = (what: 'padding' | 'outputPadding'): S =>
       sizesOf(layer, what, read[what], dims, 0) as readonly number[] as S;
-    this.padding = sizes('padding');
-    this.outputPadding = sizes('outputPadding');
+    this.padding = each('padding');
+    this.outputPadding = each('outputPadding');
     const shape = [inChannels, outChannels / this.groups, ...this.kernelSize];
     this.weight = Parameter.blank(shape, `${layer}.weight`);
     this.bias = read.bias ? Parameter.blank([outChannels], `${layer}.bias`) : null;

@@ -18,8 +18,8 @@ export type ConvTranspose3dOptions = ConvTransposeLayerOptions<Size3d>;
 
 /** `torch.nn.Conv1d`: `[N, inChannels, L]` to `[N, outChannels, L']`, weight `[out, in / groups, k]`. */
 export class Conv1d extends ConvLayer<readonly [number]> {
-  constructor(inChannels: number, outChannels: number, kernelSize: Size1d, ...args: ConvArgs<Size1d>) {
-    super('Conv1d', 1, inChannels, outChannels, kernelSize, args);
+  constructor(...args: ConvArgs<Size1d>) {
+    super('Conv1d', 1, args);
   }
 
   forward(x: Tensor): Tensor {
@@ -32,8 +32,8 @@ export class Conv1d extends ConvLayer<readonly [number]> {
  * kd, kh, kw]`.
  */
 export class Conv3d extends ConvLayer<Triple> {
-  constructor(inChannels: number, outChannels: number, kernelSize: Size3d, ...args: ConvArgs<Size3d>) {
-    super('Conv3d', 3, inChannels, outChannels, kernelSize, args);
+  constructor(...args: ConvArgs<Size3d>) {
+    super('Conv3d', 3, args);
   }
 
   forward(x: Tensor): Tensor {
@@ -43,13 +43,8 @@ export class Conv3d extends ConvLayer<Triple> {
 
 /** `torch.nn.ConvTranspose1d`: the input gradient of a Conv1d as a layer; weight `[in, out / groups, k]`. */
 export class ConvTranspose1d extends ConvTransposeLayer<readonly [number]> {
-  constructor(
-    inChannels: number,
-    outChannels: number,
-    kernelSize: Size1d,
-    ...args: ConvTransposeArgs<Size1d>
-  ) {
-    super('ConvTranspose1d', 1, inChannels, outChannels, kernelSize, args);
+  constructor(...args: ConvTransposeArgs<Size1d>) {
+    super('ConvTranspose1d', 1, args);
   }
 
   forward(x: Tensor, ...args: OutputSizeArgs): Tensor {
@@ -62,13 +57,8 @@ export class ConvTranspose1d extends ConvTransposeLayer<readonly [number]> {
  * kw]`.
  */
 export class ConvTranspose3d extends ConvTransposeLayer<Triple> {
-  constructor(
-    inChannels: number,
-    outChannels: number,
-    kernelSize: Size3d,
-    ...args: ConvTransposeArgs<Size3d>
-  ) {
-    super('ConvTranspose3d', 3, inChannels, outChannels, kernelSize, args);
+  constructor(...args: ConvTransposeArgs<Size3d>) {
+    super('ConvTranspose3d', 3, args);
   }
 
   forward(x: Tensor, ...args: OutputSizeArgs): Tensor {

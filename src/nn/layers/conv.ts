@@ -35,8 +35,8 @@ export class Conv2d extends ConvLayer<Pair> {
     },
   };
 
-  constructor(inChannels: number, outChannels: number, kernelSize: Size2d, ...args: ConvArgs<Size2d>) {
-    super('Conv2d', 2, inChannels, outChannels, kernelSize, args, convWeightStrides);
+  constructor(...args: ConvArgs<Size2d>) {
+    super('Conv2d', 2, args, convWeightStrides);
   }
 
   forward(x: Tensor): Tensor {
@@ -48,13 +48,8 @@ export class Conv2d extends ConvLayer<Pair> {
  * `torch.nn.ConvTranspose2d`: the input gradient of a Conv2d as a layer; weight `[in, out / groups, kh, kw]`.
  */
 export class ConvTranspose2d extends ConvTransposeLayer<Pair> {
-  constructor(
-    inChannels: number,
-    outChannels: number,
-    kernelSize: Size2d,
-    ...args: ConvTransposeArgs<Size2d>
-  ) {
-    super('ConvTranspose2d', 2, inChannels, outChannels, kernelSize, args);
+  constructor(...args: ConvTransposeArgs<Size2d>) {
+    super('ConvTranspose2d', 2, args);
   }
 
   forward(x: Tensor, ...args: OutputSizeArgs): Tensor {

@@ -2,7 +2,7 @@ import { Tensor } from '../../tensor/tensor.js';
 import { showShape, type Shape } from '../../tensor/shape.js';
 import { internals } from '../base/call.js';
 import { Conv2d, ConvTranspose2d } from './conv.js';
-import type { ConvArgs, ConvTransposeArgs } from './conv-layer.js';
+import type { ConvRest, ConvTransposeRest } from './conv-layer.js';
 import { Conv1d, Conv3d, ConvTranspose1d, ConvTranspose3d } from './conv-nd.js';
 import { Linear } from './linear.js';
 import type { OutputSizeArgs } from './output-size.js';
@@ -118,7 +118,7 @@ const groupsOf = (args: readonly unknown[]): number =>
 
 /** `torch.nn.LazyConv1d`: a Conv1d whose `inChannels` come from the first input. */
 export class LazyConv1d extends LazyModule {
-  constructor(outChannels: number, kernelSize: Size1d, ...args: ConvArgs<Size1d>) {
+  constructor(outChannels: number, kernelSize: Size1d, ...args: ConvRest<Size1d>) {
     const make = (size: number): Conv1d => new Conv1d(size, outChannels, kernelSize, ...args);
     super(convolution(make, 1, groupsOf(args)));
   }
@@ -126,7 +126,7 @@ export class LazyConv1d extends LazyModule {
 
 /** `torch.nn.LazyConvTranspose1d`: a ConvTranspose1d whose `inChannels` come from the first input. */
 export class LazyConvTranspose1d extends LazyModule {
-  constructor(outChannels: number, kernelSize: Size1d, ...args: ConvTransposeArgs<Size1d>) {
+  constructor(outChannels: number, kernelSize: Size1d, ...args: ConvTransposeRest<Size1d>) {
     const make = (size: number): ConvTranspose1d =>
       new ConvTranspose1d(size, outChannels, kernelSize, ...args);
     super({ ...convolution(make, 1, groupsOf(args)), sizeOf: (shape) => shape[0] });
@@ -135,7 +135,7 @@ export class LazyConvTranspose1d extends LazyModule {
 
 /** `torch.nn.LazyConv2d`: a Conv2d whose `inChannels` come from the first input. */
 export class LazyConv2d extends LazyModule {
-  constructor(outChannels: number, kernelSize: Size2d, ...args: ConvArgs<Size2d>) {
+  constructor(outChannels: number, kernelSize: Size2d, ...args: ConvRest<Size2d>) {
     const make = (size: number): Conv2d => new Conv2d(size, outChannels, kernelSize, ...args);
     super(convolution(make, 2, groupsOf(args)));
   }
@@ -143,7 +143,7 @@ export class LazyConv2d extends LazyModule {
 
 /** `torch.nn.LazyConvTranspose2d`: a ConvTranspose2d whose `inChannels` come from the first input. */
 export class LazyConvTranspose2d extends LazyModule {
-  constructor(outChannels: number, kernelSize: Size2d, ...args: ConvTransposeArgs<Size2d>) {
+  constructor(outChannels: number, kernelSize: Size2d, ...args: ConvTransposeRest<Size2d>) {
     const make = (size: number): ConvTranspose2d =>
       new ConvTranspose2d(size, outChannels, kernelSize, ...args);
     super({ ...convolution(make, 2, groupsOf(args)), sizeOf: (shape) => shape[0] });
@@ -152,7 +152,7 @@ export class LazyConvTranspose2d extends LazyModule {
 
 /** `torch.nn.LazyConv3d`: a Conv3d whose `inChannels` come from the first input. */
 export class LazyConv3d extends LazyModule {
-  constructor(outChannels: number, kernelSize: Size3d, ...args: ConvArgs<Size3d>) {
+  constructor(outChannels: number, kernelSize: Size3d, ...args: ConvRest<Size3d>) {
     const make = (size: number): Conv3d => new Conv3d(size, outChannels, kernelSize, ...args);
     super(convolution(make, 3, groupsOf(args)));
   }
@@ -160,7 +160,7 @@ export class LazyConv3d extends LazyModule {
 
 /** `torch.nn.LazyConvTranspose3d`: a ConvTranspose3d whose `inChannels` come from the first input. */
 export class LazyConvTranspose3d extends LazyModule {
-  constructor(outChannels: number, kernelSize: Size3d, ...args: ConvTransposeArgs<Size3d>) {
+  constructor(outChannels: number, kernelSize: Size3d, ...args: ConvTransposeRest<Size3d>) {
     const make = (size: number): ConvTranspose3d =>
       new ConvTranspose3d(size, outChannels, kernelSize, ...args);
     super({ ...convolution(make, 3, groupsOf(args)), sizeOf: (shape) => shape[0] });

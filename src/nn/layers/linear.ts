@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { optionReader, required, type Needed } from '../../tensor/options.js';
 import { linear } from '../../ops/index.js';
 import { type Tensor } from '../../tensor/tensor.js';
 import { fans, kaimingUniform_, uniform_ } from '../base/init.js';
@@ -22,21 +22,36 @@ export function resetByFanIn(weight: Parameter, bias: Parameter | null): void {
   uniform_(bias, -bound, bound);
 }
 
+const readLinear = optionReader(
+  'Linear',
+  { inFeatures: required<number>(), outFeatures: required<number>(), bias: true },
+  'inFeatures',
+  'outFeatures',
+  'bias',
+);
+
 /**
  * `torch.nn.Linear`: `[..., inFeatures]` to `[..., outFeatures]`, `x W^T + b` with W `[outFeatures,
  * inFeatures]`.
  */
 export class Linear extends Layer {
+  readonly inFeatures: number;
+  readonly outFeatures: number;
   weight: Parameter;
   bias: Parameter | null;
 
   constructor(
-    readonly inFeatures: number,
-    readonly outFeatures: number,
-    options: { bias?: boolean } = {},
+    ...args: Needed<
+      [inFeatures: number, outFeatures: number],
+      ['inFeatures', 'outFeatures'],
+      [bias: boolean],
+      { bias?: boolean }
+    >
   ) {
-    const { bias } = readOptions('Linear', { bias: true }, options);
+    const { inFeatures, outFeatures, bias } = readLinear(args);
     super();
+    this.inFeatures = inFeatures;
+    this.outFeatures = outFeatures;
     requireCount('Linear', 'inFeatures', inFeatures);
     requireCount('Linear', 'outFeatures', outFeatures);
     this.weight = Parameter.blank([outFeatures, inFeatures], 'Linear.weight');

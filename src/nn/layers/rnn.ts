@@ -1,4 +1,3 @@
-import { readOptions } from '../../tensor/options.js';
 import {
   cat,
   dropout,
@@ -13,7 +12,7 @@ import {
 } from '../../ops/index.js';
 import { recurrentLayer, type RecurrentWeights, type Step } from '../../ops/sequence/recurrent.js';
 import type { CellKind } from '../../ops/sequence/recurrent-cell.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { optionReader, required, type Needed } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { uniform_ } from '../base/init.js';
@@ -44,8 +43,27 @@ export interface LSTMOptions extends RecurrentOptions {
   projSize?: number;
 }
 
-type Full = Required<RecurrentOptions>;
-const defaults: Full = { numLayers: 1, bias: true, batchFirst: false, dropout: 0, bidirectional: false };
+interface Sizes {
+  readonly inputSize: number;
+  readonly hiddenSize: number;
+}
+type SizedArgs<T extends readonly unknown[], O> = Needed<
+  [inputSize: number, hiddenSize: number],
+  ['inputSize', 'hiddenSize'],
+  T,
+  O
+>;
+const sizes: Sizes = { inputSize: required(), hiddenSize: required() };
+
+type Full = Required<RecurrentOptions> & Sizes;
+const defaults: Full = {
+  ...sizes,
+  numLayers: 1,
+  bias: true,
+  batchFirst: false,
+  dropout: 0,
+  bidirectional: false,
+};
 const gatesOf: Readonly<Record<CellKind, number>> = { tanh: 1, relu: 1, gru: 3, lstm: 4 };
 
 /** What RNN, LSTM and GRU share. Parameters are PyTorch's: `weightIhL0` is `weight_ih_l0` in a state dict. */
@@ -62,9 +80,7 @@ abstract class RNNBase extends Layer {
   constructor(
     /** @internal */
     private readonly kind: CellKind,
-    inputSize: number,
-    hiddenSize: number,
-    { numLayers, bias, batchFirst, dropout: p, bidirectional }: Full,
+    { inputSize, hiddenSize, numLayers, bias, batchFirst, dropout: p, bidirectional }: Full,
     projSize = 0,
   ) {
     super();
@@ -263,9 +279,11 @@ function stepsOf(sizes: readonly number[]): Step[] {
   });
 }
 
-const readRNN = optionReader<Required<RNNOptions>>('RNN', { ...defaults, nonlinearity: 'tanh' }, 'numLayers');
-const readLSTM = optionReader<Required<LSTMOptions>>('LSTM', { ...defaults, projSize: 0 }, 'numLayers');
-const readGRU = optionReader<Full>('GRU', defaults, 'numLayers');
+const layerReader = <T extends Full>(layer: string, options: T) =>
+  optionReader<T>(layer, options, 'inputSize', 'hiddenSize', 'numLayers');
+const readRNN = layerReader<Required<RNNOptions> & Sizes>('RNN', { ...defaults, nonlinearity: 'tanh' });
+const readLSTM = layerReader('LSTM', { ...defaults, projSize: 0 });
+const readGRU = layerReader('GRU', defaults);
 
 // Besides tensors they take packed sequences, and then return one.
 export interface RNN {
@@ -289,10 +307,10 @@ export interface LSTM {
 export class RNN extends RNNBase {
   readonly nonlinearity: 'tanh' | 'relu';
 
-  constructor(inputSize: number, hiddenSize: number, ...args: Trailing<[numLayers: number], RNNOptions>) {
+  constructor(...args: SizedArgs<[numLayers: number], RNNOptions>) {
     const options = readRNN(args);
     checkNonlinearity('RNN', options.nonlinearity);
-    super(options.nonlinearity, inputSize, hiddenSize, options);
+    super(options.nonlinearity, options);
     this.nonlinearity = options.nonlinearity;
   }
 
@@ -306,12 +324,8 @@ export class RNN extends RNNBase {
 
 /** `torch.nn.GRU` (Cho et al. 2014, https://arxiv.org/abs/1406.1078). Called like {@link RNN}. */
 export class GRU extends RNNBase {
-  constructor(
-    inputSize: number,
-    hiddenSize: number,
-    ...args: Trailing<[numLayers: number], RecurrentOptions>
-  ) {
-    super('gru', inputSize, hiddenSize, readGRU(args));
+  constructor(...args: SizedArgs<[numLayers: number], RecurrentOptions>) {
+    super('gru', readGRU(args));
   }
 
   forward(input: PackedSequence, hx?: Tensor | null): [output: PackedSequence, hn: Tensor];
@@ -327,9 +341,9 @@ export class GRU extends RNNBase {
  * but with two states, `[h, c]`.
  */
 export class LSTM extends RNNBase {
-  constructor(inputSize: number, hiddenSize: number, ...args: Trailing<[numLayers: number], LSTMOptions>) {
+  constructor(...args: SizedArgs<[numLayers: number], LSTMOptions>) {
     const { projSize, ...options } = readLSTM(args);
-    super('lstm', inputSize, hiddenSize, options, projSize);
+    super('lstm', options, projSize);
   }
 
   forward(
@@ -352,8 +366,21 @@ export interface RecurrentCellOptions {
   bias?: boolean;
 }
 
+const cellReader = <T extends Sizes & Required<RecurrentCellOptions>>(cell: string, options: T) =>
+  optionReader<T>(cell, options, 'inputSize', 'hiddenSize', 'bias');
+const readRNNCell = cellReader<Sizes & { bias: boolean; nonlinearity: 'tanh' | 'relu' }>('RNNCell', {
+  ...sizes,
+  bias: true,
+  nonlinearity: 'tanh',
+});
+const readGRUCell = cellReader('GRUCell', { ...sizes, bias: true });
+const readLSTMCell = cellReader('LSTMCell', { ...sizes, bias: true });
+
 /** One step of a layer, for loops of one's own. */
 abstract class RNNCellBase extends Layer {
+  readonly inputSize: number;
+  readonly hiddenSize: number;
+  readonly bias: boolean;
   weightIh: Parameter;
   weightHh: Parameter;
   biasIh: Parameter | null;
@@ -362,11 +389,12 @@ abstract class RNNCellBase extends Layer {
   constructor(
     /** @internal */
     protected kind: CellKind,
-    readonly inputSize: number,
-    readonly hiddenSize: number,
-    readonly bias: boolean,
+    { inputSize, hiddenSize, bias }: Sizes & Required<RecurrentCellOptions>,
   ) {
     super();
+    this.inputSize = inputSize;
+    this.hiddenSize = hiddenSize;
+    this.bias = bias;
     const layer = this.constructor.name;
     requireCount(layer, 'inputSize', inputSize);
     requireCount(layer, 'hiddenSize', hiddenSize);
@@ -428,17 +456,11 @@ export class RNNCell extends RNNCellBase {
   readonly nonlinearity: 'tanh' | 'relu';
 
   constructor(
-    inputSize: number,
-    hiddenSize: number,
-    options: RecurrentCellOptions & { nonlinearity?: 'tanh' | 'relu' } = {},
+    ...args: SizedArgs<[bias: boolean], RecurrentCellOptions & { nonlinearity?: 'tanh' | 'relu' }>
   ) {
-    const { bias, nonlinearity } = readOptions<Required<typeof options>>(
-      'RNNCell',
-      { bias: true, nonlinearity: 'tanh' },
-      options,
-    );
+    const { nonlinearity, ...options } = readRNNCell(args);
     checkNonlinearity('RNNCell', nonlinearity);
-    super(nonlinearity, inputSize, hiddenSize, bias);
+    super(nonlinearity, options);
     this.nonlinearity = nonlinearity;
   }
 
@@ -454,9 +476,8 @@ export class RNNCell extends RNNCellBase {
 
 /** `torch.nn.GRUCell`: one step of {@link GRU}. */
 export class GRUCell extends RNNCellBase {
-  constructor(inputSize: number, hiddenSize: number, options: RecurrentCellOptions = {}) {
-    const { bias } = readOptions<Required<RecurrentCellOptions>>('GRUCell', { bias: true }, options);
-    super('gru', inputSize, hiddenSize, bias);
+  constructor(...args: SizedArgs<[bias: boolean], RecurrentCellOptions>) {
+    super('gru', readGRUCell(args));
   }
 
   forward(input: Tensor, hx: Tensor | null = null): Tensor {
@@ -466,9 +487,8 @@ export class GRUCell extends RNNCellBase {
 
 /** `torch.nn.LSTMCell`: one step of {@link LSTM}; takes and returns `[h, c]`. */
 export class LSTMCell extends RNNCellBase {
-  constructor(inputSize: number, hiddenSize: number, options: RecurrentCellOptions = {}) {
-    const { bias } = readOptions<Required<RecurrentCellOptions>>('LSTMCell', { bias: true }, options);
-    super('lstm', inputSize, hiddenSize, bias);
+  constructor(...args: SizedArgs<[bias: boolean], RecurrentCellOptions>) {
+    super('lstm', readLSTMCell(args));
   }
 
   forward(input: Tensor, hx: readonly [h: Tensor, c: Tensor] | null = null): [h: Tensor, c: Tensor] {

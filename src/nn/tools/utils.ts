@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { argumentReader, optionReader, readOptions, required, type Needed } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import {
   abs,
@@ -67,6 +67,14 @@ export function clipGradsWithNorm_(parameters: Tensors, maxNorm: number, totalNo
   );
 }
 
+const readClip = optionReader(
+  'clipGradNorm_',
+  { maxNorm: required<number>(), normType: 2, errorIfNonfinite: false },
+  'maxNorm',
+  'normType',
+  'errorIfNonfinite',
+);
+
 /**
  * `torch.nn.utils.clip_grad_norm_`: scales all gradients, in place, so that their norm as one vector is at
  * most `maxNorm`. Returns that norm before the scaling, a zero-dim tensor; nothing waits for the GPU. With
@@ -77,24 +85,24 @@ export function clipGradsWithNorm_(parameters: Tensors, maxNorm: number, totalNo
  */
 export function clipGradNorm_(
   parameters: Tensors,
-  maxNorm: number,
-  options?: TotalNormOptions & { errorIfNonfinite?: false },
+  ...args: Needed<
+    [maxNorm: number],
+    ['maxNorm'],
+    [normType: number],
+    TotalNormOptions & { errorIfNonfinite?: false }
+  >
 ): Tensor;
 export function clipGradNorm_(
   parameters: Tensors,
-  maxNorm: number,
-  options: TotalNormOptions & { errorIfNonfinite: true },
+  ...args: Needed<
+    [maxNorm: number],
+    ['maxNorm'],
+    [normType: number, errorIfNonfinite: true],
+    TotalNormOptions & { errorIfNonfinite: true }
+  >
 ): Promise<Tensor>;
-export function clipGradNorm_(
-  parameters: Tensors,
-  maxNorm: number,
-  options: TotalNormOptions & { errorIfNonfinite?: boolean } = {},
-): Tensor | Promise<Tensor> {
-  const { normType, errorIfNonfinite } = readOptions(
-    'clipGradNorm_',
-    { normType: 2, errorIfNonfinite: false },
-    options,
-  );
+export function clipGradNorm_(parameters: Tensors, ...args: unknown[]): Tensor | Promise<Tensor> {
+  const { maxNorm, normType, errorIfNonfinite } = readClip(args);
   const list = listOf(parameters);
   const total = getTotalNorm(gradsOf(list), { normType });
   const clip = (): Tensor => {
@@ -111,7 +119,11 @@ export function clipGradNorm_(
 }
 
 /** `torch.nn.utils.clip_grad_value_`: clamps every gradient element, in place, to [-clipValue, clipValue]. */
-export function clipGradValue_(parameters: Tensors, clipValue: number): void {
+export function clipGradValue_(
+  parameters: Tensors,
+  ...args: Needed<[clipValue: number], ['clipValue']>
+): void {
+  const [clipValue] = argumentReader<[number]>('clipGradValue_', 'clipValue')(args);
   if (!(clipValue >= 0))
     throw new Error(`clipGradValue_: clipValue must be at least 0, got ${String(clipValue)}`);
   noGrad(() => {

@@ -31,10 +31,12 @@ const readClone = optionReader('clone', { memoryFormat: 'preserve' as MemoryForm
  * is tied to `x` (layout.ts).
  */
 export function contiguous(x: Tensor, ...args: FormatArgs): Tensor {
+  checkTensors('contiguous', x);
   const { memoryFormat } = readContiguous(args);
   const hasFormat = memoryFormat === 'channelsLast' ? isChannelsLast : isContiguous;
+  const strides = formatStrides('contiguous', x, memoryFormat);
   const same = hasFormat(x.shape, x.strides);
-  const result = same ? x : copyOp(x, x.dtype, formatStrides('contiguous', x, memoryFormat), false);
+  const result = same ? x : copyOp(x, x.dtype, strides, false);
   const twin = rowMajorTwin(x);
   if (twin === null || hasFormat(x.shape, twin) === same) return result;
   return tied('contiguous', same ? aliasOf(x) : result, x);

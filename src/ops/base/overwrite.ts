@@ -14,7 +14,7 @@ export function overwrite(op: string, self: Tensor, result: () => Tensor): Tenso
   scoped(op, () => {
     const made = interceptedBy(null, result);
     checkStored(op, made.dtype, self.dtype);
-    copy_(self, made);
+    if (made !== self) copy_(self, made);
   });
   self.storage.writer = op;
   return self;

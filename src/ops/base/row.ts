@@ -3,7 +3,7 @@ import { intercept, intercepting } from '../../autograd/mode.js';
 import { dtypeInfo } from '../../kernels/base/dtype.js';
 import { e, input, param, type Expr } from '../../kernels/expr/expr.js';
 import { elementOf, isFloatingPoint, resultType, toFloatType, type DType } from '../../tensor/dtype.js';
-import { checkCount } from '../../tensor/options.js';
+import { argumentReader, checkCount, isPlainObject, type Needed } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { applyInPlace, applyPointwise, type Pointwise } from './apply.js';
 
@@ -38,6 +38,8 @@ export interface Row {
    * gradient reads something else: the tape copies them before that.
    */
   readonly lends?: 'result' | 'operands';
+  /** Operands behind the first that may come by these names, in one object. */
+  readonly names?: readonly string[];
   /** Operands that must be given; default: all. */
   readonly least?: number;
   /** Operands (by position) whose numeric value is compiled in: few values, much cheaper (`pow` with 2). */
@@ -134,7 +136,7 @@ export function rowFunction(row: Row): PointwiseFn {
 }
 
 /** The in-place form of what {@link rowFunction} made (`sin_` of `sin`). */
-export function inPlaceOf<F extends (self: Tensor, ...rest: never[]) => Tensor>(fn: F): F {
+export function inPlaceOf<F extends (self: Tensor, ...rest: never) => Tensor>(fn: F): F {
   const row = rows.get(fn);
   if (row === undefined) throw new Error(`inPlaceOf: ${fn.name} is not the function of a row`);
   return inPlaceFunction(row) as unknown as F;
@@ -146,12 +148,24 @@ export function inPlaceFunction(row: Row): (self: Tensor, ...rest: Operand[]) =>
   const name = `${row.name}_`;
   const renamed = { ...row, name };
   return named(name, (self: Tensor, ...rest: Operand[]) => {
-    const { compiled, tensors, params } = lookUp(renamed, cache, [self, ...rest], self.dtype);
+    const into = isTensor(self) ? self.dtype : null;
+    const { compiled, tensors, params } = lookUp(renamed, cache, [self, ...rest], into);
     return applyInPlace(compiled.pointwise, tensors, params);
   });
 }
 
-function lookUp(row: Row, cache: Map<string, Compiled>, operands: readonly Operand[], into: DType | null) {
+interface LookedUp {
+  readonly compiled: Compiled;
+  readonly tensors: Tensor[];
+  readonly params: number[];
+}
+
+function lookUp(
+  row: Row,
+  cache: Map<string, Compiled>,
+  operands: readonly Operand[],
+  into: DType | null,
+): LookedUp {
   checkCount(row.name, operands.length, row.expr.length);
   let key = '';
   for (let i = 0; i < operands.length; i++) {
@@ -162,7 +176,11 @@ function lookUp(row: Row, cache: Map<string, Compiled>, operands: readonly Opera
       else key += Number.isInteger(operand) ? 'n,' : 'r,';
     } else if (typeof operand === 'boolean')
       key += row.kind === 'logical' || row.bakes?.(i, Number(operand)) ? `=${operand},` : 'b,';
-    else
+    else if (row.names !== undefined && i > 0 && isPlainObject(operand)) {
+      const [self, ...rest] = operands as [Operand, ...Operand[]];
+      const named = argumentReader<readonly Operand[]>(row.name, ...row.names)(rest);
+      return lookUp(row, cache, [self, ...named], into);
+    } else
       throw new Error(
         `${row.name}: operand ${i} is ${operand === null ? 'null' : typeof operand}, expected a tensor or a number`,
       );
@@ -216,6 +234,7 @@ function storedAs(row: Row, compiled: Compiled, into: DType): Compiled {
 
 export type Unary = (x: Tensor) => Tensor;
 export type Binary = (x: Tensor, other: Operand) => Tensor;
+export type Power = (x: Tensor, ...args: Needed<[exponent: Operand], ['exponent']>) => Tensor;
 
 type Options = Partial<Omit<Row, 'name' | 'kind' | 'expr'>>;
 

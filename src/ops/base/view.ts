@@ -40,6 +40,7 @@ const viewOp = defineOp<[Tensor, readonly number[], readonly number[]], Tensor, 
  * it.
  */
 export function view(x: Tensor, ...sizes: Sizes<'size'>): Tensor {
+  checkTensors('view', x);
   const shape = inferShape('view', x.numel(), listOf('view', sizes));
   const strides = viewStrides(x.shape, x.strides, shape);
   if (strides === null) {
@@ -56,6 +57,7 @@ export function view(x: Tensor, ...sizes: Sizes<'size'>): Tensor {
  * (layout.ts): reading is fine, writing to either is an error.
  */
 export function reshape(x: Tensor, ...sizes: Sizes<'shape'>): Tensor {
+  checkTensors('reshape', x);
   const shape = inferShape('reshape', x.numel(), listOf('reshape', sizes, 'shape'));
   return reshaped('reshape', x, shape);
 }

@@ -1,6 +1,7 @@
 import { isGradEnabled, isInferenceMode } from '../../autograd/mode.js';
 import { isDense, overlapsItself, sameShape, showShape, spanOf } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { checkTensors } from './tensors.js';
 
 /*
  * What may be written in place. Every op that overwrites a tensor asks here first; the rules are PyTorch's
@@ -19,6 +20,7 @@ export function checkWrite(
   sources: readonly Tensor[] = [],
   { uniform = false }: WriteOptions = {},
 ): void {
+  checkTensors(name, self);
   if (isGradEnabled()) checkLeaf(name, self);
   if (self.isInference && !isInferenceMode()) {
     throw new Error(`${name}: a tensor made in inferenceMode cannot be changed outside it; clone() it first`);

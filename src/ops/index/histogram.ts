@@ -3,6 +3,7 @@ import { isFloatingPoint } from '../../tensor/dtype.js';
 import { optionReader, required, type Needed } from '../../tensor/options.js';
 import { sameShape, showShape } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import { checkOnDevice } from '../base/check.js';
 import { clone, to } from '../base/copy.js';
 import { narrow, reshape, detach } from '../base/view.js';
 import { arange, linspace, ones, zeros } from '../creation/creation.js';
@@ -35,11 +36,18 @@ const readHistogram = optionReader(
   'bins',
 );
 
+/** @internal The least and the largest element; the next await throws unless both are finite. */
+export function finiteRange(op: string, x: Tensor): [low: Tensor, high: Tensor] {
+  const ends: [Tensor, Tensor] = [amin(x), amax(x)];
+  for (const end of ends) checkOnDevice(op, 'finite', to(end, 'float32'));
+  return ends;
+}
+
 /** The edges of `bins` equal bins between the extreme elements; 0.5 to either side of the only one. */
 function edgesOf(x: Tensor, bins: number): Tensor {
   const { dtype } = x;
   if (x.numel() === 0) return linspace(0, 1, bins + 1, { dtype });
-  const [least, most] = [amin(x), amax(x)];
+  const [least, most] = finiteRange('histogram', x);
   const more = mul(to(eq(least, most), dtype), 0.5);
   const [low, high] = [sub(least, more), add(most, more)];
   const step = div(sub(high, low), bins);
@@ -72,7 +80,8 @@ function edgesIn(x: Tensor, bins: unknown, range: unknown): Tensor {
 /**
  * `torch.histogram`: how many elements of a float tensor lie in each bin, and the edges of the bins, both of
  * the dtype of `x`. A bin has its lower edge and not its upper one, the last has both; elements outside, and
- * NaN, are left out. `bins` is a number of equal bins or a vector of rising edges.
+ * NaN, are left out. `bins` is a number of equal bins or a vector of rising edges. Where the range is that
+ * of the elements, they must be finite, or the next await throws.
  */
 export const histogram: (x: Tensor, ...args: HistogramArgs) => [hist: Tensor, binEdges: Tensor] =
   defineComposite('histogram', (x: Tensor, ...args: HistogramArgs): [Tensor, Tensor] => {

@@ -15,6 +15,7 @@ import { runStarts } from './order.js';
 import { add, clamp, div, floor, mul, sub } from '../pointwise/pointwise.js';
 import { amax, amin, any } from '../reduce/reduce.js';
 import { cumsum } from '../reduce/scan.js';
+import { finiteRange } from './histogram.js';
 import { search } from './search.js';
 import { argsort, sort } from './sort.js';
 import { detach, movedim, narrow, permute, reshape, slice, transpose } from '../base/view.js';
@@ -244,7 +245,8 @@ type HistcArgs = Trailing<[bins: number, min: number, max: number], HistcOptions
 
 /**
  * `torch.histc`: how many elements lie in each of `bins` equal parts of the range from `min` to `max`, whose
- * end belongs to the last; those outside, and NaN, are left out. Of the dtype of `x`.
+ * end belongs to the last; those outside, and NaN, are left out. Of the dtype of `x`. Without a range the
+ * elements must be finite, or the next await throws.
  */
 export const histc: (x: Tensor, ...args: HistcArgs) => Tensor = defineComposite(
   'histc',
@@ -270,7 +272,7 @@ export const histc: (x: Tensor, ...args: HistcArgs) => Tensor = defineComposite(
 
 /** The least and the largest element, or 1 to either side of the only one. */
 function rangeOf(x: Tensor): [Tensor, Tensor] {
-  const [low, high] = [amin(x), amax(x)];
+  const [low, high] = finiteRange('histc', x);
   const more = to(eq(low, high), x.dtype);
   return [sub(low, more), add(high, more)];
 }

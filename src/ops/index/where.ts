@@ -1,6 +1,7 @@
 import { checkCount } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { Operand } from '../base/row.js';
+import { checkTensors } from '../base/tensors.js';
 import { where as choose } from '../pointwise/where.js';
 import { nonzero } from './nonzero.js';
 
@@ -12,6 +13,7 @@ export function where(condition: Tensor): Promise<Tensor[]>;
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor;
 export function where(condition: Tensor, ...chosen: readonly Operand[]): Tensor | Promise<Tensor[]> {
   checkCount('where', arguments.length, 3);
+  checkTensors('where', condition);
   if (chosen.length === 0) return nonzero(condition, { asTuple: true });
   const [a, b] = chosen;
   if (a === undefined || b === undefined) throw new Error('where: give two values to choose from, or none');

@@ -5,7 +5,7 @@ import { normalizeDim, normalizeDims, showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { to } from '../base/copy.js';
 import { zeros } from '../creation/creation.js';
-import { ne } from '../pointwise/compare.js';
+import { isnan, logicalOr, ne } from '../pointwise/compare.js';
 import { abs, div, mul, reciprocal } from '../pointwise/pointwise.js';
 import { where } from '../pointwise/where.js';
 import { amax, amin, sum } from '../reduce/reduce.js';
@@ -196,7 +196,9 @@ export const cond: (x: Tensor, ...args: Trailing<[p: MatrixOrd | null], { p?: Ma
     }
     const of = (y: Tensor): Tensor => matrixNormOf(op, y, p, [-2, -1], false);
     const [inverse, info] = invEx(x);
-    return where(ne(info, 0), Infinity, mul(of(x), of(inverse)));
+    const number = mul(of(x), of(inverse));
+    // Of a matrix with NaN too, as PyTorch has it.
+    return where(logicalOr(ne(info, 0), isnan(number)), Infinity, number);
   });
 
 export interface TorchNormOptions extends NormRest {

@@ -5,6 +5,7 @@ import { checkCount } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { to } from '../base/copy.js';
 import { binaryOp, inPlaceOf, unaryOp, type Binary, type Unary } from '../base/row.js';
+import { checkTensors } from '../base/tensors.js';
 import { detach } from '../base/view.js';
 
 /*
@@ -24,6 +25,7 @@ const exponent: Unary = unaryOp('frexp', 'float', (x) => fn.exponent(x));
  */
 export function frexp(x: Tensor): [mantissa: Tensor, exponent: Tensor] {
   checkCount('frexp', arguments.length, 1);
+  checkTensors('frexp', x);
   if (!isFloatingPoint(x.dtype))
     throw new Error(`frexp: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
   return [mantissa(x), to(exponent(detach(x)), 'int32')];

@@ -77,7 +77,7 @@ import {
   lt,
   ne,
 } from './compare.js';
-import { inPlaceOf, type Binary, type Unary } from '../base/row.js';
+import { inPlaceOf, type Binary, type Power, type Unary } from '../base/row.js';
 
 /** `torch.Tensor.abs_`. */
 export const abs_: Unary = inPlaceOf(abs);
@@ -188,7 +188,7 @@ export const ne_: Binary = inPlaceOf(ne);
 /** `torch.Tensor.neg_`. */
 export const neg_: Unary = inPlaceOf(neg);
 /** `torch.Tensor.pow_`. */
-export const pow_: Binary = inPlaceOf(pow);
+export const pow_: Power = inPlaceOf(pow);
 /** `torch.Tensor.rad2deg_`. */
 export const rad2deg_: Unary = inPlaceOf(rad2deg);
 /** `torch.Tensor.reciprocal_`. */

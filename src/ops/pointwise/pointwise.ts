@@ -3,7 +3,7 @@ import * as fn from '../../kernels/expr/functions.js';
 import { named } from '../../autograd/define.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
-import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
+import { optionReader, type Needed, type Trailing } from '../../tensor/options.js';
 import { checkDivisor } from '../base/check.js';
 import {
   binaryOp,
@@ -12,6 +12,7 @@ import {
   unaryOp,
   type Binary,
   type Operand,
+  type Power,
   type Row,
   type Unary,
 } from '../base/row.js';
@@ -21,7 +22,7 @@ import {
  * are PyTorch's (https://pytorch.org/docs/stable/torch.html#pointwise-ops).
  */
 
-export type { Binary, Unary } from '../base/row.js';
+export type { Binary, Power, Unary } from '../base/row.js';
 
 type Options = Partial<Omit<Row, 'name' | 'kind' | 'expr'>>;
 
@@ -153,10 +154,11 @@ export const div_: Div = divides('div_', divRows.map(inPlaceFunction) as Binary[
 export const floorDivide: Binary = rowFunction({ ...floorDivRow, name: 'floorDivide' }) as Binary;
 
 /** `torch.pow`. Integers past int32 wrap, as in {@link add}; negative powers are cut towards zero. */
-export const pow: Binary = binaryOp('pow', 'promote', (x, y) => fn.pow(x, y), {
+export const pow: Power = binaryOp('pow', 'promote', (x, y) => fn.pow(x, y), {
+  names: ['exponent'],
   bakes: (position, value) => position === 1 && commonExponents.has(value),
   lends: 'result',
-});
+}) as Power;
 
 /** `torch.fmod`: the remainder with the sign of the dividend. */
 export const fmod: Binary = binaryOp('fmod', 'promote', (x, y) => fn.fmod(x, y), {
@@ -205,10 +207,13 @@ export const hypot: Binary = binaryOp('hypot', 'promote', (x, y) => fn.hypot(x, 
   grad: (g, r, x, y) => [e.mul(g, e.div(x, r)), e.mul(g, e.div(y, r))],
 });
 
+type LerpArgs = Needed<[end: Tensor, weight: Operand], ['end', 'weight']>;
+
 /** From the nearer end, so that a weight of 1 gives `end` itself. */
 const lerpRow: Row = {
   name: 'lerp',
   kind: 'promote',
+  names: ['end', 'weight'],
   expr: (x: Expr, y: Expr, w: Expr) => {
     const d = e.sub(y, x);
     return e.select(e.lt(e.abs(w), 0.5), e.add(x, e.mul(w, d)), e.sub(y, e.mul(d, e.sub(1, w))));
@@ -222,9 +227,8 @@ const lerpRow: Row = {
 const lerpFn = rowFunction(lerpRow);
 
 /** `torch.lerp`: `x + weight * (end - x)`. */
-export function lerp(x: Tensor, end: Tensor, weight: Operand): Tensor {
-  checkCount('lerp', arguments.length, 3);
-  return lerpFn(x, end, weight);
+export function lerp(x: Tensor, ...args: LerpArgs): Tensor {
+  return lerpFn(x, ...(args as Operand[]));
 }
 
 export interface ValueOptions {
@@ -484,9 +488,8 @@ export function addcdiv_(x: Tensor, a: Tensor, b: Tensor, ...args: Trailing<[], 
   return addcdivInto(x, a, b, value);
 }
 /** `torch.Tensor.lerp_`. */
-export function lerp_(x: Tensor, end: Tensor, weight: Operand): Tensor {
-  checkCount('lerp_', arguments.length, 3);
-  return lerpInto(x, end, weight);
+export function lerp_(x: Tensor, ...args: LerpArgs): Tensor {
+  return lerpInto(x, ...(args as Operand[]));
 }
 /** `torch.Tensor.clamp_`. */
 export const clamp_: Clamp = clampWith(

@@ -1,8 +1,9 @@
 import { type Needed, optionReader } from '../../tensor/options.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
-import { readAlong, readValueAlong, type AlongArgs, type ValueAlongArgs } from '../base/along.js';
+import { readValueAlong, type AlongArgs, type ValueAlongArgs } from '../base/along.js';
 import { clone } from '../base/copy.js';
+import { checkTensors } from '../base/tensors.js';
 import { split, unsafeSplit } from '../base/pieces.js';
 import { narrow, slice } from '../base/view.js';
 
@@ -38,18 +39,38 @@ const readSections = async (sections: Tensor): Promise<Sections> => {
   return sections.ndim === 0 ? sections.item() : Array.from(await sections.data());
 };
 
+type SplitOptions = { dim?: number };
+
+const readSplit = optionReader(
+  'tensorSplit',
+  { sections: null as Sections | Tensor | null, dim: 0, indices: null as Sections | Tensor | null },
+  'sections',
+  'dim',
+);
+
 /**
  * `torch.tensor_split`: so many parts along `dim`, of sizes that differ by at most 1, or parts that begin at
- * the given indices; views. A tensor of indices must be read first, so that it gives a promise.
+ * the given indices; views. By name they are `sections` and `indices`. A tensor of them must be read first,
+ * so that it gives a promise.
  */
-export function tensorSplit(x: Tensor, sections: Sections, ...args: AlongArgs): Tensor[];
-export function tensorSplit(x: Tensor, sections: Tensor, ...args: AlongArgs): Promise<Tensor[]>;
 export function tensorSplit(
   x: Tensor,
-  sections: Sections | Tensor,
-  ...args: AlongArgs
-): Tensor[] | Promise<Tensor[]> {
-  const d = normalizeDim('tensorSplit', readAlong('tensorSplit', args), x.ndim);
+  ...args:
+    | [sections: Sections, ...AlongArgs]
+    | [options: SplitOptions & ({ sections: number } | { indices: readonly number[] })]
+): Tensor[];
+export function tensorSplit(
+  x: Tensor,
+  ...args:
+    [sections: Tensor, ...AlongArgs] | [options: SplitOptions & ({ sections: Tensor } | { indices: Tensor })]
+): Promise<Tensor[]>;
+export function tensorSplit(x: Tensor, ...args: unknown[]): Tensor[] | Promise<Tensor[]> {
+  checkTensors('tensorSplit', x);
+  const { indices, sections: count, dim } = readSplit(args);
+  const sections = indices ?? count;
+  if (sections === null)
+    throw new Error("tensorSplit: 'sections' is missing: how many parts, or where they begin");
+  const d = normalizeDim('tensorSplit', dim, x.ndim);
   if (!isTensor(sections)) return parts('tensorSplit', x, sections, d);
   return readSections(sections).then((known) => parts('tensorSplit', x, known, d));
 }
