@@ -87,7 +87,7 @@ describe('MNIST', () => {
     const colour = new MNIST(files, { transform: new ToTensor() });
     expect(colour.get(0)[0].shape).toEqual([3, 28, 28]);
     expect(() => new MNIST(files, { normalize: { mean: [0, 0, 0], std: [1, 1, 1] } })).toThrow(
-      'needs 1 means',
+      'needs lists of 1 means',
     );
   });
 

@@ -89,8 +89,8 @@ it.each<[keyof typeof nn, unknown[], string]>([
 });
 
 it.each<[string, () => unknown, string]>([
-  ['Conv2d', () => new (nn.Conv2d as unknown as Make)(3, 4), 'Conv2d: kernelSize must be'],
-  ['Conv2d', () => new (nn.Conv2d as unknown as Make)(3, 4, { kernelSize: 3 }), 'Conv2d: kernelSize must be'],
+  ['Conv2d', () => new (nn.Conv2d as unknown as Make)(3, 4), "Conv2d: 'kernelSize' is missing"],
+  ['Conv2d', () => new (nn.Conv2d as unknown as Make)(3, 4, [3, 3, 3]), 'Conv2d: kernelSize must be'],
   ['Parameter', () => new (nn.Parameter as unknown as Make)(3), 'Parameter: expected a tensor, got 3'],
   ['PixelShuffle', () => new nn.PixelShuffle(0), 'upscaleFactor must be a positive integer'],
   ['LayerNorm', () => new nn.LayerNorm([]), 'normalizedShape needs at least one size'],

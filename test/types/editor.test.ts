@@ -56,7 +56,7 @@ describe('an editor, at a method of Tensor', () => {
       /torch\.sum/,
     ],
     ['index', 'index(...parts: readonly AnyIndex[]): Tensor', /broadcast together/],
-    ['backward', 'backward(grad?:', /Adds the gradients/],
+    ['backward', 'backward(gradient?:', /Adds the gradients/],
   ])('shows what %s takes and does', (method, signature, comment) => {
     text = `import { tensor } from './dist/index.js';\ntensor([1]).${method}(`;
     const help = service.getSignatureHelpItems(file, text.length, undefined);
