@@ -1,11 +1,13 @@
 /** The works of work-list.mjs in kindling. */
 import * as k from '../src/index.js';
+import { GptBlock } from './gpt-block.js';
 import type {
   ConvolutionWork,
   ImageWork,
   LayerWork,
   LinearWork,
   ModelWork,
+  Network,
   NetworkWork,
   SequenceWork,
   SimpleWork,
@@ -116,8 +118,16 @@ function kernel({ forward, inputs, leaves = [], backwardOnly = false, operations
   };
 }
 
+const networks: Readonly<Record<Network, () => k.nn.TensorModule>> = {
+  'cifar-resnet20': () => k.models.cifarResnet20(),
+  resnet18: () => k.models.resnet18(),
+  'mobilenet-v2': () => k.models.mobilenetV2({ dropout: 0 }),
+  'vit-b16': () => k.models.vitB16(),
+  'gpt-block': () => new GptBlock(),
+};
+
 async function networkOf(work: NetworkWork): Promise<k.nn.TensorModule> {
-  const model = work.network === 'resnet18' ? k.models.resnet18() : k.models.cifarResnet20();
+  const model = networks[work.network]();
   await fill(model, parametersOf(work));
   return model;
 }
@@ -133,13 +143,19 @@ async function fill(model: k.nn.Module, parameters: ReturnType<typeof parameters
 /** SGD with momentum reads a weight, its gradient and its momentum and writes weight and momentum. */
 const sgdPasses = 5;
 
-function training(model: k.nn.TensorModule, input: readonly number[], classes: number): Case {
-  const criterion = new k.nn.CrossEntropyLoss();
+/** By class labels, or without classes towards a random result of the input's shape. */
+function training(
+  model: k.nn.TensorModule,
+  input: readonly number[],
+  classes: number | null,
+  options = sgd(),
+): Case {
+  const criterion = classes === null ? new k.nn.MSELoss() : new k.nn.CrossEntropyLoss();
   const x = filled(seeds.input, input);
-  const y = k.tensor(labels(x.size(0), classes));
-  return steps(model, [x], () => {
-    const logits = model(x);
-    return [criterion(logits, y), logits];
+  const y = classes === null ? filled(seeds.labels, input) : k.tensor(labels(x.size(0), classes));
+  return steps(model, options, [x], () => {
+    const result = model(x);
+    return [criterion(result, y), result];
   });
 }
 
@@ -172,17 +188,22 @@ async function sequence(work: SequenceWork): Promise<Case> {
   };
   const [model, forward] = layers[layer]();
   await fill(model, sequenceParameters(work));
-  return steps(model, [x, memory, y], () => {
+  return steps(model, sgd(), [x, memory, y], () => {
     const out = forward();
     return [k.mseLoss(out, y), out];
   });
 }
 
 /** A step of all parameters that require grad. `lossOf` gives the loss, and what else it made. */
-function steps(model: k.nn.Module, inputs: k.Tensor[], lossOf: () => [k.Tensor, ...k.Tensor[]]): Case {
+function steps(
+  model: k.nn.Module,
+  options: ReturnType<typeof sgd>,
+  inputs: k.Tensor[],
+  lossOf: () => [k.Tensor, ...k.Tensor[]],
+): Case {
   const trainable = model.parameters().filter((parameter) => parameter.requiresGrad);
   const frozen = model.parameters().filter((parameter) => !parameter.requiresGrad);
-  const optimizer = new k.optim.SGD(trainable, sgd);
+  const optimizer = new k.optim.SGD(trainable, options);
   return {
     run: async () => {
       optimizer.zeroGrad();
@@ -228,7 +249,7 @@ function builtModel({ model: name, pass, input }: ModelWork): Case {
 
 const rules = {
   sgd: {
-    make: (parameters: k.nn.Parameter[]) => new k.optim.SGD(parameters, sgd),
+    make: (parameters: k.nn.Parameter[]) => new k.optim.SGD(parameters, sgd()),
     passes: sgdPasses,
     operations: 4,
   },
@@ -258,7 +279,7 @@ export async function prepare(work: Work): Promise<Prepared> {
 async function caseOf(work: Work): Promise<Case> {
   switch (work.op) {
     case 'train':
-      return training(await networkOf(work), work.input, classesOf(work));
+      return training(await networkOf(work), work.input, classesOf(work), sgd(work));
     case 'forward':
       return inference(await networkOf(work), work.input);
     case 'model':

@@ -4,7 +4,8 @@
  */
 
 /**
- * @typedef {{ op: 'train' | 'forward', network: 'cifar-resnet20' | 'resnet18', input: number[] }} NetworkWork
+ * @typedef {'cifar-resnet20' | 'resnet18' | 'mobilenet-v2' | 'vit-b16' | 'gpt-block'} Network
+ * @typedef {{ op: 'train' | 'forward', network: Network, input: number[] }} NetworkWork
  * @typedef {{ op: 'matmul', n: number }} MatmulWork
  * @typedef {{ op: 'conv' | 'conv-grad' | 'batch-norm-grad' | 'max-pool' | 'max-pool-grad', input: number[] }}
  * ImageWork
@@ -33,7 +34,9 @@
 /**
  * Convolutions are 3x3 with padding 1 and as many channels out as in; max pools 3x3, stride 2, padding 1.
  * `-grad` is a forward and a backward pass for all inputs and parameters. Sequences: a training step of one
- * layer towards a random target; attention has 4 heads and no dropout.
+ * layer towards a random target; attention has 4 heads and no dropout. The GPT block is one of the smallest
+ * GPT-2's (12 heads, causal, exact GELU), trained towards a random target too; it and the vision transformer
+ * have no dropout, and neither has MobileNetV2 here.
  * @type {Record<string, PeerWork>}
  */
 export const peerWorks = {
@@ -52,6 +55,11 @@ export const peerWorks = {
   'resnet18-forward': { op: 'forward', network: 'resnet18', input: [8, 3, 64, 64] },
   'resnet18-forward-224': { op: 'forward', network: 'resnet18', input: [1, 3, 224, 224] },
   'resnet18-train-step': { op: 'train', network: 'resnet18', input: [8, 3, 64, 64] },
+  'mobilenet-v2-train-step-64': { op: 'train', network: 'mobilenet-v2', input: [8, 3, 64, 64] },
+  'vit-b16-forward': { op: 'forward', network: 'vit-b16', input: [1, 3, 224, 224] },
+  'vit-b16-train-step': { op: 'train', network: 'vit-b16', input: [1, 3, 224, 224] },
+  'gpt-block-forward': { op: 'forward', network: 'gpt-block', input: [1, 256, 768] },
+  'gpt-block-train-step': { op: 'train', network: 'gpt-block', input: [1, 256, 768] },
   'lstm-train-step': { op: 'sequence', layer: 'lstm', input: [16, 50, 64], width: 128 },
   'gru-train-step': { op: 'sequence', layer: 'gru', input: [16, 50, 64], width: 128 },
   'encoder-train-step': { op: 'sequence', layer: 'encoder', input: [8, 64, 64], width: 256 },

@@ -29,9 +29,47 @@ function batchNorm(x, gamma, beta) {
 const maxPool = (x) =>
   lax.reduceWindow(np.pad(x, [[0, 0], [0, 0], [1, 1], [1, 1]]), np.max, [3, 3], [2, 2]); // prettier-ignore
 
-/** @type {(x: NDArray, w: NDArray, stride: number, padding: number) => NDArray} */
-const conv = (x, w, stride, padding) =>
-  lax.convGeneralDilated(x, w, [stride, stride], [[padding, padding], [padding, padding]]); // prettier-ignore
+/** @type {(x: NDArray, w: NDArray, stride: number, padding: number, groups?: number) => NDArray} */
+const conv = (x, w, stride, padding, groups = 1) => {
+  const pads = [[padding, padding], [padding, padding]]; // prettier-ignore
+  return lax.convGeneralDilated(x, w, [stride, stride], pads, { featureGroupCount: groups });
+};
+
+/** @type {(x: NDArray, weight: NDArray, bias: NDArray) => NDArray} */
+const linear = (x, weight, bias) => np.matmul(x, np.transpose(weight)).add(bias);
+
+/** @type {(x: NDArray, scale: NDArray, shift: NDArray, eps: number) => NDArray} */
+function layerNorm(x, scale, shift, eps) {
+  const centered = x.ref.sub(np.mean(x, [-1], { keepdims: true }));
+  const variance = np.mean(np.square(centered.ref), [-1], { keepdims: true });
+  return centered
+    .div(np.sqrt(variance.add(eps)))
+    .mul(scale)
+    .add(shift);
+}
+
+/**
+ * Written out: its own `dotProductAttention` needs iterator helpers, which Node 20 has not.
+ * @type {(x: NDArray, memory: NDArray | null, weight: NDArray, bias: NDArray, heads: number, causal: boolean)
+ * => NDArray}
+ */
+function attention(x, memory, weight, bias, heads, causal) {
+  const [n, length, size] = x.shape;
+  const projected =
+    memory === null
+      ? np.split(linear(x, weight, bias), 3, -1)
+      : [
+          linear(x, weight.ref.slice([0, size]), bias.ref.slice([0, size])),
+          ...np.split(linear(memory, weight.slice([size, 3 * size]), bias.slice([size, 3 * size])), 2, -1),
+        ];
+  const [q, k, v] = projected.map((/** @type {NDArray} */ part, /** @type {number} */ index) =>
+    np.transpose(part.reshape([n, -1, heads, size / heads]), index === 1 ? [0, 2, 3, 1] : [0, 2, 1, 3]),
+  );
+  let scores = np.matmul(q, k).mul(1 / Math.sqrt(size / heads));
+  if (causal) scores = np.where(np.tri(length, length, 0, { dtype: 'bool' }), scores, -Infinity);
+  const attended = np.matmul(nn.softmax(scores, -1), v);
+  return np.transpose(attended, [0, 2, 1, 3]).reshape([n, length, size]);
+}
 
 /** Mean over the batch, from one-hot labels. @type {(logits: NDArray, targets: NDArray) => NDArray} */
 const crossEntropy = (logits, targets) => {
@@ -51,6 +89,7 @@ const oneHot = (count, classes) =>
  */
 const opsWith = (parameter, training) => ({
   conv: (x, name, stride, padding) => conv(x, parameter(`${name}.weight`), stride, padding),
+  depthwise: (x, name, stride) => conv(x, parameter(`${name}.weight`), stride, 1, x.shape[1]),
   batchNorm(x, name) {
     const [gamma, beta] = [parameter(`${name}.weight`), parameter(`${name}.bias`)];
     if (training) return batchNorm(x, gamma, beta);
@@ -58,6 +97,8 @@ const opsWith = (parameter, training) => ({
     return x.mul(scale.reshape([1, -1, 1, 1])).add(beta.reshape([1, -1, 1, 1]));
   },
   relu: (x) => nn.relu(x),
+  relu6: (x) => nn.relu6(x),
+  gelu: (x) => nn.gelu(x, { approximate: false }),
   add: (a, b) => a.add(b),
   maxPool,
   padShortcut(x, channels) {
@@ -67,40 +108,51 @@ const opsWith = (parameter, training) => ({
     return np.pad(even, { 1: [side, side] });
   },
   averagePool: (x) => np.mean(x, [2, 3]),
-  linear: (x, name) => np.matmul(x, np.transpose(parameter(`${name}.weight`))).add(parameter(`${name}.bias`)),
+  linear: (x, name) => linear(x, parameter(`${name}.weight`), parameter(`${name}.bias`)),
+  project: (x, name) => linear(x, parameter(`${name}.weight`), parameter(`${name}.bias`)),
+  layerNorm: (x, name, eps) => layerNorm(x, parameter(`${name}.weight`), parameter(`${name}.bias`), eps),
+  attention: (x, memory, { weight, bias, heads, causal }) =>
+    attention(x, memory, parameter(weight), parameter(bias), heads, causal),
+  patches(x, name, size) {
+    const pixels = conv(x, parameter(`${name}.weight`), size, 0);
+    const [n, c] = pixels.shape;
+    return np.transpose(pixels.reshape([n, c, -1]), [0, 2, 1]).add(parameter(`${name}.bias`));
+  },
+  prepend(x, name) {
+    const [n, , c] = x.shape;
+    return np.concatenate([np.broadcastTo(parameter(name), [n, 1, c]), x], 1);
+  },
+  addParameter: (x, name) => x.add(parameter(name)),
+  firstStep: (x) => x.slice([], 0),
   share: (x) => x.ref,
 });
 
-/**
- * @param {spec.NetworkWork} work
- * @param {NDArray[]} parameters
- * @param {NDArray} x
- * @param {boolean} training
- */
-function logits(work, parameters, x, training) {
-  const byName = new Map(spec.parametersOf(work).map(({ name }, i) => [name, parameters[i]]));
-  return spec.runNetwork(
-    work,
-    opsWith((name) => byName.get(name), training),
-    x,
-  );
+/** @type {(list: spec.Parameter[], arrays: NDArray[]) => (name: string) => NDArray} */
+function named(list, arrays) {
+  const byName = new Map(list.map(({ name }, i) => [name, arrays[i]]));
+  return (name) => byName.get(name);
 }
 
-/** @type {(work: spec.NetworkWork) => NDArray[]} */
-const initial = (work) =>
-  spec.parametersOf(work).map((parameter) => array(spec.initialValues(parameter), parameter.shape));
+/** @type {(work: spec.NetworkWork, parameters: NDArray[], x: NDArray, training: boolean) => NDArray} */
+const network = (work, parameters, x, training) =>
+  spec.runNetwork(work, opsWith(named(spec.parametersOf(work), parameters), training), x);
+
+/** @type {(list: spec.Parameter[]) => NDArray[]} */
+const initial = (list) => list.map((parameter) => array(spec.initialValues(parameter), parameter.shape));
+
+/** Mean squared error. @type {(x: NDArray, y: NDArray) => NDArray} */
+const distance = (x, y) => np.mean(np.square(x.sub(y)));
 
 /** @param {spec.NetworkWork} work */
 function training(work) {
   const x = filled(spec.seeds.input, work.input);
-  const y = oneHot(x.shape[0], spec.classesOf(work));
-  return steps(initial(work), [x, y], (parameters, x, y) =>
-    crossEntropy(logits(work, parameters, x, true), y),
+  const classes = spec.classesOf(work);
+  const y = classes === null ? filled(spec.seeds.labels, work.input) : oneHot(x.shape[0], classes);
+  const criterion = classes === null ? distance : crossEntropy;
+  return steps(spec.sgd(work), initial(spec.parametersOf(work)), [x, y], (parameters, x, y) =>
+    criterion(network(work, parameters, x, true), y),
   );
 }
-
-/** @type {(x: NDArray, weight: NDArray, bias: NDArray) => NDArray} */
-const linear = (x, weight, bias) => np.matmul(x, np.transpose(weight)).add(bias);
 
 /** Unrolled. @type {(work: spec.SequenceWork, parameters: NDArray[], x: NDArray) => NDArray} */
 function recurrent({ layer, input: [n = 0, length = 0], width }, [wIh, wHh, bIh, bHh], x) {
@@ -129,68 +181,29 @@ function recurrent({ layer, input: [n = 0, length = 0], width }, [wIh, wHh, bIh,
   return np.stack(outputs, 1);
 }
 
-/** @type {(x: NDArray, scale: NDArray, shift: NDArray) => NDArray} */
-function layerNorm(x, scale, shift) {
-  const centered = x.ref.sub(np.mean(x, [-1], { keepdims: true }));
-  const variance = np.mean(np.square(centered.ref), [-1], { keepdims: true });
-  return centered
-    .div(np.sqrt(variance.add(1e-5)))
-    .mul(scale)
-    .add(shift);
-}
-
-/** @type {(work: spec.SequenceWork, parameters: NDArray[], x: NDArray, memory: NDArray) => NDArray} */
-function transformerLayer(work, parameters, x, memory) {
-  const [n, , size = 0] = work.input;
-  const byName = new Map(spec.sequenceParameters(work).map(({ name }, i) => [name, parameters[i]]));
-  /** @type {(name: string) => [NDArray, NDArray]} */
-  const both = (name) => [byName.get(`${name}.weight`), byName.get(`${name}.bias`)];
-  /** @type {(x: NDArray, keys: NDArray, name: string) => NDArray} */
-  const attend = (x, keys, name) => {
-    const weight = byName.get(`${name}.in_proj_weight`);
-    const bias = byName.get(`${name}.in_proj_bias`);
-    const [q, k, v] = [x, keys.ref, keys].map((from, index) => {
-      const rows = [index * size, (index + 1) * size];
-      const projected = linear(from, weight.ref.slice(rows), bias.ref.slice(rows));
-      const split = projected.reshape([n, -1, spec.heads, size / spec.heads]);
-      return np.transpose(split, index === 1 ? [0, 2, 3, 1] : [0, 2, 1, 3]);
-    });
-    const scores = np.matmul(q, k).mul(1 / Math.sqrt(size / spec.heads));
-    const heads = np.matmul(nn.softmax(scores, -1), v);
-    return linear(np.transpose(heads, [0, 2, 1, 3]).reshape(work.input), ...both(`${name}.out_proj`));
-  };
-  x = layerNorm(x.ref.add(attend(x.ref, x, 'self_attn')), ...both('norm1'));
-  if (work.layer === 'decoder')
-    x = layerNorm(x.ref.add(attend(x, memory, 'multihead_attn')), ...both('norm2'));
-  const wide = nn.relu(linear(x.ref, ...both('linear1')));
-  return layerNorm(
-    x.add(linear(wide, ...both('linear2'))),
-    ...both(work.layer === 'decoder' ? 'norm3' : 'norm2'),
-  );
-}
-
 /** @param {spec.SequenceWork} work */
 function sequence(work) {
   const isRecurrent = work.layer === 'lstm' || work.layer === 'gru';
-  const parameters = spec.sequenceParameters(work).map((p) => array(spec.initialValues(p), p.shape));
+  const list = spec.sequenceParameters(work);
   const x = filled(spec.seeds.input, work.input);
   const memory = filled(spec.seeds.other, work.input);
   const y = filled(spec.seeds.labels, spec.sequenceResult(work));
-  return steps(parameters, [x, memory, y], (parameters, x, memory, y) => {
+  return steps(spec.sgd(), initial(list), [x, memory, y], (parameters, x, memory, y) => {
     const result = isRecurrent
       ? recurrent(work, parameters, x)
-      : transformerLayer(work, parameters, x, memory);
-    return np.mean(np.square(result.sub(y)));
+      : spec.runTransformerLayer(work, opsWith(named(list, parameters), true), x, memory);
+    return distance(result, y);
   });
 }
 
 /**
  * Steps of SGD.
+ * @param {ReturnType<typeof spec.sgd>} sgd
  * @param {NDArray[]} initial parameters
  * @param {NDArray[]} inputs
  * @param {(parameters: NDArray[], ...inputs: NDArray[]) => NDArray} lossOf
  */
-function steps(initial, inputs, lossOf) {
+function steps({ lr, momentum }, initial, inputs, lossOf) {
   const step = jit(
     (
       /** @type {NDArray[]} */ parameters,
@@ -201,8 +214,8 @@ function steps(initial, inputs, lossOf) {
         parameters.map((p) => p.ref),
         ...inputs,
       );
-      const next = momenta.map((m, i) => m.mul(spec.sgd.momentum).add(grads[i]));
-      const updated = parameters.map((p, i) => p.sub(next[i].ref.mul(spec.sgd.lr)));
+      const next = momenta.map((m, i) => m.mul(momentum).add(grads[i]));
+      const updated = parameters.map((p, i) => p.sub(next[i].ref.mul(lr)));
       return [loss, updated, next];
     },
   );
@@ -287,9 +300,9 @@ function prepare(work) {
     case 'sequence':
       return sequence(work);
     case 'forward': {
-      const parameters = initial(work);
+      const parameters = initial(spec.parametersOf(work));
       return jitted(
-        (x, ...parameters) => [logits(work, parameters, x, false)],
+        (x, ...parameters) => [network(work, parameters, x, false)],
         [filled(spec.seeds.input, work.input), ...parameters],
       );
     }

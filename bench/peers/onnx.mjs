@@ -26,7 +26,7 @@ const message = (field, ...parts) => bytes(field, join(parts));
 const float = (field, value) =>
   join([varint((field << 3) | 5), new Uint8Array(Float32Array.of(value).buffer)]);
 
-const float32 = 1;
+const elementTypes = { float32: 1, int64: 7 };
 const attributeTypes = { float: 1, int: 2, ints: 7 };
 
 /** A graph under construction; values are known by name. */
@@ -55,14 +55,24 @@ export class OnnxGraph {
   /**
    * @param {string} name
    * @param {readonly number[]} shape
-   * @param {Float32Array} values
+   * @param {Float32Array | BigInt64Array} values
    */
   constant(name, shape, values) {
     const raw = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    this.#fields.push(
-      message(5, ...shape.map((n) => int(1, n)), int(2, float32), text(8, name), bytes(9, raw)),
-    );
+    const type = values instanceof Float32Array ? elementTypes.float32 : elementTypes.int64;
+    this.#fields.push(message(5, ...shape.map((n) => int(1, n)), int(2, type), text(8, name), bytes(9, raw)));
     return name;
+  }
+
+  /** A number to compute with. @param {number} value */
+  scalar(value) {
+    return this.constant(`number${this.#count++}`, [], Float32Array.of(value));
+  }
+
+  /** A shape or the like. @param {readonly number[]} values */
+  integers(values) {
+    const name = `integers${this.#count++}`;
+    return this.constant(name, [values.length], BigInt64Array.from(values, BigInt));
   }
 
   /**
@@ -74,6 +84,31 @@ export class OnnxGraph {
    */
   node(op, inputs, ints = {}, floats = {}) {
     const result = `value${this.#count++}`;
+    this.#node(op, inputs, [result], ints, floats);
+    return result;
+  }
+
+  /**
+   * Equal parts along a dim.
+   * @param {string} x
+   * @param {number} count
+   * @param {number} axis
+   * @returns {string[]}
+   */
+  split(x, count, axis) {
+    const results = Array.from({ length: count }, () => `value${this.#count++}`);
+    this.#node('Split', [x], results, { axis });
+    return results;
+  }
+
+  /**
+   * @param {string} op
+   * @param {readonly string[]} inputs
+   * @param {readonly string[]} results
+   * @param {Record<string, number | readonly number[]>} ints
+   * @param {Record<string, number>} [floats]
+   */
+  #node(op, inputs, results, ints, floats = {}) {
     const attributes = [
       ...Object.entries(ints).map(([name, value]) =>
         typeof value === 'number'
@@ -84,9 +119,8 @@ export class OnnxGraph {
         message(5, text(1, name), float(2, value), int(20, attributeTypes.float)),
       ),
     ];
-    const wires = [...inputs.map((name) => text(1, name)), text(2, result)];
-    this.#fields.push(message(1, ...wires, text(3, result), text(4, op), ...attributes));
-    return result;
+    const wires = [...inputs.map((name) => text(1, name)), ...results.map((name) => text(2, name))];
+    this.#fields.push(message(1, ...wires, text(3, `${op}${this.#count++}`), text(4, op), ...attributes));
   }
 
   /** The file's bytes: IR version 8, opset 17. */
@@ -97,6 +131,10 @@ export class OnnxGraph {
   /** @type {(field: number, name: string, shape: readonly number[]) => Bytes} */
   #value(field, name, shape) {
     const dims = shape.map((n) => message(1, int(1, n)));
-    return message(field, text(1, name), message(2, message(1, int(1, float32), message(2, ...dims))));
+    return message(
+      field,
+      text(1, name),
+      message(2, message(1, int(1, elementTypes.float32), message(2, ...dims))),
+    );
   }
 }

@@ -44,9 +44,11 @@ function acceptSharedMemory() {
 
 /**
  * @param {OnnxGraph} graph
+ * @param {{ steps: number, transposed: boolean }} [options] `steps` of a causal sequence; `transposed`: the
+ * matrices of linear layers are stored [in, out], as a product takes them
  * @returns {spec.Ops<string>}
  */
-const opsOf = (graph) => ({
+const opsOf = (graph, { steps, transposed } = { steps: 0, transposed: false }) => ({
   conv: (x, name, stride, padding) =>
     graph.node('Conv', [x, `${name}.weight`], {
       strides: [stride, stride],
@@ -59,16 +61,86 @@ const opsOf = (graph) => ({
       {},
       { epsilon: spec.batchNormEps },
     ),
+  depthwise() {
+    throw new Error(onlyForward);
+  },
   relu: (x) => graph.node('Relu', [x]),
+  relu6() {
+    throw new Error(onlyForward);
+  },
+  gelu: (x) => gelu(graph, x),
   add: (a, b) => graph.node('Add', [a, b]),
   maxPool: (x) => maxPool(graph, x),
   padShortcut() {
-    throw new Error('only forward works of ImageNet networks are run here');
+    throw new Error(onlyForward);
   },
   averagePool: (x) => graph.node('Flatten', [graph.node('GlobalAveragePool', [x])], { axis: 1 }),
-  linear: (x, name) => graph.node('Gemm', [x, `${name}.weight`, `${name}.bias`], { transB: 1 }),
+  linear: (x, name) =>
+    graph.node('Gemm', [x, `${name}.weight`, `${name}.bias`], { transB: transposed ? 0 : 1 }),
+  // As exporters write it.
+  project: (x, name) => project(graph, x, `${name}.weight`, `${name}.bias`),
+  layerNorm: (x, name, epsilon) =>
+    graph.node('LayerNormalization', [x, `${name}.weight`, `${name}.bias`], {}, { epsilon }),
+  attention(x, memory, options) {
+    if (memory !== null) throw new Error(onlyForward);
+    return selfAttention(graph, x, options, steps);
+  },
+  patches(x, name, size) {
+    const strides = [size, size];
+    const pixels = graph.node('Conv', [x, `${name}.weight`, `${name}.bias`], { strides });
+    return graph.node('Transpose', [reshape(graph, pixels, [0, 0, -1])], { perm: [0, 2, 1] });
+  },
+  // All works have a batch of one.
+  prepend: (x, name) => graph.node('Concat', [name, x], { axis: 1 }),
+  addParameter: (x, name) => graph.node('Add', [x, name]),
+  firstStep: (x) =>
+    graph.node('Squeeze', [graph.node('Gather', [x, graph.integers([0])], { axis: 1 }), graph.integers([1])]),
   share: (x) => x,
 });
+
+const onlyForward = 'this is part of training works alone, which are not run here';
+
+/** A size of 0 is the input's. @type {(graph: OnnxGraph, x: string, shape: number[]) => string} */
+const reshape = (graph, x, shape) => graph.node('Reshape', [x, graph.integers(shape)]);
+
+/** @type {(graph: OnnxGraph, x: string, weight: string, bias: string) => string} */
+const project = (graph, x, weight, bias) => graph.node('Add', [graph.node('MatMul', [x, weight]), bias]);
+
+/** Of a matrix. @type {(values: Float32Array, shape: number[]) => Float32Array} */
+const transpose = (values, [rows = 0, columns = 0]) =>
+  values.map((_, i) => values[(i % rows) * columns + Math.floor(i / rows)] ?? 0);
+
+/** x / 2 * (1 + erf(x / sqrt(2))). @type {(graph: OnnxGraph, x: string) => string} */
+function gelu(graph, x) {
+  const erf = graph.node('Erf', [graph.node('Div', [x, graph.scalar(Math.SQRT2)])]);
+  const doubled = graph.node('Mul', [x, graph.node('Add', [erf, graph.scalar(1)])]);
+  return graph.node('Mul', [doubled, graph.scalar(0.5)]);
+}
+
+/**
+ * @type {(graph: OnnxGraph, x: string, attention: import('../networks.mjs').Attention, steps: number) =>
+ * string}
+ */
+function selfAttention(graph, x, { weight, bias, heads, causal }, steps) {
+  const [q = '', k = '', v = ''] = graph
+    .split(project(graph, x, weight, bias), 3, 2)
+    .map((part) => reshape(graph, part, [0, 0, heads, -1]))
+    // The keys' transposed, for the product.
+    .map((part, i) => graph.node('Transpose', [part], { perm: i === 1 ? [0, 2, 3, 1] : [0, 2, 1, 3] }));
+  const scale = graph.scalar(Math.sqrt(spec.base.heads / spec.base.width));
+  let scores = graph.node('Mul', [graph.node('MatMul', [q, k]), scale]);
+  if (causal) scores = graph.node('Add', [scores, futureMask(graph, steps)]);
+  const attended = graph.node('MatMul', [graph.node('Softmax', [scores], { axis: 3 }), v]);
+  return reshape(graph, graph.node('Transpose', [attended], { perm: [0, 2, 1, 3] }), [0, 0, -1]);
+}
+
+/** Added to scores: 0 up to the diagonal. @type {(graph: OnnxGraph, steps: number) => string} */
+function futureMask(graph, steps) {
+  const values = Float32Array.from({ length: steps ** 2 }, (_, i) =>
+    i % steps > Math.floor(i / steps) ? -1e9 : 0,
+  );
+  return graph.constant('future', [steps, steps], values);
+}
 
 /** @type {(graph: OnnxGraph, x: string) => string} */
 const maxPool = (graph, x) =>
@@ -113,16 +185,22 @@ function graphOf(work) {
       return done(maxPool(graph, input('x', work.input, spec.imageValues(work))), [n, c, h / 2, w / 2]);
     }
     case 'forward': {
+      // The others are transformers.
+      const isConvolutional = work.network === 'resnet18';
       for (const parameter of spec.parametersOf(work)) {
         const { name, shape } = parameter;
-        graph.constant(name, shape, spec.initialValues(parameter));
-        if (parameter.fill !== 'ones') continue;
+        const values = spec.initialValues(parameter);
+        if (shape.length === 2 && !isConvolutional)
+          graph.constant(name, shape.toReversed(), transpose(values, shape));
+        else graph.constant(name, shape, values);
+        if (parameter.fill !== 'ones' || !isConvolutional) continue;
         const norm = name.slice(0, -'.weight'.length);
         graph.constant(`${norm}.mean`, shape, new Float32Array(spec.sizeOf(shape)));
         graph.constant(`${norm}.variance`, shape, new Float32Array(spec.sizeOf(shape)).fill(1));
       }
       const x = input('x', work.input, spec.uniform(spec.seeds.input, work.input));
-      return done(spec.runNetwork(work, opsOf(graph), x), [work.input[0] ?? 0, spec.classesOf(work)]);
+      const ops = opsOf(graph, { steps: work.input[1] ?? 0, transposed: !isConvolutional });
+      return done(spec.runNetwork(work, ops, x), spec.resultShape(work));
     }
     default:
       return null;

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import nn
 
 SEEDS = {"input": 1001, "labels": 1002, "other": 1003, "grad": 1004}
-SGD = {"lr": 0.01, "momentum": 0.9}
 
 
 def hashes(seed, count):
@@ -76,6 +75,45 @@ class CifarResNet20(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
+class CausalSelfAttention(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.c_attn = nn.Linear(width, 3 * width)
+        self.c_proj = nn.Linear(width, width)
+
+    def forward(self, x):
+        n, length, width = x.shape
+        parts = self.c_attn(x).split(width, dim=2)
+        q, k, v = (part.view(n, length, self.heads, -1).transpose(1, 2) for part in parts)
+        if hasattr(F, "scaled_dot_product_attention"):
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            # Before PyTorch 2.0.
+            scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))
+            future = torch.ones(length, length, dtype=torch.bool).triu(1)
+            y = scores.masked_fill(future, -math.inf).softmax(-1) @ v
+        return self.c_proj(y.transpose(1, 2).reshape(n, length, width))
+
+
+class GptBlock(nn.Module):
+    """With nanoGPT's names, https://github.com/karpathy/nanoGPT."""
+
+    def __init__(self, width=768, heads=12):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(width)
+        self.attn = CausalSelfAttention(width, heads)
+        self.ln_2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential()
+        self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
+        self.mlp.add_module("gelu", nn.GELU())
+        self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
+
+    def forward(self, x):
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))
+
+
 def fill(model):
     with torch.no_grad():
         for seed, (name, p) in enumerate(model.named_parameters()):
@@ -107,13 +145,19 @@ def sequence(work):
 
 
 def network(work):
-    if work["network"] == "resnet18":
-        import torchvision
+    name = work["network"]
+    if name == "cifar-resnet20":
+        return fill(CifarResNet20())
+    if name == "gpt-block":
+        return fill(GptBlock())
+    from torchvision import models
 
-        model = torchvision.models.resnet18()
-    else:
-        model = CifarResNet20()
-    return fill(model)
+    build = {
+        "resnet18": models.resnet18,
+        "mobilenet-v2": lambda: models.mobilenet_v2(dropout=0.0),
+        "vit-b16": models.vit_b_16,
+    }
+    return fill(build[name]())
 
 
 def with_grads(forward, leaves):
@@ -140,8 +184,8 @@ def plain(forward):
     return run, lambda: state["results"]
 
 
-def steps(model, loss_of):
-    optimizer = torch.optim.SGD(model.parameters(), **SGD)
+def steps(model, loss_of, lr=0.01):
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
 
     def step():
         optimizer.zero_grad()
@@ -172,9 +216,12 @@ def prepare(work):
         model = network(work).eval()
         return plain(lambda: model(x))
     if op == "train":
-        model = network(work)
-        y = labels(shape[0], 1000 if work["network"] == "resnet18" else 10)
-        return steps(model, lambda: F.cross_entropy(model(x), y))
+        model, name = network(work), work["network"]
+        if name == "gpt-block":
+            y = uniform(SEEDS["labels"], shape)
+            return steps(model, lambda: F.mse_loss(model(x), y))
+        y = labels(shape[0], 10 if name == "cifar-resnet20" else 1000)
+        return steps(model, lambda: F.cross_entropy(model(x), y), 1e-4 if name in ("vit-b16", "mobilenet-v2") else 0.01)
     if op == "sequence":
         return steps(*sequence(work))
     if op.startswith("max-pool"):
