@@ -144,7 +144,8 @@ if (existsSync(page)) {
 await init();
 const named = process.argv.slice(2);
 const failed: string[] = [];
-for (const name of named.length > 0 ? named : models.list().filter((each) => !each.startsWith('cifar_'))) {
+const ofTorchvision = (name: string): boolean => models.get(name).origin === 'torchvision';
+for (const name of named.length > 0 ? named : models.list().filter(ofTorchvision)) {
   try {
     const { cells, ok } = await compare(name);
     if (!ok) failed.push(name);
