@@ -7,7 +7,7 @@ import { DataError, DeviceError, formatBytes, type ErrorLog } from './errors.js'
 import type { FaultBuffer, FaultSites } from './faults.js';
 import type { DeviceBuffer } from './pool.js';
 import type { PoliteWaiter } from './wait.js';
-import type { StagingPool } from './readback.js';
+import { Readback, type StagingPool } from './readback.js';
 import type { CommandStream } from './stream.js';
 
 export interface AwaitParts {
@@ -25,35 +25,46 @@ export interface AwaitParts {
 }
 
 export class Awaits {
-  constructor(private readonly parts: AwaitParts) {}
+  private readonly readback: Readback;
+
+  constructor(private readonly parts: AwaitParts) {
+    const { staging, stream, onIdle } = parts;
+    const submit = (): void => {
+      stream.flush();
+      onIdle();
+    };
+    this.readback = new Readback(staging, submit, (host, bytes) => this.mapped(host, bytes));
+  }
 
   /** As `Runtime.read`, of a range that has been checked. */
   async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
-    const { staging, stream, commits, faults, onIdle } = this.parts;
+    const { readback } = this;
+    const { stream, commits, faults } = this.parts;
     const start = offset - (offset % 4);
     const span = Math.ceil((offset + bytes - start) / 4) * 4;
     const recordBytes = faults.pendingBytes;
-    const host = staging.acquire(span + recordBytes);
+    const place = readback.reserve(span + recordBytes);
     const { serial } = stream;
+    let ended = false;
     commits.beginWait();
     try {
       const encoder = stream.commands();
-      encoder.copyBufferToBuffer(buffer.gpu, start, host, 0, span);
-      if (recordBytes > 0) faults.snapshot(encoder, host, span);
+      encoder.copyBufferToBuffer(buffer.gpu, start, place.host, place.offset, span);
+      const end = place.offset + span;
+      if (recordBytes > 0) faults.snapshot(encoder, place.host, end);
       buffer.block.lastUse = serial;
-      stream.count('read', span);
-      stream.flush();
-      onIdle();
-      const mapped = await this.mapped(host, span + recordBytes);
-      const result = mapped.slice(offset - start, offset - start + bytes);
-      const record = mapped.slice(span);
-      host.unmap();
-      staging.release(host);
+      if (stream.count('read', span)) stream.flush();
+      const mapped = await readback.mapped(place);
+      const first = place.offset + offset - start;
+      const result = mapped.slice(first, first + bytes);
+      const record = mapped.slice(end, end + recordBytes);
+      readback.end(place, false);
+      ended = true;
       await this.raise(serial, record);
       return result;
     } catch (cause) {
+      if (!ended) readback.end(place, true);
       if (cause instanceof DeviceError || cause instanceof DataError) throw cause;
-      staging.discard(host);
       await this.raise(serial);
       throw new DeviceError(
         `read: '${buffer.label}' (${formatBytes(bytes)}) could not be read: ${messageOf(cause)}`,

@@ -1,4 +1,4 @@
-/** Staging buffers for reads, kept for reuse. */
+/** Staging buffers for reads: kept for reuse, and shared by reads that are under way together. */
 
 import type { DeviceError, ErrorLog } from './errors.js';
 import { bufferUsage, sizeClass } from './pool.js';
@@ -62,5 +62,113 @@ export class StagingPool {
     this.bytes -= buffer.size;
     buffer.destroy();
     return buffer.size;
+  }
+}
+
+/** So many staging buffers are on their way at once; the reads after them share the next. */
+const maxInFlight = 16;
+/** Size of a staging buffer that reads share ... */
+const pageBytes = 256 * 1024;
+/** ... if they are no larger than this. */
+const shareBytes = 64 * 1024;
+
+/** A staging buffer and the reads that share it. */
+class Page {
+  used = 0;
+  reads = 0;
+  /** Of no use to further reads. */
+  broken = false;
+  readonly mapped: Promise<ArrayBuffer>;
+  resolve!: (mapped: ArrayBuffer) => void;
+  reject!: (reason: unknown) => void;
+
+  constructor(readonly host: GPUBuffer) {
+    this.mapped = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    // Each read hears of it; there may be none left.
+    this.mapped.catch(() => undefined);
+  }
+}
+
+/** Where the copy for a read goes. */
+export interface Place {
+  readonly page: Page;
+  readonly host: GPUBuffer;
+  readonly offset: number;
+}
+
+/**
+ * Maps staging buffers. A read has one of its own and is submitted at once, unless many are under way: those
+ * that come then are copied side by side, and go together when one of the others is back. Every buffer that
+ * can be mapped is a mapping of the process in some drivers, and Linux allows a process 65,530 of them: with
+ * one for each of as many reads the driver crashes.
+ */
+export class Readback {
+  private inFlight = 0;
+  private open: Page[] = [];
+
+  constructor(
+    private readonly staging: StagingPool,
+    private readonly submit: () => void,
+    private readonly map: (host: GPUBuffer, bytes: number) => Promise<ArrayBuffer>,
+  ) {}
+
+  /** Room for `bytes` (a multiple of 4), until {@link end}. */
+  reserve(bytes: number): Place {
+    const last = this.open.at(-1);
+    const fits = last !== undefined && last.used + bytes <= last.host.size;
+    const page = fits ? last : this.openPage(bytes);
+    const offset = page.used;
+    page.used += bytes;
+    page.reads++;
+    return { page, host: page.host, offset };
+  }
+
+  /** What has been copied to the staging buffer of `place`, once the GPU has done it. */
+  mapped({ page }: Place): Promise<ArrayBuffer> {
+    if (this.inFlight < maxInFlight) this.send();
+    return page.mapped;
+  }
+
+  /** A read has taken what it needs, or has failed. */
+  end({ page }: Place, failed: boolean): void {
+    page.broken ||= failed;
+    if (--page.reads > 0) return;
+    this.open = this.open.filter((each) => each !== page);
+    if (page.broken) {
+      this.staging.discard(page.host);
+      return;
+    }
+    page.host.unmap();
+    this.staging.release(page.host);
+  }
+
+  private openPage(bytes: number): Page {
+    const shared = this.inFlight >= maxInFlight && bytes <= shareBytes;
+    const page = new Page(this.staging.acquire(shared ? pageBytes : bytes));
+    this.open.push(page);
+    return page;
+  }
+
+  private send(): void {
+    const pages = this.open;
+    this.open = [];
+    try {
+      this.submit();
+    } catch (error) {
+      for (const page of pages) page.reject(error);
+      return;
+    }
+    for (const page of pages) {
+      this.inFlight++;
+      void this.map(page.host, page.used)
+        .then(page.resolve, page.reject)
+        .finally(() => {
+          this.inFlight--;
+          if (this.open.length > 0 && this.inFlight < maxInFlight) this.send();
+        });
+    }
   }
 }

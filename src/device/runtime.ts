@@ -51,7 +51,8 @@ export class Runtime {
   private readonly chain: Chain;
   private readonly commits = new Commits();
   private readonly pool: BufferPool;
-  private readonly groups: BindGroupCache;
+  /** @internal */
+  readonly groups: BindGroupCache;
   private readonly arena: UniformArena;
   private readonly encoder: Encoder;
   private readonly programs: ProgramCache;
@@ -75,7 +76,7 @@ export class Runtime {
     device.pushErrorScope('validation');
     device.pushErrorScope('out-of-memory');
     this.arena = new UniformArena(device);
-    this.groups = new BindGroupCache(device, this.maxBinding);
+    this.groups = new BindGroupCache(device, this.maxBinding, target.kind);
     this.faults = new FaultBuffer(device);
     const staging = new StagingPool(
       device,
@@ -133,7 +134,10 @@ export class Runtime {
       faults: this.faults,
       faultSites: this.programs.faultSites,
       waiter: this.waiter,
-      onIdle: () => this.cpuIdleHook.forEach((hook) => hook()),
+      onIdle: () => {
+        this.groups.waited();
+        this.cpuIdleHook.forEach((hook) => hook());
+      },
     });
     this.errors.track(
       device.popErrorScope().then((error) => {
