@@ -7,6 +7,7 @@ import { DataError, DeviceError, formatBytes, type ErrorLog } from './errors.js'
 import type { FaultBuffer, FaultSites } from './faults.js';
 import type { DeviceBuffer } from './pool.js';
 import type { PoliteWaiter } from './wait.js';
+import type { GroupGarbage } from './group-garbage.js';
 import { Readback, type StagingPool } from './readback.js';
 import type { CommandStream } from './stream.js';
 
@@ -20,6 +21,7 @@ export interface AwaitParts {
   readonly faults: FaultBuffer;
   readonly faultSites: FaultSites;
   readonly waiter: PoliteWaiter;
+  readonly garbage: GroupGarbage;
   /** Work is submitted, and nothing is to be done until it is ready. */
   readonly onIdle: () => void;
 }
@@ -28,18 +30,24 @@ export class Awaits {
   private readonly readback: Readback;
 
   constructor(private readonly parts: AwaitParts) {
-    const { staging, stream, onIdle } = parts;
+    const { errors, staging, stream, onIdle } = parts;
     const submit = (): void => {
+      if (errors.fatal) throw errors.fatal;
       stream.flush();
       onIdle();
     };
     this.readback = new Readback(staging, submit, (host, bytes) => this.mapped(host, bytes));
   }
 
+  /** Submits the reads that wait for others. */
+  sendReads(): void {
+    this.readback.send();
+  }
+
   /** As `Runtime.read`, of a range that has been checked. */
   async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
     const { readback } = this;
-    const { stream, commits, faults } = this.parts;
+    const { stream, commits, faults, garbage } = this.parts;
     const start = offset - (offset % 4);
     const span = Math.ceil((offset + bytes - start) / 4) * 4;
     const recordBytes = faults.pendingBytes;
@@ -61,6 +69,7 @@ export class Awaits {
       readback.end(place, false);
       ended = true;
       await this.raise(serial, record);
+      if (garbage.isDue) await garbage.relieve();
       return result;
     } catch (cause) {
       if (!ended) readback.end(place, true);
@@ -78,7 +87,7 @@ export class Awaits {
 
   /** As `Runtime.synchronize`. */
   async synchronize(): Promise<void> {
-    const { device, errors, stream, commits, faults, waiter, onIdle } = this.parts;
+    const { device, errors, stream, commits, faults, waiter, garbage, onIdle } = this.parts;
     if (errors.fatal) throw errors.fatal;
     // A read waits for all that is recorded before it, and brings what kernels raised.
     if (faults.armed) return void (await this.read(faults.buffer, 0, 4));
@@ -90,6 +99,7 @@ export class Awaits {
       onIdle();
       await waiter.during(done);
       await this.raise(serial);
+      if (garbage.isDue) await garbage.relieve();
     } catch (cause) {
       if (cause instanceof DeviceError) throw cause;
       await this.raise(serial);

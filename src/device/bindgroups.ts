@@ -1,7 +1,8 @@
 /** Bind groups, reused by layout and bound ranges. Creating one costs more than the rest of a dispatch. */
 
-import type { Access, Target } from '../kernels/base/kernel.js';
+import type { Access } from '../kernels/base/kernel.js';
 import { DeviceError, formatBytes } from './errors.js';
+import type { GroupGarbage } from './group-garbage.js';
 import { DeviceBuffer, type Block } from './pool.js';
 
 /** A whole buffer (its capacity), or a range in bytes. */
@@ -31,13 +32,6 @@ export interface BindGroupEntry {
 }
 
 const capacity = 8192;
-/**
- * A bind group that is no longer kept lasts until the garbage collector finds it and the event loop turns.
- * With Mesa's software driver each is a mapping of the process, of which Linux allows 65,530; past that the
- * driver crashes.
- */
-const mostBetweenWaits = 40_000;
-
 export class BindGroupCache {
   private readonly table = new Map<number, BindGroupEntry>();
   /** The bind groups over each buffer, which go with it. */
@@ -46,28 +40,11 @@ export class BindGroupCache {
   private oldest: BindGroupEntry | undefined;
   private count = 0;
   private made: BindGroupEntry[] = [];
-  private madeSinceWait = 0;
-  private readonly mostMade: number;
-  /** Bind groups that were given up since {@link collected}. */
-  dropped = 0;
-
   constructor(
     private readonly device: GPUDevice,
     private readonly maxBinding: number,
-    kind: Target['kind'],
-  ) {
-    this.mostMade = kind === 'software' ? mostBetweenWaits : Infinity;
-  }
-
-  /** JavaScript waits for the GPU: what the collector has found is freed. */
-  waited(): void {
-    this.madeSinceWait = 0;
-  }
-
-  /** The garbage collector has run. */
-  collected(): void {
-    this.dropped = 0;
-  }
+    private readonly garbage: GroupGarbage,
+  ) {}
 
   get size(): number {
     return this.count;
@@ -128,14 +105,9 @@ export class BindGroupCache {
       entries.push({ binding: i, resource: { buffer: buffer.gpu, offset, size: Math.ceil(size / 4) * 4 } });
     }
     checkAliases(layout.bindings, args, blocks, ranges, op);
-    if (++this.madeSinceWait > this.mostMade) {
-      throw new DeviceError(
-        `${op}: ${this.mostMade} dispatches, each with other buffers, were recorded without a wait; this driver ` +
-          'crashes soon after. Await something in the loop (`await loss.item()`, `await synchronize()`).',
-        op,
-      );
-    }
+    this.garbage.admit(layout, op);
     const group = this.device.createBindGroup({ label: op, layout: layout.gpu, entries });
+    this.garbage.made(group, layout);
     const entry: BindGroupEntry = {
       hash,
       layout,
@@ -215,7 +187,6 @@ export class BindGroupCache {
     for (const block of entry.blocks) this.byBlock.get(block)?.delete(entry);
     this.unlink(entry);
     this.count--;
-    this.dropped++;
   }
 
   private link(entry: BindGroupEntry): void {

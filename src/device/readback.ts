@@ -3,6 +3,8 @@
 import type { DeviceError, ErrorLog } from './errors.js';
 import { bufferUsage, sizeClass } from './pool.js';
 
+/** A staging buffer may be larger than was asked for by this share of what the memory budget leaves. */
+const spare = 0.01;
 /** Idle staging memory beyond this is destroyed. */
 const keepBytes = 64 * 1024 ** 2;
 
@@ -17,10 +19,17 @@ export class StagingPool {
     private readonly errors: ErrorLog,
     /** Called before a buffer is made. */
     private readonly makeRoom: (bytes: number) => void,
+    /** Bytes that the memory budget leaves. */
+    private readonly left: () => number,
     private readonly outOfMemory: (bytes: number, reason: string) => DeviceError,
   ) {}
 
-  acquire(bytes: number): GPUBuffer {
+  /** Of so many bytes, or of `most` where that is a small part of what is left. */
+  acquire(bytes: number, most = bytes): GPUBuffer {
+    return this.take(most <= spare * this.left() ? Math.max(bytes, most) : bytes);
+  }
+
+  private take(bytes: number): GPUBuffer {
     const size = sizeClass(bytes);
     const index = this.free.findLastIndex((b) => b.size === size);
     if (index >= 0) {
@@ -147,13 +156,15 @@ export class Readback {
 
   private openPage(bytes: number): Page {
     const shared = this.inFlight >= maxInFlight && bytes <= shareBytes;
-    const page = new Page(this.staging.acquire(shared ? pageBytes : bytes));
+    const page = new Page(this.staging.acquire(bytes, shared ? pageBytes : bytes));
     this.open.push(page);
     return page;
   }
 
-  private send(): void {
+  /** Submits all that is copied so far. */
+  send(): void {
     const pages = this.open;
+    if (pages.length === 0) return;
     this.open = [];
     try {
       this.submit();
@@ -167,7 +178,7 @@ export class Readback {
         .then(page.resolve, page.reject)
         .finally(() => {
           this.inFlight--;
-          if (this.open.length > 0 && this.inFlight < maxInFlight) this.send();
+          if (this.inFlight < maxInFlight) this.send();
         });
     }
   }

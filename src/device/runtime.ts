@@ -15,6 +15,7 @@ import { Awaits } from './awaits.js';
 import { Chain } from './chain.js';
 import { Commits } from './commits.js';
 import { BindGroupCache, type BufferArg } from './bindgroups.js';
+import { GroupGarbage } from './group-garbage.js';
 import { checkRange, isExtent, maxGrid, plainLimits } from './checks.js';
 import { CompileAhead } from './compile-ahead.js';
 import { Encoder, upload } from './encoder.js';
@@ -51,8 +52,9 @@ export class Runtime {
   private readonly chain: Chain;
   private readonly commits = new Commits();
   private readonly pool: BufferPool;
+  private readonly groups: BindGroupCache;
   /** @internal */
-  readonly groups: BindGroupCache;
+  readonly garbage = new GroupGarbage();
   private readonly arena: UniformArena;
   private readonly encoder: Encoder;
   private readonly programs: ProgramCache;
@@ -76,12 +78,13 @@ export class Runtime {
     device.pushErrorScope('validation');
     device.pushErrorScope('out-of-memory');
     this.arena = new UniformArena(device);
-    this.groups = new BindGroupCache(device, this.maxBinding, target.kind);
+    this.groups = new BindGroupCache(device, this.maxBinding, this.garbage);
     this.faults = new FaultBuffer(device);
     const staging = new StagingPool(
       device,
       this.errors,
       (bytes) => this.pool.makeRoom(bytes),
+      () => this.pool.left,
       (bytes, reason) => this.pool.refused(bytes, 'read', reason),
     );
     this.chain = new Chain(device);
@@ -134,10 +137,8 @@ export class Runtime {
       faults: this.faults,
       faultSites: this.programs.faultSites,
       waiter: this.waiter,
-      onIdle: () => {
-        this.groups.waited();
-        this.cpuIdleHook.forEach((hook) => hook());
-      },
+      garbage: this.garbage,
+      onIdle: () => this.cpuIdleHook.forEach((hook) => hook()),
     });
     this.errors.track(
       device.popErrorScope().then((error) => {
@@ -278,6 +279,8 @@ export class Runtime {
     if (this.idle) return;
     this.record?.refuse("it changes state outside of an optimizer's step()");
     const { stream } = this;
+    // What is given up below, should that fail, is nobody else's.
+    this.awaits.sendReads();
     if (!this.arena.hasRoom(launches.length)) stream.flush();
     for (const { kernel, buffers } of launches) {
       let program = this.programs.get(kernel);

@@ -25,11 +25,6 @@ const garbageBytes = 128 * 1024;
 /** Or so many handles, however small: each holds a buffer. */
 const garbageHandles = 256;
 /**
- * Or so many bind groups that are no longer kept. Past a few times as many a driver may crash, so that they
- * are collected whatever it costs.
- */
-const garbageGroups = 8192;
-/**
  * At most this share of wall time goes into collections, whose threads a software adapter's must share the
  * cores with; more once the garbage is large both by itself and against what is live.
  */
@@ -98,24 +93,22 @@ async function findCollector(): Promise<(() => void) | null> {
  */
 function nudge(): void {
   if (!collect) return;
-  const { groups } = runtime();
-  const crowded = groups.dropped > garbageGroups;
-  const few = escapes < garbageHandles && !crowded;
+  const few = escapes < garbageHandles;
   if (few && escapedSinceNudge < Math.max(garbageBytes, garbageShare * Storage.liveBytes)) return;
   const now = performance.now();
   const tight = escapedSinceNudge > tightShare * runtime().memoryLeft;
   const urgent = escapedSinceNudge > Math.max(urgentBytes, urgentShare * Storage.liveBytes);
-  if (!tight && !crowded && now - lastNudge < nudgeCostMs / (urgent ? urgentTimeShare : timeShare)) return;
+  if (!tight && now - lastNudge < nudgeCostMs / (urgent ? urgentTimeShare : timeShare)) return;
   collect();
   lastNudge = performance.now();
   nudgeCostMs = Math.min(highestCostMs, Math.max(0.5, lastNudge - now));
   escapedSinceNudge = 0;
   escapes = 0;
-  groups.collected();
 }
 
 /** Connects the nudge to the runtime's idle moments; called once by `init`. */
 export async function installLifetime(): Promise<void> {
   if (collect === undefined) collect = await findCollector();
   runtime().cpuIdleHook.add(nudge);
+  if (runtime().target.kind === 'software') runtime().garbage.collect = collect;
 }

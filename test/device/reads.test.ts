@@ -1,6 +1,7 @@
 /** Many reads at once share staging buffers: drivers have only so many, and crash without a word past them. */
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import * as k from '../../src/index.js';
+import { runtime } from '../../src/device/index.js';
 import { FaultyDevice, type FaultKind } from '../trust/faulty-device.js';
 
 afterEach(() => k.close());
@@ -95,4 +96,39 @@ describe('many reads at once', () => {
       Array.from({ length: many }, () => 4),
     );
   });
+});
+
+it('reads that wait for others are not given up with a commit that fails', async () => {
+  await k.init();
+  const x = k.arange(many);
+  const parameter = k.ones(4).requiresGrad_();
+  const optimizer = new k.optim.SGD([parameter], { lr: 0.1 });
+  parameter.square().sum().backward();
+  const reads = Array.from({ length: many }, (_, i) => x.narrow(0, i, 1).item());
+  const dispatch = vi.spyOn(runtime(), 'dispatch').mockImplementation(() => {
+    throw new Error('in the middle of it');
+  });
+  expect(() => optimizer.step()).toThrow('in the middle of it');
+  dispatch.mockRestore();
+  expect(await Promise.all(reads)).toEqual(Array.from({ length: many }, (_, i) => i));
+});
+
+it('a small memory budget leaves no room for staging buffers that are larger than what is read', async () => {
+  await k.init({ memoryBudget: 300 * 1024 });
+  const x = k.arange(many);
+  const reads = Array.from({ length: many }, (_, i) => x.narrow(0, i, 1).item());
+  expect(await k.ones(12_000).sum().item()).toBe(12_000);
+  expect(await Promise.all(reads)).toEqual(Array.from({ length: many }, (_, i) => i));
+});
+
+it('when the device is closed, all that are pending say so', async () => {
+  await k.init();
+  const x = k.arange(many);
+  const reads = Array.from({ length: many }, (_, i) => x.narrow(0, i, 1).item());
+  k.close();
+  const outcomes = await Promise.allSettled(reads);
+  const messages = outcomes.map((outcome) => (outcome.status === 'rejected' ? String(outcome.reason) : ''));
+  expect(new Set(messages.filter((message) => !message.includes('The device was closed')))).toEqual(
+    new Set(),
+  );
 });
