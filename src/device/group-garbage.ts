@@ -13,10 +13,11 @@ interface Tally {
 }
 
 /**
- * Bind groups have no `destroy`: one that is no longer kept lasts until the garbage collector has found it and
- * the event loop has turned. With Mesa's software driver each is a mapping of the process, which Dawn then
- * keeps for the next bind group of the same layout. Linux allows a process 65,530 of them; past that the driver
- * crashes. So they are counted there, collected while the script waits, and refused where it does not wait.
+ * Bind groups have no `destroy`: one that is no longer kept lasts until the garbage collector has found it
+ * and the event loop has turned. With Mesa's software driver each is a mapping of the process, which Dawn
+ * then keeps for the next bind group of the same layout. Linux allows a process 65,530 of them; past that the
+ * driver crashes. So they are counted there, collected while the script waits, and refused where it does not
+ * wait.
  */
 export class GroupGarbage {
   /** Runs the garbage collector. Nothing is counted without it: there would be nothing to do. */
