@@ -2,14 +2,16 @@ import { DeviceError } from './errors.js';
 
 /** With so many more than after the last collection, the next is due. */
 const garbageGroups = 8192;
-/** Room for everything else that a process maps: shaders, buffers, libraries. */
-const mostMapped = 45_000;
+/** Dawn has a layout's bind groups made by so many. */
+const poolSize = 512;
+/** Leaves room for everything else that a process maps: shaders, buffers, libraries. */
+const mostMapped = 56_000;
 
 /** The bind groups of one layout. */
 interface Tally {
   alive: number;
-  /** The most that were alive at once. */
-  most: number;
+  /** The driver has made so many: the most that were alive at once, and the rest of a pool. */
+  made: number;
 }
 
 /**
@@ -34,13 +36,13 @@ export class GroupGarbage {
 
   /** @throws DeviceError where one more for `layout` could be too many */
   admit(layout: object, op: string): void {
-    if (this.collect === null || this.mapped < mostMapped) return;
+    if (this.collect === null || this.mapped + poolSize <= mostMapped) return;
     const tally = this.tallies.get(layout);
-    if (tally !== undefined && tally.alive < tally.most) return;
+    if (tally !== undefined && tally.alive < tally.made) return;
     throw new DeviceError(
-      `${op}: ${this.mapped} bind groups (one for each dispatch over other buffers) wait for the garbage ` +
-        'collector; this driver crashes soon after. Wait for the GPU in the loop (`await loss.item()`, ' +
-        '`await synchronize()`).',
+      `${op}: ${this.mapped} bind groups (one for each dispatch over other buffers) were made without a wait, in ` +
+        'which the garbage collector could free them; this driver crashes soon after. Wait for the GPU in the loop ' +
+        'now and then (`await loss.item()`, `await synchronize()`); `close()` and `init()` begin anew.',
       op,
     );
   }
@@ -48,11 +50,11 @@ export class GroupGarbage {
   made(group: object, layout: object): void {
     if (this.collect === null) return;
     let tally = this.tallies.get(layout);
-    if (tally === undefined) this.tallies.set(layout, (tally = { alive: 0, most: 0 }));
+    if (tally === undefined) this.tallies.set(layout, (tally = { alive: 0, made: 0 }));
     this.alive++;
-    if (++tally.alive > tally.most) {
-      tally.most = tally.alive;
-      this.mapped++;
+    if (++tally.alive > tally.made) {
+      tally.made += poolSize;
+      this.mapped += poolSize;
     }
     this.registry.register(group, tally);
     // For scripts that wait for something else than the GPU.
