@@ -3,8 +3,12 @@ import { defineConfig } from 'vitest/config';
 
 const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 
-/** Test files that open devices of their own, with a memory budget or without a feature. */
-const ownDevice = ['test/device/**/*.test.ts', 'test/full/planned-for-gpus.test.ts'];
+/** Test files that open devices of their own, with a memory budget or without a feature, or use one up. */
+const ownDevice = [
+  'test/device/**/*.test.ts',
+  'test/full/planned-for-gpus.test.ts',
+  'test/full/rare-waits.test.ts',
+];
 const slow = process.env['KINDLING_FULL'] === '1' ? [] : ['test/full/**'];
 
 const common = {
