@@ -32,6 +32,7 @@ export interface BindGroupEntry {
 }
 
 const capacity = 8192;
+
 export class BindGroupCache {
   private readonly table = new Map<number, BindGroupEntry>();
   /** The bind groups over each buffer, which go with it. */
@@ -40,6 +41,7 @@ export class BindGroupCache {
   private oldest: BindGroupEntry | undefined;
   private count = 0;
   private made: BindGroupEntry[] = [];
+
   constructor(
     private readonly device: GPUDevice,
     private readonly maxBinding: number,

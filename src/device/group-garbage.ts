@@ -26,6 +26,7 @@ export class GroupGarbage {
   collect: (() => void) | null = null;
   private alive = 0;
   private mapped = 0;
+  /** Above what the cache keeps, which is as many again. */
   private dueAt = 2 * garbageGroups;
   private relief: Promise<void> | null = null;
   private readonly tallies = new Map<object, Tally>();
@@ -58,7 +59,7 @@ export class GroupGarbage {
     }
     this.registry.register(group, tally);
     // For scripts that wait for something else than the GPU.
-    if (this.isDue && this.relief === null) void this.relieve();
+    if (this.isDue) void this.relieve();
   }
 
   get isDue(): boolean {

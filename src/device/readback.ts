@@ -3,8 +3,6 @@
 import type { DeviceError, ErrorLog } from './errors.js';
 import { bufferUsage, sizeClass } from './pool.js';
 
-/** A staging buffer may be larger than was asked for by this share of what the memory budget leaves. */
-const spare = 0.01;
 /** Idle staging memory beyond this is destroyed. */
 const keepBytes = 64 * 1024 ** 2;
 
@@ -24,12 +22,7 @@ export class StagingPool {
     private readonly outOfMemory: (bytes: number, reason: string) => DeviceError,
   ) {}
 
-  /** Of so many bytes, or of `most` where that is a small part of what is left. */
-  acquire(bytes: number, most = bytes): GPUBuffer {
-    return this.take(most <= spare * this.left() ? Math.max(bytes, most) : bytes);
-  }
-
-  private take(bytes: number): GPUBuffer {
+  acquire(bytes: number): GPUBuffer {
     const size = sizeClass(bytes);
     const index = this.free.findLastIndex((b) => b.size === size);
     if (index >= 0) {
@@ -52,6 +45,11 @@ export class StagingPool {
         }),
       );
     }
+  }
+
+  /** Whether `bytes` more than are asked for would be a small part of what the memory budget leaves. */
+  canSpare(bytes: number): boolean {
+    return bytes <= 0.01 * this.left();
   }
 
   /** Takes back an unmapped buffer. */
@@ -85,7 +83,7 @@ const shareBytes = 64 * 1024;
 class Page {
   used = 0;
   reads = 0;
-  /** Of no use to further reads. */
+  /** A read of it failed: it is not used again. */
   broken = false;
   readonly mapped: Promise<ArrayBuffer>;
   resolve!: (mapped: ArrayBuffer) => void;
@@ -155,8 +153,9 @@ export class Readback {
   }
 
   private openPage(bytes: number): Page {
-    const shared = this.inFlight >= maxInFlight && bytes <= shareBytes;
-    const page = new Page(this.staging.acquire(bytes, shared ? pageBytes : bytes));
+    const { staging } = this;
+    const shared = this.inFlight >= maxInFlight && bytes <= shareBytes && staging.canSpare(pageBytes);
+    const page = new Page(staging.acquire(shared ? pageBytes : bytes));
     this.open.push(page);
     return page;
   }
