@@ -45,6 +45,10 @@ export interface OpDefinition<A extends readonly unknown[], R extends Tensor | r
    * differentiable again. Absent: the op's result never requires grad.
    */
   backward?(ctx: OpContext<S>, ...grads: Tensor[]): readonly GradThunk[];
+  /**
+   * In place of `backward` where many results may get no gradient: those are null rather than zeros.
+   */
+  backwardOfSome?(ctx: OpContext<S>, grads: readonly (Tensor | null)[]): readonly GradThunk[];
 }
 
 const nothing: readonly never[] = [];
@@ -115,6 +119,7 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
   definition: OpDefinition<A, R, S>,
 ): (...args: A) => R {
   const { name } = definition;
+  const hasBackward = definition.backward !== undefined || definition.backwardOfSome !== undefined;
   const op = named(name, (...args: A): R => {
     if (intercepting) {
       const instead = intercept(name, op, args);
@@ -122,7 +127,7 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
     }
     const inputs = collectTensors(args);
     for (const input of inputs) void input.storage;
-    const needs = definition.backward !== undefined && isGradEnabled() ? needsOf(inputs) : null;
+    const needs = hasBackward && isGradEnabled() ? needsOf(inputs) : null;
     if (needs !== null) currentSaver()?.beforeOp(name, inputs);
     const recording = needs === null ? null : new Recording<S>(needs);
     const ctx = recording ?? new NotRecording<S>(noNeeds(inputs.length));
@@ -171,7 +176,7 @@ function attach<A extends readonly unknown[], R extends Tensor | readonly Tensor
   inputs: readonly Tensor[],
   result: R,
 ): void {
-  const { name, backward } = definition;
+  const { name } = definition;
   const outputs: readonly Tensor[] = result instanceof Tensor ? [result] : result;
   const saved = new SavedTensors();
   const saver = currentSaver();
@@ -199,8 +204,10 @@ function attach<A extends readonly unknown[], R extends Tensor | readonly Tensor
     const back = new Recording<S>(needs);
     back.state = state;
     back.saved = kept;
-    const given = grads.map((grad, i) => grad ?? zerosFor(metas[i])) as Tensor[];
-    const thunks = backward?.(back, ...given) ?? [];
+    const thunks =
+      definition.backwardOfSome?.(back, grads) ??
+      definition.backward?.(back, ...(grads.map((grad, i) => grad ?? zerosFor(metas[i])) as Tensor[])) ??
+      [];
     return thunks.map((thunk, i) => (thunk && needs[i] ? thunk() : null));
   });
 }

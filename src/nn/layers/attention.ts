@@ -15,13 +15,14 @@ import {
   logicalOr,
   matmul,
   mean,
-  narrow,
   permute,
   reshape,
   softmax,
+  split,
   squeeze,
   to,
   transpose,
+  unbind,
   unsqueeze,
   zeros,
 } from '../../ops/index.js';
@@ -254,14 +255,13 @@ export class MultiheadAttention extends Layer {
     if (inProjWeight !== null && query === key && query === value) {
       const all = linear(query, inProjWeight, inProjBias);
       const byHead = permute(reshape(all, n, length, 3, this.numHeads, this.headDim), 2, 0, 3, 1, 4);
-      return [0, 1, 2].map((i) => squeeze(narrow(byHead, 0, i, 1), 0)) as [Tensor, Tensor, Tensor];
+      return unbind(byHead, 0) as [Tensor, Tensor, Tensor];
     }
     const weights =
-      inProjWeight !== null
-        ? [0, 1, 2].map((i) => narrow(inProjWeight, 0, i * e, e))
-        : [this.qProjWeight, this.kProjWeight, this.vProjWeight];
+      inProjWeight !== null ? split(inProjWeight, e) : [this.qProjWeight, this.kProjWeight, this.vProjWeight];
+    const biases = inProjBias && split(inProjBias, e);
     return [query, key, value].map((x, i) => {
-      const y = linear(x, weights[i] as Tensor, inProjBias && narrow(inProjBias, 0, i * e, e));
+      const y = linear(x, weights[i] as Tensor, biases && (biases[i] as Tensor));
       return permute(reshape(y, n, x.shape[1] as number, this.numHeads, this.headDim), 0, 2, 1, 3);
     }) as [Tensor, Tensor, Tensor];
   }

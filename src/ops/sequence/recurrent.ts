@@ -14,6 +14,7 @@ import { linear, matmul, mm } from '../matmul/matmul.js';
 import { add } from '../pointwise/pointwise.js';
 import { cellFor, runGradients, runNext, type Cell, type CellKind } from './recurrent-cell.js';
 import { elemOf, planLimits, runPlan } from '../base/run-plan.js';
+import { split } from '../base/pieces.js';
 import { sumDims } from '../base/sum-to.js';
 import { narrow, transpose } from '../base/view.js';
 
@@ -313,6 +314,14 @@ function againThrough(
   });
 }
 
+/** The rows of each step, by the first of them. */
+function rowsByStart(x: Tensor, steps: readonly Step[]): Map<number, Tensor> {
+  const inOrder = [...steps].sort((a, b) => a.start - b.start);
+  const sizes = inOrder.map(({ size }) => size);
+  const rows = split(x, sizes);
+  return new Map(inOrder.map(({ start }, i) => [start, rows[i] as Tensor]));
+}
+
 /** What {@link recurrentOp} computes, step by step out of ops; `wHr` projects the hidden state (LSTM). */
 function composed(
   { kind, steps }: Problem,
@@ -326,22 +335,18 @@ function composed(
   const cell = cellFor(kind);
   const hidden = (wHh.shape[0] as number) / (cell.gates - cell.recurrentFrom);
   const inputs = wIn.shape[0] as number;
-  const fromInput = linear(x, wIn, bias && narrow(bias, 0, 0, inputs));
+  const fromInput = rowsByStart(linear(x, wIn, bias && narrow(bias, 0, 0, inputs)), steps);
   const outs: { start: number; rows: Tensor }[] = [];
   const finals: Tensor[][] = initial.map(() => []);
   let before: Tensor[] | null = null;
   steps.forEach(({ start, size }, s) => {
     const from = initial.map((first, i) => resized(before?.[i] ?? null, first, size, rowsOnTape));
-    const recurrent = matmul(from[0] as Tensor, transpose(wHh, 0, 1));
-    const rows = narrow(fromInput, 0, start, size);
+    const recurrent = split(matmul(from[0] as Tensor, transpose(wHh, 0, 1)), hidden, 1);
+    const ofInput = split(fromInput.get(start) as Tensor, hidden, 1);
     const gates = Array.from({ length: cell.gates }, (_, g) => {
-      const at = (g - cell.recurrentFrom) * hidden;
-      const parts = [
-        ...(g * hidden < inputs ? [narrow(rows, 1, g * hidden, hidden)] : []),
-        ...(at >= 0 ? [narrow(recurrent, 1, at, hidden)] : []),
-        ...(g * hidden >= inputs && bias ? [narrow(bias, 0, g * hidden, hidden)] : []),
-      ];
-      return parts.reduce((sum, part) => add(sum, part));
+      const ofBias = g * hidden >= inputs && bias ? narrow(bias, 0, g * hidden, hidden) : undefined;
+      const parts = [ofInput[g], recurrent[g - cell.recurrentFrom], ofBias];
+      return parts.filter((part) => part !== undefined).reduce((sum, part) => add(sum, part));
     });
     const carried = cell.carried === null ? [] : [from[cell.carried] as Tensor];
     const next = [...cell.byOps(...gates, ...carried)];
@@ -405,10 +410,11 @@ const inOrder = (wIn: Tensor, biasIh: Tensor | null, biasHh: Tensor | null) => (
  */
 function gruOrder(ih: Tensor, biasIh: Tensor | null, biasHh: Tensor | null) {
   const hidden = (ih.shape[0] as number) / 3;
-  const last = (x: Tensor): Tensor => narrow(x, 0, 2 * hidden, hidden);
-  const others = (x: Tensor): Tensor => narrow(x, 0, 0, 2 * hidden);
-  return {
-    wIn: cat([last(ih), others(ih)]),
-    bias: biasIh && biasHh && cat([last(biasIh), add(others(biasIh), others(biasHh)), last(biasHh)]),
-  };
+  const parts = (x: Tensor): [others: Tensor, last: Tensor] =>
+    split(x, [2 * hidden, hidden]) as [Tensor, Tensor];
+  const [others, last] = parts(ih);
+  const wIn = cat([last, others]);
+  if (biasIh === null || biasHh === null) return { wIn, bias: null };
+  const [[othersIh, lastIh], [othersHh, lastHh]] = [parts(biasIh), parts(biasHh)];
+  return { wIn, bias: cat([lastIh, add(othersIh, othersHh), lastHh]) };
 }
