@@ -35,8 +35,11 @@ async function error(target: string | Target, p: GemmProblem, maxBinding?: numbe
   const { m, n, k, batch = 1, transA = false, transB = false, epilogue = {} } = p;
   const lda = p.lda ?? (transA ? m : k);
   const ldb = p.ldb ?? (transB ? k : n);
-  const a = random(batch * (transA ? k : m) * lda);
-  const b = random((p.bBatch === 0 ? 1 : batch) * (transB ? n : k) * ldb);
+  const { inner = batch, aOuter = 0, bOuter = 0, aBatch = m * k, bBatch = n * k } = p;
+  const place = (z: number, stride: number, outer: number): number =>
+    (z % inner) * stride + Math.floor(z / inner) * outer;
+  const a = random(place(batch - 1, aBatch, aOuter) + (transA ? k : m) * lda);
+  const b = random(place(batch - 1, bBatch, bOuter) + (transB ? n : k) * ldb);
   const data = { bias: random(n), scale: random(n), shift: random(n), residual: random(batch * m * n) };
   const start = random(batch * m * n);
   const sums = Float64Array.from({ length: batch * m * n }, (_, i) => {
@@ -45,8 +48,8 @@ async function error(target: string | Target, p: GemmProblem, maxBinding?: numbe
     const col = i % n;
     let sum = p.accumulate ? start[i]! : 0;
     for (let q = 0; q < k; q++) {
-      const left = a[z * m * k + (transA ? q * lda + row : row * lda + q)]!;
-      sum += left * b[z * (p.bBatch ?? n * k) + (transB ? col * ldb + q : q * ldb + col)]!;
+      const left = a[place(z, aBatch, aOuter) + (transA ? q * lda + row : row * lda + q)]!;
+      sum += left * b[place(z, bBatch, bOuter) + (transB ? col * ldb + q : q * ldb + col)]!;
     }
     return sum;
   });
@@ -92,6 +95,36 @@ describe.each(tables)('gemm, %s tiles', (target) => {
     expect(
       await error(target, { m: 20, n: 36, k: 24, batch: 3, bBatch: 0, epilogue: everything }),
     ).toBeLessThan(1e-5);
+  });
+});
+
+describe('gemm, of matrices that two strides lead to', () => {
+  // Heads between the rows and columns of what one projection gave: [2, rows, 3, columns].
+  const heads = (rows: number, columns: number) => ({ ld: 3 * columns, outer: rows * 3 * columns });
+  const problem = (m: number, n: number, k: number): GemmProblem => {
+    const [a, b] = [heads(m, k), heads(n, k)];
+    const strides = { aBatch: k, bBatch: k, aOuter: a.outer, bOuter: b.outer };
+    return { m, n, k, transB: true, lda: a.ld, ldb: b.ld, batch: 6, inner: 3, ...strides };
+  };
+
+  it.each([...tables, 'discrete'])('%s tiles', async (target) => {
+    expect(await error(target, problem(20, 36, 24))).toBeLessThan(1e-5);
+    expect(await error(target, problem(19, 7, 13))).toBeLessThan(1e-5);
+  });
+
+  it.each(tables)('%s tiles, a column and a long sum', async (target) => {
+    expect(await error(target, problem(20, 1, 24))).toBeLessThan(1e-5);
+    expect(await error(target, problem(2, 12, 1504))).toBeLessThan(1e-5);
+  });
+
+  it('are cut between the outer ones first, where they do not fit a binding', async () => {
+    const p = problem(16, 16, 16);
+    const launches = (bytes?: number): number =>
+      planGemm(targets['native']!(), limits(bytes), p).launches.length;
+    expect(launches()).toBe(1);
+    expect(launches(3600)).toBe(2);
+    expect(await error('native', p, 3600)).toBeLessThan(1e-5);
+    expect(await error('native', p, 2600)).toBeLessThan(1e-5);
   });
 });
 

@@ -43,6 +43,7 @@ interface FewRowsSpec {
   readonly vecC: boolean;
   /** K is not a multiple of four. */
   readonly tail: boolean;
+  readonly nested: boolean;
   readonly accumulate: boolean;
   readonly epilogue: Epilogue;
   readonly elem: Elem;
@@ -94,6 +95,7 @@ export function fewRowsKernel(m: number, spec: Omit<FewRowsSpec, 'rows'>): Kerne
     epilogueKey(e),
     s.elem,
     s.elemC,
+    ...(s.nested ? ['nested'] : []),
   ].join('.');
   return memoKernel(key, () => {
     const parts = partsOf(transB);
@@ -122,7 +124,7 @@ export function fewRowsKernel(m: number, spec: Omit<FewRowsSpec, 'rows'>): Kerne
     const residual = 'p.residualOff + batch * p.cBatch + part * p.ldc + col * 4u';
     const body = `  let block = ${linearWorkgroup};
   if (block * ${4 * vectors}u >= p.N) { return; }
-${gemmPrologue}
+${gemmPrologue(s.nested)}
   let part = index ${transB ? `& ${parts - 1}u` : `/ ${vectors}u`};
   let group = index ${transB ? `/ ${parts}u` : `& ${vectors - 1}u`};
   let col = block * ${vectors}u + group;
@@ -191,6 +193,6 @@ var<workgroup> sums: array<vec4<f32>, ${sumVectors(transB)}>;`,
       builtins: ['wid', 'nwg', 'index'],
       body,
     });
-    return { name: 'gemmFewRows', params: gemmParams, ...made };
+    return { name: 'gemmFewRows', params: gemmParams(s.nested), ...made };
   });
 }

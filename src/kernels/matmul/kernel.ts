@@ -53,15 +53,14 @@ export interface GemmSpec extends OperandSpec {
   readonly vecC: boolean;
   /** Adds to C instead of overwriting it. */
   readonly accumulate: boolean;
+  /** The batch of A and B has two strides each. */
+  readonly nested: boolean;
   readonly epilogue: Epilogue;
   /** Element type of C; the partial sums of a split are f32. */
   readonly elemC: Elem;
 }
 
-/**
- * Launch fields of every gemm kernel; sizes, leading dimensions, offsets and batch strides are in elements.
- */
-export const gemmParams = [
+const plainParams = [
   ['M', 'u32'],
   ['N', 'u32'],
   ['K', 'u32'],
@@ -80,15 +79,31 @@ export const gemmParams = [
   ['residualOff', 'u32'],
 ] as const satisfies readonly ParamField[];
 
+const nestedParams = [
+  ...plainParams,
+  ['inner', 'u32'],
+  ['aOuter', 'u32'],
+  ['bOuter', 'u32'],
+] as const satisfies readonly ParamField[];
+
+/**
+ * Launch fields of every gemm kernel; sizes, leading dimensions, offsets and batch strides are in elements.
+ */
+export const gemmParams = (nested: boolean): readonly ParamField[] => (nested ? nestedParams : plainParams);
+
 /** Base addresses and the range of k, common to all gemm kernels. */
-export const gemmPrologue = `
+export function gemmPrologue(nested: boolean): string {
+  const outer = 'let outer = batch / p.inner; let entry = batch - outer * p.inner;';
+  const [entry, a, b] = nested ? ['entry', ' + outer * p.aOuter', ' + outer * p.bOuter'] : ['batch', '', ''];
+  return `
   let batch = wid.z / p.splits;
   let split = wid.z - batch * p.splits;
   let kStart = split * p.chunk;
-  let kEnd = min(p.K, kStart + p.chunk);
-  let aBase = p.aOff + batch * p.aBatch;
-  let bBase = p.bOff + batch * p.bBatch;
+  let kEnd = min(p.K, kStart + p.chunk);${nested ? `\n  ${outer}` : ''}
+  let aBase = p.aOff + ${entry} * p.aBatch${a};
+  let bBase = p.bOff + ${entry} * p.bBatch${b};
   let cBase = p.cOff + batch * p.cBatch + split * p.M * p.ldc * u32(p.splits > 1u);`;
+}
 
 const guard = (tail: boolean, n: number, k: string, load: string): string =>
   tail ? `select(${vecType(n)}(0.0), ${load}, ${k} < kEnd)` : load;
@@ -148,6 +163,7 @@ export function gemmKernel(s: GemmSpec): Kernel {
     epilogueKey(e),
     s.elem,
     s.elemC,
+    ...(s.nested ? ['nested'] : []),
   ].join('.');
   return memoKernel(key, () => {
     const major: Major = s.transA ? 'row' : 'k';
@@ -242,8 +258,14 @@ export function gemmKernel(s: GemmSpec): Kernel {
     ];
     return {
       name: 'gemm',
-      params: gemmParams,
-      ...tileShader(t, right, [s.elem, s.elemC], bindings, [tileHead(t), gemmPrologue, ...body].join('\n')),
+      params: gemmParams(s.nested),
+      ...tileShader(
+        t,
+        right,
+        [s.elem, s.elemC],
+        bindings,
+        [tileHead(t), gemmPrologue(s.nested), ...body].join('\n'),
+      ),
     };
   });
 }

@@ -69,6 +69,7 @@ function asRow(target: Target, p: GemmProblem): GemmProblem | undefined {
     aBatch: p.bBatch ?? k * n,
     bBatch: p.aBatch ?? m * k,
     cBatch: p.cBatch ?? m,
+    ...(p.inner !== undefined && { inner: p.inner, aOuter: p.bOuter ?? 0, bOuter: p.aOuter ?? 0 }),
   };
 }
 
@@ -99,6 +100,9 @@ function routeGemm(target: Target, limits: PlanLimits, problem: GemmProblem): Pl
     epilogue: noEpilogue,
     accumulate: false,
     elem: 'f32',
+    inner: problem.batch ?? 1,
+    aOuter: 0,
+    bOuter: 0,
     tile,
     ...problem,
     lda,
@@ -113,9 +117,25 @@ function routeGemm(target: Target, limits: PlanLimits, problem: GemmProblem): Pl
   return { launches, workspaces };
 }
 
-/** Elements an operand spans. */
-const span = (rows: number, columns: number, ld: number, batch: number, stride: number): number =>
-  (batch - 1) * stride + (rows - 1) * ld + columns;
+/** Elements a matrix spans. */
+const span = (rows: number, columns: number, ld: number): number => (rows - 1) * ld + columns;
+
+/** From the first matrix of A's or B's batch to its last. */
+const reach = ({ batch, inner }: Full, stride: number, outer: number): number =>
+  (Math.min(batch, inner) - 1) * stride + (ceilDiv(batch, inner) - 1) * outer;
+
+/** Elements that A, B and C span. */
+function spans(p: Full): { a: number; b: number; c: number } {
+  const a = p.transA ? span(p.k, p.m, p.lda) : span(p.m, p.k, p.lda);
+  const b = p.transB ? span(p.n, p.k, p.ldb) : span(p.k, p.n, p.ldb);
+  return {
+    a: reach(p, p.aBatch, p.aOuter) + a,
+    b: reach(p, p.bBatch, p.bOuter) + b,
+    c: (p.batch - 1) * p.cBatch + span(p.m, p.n, p.ldc),
+  };
+}
+
+const isNested = ({ batch, inner }: Full): boolean => batch > inner;
 
 /** Most columns of a launch: the narrowest tiles have 32, and 65,535 of them fit a grid. */
 const mostColumns = 65535 * 32;
@@ -127,9 +147,7 @@ const mostColumns = 65535 * 32;
  */
 function cut(p: Full, limits: PlanLimits): Full[] {
   const most = Math.floor((limits.maxBinding - limits.offsetAlignment) / bytesOf(p.elem));
-  const a = p.transA ? span(p.k, p.m, p.lda, p.batch, p.aBatch) : span(p.m, p.k, p.lda, p.batch, p.aBatch);
-  const b = p.transB ? span(p.n, p.k, p.ldb, p.batch, p.bBatch) : span(p.k, p.n, p.ldb, p.batch, p.bBatch);
-  const c = span(p.m, p.n, p.ldc, p.batch, p.cBatch);
+  const { a, b, c } = spans(p);
   const tooWide = p.n > mostColumns;
   if (a <= most && b <= most && c <= most && p.batch <= 65535 && !tooWide) return [p];
   const halves = (size: number, step: number): [number, number] => {
@@ -137,12 +155,15 @@ function cut(p: Full, limits: PlanLimits): Full[] {
     return [first, size - first];
   };
   if (p.batch > 1) {
-    const [first, rest] = halves(p.batch, 1);
+    const outer = isNested(p);
+    const unit = outer ? p.inner : 1;
+    const [units, others] = halves(p.batch / unit, 1);
+    const [first, rest] = [units * unit, others * unit];
     const second = {
       ...p,
       batch: rest,
-      aOffset: p.aOffset + first * p.aBatch,
-      bOffset: p.bOffset + first * p.bBatch,
+      aOffset: p.aOffset + units * (outer ? p.aOuter : p.aBatch),
+      bOffset: p.bOffset + units * (outer ? p.bOuter : p.bBatch),
       cOffset: p.cOffset + first * p.cBatch,
       residualOffset: p.residualOffset + first * p.cBatch,
     };
@@ -198,24 +219,13 @@ function launchesOf(
   p: Full,
   workspaces: Record<string, number>,
 ): Launch[] {
-  const bind = (
-    name: string,
-    rows: number,
-    columns: number,
-    ld: number,
-    stride: number,
-    offset: number,
-  ): Bound => bindElements(name, offset, span(rows, columns, ld, p.batch, stride), p.elem, limits);
-  const a = p.transA
-    ? bind('a', p.k, p.m, p.lda, p.aBatch, p.aOffset)
-    : bind('a', p.m, p.k, p.lda, p.aBatch, p.aOffset);
-  const b = p.transB
-    ? bind('b', p.n, p.k, p.ldb, p.bBatch, p.bOffset)
-    : bind('b', p.k, p.n, p.ldb, p.bBatch, p.bOffset);
-  const c = bind('c', p.m, p.n, p.ldc, p.cBatch, p.cOffset);
-  const residual = p.epilogue.residual
-    ? bind('residual', p.m, p.n, p.ldc, p.cBatch, p.residualOffset)
-    : undefined;
+  const elements = spans(p);
+  const bind = (name: string, offset: number, count: number): Bound =>
+    bindElements(name, offset, count, p.elem, limits);
+  const a = bind('a', p.aOffset, elements.a);
+  const b = bind('b', p.bOffset, elements.b);
+  const c = bind('c', p.cOffset, elements.c);
+  const residual = p.epilogue.residual ? bind('residual', p.residualOffset, elements.c) : undefined;
   const refs = epilogueBuffers(p.epilogue).map((name): BufferRef => {
     if (name === 'residual' && residual) return residual.ref;
     const size = bytesOf(p.elem);
@@ -244,18 +254,21 @@ function launchesOf(
   const fits = (...values: number[]): boolean => values.every((v) => v % 4 === 0);
   const fitsV = (...values: number[]): boolean => values.every((v) => v % V === 0);
   const ldp = partialStride(p.n);
+  const nested = isNested(p);
+  const outer = nested ? { a: p.aOuter, b: p.bOuter } : { a: 0, b: 0 };
   const spec = {
     transA: p.transA,
     transB: p.transB,
-    vecB: p.transB ? fits(p.k, p.ldb, b.offset, p.bBatch) : fitsV(p.n, p.ldb, b.offset, p.bBatch),
+    vecB: (p.transB ? fits : fitsV)(p.transB ? p.k : p.n, p.ldb, b.offset, p.bBatch, outer.b),
     vecC: split ? true : fitsV(p.n, p.ldc, c.offset, p.cBatch, residual?.offset ?? 0),
     tail: p.k % (few ? 4 : stepK(tile)) !== 0,
     accumulate: p.accumulate && !split,
     epilogue: split ? noEpilogue : p.epilogue,
     elem: p.elem,
     elemC: split ? ('f32' as const) : p.elem,
+    nested,
   };
-  const vecA = fits(p.transA ? p.m : p.k, p.lda, a.offset, p.aBatch);
+  const vecA = fits(p.transA ? p.m : p.k, p.lda, a.offset, p.aBatch, outer.a);
   const kernel = few ? fewRowsKernel(p.m, spec) : gemmKernel({ ...spec, tile, vecA });
   const params = [p.m, p.n, p.k, p.lda, p.ldb, split ? ldp : p.ldc, a.offset, b.offset, split ? 0 : c.offset];
   params.push(
@@ -267,6 +280,7 @@ function launchesOf(
     tileColBlocks(tile, p.n),
   );
   params.push(residual?.offset ?? 0);
+  if (nested) params.push(p.inner, p.aOuter, p.bOuter);
   const launch: Launch = {
     kernel,
     buffers: [a.ref, b.ref, split ? 'partials' : c.ref, ...(split ? [] : refs)],

@@ -21,6 +21,13 @@ export interface GemmProblem {
   readonly aBatch?: number;
   readonly bBatch?: number;
   readonly cBatch?: number;
+  /**
+   * So many batch entries of A and B follow each other by `aBatch` and `bBatch`; then `aOuter` and `bOuter`
+   * lead to the next so many. Default: all of them.
+   */
+  readonly inner?: number;
+  readonly aOuter?: number;
+  readonly bOuter?: number;
   /** `residual` has C's ldc and cBatch. */
   readonly residualOffset?: number;
   readonly epilogue?: Epilogue;

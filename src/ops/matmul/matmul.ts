@@ -5,7 +5,7 @@ import { mayOverflow } from '../../kernels/reduce/exact-int.js';
 import { e } from '../../kernels/expr/expr.js';
 import { planGemm } from '../../kernels/matmul/plan.js';
 import { isFloatingPoint, promoteTypes } from '../../tensor/dtype.js';
-import { broadcastShapes, numel, sameShape, showShape } from '../../tensor/shape.js';
+import { broadcastShapes, numel, sameShape, showShape, viewStrides } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { clone } from '../base/copy.js';
 import { fillInto, rowMajor } from '../base/copies.js';
@@ -17,38 +17,45 @@ import { elemOf, planLimits, runPlan } from '../base/run-plan.js';
 import { expand, reshape, squeeze, transpose, unsqueeze } from '../base/view.js';
 import { noteMultiplyAdds } from '../base/count-work.js';
 
-/** How a [B, R, C] operand lies in memory: row-major or transposed, with one stride from matrix to matrix. */
+/**
+ * How the matrices of a [B, R, C] or [O, B, R, C] operand lie in memory: row-major or transposed, with one
+ * stride from matrix to matrix, and one along O.
+ */
 interface MatrixLayout {
   readonly tensor: Tensor;
   readonly transposed: boolean;
   readonly ld: number;
   readonly batch: number;
+  readonly outer: number;
 }
 
 function layoutOf(x: Tensor): MatrixLayout {
-  const [b, r, c] = x.shape as [number, number, number];
-  const [sb, sr, sc] = x.strides as [number, number, number];
-  const batch = b === 1 ? 0 : sb;
+  const [r, c] = x.shape.slice(-2) as [number, number];
+  const [sr, sc] = x.strides.slice(-2) as [number, number];
+  const along = (dim: number): number =>
+    x.ndim < -dim || x.shape.at(dim) === 1 ? 0 : (x.strides.at(dim) as number);
+  const [batch, outer] = [along(-3), along(-4)];
   if ((sc === 1 || c === 1) && (sr >= c || r === 1))
-    return { tensor: x, transposed: false, ld: r === 1 ? Math.max(c, 1) : sr, batch };
+    return { tensor: x, transposed: false, ld: r === 1 ? Math.max(c, 1) : sr, batch, outer };
   if ((sr === 1 || r === 1) && (sc >= r || c === 1))
-    return { tensor: x, transposed: true, ld: c === 1 ? Math.max(r, 1) : sc, batch };
-  const dense = clone(x, { memoryFormat: 'contiguous' });
-  return { tensor: dense, transposed: false, ld: c, batch: b === 1 ? 0 : r * c };
+    return { tensor: x, transposed: true, ld: c === 1 ? Math.max(r, 1) : sc, batch, outer };
+  return layoutOf(clone(x, { memoryFormat: 'contiguous' }));
 }
 
 /**
- * [B, M, K] x [B, K, N] -> [B, M, N] in floats; operands may be transposed, or shared by the batch through
- * stride 0.
+ * [B, M, K] x [B, K, N] -> [B, M, N] in floats, or with a dim O before B in all three; operands may be
+ * transposed, or shared by the batch through stride 0.
  */
 const bmmOp: (a: Tensor, b: Tensor) => Tensor = defineOp<[Tensor, Tensor], Tensor>({
   name: 'matmul',
   forward(ctx, a, b) {
     ctx.save(ctx.needs[1] ? a : null, ctx.needs[0] ? b : null);
-    const [batch, m, k] = a.shape as [number, number, number];
-    const n = b.shape[2] as number;
+    const lead = a.shape.slice(0, -2);
+    const [m, k] = a.shape.slice(-2) as [number, number];
+    const n = b.shape.at(-1) as number;
+    const batch = numel(lead);
     noteMultiplyAdds(batch * m * k * n);
-    const out = Tensor.empty([batch, m, n], a.dtype, 'matmul');
+    const out = Tensor.empty([...lead, m, n], a.dtype, 'matmul');
     if (out.numel() === 0) return out;
     if (k === 0) {
       fillInto(out, 0);
@@ -70,13 +77,14 @@ const bmmOp: (a: Tensor, b: Tensor) => Tensor = defineOp<[Tensor, Tensor], Tenso
       aBatch: x.batch,
       bBatch: y.batch,
       elem: elemOf('matmul', a.dtype),
+      ...(lead.length > 1 && { inner: lead[1] as number, aOuter: x.outer, bOuter: y.outer }),
     });
     runPlan('matmul', plan, { a: x.tensor, b: y.tensor, c: out });
     return out;
   },
   backward(ctx, grad) {
     const [a, b] = ctx.saved as [Tensor, Tensor];
-    return [() => bmmOp(grad, transpose(b, 1, 2)), () => bmmOp(transpose(a, 1, 2), grad)];
+    return [() => bmmOp(grad, transpose(b, -2, -1)), () => bmmOp(transpose(a, -2, -1), grad)];
   },
 });
 
@@ -107,17 +115,30 @@ function matrixProduct(a: Tensor, b: Tensor): Tensor {
     return reshape(bmmOp(flat, unsqueeze(b, 0)), [...lead, m, n]);
   }
   const batch = broadcastShapes('matmul', lead, b.shape.slice(0, -2));
-  const size = numel(batch);
-  const spread = (x: Tensor, rows: number, columns: number): Tensor => {
-    const shared = x.ndim === 2 || numel(x.shape.slice(0, -2)) === 1;
-    if (shared) return expand(reshape(x, [1, rows, columns]), [size, rows, columns]);
-    return reshape(sameShape(x.shape.slice(0, -2), batch) ? x : expand(x, [...batch, rows, columns]), [
-      size,
-      rows,
-      columns,
-    ]);
-  };
-  return reshape(bmmOp(spread(a, m, k), spread(b, k, n)), [...batch, m, n]);
+  const [left, right] = [spread(a, batch), spread(b, batch)];
+  const leads = leadOf(batch, left, right);
+  const seen = (x: Tensor): Tensor => reshape(x, [...leads, ...x.shape.slice(-2)]);
+  return reshape(bmmOp(seen(left), seen(right)), [...batch, m, n]);
+}
+
+/** The matrices of `x` for each entry of `batch`. */
+const spread = (x: Tensor, batch: readonly number[]): Tensor =>
+  sameShape(x.shape.slice(0, -2), batch) ? x : expand(x, [...batch, ...x.shape.slice(-2)]);
+
+/**
+ * `batch` as one dim, or as two where `a` and `b` can be seen so as they lie, and not as one (heads of
+ * attention, which are taken from between other dims).
+ */
+function leadOf(batch: readonly number[], a: Tensor, b: Tensor): readonly number[] {
+  const canBe = (leads: readonly number[]): boolean =>
+    [a, b].every((x) => viewStrides(x.shape, x.strides, [...leads, ...x.shape.slice(-2)]) !== null);
+  const whole = [numel(batch)];
+  if (batch.length < 2 || canBe(whole)) return whole;
+  for (let at = 1; at < batch.length; at++) {
+    const two = [numel(batch.slice(0, at)), numel(batch.slice(at))];
+    if (canBe(two)) return two;
+  }
+  return whole;
 }
 
 function clash(op: string, a: Tensor, b: Tensor, why: string): Error {
