@@ -1,9 +1,13 @@
 /**
- * `npx tsx bench/compiled.ts [--built] [--passes N]`: JavaScript of a training step as it is and compiled (`k.compile`), with Dawn's
- * part of it, in milliseconds and per dispatch. Images and batches are small: what JavaScript does depends on
- * neither. The lower quartile of the later passes is shown, the device left to finish between them.
+ * `npx tsx bench/compiled.ts [--built] [--passes N]`: JavaScript of a training step as it is and compiled
+ * (`k.compile`), with Dawn's part of it, in milliseconds and per dispatch; and Dawn's part alone, of a bare loop
+ * that makes the calls of the recorded dispatches and nothing else, in one batch. Images and batches are small:
+ * what JavaScript does depends on neither. The lower quartile of the later passes is shown, the device left to
+ * finish between them.
  */
 import { parseArgs } from 'node:util';
+import type { Recording } from '../src/device/index.js';
+import type { RecordedDispatch } from '../src/device/recording.js';
 import type * as Kindling from '../src/index.js';
 import { markdownTable } from './report.js';
 
@@ -57,18 +61,62 @@ function quartile(values: readonly number[]): number {
 async function measure(step: () => Tensor): Promise<{ ms: number; dispatches: number }> {
   const passes = Number(options.passes);
   const times: number[] = [];
+  const rt = k.runtime();
   for (let i = 0; i < passes; i++) {
     const start = performance.now();
-    const loss = step();
+    const loss = rt.together(step);
+    rt.flush();
     times.push(performance.now() - start);
     await k.synchronize();
     loss.dispose();
   }
-  const rt = k.runtime();
   rt.resetOpCounts();
   step();
   const dispatches = [...rt.opCounts().values()].reduce((a, b) => a + b, 0);
   return { ms: quartile(times.slice(passes / 3)), dispatches };
+}
+
+/** Insides of the runtime. */
+interface Insides {
+  readonly device: GPUDevice;
+  readonly encoder: { readonly arena: { readonly group: GPUBindGroup } };
+  replay(recording: Recording): void;
+}
+
+/** Dispatches of the recording that `step` replays. */
+function dispatchesOf(step: () => Tensor): RecordedDispatch[] {
+  const rt = k.runtime() as unknown as Insides;
+  const { replay } = rt;
+  let found: Recording | undefined;
+  rt.replay = (recording) => replay.call(rt, (found = recording));
+  step().dispose();
+  rt.replay = replay;
+  return found?.steps.filter((one) => one.kind === 'dispatch') ?? [];
+}
+
+/** Microseconds per dispatch of the calls to Dawn that they come to. */
+async function bare(dispatches: readonly RecordedDispatch[]): Promise<number> {
+  const { device, encoder: insides } = k.runtime() as unknown as Insides;
+  const { group } = insides.arena;
+  const offset = [0];
+  const times: number[] = [];
+  for (let i = 0; i < Number(options.passes); i++) {
+    const start = performance.now();
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const { program, entry, params, grid } of dispatches) {
+      pass.setPipeline(program.pipeline.gpu);
+      pass.setBindGroup(0, entry.group);
+      if (params !== undefined && program.immediates) pass.setImmediates(0, params.buffer);
+      else if (params !== undefined) pass.setBindGroup(1, group, offset);
+      pass.dispatchWorkgroups(...grid);
+    }
+    pass.end();
+    device.queue.submit([encoder.finish()]);
+    times.push(performance.now() - start);
+    await device.queue.onSubmittedWorkDone();
+  }
+  return (1000 * quartile(times.slice(times.length / 3))) / dispatches.length;
 }
 
 await k.init();
@@ -91,6 +139,7 @@ for (const [name, { model: make, input, classes }] of Object.entries(works)) {
   const compiled = k.compile(step);
   const eager = await measure(() => step(x, y));
   const replayed = await measure(() => compiled(x, y));
+  const alone = await bare(dispatchesOf(() => compiled(x, y)));
   const per = ({ ms, dispatches }: typeof eager): string => ((1000 * ms) / dispatches).toFixed(1);
   rows.push([
     name,
@@ -100,12 +149,22 @@ for (const [name, { model: make, input, classes }] of Object.entries(works)) {
     `${replayed.dispatches}`,
     replayed.ms.toFixed(2),
     per(replayed),
+    alone.toFixed(1),
   ]);
   if (compiled.counts().reason !== null) throw new Error(`${name}: ${compiled.counts().reason}`);
 }
 console.log(
   markdownTable(
-    ['training step', 'dispatches', 'eager, ms', 'us each', 'dispatches, compiled', 'ms', 'us each'],
+    [
+      'training step',
+      'dispatches',
+      'eager, ms',
+      'us each',
+      'dispatches, compiled',
+      'ms',
+      'us each',
+      'Dawn alone, us each',
+    ],
     rows,
   ),
 );
