@@ -119,7 +119,8 @@ export function runHooks(hooks: readonly TensorHook[], grad: Tensor): Tensor {
     grad.keep();
     const changed: unknown = hook(grad) ?? grad;
     if (changed !== grad) checkHooked('a tensor hook', changed, grad);
-    grad = changed as Tensor;
+    // What it returns may be a tensor that it holds, too.
+    grad = (changed as Tensor).keep();
   }
   return grad;
 }

@@ -79,6 +79,15 @@ describe('the gradient of what split, chunk and unbind took apart', () => {
     expect(x.grad!.strides).toEqual(x.strides);
   });
 
+  it('may be written in place, however what was cut lies in memory', async () => {
+    const w = leaf(2, 12);
+    const [a, b] = w.reshape(2, 3, 4).transpose(1, 2).chunk(2, 1) as [Tensor, Tensor];
+    a.mul(b).sum().backward();
+    const before = await data(w.grad);
+    w.grad!.mul_(2);
+    expect(await data(w.grad)).toEqual(before.map((value) => 2 * value));
+  });
+
   it('can be differentiated again', async () => {
     const x = leaf(2, 6);
     const first = (f: (t: Tensor) => Tensor) => (t: Tensor) =>

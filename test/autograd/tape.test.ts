@@ -196,6 +196,23 @@ describe('hooks', () => {
   });
 });
 
+describe('hooks that return a tensor of the user', () => {
+  it('leave it to the user', async () => {
+    const x = k.ones([4]).requiresGrad_();
+    const own = k.ones([4]).mul(7);
+    const y = x.mul(2);
+    y.registerHook(() => own);
+    x.registerHook((grad) => grad);
+    y.sum().backward();
+    const w = k.ones([4]).requiresGrad_();
+    w.registerHook(() => own);
+    w.sum().backward();
+    k.noGrad(() => w.grad!.mul_(2));
+    expect(await values(own)).toEqual([7, 7, 7, 7]);
+    expect(await values(x.grad)).toEqual([14, 14, 14, 14]);
+  });
+});
+
 describe('hooks that return something else than a gradient', () => {
   const backwardWith = (hook: unknown) => (): void => {
     const y = k.ones(2).requiresGrad_().mul(2);

@@ -93,8 +93,9 @@ export class BackwardWatch {
       }
       list.forEach((grad, i) => {
         const given = grads[i] ?? null;
-        if (grad !== null && given !== null && grad !== given)
-          checkHooked(`${this.name}: a full backward hook`, grad, given);
+        if (grad === null || given === null || grad === given) return;
+        checkHooked(`${this.name}: a full backward hook`, grad, given);
+        grad.keep();
       });
       grads = list;
     }

@@ -37,6 +37,8 @@ function windows(x: Tensor, { dim, sizes }: Cut): Tensor[] {
 interface Whole extends Cut {
   readonly shape: readonly number[];
   readonly strides: readonly number[] | undefined;
+  /** `Storage.ownOrder` */
+  readonly ownOrder: boolean;
 }
 
 /** The gradient of what was cut from those of the pieces, zeros for the ones without. */
@@ -51,6 +53,7 @@ const joinPieces: (grads: readonly (Tensor | null)[], whole: Whole) => Tensor = 
     ctx.state = { whole, at };
     const { dtype } = grads[at[0] as number] as Tensor;
     const out = Tensor.empty(whole.shape, dtype, 'joinPieces', whole.strides);
+    out.storage.ownOrder = whole.ownOrder;
     // Many without a gradient are cleared at once.
     const alone = grads.length - at.length > 2;
     if (alone) fillInto(out, 0, false);
@@ -81,7 +84,8 @@ function cutter(name: string): (x: Tensor, cut: Cut) => Tensor[] {
   const op = defineOp<[Tensor, Cut], Tensor[], Whole>({
     name,
     forward(ctx, x, cut) {
-      ctx.state = { ...cut, shape: x.shape, strides: x.isDense() ? x.strides : undefined };
+      const strides = x.isDense() ? x.strides : undefined;
+      ctx.state = { ...cut, shape: x.shape, strides, ownOrder: strides !== undefined && x.storage.ownOrder };
       return windows(x, cut);
     },
     backwardOfSome: (ctx, grads) => [() => joinPieces(grads, ctx.state)],
