@@ -122,3 +122,25 @@ it('batch norm in training refuses float16 parameters instead of misreading them
   const norm = new k.nn.BatchNorm2d(4).half();
   expect(() => norm(input([2, 4, 3, 3], 1))).toThrow(/training needs a float32 runningMean, got float16/);
 });
+
+describe('layerNorm of rows with a large mean', () => {
+  it.each([
+    [4, 2048, 100],
+    [4, 511, 1e4],
+    [1, 2048, 1e4],
+    [40, 2048, 1e4],
+  ])('%i rows of %i around %d: as far off as the numbers themselves are', async (rows, classes, mean) => {
+    const x = k.add(input([rows, classes], 1), mean);
+    const [values, got] = [await x.data(), await k.layerNorm(x, [classes]).data()];
+    let worst = 0;
+    for (let r = 0; r < rows; r++) {
+      const row = Array.from(values.subarray(r * classes, (r + 1) * classes));
+      const centre = row.reduce((a, b) => a + b, 0) / classes;
+      const spread = Math.sqrt(row.reduce((sum, v) => sum + (v - centre) ** 2, 0) / classes + 1e-5);
+      row.forEach((v, i) => {
+        worst = Math.max(worst, Math.abs((v - centre) / spread - got[r * classes + i]!));
+      });
+    }
+    expect(worst).toBeLessThan(2e-6);
+  });
+});

@@ -116,7 +116,11 @@ function forwardLaunch(target: Target, problem: RowNormProblem, eps: number): La
     const mean = `var sum = T();
 ${each((j) => `sum += a${j};`)}
   let mean = total(across(sum), lid) / ${count};`;
+    // The sum of a thread by itself is long: the mean of what is left is taken away too.
+    const corrects = !rms && shape.share === 1;
     const deviation = (j: string): string => (rms ? `a${j}` : `(a${j} - mean)`);
+    const centred = (j: string): string => (corrects ? `(${deviation(j)} - drift)` : deviation(j));
+    const squares = `total(across(squares), lid) / ${count}`;
     const affine = `${scaled ? ' * gamma[i]' : ''}${shifted ? ' + beta[i]' : ''}`;
     return rowKernel(
       rms ? 'rmsNorm' : 'layerNorm',
@@ -125,14 +129,15 @@ ${each((j) => `sum += a${j};`)}
       [['eps', 'f32']],
       `${held}
 ${rms ? '' : mean}
-  var squares = T();
-${each((j) => `let d = ${deviation(j)}; squares += d * d;`)}
-  let invstd = 1.0 / sqrt(total(across(squares), lid) / ${count} + p.eps);
+  var squares = T(); ${corrects ? 'var rest = T();' : ''}
+${each((j) => `let d = ${deviation(j)}; squares += d * d; ${corrects ? 'rest += d;' : ''}`)}
+  ${corrects ? `let drift = total(across(rest), lid) / ${count};` : ''}
+  let invstd = 1.0 / sqrt(${squares}${corrects ? ' - drift * drift' : ''} + p.eps);
   if (LEADER) {
     stats[row] = invstd;
-    ${rms ? '' : 'stats[p.rows + row] = mean;'}
+    ${rms ? '' : `stats[p.rows + row] = mean${corrects ? ' + drift' : ''};`}
   }
-${each((j, at) => `y[${at}] = ${deviation(j)} * invstd${affine};`)}`,
+${each((j, at) => `y[${at}] = ${centred(j)} * invstd${affine};`)}`,
     );
   });
   return rowLaunch(kernel, shape, problem, namesOf(bindings), [eps]);
