@@ -160,6 +160,13 @@ function sharedContract(b: Block, elem: Elem, s: string, rows: Rows, cols: Rows)
   }`;
 }
 
+/** WGSL: scalars times vec4s, added up in order (fused where the driver can; see `multiplyAdd`). */
+const sumOfProducts = ([first, ...rest]: readonly (readonly [string, string])[]): string =>
+  rest.reduce(
+    (sum, [scalar, vector]) => `fma(vec4<f32>(${scalar}), ${vector}, ${sum})`,
+    first === undefined ? 'vec4<f32>(0.0)' : `${first[0]} * ${first[1]}`,
+  );
+
 function laneContract(b: Block, elem: Elem, s: string, rows: Rows, cols: Rows): string {
   const four = range(4);
   const groups = range(b.rows / 8);
@@ -172,9 +179,9 @@ function laneContract(b: Block, elem: Elem, s: string, rows: Rows, cols: Rows): 
     ${four.map((c) => `let t${c} = ${load(elem, cols, `y${c} + e`)};`).join('\n')}
     ${four.map((q) => `let b${q} = vec4<f32>(${four.map((c) => `t${c}.${xyzw[q]}`).join(', ')});`).join('\n')}
     ${eachRow(b, (r) => {
-      const products = four.map((q) => `subgroupBroadcast(a${r >> 3}.${xyzw[q]}, ${r & 7}u) * b${q}`);
+      const left = four.map((q) => `subgroupBroadcast(a${r >> 3}.${xyzw[q]}, ${r & 7}u)`);
       // Products first: the sum is blended by the execution mask, once.
-      return `${s}${r} += ${products.join(' + ')};`;
+      return `${s}${r} += ${sumOfProducts(left.map((value, q) => [value, `b${q}`]))};`;
     })}
   }`;
 }
@@ -258,7 +265,7 @@ function laneAccumulate(b: Block, elem: Elem, o: string, s: string, cols: Rows):
       .join('\n')}
     ${eachRow(b, (r) => {
       const sums = vectors.map(
-        (j) => `${o}${r}_${j} += ${four.map((c) => `x${r}.${xyzw[c]} * v${c}_${j}`).join(' + ')};`,
+        (j) => `${o}${r}_${j} += ${sumOfProducts(four.map((c) => [`x${r}.${xyzw[c]}`, `v${c}_${j}`]))};`,
       );
       return [`let x${r} = subgroupShuffle(${s}${r}, turn8);`, ...sums].join('\n');
     })}

@@ -73,12 +73,12 @@ export function depthwiseForwardKernel(s: DepthwiseSpec): Kernel {
         inner.push(
           `    let k${k} = ${widen(V, elem, `w[(u32(th) * ${kernel}u + ${k}u) * p.channels + c]`)};`,
         );
-        for (const o of range(outputs)) inner.push(`    s${o} += x${o * stride + k} * k${k};`);
+        for (const o of range(outputs)) inner.push(`    s${o} = fma(x${o * stride + k}, k${k}, s${o});`);
       }
     } else {
       inner.push(`    for (var tw = 0; tw < ${lowHalf('kernel')}; tw++) {
       let w_ = w0 + tw * ${lowHalf('dilation')};
-      s0 += ${load('w_')} * ${widen(V, elem, `w[u32(th * ${lowHalf('kernel')} + tw) * p.channels + c]`)};
+      s0 = fma(${load('w_')}, ${widen(V, elem, `w[u32(th * ${lowHalf('kernel')} + tw) * p.channels + c]`)}, s0);
     }`);
     }
     const at = (off: string, o: number): string =>
@@ -201,7 +201,7 @@ fn firstTap(at: i32, kernel: i32, stride: i32, dilation: i32, step: i32) -> i32 
       let at = select(0u, ((img * p.outH + u32(oh)) * p.outW + u32(ow)) * p.channels, ok) + c * p.multiplier;
       let tap = u32(th * ${lowHalf('kernel')} + tw) * p.channels + c * p.multiplier;
       for (var m = 0u; m < p.multiplier; m++) {
-        sum += select(${T}(0.0), ${widen(V, elem, `dy[p.yOff / ${V}u + at + m]`)}, ok) * ${widen(V, elem, 'w[tap + m]')};
+        sum = fma(select(${T}(0.0), ${widen(V, elem, `dy[p.yOff / ${V}u + at + m]`)}, ok), ${widen(V, elem, 'w[tap + m]')}, sum);
       }
     }
   }
@@ -240,7 +240,7 @@ ${range(taps)
   .join('\n')}
       let g = ${dy};
 ${range(taps)
-  .map((k) => `      s${k} += g * x${k};`)
+  .map((k) => `      s${k} = fma(g, x${k}, s${k});`)
   .join('\n')}
 ${range(taps)
   .filter((k) => k + stride < taps)
@@ -249,7 +249,7 @@ ${range(taps)
     }`
       : `    for (var ow = 0u; ow < p.outW; ow++) {
       let w_ = i32(ow) * ${lowHalf('stride')} - ${lowHalf('pad')} + tw * ${lowHalf('dilation')};
-      s0 += ${dy} * ${load('w_')};
+      s0 = fma(${dy}, ${load('w_')}, s0);
     }`;
     return {
       name: 'depthwiseWeightGrad',

@@ -248,7 +248,7 @@ export function multiplyAdd(t: Tile, major: Major): string {
         major === 'k'
           ? `subgroupBroadcast(a${r >> 3}.${xyzw[k]}, ${r & 7}u)`
           : `subgroupBroadcast(a${r >> 3}.${xyzw[r & 3]}, ${(r & 4) + k}u)`;
-      lines.push(`      c${r} += ${left} * b${k};`);
+      lines.push(`      c${r} = fma(${vecType(t.cols)}(${left}), b${k}, c${r});`);
     }
   }
   return lines.join('\n');

@@ -32,20 +32,20 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let x4 = select(vec4<f32>(0.0), x[row + u32(clamp(w0 + 4, 0, i32(p.inW) - 1)) * inPitch], okh & (w0 + 4 >= 0) & (w0 + 4 < i32(p.inW)));
     let x5 = select(vec4<f32>(0.0), x[row + u32(clamp(w0 + 5, 0, i32(p.inW) - 1)) * inPitch], okh & (w0 + 5 >= 0) & (w0 + 5 < i32(p.inW)));
     let k0 = w[(u32(th) * 3u + 0u) * p.channels + c];
-    s0 += x0 * k0;
-    s1 += x1 * k0;
-    s2 += x2 * k0;
-    s3 += x3 * k0;
+    s0 = fma(x0, k0, s0);
+    s1 = fma(x1, k0, s1);
+    s2 = fma(x2, k0, s2);
+    s3 = fma(x3, k0, s3);
     let k1 = w[(u32(th) * 3u + 1u) * p.channels + c];
-    s0 += x1 * k1;
-    s1 += x2 * k1;
-    s2 += x3 * k1;
-    s3 += x4 * k1;
+    s0 = fma(x1, k1, s0);
+    s1 = fma(x2, k1, s1);
+    s2 = fma(x3, k1, s2);
+    s3 = fma(x4, k1, s3);
     let k2 = w[(u32(th) * 3u + 2u) * p.channels + c];
-    s0 += x2 * k2;
-    s1 += x3 * k2;
-    s2 += x4 * k2;
-    s3 += x5 * k2;
+    s0 = fma(x2, k2, s0);
+    s1 = fma(x3, k2, s1);
+    s2 = fma(x4, k2, s2);
+    s3 = fma(x5, k2, s3);
   }
   if (ow + 0u < p.outW) { var v = s0; y[p.yOff / 4u + (line * p.outW + ow + 0u) * p.channels + c] = v; }
   if (ow + 1u < p.outW) { var v = s1; y[p.yOff / 4u + (line * p.outW + ow + 1u) * p.channels + c] = v; }
