@@ -47,6 +47,16 @@ describe('batches of matrices that lie between other dims', () => {
     expect(await data(v.grad!)).toEqual(await data(vDense.grad!));
   });
 
+  it('may be written in place afterwards, as where they are copied', async () => {
+    const x = byHead(2, 3, 5, 8).requiresGrad_();
+    const w = byHead(2, 3, 8, 4).requiresGrad_();
+    const q = x.mul(1);
+    const product = q.matmul(w);
+    const expected = await data(k.autograd.grad(product.sum(), w, { retainGraph: true })[0]!);
+    q.mul_(3);
+    expect(await data(k.autograd.grad(product.sum(), w)[0]!)).toEqual(expected);
+  });
+
   it('can be differentiated twice', async () => {
     const x = k.randn([2, 3, 2, 2]).requiresGrad_();
     const first = (t: Tensor): Tensor => {

@@ -5,7 +5,10 @@ import type { Launch, Limits } from '../base/plan.js';
 import { reads, writes } from '../base/shader.js';
 import { launchRows, rowKernel, rowLaunch, rowShape, rowShapeKey, type RowProblem } from './row-frame.js';
 
-/** Largest value and sum of exponentials; `m` stays finite so that a row of -inf gives NaN as in PyTorch. */
+/**
+ * Largest value and sum of exponentials; `m` stays finite so that a row of -inf gives NaN as in PyTorch. Its
+ * logarithm is `m + log(z)`, which is never added up: beside a large `m` it would lose the digits of `log(z)`.
+ */
 const normaliser = `
   var best = T(lowest());
   LOOP { best = max(best, x[base + i]); }
@@ -24,7 +27,7 @@ export function softmaxForward(target: Target, problem: RowProblem & Limits, log
       [reads('x', 'T'), writes('y', 'T')],
       [],
       `${normaliser}
-  ${log ? 'let shift = m + log(z);\n  LOOP { y[base + i] = x[base + i] - T(shift); }' : 'LOOP { y[base + i] = exp(x[base + i] - T(m)) / z; }'}`,
+  ${log ? 'let rest = log(z);\n  LOOP { y[base + i] = (x[base + i] - T(m)) - T(rest); }' : 'LOOP { y[base + i] = exp(x[base + i] - T(m)) / z; }'}`,
     ),
   );
   return launchRows('softmax', kernel, shape, problem, ['x', 'y']);
@@ -68,9 +71,12 @@ const readLabel = `
   let skip = label == p.ignored;
   let valid = label >= 0 && u32(label) < p.lanes * WIDTH;`;
 
+/** Values that the forward pass of cross-entropy leaves for each row. */
+export const entropyValues = 4;
+
 /**
- * Buffers: x, labels, [weights], rowsOut. Per row three values, each in a block of `rows`: the loss, the
- * label's class weight (0 when ignored), and log(sum(exp(x))).
+ * Buffers: x, labels, [weights], rowsOut. Per row {@link entropyValues}, each in a block of `rows`: the loss,
+ * the label's class weight (0 when ignored), and two whose sum is log(sum(exp(x))).
  */
 export function crossEntropyForward(target: Target, problem: CrossEntropyProblem): Launch {
   const shape = rowShape(target, problem);
@@ -90,11 +96,11 @@ export function crossEntropyForward(target: Target, problem: CrossEntropyProblem
       entropyParams,
       `${readLabel.replace('WIDTH', `${shape.width}u`)}
 ${normaliser}
-  let lse = m + log(z);
+  let rest = log(z);
 ${
   smooth
     ? `  var spread = T(0.0);
-  LOOP { spread += (T(lse) - x[base + i])${weighted ? ' * weights[i]' : ''}; }
+  LOOP { spread += (T(rest) - (x[base + i] - T(m)))${weighted ? ' * weights[i]' : ''}; }
   let even = total(across(spread), lid) / f32(p.lanes * ${shape.width}u);`
     : ''
 }
@@ -104,14 +110,15 @@ ${
       if (valid) {
         let c = u32(label);
         w = ${weighted ? element('weights', '0u', 'c', shape.width) : '1.0'};
-        loss = ${smooth ? '(1.0 - p.smoothing) * ' : ''}w * (lse - ${element('x', 'base', 'c', shape.width)})${smooth ? ' + p.smoothing * even' : ''};
+        loss = ${smooth ? '(1.0 - p.smoothing) * ' : ''}w * (rest - (${element('x', 'base', 'c', shape.width)} - m))${smooth ? ' + p.smoothing * even' : ''};
       } else {
         loss = nan(); w = 1.0;${checked ? `\n        raiseFault(vec4<u32>(u32(label), row, p.lanes * ${shape.width}u, u32(p.ignored)));` : ''}
       }
     }
     rowsOut[row] = loss;
     rowsOut[p.rows + row] = w;
-    rowsOut[2u * p.rows + row] = lse;
+    rowsOut[2u * p.rows + row] = m;
+    rowsOut[3u * p.rows + row] = rest;
   }`,
     ),
     ...(checked && { fault: labelFault('crossEntropy') }),
@@ -149,7 +156,8 @@ export function crossEntropyBackward(target: Target, problem: CrossEntropyProble
         entropyParams,
         `${readLabel.replace('WIDTH', `${shape.width}u`)}
   let g = select(scale[${perRow ? 'row' : '0'}], 0.0, skip);
-  let lse = rowsOut[2u * p.rows + row];
+  let m = rowsOut[2u * p.rows + row];
+  let rest = rowsOut[3u * p.rows + row];
   let w = rowsOut[p.rows + row];
   let evenShare = ${smooth ? `p.smoothing / f32(p.lanes * ${shape.width}u)` : '0.0'};
 ${
@@ -160,7 +168,7 @@ ${
     : `  let mass = w;`
 }
   LOOP {
-    let soft = exp(x[base + i] - T(lse)) * mass;
+    let soft = exp((x[base + i] - T(m)) - T(rest)) * mass;
     var want = T(${smooth ? (weighted ? 'weights[i] * evenShare' : 'evenShare') : '0.0'});
     ${shape.width === 4 ? 'if (u32(label) / 4u == i) { want[u32(label) % 4u] += ' : 'if (u32(label) == i) { want += '}${smooth ? '(1.0 - p.smoothing) * w' : 'w'}; }
     dx[base + i] = select(g * (soft - want), T(0.0), skip);

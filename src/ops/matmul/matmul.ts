@@ -49,8 +49,10 @@ function layoutOf(x: Tensor): MatrixLayout {
 const bmmOp: (a: Tensor, b: Tensor) => Tensor = defineOp<[Tensor, Tensor], Tensor>({
   name: 'matmul',
   forward(ctx, a, b) {
-    ctx.save(ctx.needs[1] ? a : null, ctx.needs[0] ? b : null);
     const lead = a.shape.slice(0, -2);
+    // Where PyTorch multiplies copies, what they are of may be written afterwards.
+    const keep = lead.length > 1 ? ctx.lend.bind(ctx) : ctx.save.bind(ctx);
+    keep(ctx.needs[1] ? a : null, ctx.needs[0] ? b : null);
     const [m, k] = a.shape.slice(-2) as [number, number];
     const n = b.shape.at(-1) as number;
     const batch = numel(lead);

@@ -4,6 +4,7 @@ import { isGradEnabled } from '../../autograd/mode.js';
 import {
   crossEntropyBackward,
   crossEntropyForward,
+  entropyValues,
   softmaxBackward,
   softmaxForward,
   type CrossEntropyProblem,
@@ -153,7 +154,7 @@ const fusedOp: (x: Tensor, labels: Tensor, weight: Tensor | null, options: Fused
     ctx.state = options;
     const x = rowMajor(input);
     const problem = { ...problemOf(x), ...options, weighted: weight !== null };
-    const rows = Tensor.empty([3, problem.rows], 'float32', 'crossEntropy');
+    const rows = Tensor.empty([entropyValues, problem.rows], 'float32', 'crossEntropy');
     const operands = { x, labels, weights: weight ?? undefined, rowsOut: rows };
     launch([crossEntropyForward(runtime().target, problem)], operands);
     const losses = narrow(rows, 0, 0, 1);

@@ -26,9 +26,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   var acc = f32(0.0);
   for (var i = t; i < lanes; i += 1u) { acc += exp(x[base + i] - f32(m)); }
   let z = total(across(acc), lid);
-  let lse = m + log(z);
+  let rest = log(z);
   var spread = f32(0.0);
-  for (var i = t; i < lanes; i += 1u) { spread += (f32(lse) - x[base + i]); }
+  for (var i = t; i < lanes; i += 1u) { spread += (f32(rest) - (x[base + i] - f32(m))); }
   let even = total(across(spread), lid) / f32(p.lanes * 1u);
   if (true) {
     var loss = 0.0; var w = 0.0;
@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       if (valid) {
         let c = u32(label);
         w = 1.0;
-        loss = (1.0 - p.smoothing) * w * (lse - x[base + c]) + p.smoothing * even;
+        loss = (1.0 - p.smoothing) * w * (rest - (x[base + c] - m)) + p.smoothing * even;
       } else {
         loss = nan(); w = 1.0;
         raiseFault(vec4<u32>(u32(label), row, p.lanes * 1u, u32(p.ignored)));
@@ -44,6 +44,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     }
     rowsOut[row] = loss;
     rowsOut[p.rows + row] = w;
-    rowsOut[2u * p.rows + row] = lse;
+    rowsOut[2u * p.rows + row] = m;
+    rowsOut[3u * p.rows + row] = rest;
   }
 }
