@@ -6,8 +6,9 @@ import { reads, writes } from '../base/shader.js';
 import { launchRows, rowKernel, rowLaunch, rowShape, rowShapeKey, type RowProblem } from './row-frame.js';
 
 /**
- * Largest value and sum of exponentials; `m` stays finite so that a row of -inf gives NaN as in PyTorch. Its
- * logarithm is `m + log(z)`, which is never added up: beside a large `m` it would lose the digits of `log(z)`.
+ * Largest value and sum of exponentials; `m` stays finite so that a row of -inf gives NaN as in PyTorch. The
+ * sum's logarithm is `m + log(z)`, which is never added up: beside a large `m` the digits of `log(z)` would
+ * be lost.
  */
 const normaliser = `
   var best = T(lowest());
