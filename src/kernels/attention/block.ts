@@ -160,11 +160,12 @@ function sharedContract(b: Block, elem: Elem, s: string, rows: Rows, cols: Rows)
   }`;
 }
 
-/** WGSL: scalars times vec4s, added up in order (fused where the driver can; see `multiplyAdd`). */
-const sumOfProducts = ([first, ...rest]: readonly (readonly [string, string])[]): string =>
-  rest.reduce(
-    (sum, [scalar, vector]) => `fma(vec4<f32>(${scalar}), ${vector}, ${sum})`,
-    first === undefined ? 'vec4<f32>(0.0)' : `${first[0]} * ${first[1]}`,
+/** WGSL: scalars times vec4s, added up in order. */
+const sumOfProducts = (products: readonly (readonly [scalar: string, vector: string])[]): string =>
+  products.reduce(
+    (sum, [scalar, vector]) =>
+      sum === '' ? `${scalar} * ${vector}` : `fma(vec4<f32>(${scalar}), ${vector}, ${sum})`,
+    '',
   );
 
 function laneContract(b: Block, elem: Elem, s: string, rows: Rows, cols: Rows): string {

@@ -237,7 +237,8 @@ export function forRows(t: Tile, rows: string, inside: string, o: TileRows): str
  * The arithmetic of one step. Expects left vectors `a0..` ({@link leftLoads}) and right vectors `b0..b3`,
  * each this invocation's columns at one k. A `register` tile with a `row`-major left operand expects the left
  * vectors of all four k, named `a{i}_{k}`; a `subgroup` tile expects that of k number `lane & 3`. A `shared`
- * tile has a loop of its own.
+ * tile has a loop of its own. `fma` is fused by newer software drivers and a product and a sum on older ones
+ * (docs/platform.md).
  */
 export function multiplyAdd(t: Tile, major: Major): string {
   if (t.style !== 'subgroup') return products(t, major);

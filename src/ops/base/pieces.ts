@@ -17,6 +17,10 @@ interface Cut {
   readonly sizes: readonly number[] | null;
 }
 
+interface SizedCut extends Cut {
+  readonly sizes: readonly number[];
+}
+
 function windows(x: Tensor, { dim, sizes }: Cut): Tensor[] {
   const stride = x.strides[dim] as number;
   const without = (list: readonly number[]): number[] => list.filter((_, d) => d !== dim);
@@ -55,13 +59,13 @@ const joinPieces: (grads: readonly (Tensor | null)[], whole: Whole) => Tensor = 
     const out = Tensor.empty(whole.shape, dtype, 'joinPieces', whole.strides);
     out.storage.ownOrder = whole.ownOrder;
     // Many without a gradient are cleared at once.
-    const alone = grads.length - at.length > 2;
-    if (alone) fillInto(out, 0, false);
+    const isCleared = grads.length - at.length > 2;
+    if (isCleared) fillInto(out, 0, false);
     windows(out, whole).forEach((window, i) => {
       const grad = grads[i] ?? null;
       if (window.numel() === 0) return;
       if (grad !== null) copyInto(window, grad);
-      else if (!alone) fillInto(window, 0);
+      else if (!isCleared) fillInto(window, 0);
     });
     return out;
   },
@@ -94,7 +98,7 @@ function cutter(name: string): (x: Tensor, cut: Cut) => Tensor[] {
     const views = op(x, cut);
     for (const view of views) {
       markView(view, x, isGradEnabled());
-      oneOfSeveral(view);
+      if (isGradEnabled() && view.viewOf !== null) view.viewOf.limit = 'several';
     }
     return views;
   };
@@ -104,12 +108,7 @@ const cutSplit = cutter('split');
 const cutUnbind = cutter('unbind');
 
 /** The sizes that `split` makes of a dim. */
-function sizesOf(
-  op: string,
-  x: Tensor,
-  size: number | readonly number[],
-  dim: number,
-): Cut & { sizes: readonly number[] } {
+function sizesOf(op: string, x: Tensor, size: DimList, dim: number): SizedCut {
   const d = normalizeDim(op, dim, x.ndim);
   const total = x.shape[d];
   if (total === undefined) throw new Error(`${op}: a zero-dim tensor cannot be split`);
@@ -130,7 +129,7 @@ function sizesOf(
 }
 
 /** Views of their own, which may be written in place on the tape. */
-function slices(x: Tensor, { dim, sizes }: { dim: number; sizes: readonly number[] }): Tensor[] {
+function slices(x: Tensor, { dim, sizes }: SizedCut): Tensor[] {
   let at = 0;
   return sizes.map((length) => narrow(x, dim, (at += length) - length, length));
 }
@@ -147,15 +146,7 @@ export function unsafeSplit(x: Tensor, ...args: SplitArgs): Tensor[] {
   return slices(x, sizesOf('unsafeSplit', x, ...readValueAlong<DimList>('unsafeSplit', 'splitSize', args)));
 }
 
-function oneOfSeveral(view: Tensor): void {
-  if (isGradEnabled() && view.viewOf !== null) view.viewOf.limit = 'several';
-}
-
-function chunkSizes(
-  op: string,
-  x: Tensor,
-  args: ValueAlongArgs<number, 'chunks'>,
-): { dim: number; sizes: readonly number[] } {
+function chunkSizes(op: string, x: Tensor, args: ValueAlongArgs<number, 'chunks'>): SizedCut {
   const [chunks, dim] = readValueAlong<number>(op, 'chunks', args);
   if (!Number.isInteger(chunks) || chunks < 1)
     throw new Error(`${op}: chunks must be a positive integer, got ${chunks}`);

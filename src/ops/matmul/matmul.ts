@@ -51,8 +51,9 @@ const bmmOp: (a: Tensor, b: Tensor) => Tensor = defineOp<[Tensor, Tensor], Tenso
   forward(ctx, a, b) {
     const lead = a.shape.slice(0, -2);
     // Where PyTorch multiplies copies, what they are of may be written afterwards.
-    const keep = lead.length > 1 ? ctx.lend.bind(ctx) : ctx.save.bind(ctx);
-    keep(ctx.needs[1] ? a : null, ctx.needs[0] ? b : null);
+    const operands = [ctx.needs[1] ? a : null, ctx.needs[0] ? b : null];
+    if (lead.length > 1) ctx.lend(...operands);
+    else ctx.save(...operands);
     const [m, k] = a.shape.slice(-2) as [number, number];
     const n = b.shape.at(-1) as number;
     const batch = numel(lead);
