@@ -1,0 +1,45 @@
+/** The API reference: TypeDoc over the built declarations, whose methods of Tensor are written out. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Application, Converter } from 'typedoc';
+
+const root = fileURLToPath(new URL('../', import.meta.url));
+const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+
+/** The package's entries by the file of their types; what several export is documented at the first. */
+const order = ['./nn', './optim', './data', './formats', './models', './amp', './autograd', './core', '.'];
+const rank = (/** @type {string} */ entry) => (order.indexOf(entry) + order.length) % order.length;
+const entries = new Map(
+  Object.entries(exports)
+    .filter(([, files]) => typeof files === 'object' && 'types' in files)
+    .sort(([a], [b]) => rank(a) - rank(b))
+    .map(([entry, { types }]) => [join(root, types), entry.replace(/^\./, 'kindling')]),
+);
+
+/** @param {string} out an empty folder */
+export async function writeReference(out) {
+  const app = await Application.bootstrapWithPlugins({
+    name: 'kindling',
+    entryPoints: [...entries.keys()],
+    tsconfig: fileURLToPath(new URL('tsconfig.json', import.meta.url)),
+    readme: 'none',
+    disableSources: true,
+    excludeInternal: true,
+    excludePrivate: true,
+    githubPages: false,
+    navigationLinks: { Guide: '../index.html' },
+    sort: ['alphabetical'],
+    validation: { invalidLink: true, notExported: false, notDocumented: false },
+    logLevel: 'Warn',
+  });
+  app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
+    const modules = project.children ?? [];
+    [...entries.values()].forEach((name, i) => {
+      if (modules[i] !== undefined) modules[i].name = name;
+    });
+  });
+  const project = await app.convert();
+  if (project === undefined) throw new Error('TypeDoc could not read the declarations: see above');
+  await app.generateDocs(project, out);
+}
