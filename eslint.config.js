@@ -8,7 +8,7 @@ const nodeOnly = ['src/cli/**', 'src/node.ts', 'src/**/node-*.ts', 'src/**/node/
 const notInBrowsers = 'is not there in a browser: import it dynamically, or move this to a node-*.ts file';
 
 export default tseslint.config(
-  { ignores: ['**/dist/', 'site/pages/', 'coverage/', '**/.*/', 'node_modules/'] },
+  { ignores: ['**/dist/', 'site/pages/', 'site/declarations/', 'coverage/', '**/.*/', 'node_modules/'] },
   ...tseslint.configs.recommended,
   {
     languageOptions: {
