@@ -39,7 +39,8 @@ function upToDate() {
 function removeOrphans() {
   for (const path of filesBelow(dist)) {
     const output = /^(.*?)(\.d\.ts|\.js)(\.map)?$/.exec(relative(dist, path));
-    if (output !== null && !existsSync(join(src, `${output[1]}.ts`))) rmSync(path);
+    if (output === null || output[1] === 'platform') continue; // which has no source
+    if (!existsSync(join(src, `${output[1]}.ts`))) rmSync(path);
   }
 }
 

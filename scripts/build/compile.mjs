@@ -1,12 +1,13 @@
 /**
- * `tsc -p tsconfig.build.json` with two things of our own: marks for bundlers, and Tensor's methods written
- * out.
+ * `tsc -p tsconfig.build.json` with three things of our own: marks for bundlers, Tensor's methods written out,
+ * and declarations that need no types of the platform.
  */
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { markPure } from './mark-pure.mjs';
+import { standAlone } from './stand-alone.mjs';
 import { tensorMethods } from './tensor-methods.mjs';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -38,3 +39,4 @@ const { diagnostics } = program.emit(undefined, undefined, undefined, false, { a
 if (problems.length + diagnostics.length > 0) fail([...problems, ...diagnostics]);
 const methods = tensorMethods(program.getProgram(), join(root, 'src/ops/methods.ts'));
 writeFileSync(join(root, 'dist/ops/methods.d.ts'), methods);
+standAlone(join(root, 'dist'));

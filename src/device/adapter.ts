@@ -5,7 +5,7 @@ import { DeviceError } from './errors.js';
 
 export interface InitOptions {
   /** Default `high-performance`. */
-  readonly powerPreference?: GPUPowerPreference;
+  readonly powerPreference?: 'low-power' | 'high-performance';
   /**
    * Bytes of GPU memory the engine may hold. Default: 60% of the machine's memory on a software adapter, 75%
    * (in Node) on a GPU without memory of its own, else no limit.
@@ -162,7 +162,7 @@ const usableMatrices = [
  * many subgroups a workgroup has must be known when its kernel is written: so they have one size only.
  */
 export function matrixSupport(
-  info: Pick<GPUAdapterInfo, 'subgroupMinSize' | 'subgroupMaxSize'>,
+  info: { readonly subgroupMinSize?: number; readonly subgroupMaxSize?: number },
   features: { has(name: string): boolean },
 ): { readonly configs: readonly MatrixConfig[]; readonly text: string } {
   const none = (why: string): { configs: []; text: string } => ({ configs: [], text: `none: ${why}` });

@@ -12,6 +12,7 @@ import vm from 'node:vm';
 import * as esbuild from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { build } from '../../scripts/build.mjs';
+import { every, full } from '../tooling/full.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
@@ -124,9 +125,16 @@ describe('the packed files', () => {
 });
 
 describe('its types', () => {
-  it.each(['NodeNext', 'bundler'])(
-    'pass tsc --strict in a consumer with moduleResolution %s',
-    (resolution) => {
+  const compilers = full ? ['typescript', 'typescript-5', 'typescript-7'] : ['typescript'];
+  const matrix = compilers.flatMap((compiler) =>
+    ['NodeNext', 'bundler'].flatMap((resolution) =>
+      ['ES2022', 'DOM'].map((library) => [compiler, resolution, library] as const),
+    ),
+  );
+
+  it.each(every(3, matrix))(
+    'pass tsc --strict in a consumer: %s, moduleResolution %s, library %s',
+    (compiler, resolution, library) => {
       write(
         'use.mts',
         `import * as kindling from 'kindling';
@@ -149,14 +157,17 @@ export const all = [${entries.map((_, i) => `entry${i}`).join(', ')}, kindling];
         exactOptionalPropertyTypes: true,
         skipLibCheck: false,
         target: 'ES2022',
-        lib: ['ES2023', 'ESNext.Disposable', 'DOM'],
+        lib: library === 'DOM' ? ['ES2022', 'DOM'] : ['ES2022'],
         module: resolution === 'bundler' ? 'ESNext' : 'NodeNext',
         moduleResolution: resolution,
         types: [],
         typeRoots: [],
       };
       write('tsconfig.json', JSON.stringify({ compilerOptions: options, include: ['use.mts'] }));
-      run(process.execPath, join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json');
+      const { bin } = JSON.parse(
+        readFileSync(join(root, 'node_modules', compiler, 'package.json'), 'utf8'),
+      ) as { bin: { tsc: string } };
+      run(process.execPath, join(root, 'node_modules', compiler, bin.tsc), '-p', 'tsconfig.json');
     },
   );
 });

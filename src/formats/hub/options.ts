@@ -1,4 +1,4 @@
-import type { DownloadProgress, ExpectedSize } from './transfer.js';
+import type { DownloadProgress, ExpectedSize, Fetch } from './transfer.js';
 
 export interface DownloadOptions {
   readonly url: string | URL;
@@ -16,7 +16,7 @@ export interface DownloadOptions {
   readonly onMessage?: ((message: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Instead of the global one: through a proxy, with a token, ... */
-  readonly fetch?: typeof fetch | undefined;
+  readonly fetch?: Fetch | undefined;
   /** Failures in a row, without getting further, after which to give up. Default 4. */
   readonly retries?: number | undefined;
   /** Longest silence of the server in milliseconds. Default 30,000. */

@@ -39,6 +39,11 @@ export interface ExpectedSize {
   readonly within: number;
 }
 
+/** The platform's `fetch`; types of a project that has none of the web's do without it. */
+export type Fetch = typeof globalThis extends { fetch: infer F }
+  ? F
+  : (url: string, options?: object) => Promise<unknown>;
+
 export interface TransferOptions {
   readonly url: string;
   /** How messages call the file. */
@@ -50,7 +55,7 @@ export interface TransferOptions {
    * Whether to send `If-Range`. In browsers that header costs a preflight, which few servers of files answer.
    */
   readonly ifRange: boolean;
-  readonly fetch: typeof fetch;
+  readonly fetch: Fetch;
   /** What the user may do when the server cannot be reached; ends the message of giving up. */
   readonly hint?: string | undefined;
   /** Failures in a row, without getting further, after which to give up. */
