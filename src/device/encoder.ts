@@ -13,6 +13,7 @@ export class Encoder {
   private readonly uniformOffset = [0];
 
   constructor(
+    private readonly queue: GPUQueue,
     private readonly stream: CommandStream,
     private readonly arena: UniformArena,
     private readonly faults: FaultBuffer,
@@ -76,13 +77,19 @@ export class Encoder {
     if (stream.count('clear', bytes)) stream.flush();
   }
 
+  /** Uploads `data`, after all that is recorded; a last word that it does not fill ends in zeros. */
+  write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
+    // The queue runs a write before the open encoder.
+    if (buffer.block.lastUse === this.stream.serial) this.stream.flush();
+    upload(this.queue, buffer, offset, data);
+  }
+
   private used(...blocks: Block[]): void {
     for (const block of blocks) block.lastUse = this.stream.serial;
   }
 }
 
-/** Uploads `data` at once; a last word that it does not fill ends in zeros. */
-export function upload(queue: GPUQueue, buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
+function upload(queue: GPUQueue, buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
   const bytes = data.byteLength;
   const tail = bytes % 4;
   let source: ArrayBufferLike = data.buffer;

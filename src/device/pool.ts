@@ -137,7 +137,18 @@ export class BufferPool {
     this.plan = new MemoryPlan((bytes, size) => this.fits(bytes, size));
   }
 
-  alloc(bytes: number, label: string): DeviceBuffer {
+  /** @param besides blocks that will not do although nobody holds them */
+  alloc(bytes: number, label: string, besides?: ReadonlySet<Block>): DeviceBuffer {
+    const buffer = this.take(bytes, label);
+    if (besides?.has(buffer.block) !== true) return buffer;
+    try {
+      return this.alloc(bytes, label, besides);
+    } finally {
+      this.release(buffer);
+    }
+  }
+
+  private take(bytes: number, label: string): DeviceBuffer {
     if (!(bytes >= 0 && Number.isSafeInteger(bytes))) {
       throw new DeviceError(
         `${label}: cannot allocate ${bytes} bytes; a size is a non-negative integer.`,

@@ -58,8 +58,8 @@ export class Recording {
   readonly own = new Set<Block>();
   /** Buffers from outside. */
   private readonly others = new Map<Block, DeviceBuffer>();
-  /** Hold what the host uploaded, and may be used for nothing else. */
-  private readonly constants = new Set<DeviceBuffer>();
+  /** Hold what the host uploaded, for as long as it may be run. */
+  private readonly constants: DeviceBuffer[] = [];
   private readonly draws: Draw[] = [];
   /** What has to hold for it to be run again. */
   private readonly guards: (() => boolean)[] = [];
@@ -92,11 +92,6 @@ export class Recording {
     if (!this.isSuspended) this.own.add(buffer.block);
   }
 
-  /** Whether `buffer` has to stay although its holder gives it back. */
-  keeps(buffer: DeviceBuffer): boolean {
-    return this.constants.has(buffer);
-  }
-
   dispatched(
     program: Program,
     entry: BindGroupEntry,
@@ -127,11 +122,19 @@ export class Recording {
     this.use(step.buffer);
   }
 
-  /** The host uploads into `buffer`: into memory of its own once for all, elsewhere never. */
-  written(buffer: DeviceBuffer): void {
+  /**
+   * The host uploads into `buffer`. Memory of its own may hold something else before and after, so each run
+   * copies the data there anew, from where `keep` puts it; into memory from outside it uploads never.
+   */
+  written(buffer: DeviceBuffer, offset: number, keep: () => DeviceBuffer): void {
     if (this.isSuspended) return;
-    if (this.own.has(buffer.block)) this.constants.add(buffer);
-    else this.refuse(`it uploads into '${buffer.label}'`);
+    if (!this.own.has(buffer.block)) {
+      this.refuse(`it uploads into '${buffer.label}'`);
+      return;
+    }
+    const src = keep();
+    this.constants.push(src);
+    this.copied({ src, srcOffset: 0, dst: buffer, dstOffset: offset, bytes: Math.ceil(src.bytes / 4) * 4 });
   }
 
   /** It may be run again only while `holds`. */
@@ -237,15 +240,7 @@ export class Recording {
   /** Gives back what only it has kept. */
   release(free: (buffer: DeviceBuffer) => void): void {
     for (const thing of this.held) thing.release();
-    for (const buffer of this.constants) if (this.withheld.has(buffer)) free(buffer);
-    this.constants.clear();
-  }
-
-  /** Constants whose holders are gone. */
-  private readonly withheld = new Set<DeviceBuffer>();
-
-  withhold(buffer: DeviceBuffer): void {
-    this.withheld.add(buffer);
+    this.constants.splice(0).forEach(free);
   }
 
   private reads = false;

@@ -18,7 +18,7 @@ import { BindGroupCache, type BufferArg } from './bindgroups.js';
 import { GroupGarbage } from './group-garbage.js';
 import { checkRange, isExtent, maxGrid, plainLimits } from './checks.js';
 import { CompileAhead } from './compile-ahead.js';
-import { Encoder, upload } from './encoder.js';
+import { Encoder } from './encoder.js';
 import { DeviceError, DeviceLostError, ErrorLog } from './errors.js';
 import { FaultBuffer } from './faults.js';
 import { UniformArena } from './params.js';
@@ -111,7 +111,7 @@ export class Runtime {
         wait: (promise) => this.waiter.during(promise),
       });
     }
-    this.encoder = new Encoder(this.stream, this.arena, this.faults);
+    this.encoder = new Encoder(device.queue, this.stream, this.arena, this.faults);
     this.programs = new ProgramCache(
       device,
       target,
@@ -196,8 +196,7 @@ export class Runtime {
 
   /** Gives memory back. Commands recorded so far still see it; later allocations may reuse it. */
   free(buffer: DeviceBuffer): void {
-    if (this.record?.keeps(buffer) === true) this.record.withhold(buffer);
-    else this.pool.release(buffer);
+    this.pool.release(buffer);
   }
 
   /** True within {@link withoutWork}. */
@@ -317,8 +316,8 @@ export class Runtime {
   }
 
   /**
-   * Runs `fn` (synchronous) and has `recording`, a fresh one, note what it asks for. The memory that it took
-   * stays with the recording until {@link forgetRecording}.
+   * Runs `fn` (synchronous) and has `recording`, a fresh one, note what it asks for, memory included, which
+   * {@link forgetRecording} gives back.
    */
   recordCalls(recording: Recording, fn: () => void): void {
     if (this.record !== null)
@@ -386,18 +385,19 @@ export class Runtime {
   write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
     const bytes = data.byteLength;
     this.check('write', buffer, offset, bytes, 1);
-    const tail = bytes % 4;
-    if (offset % 4 !== 0 || (tail !== 0 && offset + bytes < buffer.bytes)) {
+    if (offset % 4 !== 0 || (bytes % 4 !== 0 && offset + bytes < buffer.bytes)) {
       throw new DeviceError(
         `write: ${bytes} bytes at byte ${offset} of '${buffer.label}' (${buffer.bytes} bytes) do not fall on whole words of 4 bytes.`,
         buffer.label,
       );
     }
     if (bytes === 0 || this.idle) return;
-    this.record?.written(buffer);
-    // The queue runs a write before the open encoder.
-    if (buffer.block.lastUse === this.stream.serial) this.stream.flush();
-    upload(this.device.queue, buffer, offset, data);
+    this.record?.written(buffer, offset, () => {
+      const kept = this.pool.alloc(bytes, 'compile (constant)', this.record?.own);
+      this.encoder.write(kept, 0, data);
+      return kept;
+    });
+    this.encoder.write(buffer, offset, data);
   }
 
   /**

@@ -261,6 +261,70 @@ describe('what fn makes on the host', () => {
     expect(fn.counts().replayed).toBe(2);
   });
 
+  it('constants keep their values in memory that an earlier launch had', async () => {
+    const fn = k.compile((x: k.Tensor) => {
+      const sum = k.tidy(() => x.mul(2).sum());
+      return x.mul(k.tensor([1, 2, 3, 4])).add(sum); // takes the place of the product above
+    });
+    for (let i = 0; i < 4; i++) expect(await fn(k.tensor([1, 1, 1, 1])).toArray()).toEqual([9, 10, 11, 12]);
+    expect(fn.counts().replayed).toBe(2);
+  });
+
+  it('constants that are written in place begin anew in each call', async () => {
+    const fn = k.compile((x: k.Tensor) => k.tensor([1, 2]).add_(x).mul_(x));
+    for (let i = 1; i < 5; i++)
+      expect(await fn(k.tensor([i, i])).toArray()).toEqual([(1 + i) * i, (2 + i) * i]);
+    expect(fn.counts().replayed).toBe(2);
+  });
+
+  it('tables of indices that ops upload by themselves are constants too', async () => {
+    const model = new nn.Sequential(
+      new nn.Conv2d(3, 4, 3),
+      new nn.InstanceNorm2d(4),
+      new nn.ReLU(),
+      new nn.ReflectionPad2d(1),
+    ).eval();
+    const fn = k.compile((x: k.Tensor) => k.noGrad(() => model(x)));
+    for (let i = 1; i < 5; i++) {
+      const x = k.arange(0, 216, { dtype: 'float32' }).reshape(2, 3, 6, 6).mul(i).sin();
+      expect(await fn(x).toArray()).toEqual(await k.noGrad(() => model(x)).toArray());
+    }
+    expect(fn.counts().replayed).toBe(2);
+  });
+
+  it('weights of a loss, made between two passes of a step, stay what they are', async () => {
+    const train = async (compiled: boolean): Promise<number[]> => {
+      k.manualSeed(3);
+      const model = new nn.Sequential(new nn.Linear(8, 16), new nn.ReLU(), new nn.Linear(16, 8));
+      const optimizer = new k.optim.SGD(model.parameters(), { lr: 0.1 });
+      const weights = Float32Array.from({ length: 64 }, (_, i) => (i % 5) + 1);
+      const fn = (x: k.Tensor, y: k.Tensor): k.Tensor => {
+        optimizer.zeroGrad();
+        model(x).pow(2).mean().backward();
+        const w = k.tensor(weights, { shape: [8, 8] });
+        const loss = model(x).sub(y).pow(2).mul(w).mean();
+        loss.backward();
+        optimizer.step();
+        return loss;
+      };
+      const step = compiled ? k.compile(fn) : fn;
+      const [x, y] = [k.randn(8, 8), k.randn(8, 8)];
+      const losses: number[] = [];
+      for (let i = 0; i < 6; i++) losses.push(await step(x, y).item());
+      return losses;
+    };
+    expect(await train(true)).toEqual(await train(false));
+  });
+
+  it('texts that look like several values are not taken for them', async () => {
+    const fn = k.compile((x: k.Tensor, names: string[]) => x.mul(names.length));
+    for (let i = 0; i < 3; i++) {
+      expect(await fn(k.tensor([5]), ['a', 'b']).toArray()).toEqual([10]);
+      expect(await fn(k.tensor([5]), ['a";"b']).toArray()).toEqual([5]);
+      expect(await fn(k.tensor([5]), ['a;string b']).toArray()).toEqual([5]);
+    }
+  });
+
   it('other values of arguments are other recordings', async () => {
     const fn = k.compile((x: k.Tensor, factor: number) => x.mul(factor));
     for (const factor of [2, 3, 2, 3, 2, 3])
@@ -439,6 +503,20 @@ describe('what is not called by itself is noticed', () => {
       () => new Scaled() as Scaled & ((x: k.Tensor) => k.Tensor),
       (module) => (x) => module(x),
       (module) => void (module.config.scale = 5),
+    );
+  });
+
+  it('a setting in a Map', async () => {
+    class Scaled extends nn.Module {
+      readonly config = new Map([['scale', 2]]);
+      forward(x: k.Tensor): k.Tensor {
+        return x.mul(this.config.get('scale')!);
+      }
+    }
+    await beside(
+      () => new Scaled() as Scaled & ((x: k.Tensor) => k.Tensor),
+      (module) => (x) => module(x),
+      (module) => void module.config.set('scale', 5),
     );
   });
 

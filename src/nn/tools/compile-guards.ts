@@ -20,6 +20,15 @@ function unchanged(value: unknown, depth = 0): Holds {
   }
   if (typeof value !== 'object' || value === null || depth === maxDepth)
     return (now) => Object.is(now, value);
+  if (value instanceof Map || value instanceof Set) {
+    const entries = (): unknown[] => [...value.keys(), ...value.values()];
+    const known = entries().map((entry) => unchanged(entry, depth + 1));
+    return (now) => {
+      if (now !== value) return false;
+      const found = entries();
+      return found.length === known.length && known.every((holds, i) => holds(found[i]));
+    };
+  }
   const object = value as Fields;
   const known = new Map(Object.keys(object).map((key) => [key, unchanged(object[key], depth + 1)]));
   return (now) => now === value && sameFields(object, known);
@@ -87,7 +96,9 @@ export class ModuleGuards implements CallObserver {
       for (const key of new Set([...known.keys(), ...Object.keys(fields)]))
         if (known.get(key)?.(fields[key]) !== true)
           recording.refuse(`a call of ${name} changes its '${key}'`);
-      recording.guard(() => !hasHooks(module) && sameFields(fields, known));
+      recording.guard(
+        () => module[internals].loading === null && !hasHooks(module) && sameFields(fields, known),
+      );
     }
   }
 

@@ -80,6 +80,7 @@ const identityOf = new WeakMap<object, number>();
 
 /** What a value that is no tensor is known by: itself where it is a primitive. */
 function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value); // quoted, so that no text looks like two values
   if ((typeof value !== 'object' || value === null) && typeof value !== 'function')
     return `${typeof value} ${Object.is(value, -0) ? '-0' : String(value)}`;
   let id = identityOf.get(value);
@@ -96,7 +97,7 @@ function keyOf(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(keyOf).join(';')}]`;
   if (isPlain(value))
     return `{${Object.entries(value)
-      .map(([key, item]) => `${key}:${keyOf(item)}`)
+      .map(([key, item]) => `${JSON.stringify(key)}:${keyOf(item)}`)
       .join(';')}}`;
   return describe(value);
 }

@@ -22,6 +22,7 @@ import {
 import { numel } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { tidy } from '../../tensor/tidy.js';
+import { checkLive } from '../base/parameter.js';
 
 export * as rnn from '../layers/packed.js';
 export { removeSpectralNorm, removeWeightNorm, spectralNorm, weightNorm } from './weight-norm.js';
@@ -30,8 +31,11 @@ export { fuseConvBnEval, fuseLinearBnEval, skipInit } from './fuse-norm.js';
 type Tensors = Tensor | Iterable<Tensor>;
 
 const listOf = (tensors: Tensors): Tensor[] => (Symbol.iterator in tensors ? [...tensors] : [tensors]);
-const gradsOf = (parameters: Tensors): Tensor[] =>
-  listOf(parameters).flatMap((parameter) => (parameter.leafGrad === null ? [] : [parameter.leafGrad]));
+const gradsOf = (op: string, parameters: Tensors): Tensor[] =>
+  listOf(parameters).flatMap((parameter, i) => {
+    checkLive(op, parameter, i);
+    return parameter.leafGrad === null ? [] : [parameter.leafGrad];
+  });
 
 function norm(x: Tensor, p: number): Tensor {
   if (p === Infinity) return amax(abs(x));
@@ -58,7 +62,7 @@ export function getTotalNorm(tensors: Tensors, options: TotalNormOptions = {}): 
  * `maxNorm`, given what it is now.
  */
 export function clipGradsWithNorm_(parameters: Tensors, maxNorm: number, totalNorm: Tensor): void {
-  const grads = gradsOf(parameters);
+  const grads = gradsOf('clipGradsWithNorm_', parameters);
   noGrad(() =>
     tidy(() => {
       const scale = clamp_(mul(reciprocal(add(totalNorm, 1e-6)), maxNorm), { max: 1 });
@@ -104,7 +108,7 @@ export function clipGradNorm_(
 export function clipGradNorm_(parameters: Tensors, ...args: unknown[]): Tensor | Promise<Tensor> {
   const { maxNorm, normType, errorIfNonfinite } = readClip(args);
   const list = listOf(parameters);
-  const total = getTotalNorm(gradsOf(list), { normType });
+  const total = getTotalNorm(gradsOf('clipGradNorm_', list), { normType });
   const clip = (): Tensor => {
     clipGradsWithNorm_(list, maxNorm, total);
     return total;
@@ -127,7 +131,8 @@ export function clipGradValue_(
   if (!(clipValue >= 0))
     throw new Error(`clipGradValue_: clipValue must be at least 0, got ${String(clipValue)}`);
   noGrad(() => {
-    for (const grad of gradsOf(parameters)) clamp_(grad, { min: -clipValue, max: clipValue });
+    for (const grad of gradsOf('clipGradValue_', parameters))
+      clamp_(grad, { min: -clipValue, max: clipValue });
   });
 }
 

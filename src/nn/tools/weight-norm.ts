@@ -43,6 +43,8 @@ function takeWeight(op: string, module: Module, name: string): Parameter {
   if (!(weight instanceof Parameter) || weight instanceof UninitializedParameter)
     throw new Error(`${op}: ${module.constructor.name} has no parameter '${name}' with values yet`);
   Reflect.deleteProperty(module, name);
+  // What is computed is a plain tensor.
+  module[internals].parameters.delete(name);
   return weight;
 }
 

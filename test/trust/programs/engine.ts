@@ -48,6 +48,11 @@ function seed(root: Tensor, numbers: readonly number[]): Tensor {
 
 const library = { ...kindling, F: kindling.nn.functional, seed };
 
+/** Runs all of `program`, which is not refused; `tensors` gets its registers. */
+export function runAll(program: Program, tensors: (Tensor | undefined)[]): void {
+  for (const statement of program) compile(statement)(library, tensors);
+}
+
 /** Errors that no op throws on purpose. */
 const isCrash = (error: unknown): boolean =>
   !(error instanceof Error) ||

@@ -1,0 +1,13 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { init } from '../../src/index.js';
+import { compiledCampaign } from './programs/compiled.js';
+
+describe('compiled random programs', () => {
+  beforeAll(() => init());
+
+  it('give the bits of their first call in every replay', async () => {
+    const report = await compiledCampaign(40, 1);
+    expect(report.wrong).toEqual([]);
+    expect(report.replayed).toBeGreaterThan(60);
+  });
+});
