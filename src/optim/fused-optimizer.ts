@@ -28,6 +28,13 @@ export abstract class FusedOptimizer<O extends BaseOptions = BaseOptions> extend
     return stateLike(parameter, this.constructor.name);
   }
 
+  /** The tensors of a step, and the numbers that it keeps (step counts). */
+  protected override needs(group: ParamGroup<O>): readonly string[] {
+    const numbers: ParamState = {};
+    const { state } = this.plan(group, numbers);
+    return [...Object.keys(numbers), ...state];
+  }
+
   /**
    * Updates every parameter that requires grad and has a gradient. A `closure` is run first, with grad mode
    * on, and its result returned.
@@ -39,6 +46,7 @@ export abstract class FusedOptimizer<O extends BaseOptions = BaseOptions> extend
     const recording = currentRecording();
     if (recording !== null && closure === undefined) return recording.host(() => this.step(closure as never));
     recording?.refuse(`${this.constructor.name}.step is given a closure`);
+    this.checkStep();
     const op = `${this.constructor.name}.step`;
     const result =
       closure === undefined

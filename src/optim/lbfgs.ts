@@ -107,6 +107,10 @@ export class LBFGS extends Optimizer<LBFGSOptions> {
       : null;
   }
 
+  protected override needs(): readonly string[] {
+    return ['func_evals'];
+  }
+
   private get params(): readonly Tensor[] {
     return this.paramGroups[0]?.params ?? [];
   }
@@ -118,6 +122,7 @@ export class LBFGS extends Optimizer<LBFGSOptions> {
   override async step<R extends Tensor | number>(closure: () => R | Promise<R>): Promise<R> {
     if (typeof closure !== 'function')
       throw new Error('LBFGS: step needs a closure that computes the loss and its gradients');
+    this.checkStep();
     const group = this.paramGroups[0];
     const first = this.params[0];
     if (group === undefined || first === undefined) throw new Error('LBFGS: there are no parameters');

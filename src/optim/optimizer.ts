@@ -1,6 +1,12 @@
 import { isPlainObject, optionReader, readOptions, requireBoolean } from '../tensor/options.js';
 import { snakeCase } from '../nn/base/naming.js';
-import { clearGrads, readZeroGrad, UninitializedParameter, type ZeroGradArgs } from '../nn/base/parameter.js';
+import {
+  checkLive,
+  clearGrads,
+  readZeroGrad,
+  UninitializedParameter,
+  type ZeroGradArgs,
+} from '../nn/base/parameter.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
 import { showShape, type Shape } from '../tensor/shape.js';
 import type { PlainState } from './scheduler-state.js';
@@ -51,6 +57,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   private readonly readGroup: (group: readonly unknown[]) => unknown;
   /** State by parameter; empty before its first step. */
   readonly state = new Map<Tensor, ParamState>();
+  /** A `loadStateDict()` has not finished: the state is the old one. */
+  private loading = false;
 
   /**
    * @param defaults every option there is
@@ -77,6 +85,33 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     }
   }
 
+  private checkLoaded(): void {
+    if (this.loading)
+      throw new Error(
+        `${this.constructor.name}: loadStateDict() has not finished: await it before the optimizer is used`,
+      );
+  }
+
+  /**
+   * What each step asks first.
+   * @throws Error while a state is being loaded, for a parameter that is gone, and for options of the wrong
+   * kind, which would make the weights NaN
+   */
+  protected checkStep(): void {
+    this.checkLoaded();
+    const op = `${this.constructor.name}.step`;
+    this.paramGroups.forEach((group, i) => {
+      group.params.forEach((parameter, k) => {
+        checkLive(op, parameter, k, ` in group ${i}`);
+      });
+      this.checkKinds(`${op}: group ${i}: `, group);
+    });
+  }
+
+  private checkKinds(at: string, options: O): void {
+    for (const [key, kind] of Object.entries(this.kinds)) requireKind(at, key, kind, options[key as keyof O]);
+  }
+
   /** Checks a group's hyper-parameters, which are of the kinds of the defaults. */
   protected abstract check(options: O): void;
 
@@ -85,8 +120,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     const name = this.constructor.name;
     if (options.lr === undefined)
       throw new Error(`${name}: 'lr' is missing; as in new ${name}(model.parameters(), { lr: 0.01 })`);
-    for (const [key, kind] of Object.entries(this.kinds))
-      requireKind(`${name}: ${key}`, kind, options[key as keyof O]);
+    this.checkKinds(`${name}: `, options);
     this.check(options);
   }
 
@@ -105,6 +139,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     params.forEach((parameter, i) => {
       if (!isTensor(parameter))
         throw new Error(`${name}: item ${i} is not a tensor; pass model.parameters()`);
+      checkLive(name, parameter, i);
       const what = `parameter ${i}${parameter.name ? ` '${parameter.name}'` : ''} of shape ${showShape(parameter.shape)}`;
       if (!parameter.isLeaf)
         throw new Error(
@@ -127,6 +162,11 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 
   /** One step. A `closure` is run first, with grad mode on, and its result returned. */
   abstract step(closure?: () => unknown): unknown;
+
+  /** Names without which a parameter's saved state, unless it is empty, is another optimizer's. */
+  protected needs(_group: ParamGroup<O>): readonly string[] {
+    return [];
+  }
 
   /** The shape that PyTorch keeps `name` of `parameter`'s state in; null for a number. */
   protected shapeOf(name: string, parameter: Tensor): Shape | null {
@@ -153,6 +193,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
    * ```
    */
   stateDict(): OptimizerStateDict {
+    this.checkLoaded();
     const numbers = new Map<Tensor, number>();
     for (const group of this.paramGroups)
       for (const parameter of group.params) numbers.set(parameter, numbers.size);
@@ -174,10 +215,20 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   /**
    * Takes over a state dict of the same optimizer over the same parameters in the same order: from
    * `stateDict()`, or from a file of ours or of PyTorch's. Training goes on as if it had not stopped, bit for
-   * bit. Make schedulers before this, since they set the learning rate when they are made. Nothing changes
-   * when it does not fit.
+   * bit. Make schedulers before this, since they set the learning rate when they are made. Await it: until
+   * then the optimizer cannot be used. Nothing changes when it does not fit.
    */
   async loadStateDict(stateDict: unknown): Promise<void> {
+    this.checkLoaded();
+    this.loading = true;
+    try {
+      await this.load(stateDict);
+    } finally {
+      this.loading = false;
+    }
+  }
+
+  private async load(stateDict: unknown): Promise<void> {
     const loaded: LoadedState = await readState(this.constructor.name, stateDict, this.paramGroups, {
       shapeOf: (name, parameter) => this.shapeOf(name, parameter),
       blank: (name, parameter) => this.blankState(name, parameter),
@@ -194,11 +245,33 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       }
       return { ...group, ...options };
     });
-    for (const group of groups) this.validate(group);
+    try {
+      for (const group of groups) {
+        this.validate(group);
+        this.checkNeeds(group, loaded.state);
+      }
+    } catch (error) {
+      for (const state of loaded.state.values()) disposeState(state);
+      throw error;
+    }
     groups.forEach((group, i) => Object.assign(this.paramGroups[i] as ParamGroup<O>, group));
     for (const state of this.state.values()) disposeState(state);
     this.state.clear();
     for (const [parameter, state] of loaded.state) this.state.set(parameter, state);
+  }
+
+  private checkNeeds(group: ParamGroup<O>, loaded: ReadonlyMap<Tensor, ParamState>): void {
+    const { name } = this.constructor;
+    const needs = this.needs(group);
+    group.params.forEach((parameter, k) => {
+      const state = loaded.get(parameter);
+      const missing = state === undefined ? [] : needs.filter((need) => state[need] === undefined);
+      if (missing.length > 0)
+        throw new Error(
+          `${name}.loadStateDict: the state of parameter ${k} has no ${missing.join(', ')}, only ` +
+            `${Object.keys(state as ParamState).join(', ')}: it is not of ${name} with these options`,
+        );
+    });
   }
 
   /** PyTorch's `print(optimizer)`, with this package's option names. */
@@ -237,12 +310,12 @@ function listed(optimizer: string, params: unknown): unknown[] {
 const isNumber = (value: unknown): boolean => typeof value === 'number' && !Number.isNaN(value);
 
 /** @throws Error unless `value` is of the kind of `like`: a number, a pair of numbers, or true or false */
-function requireKind(what: string, like: unknown, value: unknown): void {
-  if (typeof like === 'boolean') return requireBoolean(what, value);
+function requireKind(at: string, key: string, like: unknown, value: unknown): void {
+  if (typeof like === 'boolean') return requireBoolean(at + key, value);
   const pair = Array.isArray(like);
   if (!pair && typeof like !== 'number') return;
   if (pair ? Array.isArray(value) && value.length === 2 && value.every(isNumber) : isNumber(value)) return;
-  throw new Error(`${what} must be ${pair ? 'two numbers' : 'a number'}, got ${show(value)}`);
+  throw new Error(`${at}${key} must be ${pair ? 'two numbers' : 'a number'}, got ${show(value)}`);
 }
 
 /** @internal */

@@ -1,6 +1,7 @@
 import { noGrad } from '../autograd/mode.js';
 import { averageRule } from '../kernels/optim/rules.js';
 import { BatchNorm1d, BatchNorm2d, BatchNorm3d, deepcopy, Module, type TensorModule } from '../nn/index.js';
+import { checkLoaded } from '../nn/base/call.js';
 import { add_, copy_, detach, eq, tensor, where } from '../ops/index.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { sameShape, showShape } from '../tensor/shape.js';
@@ -92,6 +93,7 @@ export class AveragedModel<M extends Module = TensorModule> extends Module {
    * @throws Error when its parameters are not those of the model that this was made from
    */
   updateParameters(model: M): void {
+    for (const module of [...this.modules(), ...model.modules()]) checkLoaded(module);
     const averaged: Tensor[] = [];
     const current: Tensor[] = [];
     for (const [mine, theirs] of [...this.pairs('parameters', model), ...this.pairs('buffers', model)]) {

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { init, nn, ones, tensor, zeros, type Tensor } from '../../src/index.js';
+import { compile, init, nn, ones, tensor, zeros, type Tensor } from '../../src/index.js';
 
-const { BatchNorm1d, Linear, Sequential } = nn;
+const { BatchNorm1d, Linear, ReLU, Sequential } = nn;
 
 beforeAll(() => init());
 
@@ -93,5 +93,65 @@ describe('loadStateDict', () => {
       [...new Linear(1, 1).stateDict()].map(([key, value]) => [`module.${key}`, value] as const),
     );
     expect(() => new Linear(1, 1).loadStateDict(state)).toThrow('drop that prefix from every key');
+  });
+});
+
+describe('a load that nobody has awaited yet', () => {
+  const unfinished = 'loadStateDict() has not finished: await it before the model is used';
+  const values = (): Record<string, ReturnType<typeof fromFile>> => ({
+    '0.weight': fromFile([1, 2], [3, 4]),
+    '0.bias': fromFile([1], [5]),
+  });
+  const build = (): InstanceType<typeof Sequential> => new Sequential(new Linear(2, 1), new ReLU());
+
+  it('lets the model be neither called nor saved, copied, converted or loaded again', async () => {
+    const model = build();
+    const loading = model.loadStateDict(values());
+    for (const use of [
+      () => model(ones(1, 2)),
+      () => model.stateDict(),
+      () => nn.deepcopy(model),
+      () => model.half(),
+      () => model.loadStateDict(build().stateDict()),
+    ])
+      expect(use).toThrow(`Sequential: ${unfinished}`);
+    await loading;
+    expect(await model(ones(1, 2)).item()).toBe(12);
+  });
+
+  it('holds for every module of the tree, and for a model that has it as a part', async () => {
+    const part = build();
+    const model = new Sequential(part, new Linear(1, 1));
+    const loading = part.loadStateDict(values());
+    expect(() => part[0]?.(ones(1, 2))).toThrow(`Sequential: ${unfinished}`);
+    expect(() => model(ones(1, 2))).toThrow(unfinished);
+    expect(() => model.stateDict()).toThrow(unfinished);
+    await loading;
+    expect(model(ones(1, 2)).shape).toEqual([1, 1]);
+  });
+
+  it('holds for layers that run as one with others', async () => {
+    const [conv, relu] = [new nn.Conv2d(1, 1, 1), new ReLU()];
+    const loading = conv.loadStateDict({ weight: fromFile([1, 1, 1, 1], [2]), bias: fromFile([1], [1]) });
+    expect(() => nn.fused(ones(1, 1, 1, 1), [conv, relu])).toThrow(`Conv2d: ${unfinished}`);
+    await loading;
+    expect(await nn.fused(ones(1, 1, 1, 1), [conv, relu]).item()).toBe(3);
+  });
+
+  it('holds for a compiled function that was recorded before', async () => {
+    const model = build();
+    const run = compile((x: Tensor) => model(x));
+    for (let call = 0; call < 4; call++) run(ones(1, 2));
+    const loading = model.loadStateDict(values());
+    expect(() => run(ones(1, 2))).toThrow(`Sequential: ${unfinished}`);
+    await loading;
+    expect(await run(ones(1, 2)).item()).toBe(12);
+  });
+
+  it('is over when it fails', async () => {
+    const model = build();
+    const broken = { ...fromFile([1], [5]), toFloat32Array: () => Promise.reject(new Error('disk')) };
+    await expect(model.loadStateDict({ ...values(), '0.bias': broken })).rejects.toThrow('disk');
+    expect(model(ones(1, 2)).shape).toEqual([1, 1]);
   });
 });

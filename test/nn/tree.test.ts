@@ -186,6 +186,37 @@ describe('Sequential', () => {
     ]);
   });
 
+  it('replaces what negative indices name, and refuses one that names nothing', () => {
+    const model = new Sequential(new Linear(2, 4), new ReLU());
+    const last = new Linear(4, 3);
+    model[-1] = last;
+    expect([model[-1], model[-2], model[1]]).toEqual([last, model[0], last]);
+    expect(model[-3]).toBe(undefined);
+    expect(() => (model[2] = new ReLU())).toThrow(
+      'Sequential: index 2 is out of range for 2 entries; append() adds one',
+    );
+    expect(() => (model[-3] = new ReLU())).toThrow('index -3 is out of range for 2 entries');
+    expect([...model.stateDict().keys()]).toEqual(['0.weight', '0.bias', '1.weight', '1.bias']);
+    expect(model.toString().match(/\(\S+\): \w+/g)).toEqual(['(0): Linear', '(1): Linear']);
+    expect(model(ones(5, 2)).shape).toEqual([5, 3]);
+  });
+
+  it('counts children with names by their places too', () => {
+    const model = new Sequential({ conv: new Linear(1, 2), relu: new ReLU() });
+    model[-1] = new Identity();
+    expect(model.namedChildren().map(([name, child]) => `${name} ${child.constructor.name}`)).toEqual([
+      'conv Linear',
+      'relu Identity',
+    ]);
+    expect(model[0]).toBe(model.at(0));
+  });
+
+  it('keeps places in copies', () => {
+    const copy = nn.deepcopy(new Sequential({ 1: new Linear(1, 2), 3: new ReLU() }));
+    copy[-1] = new Identity();
+    expect(copy.namedChildren().map(([name]) => name)).toEqual(['1', '3']);
+  });
+
   it('takes named modules', () => {
     const model = new Sequential({ conv1: new Linear(1, 2), reluLast: new ReLU() });
     expect(model.namedChildren().map(([name]) => name)).toEqual(['conv1', 'reluLast']);
@@ -259,6 +290,20 @@ describe('containers', () => {
     expect(parameters.size).toBe(0);
   });
 
+  it('lists replace the last by -1 and refuse an index beyond the end', () => {
+    const modules = new ModuleList([new Linear(1, 1), new ReLU()]);
+    modules[-1] = new Identity();
+    expect(modules[1]).toBeInstanceOf(Identity);
+    expect(() => (modules[2] = new ReLU())).toThrow('ModuleList: index 2 is out of range for 2 entries');
+    const parameters = new ParameterList([zeros(1), zeros(2)]);
+    parameters[-1] = new Parameter(zeros(3));
+    expect(parameters.namedParameters().map(([name, { shape }]) => `${name} ${shape}`)).toEqual([
+      '0 1',
+      '1 3',
+    ]);
+    expect(() => (parameters[2] = new Parameter(zeros(1)))).toThrow('ParameterList: index 2 is out of range');
+  });
+
   it('make parameters of tensors', () => {
     const list = new ParameterList([zeros(1), zeros(2)]);
     expect(list.length).toBe(2);
@@ -297,6 +342,79 @@ describe('the tree by options', () => {
       expect(() => call('', true, true, 1)).toThrow(`${method}: does not know what to do`);
     },
   );
+});
+
+describe("a plain tensor in a parameter's place", () => {
+  const put = (module: nn.Module, name: string, value: unknown): void =>
+    void ((module as unknown as Record<string, unknown>)[name] = value);
+  const message = (type: string, name: string): string =>
+    `${type}: '${name}' was a Parameter and is a plain tensor now, which is neither trained nor saved; assign new nn.Parameter(tensor), or null`;
+
+  it.each([
+    ['weight', () => new Linear(2, 1)],
+    ['bias', () => new nn.Conv2d(1, 1, 1)],
+    ['weight', () => new nn.BatchNorm1d(2)],
+    ['weightIhL0', () => new nn.LSTM(1, 1)],
+    ['weight', () => nn.deepcopy(new nn.Embedding(2, 2))],
+    ['0', () => new ParameterList([zeros(1)])],
+  ])("is refused as a new layer's %s (%#)", (name, make) => {
+    const layer: nn.Module = make();
+    put(layer, name, ones(2));
+    expect(() => layer.stateDict()).toThrow(message(layer.constructor.name, name));
+    expect(() => new Sequential(layer).parameters()).toThrow(message(layer.constructor.name, name));
+  });
+
+  it('does not compile', () => {
+    const layer = new Linear(2, 1);
+    // @ts-expect-error a plain tensor is no parameter
+    layer.weight = ones(1, 2);
+    expect(() => layer.parameters()).toThrow(message('Linear', 'weight'));
+  });
+
+  it('is refused of a module of your own once its parameters have been asked for', () => {
+    const net = new Net();
+    net.parameters();
+    put(net, 'scale', ones(3));
+    expect(() => net.parameters()).toThrow(message('Net', 'scale'));
+  });
+
+  it('is no mistake where it is a buffer; null and another parameter take its place', () => {
+    const layer = new Linear(2, 1);
+    layer.bias = null;
+    layer.weight = new Parameter(ones(1, 2));
+    expect([...layer.stateDict().keys()]).toEqual(['weight']);
+    Reflect.deleteProperty(layer, 'weight');
+    layer.registerBuffer('weight', ones(1, 2));
+    expect(layer.namedBuffers().map(([name]) => name)).toEqual(['weight']);
+  });
+});
+
+describe('a conversion', () => {
+  it('makes new parameters, to which gradients, names and hooks go along', async () => {
+    const layer = new Linear(2, 1);
+    const { weight } = layer;
+    const seen: string[] = [];
+    const handle = weight.registerHook((grad) => void seen.push(grad.dtype));
+    layer(ones(1, 2)).sum().backward();
+    layer.half();
+    expect([layer.weight === weight, weight.isDisposed, weight.grad]).toEqual([false, true, null]);
+    expect([layer.weight.grad?.dtype, await layer.weight.grad?.toArray()]).toEqual(['float16', [[1, 1]]]);
+    layer(ones([1, 2], { dtype: 'float16' }))
+      .sum()
+      .backward();
+    handle.remove();
+    layer(ones([1, 2], { dtype: 'float16' }))
+      .sum()
+      .backward();
+    expect(seen).toEqual(['float32', 'float16']);
+  });
+
+  it('to the dtype that a model has changes nothing', () => {
+    const layer = new Linear(2, 1);
+    const { weight } = layer;
+    expect(layer.to('float32').weight).toBe(weight);
+    expect(weight.isDisposed).toBe(false);
+  });
 });
 
 describe('buffers', () => {

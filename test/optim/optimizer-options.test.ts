@@ -53,6 +53,21 @@ describe('options of the wrong kind', () => {
   });
 });
 
+describe('options that a group was given later', () => {
+  it.each([
+    ['lr', undefined, 'lr must be a number, got undefined'],
+    ['lr', NaN, 'lr must be a number, got NaN'],
+    ['betas', [0.9], 'betas must be two numbers, got [0.9]'],
+  ])('%s = %j is refused by the step, which changes nothing', async (name, value, message) => {
+    const parameter = zeros(1).requiresGrad_();
+    const optimizer = made('Adam', {}, [parameter]);
+    parameter.sum().backward();
+    Object.assign(optimizer.paramGroups[0] as object, { [name]: value });
+    expect(() => void optimizer.step()).toThrow(`Adam.step: group 0: ${message}`);
+    expect(await parameter.item()).toBe(0);
+  });
+});
+
 describe('SGD needs a learning rate', () => {
   it('from its options or from every group', () => {
     expect(() => made('SGD')).toThrow("SGD: 'lr' is missing; as in new SGD(model.parameters(), {");

@@ -257,6 +257,86 @@ describe('state dicts', () => {
   });
 });
 
+describe('a state', () => {
+  const trained = (make: (params: Tensor[]) => optim.Optimizer): optim.Optimizer => {
+    const params = [ones(2).requiresGrad_()];
+    setGrads(params, 1);
+    const optimizer = make(params);
+    optimizer.step();
+    return optimizer;
+  };
+  const kinds = {
+    momentum: () => trained((params) => new optim.SGD(params, { lr: 1, momentum: 0.9 })),
+    adam: () => trained((params) => new optim.Adam(params)),
+    nadam: () => trained((params) => new optim.NAdam(params)),
+    lbfgs: () => new optim.LBFGS([ones(2).requiresGrad_()]) as optim.Optimizer,
+  };
+
+  it.each([
+    [
+      'adam',
+      'momentum',
+      'Adam.loadStateDict: the state of parameter 0 has no step, exp_avg, exp_avg_sq, only momentum_buffer',
+    ],
+    [
+      'nadam',
+      'adam',
+      'has no mu_product, only step, exp_avg, exp_avg_sq: it is not of NAdam with these options',
+    ],
+    ['momentum', 'adam', 'SGD.loadStateDict: the state of parameter 0 has no momentum_buffer'],
+    ['lbfgs', 'adam', 'LBFGS.loadStateDict: the state of parameter 0 has no func_evals'],
+  ] as const)('of another optimizer is refused: into %s from %s', async (into, from, message) => {
+    const optimizer = kinds[into]();
+    const before = [...optimizer.state.values()];
+    await expect(optimizer.loadStateDict(kinds[from]().stateDict())).rejects.toThrow(message);
+    expect([...optimizer.state.values()]).toEqual(before);
+  });
+
+  it('that is empty, from before the first step, fits', async () => {
+    const optimizer = kinds.adam();
+    await optimizer.loadStateDict(new optim.SGD([ones(2).requiresGrad_()], { lr: 0.5 }).stateDict());
+    expect([optimizer.state.size, optimizer.paramGroups[0]?.lr]).toEqual([0, 0.5]);
+  });
+
+  it('that is being loaded allows neither a step nor a look at it, until it is there or has failed', async () => {
+    const [from, into] = [kinds.adam(), kinds.adam()];
+    const unfinished = 'Adam: loadStateDict() has not finished: await it before the optimizer is used';
+    const loading = into.loadStateDict(from.stateDict());
+    expect(() => void into.step()).toThrow(unfinished);
+    expect(() => into.stateDict()).toThrow(unfinished);
+    await expect(into.loadStateDict(from.stateDict())).rejects.toThrow(unfinished);
+    await loading;
+    await expect(into.loadStateDict({})).rejects.toThrow("'state' is not a dict");
+    expect(() => void into.step()).not.toThrow();
+  });
+});
+
+describe('parameters that a conversion has replaced', () => {
+  const gone = (): Tensor[] => {
+    const layer = new nn.Linear(3, 2, { bias: false });
+    const parameters = layer.parameters();
+    layer.half();
+    return parameters;
+  };
+  const freed = "parameter 0 'weight' of shape [2, 3]";
+  const remedy = 'make the optimizer, after such a conversion';
+
+  it('are refused by step, which says which they are', async () => {
+    const layer = new nn.Linear(3, 2);
+    const [sgd, lbfgs] = [new optim.SGD(layer.parameters(), { lr: 1 }), new optim.LBFGS(layer.parameters())];
+    layer.half();
+    expect(() => sgd.step()).toThrow(`SGD.step: ${freed} in group 0 was freed`);
+    expect(() => sgd.step()).toThrow(remedy);
+    await expect(lbfgs.step(() => 0)).rejects.toThrow(`LBFGS.step: ${freed} in group 0 was freed`);
+  });
+
+  it('are refused by clipping and by a new optimizer', () => {
+    expect(() => nn.utils.clipGradNorm_(gone(), 1)).toThrow(`clipGradNorm_: ${freed} was freed`);
+    expect(() => nn.utils.clipGradValue_(gone(), 1)).toThrow(`clipGradValue_: ${freed} was freed`);
+    expect(() => new optim.SGD(gone(), { lr: 1 })).toThrow(`SGD: ${freed} was freed`);
+  });
+});
+
 describe('clipping', () => {
   const clips = loadRows<ClipRow, { total: number; grads: number[][] }>('optim/clip');
   it.each(clips)('by $key', async ({ row: { normType, maxNorm }, golden: { total, grads } }) => {

@@ -27,6 +27,10 @@ export interface ModuleInternals {
   readonly preHooks: HookList<ForwardPreHook>;
   readonly forwardHooks: HookList<ForwardHook>;
   readonly backwardHooks: HookList<FullBackwardHook>;
+  /** Names that have held a parameter; a plain tensor there is a mistake (`ownParameters`). */
+  readonly parameters: Set<string>;
+  /** The class whose `loadStateDict()` is under way for this module; null when none is. */
+  loading: string | null;
   /** The properties in order, where an object would put some of them first. */
   order?: readonly string[];
 }
@@ -54,6 +58,13 @@ export interface CallObserver {
   /** Layers that run as one, of whose calls nothing is seen. */
   enterFused?(modules: readonly Called[]): void;
   leaveFused?(): void;
+}
+
+/** @internal @throws Error while a `loadStateDict()` has not finished: the values are old, or half of them */
+export function checkLoaded(module: Called): void {
+  const { loading } = module[internals];
+  if (loading !== null)
+    throw new Error(`${loading}: loadStateDict() has not finished: await it before the model is used`);
 }
 
 let observer: CallObserver | null = null;
@@ -153,7 +164,8 @@ function observed(watch: CallObserver, module: Called, name: string, args: reado
 }
 
 function run(module: Called, name: string, args: readonly unknown[]): unknown {
-  const { preHooks, forwardHooks, backwardHooks } = module[internals];
+  const { loading, preHooks, forwardHooks, backwardHooks } = module[internals];
+  if (loading !== null) checkLoaded(module);
   for (const hook of [...preHooks.list]) {
     keepTensors(args);
     const changed = hook(module, args);

@@ -1,9 +1,10 @@
 import { noGrad } from '../../autograd/mode.js';
 import { clone } from '../../ops/index.js';
 import { isTensor } from '../../tensor/tensor.js';
-import { internals } from './call.js';
-import { fieldsOf, makeCallable, Module, type Fields } from './module.js';
+import { checkLoaded, internals } from './call.js';
+import { makeCallable, Module, type Fields } from './module.js';
 import { Parameter } from './parameter.js';
+import { putField } from './tree.js';
 
 /**
  * `copy.deepcopy(model)`: a model of its own with the same values, modes, hooks and sharing within itself.
@@ -74,12 +75,14 @@ function checkPrivate(module: Module): void {
 }
 
 function copyModule(from: Module, memo: Map<object, object>, copy: Module): Module {
+  checkLoaded(from);
   const [old, fresh] = [from[internals], copy[internals]];
+  for (const property of old.parameters) fresh.parameters.add(property);
   for (const [property, persistent] of old.buffers) fresh.buffers.set(property, persistent);
   if (old.order !== undefined) fresh.order = old.order;
   fresh.preHooks.list.push(...old.preHooks.list);
   fresh.forwardHooks.list.push(...old.forwardHooks.list);
   fresh.backwardHooks.list.push(...old.backwardHooks.list);
-  for (const [property, value] of Object.entries(from)) fieldsOf(copy)[property] = copyValue(value, memo);
+  for (const [property, value] of Object.entries(from)) putField(copy, property, copyValue(value, memo));
   return copy;
 }

@@ -48,7 +48,9 @@ function fusionOf(module: Module): Fusion | null {
   if (fusion === undefined || isObserved()) return null;
   while (!Object.hasOwn(type, 'fusion')) type = Object.getPrototypeOf(type) as Declaring;
   if (module.forward !== type.prototype.forward) return null;
-  const { preHooks, forwardHooks, backwardHooks } = module[internals];
+  const { loading, preHooks, forwardHooks, backwardHooks } = module[internals];
+  // Its own call says that it may not be used yet.
+  if (loading !== null) return null;
   return preHooks.list.length + forwardHooks.list.length + backwardHooks.list.length === 0 ? fusion : null;
 }
 

@@ -1,16 +1,16 @@
-import { noGrad } from '../../autograd/mode.js';
-import { to } from '../../ops/index.js';
-import { isFloatingPoint, type DType } from '../../tensor/dtype.js';
+import type { DType } from '../../tensor/dtype.js';
 import { isTensor, type Tensor, type HookHandle } from '../../tensor/tensor.js';
 import type { Shape } from '../../tensor/shape.js';
 import {
   callModule,
+  checkLoaded,
   internals,
   isLayer,
   type ForwardHook,
   type ForwardPreHook,
   type ModuleInternals,
 } from './call.js';
+import { convert } from './convert.js';
 import { HookList, type HookGrads } from './hooks.js';
 import { snakeCase } from './naming.js';
 import { noteModule } from './living.js';
@@ -83,6 +83,8 @@ export function makeCallable(prototype: object): Module {
     preHooks: new HookList(),
     forwardHooks: new HookList(),
     backwardHooks: new HookList(),
+    parameters: new Set(),
+    loading: null,
   };
   Object.defineProperty(self, internals, { value: state });
   noteModule(self);
@@ -287,30 +289,11 @@ export abstract class Module {
   }
 
   /**
-   * Converts floating point parameters and buffers. The parameters are new objects with the old gradients
-   * dropped: make the optimizer afterwards.
+   * Converts floating point parameters and buffers. Unlike PyTorch's the parameters are new objects, to which
+   * gradients and hooks go along, and the old ones are freed: make the optimizer afterwards.
    */
   to(dtype: DType): this {
-    if (!isFloatingPoint(dtype))
-      throw new Error(`to: a module is converted to float32 or float16, not to ${dtype}`);
-    const done = new Map<Tensor, Tensor>();
-    const convert = (tensor: Tensor): Tensor => {
-      if (!isFloatingPoint(tensor.dtype) || tensor.dtype === dtype) return tensor;
-      let converted = done.get(tensor);
-      if (converted === undefined) {
-        converted = noGrad(() => to(tensor, dtype));
-        if (tensor instanceof Parameter)
-          converted = new Parameter(converted, { requiresGrad: tensor.requiresGrad });
-        done.set(tensor, converted.keep());
-      }
-      return converted;
-    };
-    for (const module of this.modules()) {
-      const fields = fieldsOf(module);
-      for (const [, tensor, property] of [...ownParameters(module), ...ownBuffers(module)])
-        fields[property] = convert(tensor);
-    }
-    for (const tensor of done.keys()) tensor.dispose();
+    convert(this.modules(), dtype);
     return this;
   }
 
@@ -355,8 +338,9 @@ export abstract class Module {
 
   /**
    * Copies values into the parameters and buffers, in place, so that an optimizer made before still sees
-   * them. Values are tensors, or tensors of a weight file; with any of the latter the result is a promise.
-   * float16, bfloat16 and float64 values are converted, int64 counters become int32.
+   * them. Values are tensors, or tensors of a weight file; with any of the latter the result is a promise,
+   * until which the model cannot be used. float16, bfloat16 and float64 values are converted, int64 counters
+   * become int32.
    *
    * @throws Error listing every missing, unexpected and misshapen key at once; then nothing was loaded. With
    * `strict: false` missing and unexpected keys are returned instead.
@@ -370,10 +354,12 @@ export abstract class Module {
     const { strict } = readLoad(args);
     if (typeof state !== 'object' || (state as object | null) === null)
       throw new Error(`loadStateDict: expected a Map or an object of tensors by name, got ${String(state)}`);
+    const modules = this.modules();
+    modules.forEach(checkLoaded);
     const renamed = renameKeys(this, state);
     for (const [path, module] of this.namedModules())
       (module as Module).beforeLoad?.((key) => renamed.get(path === '' ? key : `${path}.${key}`)?.shape);
-    return loadStateDict(this.constructor.name, stateEntries(this, ''), renamed, strict);
+    return loadStateDict(this.constructor.name, modules, stateEntries(this, ''), renamed, strict);
   }
 
   /** @internal Lazy layers take their sizes from what is loaded. */
@@ -489,6 +475,7 @@ export function renameKeys<T>(root: Module, state: StateDict<T>): Map<string, T>
 }
 
 function stateEntries(module: Module, prefix: string): StateEntry[] {
+  checkLoaded(module);
   const { buffers } = module[internals];
   const entries: StateEntry[] = [];
   for (const [key, tensor] of ownParameters(module)) entries.push({ key: prefix + key, tensor });

@@ -3,7 +3,7 @@ import { readOptions } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import { zero_ } from '../../ops/index.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
-import type { Shape } from '../../tensor/shape.js';
+import { showShape, type Shape } from '../../tensor/shape.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 
 /**
@@ -12,6 +12,9 @@ import { optionReader, type Trailing } from '../../tensor/options.js';
  * every scope.
  */
 export class Parameter extends Tensor {
+  /** For TypeScript only, to which a plain tensor would be a parameter otherwise. */
+  declare protected readonly ofModule: true;
+
   constructor(data: Tensor, options: { requiresGrad?: boolean } = {}) {
     const { requiresGrad } = readOptions('Parameter', { requiresGrad: true }, options);
     if (!isTensor(data)) throw new Error(`Parameter: expected a tensor, got ${String(data)}`);
@@ -54,6 +57,20 @@ export function requireCount(layer: string, name: string, value: number): void {
   if (!Number.isInteger(value) || value < 1) {
     throw new Error(`${layer}: ${name} must be a positive integer, got ${String(value)}`);
   }
+}
+
+/**
+ * @internal What is done to a parameter that a conversion has replaced would change nothing.
+ * @throws Error when it was freed
+ */
+export function checkLive(op: string, parameter: Tensor, index: number, where = ''): void {
+  if (!parameter.isDisposed) return;
+  const name = parameter.name && ` '${parameter.name}'`;
+  throw new Error(
+    `${op}: parameter ${index}${name} of shape ${showShape(parameter.shape)}${where} was freed: model.half(), ` +
+      'float() and to() put new parameters in the place of the old; take model.parameters(), and make the ' +
+      'optimizer, after such a conversion',
+  );
 }
 
 export type ZeroGradArgs = Trailing<[setToNone: boolean], { setToNone?: boolean }>;

@@ -7,6 +7,7 @@ import { printable } from '../../tensor/printable.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
 import { sameShape, showShape, type Shape } from '../../tensor/shape.js';
 import { scoped } from '../../tensor/tidy.js';
+import { internals, type Called } from './call.js';
 
 type Numbers = ArrayLike<number>;
 
@@ -83,9 +84,24 @@ export interface StateEntry {
 const mayBeMissing = (key: string): boolean =>
   key === 'num_batches_tracked' || key.endsWith('.num_batches_tracked');
 
-/** @internal Checks everything first, then copies; a promise when some values have to be read. */
+/** Nobody may use `modules` until `load` has ended, well or not: nothing else tells of a missing `await`. */
+async function untilLoaded<R>(model: string, modules: readonly Called[], load: Promise<R>): Promise<R> {
+  const mark = (by: string | null): void => modules.forEach((module) => (module[internals].loading = by));
+  mark(model);
+  try {
+    return await load;
+  } finally {
+    mark(null);
+  }
+}
+
+/**
+ * @internal Checks everything first, then copies; a promise when some values have to be read, until when
+ * `modules` cannot be used.
+ */
 export function loadStateDict(
   model: string,
+  modules: readonly Called[],
   entries: readonly StateEntry[],
   state: StateDict<TensorLike>,
   strict: boolean,
@@ -128,7 +144,12 @@ export function loadStateDict(
   }
   const pending = copies.some(([, source]) => !isTensor(source) && !('data' in source));
   const result = { missingKeys, unexpectedKeys };
-  if (pending) return readAndCopy(copies).then(() => result);
+  if (pending)
+    return untilLoaded(
+      model,
+      modules,
+      readAndCopy(copies).then(() => result),
+    );
   for (const [target, source] of copies) assign(target, source as Tensor | { shape: Shape; data: Numbers });
   return result;
 }

@@ -50,7 +50,12 @@ export function assign(
   checkProperty(op, kind.name, module, property, fields[property] instanceof kind);
   if (value !== null && !(value instanceof kind))
     throw new Error(`${op}: '${property}' must be a ${kind.name} or null, got ${String(value)}`);
-  fields[property] = value;
+  putField(module, property, value);
+}
+
+/** @internal A new property, or a new value of one, whatever the module makes of assignments. */
+export function putField(module: Called, property: string, value: unknown): void {
+  Object.defineProperty(module, property, { value, writable: true, enumerable: true, configurable: true });
 }
 
 /** @internal */
@@ -89,13 +94,31 @@ function own<T>(module: Called, is: (value: unknown, property: string) => value 
   return entries;
 }
 
-const isParameter = (value: unknown): value is Parameter => value instanceof Parameter;
-
 /** @internal Children as they are: a module that is there twice comes twice. */
 export const ownChildren = <M extends Called>(module: M): Entry<M>[] =>
   own(module, isModule as (value: unknown) => value is M);
-/** @internal */
-export const ownParameters = (module: Called): Entry<Parameter>[] => own(module, isParameter);
+
+/**
+ * @internal Layers are read once when they are made, other modules when somebody first asks, so that a plain
+ * tensor that is assigned later is noticed: it would be neither trained nor saved.
+ *
+ * @throws Error where a plain tensor, no buffer, stands in a parameter's place
+ */
+export function ownParameters(module: Called): Entry<Parameter>[] {
+  const { parameters, buffers } = module[internals];
+  return own(module, (value, property): value is Parameter => {
+    if (value instanceof Parameter) parameters.add(property);
+    else if (isTensor(value) && parameters.has(property) && !buffers.has(property))
+      throw new Error(
+        `${module.constructor.name}: '${property}' was a Parameter and is a plain tensor now, which is neither ` +
+          'trained nor saved; assign new nn.Parameter(tensor), or null',
+      );
+    return value instanceof Parameter;
+  });
+}
+
+/** @internal Ends the constructor of a layer that has parameters. */
+export const noteParameters = (module: Called): void => void ownParameters(module);
 
 /** @internal */
 export function ownBuffers(module: Called): Entry<Tensor>[] {

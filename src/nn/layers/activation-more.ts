@@ -14,6 +14,7 @@ import { constant_ } from '../base/init.js';
 import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
+import { noteParameters } from '../base/tree.js';
 
 const inplaceText = (inplace: boolean): string => (inplace ? ', inplace=True' : '');
 
@@ -97,6 +98,7 @@ export class PReLU extends Layer {
     this.init = init;
     requireCount('PReLU', 'numParameters', numParameters);
     this.weight = Parameter.blank([numParameters], 'PReLU.weight');
+    noteParameters(this);
     this.resetParameters();
   }
 

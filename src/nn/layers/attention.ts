@@ -33,6 +33,7 @@ import { xavierNormal_, xavierUniform_, zeros_ } from '../base/init.js';
 import { Linear } from './linear.js';
 import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
+import { noteParameters } from '../base/tree.js';
 
 /** PyTorch's name for the output projection: a Linear that dynamic quantization leaves alone. */
 class NonDynamicallyQuantizableLinear extends Linear {}
@@ -182,6 +183,7 @@ export class MultiheadAttention extends Layer {
     this.headDim = embedDim / numHeads;
     this.dropout = p;
     this.batchFirst = batchFirst;
+    noteParameters(this);
     this.resetParameters();
   }
 

@@ -5,6 +5,7 @@ import { uniform_ } from '../base/init.js';
 import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py } from '../base/repr.js';
+import { noteParameters } from '../base/tree.js';
 
 /** `torch.nn.Bilinear`: `y_o = x1 W_o x2 + b_o` of `[..., in1Features]` and `[..., in2Features]`. */
 export class Bilinear extends Layer {
@@ -24,6 +25,7 @@ export class Bilinear extends Layer {
     requireCount('Bilinear', 'outFeatures', outFeatures);
     this.weight = Parameter.blank([outFeatures, in1Features, in2Features], 'Bilinear.weight');
     this.bias = bias ? Parameter.blank([outFeatures], 'Bilinear.bias') : null;
+    noteParameters(this);
     this.resetParameters();
   }
 

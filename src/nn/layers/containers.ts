@@ -3,13 +3,22 @@ import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { internals, propertiesOf } from '../base/call.js';
 import { fused, type Fusion } from '../base/fuse.js';
 import { fieldsOf, Layer, Module, type TensorModule } from '../base/module.js';
-import { ownChildren, ownParameters } from '../base/tree.js';
+import { noteParameters, ownChildren, ownParameters, putField } from '../base/tree.js';
 import { Parameter } from '../base/parameter.js';
+import { indexByPlace } from './by-place.js';
 
 /** What Sequential and ModuleList share: children under the names '0', '1', ... */
 abstract class ModuleArray extends Layer implements Iterable<TensorModule> {
-  /** A child; assign to replace it: `model.classifier[6] = new Linear(4096, 10)`. */
+  /**
+   * A child; assign to replace it: `model.classifier[6] = new Linear(4096, 10)`. Negative indices count from
+   * the end; one beyond it is an error where it is assigned.
+   */
   [index: number]: TensorModule;
+
+  constructor() {
+    super();
+    indexByPlace(ModuleArray.prototype, (list) => ownChildren(list).map(([, , property]) => property));
+  }
 
   /** Container keys are what the user wrote. */
   protected override stateKey(property: string): string {
@@ -43,7 +52,7 @@ abstract class ModuleArray extends Layer implements Iterable<TensorModule> {
     if (typeof (modules as Partial<Iterable<Module>> | null)?.[Symbol.iterator] !== 'function')
       throw new Error(`${name}.extend: expected an array of modules, got ${String(modules)}`);
     let next = this.length;
-    const add = this.hasNames() ? addNamed : setField;
+    const add = this.hasNames() ? addNamed : putField;
     for (const module of modules) {
       this.check(module, next);
       add(this, String(next++), module);
@@ -90,7 +99,7 @@ abstract class ModuleArray extends Layer implements Iterable<TensorModule> {
   private number(modules: readonly Module[]): void {
     for (const [name] of ownChildren<Module>(this)) Reflect.deleteProperty(this, name);
     delete this[internals].order;
-    modules.forEach((module, i) => (this[i] = module as TensorModule));
+    modules.forEach((module, i) => putField(this, String(i), module));
   }
 
   private place(op: string, index: number, most: number): number {
@@ -139,9 +148,6 @@ export class Sequential extends ModuleArray {
   }
 }
 
-const setField = (container: Module, name: string, value: unknown): void =>
-  void (fieldsOf(container)[name] = value);
-
 function addNamed(container: Module, name: string, value: unknown): void {
   const type = container.constructor.name;
   if (typeof name !== 'string' || name === '' || name.includes('.')) {
@@ -154,7 +160,7 @@ function addNamed(container: Module, name: string, value: unknown): void {
     );
   }
   const properties = propertiesOf(container);
-  setField(container, name, value);
+  putField(container, name, value);
   // An object has numbers first, whenever they were added.
   if (!properties.includes(name) && (/^\d+$/.test(name) || container[internals].order !== undefined))
     container[internals].order = [...properties, name];
@@ -298,15 +304,17 @@ const listed = (
  * parameters.
  */
 export class ParameterList extends Module implements Iterable<Parameter> {
+  /** Assign to replace; negative indices count from the end, and one beyond it is an error. */
   [index: number]: Parameter;
 
   constructor(parameters: Iterable<Tensor> = []) {
     super();
+    indexByPlace(ParameterList.prototype, (list) => ownParameters(list).map(([, , property]) => property));
     this.extend(parameters);
   }
 
   override get length(): number {
-    return Object.values(this).filter((value) => value instanceof Parameter).length;
+    return ownParameters(this).length;
   }
 
   at(index: number): Parameter | undefined {
@@ -314,7 +322,8 @@ export class ParameterList extends Module implements Iterable<Parameter> {
   }
 
   append(parameter: Tensor): this {
-    this[this.length] = parameterOf(parameter);
+    putField(this, String(this.length), parameterOf(parameter));
+    noteParameters(this);
     return this;
   }
 
@@ -324,7 +333,7 @@ export class ParameterList extends Module implements Iterable<Parameter> {
   }
 
   *[Symbol.iterator](): Generator<Parameter, void, undefined> {
-    for (const value of Object.values(this)) if (value instanceof Parameter) yield value;
+    for (const [, parameter] of ownParameters(this)) yield parameter;
   }
 
   forward(): never {

@@ -9,6 +9,7 @@ import { outputSizeOf } from './output-size.js';
 import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py } from '../base/repr.js';
+import { noteParameters } from '../base/tree.js';
 
 export interface ConvLayerOptions<S extends SizeNd = Size2d> extends ConvOptions<S> {
   bias?: boolean;
@@ -160,6 +161,7 @@ export abstract class ConvLayer<S extends readonly number[]> extends AnyConv<S> 
     const shape = [outChannels, inChannels / this.groups, ...this.kernelSize];
     this.weight = Parameter.blank(shape, `${layer}.weight`, strides?.(shape, this.groups));
     this.bias = read.bias ? Parameter.blank([outChannels], `${layer}.bias`) : null;
+    noteParameters(this);
     this.resetParameters();
   }
 
@@ -214,6 +216,7 @@ export abstract class ConvTransposeLayer<S extends readonly number[]> extends An
     const shape = [inChannels, outChannels / this.groups, ...this.kernelSize];
     this.weight = Parameter.blank(shape, `${layer}.weight`);
     this.bias = read.bias ? Parameter.blank([outChannels], `${layer}.bias`) : null;
+    noteParameters(this);
     this.resetParameters();
   }
 

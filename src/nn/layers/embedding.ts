@@ -9,6 +9,7 @@ import { normal_ } from '../base/init.js';
 import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
+import { noteParameters } from '../base/tree.js';
 
 export interface EmbeddingOptions {
   /** This row starts as zeros and gets no gradient. */
@@ -78,6 +79,7 @@ abstract class Table extends Layer {
     this.normType = normType;
     this.scaleGradByFreq = scaleGradByFreq;
     this.weight = table ?? Parameter.blank([numEmbeddings, embeddingDim], `${layer}.weight`);
+    noteParameters(this);
     if (table === undefined) this.resetParameters();
   }
 

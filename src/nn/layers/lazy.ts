@@ -10,6 +10,7 @@ import { fieldsOf, Layer, type Module } from '../base/module.js';
 import { BatchNorm1d, BatchNorm2d, BatchNorm3d, type BatchNormOptions } from './norm.js';
 import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, type InstanceNormOptions } from './norm-more.js';
 import { Parameter, UninitializedParameter } from '../base/parameter.js';
+import { noteParameters } from '../base/tree.js';
 import type { Size1d, Size2d, Size3d } from '../../ops/base/sizes.js';
 import { readOptions } from '../../tensor/options.js';
 import { checkTensors } from '../../ops/base/tensors.js';
@@ -49,6 +50,7 @@ abstract class LazyModule extends Layer {
           persistent,
         );
     }
+    noteParameters(this);
     pattern.dispose();
   }
 

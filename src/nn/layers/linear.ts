@@ -5,6 +5,7 @@ import { fans, kaimingUniform_, uniform_ } from '../base/init.js';
 import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py } from '../base/repr.js';
+import { noteParameters } from '../base/tree.js';
 
 /** `torch.nn.Identity`: returns its input. */
 export class Identity extends Layer {
@@ -56,6 +57,7 @@ export class Linear extends Layer {
     requireCount('Linear', 'outFeatures', outFeatures);
     this.weight = Parameter.blank([outFeatures, inFeatures], 'Linear.weight');
     this.bias = bias ? Parameter.blank([outFeatures], 'Linear.bias') : null;
+    noteParameters(this);
     this.resetParameters();
   }
 

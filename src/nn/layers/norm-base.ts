@@ -4,6 +4,7 @@ import { constant_, ones_, zeros_ } from '../base/init.js';
 import { Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
+import { noteParameters } from '../base/tree.js';
 
 export interface ChannelNormOptions {
   /** Added to the variance. Default 1e-5. */
@@ -55,6 +56,7 @@ export abstract class ChannelNorm extends Layer {
     this.registerBuffer('runningMean', buffer([numFeatures], 'float32'));
     this.registerBuffer('runningVar', buffer([numFeatures], 'float32'));
     this.registerBuffer('numBatchesTracked', buffer([], 'int32'));
+    noteParameters(this);
     this.resetParameters();
   }
 

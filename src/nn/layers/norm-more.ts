@@ -7,6 +7,7 @@ import { Layer } from '../base/module.js';
 import { ChannelNorm, normalizedShapeOf, type ChannelNormOptions } from './norm-base.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
+import { noteParameters } from '../base/tree.js';
 
 export type InstanceNormOptions = ChannelNormOptions;
 
@@ -127,6 +128,7 @@ export class RMSNorm extends Layer {
     this.eps = eps;
     this.elementwiseAffine = elementwiseAffine;
     this.weight = elementwiseAffine ? Parameter.blank(this.normalizedShape, 'RMSNorm.weight') : null;
+    noteParameters(this);
     this.resetParameters();
   }
 

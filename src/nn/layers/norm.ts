@@ -13,6 +13,7 @@ import { Layer } from '../base/module.js';
 import { ChannelNorm, normalizedShapeOf, type ChannelNormOptions } from './norm-base.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
+import { noteParameters } from '../base/tree.js';
 
 export type BatchNormOptions = ChannelNormOptions;
 
@@ -144,6 +145,7 @@ export class LayerNorm extends Layer {
     this.elementwiseAffine = elementwiseAffine;
     this.weight = elementwiseAffine ? Parameter.blank(this.normalizedShape, 'LayerNorm.weight') : null;
     this.bias = elementwiseAffine ? Parameter.blank(this.normalizedShape, 'LayerNorm.bias') : null;
+    noteParameters(this);
     this.resetParameters();
   }
 
@@ -187,6 +189,7 @@ export class GroupNorm extends Layer {
     this.affine = affine;
     this.weight = affine ? Parameter.blank([numChannels], 'GroupNorm.weight') : null;
     this.bias = affine ? Parameter.blank([numChannels], 'GroupNorm.bias') : null;
+    noteParameters(this);
     this.resetParameters();
   }
 

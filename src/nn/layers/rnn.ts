@@ -19,6 +19,7 @@ import { uniform_ } from '../base/init.js';
 import { fieldsOf, Layer } from '../base/module.js';
 import { Parameter, requireCount } from '../base/parameter.js';
 import { py, pyFloat } from '../base/repr.js';
+import { noteParameters } from '../base/tree.js';
 import { type PackedSequence } from './packed.js';
 import { checkTensors } from '../../ops/base/tensors.js';
 
@@ -110,6 +111,7 @@ abstract class RNNBase extends Layer {
         if (projSize > 0) fields[`weightHr${at}`] = blank(projSize, hiddenSize);
       }
     }
+    noteParameters(this);
     this.resetParameters();
   }
 
@@ -404,6 +406,7 @@ abstract class RNNCellBase extends Layer {
     this.weightHh = blank(rows, hiddenSize);
     this.biasIh = bias ? blank(rows) : null;
     this.biasHh = bias ? blank(rows) : null;
+    noteParameters(this);
     this.resetParameters();
   }
 
