@@ -279,6 +279,31 @@ describe('gradients', () => {
     expect(cast).not.toEqual(exact);
   });
 
+  it('come back through what is made of float16 activations', async () => {
+    const w = k.ones([2, 1, 1, 1]).requiresGrad_();
+    const x = k.arange(9).float().reshape(1, 1, 3, 3);
+    const through: Readonly<Record<string, (y: Tensor) => Tensor>> = {
+      amax: (y) => y.amax([2, 3]),
+      min: (y) => y.min(),
+      norm: (y) => y.norm(),
+      indices: (y) => F.maxPool2d(y, 3, { returnIndices: true })[0],
+    };
+    const grads: Record<string, unknown> = {};
+    for (const [name, fn] of Object.entries(through)) {
+      w.grad = null;
+      k.amp.autocast({}, () => fn(k.conv2d(x, w)).sum()).backward();
+      expect(w.grad).toMatchObject({ dtype: 'float32' });
+      grads[name] = await w.grad!.flatten().toArray();
+    }
+    const each = Math.sqrt(204 / 2);
+    expect(grads).toEqual({
+      amax: [8, 8],
+      min: [0, 0],
+      norm: [expect.closeTo(each, 1), expect.closeTo(each, 1)],
+      indices: [8, 8],
+    });
+  });
+
   it('are computed as recorded, whether backward runs inside or outside', async () => {
     const w = k.full([4, 4], 0.3).requiresGrad_();
     const gradient = async (inside: boolean): Promise<number[]> => {

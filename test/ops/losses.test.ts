@@ -82,6 +82,55 @@ describe('refusals', () => {
   });
 });
 
+describe('labels and indices that are no integers are refused, not cut off', () => {
+  const x = (): Tensor => k.zeros(2, 3).logSoftmax(1);
+  const int = (...shape: number[]): Tensor => k.zeros(shape, { dtype: 'int32' });
+  /** Each is given labels or indices of any shape. */
+  const calls: Readonly<Record<string, (at: (...shape: number[]) => Tensor) => unknown>> = {
+    nllLoss: (at) => F.nllLoss(x(), at(2)),
+    multiMarginLoss: (at) => F.multiMarginLoss(x(), at(2)),
+    multilabelMarginLoss: (at) => F.multilabelMarginLoss(x(), at(2, 3)),
+    ctcLoss: (at) => F.ctcLoss(k.zeros(3, 1, 3), at(1, 1), [3], [1]),
+    'ctcLoss, inputLengths': (at) => F.ctcLoss(k.zeros(3, 1, 3), int(1, 1), at(1), [1]),
+    'ctcLoss, targetLengths': (at) => F.ctcLoss(k.zeros(3, 1, 3), int(1, 1), [3], at(1)),
+    embedding: (at) => F.embedding(at(2), x()),
+    embeddingBag: (at) => F.embeddingBag(at(2, 1), x()),
+    'embeddingBag, offsets': (at) => F.embeddingBag(int(2), x(), at(1)),
+    oneHot: (at) => F.oneHot(at(2), 3),
+    gather: (at) => k.gather(x(), 0, at(1, 3)),
+    scatter: (at) => k.scatter(x(), 0, at(1, 3), x()),
+    scatterAdd: (at) => k.scatterAdd(x(), 0, at(1, 3), x()),
+    scatterReduce: (at) => k.scatterReduce(x(), 0, at(1, 3), x(), 'amax'),
+    indexSelect: (at) => k.indexSelect(x(), 0, at(2)),
+    indexAdd: (at) => k.indexAdd(x(), 0, at(2), x()),
+    indexCopy: (at) => k.indexCopy(x(), 0, at(2), x()),
+    indexFill: (at) => k.indexFill(x(), 0, at(2), 1),
+    take: (at) => k.take(x(), at(2)),
+    put: (at) => k.put(x(), at(2), k.ones(2)),
+    takeAlongDim: (at) => k.takeAlongDim(x(), at(1, 3), 0),
+    maxUnpool1d: (at) => F.maxUnpool1d(x(), at(2, 3), 2),
+    repeatInterleave: (at) => k.repeatInterleave(x(), at(2), { dim: 0, outputSize: 0 }),
+    searchsorted: (at) => k.searchsorted(k.arange(3), x(), { sorter: at(3) }),
+    bincount: (at) => k.bincount(at(2)),
+  };
+
+  it.each(Object.entries(calls))('%s', async (_, call) => {
+    for (const dtype of ['float32', 'float16', 'bool'] as const) {
+      // Values that the host does not know.
+      const made = async (): Promise<unknown> => call((...shape) => k.ones(shape, { dtype }).clone());
+      await expect(made()).rejects.toThrow(/int/);
+      await expect(made()).rejects.toThrow(dtype);
+    }
+  });
+
+  it('crossEntropy takes floats for probabilities, and no bool', () => {
+    expect(() => F.crossEntropy(x(), k.ones([2], { dtype: 'bool' }))).toThrow(
+      "crossEntropy: labels must be int32, got bool; convert them with .to('int32')",
+    );
+    expect(() => F.crossEntropy(x(), k.ones(2))).toThrow(/a float target holds probabilities/);
+  });
+});
+
 describe('embeddingBag', () => {
   const weight = (): Tensor =>
     k.tensor([

@@ -199,6 +199,20 @@ describe("a float's bits", () => {
   });
 });
 
+it.each([1.5, 2, 3])('cdist with p of %s can be differentiated twice', async (p) => {
+  k.manualSeed(0);
+  const [a, b] = [k.randn([2, 3]), k.randn([3, 3])].map((x) => x.requiresGrad_()) as [k.Tensor, k.Tensor];
+  const slope = (a: k.Tensor, b: k.Tensor): k.Tensor =>
+    k.autograd.grad(k.cdist(a, b, p).sum(), [a], { createGraph: true })[0]!;
+  const plain = (a: k.Tensor, b: k.Tensor): k.Tensor => {
+    const distances = k.linalg.vectorNorm(a.unsqueeze(1).sub(b.unsqueeze(0)), p, 2);
+    return k.autograd.grad(distances.sum(), [a], { createGraph: true })[0]!;
+  };
+  const [got, want] = [slope, plain].map((fn) => k.autograd.grad(fn(a, b).square().sum(), [a, b]));
+  for (const i of [0, 1])
+    expect(await k.allclose(got![i]!, want![i]!, { rtol: 1e-3, atol: 1e-4 })).toBe(true);
+});
+
 describe('histogram', () => {
   it('has no range of its own where the elements have none that is finite', async () => {
     const x = tensor([1, Infinity]);

@@ -71,6 +71,7 @@ ${body}
   return {
     wgsl: laidOut(wgsl),
     bindings: bindings.map(({ access }) => access),
-    ...(bindings.some(({ type }) => type.includes('f16')) && { enables: ['f16'] as const }),
+    // Functions may name the type where no binding has it.
+    ...(/\bf16\b/.test(wgsl) && { enables: ['f16'] as const }),
   };
 }

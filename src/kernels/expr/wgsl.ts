@@ -43,8 +43,11 @@ export interface EmitOptions {
   /** WGSL for a param; by default the launch parameter `p.name`. */
   readonly param?: (name: string) => string;
   readonly functions: WgslFunctions;
-  /** Start of the names of the emitted variables; distinct per emission within one scope. */
-  readonly prefix?: string;
+  /**
+   * Start of the names of the emitted variables, which end in a number; distinct per emission within one
+   * scope. No word of WGSL is a `v` and a number, while `f` and `i` would come to hide `f16` and `i32`.
+   */
+  readonly prefix?: `${string}v`;
 }
 
 export interface Emitted {

@@ -195,17 +195,17 @@ function loadIndirect(
     offsets.push(`bitcast<${wgslType('u32', indexWidth)}>(clamp(${j}, ${int}(0), ${j}n - 1)) * p.i${k}g${m}`);
     outside.push(`(${j} < ${int}(0)) | (${j} >= ${j}n)`);
   });
-  lines.push(`let f${k} = ${offsets.join(' + ')};`, `let b${k} = ${outside.join(' | ')};`);
+  lines.push(`let far${k} = ${offsets.join(' + ')};`, `let b${k} = ${outside.join(' | ')};`);
   const { start, step } = lanesOf(k, access);
   const vector = isVector(access, spec.width);
   const apart = spec.width === 4 && !vector && (step !== undefined || indexWidth === 4);
   const width: Width = vector || apart ? 4 : 1;
-  let stored = `${buffer}[${indexCode(`i${k}`, access)} + f${k}]`;
+  let stored = `${buffer}[${indexCode(`i${k}`, access)} + far${k}]`;
   if (apart) {
     lines.push(`let a${k} = ${start};`);
     const lanes = ['x', 'y', 'z', 'w'].map(
       (l, n) =>
-        `${buffer}[a${k}${step ? ` + ${n}u * ${step}` : ''} + f${k}${indexWidth === 4 ? `.${l}` : ''}]`,
+        `${buffer}[a${k}${step ? ` + ${n}u * ${step}` : ''} + far${k}${indexWidth === 4 ? `.${l}` : ''}]`,
     );
     stored = `${wgslType(dtypeInfo[dtype].storage, 4)}(${lanes.join(', ')})`;
   }

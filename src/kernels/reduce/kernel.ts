@@ -263,7 +263,7 @@ function storeOutputs(ctx: Context, name: string, width: Width): string {
   const finished = emit(spec.finish, {
     width,
     functions: fns,
-    prefix: 'f',
+    prefix: 'fv',
     input: (x) => ({ code: `y${x.index}`, width }),
   });
   const stores = spec.outputs.flatMap(({ dtype, access }, j) => {

@@ -18,6 +18,7 @@ import {
 } from '../../tensor/shape.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
 import { ne } from '../pointwise/compare.js';
+import { integersOf } from '../base/check.js';
 import { clone, to } from '../base/copy.js';
 import { fillInto } from '../base/copies.js';
 import { mul } from '../pointwise/pointwise.js';
@@ -48,16 +49,14 @@ export const again = (name: string): Lookup => ({ name, checked: false });
  * @throws Error for an index out of range that the host knows
  */
 export function checkIndex(op: string, index: Tensor, size: number): [index: Tensor, lookup: Lookup] {
-  if (!isTensor(index)) throw new Error(`${op}: indices must be an int32 tensor, got ${String(index)}`);
-  if (index.dtype !== 'int32' && index.dtype !== 'uint8')
-    throw new Error(`${op}: indices must be int32, got ${index.dtype}; convert them with .to('int32')`);
+  const integers = integersOf(op, 'indices', index);
   const values = index.hostValues();
   if (values !== null) {
     for (const value of values) {
       if (value < 0 || value >= size) throw new Error(outOfRange(op, value, size));
     }
   }
-  return [to(index, 'int32'), { name: op, checked: values === null }];
+  return [integers, { name: op, checked: values === null }];
 }
 
 interface Along {

@@ -1,5 +1,6 @@
 import { defineComposite } from '../../autograd/define.js';
 import { e, type Expr } from '../../kernels/expr/expr.js';
+import { promoteTypes, toFloatType } from '../../tensor/dtype.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { sameShape, showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -162,15 +163,16 @@ export const gridSample: (x: Tensor, grid: Tensor, ...args: GridSampleArgs) => T
     const out = grid.shape.slice(1, -1);
     const count = out.reduce((a, b) => a * b, 1);
     const rule = ruleOf(mode, paddingMode, alignCorners ?? false);
-    const points = reshape(grid, [n, count, rank]);
+    // Neither positions in float16 nor flat indices in floats would tell all pixels apart.
+    const points = to(reshape(grid, [n, count, rank]), 'float32');
     // Per dim, of which the grid has the last one first: weights and positions of its taps.
     const taps = sizes.map((size, d) => {
       const point = rule.point(select(points, 2, rank - 1 - d), size);
-      return rule.taps.map(({ weight, at }) => [weight(point, size), at(point, size)] as const);
+      return rule.taps.map(({ weight, at }) => [weight(point, size), to(at(point, size), 'int32')] as const);
     });
     const flat = reshape(x, [n, channels, sizes.reduce((a, b) => a * b, 1)]);
     const read = (weight: Tensor, at: Tensor): Tensor => {
-      const index = expand(unsqueeze(to(at, 'int32'), 1), [n, channels, count]);
+      const index = expand(unsqueeze(at, 1), [n, channels, count]);
       return mul(gather(flat, 2, index), unsqueeze(weight, 1));
     };
     const walk = (d: number, weight: Tensor | null, at: Tensor | null): Tensor => {
@@ -184,7 +186,8 @@ export const gridSample: (x: Tensor, grid: Tensor, ...args: GridSampleArgs) => T
       );
       return terms.reduce((a, b) => add(a, b));
     };
-    return reshape(walk(0, null, null), [n, channels, ...out]);
+    const samples = reshape(walk(0, null, null), [n, channels, ...out]);
+    return to(samples, promoteTypes(x.dtype, grid.dtype));
   },
 );
 
@@ -231,6 +234,6 @@ export const affineGrid: (
       const along = reshape(to(at, 'float32'), [1, ...ones.map((_, k) => (k === d ? length : 1)), 1]);
       grid = add(grid, mul(along, column(i)));
     }
-    return grid;
+    return to(grid, toFloatType(theta.dtype));
   },
 );

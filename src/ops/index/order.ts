@@ -234,7 +234,8 @@ function quantileOf(name: 'quantile' | 'nanquantile'): (x: Tensor, ...args: Quan
     // A rank per line and q, the qs along the last dim.
     const size = line.shape[last] as number;
     const numbers = sumDims(logicalNot(isnan(sorted)), [last], true);
-    const qs = isTensor(q) ? to(reshape(q, [-1]), line.dtype) : full([1], q, { dtype: line.dtype });
+    // Ranks are float32: float16 could not count them.
+    const qs = isTensor(q) ? to(reshape(q, [-1]), 'float32') : full([1], q);
     const ranks =
       name === 'nanquantile'
         ? clamp(mul(qs, sub(numbers, 1)), { min: 0 })
@@ -259,7 +260,7 @@ function between(sorted: Tensor, ranks: Tensor, interpolation: Interpolation): T
   if (interpolation === 'nearest') return at(round(ranks));
   const below = at(floor(ranks));
   const weight = interpolation === 'midpoint' ? 0.5 : sub(ranks, detach(floor(ranks)));
-  return lerp(below, at(ceil(ranks)), weight);
+  return to(lerp(below, at(ceil(ranks)), weight), sorted.dtype);
 }
 
 /**

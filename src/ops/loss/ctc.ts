@@ -3,7 +3,7 @@ import { planCtc, planCtcGrad, type CtcProblem } from '../../kernels/reduce/ctc.
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
-import { checkOnDevice } from '../base/check.js';
+import { checkOnDevice, integersOf } from '../base/check.js';
 import { rowMajor } from '../base/copies.js';
 import { to } from '../base/copy.js';
 import { arange, full } from '../creation/creation.js';
@@ -81,7 +81,7 @@ function lengthsOf(
   const bad = host?.find((length) => !(Number.isInteger(length) && length >= 0 && length <= most));
   if (bad !== undefined) throw new Error(`ctcLoss: ${what} must be integers from 0 to ${most}, got ${bad}`);
   const on = isTensor(listed)
-    ? reshape(to(listed, 'int32'), [batch])
+    ? reshape(integersOf('ctcLoss', what, listed), [batch])
     : Tensor.fromHost(listed, [batch], 'int32');
   if (host === null) checkOnDevice('ctcLoss', 'upTo', on, [most]);
   return { on, known: host && Array.from(host) };
@@ -89,7 +89,7 @@ function lengthsOf(
 
 /** Refuses labels that are no classes; of rows, what lies behind their lengths counts for nothing. */
 function checkLabels(lengths: Tensor | null, targets: Tensor, classes: number, blank: number): void {
-  let used = to(targets, 'int32');
+  let used = targets;
   if (lengths !== null) {
     const inside = lt(arange(targets.shape[1] as number), unsqueeze(lengths, 1));
     used = where(inside, used, full([], blank, { dtype: 'int32' }));
@@ -162,8 +162,9 @@ export const ctcLoss: (
           )
         : sub(cumsum(labels.on, 0), labels.on);
     // A shader cannot bind nothing.
-    const flat = reshape(to(targets, 'int32'), [targets.numel()]);
-    checkLabels(targets.ndim === 2 ? labels.on : null, targets, classes, blank);
+    const listed = integersOf('ctcLoss', 'labels', targets);
+    const flat = reshape(listed, [targets.numel()]);
+    checkLabels(targets.ndim === 2 ? labels.on : null, listed, classes, blank);
     const classesOf = flat.numel() === 0 ? full([1], blank, { dtype: 'int32' }) : rowMajor(flat);
     const problem = { steps, batch, classes, states: 2 * longest + 1, blank };
     let nll = ctcOp(

@@ -1,11 +1,12 @@
 import { defineComposite } from '../../autograd/define.js';
 import { e, type Expr } from '../../kernels/expr/expr.js';
 import * as fn from '../../kernels/expr/functions.js';
+import { toFloatType } from '../../tensor/dtype.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { sameShape, showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { ge, gt, ne } from '../pointwise/compare.js';
-import { checkOnDevice } from '../base/check.js';
+import { checkOnDevice, integersOf } from '../base/check.js';
 import { to } from '../base/copy.js';
 import { arange, zeros } from '../creation/creation.js';
 import { gather, indexSelect, scatterAdd } from '../gather/gather.js';
@@ -156,9 +157,9 @@ export const multiMarginLoss: (x: Tensor, target: Tensor, ...args: MultiMarginAr
     }
     if (weight !== null && !sameShape(weight.shape, [classes]))
       throw new Error(`${op}: weight must have shape [${classes}], got ${showShape(weight.shape)}`);
-    const labels = to(reshape(target, [n, 1]), 'int32');
+    const labels = reshape(integersOf(op, 'labels', target), [n, 1]);
     const right = gather(scores, 1, labels);
-    const others = to(ne(labels, arange(classes)), 'float32');
+    const others = to(ne(labels, arange(classes)), toFloatType(x.dtype));
     const factor = weight === null ? 1 : unsqueeze(indexSelect(weight, 0, reshape(labels, [n])), 1);
     const losses = mean(multiMarginFn(scores, right, others, margin, p, factor), 1);
     return reduced(op, () => (x.ndim < 2 ? reshape(losses, target.shape) : losses), reduction);
@@ -188,11 +189,12 @@ export const multilabelMarginLoss: (x: Tensor, target: Tensor, options?: LossOpt
     }
     const scores = asBatch(x);
     const classes = scores.shape[1] as number;
-    const labels = to(asBatch(target), 'int32');
+    const dtype = toFloatType(x.dtype);
+    const labels = asBatch(integersOf('multilabelMarginLoss', 'labels', target));
     checkOnDevice('multilabelMarginLoss', 'label', labels, [classes, -1]);
-    const counted = to(cumprod(to(ge(labels, 0), 'int32'), 1), 'float32');
+    const counted = to(cumprod(to(ge(labels, 0), 'int32'), 1), dtype);
     const at = clamp(labels, { min: 0 });
-    const isLabel = to(gt(scatterAdd(zeros(...scores.shape), 1, at, counted), 0), 'float32');
+    const isLabel = to(gt(scatterAdd(zeros(scores.shape, { dtype }), 1, at, counted), 0), dtype);
     const pairs = multilabelFn(
       unsqueeze(scores, 1),
       unsqueeze(gather(scores, 1, at), 2),

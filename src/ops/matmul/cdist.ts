@@ -1,4 +1,4 @@
-import { defineOp, entered } from '../../autograd/define.js';
+import { defineComposite, defineOp } from '../../autograd/define.js';
 import { isGradEnabled } from '../../autograd/mode.js';
 import { e, input, param, substitute, type Expr } from '../../kernels/expr/expr.js';
 import * as fn from '../../kernels/expr/functions.js';
@@ -7,6 +7,7 @@ import { isFloatingPoint } from '../../tensor/dtype.js';
 import { broadcastShapes, showShape, type Shape } from '../../tensor/shape.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
 import { type Tensor } from '../../tensor/tensor.js';
+import { to } from '../base/copy.js';
 import { zeros } from '../creation/creation.js';
 import { mul } from '../pointwise/pointwise.js';
 import { runReduce } from '../base/reduction.js';
@@ -55,8 +56,8 @@ function slopeRow(range: Range): ReturnType<typeof rowFunction> {
   let row = rows.get(range);
   if (row === undefined) {
     const slope = slopes[range];
-    const expr = (...[a, b, g, norm, p]: Expr[]): Expr =>
-      slope(a as Expr, b as Expr, g as Expr, norm as Expr, p as Expr);
+    // Named one by one: a row takes as many operands as its expression says.
+    const expr: Slope = (a, b, g, norm, p) => slope(a, b, g, norm, p);
     rows.set(range, (row = rowFunction({ name: 'cdistBackward', kind: 'float', expr })));
   }
   return row;
@@ -85,7 +86,8 @@ function slopeOf(a: Tensor, b: Tensor, g: Tensor, norm: Tensor, p: number): Tens
   const dim = shape.length - 2;
   const range = rangeOf(p);
   const [slant, length] = [unsqueeze(g, -1), unsqueeze(norm, -1)];
-  if (isGradEnabled()) return sumDims(slopeRow(range)(left, right, slant, length, p), [dim], false);
+  if (isGradEnabled())
+    return to(sumDims(slopeRow(range)(left, right, slant, length, p), [dim], false), a.dtype);
   const [x, y, grad, distance] = [0, 1, 2, 3].map((i) => input(i)) as [Expr, Expr, Expr, Expr];
   return runReduce({
     name: 'cdistBackward',
@@ -98,6 +100,7 @@ function slopeOf(a: Tensor, b: Tensor, g: Tensor, norm: Tensor, p: number): Tens
   })[0] as Tensor;
 }
 
+/** In float32, so that the gradient knows which differences are the largest, of float16 too. */
 const cdistOp = defineOp<[Tensor, Tensor, number], Tensor, number>({
   name: 'cdist',
   forward(ctx, a, b, p) {
@@ -105,14 +108,14 @@ const cdistOp = defineOp<[Tensor, Tensor, number], Tensor, number>({
     const [left, right, shape] = pairs(a, b);
     const out =
       shape[shape.length - 1] === 0
-        ? zeros(shape.slice(0, -1), { dtype: a.dtype })
+        ? zeros(shape.slice(0, -1))
         : (runReduce({
             name: 'cdist',
             recipe: recipeOf(p),
             inputs: [left, right],
             dims: [shape.length - 1],
             keepdim: false,
-            dtypes: [a.dtype],
+            dtypes: ['float32'],
             params: { p },
           })[0] as Tensor);
     ctx.save(a, b, out);
@@ -157,7 +160,7 @@ export const cdist: (
   a: Tensor,
   b: Tensor,
   ...args: Trailing<[p: number, computeMode: (typeof computeModes)[number]], CdistOptions>
-) => Tensor = entered(
+) => Tensor = defineComposite(
   'cdist',
   (
     a: Tensor,
@@ -179,6 +182,6 @@ export const cdist: (
     }
     const lead = broadcastShapes('cdist', a.shape.slice(0, -2), b.shape.slice(0, -2));
     const whole = (x: Tensor): Tensor => expand(x, [...lead, ...x.shape.slice(-2)]);
-    return cdistOp(whole(a), whole(b), p);
+    return to(cdistOp(whole(a), whole(b), p), a.dtype);
   },
 );

@@ -5,7 +5,6 @@ import { isFloatingPoint, promoteTypes } from '../../tensor/dtype.js';
 import { broadcastShapes, type Shape } from '../../tensor/shape.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
 import { checkOnDevice } from '../base/check.js';
-import { to } from '../base/copy.js';
 import { add, mul } from '../pointwise/pointwise.js';
 import {
   parseShape,
@@ -83,7 +82,7 @@ const normalLike: (mean: number | Tensor, std: number | Tensor) => Tensor = defi
     for (const x of tensors)
       if (!isFloatingPoint(x.dtype))
         throw new Error(`normal: expected float tensors, got ${x.dtype}; convert it with .to('float32')`);
-    if (isTensor(std)) checkOnDevice('normal', 'deviation', to(std, 'float32'));
+    if (isTensor(std)) checkOnDevice('normal', 'deviation', std);
     const shape = broadcastShapes('normal', ...tensors.map((x) => x.shape));
     const dtype = tensors.map((x) => x.dtype).reduce(promoteTypes);
     const noise = drawInto(Tensor.empty(shape, dtype, 'normal'), { kind: 'normal', mean: 0, std: 1 });

@@ -39,7 +39,7 @@ export const bernoulli: (x: Tensor, ...args: BernoulliArgs) => Tensor = defineOp
     const { p } = readBernoulli(args);
     if (p !== null) return bernoulli_(Tensor.empty(x.shape, x.dtype, 'bernoulli'), p);
     requireFloat('bernoulli', x);
-    checkOnDevice('bernoulli', 'probability', to(x, 'float32'));
+    checkOnDevice('bernoulli', 'probability', x);
     return to(
       lt(drawInto(Tensor.empty(x.shape, 'float32', 'bernoulli'), uniformRange('bernoulli', 0, 1)), x),
       x.dtype,

@@ -77,9 +77,14 @@ const logcumsumexpOp: Scan = defineOp<[Tensor, number, boolean], Tensor, ScanSta
 const readLogcumsumexp = argumentReader<[dim: number]>('logcumsumexp', 'dim');
 
 /** `torch.logcumsumexp`: the logarithm of running sums of exponentials along `dim`, without overflow. */
-export function logcumsumexp(x: Tensor, ...args: DimArgs): Tensor {
-  const [dim] = readLogcumsumexp(args);
-  const source = to(x, toFloatType(x.dtype));
-  const d = normalizeDim('logcumsumexp', dim, x.ndim);
-  return x.ndim === 0 ? to(source, { copy: true }) : logcumsumexpOp(source, d, false);
-}
+export const logcumsumexp: (x: Tensor, ...args: DimArgs) => Tensor = defineComposite(
+  'logcumsumexp',
+  (x: Tensor, ...args: DimArgs): Tensor => {
+    const [dim] = readLogcumsumexp(args);
+    const source = to(x, toFloatType(x.dtype));
+    const d = normalizeDim('logcumsumexp', dim, x.ndim);
+    if (x.ndim === 0) return to(source, { copy: true });
+    // Of large values float16 keeps too little for the gradient's exponentials.
+    return to(logcumsumexpOp(to(source, 'float32'), d, false), source.dtype);
+  },
+);

@@ -112,15 +112,13 @@ const extremeOp = (
       const { state } = ctx;
       return [
         () => {
-          // Ties share the gradient.
+          // Ties share the gradient; in float16 there might be more of them than it can count.
           const hit = to(eq(x, spread(out, state)), 'float32');
-          return mul(
-            hit,
-            spread(
-              div(reshape(grad, reducedShape(state.shape, state.dims, true)), sumDims(hit, state.dims, true)),
-              state,
-            ),
+          const share = div(
+            reshape(grad, reducedShape(state.shape, state.dims, true)),
+            sumDims(hit, state.dims, true),
           );
+          return to(mul(hit, spread(share, state)), x.dtype);
         },
       ];
     },
@@ -338,25 +336,29 @@ const logsumexpOp: (x: Tensor, dims: readonly number[], keepdim: boolean) => Ten
       inputs: [x],
       dims,
       keepdim,
-      dtypes: [x.dtype],
+      // Of large values float16 keeps too little for the gradient's exponential.
+      dtypes: ['float32'],
     })[0] as Tensor;
     ctx.save(x, out);
     return out;
   },
   backward(ctx, grad) {
     const [x, out] = ctx.saved as [Tensor, Tensor];
-    return [() => mul(spread(grad, ctx.state), exp(sub(x, spread(out, ctx.state))))];
+    return [() => to(mul(spread(grad, ctx.state), exp(sub(x, spread(out, ctx.state)))), x.dtype)];
   },
 });
 
+type LogsumexpArgs = Needed<[dim: Dims], ['dim'], [keepdim: boolean], KeepdimOptions>;
+
 /** `torch.logsumexp`: `log(sum(exp(x)))` without overflow. */
-export function logsumexp(
-  x: Tensor,
-  ...args: Needed<[dim: Dims], ['dim'], [keepdim: boolean], KeepdimOptions>
-): Tensor {
-  const { dim, keepdim } = readLogsumexp(args);
-  return logsumexpOp(to(x, toFloatType(x.dtype)), normalizeDims('logsumexp', dim, x.ndim), keepdim);
-}
+export const logsumexp: (x: Tensor, ...args: LogsumexpArgs) => Tensor = defineComposite(
+  'logsumexp',
+  (x: Tensor, ...args: LogsumexpArgs): Tensor => {
+    const { dim, keepdim } = readLogsumexp(args);
+    const source = to(x, toFloatType(x.dtype));
+    return to(logsumexpOp(source, normalizeDims('logsumexp', dim, x.ndim), keepdim), source.dtype);
+  },
+);
 
 function truth(name: 'any' | 'all'): (x: Tensor, ...args: DimArgs<KeepdimOptions>) => Tensor {
   const read = optionReader(name, overDims, 'dim', 'keepdim');

@@ -10,11 +10,11 @@ import {
   type CrossEntropyProblem,
 } from '../../kernels/reduce/softmax.js';
 import { labelOutOfRange } from '../../kernels/base/faults.js';
-import { isFloatingPoint, type DType } from '../../tensor/dtype.js';
+import { isFloatingPoint, promoteTypes, type DType } from '../../tensor/dtype.js';
 import { type Needed, optionReader, required, type Trailing } from '../../tensor/options.js';
 import { contiguousStrides, normalizeDim, numel, showShape, stridesLike } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { checkOnDevice } from '../base/check.js';
+import { checkOnDevice, integersOf } from '../base/check.js';
 import { eq, logicalAnd, ne } from '../pointwise/compare.js';
 import { clone, contiguous, to } from '../base/copy.js';
 import { copyAs, rowMajor } from '../base/copies.js';
@@ -72,8 +72,9 @@ function alongDim(op: string, x: Tensor, dim: number, fn: (rows: Tensor) => Tens
   if (!isFloatingPoint(x.dtype))
     throw new Error(`${op}: expected a float tensor, got ${x.dtype}; convert it with .to('float32')`);
   const d = normalizeDim(op, dim, x.ndim);
-  if (x.ndim === 0) return reshape(fn(reshape(x, [1, 1])), []);
-  const y = fn(matrixAlong(to(x, 'float32'), d));
+  const wide = to(x, 'float32');
+  if (x.ndim === 0) return to(reshape(fn(reshape(wide, [1, 1])), []), x.dtype);
+  const y = fn(matrixAlong(wide, d));
   if (x.ndim === 2 && d === 1) return to(y, x.dtype);
   const moved = [...x.shape.filter((_, i) => i !== d), x.shape[d] as number];
   return to(inOrderOf(x, movedim(reshape(y, moved), -1, d)), x.dtype);
@@ -261,7 +262,12 @@ function asRows(
     );
   }
   const rows = matrixAlong(x, classDim);
-  return { rows, labels: rowMajor(reshape(to(target, 'int32'), [numel(shape)])), shape, classes };
+  return {
+    rows,
+    labels: rowMajor(reshape(integersOf(op, 'labels', target), [numel(shape)])),
+    shape,
+    classes,
+  };
 }
 
 type CrossEntropyArgs = Trailing<[weight: Tensor | null], CrossEntropyOptions>;
@@ -288,18 +294,20 @@ export const crossEntropy: (x: Tensor, target: Tensor, ...args: CrossEntropyArgs
       throw new Error(`crossEntropy: labelSmoothing must be between 0 and 1, got ${labelSmoothing}`);
     if (!isFloatingPoint(x.dtype)) throw new Error(`crossEntropy: scores must be floats, got ${x.dtype}`);
     const scores = to(x, 'float32');
-    if (isFloatingPoint(target.dtype))
-      return probabilityLoss(scores, target, weight, labelSmoothing, reduction);
+    if (isFloatingPoint(target.dtype)) {
+      const loss = probabilityLoss(scores, target, weight, labelSmoothing, reduction);
+      return to(loss, promoteTypes(x.dtype, target.dtype));
+    }
     const { rows, labels, shape, classes } = asRows('crossEntropy', scores, target);
     checkWeight('crossEntropy', weight, classes);
     const checked = !checkLabels('crossEntropy', target, classes, ignoreIndex);
-    const loss = fusedOp(rows, labels, weight === null ? null : rowMajor(weight), {
+    const loss = fusedOp(rows, labels, weight === null ? null : rowMajor(to(weight, 'float32')), {
       smoothing: labelSmoothing,
       ignoreIndex,
       checked,
       reduction,
     });
-    return reduction === 'none' ? reshape(loss, shape) : loss;
+    return to(reduction === 'none' ? reshape(loss, shape) : loss, x.dtype);
   },
 );
 
@@ -350,9 +358,10 @@ export const nllLoss: (x: Tensor, target: Tensor, ...args: NllLossArgs) => Tenso
     if (!checkLabels('nllLoss', target, classes, ignoreIndex))
       checkOnDevice('nllLoss', 'label', labels, [classes, ignoreIndex]);
     const counted = logicalAnd(oneHotMask(labels, classes), ne(unsqueeze(labels, 1), ignoreIndex));
-    const weights = weight === null ? to(counted, 'float32') : where(counted, weight, 0);
+    // Sums are float32: float16 could not hold those of many samples.
+    const weights = weight === null ? to(counted, 'float32') : where(counted, to(weight, 'float32'), 0);
     const losses = sumDims(where(counted, neg(mul(rows, weights)), 0), [1], false);
-    if (reduction === 'none') return reshape(losses, shape);
-    return reduction === 'sum' ? sum(losses) : div(sum(losses), sum(weights));
+    if (reduction === 'none') return to(reshape(losses, shape), x.dtype);
+    return to(reduction === 'sum' ? sum(losses) : div(sum(losses), sum(weights)), x.dtype);
   },
 );

@@ -165,27 +165,27 @@ const normOp: (x: Tensor, p: number, dims: readonly number[], keepdim: boolean) 
   backward(ctx, grad) {
     const [x, out] = ctx.saved as [Tensor, Tensor];
     const { state } = ctx;
-    const { p } = state;
-    return [
-      () => {
-        const g = spread(grad, state);
-        const n = spread(out, state);
-        if (p === 0) return mul(x, 0);
-        if (p === 1) return mul(g, sign(x));
-        if (p === 2) return mul(g, maskedFill(div(x, n), eq(n, 0), 0));
-        const size = abs(x);
-        if (Math.abs(p) === Infinity) {
-          const hit = to(logicalOr(eq(size, n), isnan(size)), x.dtype);
-          return mul(mul(g, sign(x)), div(hit, sumDims(hit, state.dims, true)));
-        }
-        // As PyTorch divides by the norm, so that second derivatives at 0 are its NaN too.
-        if (p < 1) return mul(mul(mul(sign(x), maskedFill(pow(size, p - 1), eq(x, 0), 0)), g), pow(n, 1 - p));
-        const direction = p < 2 ? mul(sign(x), pow(size, p - 1)) : mul(x, pow(size, p - 2));
-        return mul(direction, maskedFill(div(g, pow(n, p - 1)), eq(n, 0), 0));
-      },
-    ];
+    // Powers and counts on the way may leave float16's range where the gradient does not.
+    const wide = (t: Tensor): Tensor => to(t, 'float32');
+    return [() => to(normGrad(wide(x), spread(wide(grad), state), spread(wide(out), state), state), x.dtype)];
   },
 });
+
+/** The gradient of the norm `n` at `x`, both it and its own gradient `g` spread over `x`. */
+function normGrad(x: Tensor, g: Tensor, n: Tensor, { p, dims }: NormState): Tensor {
+  if (p === 0) return mul(x, 0);
+  if (p === 1) return mul(g, sign(x));
+  if (p === 2) return mul(g, maskedFill(div(x, n), eq(n, 0), 0));
+  const size = abs(x);
+  if (Math.abs(p) === Infinity) {
+    const hit = to(logicalOr(eq(size, n), isnan(size)), 'float32');
+    return mul(mul(g, sign(x)), div(hit, sumDims(hit, dims, true)));
+  }
+  // As PyTorch divides by the norm, so that second derivatives at 0 are its NaN too.
+  if (p < 1) return mul(mul(mul(sign(x), maskedFill(pow(size, p - 1), eq(x, 0), 0)), g), pow(n, 1 - p));
+  const direction = p < 2 ? mul(sign(x), pow(size, p - 1)) : mul(x, pow(size, p - 2));
+  return mul(direction, maskedFill(div(g, pow(n, p - 1)), eq(n, 0), 0));
+}
 
 function normRecipe(p: number): Reduction {
   if (p === 0) return reductions.norm0;

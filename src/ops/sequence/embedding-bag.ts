@@ -7,6 +7,7 @@ import { optionReader, type Trailing } from '../../tensor/options.js';
 import { sameShape, showShape } from '../../tensor/shape.js';
 import { type Tensor } from '../../tensor/tensor.js';
 import { eq, gt, ne } from '../pointwise/compare.js';
+import { integersOf } from '../base/check.js';
 import { to } from '../base/copy.js';
 import { arange, full, ones, zeros } from '../creation/creation.js';
 import { embedding, type LookupOptions } from './embedding.js';
@@ -80,7 +81,7 @@ function largest(rows: Tensor, of: Tensor, counted: Tensor | null, bags: number,
   const [n, dim] = rows.shape as [number, number];
   const first = noGrad(() => {
     const values = counted === null ? detach(rows) : where(unsqueeze(counted, 1), rows, -Infinity);
-    const most = scattered(full([bags, dim], -Infinity), of, values, 'max');
+    const most = scattered(full([bags, dim], -Infinity, { dtype: values.dtype }), of, values, 'max');
     const hit = eq(values, indexSelect(most, 0, of));
     const at = where(hit, reshape(arange(n), [n, 1]), n);
     return clamp(scattered(full([bags, dim], n - 1, { dtype: 'int32' }), of, at, 'min'), { max: n - 1 });
@@ -135,7 +136,7 @@ export const embeddingBag: (ids: Tensor, weight: Tensor, ...args: BagArgs) => Te
     if (scaleGradByFreq && mode === 'max') throw new Error(`${op}: mode 'max' does not scale gradients`);
     const n = ids.numel();
     const table = weight.shape[0] as number;
-    const flat = reshape(to(ids, 'int32'), [n]);
+    const flat = reshape(integersOf(op, 'ids', ids), [n]);
     const [of, bags] =
       offsets === null
         ? [
@@ -145,7 +146,7 @@ export const embeddingBag: (ids: Tensor, weight: Tensor, ...args: BagArgs) => Te
             ),
             ids.shape[0] as number,
           ]
-        : bagsOf(to(offsets, 'int32'), n);
+        : bagsOf(integersOf(op, 'offsets', offsets), n);
     const padding = paddingIdx === null || paddingIdx >= 0 ? paddingIdx : paddingIdx + table;
     const rows = embedding(flat, weight, { maxNorm, normType, scaleGradByFreq, paddingIdx: padding });
     const counted = padding === null ? null : ne(flat, padding);
@@ -154,9 +155,10 @@ export const embeddingBag: (ids: Tensor, weight: Tensor, ...args: BagArgs) => Te
     if (mode === 'max' && n > 0) return largest(rows, of, counted, bags, counts);
     let terms = rows;
     if (perSampleWeights !== null) terms = mul(terms, reshape(perSampleWeights, [n, 1]));
-    if (counted !== null) terms = mul(terms, unsqueeze(ofEach, 1));
-    const sums = indexAdd(zeros(bags, weight.shape[1] as number), 0, of, terms);
-    return mode !== 'mean' ? sums : div(sums, unsqueeze(clamp(counts, { min: 1 }), 1));
+    if (counted !== null) terms = mul(terms, unsqueeze(to(ofEach, terms.dtype), 1));
+    const none = zeros([bags, weight.shape[1] as number], { dtype: terms.dtype });
+    const sums = indexAdd(none, 0, of, terms);
+    return mode !== 'mean' ? sums : to(div(sums, unsqueeze(clamp(counts, { min: 1 }), 1)), sums.dtype);
   },
 );
 

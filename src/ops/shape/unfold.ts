@@ -4,7 +4,7 @@ import { primitives } from '../../autograd/primitives.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { addInto, copyInto } from '../base/copies.js';
-import { reshape, select, slice } from '../base/view.js';
+import { narrow, reshape, select, slice } from '../base/view.js';
 
 interface Windows {
   readonly shape: readonly number[];
@@ -36,12 +36,13 @@ export const unfoldOp: (x: Tensor, dim: number, size: number, step: number, dila
 export const unfoldBackward: (grad: Tensor, windows: Windows) => Tensor = defineOp<
   [Tensor, Windows],
   Tensor,
-  Windows
+  Windows & { readonly count: number }
 >({
   name: 'unfoldBackward',
   forward(ctx, grad, windows) {
-    ctx.state = windows;
     const { shape, dim, size, step, dilation } = windows;
+    const count = grad.shape[dim] as number;
+    ctx.state = { ...windows, count };
     const out = primitives().zeros(shape, grad.dtype);
     if (grad.numel() === 0) return out;
     if (shape.length === 0) {
@@ -49,7 +50,7 @@ export const unfoldBackward: (grad: Tensor, windows: Windows) => Tensor = define
       return out;
     }
     // One place of all windows at a time: `step` apart, they do not overlap.
-    const [count, last] = [grad.shape[dim] as number, grad.ndim - 1];
+    const last = grad.ndim - 1;
     for (let i = 0; i < size; i++) {
       const places = slice(out, dim, i * dilation, i * dilation + (count - 1) * step + 1, step);
       const part = select(grad, last, i);
@@ -59,8 +60,9 @@ export const unfoldBackward: (grad: Tensor, windows: Windows) => Tensor = define
     return out;
   },
   backward(ctx, grad) {
-    const { dim, size, step, dilation } = ctx.state;
-    return [() => unfoldOp(grad, dim, size, step, dilation)];
+    const { dim, size, step, dilation, count } = ctx.state;
+    // The shape may have room for more windows (a transposed convolution's with output padding).
+    return [() => narrow(unfoldOp(grad, dim, size, step, dilation), dim, 0, count)];
   },
 });
 

@@ -18,10 +18,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let x0 = i0[i];
     let j1_0n = vec4<i32>(p.i1n0);
     let j1_0 = x0 + select(vec4<i32>(0), j1_0n, x0 < vec4<i32>(0));
-    let f1 = bitcast<vec4<u32>>(clamp(j1_0, vec4<i32>(0), j1_0n - 1)) * p.i1g0;
+    let far1 = bitcast<vec4<u32>>(clamp(j1_0, vec4<i32>(0), j1_0n - 1)) * p.i1g0;
     let b1 = (j1_0 < vec4<i32>(0)) | (j1_0 >= j1_0n);
     let a1 = p.i1o + c0 * p.i1s0;
-    let x1 = select(vec4<f32>(i1[a1 + f1.x], i1[a1 + f1.y], i1[a1 + f1.z], i1[a1 + f1.w]), kNan4(), b1);
+    let x1 = select(vec4<f32>(i1[a1 + far1.x], i1[a1 + far1.y], i1[a1 + far1.z], i1[a1 + far1.w]), kNan4(), b1);
     o0[i] = x1;
     c1++; if (c1 == p.n1) { c1 = 0u; c0++; }
   }
