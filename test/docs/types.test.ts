@@ -23,7 +23,7 @@ declare const file: File, model: k.nn.Module;
 `;
 const inPage = (code: string): string => (code.includes('import *') ? code : given + code);
 
-const programs = new Map(
+const programs = new Map<string, string>(
   ['README.md', ...guide].flatMap((page) => {
     const name = join(root, page.replace('.md', ''));
     const blocks = blocksOf(page);

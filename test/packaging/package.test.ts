@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { builtinModules } from 'node:module';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,6 +21,7 @@ const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const entries = Object.keys(exports)
   .filter((path) => !path.endsWith('.json'))
   .map((path) => path.replace(/^\./, 'kindling'));
+const quiet = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
 let consumer = '';
 let packedFiles: string[] = [];
 
@@ -72,7 +73,6 @@ beforeAll(() => {
   const [packed] = JSON.parse(run('npm', ...pack)) as { filename: string; files: { path: string }[] }[];
   packedFiles = (packed?.files ?? []).map(({ path }) => path);
   write('package.json', '{ "name": "consumer", "private": true, "type": "module" }');
-  const quiet = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
   run('npm', 'install', ...quiet, '--omit=optional', join(consumer, packed?.filename ?? ''));
 }, 240_000);
 
@@ -125,7 +125,14 @@ describe('the packed files', () => {
 });
 
 describe('its types', () => {
-  const compilers = full ? ['typescript', 'typescript-5', 'typescript-7'] : ['typescript'];
+  const others = 'test/packaging/compilers';
+  const compilers = full
+    ? [
+        'node_modules/typescript',
+        `${others}/node_modules/typescript-5`,
+        `${others}/node_modules/typescript-7`,
+      ]
+    : ['node_modules/typescript'];
   const matrix = compilers.flatMap((compiler) =>
     ['NodeNext', 'bundler'].flatMap((resolution) =>
       ['ES2022', 'DOM'].map((library) => [compiler, resolution, library] as const),
@@ -164,10 +171,11 @@ export const all = [${entries.map((_, i) => `entry${i}`).join(', ')}, kindling];
         typeRoots: [],
       };
       write('tsconfig.json', JSON.stringify({ compilerOptions: options, include: ['use.mts'] }));
-      const { bin } = JSON.parse(
-        readFileSync(join(root, 'node_modules', compiler, 'package.json'), 'utf8'),
-      ) as { bin: { tsc: string } };
-      run(process.execPath, join(root, 'node_modules', compiler, bin.tsc), '-p', 'tsconfig.json');
+      if (!existsSync(join(root, compiler))) run('npm', 'ci', '--prefix', join(root, others), ...quiet);
+      const { bin } = JSON.parse(readFileSync(join(root, compiler, 'package.json'), 'utf8')) as {
+        bin: { tsc: string };
+      };
+      run(process.execPath, join(root, compiler, bin.tsc), '-p', 'tsconfig.json');
     },
   );
 });
