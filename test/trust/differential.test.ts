@@ -44,6 +44,18 @@ describe('the reference interpreter', () => {
     expect(gradient(program, 0)).toEqual([6, 6]);
   });
 
+  it('lets a view of unbind give up grad that it asked for itself', () => {
+    const program = [
+      leaf(0, [1, 2]),
+      statement('unbind', [0], { dim: 0 }, 1, 2),
+      statement('mulNumber_', [1], { value: 3 }),
+      statement('requiresGrad_', [2], { value: true }),
+      statement('requiresGrad_', [2], { value: false }),
+      backward(2),
+    ];
+    expect(interpret(program)?.refused).toEqual({ at: 5, kind: 'no grad' });
+  });
+
   it('refuses what PyTorch refuses, and says where and why', () => {
     const program = [
       leaf(0, [1, 2], true),

@@ -248,7 +248,7 @@ export class Machine {
   setRequiresGrad(x: Tensor, value: boolean): void {
     // PyTorch asks for the node from before the write, and what wants gradients by its base goes on to do so.
     const lost = x.view?.creation === 'multi-output' && x.view.version !== x.storage.version;
-    if (lost && x.requiresGrad && x.gradFn === null) return;
+    if (lost && x.inheritsGrad && x.gradFn === null) return;
     if (!value && !this.isLeaf(x)) throw new Refused('not a leaf');
     x.wantsGrad = value;
   }
