@@ -98,7 +98,7 @@ describe('rows', () => {
       return found ? [[op, found] as const] : [];
     }),
   );
-  it.each(every(4, chosen))('%s', async (_, { row, golden }) => {
+  it.each(every(8, chosen))('%s', async (_, { row, golden }) => {
     const inputs = Object.fromEntries([...golden.inputs].map(([name, host]) => [name, upload(host)]));
     await check((given) => evaluate(row, given), inputs, row.grad);
   });
