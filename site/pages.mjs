@@ -9,7 +9,7 @@ const recipes = 'examples/transfer';
 /** @param {string} folder @returns {string[]} paths of its pages and pictures, from the repository's root */
 const pagesIn = (folder) =>
   readdirSync(join(root, folder), { recursive: true })
-    .filter((name) => /\.(md|svg|png)$/.test(String(name)))
+    .filter((name) => /\.(md|svg|png|webp)$/.test(String(name)))
     .map((name) => join(folder, String(name)));
 
 /** @param {string} name of a recipe's file @returns {string} a page that shows it */
@@ -23,7 +23,8 @@ function recipePage(name) {
 /** @param {string} out is emptied first */
 export function writePages(out) {
   rmSync(out, { recursive: true, force: true });
-  const top = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'];
+  const browser = ['README.md', 'page.webp'].map((name) => join('examples/browser', name));
+  const top = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', ...browser];
   for (const page of [...top, ...['docs', recipes, 'bench/results', 'test/trust'].flatMap(pagesIn)]) {
     mkdirSync(dirname(join(out, page)), { recursive: true });
     if (!page.endsWith('.md')) cpSync(join(root, page), join(out, page));

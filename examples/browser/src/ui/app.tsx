@@ -1,0 +1,49 @@
+import { Classes } from './classes.js';
+import { Header } from './header.js';
+import { notice, phase, start } from './state.js';
+import { Training } from './training.js';
+import { Trying } from './trying.js';
+
+const supported = 'gpu' in navigator;
+if (supported) void start();
+
+export function App() {
+  if (!supported) return <NoWebGPU />;
+  if (phase.value.kind === 'failed') return <NoWebGPU reason={phase.value.text} />;
+  return (
+    <>
+      <Header />
+      <main>
+        <Classes />
+        <Training />
+        <Trying />
+      </main>
+      <p class={notice.value?.bad ? 'notice bad' : 'notice'} role="status" aria-live="polite">
+        {notice.value?.text}
+      </p>
+    </>
+  );
+}
+
+function NoWebGPU({ reason }: { reason?: string }) {
+  return (
+    <main class="none">
+      <h1>This page needs WebGPU</h1>
+      <p>It trains a network on your own GPU, and this browser does not give it one.</p>
+      {reason !== undefined && <p class="reason">{reason}</p>}
+      <ul>
+        <li>Chrome and Edge have it on Windows, macOS, ChromeOS and Android; Safari from version 26.</li>
+        <li>Firefox has it on Windows, and on macOS with Apple silicon.</li>
+        <li>
+          On Linux, Chrome needs <code>--enable-unsafe-webgpu --enable-features=Vulkan</code> for most GPUs.
+        </li>
+        <li>The page must come from https: or from localhost.</li>
+      </ul>
+      <p>
+        <button type="button" onClick={() => location.reload()}>
+          Try again
+        </button>
+      </p>
+    </main>
+  );
+}
