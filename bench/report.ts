@@ -77,7 +77,7 @@ export function describe(e: Environment): string {
 /** Writes `<name>.json`, `<name>.md` and, where given, `<name>.html` into `folder`, and says where. */
 export function writeResults(
   name: string,
-  { data, markdown, html }: { data: object; markdown: string; html?: string },
+  { data, markdown, ...others }: { data: object; markdown: string; html?: string; svg?: string },
   folder = resultsFolder,
 ): void {
   mkdirSync(folder, { recursive: true });
@@ -85,8 +85,9 @@ export function writeResults(
     writeFileSync(join(folder, `${name}.${ending}`), text.trimEnd() + '\n');
   write('json', JSON.stringify(data, null, 2));
   write('md', markdown);
-  if (html !== undefined) write('html', html);
-  console.error(`\nWritten to ${join(folder, name)}.{json,md${html === undefined ? '' : ',html'}}`);
+  for (const [ending, text] of Object.entries(others)) write(ending, text);
+  const endings = ['json', 'md', ...Object.keys(others)].join();
+  console.error(`\nWritten to ${join(folder, name)}.{${endings}}`);
 }
 
 /** What an earlier run wrote, or undefined. */

@@ -17,6 +17,7 @@ import {
   writeResults,
 } from '../report.js';
 import { chosenNames, peerWorks, workNamed, works } from '../works.mjs';
+import { peersPlot } from './plot.js';
 import { bestPeer, kindling, ratio, report, targets, type Cold, type Entry, type Row } from './report.js';
 import { installPeers, libraries, reference, type Start, type Worker } from './workers.js';
 
@@ -147,7 +148,7 @@ function save(row: Row): void {
   // Rows from before ceilings were measured cannot be shown any more.
   const byWork = new Map([...earlier.filter(({ ceilings }) => ceilings), row].map((r) => [r.work, r]));
   const rows = Object.keys(works).flatMap((work) => byWork.get(work) ?? []);
-  writeResults(name, { data: { rows }, markdown: report(rows) }, values.out);
+  writeResults(name, { data: { rows }, markdown: report(rows), svg: peersPlot(rows) }, values.out);
 }
 
 async function main(): Promise<void> {

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { Ceilings } from '../../bench/ceilings.js';
+import { peersPlot } from '../../bench/peers/plot.js';
 import { report, targets, targetTable, type Entry, type Row as PeerRow } from '../../bench/peers/report.js';
 import { page } from '../../bench/roofline.js';
 import { ratesOf, tableOf, type Row } from '../../bench/rows.js';
@@ -136,5 +138,25 @@ describe('the comparison with peers', () => {
 
   it('is run on works that every library knows', () => {
     for (const [name, work] of Object.entries(peerWorks)) expect(workNamed(name)).toBe(work);
+  });
+});
+
+describe('the plot of peers', () => {
+  const results = new URL('../../bench/results/peers-llvmpipe-llvm-15-0-6-256-bits', import.meta.url);
+  const read = (ending: string): string => readFileSync(new URL(`${results.href}.${ending}`), 'utf8');
+  const { rows } = JSON.parse(read('json')) as { rows: PeerRow[] };
+
+  it('that is kept is of the results that are kept', () => {
+    expect(peersPlot(rows)).toBe(read('svg'));
+  });
+
+  it('has a mark for every library whose numbers agree, and none for others', () => {
+    const [first] = rows as [PeerRow];
+    const [own, ...others] = first.entries;
+    const entries = [own as Entry, ...others.map((entry, i) => ({ ...entry, agrees: i > 0 }))];
+    const plot = peersPlot([{ ...first, entries }]);
+    expect(plot.match(/<title>/g)).toHaveLength(entries.length - 1);
+    expect(plot).toContain(`<title>matmul-512, ${others[1]?.library}: `);
+    expect(plot).not.toContain(`<title>matmul-512, ${others[0]?.library}: `);
   });
 });
