@@ -8,8 +8,8 @@ const supported = 'gpu' in navigator;
 if (supported) void start();
 
 export function App() {
-  if (!supported) return <NoWebGPU />;
-  if (phase.value.kind === 'failed') return <NoWebGPU reason={phase.value.text} />;
+  if (!supported) return <CannotStart />;
+  if (phase.value.kind === 'failed') return <CannotStart reason={phase.value.text} />;
   return (
     <>
       <Header />
@@ -25,12 +25,15 @@ export function App() {
   );
 }
 
-function NoWebGPU({ reason }: { reason?: string }) {
+function CannotStart({ reason }: { reason?: string }) {
   return (
     <main class="none">
-      <h1>This page needs WebGPU</h1>
-      <p>It trains a network on your own GPU, and this browser does not give it one.</p>
-      {reason !== undefined && <p class="reason">{reason}</p>}
+      <h1>{reason === undefined ? 'This page needs WebGPU' : 'The page could not start'}</h1>
+      {reason === undefined ? (
+        <p>It trains a network on your own GPU, and this browser does not give it one.</p>
+      ) : (
+        <p class="reason">{reason}</p>
+      )}
       <ul>
         <li>Chrome and Edge have it on Windows, macOS, ChromeOS and Android; Safari from version 26.</li>
         <li>Firefox has it on Windows, and on macOS with Apple silicon.</li>

@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { CameraDialog, hasCamera } from './camera-dialog.js';
+import { Dialog } from './dialog.js';
 import { DrawDialog } from './draw-dialog.js';
 import { DropZone } from './drop-zone.js';
 import { FileButton } from './file-button.js';
@@ -45,7 +46,7 @@ export function Classes() {
   );
 }
 
-type Open = 'draw' | 'camera' | null;
+type Open = 'draw' | 'camera' | 'make' | null;
 
 function ClassCard({ entry }: { entry: PictureClass }) {
   const open = useSignal<Open>(null);
@@ -89,23 +90,9 @@ function ClassCard({ entry }: { entry: PictureClass }) {
             Camera
           </button>
         )}
-        <select
-          aria-label={`Make pictures for ${name}`}
-          disabled={isBusy.value}
-          value=""
-          onChange={(event) => {
-            const outline = event.currentTarget.value;
-            event.currentTarget.value = '';
-            if (outline) void makePictures(id, outline);
-          }}
-        >
-          <option value="">Make 12 …</option>
-          {outlines.map((outline) => (
-            <option key={outline} value={outline}>
-              {outline}
-            </option>
-          ))}
-        </select>
+        <button type="button" disabled={isBusy.value} onClick={() => (open.value = 'make')}>
+          Make
+        </button>
       </div>
       {pictures.length === 0 ? (
         <p class="hint">Drop pictures here.</p>
@@ -135,9 +122,43 @@ function ClassCard({ entry }: { entry: PictureClass }) {
           onClose={close}
         />
       )}
+      {open.value === 'make' && <MakeDialog entry={entry} onClose={close} />}
       {open.value === 'camera' && (
         <CameraDialog onPicture={(video) => void addDrawn(id, video)} onClose={close} />
       )}
     </DropZone>
+  );
+}
+
+/** Pictures that the page makes by itself. */
+function MakeDialog({ entry, onClose }: { entry: PictureClass; onClose: () => void }) {
+  const named = outlines.find((outline) => outline === entry.name.trim().toLowerCase());
+  const outline = useSignal(named ?? outlines[0] ?? '');
+  return (
+    <Dialog title={`Pictures for ${entry.name}`} onClose={onClose}>
+      <p>Twelve of one outline, each with its own colours, texture, place and background.</p>
+      <label>
+        Outline
+        <select value={outline.value} onChange={(event) => (outline.value = event.currentTarget.value)}>
+          {outlines.map((name) => (
+            <option key={name} value={name}>
+              {name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <div class="row">
+        <button
+          type="button"
+          class="primary"
+          onClick={() => {
+            void makePictures(entry.id, outline.value);
+            onClose();
+          }}
+        >
+          Make twelve
+        </button>
+      </div>
+    </Dialog>
   );
 }
