@@ -4,11 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { build } from '../../scripts/build.mjs';
+import { chromium } from './chromium.js';
 
 const page = fileURLToPath(new URL('../../examples/browser/', import.meta.url));
-const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
-  existsSync,
-);
 if (chromium === undefined) console.log('page test skipped: no Chromium here (apt-get install chromium)');
 
 function run(...args: string[]): void {

@@ -1,5 +1,5 @@
 import { noGrad, tidy } from 'kindling/core';
-import { imagesToTensor } from 'kindling/data';
+import { imagesToTensor, shapesStatistics } from 'kindling/data';
 import {
   cifarResnet8,
   findHead,
@@ -22,9 +22,6 @@ const builders: Readonly<Record<TrunkName, ModelBuilder>> = {
   mobilenet_v2: mobilenetV2,
 };
 
-/** How the small network's pictures were normalised when it was trained. */
-const shapesInput = { mean: [0.473, 0.473, 0.473], std: [0.283, 0.283, 0.283] } as const;
-
 export type Input = Pick<InputRecipe, 'resize' | 'crop' | 'mean' | 'std'>;
 
 /** A pretrained classifier without its head: pictures go in, features come out. Nothing in it is trained. */
@@ -46,14 +43,14 @@ export class Trunk {
 
   /** The network that comes with the page. */
   static async small(): Promise<Trunk> {
-    return Trunk.load('cifar_resnet8', new URL(small, self.location.href).href, shapesInput);
+    return Trunk.load('cifar_resnet8', new URL(small, self.location.href).href, shapesStatistics);
   }
 
   /**
    * @throws Error when the file is another model's, or has more than another head
    */
   static async fromFile(name: TrunkName, file: Blob): Promise<Trunk> {
-    return Trunk.load(name, file, name === 'cifar_resnet8' ? shapesInput : {});
+    return Trunk.load(name, file, name === 'cifar_resnet8' ? shapesStatistics : {});
   }
 
   private static async load(name: TrunkName, weights: string | Blob, input: Partial<Input>): Promise<Trunk> {
