@@ -30,6 +30,7 @@ export * from './layers/padding.js';
 export { Parameter, UninitializedParameter } from './base/parameter.js';
 export * from './layers/pooling.js';
 export * from './layers/rnn.js';
+export { RotaryPositionalEmbeddings } from './layers/rotary.js';
 export * from './layers/upsample.js';
 export * from './layers/pooling-more.js';
 export * from './layers/pooling-nd.js';

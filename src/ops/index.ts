@@ -19,6 +19,7 @@ export {
   softplus,
   softshrink,
   softsign,
+  swiglu,
   tanhshrink,
 } from './pointwise/activation.js';
 export * from './random/noisy.js';
@@ -81,6 +82,7 @@ export { embeddingBag, type EmbeddingBagOptions } from './sequence/embedding-bag
 export * from './images/grid-sample.js';
 export { fold, type FoldOptions } from './conv/fold.js';
 export { einsum, type Sublist } from './matmul/einsum.js';
+export { rotaryEmbedding, type RotaryOptions } from './sequence/rotary.js';
 export { embedding, oneHot, type EmbeddingOptions, type LookupOptions } from './sequence/embedding.js';
 export * from './images/interpolate.js';
 export { cat, pad, stack, type PadMode, type PadOptions } from './shape/join.js';

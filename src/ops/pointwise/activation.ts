@@ -198,6 +198,21 @@ const gluFn = rowFunction({
   expr: (a: Expr, b: Expr) => e.mul(a, fn.sigmoid(b)),
 });
 
+/**
+ * The gated half of a SwiGLU layer (Shazeer 2020, https://arxiv.org/abs/2002.05202): `silu(gate) * up` in one
+ * launch; of shapes that broadcast.
+ */
+export function swiglu(gate: Tensor, up: Tensor): Tensor {
+  checkCount('swiglu', arguments.length, 2);
+  checkTensors('swiglu', gate, up);
+  return swigluFn(gate, up);
+}
+const swigluFn = rowFunction({
+  name: 'swiglu',
+  kind: 'float',
+  expr: (gate: Expr, up: Expr) => e.mul(e.mul(gate, fn.sigmoid(gate)), up),
+});
+
 /** `log(1 + exp(beta x)) / beta`, and `x` where `beta x > threshold`. */
 export function softplus(
   x: Tensor,
