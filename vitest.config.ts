@@ -9,7 +9,8 @@ const ownDevice = [
   'test/full/planned-for-gpus.test.ts',
   'test/full/rare-waits.test.ts',
 ];
-const slow = process.env['KINDLING_FULL'] === '1' ? [] : ['test/full/**'];
+const full = process.env['KINDLING_FULL'] === '1';
+const slow = full ? [] : ['test/full/**'];
 
 const common = {
   environment: 'node',
@@ -23,6 +24,9 @@ const common = {
   env: {
     // Measured on two cores: Mesa's software driver runs kernels 1.5-2x faster with 8 threads than by default.
     LP_NUM_THREADS: process.env['LP_NUM_THREADS'] ?? '8',
+    // A quick run spends most of its time in the software driver's compiler, two fifths of that in LLVM's optimizer.
+    // The full run has it on, as users have.
+    GALLIVM_PERF: process.env['GALLIVM_PERF'] ?? (full ? '' : 'nopt'),
     // Both cores are busy with tests; a cold run takes a quarter longer when each compiles for the other too.
     KINDLING_COMPILE_AHEAD: '0',
     MESA_SHADER_CACHE_DIR: process.env['MESA_SHADER_CACHE_DIR'] ?? path('node_modules/.cache/mesa'),

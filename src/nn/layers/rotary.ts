@@ -1,4 +1,12 @@
-import { indexSelect, narrow, rotaryEmbedding, tensor, unsqueeze } from '../../ops/index.js';
+import {
+  flatten,
+  indexSelect,
+  narrow,
+  reshape,
+  rotaryEmbedding,
+  tensor,
+  unsqueeze,
+} from '../../ops/index.js';
 import { optionReader, required, type Needed } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -78,7 +86,7 @@ export class RotaryPositionalEmbeddings extends Layer {
       const rows =
         inputPos === undefined
           ? narrow(table, 0, 0, length)
-          : indexSelect(table, 0, inputPos.flatten()).reshape(...inputPos.shape, this.dim / 2);
+          : reshape(indexSelect(table, 0, flatten(inputPos)), [...inputPos.shape, this.dim / 2]);
       return unsqueeze(rows, -2);
     }) as [Tensor, Tensor];
     return rotaryEmbedding(x, cos, sin, { interleaved: true });
