@@ -26,6 +26,7 @@ export {
   type MNISTFiles,
   mnistStatistics,
 } from './mnist.js';
+export { fromPixels, type PixelSource, type RGBAPixels, toImageData } from './pixel-sources.js';
 export { Random } from './random.js';
 export {
   type BatchesOfIndices,

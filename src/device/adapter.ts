@@ -25,6 +25,13 @@ export interface InitOptions {
    * changes; `runtime().info.matrices` says which are used, or why none. Default: false.
    */
   readonly subgroupMatrices?: boolean;
+  /**
+   * A device of the program's own, which other code may use as well (`onnxruntime-web`, a renderer): buffers
+   * go back and forth without a copy (`fromGPUBuffer`, `gpuBuffer`). The features and limits that it was
+   * requested with are all there are, and `close()` does not destroy it. Not beside `adapter` or
+   * `powerPreference`.
+   */
+  readonly device?: GPUDevice;
   /** @internal Pretends that the adapter lacks these, so that tests reach the fallbacks. */
   readonly disable?: readonly Optional[];
   /**
@@ -87,8 +94,24 @@ const leastLimits: Partial<Record<keyof GPUSupportedLimits, number>> = {
   minStorageBufferOffsetAlignment: 16,
 };
 
+/** The adapter of a device that the program has opened; what is asked of it, it has already. */
+function adapterOf(device: GPUDevice): Pick<GPUAdapter, 'info' | 'features' | 'limits' | 'requestDevice'> {
+  const { adapterInfo, features, limits } = device as Partial<GPUDevice>;
+  if (adapterInfo === undefined || features === undefined || limits === undefined)
+    throw new DeviceError(
+      'init: device must be a GPUDevice that knows its adapterInfo (Chrome 131 or later, Dawn in Node)',
+    );
+  return { info: adapterInfo, features, limits, requestDevice: () => Promise.resolve(device) };
+}
+
 export async function openDevice(options: InitOptions): Promise<OpenedDevice> {
-  const { adapter, gpu } = await requestAdapter(options);
+  const { device: own } = options;
+  if (own !== undefined && (options.adapter !== undefined || options.powerPreference !== undefined))
+    throw new DeviceError('init: device is an open device already; leave adapter and powerPreference out');
+  const { adapter, gpu } =
+    own === undefined
+      ? await requestAdapter(options)
+      : { adapter: adapterOf(own), gpu: await findGpu(undefined, false) };
   const disabled = new Set(options.disable);
   const matrices =
     options.subgroupMatrices === true ? matrixSupport(adapter.info, adapter.features) : undefined;

@@ -61,11 +61,26 @@ export class OutOfMemoryError extends DeviceError {
  * Collects what the GPU reports asynchronously. `settle` waits for every check that is under way, `take`
  * hands out the errors as one and forgets them.
  */
+export const deviceClosed = (): DeviceError =>
+  new DeviceError('The device was closed: call `await init()` again; tensors on it are gone.');
+
 export class ErrorLog {
   private readonly pending = new Set<Promise<void>>();
   private errors: DeviceError[] = [];
   /** Set when the device is gone for good; every later operation throws it. */
   fatal: DeviceError | undefined;
+
+  /** @param all errors in nobody's scope too: on a device of ours alone they can only be ours */
+  watch(device: GPUDevice, all: boolean): void {
+    if (all)
+      device.addEventListener('uncapturederror', (event) => {
+        event.preventDefault();
+        this.record(new DeviceError(`GPU error: ${event.error.message}`));
+      });
+    void device.lost.then(({ message }) => {
+      this.fatal ??= new DeviceLostError(message.trim());
+    });
+  }
 
   record(error: DeviceError): void {
     this.errors.push(error);

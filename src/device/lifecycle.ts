@@ -26,10 +26,11 @@ export function init(options: InitOptions = {}): Promise<void> {
   }
   if (starting) {
     for (const key of Object.keys(options) as (keyof InitOptions)[]) {
-      if (String(options[key]) !== String(chosen[key])) {
+      const [asked, had] = [options[key], chosen[key]];
+      if (typeof asked === 'object' ? asked !== had : String(asked) !== String(had)) {
         return Promise.reject(
           new DeviceError(
-            `init: the device runs already with ${key} = ${String(chosen[key])}; call close() before init({ ${key}: ${String(options[key])} }).`,
+            `init: the device runs already with ${key} = ${String(had)}; call close() before init({ ${key}: ${String(asked)} }).`,
           ),
         );
       }
@@ -48,7 +49,7 @@ export function init(options: InitOptions = {}): Promise<void> {
         current = fresh;
       } catch (error) {
         if (starting === attempt) starting = undefined;
-        opened.device.destroy();
+        if (options.device === undefined) opened.device.destroy();
         throw error;
       }
     },
@@ -61,7 +62,10 @@ export function init(options: InitOptions = {}): Promise<void> {
   return attempt;
 }
 
-/** Destroys the device and everything on it. Later operations throw until {@link init} is called again. */
+/**
+ * Destroys the device, unless it is the program's own, and everything of kindling's on it. Later operations
+ * throw until {@link init} is called again.
+ */
 export function close(): void {
   current?.destroy();
   current = undefined;

@@ -26,6 +26,8 @@ export class Block {
   pooledAt = 0;
   /** The GPU had no memory for it: never pool it. */
   broken = false;
+  /** Somebody else's: it is neither pooled nor destroyed. */
+  foreign = false;
   destroyed = false;
   /** The place in the plan that it is kept for. */
   slot: PoolSlot | null = null;
@@ -172,9 +174,20 @@ export class BufferPool {
     return buffer;
   }
 
+  /** As {@link alloc}, of memory that is there; it counts to nobody's budget. */
+  adopt(gpu: GPUBuffer, bytes: number, label: string): DeviceBuffer {
+    const block = new Block(this.nextId++, gpu, gpu.size);
+    block.foreign = true;
+    return new DeviceBuffer(block, bytes, label);
+  }
+
   release(buffer: DeviceBuffer): void {
     if (!buffer.live) throw new DeviceError(`free: buffer '${buffer.label}' was freed before.`, buffer.label);
     buffer.live = false;
+    if (buffer.block.foreign) {
+      this.onDestroy(buffer.block);
+      return;
+    }
     this.live.delete(buffer);
     const { block } = buffer;
     this.liveBytes -= block.capacity;
@@ -438,6 +451,14 @@ export class BufferPool {
     if (this.doomed.length === 0) return;
     for (const block of this.doomed) block.gpu.destroy();
     this.doomed = [];
+  }
+
+  /** The device goes on without us. */
+  destroyAll(): void {
+    this.trim(Infinity);
+    this.staging.trim();
+    for (const { block } of this.live) this.destroy(block);
+    this.afterSubmit();
   }
 
   private largest(count: number): { label: string; bytes: number }[] {

@@ -19,16 +19,15 @@ import { GroupGarbage } from './group-garbage.js';
 import { checkRange, isExtent, maxGrid, plainLimits } from './checks.js';
 import { CompileAhead } from './compile-ahead.js';
 import { Encoder } from './encoder.js';
-import { DeviceError, DeviceLostError, ErrorLog } from './errors.js';
+import { deviceClosed, DeviceError, DeviceLostError, ErrorLog } from './errors.js';
 import { FaultBuffer } from './faults.js';
 import { UniformArena } from './params.js';
 import { BufferPool, type DeviceBuffer, type MemoryStats } from './pool.js';
 import { ProgramCache } from './programs.js';
-import { TimestampProfiler, WallClockProfiler, type DeviceProfile } from './profiler.js';
+import { measure, TimestampProfiler, WallClockProfiler, type DeviceProfile } from './profiler.js';
 import { StagingPool } from './readback.js';
 import type { Recording } from './recording.js';
 import { CommandStream } from './stream.js';
-import { setTrail, Trail } from './trail.js';
 import { PoliteWaiter } from './wait.js';
 
 /** Dispatches that fit into {@link Runtime.together} at least. */
@@ -45,7 +44,8 @@ export class Runtime {
   readonly cpuIdleHook = new Set<() => void>();
 
   private planFor: Target;
-  private readonly device: GPUDevice;
+  /** For other code that works on it. */
+  readonly device: GPUDevice;
   private readonly errors = new ErrorLog();
   private readonly stream: CommandStream;
   private readonly awaits: Awaits;
@@ -62,12 +62,15 @@ export class Runtime {
   private readonly faults: FaultBuffer;
   private readonly waiter: PoliteWaiter;
   private readonly timestamps: boolean;
+  /** The device is the program's own. */
+  private readonly shared: boolean;
   private idle = false;
   private record: Recording | null = null;
 
   constructor(opened: OpenedDevice, options: InitOptions) {
     const { device, target } = opened;
     this.device = device;
+    this.shared = options.device !== undefined;
     this.planFor = target;
     this.info = opened.info;
     this.limits = plainLimits(device.limits);
@@ -107,7 +110,7 @@ export class Runtime {
       this.ahead = new CompileAhead({
         helpers: idleCores(),
         isBusy: () => this.stream.isBusy,
-        open: () => openDevice({ ...options, wrapDevice: undefined }),
+        open: () => openDevice({ ...options, device: undefined, wrapDevice: undefined }),
         wait: (promise) => this.waiter.during(promise),
       });
     }
@@ -145,13 +148,7 @@ export class Runtime {
         if (error !== null) this.errors.record(this.pool.refused(0, 'init', error.message));
       }),
     );
-    device.addEventListener('uncapturederror', (event) => {
-      event.preventDefault();
-      this.errors.record(new DeviceError(`GPU error: ${event.error.message}`));
-    });
-    void device.lost.then(({ message }) => {
-      this.errors.fatal ??= new DeviceLostError(message.trim());
-    });
+    this.errors.watch(device, !this.shared);
   }
 
   /** The device is gone: every further operation throws {@link DeviceLostError}. */
@@ -461,36 +458,36 @@ export class Runtime {
   async profile<T>(fn: () => T | Promise<T>): Promise<DeviceProfile<T>> {
     if (this.encoder.profiler) throw new DeviceError('profile: a profile is being taken already.');
     await this.synchronize();
-    const profiler = this.timestamps
-      ? new TimestampProfiler(this.device, () => this.stream.commands())
-      : new WallClockProfiler(this.device.queue);
-    this.encoder.profiler = profiler;
-    const trail = new Trail();
-    setTrail(trail);
-    const start = performance.now();
-    let result: T;
-    try {
-      result = await fn();
-    } finally {
-      this.encoder.profiler = undefined;
-      setTrail(null);
-      if (profiler instanceof TimestampProfiler) profiler.close();
-      this.stream.flush();
-      await this.waiter.during(profiler.finish());
-    }
-    await this.synchronize();
-    const { dispatches } = profiler;
-    const wallMs = performance.now() - start;
-    return { result, rows: profiler.rows(), dispatches, spans: trail.spans, wallMs };
+    return measure(fn, {
+      profiler: this.timestamps
+        ? new TimestampProfiler(this.device, () => this.stream.commands())
+        : new WallClockProfiler(this.device.queue),
+      use: (profiler) => (this.encoder.profiler = profiler),
+      finish: (profiler) => {
+        this.stream.flush();
+        return this.waiter.during(profiler.finish());
+      },
+      settle: () => this.synchronize(),
+    });
   }
 
   /** @internal */
   destroy(): void {
-    this.errors.fatal = new DeviceError(
-      'The device was closed: call `await init()` again; tensors on it are gone.',
-    );
+    this.errors.fatal = deviceClosed();
     this.ahead?.close();
-    this.device.destroy();
+    if (!this.shared) {
+      this.device.destroy();
+      return;
+    }
+    // Others go on with the device: what they record must not meet our scopes, nor do without our memory.
+    if (this.stream.hasWork) this.stream.discard();
+    this.device.popErrorScope().catch(() => undefined);
+    this.pool.destroyAll();
+  }
+
+  /** Memory that somebody else made and will destroy; whole words of 16 bytes. */
+  adopt(gpu: GPUBuffer, bytes: number, label: string): DeviceBuffer {
+    return this.pool.adopt(gpu, bytes, label);
   }
 
   private check(op: string, buffer: DeviceBuffer, offset: number, bytes: number, alignment: number): void {

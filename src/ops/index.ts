@@ -49,6 +49,13 @@ export {
   type TensorData,
   type TensorOptions,
 } from './creation/creation.js';
+export {
+  fromGPUBuffer,
+  gpuBuffer,
+  type GPUBufferOptions,
+  gpuDevice,
+  type GPURange,
+} from './creation/gpu-buffer.js';
 export { cdist, type CdistOptions } from './matmul/cdist.js';
 export {
   trilIndices,

@@ -41,14 +41,18 @@ export class Storage {
   /** Copies derived from these contents (packed weights, ...), dropped when the version moves on. */
   derived: Map<string, Derived> | null = null;
   private borrowers: Set<Borrower> | null = null;
+  private readonly isOwn: boolean;
 
+  /** @param adopted memory of somebody else's, in place of the pool's */
   constructor(
     readonly bytes: number,
     op: string,
+    adopted?: DeviceBuffer,
   ) {
     this.writer = op;
     this.owner = runtime();
-    this.buffer = this.owner.alloc(bytes, op);
+    this.buffer = adopted ?? this.owner.alloc(bytes, op);
+    this.isOwn = adopted === undefined;
     Storage.liveBytes += bytes;
   }
 
@@ -70,7 +74,7 @@ export class Storage {
 
   /** True when one holder is left, so that its contents may be taken over. */
   get exclusive(): boolean {
-    return this.holders === 1;
+    return this.holders === 1 && this.isOwn;
   }
 
   retain(): this {

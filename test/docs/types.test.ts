@@ -19,7 +19,8 @@ const options: ts.CompilerOptions = {
 
 /** What a page of the browser's has at hand. */
 const given = `import * as k from 'kindling';
-declare const file: File, model: k.nn.Module;
+declare const file: File, model: k.nn.TensorModule, device: GPUDevice, buffer: GPUBuffer;
+declare const context: CanvasRenderingContext2D;
 `;
 const inPage = (code: string): string => (code.includes('import *') ? code : given + code);
 
