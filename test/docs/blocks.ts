@@ -7,6 +7,7 @@ import { transform } from 'esbuild';
 import { expect } from 'vitest';
 import * as core from '../../src/core.js';
 import * as kindling from '../../src/index.js';
+import * as metrics from '../../src/metrics/index.js';
 import * as nn from '../../src/nn/index.js';
 import * as node from '../../src/node.js';
 
@@ -17,6 +18,7 @@ const modules: Readonly<Record<string, unknown>> = {
   'node:path': path,
   kindling,
   'kindling/core': core,
+  'kindling/metrics': metrics,
   'kindling/nn': nn,
   'kindling/node': node,
 };
