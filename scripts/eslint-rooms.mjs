@@ -25,6 +25,7 @@ export const rooms = {
   data: ops,
   metrics: ops,
   formats: ops,
+  tensorboard: ['formats', ...ops],
   models: ['nn', 'optim', 'data', 'formats', ...ops],
 };
 

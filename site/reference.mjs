@@ -32,6 +32,7 @@ const order = [
   './data',
   './formats',
   './metrics',
+  './tensorboard',
   './models',
   './amp',
   './autograd',

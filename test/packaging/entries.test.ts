@@ -141,6 +141,17 @@ const programs: Record<string, readonly [code: string, output: string]> = {
      console.log(JSON.stringify(await scores.compute()));`,
     '{"accuracy":0.6666666666666666,"matrix":[[1,0],[1,1]],"auroc":1}',
   ],
+  tensorboard: [
+    `import { init, tensor } from 'kindling/core';
+     import { SummaryEncoder } from 'kindling/tensorboard';
+     await init();
+     const sizes = [];
+     const log = new SummaryEncoder((record) => sizes.push(record.length));
+     log.addScalar('loss', tensor(0.5), 3);
+     await log.close();
+     console.log(sizes.join());`,
+    '40,42',
+  ],
   'models and formats': [
     `import { init } from 'kindling/core';
      import { cifarResnet8, hostStateDict, loadWeights } from 'kindling/models';
