@@ -25,7 +25,7 @@ export interface TaskOptions {
   ignoreIndex?: number | null;
 }
 
-/** @internal */
+/** What is told apart. */
 export interface Task {
   readonly binary: boolean;
   /** Two for a binary task. */

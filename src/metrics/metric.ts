@@ -16,8 +16,8 @@ export type MetricState = Readonly<Record<string, StateValue>>;
  * is NaN) throws at once where the host knows the values, else at the next await of anything; what is counted
  * until then is without it, so `reset()` after such an error.
  *
- * Written for another measure: parts of the state given to the constructor, `update` by `this.record`,
- * `compute` from the parts' `read()`.
+ * A measure of one's own gives the parts of its state to the constructor, updates them within `this.record`,
+ * and makes its `value` of what their `read()` resolves to.
  */
 export abstract class Metric<R = unknown> {
   private updates = 0;
@@ -46,10 +46,13 @@ export abstract class Metric<R = unknown> {
     return this.value();
   }
 
-  /** @internal */
+  /** What `compute` resolves to, from the state at the time of the call. */
   protected abstract value(): Promise<R>;
 
-  /** @internal Runs what an update does, and counts it unless it throws. */
+  /**
+   * Runs what an update does, off the tape, frees what it made and nobody kept, and counts it unless it
+   * throws.
+   */
   protected record(update: () => void): void {
     currentRecording()?.refuse(`${this.name}.update is called in it`);
     scoped(`${this.name}.update`, () => noGrad(update));
