@@ -10,7 +10,7 @@ const ops = ['ops', ...core];
 
 /**
  * Which rooms each room may import, besides itself. `tensor` and `autograd` are one level; a Parameter lives
- * in `nn`, so `optim` may see it; `formats` and `data` know nothing of each other or of `nn`.
+ * in `nn`, so `optim` may see it; `formats`, `data` and `metrics` know nothing of each other or of `nn`.
  * @type {Readonly<Record<string, readonly string[]>>}
  */
 export const rooms = {
@@ -23,7 +23,9 @@ export const rooms = {
   optim: ['nn', ...ops],
   amp: ['optim', 'nn', ...ops],
   data: ops,
+  metrics: ops,
   formats: ops,
+  tensorboard: ['formats', ...ops],
   models: ['nn', 'optim', 'data', 'formats', ...ops],
 };
 

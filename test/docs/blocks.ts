@@ -7,8 +7,10 @@ import { transform } from 'esbuild';
 import { expect } from 'vitest';
 import * as core from '../../src/core.js';
 import * as kindling from '../../src/index.js';
+import * as metrics from '../../src/metrics/index.js';
 import * as nn from '../../src/nn/index.js';
 import * as node from '../../src/node.js';
+import * as tensorboard from '../../src/tensorboard/index.js';
 
 /** What the code imports. */
 const modules: Readonly<Record<string, unknown>> = {
@@ -17,8 +19,10 @@ const modules: Readonly<Record<string, unknown>> = {
   'node:path': path,
   kindling,
   'kindling/core': core,
+  'kindling/metrics': metrics,
   'kindling/nn': nn,
   'kindling/node': node,
+  'kindling/tensorboard': tensorboard,
 };
 
 const root = new URL('../../', import.meta.url);

@@ -130,6 +130,28 @@ const programs: Record<string, readonly [code: string, output: string]> = {
      console.log(await x.grad.item(), new ConcatDataset([set, set]).length, typeof DataLoader, new CenterCrop(2).size);`,
     '3 6 function 2',
   ],
+  metrics: [
+    `import { init, tensor } from 'kindling/core';
+     import { Accuracy, AUROC, ConfusionMatrix, MetricCollection } from 'kindling/metrics';
+     await init();
+     const of = { numClasses: 2 };
+     const all = { accuracy: new Accuracy(of), matrix: new ConfusionMatrix(of), auroc: new AUROC(of) };
+     const scores = new MetricCollection(all);
+     scores.update(tensor([[3, -1], [0, 2], [1, 0]]), tensor([0, 1, 1], { dtype: 'int32' }));
+     console.log(JSON.stringify(await scores.compute()));`,
+    '{"accuracy":0.6666666666666666,"matrix":[[1,0],[1,1]],"auroc":1}',
+  ],
+  tensorboard: [
+    `import { init, tensor } from 'kindling/core';
+     import { SummaryEncoder } from 'kindling/tensorboard';
+     await init();
+     const sizes = [];
+     const log = new SummaryEncoder((record) => sizes.push(record.length));
+     log.addScalar('loss', tensor(0.5), 3);
+     await log.close();
+     console.log(sizes.join());`,
+    '40,42',
+  ],
   'models and formats': [
     `import { init } from 'kindling/core';
      import { cifarResnet8, hostStateDict, loadWeights } from 'kindling/models';

@@ -26,7 +26,7 @@ export function checkIndexCode(index: string, size: string, width: Width): strin
 }`;
 }
 
-/** `op` takes a class per row. */
+/** `op` takes a class per row, or the label `ignoreIndex`, which may be one of the classes. */
 export const labelOutOfRange = (
   op: string,
   label: number,
@@ -35,7 +35,7 @@ export const labelOutOfRange = (
   ignoreIndex: number,
 ): string =>
   `${op}: label ${label} at position ${position} is out of range for ${classes} classes ` +
-  `(0 to ${classes - 1}, or ignoreIndex ${ignoreIndex})`;
+  `(0 to ${classes - 1}${ignoreIndex >= 0 && ignoreIndex < classes ? '' : `, or ignoreIndex ${ignoreIndex}`})`;
 
 /** Raised with the label, its position, the number of classes and the label that is ignored. */
 export const labelFault = (op: string): Fault => ({

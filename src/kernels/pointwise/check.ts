@@ -116,6 +116,8 @@ const checks = {
     `v > ${minusZero} && v <= 0xff800000u`,
     (value) => `std must not be negative, got ${value}`,
   ),
+  /** Anything but NaN. */
+  number: floatCheck(`(v & 0x7fffffffu) > ${infinity}`, () => 'NaN is no score'),
   /** An end of the range of some elements. */
   finite: floatCheck(
     `(v & ${infinity}) == ${infinity}`,

@@ -1,0 +1,137 @@
+import { currentRecording } from '../device/index.js';
+import { noGrad } from '../autograd/mode.js';
+import { isPlainObject } from '../tensor/options.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { scoped } from '../tensor/tidy.js';
+import type { StatePart, StateValue } from './state.js';
+
+/** What a metric has seen, as plain data: JSON and back leaves it as it is, unless it holds NaN. */
+export type MetricState = Readonly<Record<string, StateValue>>;
+
+/**
+ * `torchmetrics.Metric`: takes predictions batch by batch and tells a value of all of them.
+ *
+ * `update` records its counting for the GPU and returns at once; it keeps no tensor but its own state, and
+ * nothing of it is on the tape. `compute` waits. What cannot be counted (a label out of range, a score that
+ * is NaN) throws at once where the host knows the values, else at the next await of anything; what is counted
+ * until then is without it, so `reset()` after such an error.
+ *
+ * A measure of one's own gives the parts of its state to the constructor, updates them within `this.record`,
+ * and makes its `value` of what their `read()` resolves to.
+ */
+export abstract class Metric<R = unknown> {
+  private updates = 0;
+
+  /**
+   * @param name in errors
+   * @param parts the state; the names are those of the state dict
+   */
+  protected constructor(
+    protected readonly name: string,
+    private readonly parts: Readonly<Record<string, StatePart>>,
+  ) {}
+
+  /** Takes a batch in. */
+  abstract update(preds: Tensor, target: Tensor): void;
+
+  /**
+   * The value of everything since the start or the last `reset()`. Updates that follow the call do not change
+   * what it resolves to.
+   *
+   * @throws Error (a rejection) before any update
+   */
+  async compute(): Promise<R> {
+    if (this.updates === 0)
+      throw new Error(`${this.name}.compute: there is no value yet; call update(preds, target) first`);
+    return this.value();
+  }
+
+  /** What `compute` resolves to, from the state at the time of the call. */
+  protected abstract value(): Promise<R>;
+
+  /**
+   * Runs what an update does, off the tape, frees what it made and nobody kept, and counts it unless it
+   * throws.
+   */
+  protected record(update: () => void): void {
+    currentRecording()?.refuse(`${this.name}.update is called in it`);
+    scoped(`${this.name}.update`, () => noGrad(update));
+    this.updates++;
+  }
+
+  /** Forgets everything and frees the GPU's memory. */
+  reset(): void {
+    this.updates = 0;
+    for (const part of Object.values(this.parts)) part.reset();
+  }
+
+  /** What it has seen, to go on from with `loadStateDict`, or to `merge` elsewhere. */
+  async stateDict(): Promise<MetricState> {
+    const { updates } = this;
+    const names = Object.keys(this.parts);
+    const values = await Promise.all(Object.values(this.parts).map((part) => part.read()));
+    return { updates: [updates], ...Object.fromEntries(names.map((name, i) => [name, values[i]!])) };
+  }
+
+  /**
+   * Takes over what `stateDict` gave.
+   *
+   * @throws Error, and stays as it was, for a state of another kind of metric or of other options
+   */
+  loadStateDict(state: MetricState): void {
+    this.check('loadStateDict', state);
+    this.reset();
+    this.add(state);
+  }
+
+  /**
+   * Adds what another metric of the same kind and options, or its state dict, has seen: afterwards this one
+   * is as if it had been given all of it. The other stays as it is.
+   *
+   * @throws Error, and stays as it was, for a state of another kind of metric or of other options
+   */
+  merge(other: Metric<R> | MetricState): void {
+    if (!(other instanceof Metric)) {
+      this.check('merge', other);
+      this.add(other);
+      return;
+    }
+    const names = (metric: Metric<R>): string => `${metric.name} (${Object.keys(metric.parts).join(', ')})`;
+    if (other === this) throw new Error(`${this.name}.merge: cannot be merged with itself`);
+    if (names(other) !== names(this))
+      throw new Error(`${this.name}.merge: expected another ${names(this)}, got ${names(other)}`);
+    this.updates += other.updates;
+    for (const [name, part] of Object.entries(this.parts)) {
+      const where = `${this.name}.merge: '${name}'`;
+      const read = other.parts[name]!.read();
+      part.merge(
+        read.then((value) => {
+          part.check(where, value);
+          return value;
+        }),
+      );
+    }
+  }
+
+  private add(state: MetricState): void {
+    this.updates += state['updates']![0] as number;
+    for (const [name, part] of Object.entries(this.parts)) part.merge(state[name]!);
+  }
+
+  private check(method: string, state: unknown): void {
+    const where = `${this.name}.${method}`;
+    if (!isPlainObject(state))
+      throw new Error(`${where}: expected what stateDict() resolves to, got ${String(state)}`);
+    const wanted = ['updates', ...Object.keys(this.parts)];
+    const missing = wanted.filter((name) => !Object.hasOwn(state, name));
+    const unknown = Object.keys(state).filter((name) => !wanted.includes(name));
+    if (missing.length + unknown.length > 0)
+      throw new Error(
+        `${where}: expected ${wanted.join(', ')}; missing: ${missing.join(', ') || 'none'}, unexpected: ${unknown.join(', ') || 'none'}`,
+      );
+    const updates = (state['updates'] as readonly unknown[])[0];
+    if (!Number.isSafeInteger(updates) || (updates as number) < 0)
+      throw new Error(`${where}: 'updates' must be a list of one count`);
+    for (const [name, part] of Object.entries(this.parts)) part.check(`${where}: '${name}'`, state[name]);
+  }
+}
