@@ -11,6 +11,7 @@ export type Attribute =
   | { readonly kind: 'int'; readonly value: number }
   | { readonly kind: 'float'; readonly value: number }
   | { readonly kind: 'string'; readonly value: string }
+  | { readonly kind: 'strings'; readonly value: readonly string[] }
   | { readonly kind: 'ints'; readonly value: readonly number[] };
 export type Attributes = Readonly<Record<string, Attribute>>;
 

@@ -53,14 +53,26 @@ function put(w: Writer, field: number, write: (w: Writer) => void): void {
   w.ldelim();
 }
 
-const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
+const attributeTypes = { float: 1, int: 2, string: 3, ints: 7, strings: 8 } as const;
 
 function putAttribute(w: Writer, name: string, attribute: Attribute): void {
   putText(w, 1, name);
-  if (attribute.kind === 'float') w.uint32(tag(2, wire.fixed32)).float(attribute.value);
-  else if (attribute.kind === 'int') putInt(w, 3, attribute.value);
-  else if (attribute.kind === 'string') putText(w, 4, attribute.value);
-  else if (attribute.kind === 'ints') for (const value of attribute.value) putInt(w, 8, value);
+  switch (attribute.kind) {
+    case 'float':
+      w.uint32(tag(2, wire.fixed32)).float(attribute.value);
+      break;
+    case 'int':
+      putInt(w, 3, attribute.value);
+      break;
+    case 'string':
+      putText(w, 4, attribute.value);
+      break;
+    case 'ints':
+      for (const value of attribute.value) putInt(w, 8, value);
+      break;
+    case 'strings':
+      for (const value of attribute.value) putText(w, 9, value);
+  }
   putInt(w, 20, attributeTypes[attribute.kind]);
 }
 

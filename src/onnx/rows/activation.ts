@@ -1,6 +1,7 @@
 /** Pointwise ops with an operator of their own where the expression would be several. */
 import { isTensor } from '../../tensor/tensor.js';
 import { float, type Attributes, type Value } from '../graph.js';
+import { batchNormOfBatch } from './products.js';
 import { inside, optional, tensorAt, type Builder, type Row, type RowTable } from '../row.js';
 
 const unary =
@@ -32,7 +33,8 @@ function perChannel(t: Builder, operand: unknown, channels: number, otherwise: n
 }
 
 /** In evaluation: by the running statistics. */
-const batchNorm: Row = (t, args) => {
+const batchNorm: Row = (t, args, result) => {
+  if (args.length === 8) return batchNormOfBatch(t, args, result);
   const [x, mean, variance, weight, bias, eps] = args;
   if (!isTensor(x) || args.length !== 6 || x.ndim < 2) return inside;
   const channels = x.shape[1] as number;

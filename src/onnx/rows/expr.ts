@@ -5,7 +5,7 @@ import { erf } from '../../kernels/expr/special.js';
 import type { Operand, Row as PointwiseRow } from '../../ops/base/row.js';
 import { isFloatingPoint, resultType, toFloatType, type DType } from '../../tensor/dtype.js';
 import { isTensor } from '../../tensor/tensor.js';
-import type { ElementType, Value } from '../graph.js';
+import { int, type ElementType, type Value } from '../graph.js';
 import { cast, typed, type Builder, type Row } from '../row.js';
 
 /** Operations of the expression language with a node of their own, whose result has the operands' type. */
@@ -146,7 +146,13 @@ class Lowering {
         calls[fn.name] as string,
         x.args.map((arg) => this.value(arg)),
       );
-    const [first] = x.args as [Expr];
+    const [first, second] = x.args as [Expr, Expr];
+    // Mod of integers has the divisor's sign, of floats the dividend's.
+    if (fn.name === 'fmod' || (fn.name === 'remainder' && x.type === 'i32'))
+      return this.t.node('Mod', [this.value(first), this.value(second)], { fmod: int(fn.name === 'fmod') });
+    if (fn.name === 'remainder')
+      return this.value(e.sub(first, e.mul(second, e.floor(e.div(first, second)))));
+    if (fn.name === 'floorDiv' && x.type === 'f32') return this.value(e.floor(e.div(first, second)));
     const own = Object.hasOwn(made, fn.name) ? made[fn.name]?.(first) : fn.body?.(x.args);
     if (own === undefined)
       throw this.t.unsupported(this.name, `computes '${fn.name}', for which ONNX has no operator`);

@@ -122,10 +122,15 @@ const maxPool =
     const places = ['kernelSize', 'stride', 'padding', 'dilation', 'ceilMode', 'returnIndices'] as const;
     const read = named(args.slice(1), poolDefaults, ...places);
     if (!isTensor(result)) throw t.unsupported('maxPool', 'returns indices, which ONNX counts otherwise');
-    const { attributes, pads, ends } = windowsOf(x, result, dims, read);
-    return asBatch(t, x, dims, (batch) =>
-      t.node('MaxPool', [batch], { ...attributes, pads: ints([...pads, ...ends]) }),
-    );
+    const { kernel, attributes, pads, ends } = windowsOf(x, result, dims, read);
+    return asBatch(t, x, dims, (batch) => {
+      if ([pads, ends].every((list) => list.every((pad, i) => pad < (kernel[i] as number))))
+        return t.node('MaxPool', [batch], { ...attributes, pads: ints([...pads, ...ends]) });
+      // Dilated windows may reach further than ONNX lets them be padded.
+      const around = sizesOf([0, 0, ...pads, 0, 0, ...ends]);
+      const padded = t.node('Pad', [batch, around, t.scalar(-Infinity, x.dtype)]);
+      return t.node('MaxPool', [typed(padded, x.dtype)], attributes);
+    });
   };
 
 const avgPool =

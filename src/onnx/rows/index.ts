@@ -5,9 +5,10 @@ import { activationRows } from './activation.js';
 import { rowOfExpression } from './expr.js';
 import { imageRows } from './images.js';
 import { productRows } from './products.js';
+import { recurrentRows } from './recurrent.js';
 import { shapeRows } from './shape.js';
 
-const table: RowTable = { ...activationRows, ...imageRows, ...productRows, ...shapeRows };
+const table: RowTable = { ...activationRows, ...imageRows, ...productRows, ...recurrentRows, ...shapeRows };
 
 /** What stands for the op in a graph; null: what it is made of. */
 export function findRow(name: string, op: (...args: never[]) => unknown): Row | null {

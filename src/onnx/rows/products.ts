@@ -250,6 +250,49 @@ const layerNorm: Row = (t, args) => {
   });
 };
 
+/** The norm of rows that RMSNorm is made of, where its operands allow it. */
+const rowNorm: Row = (t, args) => {
+  const [x, weight, , { dims, rms, eps }] = args as [
+    Tensor,
+    Tensor | null,
+    Tensor | null,
+    { dims: number; rms: boolean; eps: number },
+  ];
+  if (!rms) return inside;
+  const { dtype, ndim } = x;
+  const value = t.value(x);
+  const last = Array.from({ length: dims }, (_, i) => ndim - dims + i);
+  const square = typed(t.node('Mul', [value, value]), dtype);
+  const mean = typed(reduce(t, 'ReduceMean', square, last, ndim, true), dtype);
+  const root = typed(t.node('Sqrt', [typed(t.node('Add', [mean, t.scalar(eps, dtype)]), dtype)]), dtype);
+  const normal = typed(t.node('Div', [value, root]), dtype);
+  return weight === null ? normal : t.node('Mul', [normal, t.value(weight)]);
+};
+
+/** By the batch's own statistics: a layer that tracks none. */
+export const batchNormOfBatch: Row = (t, args) => {
+  const [x, residual, weight, bias, mean, variance, , how] = args as [
+    Tensor,
+    Tensor | null,
+    Tensor | null,
+    Tensor | null,
+    Tensor | null,
+    Tensor | null,
+    Tensor | null,
+    { eps: number; activation: string },
+  ];
+  if (residual !== null || mean !== null || variance !== null || how.activation !== 'none') return inside;
+  const { dtype, ndim } = x;
+  const value = t.value(x);
+  const dims = x.shape.map((_, d) => d).filter((d) => d !== 1);
+  const average = (v: Value): Value => typed(reduce(t, 'ReduceMean', v, dims, ndim, true), dtype);
+  const centred = typed(t.node('Sub', [value, average(value)]), dtype);
+  const spread = average(typed(t.node('Mul', [centred, centred]), dtype));
+  const root = t.node('Sqrt', [typed(t.node('Add', [spread, t.scalar(how.eps, dtype)]), dtype)]);
+  const normal = typed(t.node('Div', [centred, typed(root, dtype)]), dtype);
+  return affine(t, normal, optional(t, weight), optional(t, bias), ndim);
+};
+
 /** [C] as [C, 1, ...], to broadcast over [N, C, ...]. */
 const overChannels = (t: Builder, value: Value, rank: number): Value =>
   typed(t.reshape(value, [-1, ...new Array<number>(rank - 2).fill(1)]), value.dtype);
@@ -347,6 +390,7 @@ export const productRows: RowTable = {
   logSoftmax: softmax('LogSoftmax'),
   scaledDotProductAttention: attention,
   layerNorm,
+  rowNorm,
   groupNorm,
   instanceNorm,
   localResponseNorm,

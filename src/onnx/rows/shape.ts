@@ -63,6 +63,12 @@ const pad: Row = (t, args) => {
       mode: text('constant'),
     });
   }
+  // Copies of the edges, by their places.
+  const edges = args[1] as { dim: number; sources: readonly number[] };
+  if (!Array.isArray(edges) && 'sources' in edges) {
+    const at = t.constant(edges.sources, [edges.sources.length], 'int64');
+    return t.node('Gather', [t.value(x), at], { axis: int(edges.dim) });
+  }
   const { pad: amounts, mode } = named(
     args.slice(1),
     { pad: [] as number[], mode: 'constant' },
@@ -97,6 +103,36 @@ const maskedFill: Row = (t, args, result) => {
   return where(t, [mask, value, args[0]], result);
 };
 
+/** Windows along one dim, which become the last one. `im2col`, made of these, has the name too. */
+const unfold: Row = (t, args, result) => {
+  const [x, dim, size, step, dilation] = args as [Tensor, number, number, number, number];
+  const { shape, ndim } = result as Tensor;
+  if (ndim !== x.ndim + 1 || args.length !== 5) return inside;
+  const count = shape[dim] as number;
+  const places = Array.from(
+    { length: count * size },
+    (_, i) => Math.floor(i / size) * step + (i % size) * dilation,
+  );
+  const windows = t.node('Gather', [t.value(x), t.constant(places, [count, size], 'int64')], {
+    axis: int(dim),
+  });
+  if (dim === x.ndim - 1) return windows;
+  const order = Array.from({ length: ndim }, (_, d) => d).filter((d) => d !== dim + 1);
+  return t.node('Transpose', [windows], { perm: ints([...order, dim + 1]) });
+};
+
+const oneHot: Row = (t, args, result) => {
+  const classes = (result as Tensor).shape.at(-1) as number;
+  const ids = cast(t, t.value(tensorAt(args, 0)), 'int32');
+  const all = t.constant(
+    Array.from({ length: classes }, (_, i) => i),
+    [classes],
+    'int32',
+  );
+  const column = typed(t.node('Unsqueeze', [ids, t.list([-1])]), 'int32');
+  return cast(t, typed(t.node('Equal', [column, all]), 'bool'), 'int32');
+};
+
 export const shapeRows: RowTable = {
   view,
   alias: same,
@@ -127,6 +163,8 @@ export const shapeRows: RowTable = {
     isTensor(index) && typeof dim === 'number'
       ? t.node('GatherElements', [t.value(x as Tensor), t.value(index)], { axis: int(dim) })
       : inside,
+  oneHot,
+  unfold,
   where,
   maskedFill,
   triangle: (t, [x, upper, diagonal]) =>
