@@ -22,7 +22,7 @@ export const rooms = {
   nn: ops,
   optim: ['nn', ...ops],
   amp: ['optim', 'nn', ...ops],
-  onnx: ['nn', ...ops],
+  onnx: ['nn', 'formats', ...ops],
   data: ops,
   formats: ops,
   models: ['nn', 'optim', 'data', 'formats', ...ops],

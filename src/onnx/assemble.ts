@@ -27,6 +27,9 @@ export interface Assembled {
   readonly outputs: readonly ValueInfo[];
 }
 
+/** A bound past every end. */
+const theEnd = 2 ** 31 - 1;
+
 class Names {
   private readonly taken = new Set<string>();
 
@@ -47,6 +50,8 @@ class Assembler {
   private readonly known = new Map<Value, string>();
   private readonly integersByText = new Map<string, string>();
   private readonly axes = new Map<Axis, string>();
+  /** By the input whose it is. */
+  private readonly shapes = new Map<number, string>();
 
   constructor(
     private readonly graph: Graph,
@@ -157,9 +162,14 @@ class Assembler {
     if (variants.every((each) => traces.isFixed(each))) return this.integer(sizes.sizes);
     const { rule, data } = sizes;
     const dataShape = data?.shape ? traces.shapesOf(data) : [];
+    if (rule === 'bound') {
+      const fromEnd = this.fromEnd(variants[0] as readonly number[], dataShape[sizes.dim as number] ?? []);
+      if (fromEnd !== null) return this.integer([fromEnd]);
+    }
     const lead = rule === 'expand' ? sizes.sizes.length - dataShape.length : 0;
     const kept = (i: number): boolean =>
-      rule !== 'plain' && String(dataShape[i - lead]) === String(variants[i] as readonly number[]);
+      (rule === 'reshape' || rule === 'expand') &&
+      String(dataShape[i - lead]) === String(variants[i] as readonly number[]);
     const entries = variants.map((each, i): number | null => {
       if (traces.isFixed(each)) return each[0] as number;
       return kept(i) ? (rule === 'reshape' ? 0 : 1) : null;
@@ -185,6 +195,13 @@ class Assembler {
       : this.put('Concat', pathOf(node), parts, undefined, { axis: int(0) });
   }
 
+  /** A bound that is as far from the end in every trace, counted from there. */
+  private fromEnd(variants: readonly number[], sizes: readonly number[]): number | null {
+    const left = variants.map((at, i) => (sizes[i] as number) - at);
+    if (!this.traces.isFixed(left)) return null;
+    return left[0] === 0 ? theEnd : -(left[0] as number);
+  }
+
   private product({ factor, axes }: Product): string {
     const sizes = axes.map((axis) => this.axis(axis));
     const factors = factor === 1 ? sizes : [...sizes, this.integer([factor])];
@@ -196,7 +213,8 @@ class Assembler {
     let name = this.axes.get(axis);
     if (name === undefined) {
       const [{ input, axis: at }] = axis.places as [Axis['places'][number]];
-      const shape = this.put('Shape', '', [this.inputNames[input] as string]);
+      const shape = this.shapes.get(input) ?? this.put('Shape', '', [this.inputNames[input] as string]);
+      this.shapes.set(input, shape);
       name = this.put('Gather', '', [shape, this.integer([at])], undefined, { axis: int(0) });
       this.axes.set(axis, name);
     }

@@ -1,6 +1,7 @@
 /**
- * Sizes that follow the input. The model is traced once more for each dynamic axis, with that axis longer:
- * what then differs between the graphs depends on it, and how is read off the numbers.
+ * Sizes that follow the input. The model is traced twice more for each dynamic axis, with that axis longer:
+ * what then differs between the graphs depends on it, and how is read off the numbers. Once more would not
+ * tell a half, rounded up, from what is the same for all.
  */
 import { isSizes, type Graph, type Node, type Operand, type Sizes, type Value } from './graph.js';
 import type { Shape } from '../tensor/shape.js';
@@ -10,9 +11,9 @@ export interface Axis {
   readonly name: string;
   /** Which inputs have it, and where. */
   readonly places: readonly { readonly input: number; readonly axis: number }[];
-  /** In the first trace, and in the one where it is longer. */
+  /** In the first trace, and in those where it is longer. */
   readonly size: number;
-  readonly longer: number;
+  readonly longer: readonly [number, number];
 }
 
 /** A number times some axes. */
@@ -21,19 +22,19 @@ export interface Product {
   readonly axes: readonly Axis[];
 }
 
-/** Numbers that stand in the same place of each trace: the first, then one per axis. */
+/** Numbers that stand in the same place of each trace: the first, then two per axis. */
 type Variants = readonly number[];
 
 const isFixed = (variants: Variants): boolean => variants.every((size) => size === variants[0]);
 
 /** The product that gives these numbers; null where there is none. */
 export function productOf(variants: Variants, axes: readonly Axis[]): Product | null {
-  const [first, ...others] = variants as [number, ...number[]];
+  const [first] = variants as [number];
   const involved: Axis[] = [];
-  for (const [i, size] of others.entries()) {
-    const axis = axes[i] as Axis;
-    if (size === first) continue;
-    if (size * axis.size !== first * axis.longer) return null;
+  for (const [i, axis] of axes.entries()) {
+    const sizes = [variants[2 * i + 1], variants[2 * i + 2]] as [number, number];
+    if (sizes.every((size) => size === first)) continue;
+    if (sizes.some((size, j) => size * axis.size !== first * (axis.longer[j] as number))) return null;
     involved.push(axis);
   }
   const factor = involved.reduce((rest, { size }) => rest / size, first);
@@ -50,7 +51,7 @@ export class Traces {
     graphs: readonly Graph[],
   ) {
     const [first, ...others] = graphs as [Graph, ...Graph[]];
-    for (const [i, other] of others.entries()) this.compare(first, other, axes[i] as Axis);
+    for (const [i, other] of others.entries()) this.compare(first, other, axes[i >> 1] as Axis);
     const nth = <T>(list: (graph: Graph) => readonly T[], at: number): T[] =>
       graphs.map((graph) => list(graph)[at] as T);
     first.nodes.forEach((node, at) => {

@@ -2,7 +2,7 @@ import type { Module } from '../nn/base/module.js';
 import { isModule } from '../nn/base/call.js';
 import { encode, type DType } from '../tensor/dtype.js';
 import { readOptions } from '../tensor/options.js';
-import { numel, type Shape } from '../tensor/shape.js';
+import { numel, showShape, type Shape } from '../tensor/shape.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { assemble, type Assembled, type Weight } from './assemble.js';
 import { Traces, type Axis } from './dynamic.js';
@@ -83,19 +83,31 @@ export async function exportOnnx(
   const inputNames = namesOf('inputNames', read.inputNames, examples.length, 'input');
   const axes = axesOf(read, examples, inputNames);
 
-  const run = (longer: Axis | null): Graph => {
+  const run = (longer: Axis | null, to = 0): Graph => {
     const inputs = examples.map(({ shape, dtype }, input) => ({
       dtype,
       shape: shape.map((size, at) => {
         const axis = axes.find(({ places }) => places.some((p) => p.input === input && p.axis === at));
-        if (axis === undefined) return size;
-        return axis === longer ? axis.longer : axis.size;
+        return axis === undefined ? size : axis === longer ? to : axis.size;
       }),
     }));
-    return trace({ rows: findRow, opset: opsetVersion, model, inputs });
+    try {
+      return trace({ rows: findRow, opset: opsetVersion, model, inputs });
+    } catch (error) {
+      if (axes.length === 0 || !(error instanceof Error) || error.message.startsWith('exportOnnx: '))
+        throw error;
+      const shapes = inputs.map(({ shape }) => showShape(shape)).join(', ');
+      throw new Error(
+        `exportOnnx: for dynamicAxes the model must run on ${shapes}, and it does not: ${error.message}`,
+        {
+          cause: error,
+        },
+      );
+    }
   };
   const first = run(null);
-  const traces = new Traces(axes, [first, ...axes.map(run)]);
+  const others = axes.flatMap((axis) => axis.longer.map((to) => run(axis, to)));
+  const traces = new Traces(axes, [first, ...others]);
   const given = first.outputs.map(({ name }) => name);
   const outputNames = given.every((name) => name !== null)
     ? namesOf('outputNames', read.outputNames, given.length, '', given)
@@ -202,7 +214,8 @@ function axesOf(
       // One alone is treated apart by many ops; large sizes are halved again and again by strides.
       const size = Math.max(2, given);
       const batch = places.every(({ axis }) => axis === 0);
-      return { name, places, size, longer: batch || size < 32 ? size + 1 : size + 32 };
+      const step = batch || size < 32 ? 1 : 32;
+      return { name, places, size, longer: [size + step, size + 4 * step] };
     });
 }
 

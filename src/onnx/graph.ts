@@ -51,9 +51,13 @@ export interface Value {
  */
 export interface Sizes {
   readonly sizes: readonly number[];
-  /** `reshape`: 0 takes the size of `data`, -1 what is left; `expand`: 1 leaves it. */
-  readonly rule: 'reshape' | 'expand' | 'plain';
+  /**
+   * `reshape`: 0 takes the size of `data`, -1 what is left; `expand`: 1 leaves it; `bound`: may be counted
+   * from the end of dim `dim` of `data`.
+   */
+  readonly rule: 'reshape' | 'expand' | 'bound' | 'plain';
   readonly data: Value | null;
+  readonly dim?: number;
 }
 
 /** Null stands for an optional operand that is left out. */

@@ -100,8 +100,8 @@ export class Tracer implements Interceptor, Builder {
   /** @throws Error that names the op and where it was called */
   unsupported(name: string, why = 'has no counterpart in the table of ops that can be exported'): Error {
     return new Error(
-      `exportOnnx: the op '${name}', called ${this.where()}, ${why}. Write this part with other ops (docs/guide/onnx.md ` +
-        'lists them), or export the model without it',
+      `exportOnnx: the op '${name}', called ${this.where()}, ${why}. Write this part with other ops ` +
+        "(the guide's page on saving lists those that can be exported), or export the model without it",
     );
   }
 
@@ -183,7 +183,10 @@ export class Tracer implements Interceptor, Builder {
     const host = hostSource(x);
     if (host !== null) return this.constantOf(x, { source: host, key: null });
     if (runtime().isIdle) throw new NeedsWork();
-    return this.constantOf(x, { source: { kind: 'read', data: x.data() }, key: null });
+    const data = x.data();
+    // Whoever writes the graph awaits it; where there is none, nobody does.
+    data.catch(() => undefined);
+    return this.constantOf(x, { source: { kind: 'read', data }, key: null });
   }
 
   /** @internal Makes a tensor a named weight, whose numbers are read later. */
@@ -204,6 +207,8 @@ export class Tracer implements Interceptor, Builder {
     let memory = this.memories.get(id);
     if (memory === undefined)
       this.memories.set(id, (memory = { version, seen: new Map<string, Value>(), isConstant }));
+    value.dtype ??= x.dtype;
+    value.shape ??= x.shape;
     this.values.set(x, value);
     memory.seen.set(layoutKey(x), value);
   }
@@ -215,10 +220,6 @@ export class Tracer implements Interceptor, Builder {
       const value = values[i] ?? null;
       // What it returns may be what it was given.
       if (value === null || this.values.has(x)) return;
-      if (value.node !== null) {
-        value.dtype ??= x.dtype;
-        value.shape ??= x.shape;
-      }
       if (value.shape !== null && !sameShape(value.shape, x.shape))
         throw new Error(`internal: ${name} gives ${showShape(x.shape)}, its value ${showShape(value.shape)}`);
       this.register(x, value, false);

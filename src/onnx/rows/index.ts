@@ -10,6 +10,9 @@ import { shapeRows } from './shape.js';
 
 const table: RowTable = { ...activationRows, ...imageRows, ...productRows, ...recurrentRows, ...shapeRows };
 
+/** Their names, besides pointwise ops, which are written as their expressions say. */
+export const exportedOps: readonly string[] = Object.keys(table);
+
 /** What stands for the op in a graph; null: what it is made of. */
 export function findRow(name: string, op: (...args: never[]) => unknown): Row | null {
   const own = Object.hasOwn(table, name) ? (table[name] as Row) : null;

@@ -1,22 +1,21 @@
 /** Views, joins and lookups. */
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
-import { int, ints, sizesOf, text, type Value } from '../graph.js';
+import { int, ints, sizesOf, text, type Sizes, type Value } from '../graph.js';
 import { cast, inside, named, tensorAt, typed, type Builder, type Row, type RowTable } from '../row.js';
 
 /** The value of the first operand. */
 const same: Row = (t, args) => t.value(tensorAt(args, 0));
-
-const largest = 0x7fffffff;
 
 /** `data` from `start` for `length` along `dim`. */
 export function slice(t: Builder, x: Tensor, dim: number, start: number, length: number, step = 1): Value {
   const value = t.value(x);
   const size = x.shape[dim] as number;
   if (start === 0 && length === size && step === 1) return value;
-  const end = start + (length - 1) * step + 1;
   // What reaches to the end does so for every size.
-  const bounds = [sizesOf([start]), sizesOf([end + step > size ? largest : end])];
-  return t.node('Slice', [value, ...bounds, t.list([dim]), ...(step === 1 ? [] : [t.list([step])])]);
+  const end = Math.min(size, start + length * step);
+  const bound = (at: number): Sizes => ({ sizes: [at], rule: 'bound', data: value, dim });
+  const steps = step === 1 ? [] : [t.list([step])];
+  return t.node('Slice', [value, bound(start), bound(end), t.list([dim]), ...steps]);
 }
 
 /** A view op of reshape's kind: `(x, shape)`. */
