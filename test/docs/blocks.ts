@@ -9,6 +9,7 @@ import * as core from '../../src/core.js';
 import * as kindling from '../../src/index.js';
 import * as nn from '../../src/nn/index.js';
 import * as node from '../../src/node.js';
+import * as onnx from '../../src/onnx/index.js';
 
 /** What the code imports. */
 const modules: Readonly<Record<string, unknown>> = {
@@ -19,6 +20,7 @@ const modules: Readonly<Record<string, unknown>> = {
   'kindling/core': core,
   'kindling/nn': nn,
   'kindling/node': node,
+  'kindling/onnx': onnx,
 };
 
 const root = new URL('../../', import.meta.url);
