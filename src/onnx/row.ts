@@ -2,7 +2,7 @@
 import { normalizeDim, type Shape } from '../tensor/shape.js';
 import { isPlainObject } from '../tensor/options.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
-import type { Attributes, ElementType, Operand, Value } from './graph.js';
+import { elementTypes, int, type Attributes, type ElementType, type Operand, type Value } from './graph.js';
 
 /** The graph under construction. */
 export interface Builder {
@@ -83,12 +83,7 @@ export const optional = (t: Builder, x: unknown): Value | null => (isTensor(x) ?
 
 /** `value` in another dtype. */
 export const cast = (t: Builder, value: Value, dtype: ElementType): Value =>
-  value.dtype === dtype ? value : typed(t.node('Cast', [value], { to: castTo(dtype) }), dtype);
-
-const castTo = (dtype: ElementType): { readonly kind: 'int'; readonly value: number } => ({
-  kind: 'int',
-  value: { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9, float16: 10 }[dtype],
-});
+  value.dtype === dtype ? value : typed(t.node('Cast', [value], { to: int(elementTypes[dtype]) }), dtype);
 
 /** Notes the dtype of a value made on the way. */
 export function typed(value: Value, dtype: ElementType | null): Value {
