@@ -22,6 +22,7 @@ export const rooms = {
   nn: ops,
   optim: ['nn', ...ops],
   amp: ['optim', 'nn', ...ops],
+  onnx: ['nn', 'formats', ...ops],
   data: ops,
   metrics: ops,
   formats: ops,

@@ -6,6 +6,7 @@ import { benchCommand } from './commands/bench.js';
 import { convertCommand } from './commands/convert.js';
 import { demoCommand } from './commands/demo.js';
 import { evalCommand } from './commands/eval.js';
+import { exportCommand } from './commands/export.js';
 import { finetuneCommand } from './commands/finetune.js';
 import { infoCommand } from './commands/info.js';
 import { inspectCommand } from './commands/inspect.js';
@@ -106,6 +107,7 @@ const commands = [
   benchCommand,
   evalCommand,
   predictCommand,
+  exportCommand,
   finetuneCommand,
 ];
 

@@ -10,6 +10,7 @@ import * as kindling from '../../src/index.js';
 import * as metrics from '../../src/metrics/index.js';
 import * as nn from '../../src/nn/index.js';
 import * as node from '../../src/node.js';
+import * as onnx from '../../src/onnx/index.js';
 import * as tensorboard from '../../src/tensorboard/index.js';
 
 /** What the code imports. */
@@ -22,6 +23,7 @@ const modules: Readonly<Record<string, unknown>> = {
   'kindling/metrics': metrics,
   'kindling/nn': nn,
   'kindling/node': node,
+  'kindling/onnx': onnx,
   'kindling/tensorboard': tensorboard,
 };
 

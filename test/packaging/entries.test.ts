@@ -173,6 +173,14 @@ const programs: Record<string, readonly [code: string, output: string]> = {
      console.log(await x.grad.toArray());`,
     '[ 3, 5 ]',
   ],
+  onnx: [
+    `import { init, ones } from 'kindling/core';
+     import { Linear } from 'kindling/nn';
+     import { exportOnnx } from 'kindling/onnx';
+     await init();
+     console.log(Buffer.from(await exportOnnx(new Linear(2, 2), ones(1, 2))).includes('Gemm'));`,
+    'true',
+  ],
   node: [`import { imageExtensions } from 'kindling/node'; console.log(imageExtensions.length > 0);`, 'true'],
 };
 

@@ -135,6 +135,9 @@ export function rowFunction(row: Row): PointwiseFn {
   return fn;
 }
 
+/** @internal The row that a function was made of; null for all others. */
+export const rowOf = (fn: object): Row | null => rows.get(fn) ?? null;
+
 /** The in-place form of what {@link rowFunction} made (`sin_` of `sin`). */
 export function inPlaceOf<F extends (self: Tensor, ...rest: never) => Tensor>(fn: F): F {
   const row = rows.get(fn);

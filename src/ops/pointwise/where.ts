@@ -1,3 +1,4 @@
+import { entered } from '../../autograd/define.js';
 import { dtypeInfo } from '../../kernels/base/dtype.js';
 import { e, input, param, type Expr } from '../../kernels/expr/expr.js';
 import { elementOf, isFloatingPoint, resultType, type DType } from '../../tensor/dtype.js';
@@ -68,13 +69,14 @@ export function checkCondition(op: string, condition: Tensor): void {
 }
 
 /** `torch.where`: `a` where `condition` is true, `b` elsewhere; all three broadcast. */
-export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
-  checkCount('where', arguments.length, 3);
+export const where: (condition: Tensor, a: Operand, b: Operand) => Tensor = entered('where', (...args) => {
+  checkCount('where', args.length, 3);
+  const [condition, a, b] = args;
   checkCondition('where', condition);
   for (const chosen of [a, b]) if (!isTensor(chosen)) requireNumber('where', chosen);
   const { op, tensors, params } = choose('where', condition, a, b, resultType(a, b));
   return applyPointwise(op, tensors, params);
-}
+});
 
 type FillValue = number | boolean | Tensor;
 type MaskValue = Needed<[mask: Tensor, value: FillValue], ['mask', 'value']>;
@@ -86,13 +88,13 @@ const readMaskedFillInPlace = argumentReader<[mask: Tensor, value: FillValue]>(
 );
 
 /** `torch.Tensor.masked_fill`: `value` where `mask` is true, else `x`. */
-export function maskedFill(x: Tensor, ...args: MaskValue): Tensor {
+export const maskedFill: (x: Tensor, ...args: MaskValue) => Tensor = entered('maskedFill', (x, ...args) => {
   const [mask, value] = readMaskedFill(args);
   checkCondition('maskedFill', mask);
   if (!isTensor(value)) requireNumber('maskedFill', value);
   const { op, tensors, params } = choose('maskedFill', mask, value, x, x.dtype);
   return applyPointwise(op, tensors, params);
-}
+});
 
 const filled = new Map<string, Pointwise>();
 

@@ -227,7 +227,7 @@ type DimArg = Trailing<[dim: number | null, keepdim: boolean], KeepdimOptions & 
 
 function argExtreme(name: 'argmax' | 'argmin'): (x: Tensor, ...args: DimArg) => Tensor {
   const read = optionReader(name, { dim: null as number | null, keepdim: false }, 'dim', 'keepdim');
-  return (x, ...args) => {
+  return entered(name, (x: Tensor, ...args: DimArg): Tensor => {
     const { dim, keepdim } = read(args);
     const dims =
       dim === null
@@ -246,7 +246,7 @@ function argExtreme(name: 'argmax' | 'argmin'): (x: Tensor, ...args: DimArg) => 
       dtypes: ['int32'],
     });
     return index as Tensor;
-  };
+  });
 }
 
 /** `torch.argmax`: int32 index of the first largest element, along `dim` or in the flattened tensor. */

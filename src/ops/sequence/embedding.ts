@@ -1,5 +1,5 @@
 import { runtime } from '../../device/index.js';
-import { defineComposite, defineOp } from '../../autograd/define.js';
+import { defineComposite, defineOp, entered } from '../../autograd/define.js';
 import { noGrad } from '../../autograd/mode.js';
 import { planOneHot } from '../../kernels/index/positions.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
@@ -123,10 +123,10 @@ const readOneHot = optionReader('oneHot', { numClasses: -1 }, 'numClasses');
  * @throws Error for an index out of range that the host knows; (at the next await) DataError for one computed
  * on the GPU
  */
-export function oneHot(
+export const oneHot: (
   ids: Tensor,
   ...args: Trailing<[numClasses: number], { numClasses?: number }>
-): Tensor {
+) => Tensor = entered('oneHot', (ids, ...args): Tensor => {
   const { numClasses } = readOneHot(args);
   let classes = numClasses;
   if (!Number.isInteger(classes) || classes < -1)
@@ -146,4 +146,4 @@ export function oneHot(
     runPlan('oneHot', planOneHot(runtime().target, { x: index, out, ...planLimits() }), { x: index, out });
   }
   return out;
-}
+});
