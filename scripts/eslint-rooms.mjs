@@ -25,6 +25,7 @@ export const rooms = {
   data: ops,
   formats: ops,
   models: ['nn', 'optim', 'data', 'formats', ...ops],
+  train: ['models', 'amp', 'optim', 'nn', 'data', 'formats', ...ops],
 };
 
 const plans = ['base', 'expr', 'pointwise'];

@@ -1,0 +1,482 @@
+import { GradScaler } from '../amp/grad-scaler.js';
+import type { TensorModule } from '../nn/index.js';
+import type { EarlyStopping } from '../optim/early-stopping.js';
+import { LBFGS } from '../optim/lbfgs.js';
+import { Optimizer } from '../optim/optimizer.js';
+import { AveragedModel, getEmaMultiAvgFn } from '../optim/swa-utils.js';
+import { closeNames } from '../tensor/close-names.js';
+import { evaluate, evaluating, type Evaluation, type EvaluateOptions, type Metrics } from './evaluate.js';
+import { Fit, type Callbacks, type TrainEvent } from './events.js';
+import type { Keeper, Kept, ResumableFolder, TrainingFolder, TrainingState } from './keeper.js';
+import { disposeBatch, noBatches, ownsBatches, passOf, type Loader, type TrainBatch } from './loader.js';
+import { Pass } from './pass.js';
+import { atStart, isBetter, noSums, type EpochReport, type FitResult, type Progress } from './progress.js';
+import {
+  checkWatch,
+  metricFor,
+  scheduleOf,
+  type AnyScheduler,
+  type Schedule,
+  type Watch,
+} from './schedule.js';
+import { entriesOf, progressOf, restoreState, seedOf, stateOf, type Training } from './state.js';
+import { trainStep, update, type LossFunction, type StepRecipe, type StepResult } from './step.js';
+
+/** What an epoch trains, where that is not the model on the loaders of `fit`. */
+export interface Stage {
+  /** A part of the model: its head on features that were made once, for one. */
+  readonly model?: TensorModule | undefined;
+  /** What is validated: the same part of the average, where there is one. Default: `model`. */
+  readonly validated?: TensorModule | undefined;
+  readonly train?: Loader | undefined;
+  readonly validation?: Loader | undefined;
+}
+
+/** How a model is trained. What is not given is not done. */
+export interface TrainerOptions extends Omit<StepRecipe, 'afterStep'> {
+  readonly model: TensorModule;
+  readonly optimizer: Optimizer;
+  /** Of the validation. Default: `loss`; without one plain cross-entropy. */
+  readonly validationLoss?: LossFunction | undefined;
+  /** A scheduler, or one with when it steps ({@link scheduleOf}). */
+  readonly scheduler?: AnyScheduler | Schedule | null | undefined;
+  readonly earlyStopping?: EarlyStopping | null | undefined;
+  /**
+   * What early stopping and ReduceLROnPlateau look at. Default: the validation loss, or in mode `max` the
+   * validation accuracy.
+   */
+  readonly watch?: Watch | undefined;
+  /** Whether an epoch is better than another. Default: {@link isBetter}. */
+  readonly better?: ((one: EpochReport, other: EpochReport) => boolean) | undefined;
+  /**
+   * A moving average of the weights, which is validated and saved as weights in the model's place: its decay,
+   * such as 0.999, or a model that averages.
+   */
+  readonly ema?: number | AveragedModel | null | undefined;
+  /** Mixed precision, with a GradScaler where none is given. */
+  readonly amp?: boolean | undefined;
+  /** Batches whose gradients make one step, in the mean. Default 1. */
+  readonly accumulate?: number | undefined;
+  /** Measured in the validation, for the reports. */
+  readonly metrics?: Metrics | undefined;
+  /** Puts the modules into the modes that they are trained in. Default: `model.train()`. */
+  readonly trainMode?: ((model: TensorModule, epoch: number) => void) | undefined;
+  /**
+   * Called before each epoch (from 1), after `trainMode`: freezes and unfreezes, sets modes and rates. What
+   * it returns is trained in this epoch; loaders that shuffle should have a seed. It is called again for an
+   * epoch that is gone on with.
+   */
+  readonly onEpochStart?: ((epoch: number) => Stage | void | Promise<Stage | void>) | undefined;
+  /**
+   * Keys of the model's state that training may change, which is all that a state holds of it; the others
+   * must come with the model. Default: all.
+   */
+  readonly changing?: ReadonlySet<string> | undefined;
+}
+
+export interface FitOptions extends Callbacks {
+  /** Of the whole training, with those that are done. */
+  readonly epochs: number;
+  readonly validation?: Loader | null | undefined;
+  /** Ends it between two steps when it is aborted, or between two batches of validation. */
+  readonly signal?: AbortSignal | undefined;
+  /** Where it is written down. */
+  readonly folder?: TrainingFolder | undefined;
+  /** Batches between two `step` events. Default: up to ten events in a second. */
+  readonly stepEvery?: number | undefined;
+}
+
+const trainerKeys = [
+  ...['model', 'optimizer', 'loss', 'labelSmoothing', 'classWeights', 'mix', 'clipGradNorm', 'scaler'],
+  ...['validationLoss', 'scheduler', 'earlyStopping', 'watch', 'better', 'ema', 'amp', 'accumulate'],
+  ...['metrics', 'trainMode', 'onEpochStart', 'changing'],
+];
+const fitKeys = [
+  ...['epochs', 'validation', 'signal', 'folder', 'stepEvery'],
+  ...['onStart', 'onStep', 'onEpoch', 'onBest', 'onEnd'],
+];
+
+/** Options may hold what has a class of its own, so they are checked by name alone. */
+function checkKeys(where: string, options: object, known: readonly string[]): void {
+  for (const key of Object.keys(options)) {
+    if (known.includes(key)) continue;
+    const close = closeNames(key, known).map((name) => `'${name}'`);
+    throw new Error(
+      `${where}: unknown option '${key}'${close.length > 0 ? `; did you mean ${close.join(' or ')}?` : ''}`,
+    );
+  }
+}
+
+function checkOptions(options: TrainerOptions): void {
+  checkKeys('Trainer', options, trainerKeys);
+  const { optimizer, accumulate = 1, loss, labelSmoothing, classWeights, amp, scaler } = options;
+  if (typeof options.model !== 'function') throw new Error('Trainer: `model` must be a module');
+  if (!(optimizer instanceof Optimizer)) throw new Error('Trainer: `optimizer` must be an optimizer');
+  if (!Number.isInteger(accumulate) || accumulate < 1)
+    throw new Error(`Trainer: accumulate must be a whole number of batches, 1 or more, got ${accumulate}`);
+  if (loss !== undefined && (labelSmoothing !== undefined || (classWeights ?? null) !== null))
+    throw new Error(
+      'Trainer: `labelSmoothing` and `classWeights` are of the default loss; put them into `loss`, or leave it out',
+    );
+  if (optimizer instanceof LBFGS && (amp === true || (scaler ?? null) !== null || accumulate > 1))
+    throw new Error(
+      'Trainer: LBFGS evaluates the loss itself, several times a step: it does not go with `amp`, `scaler` and `accumulate`',
+    );
+  if (amp === false && (scaler ?? null) !== null)
+    throw new Error('Trainer: `scaler` is for mixed precision; leave out `amp: false`');
+}
+
+/**
+ * Trains a model, with everything around the step: validation, the best epoch, schedules, early stopping,
+ * averages, mixed precision, and a state from which it goes on to the same bits.
+ *
+ * ```ts
+ * const trainer = new Trainer({ model, optimizer });
+ * for await (const event of trainer.fit(trainLoader, { epochs: 5, validation: valLoader }))
+ *   if (event.type === 'epoch') console.log(event.report.validationAccuracy);
+ * ```
+ *
+ * The optimizer's groups should be there from the start, those of parameters that are frozen at first too
+ * (they are passed over until they have gradients): its state is put back into the groups that it was saved
+ * from.
+ */
+export class Trainer implements Kept {
+  private readonly training: Training;
+  private readonly recipe: StepRecipe;
+  private progress = atStart;
+  private underway: { readonly pass: Pass; readonly progress: () => Promise<Progress> } | null = null;
+  private running = false;
+  /** The folder that the state was taken from, and nothing has happened since. */
+  private resumedFrom: TrainingFolder | null = null;
+  private seed: number | null = null;
+
+  /** @throws Error for unknown options, and for such as do not go together */
+  constructor(private readonly options: TrainerOptions) {
+    checkOptions(options);
+    const { model, optimizer, scheduler = null, ema = null, amp = false, changing = null } = options;
+    const average =
+      typeof ema === 'number' ? new AveragedModel(model, { multiAvgFn: getEmaMultiAvgFn(ema) }) : ema;
+    const schedule = scheduler === null || 'per' in scheduler ? scheduler : scheduleOf(scheduler);
+    this.training = {
+      model,
+      // Rounding may change an average of equal numbers.
+      changing: average === null ? changing : null,
+      average,
+      optimizer,
+      scaler: options.scaler ?? (amp ? new GradScaler() : null),
+      schedule,
+      earlyStopping: options.earlyStopping ?? null,
+    };
+    const { loss, labelSmoothing, classWeights, mix, clipGradNorm } = options;
+    this.recipe = {
+      ...{ loss, labelSmoothing, classWeights, mix, clipGradNorm, scaler: this.training.scaler },
+      afterStep: () => {
+        average?.updateParameters(model);
+        if (schedule?.per === 'batch') schedule.step(NaN);
+      },
+    };
+  }
+
+  get model(): TensorModule {
+    return this.training.model;
+  }
+
+  /** What is validated and saved as weights: the model, or its moving average. */
+  get saved(): TensorModule {
+    return this.training.average?.module ?? this.training.model;
+  }
+
+  /** Keys of the state of {@link saved} that training may change. */
+  get savedKeys(): ReadonlySet<string> {
+    const { changing, model } = this.training;
+    if (changing !== null) return changing;
+    const state = model.stateDict();
+    for (const tensor of state.values()) tensor.dispose();
+    return new Set(state.keys());
+  }
+
+  /** The scaler of mixed precision. */
+  get scaler(): GradScaler | null {
+    return this.training.scaler;
+  }
+
+  /** The epochs that are done. */
+  get history(): readonly EpochReport[] {
+    return this.progress.epochs;
+  }
+
+  /** The best epoch so far. */
+  get best(): EpochReport | null {
+    return this.progress.epochs[this.progress.bestEpoch - 1] ?? null;
+  }
+
+  /**
+   * Trains until `epochs` are done, early stopping ends it, or the signal does; goes on where an earlier
+   * `fit`, `loadStateDict` or `resume` left it. Nothing happens before it is awaited, or its events are asked
+   * for.
+   *
+   * @param train its passes are numbered by the Trainer where it has an `epoch` and a `startBatch`
+   */
+  fit(train: Loader, options: FitOptions): Fit {
+    checkKeys('Trainer.fit', options, fitKeys);
+    const { epochs, stepEvery = null } = options;
+    for (const [name, count] of [['epochs', epochs] as const, ['stepEvery', stepEvery ?? 1] as const])
+      if (!Number.isInteger(count) || count < 1)
+        throw new Error(`Trainer.fit: ${name} must be a whole number of 1 or more, got ${String(count)}`);
+    const { schedule, earlyStopping } = this.training;
+    checkWatch(this.options.watch, [schedule, earlyStopping], (options.validation ?? null) !== null);
+    return new Fit(() => this.run(train, options), options);
+  }
+
+  /**
+   * Measures what is validated: the model, or its moving average.
+   *
+   * @param options.loss default: as in the validation
+   */
+  evaluate(loader: Loader, options: EvaluateOptions = {}): Promise<Evaluation> {
+    const { validationLoss: loss = this.options.loss, metrics } = this.options;
+    return evaluate(this.saved, loader, { loss, metrics, ...options });
+  }
+
+  /**
+   * One step on a batch, as `fit` makes it, for a loop of your own; it is in no history, and the schedule is
+   * stepped where it steps per batch. Modes and the batch are yours.
+   */
+  trainStep(batch: TrainBatch): Promise<StepResult> {
+    return trainStep(this.model, this.options.optimizer, batch, this.recipe);
+  }
+
+  /**
+   * Everything that is needed to go on to the same bits, also in the middle of an epoch: weights, optimizer,
+   * schedule, scaler, average, early stopping, random numbers, place and history. For `saveTorch`; the
+   * tensors are handles of their own. Ask for it between two events, not while one is awaited.
+   */
+  async stateDict(): Promise<TrainingState> {
+    return this.stateAt(this.underway === null ? this.progress : await this.underway.progress());
+  }
+
+  /** @internal */
+  stateAt(progress: Progress): TrainingState {
+    return stateOf(this.training, progress, this.seed);
+  }
+
+  /**
+   * Puts the training into a saved state, as an object or, from a file, a Map; the next `fit` goes on from
+   * there.
+   *
+   * @throws Error (a rejection) for the state of a training with other options
+   */
+  async loadStateDict(state: ReadonlyMap<string, unknown> | TrainingState): Promise<void> {
+    if (this.running) throw new Error('Trainer.loadStateDict: the training is under way; end it first');
+    const entries = entriesOf(state);
+    const progress = progressOf(entries);
+    await restoreState(entries, this.training);
+    this.progress = progress;
+    this.seed = seedOf(entries);
+    this.resumedFrom = null;
+  }
+
+  /**
+   * Takes the training up from a folder (`RunFolder` of `kindling/train/node`).
+   *
+   * @returns whether there was something to take up
+   */
+  async resume(folder: ResumableFolder): Promise<boolean> {
+    const found = await folder.load();
+    if (found === null) return false;
+    const { weights, state } = found;
+    if (weights !== null && this.training.changing !== null)
+      await this.model.loadStateDict(weights as ReadonlyMap<string, never>);
+    await this.loadStateDict(state);
+    this.resumedFrom = folder;
+    return true;
+  }
+
+  private async *run(train: Loader, options: FitOptions): AsyncGenerator<TrainEvent, FitResult> {
+    if (this.running) throw new Error('Trainer.fit: the training is under way already');
+    this.running = true;
+    try {
+      const keeper = options.folder?.keep(this) ?? null;
+      const { earlyStopping } = this.training;
+      const stopped = earlyStopping !== null && earlyStopping.numBadEpochs >= earlyStopping.patience;
+      const done = this.progress.epochs.length;
+      this.progress = { ...this.progress, finished: done >= options.epochs || (done > 0 && stopped) };
+      this.seedOrder(train);
+      const resumed = keeper !== null && options.folder === this.resumedFrom;
+      this.resumedFrom = null;
+      await keeper?.start(this.progress, resumed);
+      let interrupted = false;
+      if (!this.progress.finished) {
+        yield { type: 'start', progress: this.progress };
+        while (!this.progress.finished && !interrupted)
+          interrupted = yield* this.epoch(train, options, keeper);
+      }
+      const result = { ...this.progress, interrupted };
+      if (interrupted) await keeper?.interrupted(result);
+      yield { type: 'end', result };
+      return result;
+    } finally {
+      this.running = false;
+    }
+  }
+
+  /** @returns whether it was ended from outside */
+  private async *epoch(
+    loader: Loader,
+    options: FitOptions,
+    keeper: Keeper | null,
+  ): AsyncGenerator<TrainEvent, boolean> {
+    const before = this.progress;
+    const { optimizer } = this.training;
+    const epoch = before.epochs.length + 1;
+    const started = performance.now() - 1000 * before.seconds;
+    const seconds = (): number => (performance.now() - started) / 1000;
+    const { trainMode = (model) => model.train() } = this.options;
+    trainMode(this.model, epoch);
+    const stage = (await this.options.onEpochStart?.(epoch)) ?? {};
+    const { model = this.model, train = loader, validation = options.validation ?? null } = stage;
+    // The last group is the head.
+    const lr = before.lr ?? optimizer.paramGroups.at(-1)?.lr ?? 0;
+
+    const pass = new Pass(epoch, train.length ?? null, optimizer, before.sums, options.stepEvery ?? null);
+    const sums = yield* this.pass(pass, model, train, { epoch, before, seconds, lr }, options, keeper);
+    if (sums === null) return true;
+    if (sums.count === 0) throw noBatches('Trainer.fit', epoch);
+
+    let checked: Evaluation | null = null;
+    if (validation !== null) {
+      const validated = stage.validated ?? (stage.model === undefined ? this.saved : model);
+      checked = yield* this.validate(validated, validation, epoch, options.signal);
+      if (checked === null) return true;
+    }
+    const report: EpochReport = {
+      epoch,
+      loss: sums.loss / sums.count,
+      trainAccuracy: sums.correct === null ? null : sums.correct / sums.count,
+      validationAccuracy: checked === null ? null : checked.accuracy,
+      validationLoss: checked === null ? null : checked.loss,
+      lr,
+      seconds: seconds(),
+      ...(checked !== null && this.options.metrics !== undefined && { metrics: checked.metrics }),
+    };
+    const { improved, stopped } = this.close(report, options.epochs);
+    if (improved) await keeper?.best(report);
+    await keeper?.epoch(report, this.progress);
+    const { progress } = this;
+    yield { type: 'epoch', report, sums, validation: checked, improved, stopped, progress };
+    if (improved) yield { type: 'best', report };
+    return false;
+  }
+
+  /** The order of the batches is the one that the state was saved with. */
+  private seedOrder(train: Loader): void {
+    const seeded = typeof train.loadState === 'function' && typeof train.seed === 'number';
+    if (seeded && this.seed !== null) train.loadState?.({ seed: this.seed, epoch: 0, batch: 0 });
+    this.seed = seeded ? (train.seed ?? null) : null;
+  }
+
+  /** Trains to the end of the epoch. @returns null where it was ended from outside */
+  private async *pass(
+    pass: Pass,
+    model: TensorModule,
+    train: Loader,
+    at: { readonly epoch: number; before: Progress; seconds: () => number; readonly lr: number },
+    { signal }: FitOptions,
+    keeper: Keeper | null,
+  ): AsyncGenerator<TrainEvent, Progress['sums'] | null> {
+    const { epoch, before, seconds, lr } = at;
+    const { optimizer } = this.training;
+    const { accumulate = 1 } = this.options;
+    const progress = async (): Promise<Progress> => {
+      return { ...before, sums: await pass.settled(), seconds: seconds(), lr };
+    };
+    this.underway = { pass, progress };
+    const from = before.sums.batches;
+    const own = ownsBatches(train);
+    let interrupted = false;
+    let held = 0;
+    let failed = true;
+    try {
+      yield { type: 'epochStart', epoch, done: from, batches: pass.batches };
+      if (pass.batches === null || from < pass.batches) {
+        for await (const { batch, done } of passOf('Trainer.fit', train, epoch, from)) {
+          const part = { of: accumulate, first: held === 0, last: held + 1 === accumulate };
+          const recipe = { ...this.recipe, place: { epoch, batch: done }, part };
+          const step = { ...(await trainStep(model, optimizer, batch, recipe)), batch: done };
+          if (own) disposeBatch(batch);
+          held = part.last ? 0 : held + 1;
+          if (held > 0) {
+            pass.hold(step);
+            continue;
+          }
+          await pass.add(step);
+          yield* pass.events(false);
+          interrupted = signal?.aborted === true;
+          if (interrupted) break;
+          await keeper?.batch(progress);
+        }
+        // The last step of an epoch may be of fewer batches.
+        if (held > 0) await update(optimizer, this.recipe, accumulate / held);
+        held = 0;
+      }
+      await pass.settled();
+      yield* pass.events(true);
+      failed = false;
+    } finally {
+      this.underway = null;
+      // Batches without their step are done again.
+      pass.drop(held);
+      // Also where the consumer of the events has left its loop.
+      this.progress = await progress().catch((error: unknown) => {
+        if (!failed) throw error;
+        return before;
+      });
+    }
+    return interrupted ? null : this.progress.sums;
+  }
+
+  private async *validate(
+    model: TensorModule,
+    loader: Loader,
+    epoch: number,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<TrainEvent, Evaluation | null> {
+    const { validationLoss: loss = this.options.loss, metrics } = this.options;
+    const checking = evaluating(model, loader, { loss, metrics, signal });
+    yield { type: 'validationStep', epoch, count: 0, correct: 0 };
+    try {
+      for (;;) {
+        const next = await checking.next();
+        if (next.done === true) return next.value;
+        yield { type: 'validationStep', epoch, ...next.value };
+      }
+    } catch (error) {
+      if (signal?.aborted === true && error === signal.reason) return null;
+      throw error;
+    } finally {
+      await checking.return(undefined as never);
+    }
+  }
+
+  /** Ends an epoch: schedule, best, early stopping, history. */
+  private close(report: EpochReport, epochs: number): { improved: boolean; stopped: boolean } {
+    const { schedule, earlyStopping } = this.training;
+    const { watch, better = isBetter } = this.options;
+    const metric = (mode: 'min' | 'max' | null): number =>
+      mode === null ? NaN : metricFor(watch, mode, report);
+    const [forSchedule, forStopping] = [metric(schedule?.mode ?? null), metric(earlyStopping?.mode ?? null)];
+    if (schedule?.per === 'epoch') schedule.step(forSchedule);
+    const best = this.best;
+    const improved = best === null || better(report, best);
+    const stopped = earlyStopping?.step(forStopping) ?? false;
+    this.progress = {
+      epochs: [...this.progress.epochs, report],
+      sums: noSums,
+      seconds: 0,
+      lr: null,
+      bestEpoch: improved ? report.epoch : this.progress.bestEpoch,
+      finished: report.epoch >= epochs || stopped,
+    };
+    return { improved, stopped };
+  }
+}
