@@ -51,7 +51,7 @@ export interface TrainingFolder {
 
 /** Where a training is taken up from. */
 export interface SavedTraining {
-  readonly state: ReadonlyMap<string, unknown> | TrainingState;
+  readonly state: unknown;
   /** All weights; those that are not in the state stand still. */
   readonly weights: ReadonlyMap<string, unknown> | null;
 }

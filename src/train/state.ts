@@ -51,7 +51,7 @@ export function disposeState(value: unknown): void {
 }
 
 /** The progress that a state tells of. @throws Error for what is no state of a training */
-export function progressOf(state: ReadonlyMap<string, unknown>): Progress {
+export function progressOf(state: Entries): Progress {
   const text = state.get('progress');
   if (typeof text !== 'string')
     throw new Error("Trainer.loadStateDict: this is not the state of a training; it has no 'progress'");
@@ -59,11 +59,12 @@ export function progressOf(state: ReadonlyMap<string, unknown>): Progress {
 }
 
 /** A state as a file or an object has it. */
-export const entriesOf = (
-  state: ReadonlyMap<string, unknown> | TrainingState,
-): ReadonlyMap<string, unknown> =>
-  state instanceof Map ? (state as Map<string, unknown>) : new Map(Object.entries(state));
+export function entriesOf(state: unknown): Entries {
+  if (state instanceof Map) return state as Map<string, unknown>;
+  return new Map(Object.entries(state ?? {}));
+}
 
+type Entries = ReadonlyMap<string, unknown>;
 type Fields = lrScheduler.SchedulerState;
 
 /**

@@ -255,18 +255,18 @@ export class Trainer implements Kept {
     return this.stateAt(this.underway === null ? this.progress : await this.underway.progress());
   }
 
-  /** @internal */
+  /** The state at a place of it, between two steps: what {@link stateDict} gives without waiting. */
   stateAt(progress: Progress): TrainingState {
     return stateOf(this.training, progress, this.seed);
   }
 
   /**
-   * Puts the training into a saved state, as an object or, from a file, a Map; the next `fit` goes on from
-   * there.
+   * Puts the training into a saved state; the next `fit` goes on from there.
    *
+   * @param state what `stateDict` gave, or `loadValue` of its file
    * @throws Error (a rejection) for the state of a training with other options
    */
-  async loadStateDict(state: ReadonlyMap<string, unknown> | TrainingState): Promise<void> {
+  async loadStateDict(state: unknown): Promise<void> {
     if (this.running) throw new Error('Trainer.loadStateDict: the training is under way; end it first');
     const entries = entriesOf(state);
     const progress = progressOf(entries);
