@@ -35,6 +35,7 @@ export type {
   TrainingState,
 } from './keeper.js';
 export type { Loader, TrainBatch } from './loader.js';
+export type { FitOptions, Stage, TrainerOptions } from './options.js';
 export { isBetter, type EpochReport, type EpochSums, type FitResult, type Progress } from './progress.js';
 export { scheduleOf, type AnyScheduler, type Schedule, type Watch } from './schedule.js';
 export {
@@ -48,7 +49,7 @@ export {
   type StepResult,
   type StepValues,
 } from './step.js';
-export { Trainer, type FitOptions, type Stage, type TrainerOptions } from './trainer.js';
+export { Trainer } from './trainer.js';
 export {
   NoSuchParametersError,
   trainUnfrozen,

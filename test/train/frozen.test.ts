@@ -53,6 +53,29 @@ describe('a frozen trunk', () => {
     expect(await bytesOf(cached)).toEqual(await bytesOf(whole));
   });
 
+  it('is validated as the same part of a moving average', async () => {
+    const losses: number[] = [];
+    for (const cached of [false, true]) {
+      const model = pretrained();
+      const stages = new Unfreezing(model);
+      const optimizer = new optim.SGD(stages.parameters, { lr: 0.05 });
+      const inOrder = (): Loader => images({ shuffle: false });
+      const features = await trunkFeatures(model, inOrder());
+      const ofFeatures = (): Loader => new data.DataLoader(features!, { batchSize: 5 }) as unknown as Loader;
+      const layer = models.findHead(model).layer as nn.TensorModule;
+      const trainer = new Trainer({
+        ...{ model, optimizer, ema: 0.5 },
+        onEpochStart: (epoch) => {
+          stages.enter(epoch);
+          return cached ? { model: layer, train: ofFeatures(), validation: ofFeatures() } : {};
+        },
+      });
+      await trainer.fit(inOrder(), { epochs: 2, validation: inOrder() });
+      losses.push(trainer.history[1]?.validationLoss ?? NaN);
+    }
+    expect(losses[1]).toBe(losses[0]);
+  });
+
   it('keeps its bytes, running statistics too, and leaves the mode and the hooks as they were', async () => {
     const model = pretrained();
     const before = await bytesOf(model);

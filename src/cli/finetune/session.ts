@@ -111,7 +111,8 @@ export class Session {
     await run.loadBest(trainer.saved);
     const cached = this.stage(bestEpoch);
     const features = cached === undefined ? null : (this.features?.validation ?? null);
-    return evaluate(context, cached?.validated ?? trainer.saved, features ?? data.validation, {
+    const model = trainer.savedPart(cached?.model ?? trainer.model);
+    return evaluate(context, model, features ?? data.validation, {
       batchSize: inferenceBatch(this.plan.input.size),
       label: 'report',
     });
@@ -119,13 +120,10 @@ export class Session {
 
   /** The head alone, in epochs of which it sees nothing but the features that are there. */
   private stage(epoch: number): Stage | undefined {
-    const { trained, features, trainer } = this;
+    const { trained, features } = this;
     if (features === null || !trained.stages.trunkStandsStill(epoch)) return undefined;
-    const { layer, path } = trained.head;
-    const model = layer as TensorModule;
     return {
-      model,
-      validated: trainer.saved === trained.model ? model : (trainer.saved.getSubmodule(path) as TensorModule),
+      model: trained.head.layer as TensorModule,
       train: this.loaderOf(features.train),
       validation: features.validation === null ? undefined : this.validationOf(features.validation),
     };
