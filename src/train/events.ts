@@ -103,11 +103,13 @@ async function call(callbacks: Callbacks, event: TrainEvent): Promise<void> {
  * A training that has not begun: await it, or go through its events with `for await`. It stands still while
  * an event is looked at; leaving the loop ends it between two steps, and another `fit` goes on from there.
  */
-export class Fit implements AsyncIterable<TrainEvent>, PromiseLike<FitResult> {
+export interface Fit extends AsyncIterable<TrainEvent>, PromiseLike<FitResult> {}
+
+/** A {@link Fit} over a generator of events. */
+export class LazyFit implements Fit {
   private begun = false;
   private result: Promise<FitResult> | undefined;
 
-  /** @internal */
   constructor(
     private readonly events: () => AsyncGenerator<TrainEvent, FitResult>,
     private readonly callbacks: Callbacks,

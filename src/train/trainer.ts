@@ -2,7 +2,7 @@ import { GradScaler } from '../amp/grad-scaler.js';
 import type { TensorModule } from '../nn/index.js';
 import { AveragedModel, getEmaMultiAvgFn } from '../optim/swa-utils.js';
 import { evaluate, evaluating, type Evaluation, type EvaluateOptions } from './evaluate.js';
-import { Fit, type TrainEvent } from './events.js';
+import { LazyFit, type Fit, type TrainEvent } from './events.js';
 import type { Keeper, Kept, ResumableFolder, TrainingFolder, TrainingState } from './keeper.js';
 import { disposeBatch, noBatches, ownsBatches, passOf, type Loader, type TrainBatch } from './loader.js';
 import { checkFit, checkOptions, type FitOptions, type TrainerOptions } from './options.js';
@@ -122,7 +122,7 @@ export class Trainer implements Kept {
     checkFit(options);
     const { schedule, earlyStopping } = this.training;
     checkWatch(this.options.watch, [schedule, earlyStopping], (options.validation ?? null) !== null);
-    return new Fit(() => this.run(train, options), options);
+    return new LazyFit(() => this.run(train, options), options);
   }
 
   /**

@@ -3,9 +3,10 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { formats, init, manualSeed, optim, rand } from '../../src/index.js';
+import { data, formats, init, manualSeed, rand, type optim } from '../../src/index.js';
+import { EarlyStopping, lrScheduler } from '../../src/optim/index.js';
 import { RunFolder } from '../../src/train/node/index.js';
-import { Trainer, type TrainerOptions } from '../../src/train/index.js';
+import type { Trainer, TrainerOptions } from '../../src/train/index.js';
 import {
   bytesOf,
   fresh,
@@ -17,7 +18,6 @@ import {
   valLoader,
   type Loader,
 } from './support.js';
-import { data } from '../../src/index.js';
 
 let folder = '';
 beforeAll(async () => {
@@ -28,8 +28,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Everything that has a state. */
 const everything = (optimizer: optim.Optimizer): Omit<TrainerOptions, 'model' | 'optimizer'> => ({
-  scheduler: new optim.lrScheduler.OneCycleLR(optimizer, 0.05, { epochs: 3, stepsPerEpoch: 5 }),
-  earlyStopping: new optim.EarlyStopping({ patience: 9 }),
+  scheduler: new lrScheduler.OneCycleLR(optimizer, 0.05, { epochs: 3, stepsPerEpoch: 5 }),
+  earlyStopping: new EarlyStopping({ patience: 9 }),
   ema: 0.8,
   amp: true,
   clipGradNorm: 1,
