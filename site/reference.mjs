@@ -26,7 +26,19 @@ function copyDeclarations() {
 }
 
 /** The package's entries by the file of their types; what several export is documented at the first. */
-const order = ['./nn', './optim', './data', './formats', './models', './amp', './autograd', './core', '.'];
+const order = [
+  './nn',
+  './optim',
+  './data',
+  './formats',
+  './models',
+  './train',
+  './train/node',
+  './amp',
+  './autograd',
+  './core',
+  '.',
+];
 const rank = (/** @type {string} */ entry) => (order.indexOf(entry) + order.length) % order.length;
 const entries = new Map(
   Object.entries(exports)

@@ -14,7 +14,7 @@ export interface TrainingState {
   readonly schedule: unknown;
   readonly early_stopping: unknown;
   readonly random: unknown;
-  /** A {@link Progress} as JSON, which is read back as it was written. */
+  /** A `Progress` as JSON, which is read back as it was written. */
   readonly progress: string;
   /** What the order of the batches is drawn from, where the loader tells it. */
   readonly loader?: { readonly seed: number };

@@ -28,7 +28,7 @@ export interface TrainerOptions extends Omit<StepRecipe, 'afterStep'> {
   readonly optimizer: Optimizer;
   /** Of the validation. Default: `loss`; without one plain cross-entropy. */
   readonly validationLoss?: LossFunction | undefined;
-  /** A scheduler, or one with when it steps ({@link scheduleOf}). */
+  /** A scheduler, or one with when it steps (`scheduleOf`). */
   readonly scheduler?: AnyScheduler | Schedule | null | undefined;
   readonly earlyStopping?: EarlyStopping | null | undefined;
   /**
@@ -36,7 +36,7 @@ export interface TrainerOptions extends Omit<StepRecipe, 'afterStep'> {
    * validation accuracy.
    */
   readonly watch?: Watch | undefined;
-  /** Whether an epoch is better than another. Default: {@link isBetter}. */
+  /** Whether an epoch is better than another. Default: `isBetter`. */
   readonly better?: ((one: EpochReport, other: EpochReport) => boolean) | undefined;
   /**
    * A moving average of the weights, which is validated and saved as weights in the model's place: its decay,

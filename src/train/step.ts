@@ -37,7 +37,7 @@ export interface StepRecipe {
   readonly labelSmoothing?: number | undefined;
   /** A factor per class, [classes]; of the default loss. */
   readonly classWeights?: Tensor | null | undefined;
-  /** Changes batches before they are learnt from ({@link mixing}). */
+  /** Changes batches before they are learnt from (`mixing`). */
   readonly mix?: Mix | undefined;
   /** The gradients' norm as one vector is cut to this. */
   readonly clipGradNorm?: number | undefined;

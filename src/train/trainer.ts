@@ -87,7 +87,7 @@ export class Trainer implements Kept {
     return this.saved.getSubmodule(found[0]) as TensorModule;
   }
 
-  /** Keys of the state of {@link saved} that training may change. */
+  /** Keys of the state of `saved` that training may change. */
   get savedKeys(): ReadonlySet<string> {
     const { changing, model } = this.training;
     if (changing !== null) return changing;
@@ -152,7 +152,7 @@ export class Trainer implements Kept {
     return this.stateAt(this.underway === null ? this.progress : await this.underway.progress());
   }
 
-  /** The state at a place of it, between two steps: what {@link stateDict} gives without waiting. */
+  /** The state at a place of it, between two steps: what `stateDict` gives without waiting. */
   stateAt(progress: Progress): TrainingState {
     return stateOf(this.training, progress, this.seed);
   }

@@ -9,6 +9,8 @@ import * as core from '../../src/core.js';
 import * as kindling from '../../src/index.js';
 import * as nn from '../../src/nn/index.js';
 import * as node from '../../src/node.js';
+import * as train from '../../src/train/index.js';
+import * as trainNode from '../../src/train/node/index.js';
 
 /** What the code imports. */
 const modules: Readonly<Record<string, unknown>> = {
@@ -19,6 +21,8 @@ const modules: Readonly<Record<string, unknown>> = {
   'kindling/core': core,
   'kindling/nn': nn,
   'kindling/node': node,
+  'kindling/train': train,
+  'kindling/train/node': trainNode,
 };
 
 const root = new URL('../../', import.meta.url);

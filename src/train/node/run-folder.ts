@@ -72,7 +72,7 @@ const encode = (text: string): [Uint8Array] => [new TextEncoder().encode(text)];
  * ```
  *
  * Each file is written whole or not at all, and state.pth last: what it says is how far the run has come,
- * whatever else a killed process had written by then. One process at a time has it, until {@link close}.
+ * whatever else a killed process had written by then. One process at a time has it, until `close`.
  */
 export class RunFolder<C extends BaseConfig = ScriptConfig, F extends string = never>
   implements ResumableFolder, AsyncDisposable
