@@ -12,7 +12,9 @@ import { correctOf, isClassified, oneNumber, outputsOf, type LossFunction } from
 
 /** What is measured besides loss and accuracy; classes of `kindling/metrics` are such. */
 export interface MetricLike {
+  /** The tensors are freed afterwards. */
   update(outputs: Tensor, targets: Tensor): void;
+  /** Plain data (numbers, lists, objects), as a history is written as JSON. */
   compute(): Promise<unknown>;
   reset(): void;
 }

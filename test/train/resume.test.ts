@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { data, formats, init, manualSeed, rand, type optim } from '../../src/index.js';
+import { data, formats, init, manualSeed, rand, snapshot, type optim } from '../../src/index.js';
 import { EarlyStopping, lrScheduler } from '../../src/optim/index.js';
 import { RunFolder } from '../../src/train/node/index.js';
 import type { Trainer, TrainerOptions } from '../../src/train/index.js';
@@ -103,6 +103,10 @@ describe('a state dict', () => {
       if (event.type === 'step' && event.batch === 2) break;
     await stopped.fit(list, { epochs: 1 });
     expect(await bytesOf(stopped.model)).toEqual(await bytesOf(whole.model));
+  });
+
+  it('is no part of a snapshot, which could not wait for it', async () => {
+    await expect(snapshot({ trainer: fresh() })).rejects.toThrow(/'trainer' gives its state as a promise/);
   });
 
   it('is refused by a Trainer that is made otherwise, which it leaves alone', async () => {
