@@ -28,6 +28,7 @@ export const rooms = {
   formats: ops,
   tensorboard: ['formats', ...ops],
   models: ['nn', 'optim', 'data', 'formats', ...ops],
+  train: ['models', 'amp', 'optim', 'nn', 'data', 'formats', ...ops],
 };
 
 const plans = ['base', 'expr', 'pointwise'];

@@ -7,8 +7,8 @@
 import { fileURLToPath } from 'node:url';
 import { close, data, init, manualSeed, models, optim, runtime, saveWeights } from '../src/index.js';
 import { cardMetadata } from '../src/cli/model-card.js';
-import { Output, percent } from '../src/cli/output.js';
-import { evaluate, trainEpoch } from '../src/cli/training.js';
+import { percent } from '../src/cli/output.js';
+import { Trainer } from '../src/train/index.js';
 
 const epochs = Number(process.argv[2] ?? 24);
 const perClass = Number(process.argv[3] ?? 256);
@@ -18,8 +18,6 @@ const [seed, testSeed, batchSize, peakLr, warmup] = [0, 1_000_000, 64, 0.2, 2];
 
 const interrupt = new AbortController();
 process.once('SIGINT', () => interrupt.abort());
-const output = new Output(process, false);
-const context = { output, signal: interrupt.signal };
 
 await init();
 manualSeed(seed);
@@ -38,34 +36,33 @@ const scheduler = new optim.lrScheduler.LambdaLR(optimizer, (epoch) =>
 const { mean, std } = data.shapesStatistics;
 const normalize = { mean: [...mean], std: [...std] };
 const test = new data.ShapesDataset({ classes: 'base', perClass: 100, seed: testSeed, normalize });
-const testLabels = Int32Array.from({ length: test.length }, (_, i) => test.label(i));
+
+const testLoader = new data.DataLoader(test, { batchSize: 100 });
+
+/** New images for every epoch; the last batch is left out where it is not full. */
+const images = (epoch: number) => {
+  const dataset = new data.ShapesDataset({ classes: 'base', perClass, seed: seed + epoch, normalize });
+  const order = new data.Random(seed + epoch).permutation(dataset.length);
+  return new data.DataLoader(dataset, { batchSize, sampler: [...order], dropLast: true, seed });
+};
+const trainer = new Trainer({
+  model,
+  optimizer,
+  scheduler,
+  onEpochStart: (epoch) => ({ train: images(epoch) }),
+});
 
 const started = performance.now();
-for (let epoch = 1; epoch <= epochs && !interrupt.signal.aborted; epoch++) {
-  const images = new data.ShapesDataset({ classes: 'base', perClass, seed: seed + epoch, normalize });
-  const labels = Int32Array.from({ length: images.length }, (_, i) => images.label(i));
-  const random = new data.Random(seed + epoch);
-  // The last batch is left out where it is not full.
-  const order = random.permutation(images.length).slice(0, images.length - (images.length % batchSize));
-  model.train();
-  const { loss, correct, count, interrupted } = await trainEpoch(context, {
-    model,
-    optimizer,
-    samples: { dataset: images, labels },
-    order,
-    batchSize,
-    seed,
-    epoch,
-    label: `epoch ${epoch}/${epochs}`,
-  });
-  if (interrupted) break;
-  scheduler.step();
+const training = trainer.fit(images(1), { epochs, validation: testLoader, signal: interrupt.signal });
+for await (const event of training) {
+  if (event.type !== 'epoch' || event.validation === null) continue;
+  const { report, sums, validation: result } = event;
+  const { epoch } = report;
   model.eval();
-  const result = await evaluate(context, model, { dataset: test, labels: testLabels }, { batchSize: 100 });
   const seconds = (performance.now() - started) / 1000;
-  output.line(
-    `epoch ${epoch}/${epochs}  loss ${(loss / count).toFixed(4)}  train ${percent(correct, count)}  ` +
-      `test ${percent(result.correct, result.count)}  ${seconds.toFixed(0)} s`,
+  console.log(
+    `epoch ${epoch}/${epochs}  loss ${report.loss.toFixed(4)}  train ${percent(sums.correct ?? 0, sums.count)}  ` +
+      `test ${percent(result.correct ?? 0, result.count)}  ${seconds.toFixed(0)} s`,
   );
   const card = { model: 'cifar_resnet8', classes: test.classes, input: { resize: 32, size: 32, mean, std } };
   const recipe =

@@ -34,6 +34,8 @@ const order = [
   './metrics',
   './tensorboard',
   './models',
+  './train',
+  './train/node',
   './amp',
   './autograd',
   './core',

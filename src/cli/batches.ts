@@ -1,62 +1,79 @@
-import { DataLoader } from '../data/index.js';
+import { DataLoader, Random } from '../data/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Samples } from './classes.js';
 import { CliError } from './errors.js';
 
 export interface BatchOptions {
   readonly batchSize: number;
-  /** Which samples, in which order. Default: all, in theirs. */
-  readonly order?: ArrayLike<number>;
-  /** Names the random numbers of augmentation, with `epoch`. */
+  /** Shuffles, as a DataLoader of this seed would; names the random numbers of augmentation too. */
   readonly seed?: number;
-  readonly epoch?: number;
-  /** Batches of the order that are left out because they were done before. */
-  readonly from?: number;
-}
-
-export interface LabelledBatch {
-  readonly inputs: Tensor;
-  readonly targets: Tensor;
-  /** Which samples these are; those that could not be read are not among them. */
-  readonly indices: readonly number[];
-  /** Batches of the order that are done with this one. */
-  readonly done: number;
 }
 
 /**
- * Batches in a given order that know their samples. Where an order is taken up again in the middle, batches
- * and their augmentation are those of an unbroken pass: both depend on the seed, the epoch and the sample
- * alone.
+ * Batches of samples, for `kindling/train`. It knows which samples these are; those that could not be read
+ * are not among them. Where a pass is taken up again in the middle, batches and their augmentation are those
+ * of an unbroken one: both depend on the seed, the epoch and the sample alone.
  */
-export async function* batchesOf(samples: Samples, options: BatchOptions): AsyncGenerator<LabelledBatch> {
-  const { batchSize, seed = 0, epoch = 0, from = 0 } = options;
-  const { dataset, skipped, workers: numWorkers = 0 } = samples;
-  const order = Array.from(options.order ?? { length: dataset.length }, (index, i) =>
-    options.order === undefined ? i : Number(index),
-  );
-  const sampler = order.slice(from * batchSize);
-  const loader = new DataLoader(dataset, { batchSize, sampler, seed, numWorkers });
-  loader.epoch = epoch;
-  let done = from;
-  const iterator = loader[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const next = await iterator.next().catch((error: unknown) => {
-        throw forTheUser(error);
-      });
-      if (next.done === true) return;
-      const [inputs, targets] = next.value;
-      let indices: number[] = [];
-      // The loader passes over a batch of which no image could be read.
-      while (indices.length === 0) {
-        const all = order.slice(done * batchSize, (done + 1) * batchSize);
-        indices = skipped === undefined ? all : all.filter((index) => skipped(index) === undefined);
-        done++;
+export class SampleLoader implements AsyncIterable<[inputs: Tensor, targets: Tensor]> {
+  readonly ownsBatches = true;
+  /** Number of the next pass, from 0. */
+  epoch = 0;
+  /** Batches that the next pass leaves out because they were done before. */
+  startBatch = 0;
+  /** Batches of the order that are done with the last one. */
+  used = 0;
+  /** The samples of the last batch. */
+  indices: readonly number[] = [];
+
+  constructor(
+    readonly samples: Samples,
+    private readonly options: BatchOptions,
+  ) {}
+
+  /** Batches of a pass. */
+  get length(): number {
+    return Math.ceil(this.samples.dataset.length / this.options.batchSize);
+  }
+
+  /** The number of a sample in the data, by its place among those that could be read. */
+  indexOf(place: number): number {
+    const { labels, skipped } = this.samples;
+    return [...labels.keys()].filter((index) => skipped?.(index) === undefined)[place] ?? place;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<[Tensor, Tensor], void> {
+    const { batchSize, seed } = this.options;
+    const { dataset, skipped, workers: numWorkers = 0 } = this.samples;
+    const { epoch, startBatch } = this;
+    const count = dataset.length;
+    const order =
+      seed === undefined
+        ? Array.from({ length: count }, (_, i) => i)
+        : Array.from(new Random(seed, 0, epoch).permutation(count));
+    const sampler = order.slice(startBatch * batchSize);
+    this.used = startBatch;
+    if (sampler.length === 0) return;
+    const loader = new DataLoader(dataset, { batchSize, sampler, seed: seed ?? 0, numWorkers });
+    loader.epoch = epoch;
+    const iterator = loader[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const next = await iterator.next().catch((error: unknown) => {
+          throw forTheUser(error);
+        });
+        if (next.done === true) return;
+        this.indices = [];
+        // The loader passes over a batch of which no image could be read.
+        while (this.indices.length === 0) {
+          const all = order.slice(this.used * batchSize, (this.used + 1) * batchSize);
+          this.indices = skipped === undefined ? all : all.filter((index) => skipped(index) === undefined);
+          this.used++;
+        }
+        yield next.value as [Tensor, Tensor];
       }
-      yield { inputs, targets, indices, done };
+    } finally {
+      await iterator.return?.();
     }
-  } finally {
-    await iterator.return?.();
   }
 }
 

@@ -1,59 +1,48 @@
-import { autocast } from '../amp/index.js';
-import { noGrad } from '../index.js';
 import { TensorDataset } from '../data/tensor-dataset.js';
 import type { HostArray } from '../data/host.js';
 import type { Head } from '../models/head.js';
 import type { TensorModule } from '../nn/index.js';
-import type { Tensor } from '../tensor/tensor.js';
-import { batchesOf } from './batches.js';
+import { featureRows } from '../train/features.js';
+import { SampleLoader } from './batches.js';
 import type { Samples } from './classes.js';
-import { checkInterrupted, type Context } from './context.js';
+import type { Context } from './context.js';
+import { inWordsOf } from './training.js';
 
 /** Features beyond this are not kept. */
 const maxBytes = 2 ** 30;
 
 /**
- * What the head of a model is given for every image. A frozen trunk in evaluation mode gives the same
- * features in every epoch, so running it once and training the head on what it gave is the same computation,
- * done once.
+ * What the head of a model is given for every image, as samples; what could not be read has none.
  *
- * @returns the features with the images' labels, or null where that would not be the same (the head's output
- * is not the model's) or would need too much memory
+ * @returns null where training the head on it would not be the same (the head's output is not the model's) or
+ * would need too much memory
  * @throws Interrupted after Ctrl-C
  */
 export async function trunkFeatures(
-  context: Context,
+  { output, signal }: Context,
   model: TensorModule,
   head: Head,
   images: Samples,
-  options: { readonly batchSize: number; readonly label: string; readonly amp?: boolean },
+  { batchSize, label, amp }: { readonly batchSize: number; readonly label: string; readonly amp?: boolean },
 ): Promise<Samples | null> {
   const count = images.dataset.length;
   const width = head.inFeatures;
   if (count * width * 4 > maxBytes) return null;
   const features = new Float32Array(count * width);
-  const seen: { input?: Tensor; output?: Tensor } = {};
-  const hook = head.layer.registerForwardHook((_, [input], output) => {
-    Object.assign(seen, { input, output });
-  });
-  const bar = context.output.progress(options.label, count);
+  const loader = new SampleLoader(images, { batchSize });
+  const bar = output.progress(label, count);
   try {
-    for await (const { inputs, targets, indices } of batchesOf(images, { batchSize: options.batchSize })) {
-      checkInterrupted(context);
-      const logits = noGrad(() => autocast({ enabled: options.amp === true }, () => model(inputs)));
-      const { input, output } = seen;
-      const usable = output === logits && input?.ndim === 2 && input.shape[0] === indices.length;
-      if (usable) {
-        const rows = (await input.data()) as Float32Array;
-        indices.forEach((index, i) => features.set(rows.subarray(i * width, (i + 1) * width), index * width));
-      }
-      for (const tensor of [inputs, targets, logits, input]) tensor?.dispose();
-      if (!usable) return null;
-      bar.advance(indices.length);
+    for await (const part of featureRows(model, loader, { head, amp, signal })) {
+      if (part === null) return null;
+      loader.indices.forEach((index, i) =>
+        features.set(part.rows.subarray(i * width, (i + 1) * width), index * width),
+      );
+      bar.advance(part.count);
     }
+  } catch (error) {
+    throw inWordsOf(error, signal, loader);
   } finally {
     bar.stop();
-    hook.remove();
   }
   return rowsOf({ data: features, shape: [count, width] }, images);
 }

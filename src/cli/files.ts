@@ -1,6 +1,6 @@
-import { constants } from 'node:fs';
-import { access, open, stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { dirname, extname } from 'node:path';
+import { checkWritable as checkFolder } from '../train/node/writable.js';
 import { CliError } from './errors.js';
 
 /**
@@ -60,17 +60,4 @@ export async function namesFolder(path: string): Promise<boolean> {
   if (/[/\\]$/.test(path)) return true;
   if ((await stat(path).catch(() => null))?.isDirectory() === true) return true;
   return !fileEndings.has(extname(path).toLowerCase());
-}
-
-/**
- * @param path what messages name
- * @throws CliError when the folder is missing or may not be written to
- */
-export async function checkFolder(folder: string, path = folder): Promise<void> {
-  const entry = await stat(folder).catch(() => null);
-  if (entry?.isDirectory() === false) throw new CliError(`${path}: cannot be written: ${folder} is a file`);
-  await access(folder, constants.W_OK).catch((cause: NodeJS.ErrnoException) => {
-    const why = cause.code === 'ENOENT' ? 'there is no such folder' : 'the folder may not be written to';
-    throw new CliError(`${path}: cannot be written: ${why}`, { cause });
-  });
 }

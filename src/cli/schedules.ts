@@ -1,4 +1,5 @@
 import { lrScheduler, type Optimizer } from '../optim/index.js';
+import { scheduleOf, type Schedule } from '../train/schedule.js';
 import { UsageError } from './errors.js';
 
 /** What is not given, or null, has its default. */
@@ -14,16 +15,6 @@ export interface ScheduleChoice {
   readonly patience?: number | null;
   /** Epochs of a linear rise to the full rate before all that. */
   readonly warmupEpochs?: number | null;
-}
-
-/** What sets the learning rate while a model is trained. */
-export interface Schedule {
-  /** Whether it steps after each epoch or after each batch. */
-  readonly per: 'epoch' | 'batch';
-  /** @param metric the loss, which `plateau` looks at */
-  step(metric: number): void;
-  stateDict(): lrScheduler.SchedulerState;
-  loadStateDict(state: lrScheduler.SchedulerState): void;
 }
 
 interface Length {
@@ -119,7 +110,7 @@ export function makeSchedule(
   const entry = entryOf(choice.schedule);
   if (warmupEpochs === 0) {
     if (entry === null) return null;
-    return wrap(entry.make(optimizer, choice, { epochs, batches }), entry.per ?? 'epoch');
+    return scheduleOf(entry.make(optimizer, choice, { epochs, batches }), entry.per ?? 'epoch');
   }
   if (entry !== null && (entry.noWarmup === true || entry.per === 'batch'))
     throw new UsageError(`--warmup-epochs does not go with --schedule ${choice.schedule}`);
@@ -127,22 +118,8 @@ export function makeSchedule(
     throw new UsageError(`--warmup-epochs ${warmupEpochs} leaves none of the ${epochs} epochs`);
   const totalIters = warmupEpochs;
   const rise = new lrScheduler.LinearLR(optimizer, { startFactor: warmupStart, totalIters });
-  if (entry === null) return wrap(rise, 'epoch');
+  if (entry === null) return scheduleOf(rise, 'epoch');
   const main = entry.make(optimizer, choice, { epochs: epochs - warmupEpochs, batches });
   const both = [rise, main as lrScheduler.LRScheduler];
-  return wrap(new lrScheduler.SequentialLR(optimizer, both, [warmupEpochs]), 'epoch');
-}
-
-type Scheduler = lrScheduler.LRScheduler | lrScheduler.SequentialLR | lrScheduler.ReduceLROnPlateau;
-
-function wrap(scheduler: Scheduler, per: 'epoch' | 'batch'): Schedule {
-  return {
-    per,
-    step: (metric) => {
-      if (scheduler instanceof lrScheduler.ReduceLROnPlateau) scheduler.step(metric);
-      else scheduler.step();
-    },
-    stateDict: () => scheduler.stateDict(),
-    loadStateDict: (state) => scheduler.loadStateDict(state),
-  };
+  return scheduleOf(new lrScheduler.SequentialLR(optimizer, both, [warmupEpochs]), 'epoch');
 }

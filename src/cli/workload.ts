@@ -5,7 +5,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import { builderOf } from './load-model.js';
 import type { Options } from './option-rows.js';
 import type { workload } from './shared-options.js';
-import { outputsOf } from './training.js';
+import { outputsOf } from '../train/step.js';
 
 /** What a model is measured with: the shape that was given, else one image of its own size. */
 export function inputShape(

@@ -63,6 +63,8 @@ export async function snapshot(parts: Parts): Promise<Snapshot> {
   const buffers: Record<string, Record<string, HostCopy>> = {};
   for (const [name, part] of present(parts)) {
     const state = part.stateDict();
+    // A Trainer's: its state is complete by itself.
+    if (state instanceof Promise) throw new Error(`snapshot: '${name}' gives its state as a promise`);
     states[name] = onHost(state, copyOf);
     disposeTensors(state);
     if (!(part instanceof Module)) continue;

@@ -12,6 +12,8 @@ import * as nn from '../../src/nn/index.js';
 import * as node from '../../src/node.js';
 import * as onnx from '../../src/onnx/index.js';
 import * as tensorboard from '../../src/tensorboard/index.js';
+import * as train from '../../src/train/index.js';
+import * as trainNode from '../../src/train/node/index.js';
 
 /** What the code imports. */
 const modules: Readonly<Record<string, unknown>> = {
@@ -25,6 +27,8 @@ const modules: Readonly<Record<string, unknown>> = {
   'kindling/node': node,
   'kindling/onnx': onnx,
   'kindling/tensorboard': tensorboard,
+  'kindling/train': train,
+  'kindling/train/node': trainNode,
 };
 
 const root = new URL('../../', import.meta.url);

@@ -13,6 +13,7 @@ import { main as stagedUnfreezing } from '../../examples/transfer/11-staged-unfr
 import { main as saveAndResume } from '../../examples/transfer/12-save-and-resume.js';
 import { main as inference } from '../../examples/transfer/13-inference.js';
 import { main as cachedFeatures } from '../../examples/transfer/14-cached-features.js';
+import { main as withTrainer } from '../../examples/transfer/15-trainer.js';
 import { pretrained } from '../../examples/transfer/common.js';
 import { init, manualSeed, type nn } from '../../src/index.js';
 import { full } from '../tooling/full.js';
@@ -168,5 +169,13 @@ describe('the transfer recipes', () => {
     falls(losses);
     expect(after).toBeGreaterThan(0.7);
     expect(await changed(model)).toEqual([]);
+  });
+
+  it('15 a Trainer thaws in stages, writes a run and ends with its best weights', async () => {
+    const { model, history, best, accuracy } = await withTrainer();
+    falls(history.map(({ loss }) => loss));
+    expect(accuracy).toBe(best?.validationAccuracy);
+    expect(accuracy).toBeGreaterThan(0.6);
+    expect((await changed(model)).every((key) => key.startsWith('layer3.'))).toBe(true);
   });
 });

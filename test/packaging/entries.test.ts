@@ -165,6 +165,24 @@ const programs: Record<string, readonly [code: string, output: string]> = {
      }`,
     'safetensors 0\ntorch-zip 0\nnpz 0',
   ],
+  'train, train/node': [
+    `import { init } from 'kindling/core';
+     import { Linear } from 'kindling/nn';
+     import { mseLoss } from 'kindling/nn/functional';
+     import { DataLoader, TensorDataset } from 'kindling/data';
+     import { Adam } from 'kindling/optim';
+     import { Trainer } from 'kindling/train';
+     import { RunFolder } from 'kindling/train/node';
+     await init();
+     const column = (data) => ({ data: Float32Array.from(data), shape: [data.length, 1] });
+     const loader = new DataLoader(new TensorDataset(column([1, 2, 3]), column([2, 4, 6])), { batchSize: 2 });
+     const model = new Linear(1, 1);
+     const trainer = new Trainer({ model, optimizer: new Adam(model.parameters(), { lr: 0.05 }), loss: mseLoss });
+     await trainer.fit(loader, { epochs: 30, validation: loader });
+     console.log(trainer.history.length, trainer.history[29].validationLoss < trainer.history[0].validationLoss);
+     await RunFolder.open('/no/such/run').catch((error) => console.log(error.message));`,
+    '30 true\n/no/such/run: no such folder',
+  ],
   kindling: [
     `import { init, tensor } from 'kindling';
      await init();
@@ -203,6 +221,20 @@ describe('a bundle with nothing unused in it', () => {
     const { stdout, stderr } = spawnSync(process.execPath, [join(folder, 'stdin.mjs')], { encoding: 'utf8' });
     expect(stdout.trim(), stderr).toBe(output);
   });
+});
+
+it('training needs nothing of Node: only its folders do', async () => {
+  const bundle = (entry: string): Promise<esbuild.BuildResult<{ metafile: true }>> =>
+    esbuild.build({
+      stdin: { contents: `export * from '${entry}';`, resolveDir: root },
+      ...{ bundle: true, write: false, metafile: true, logLevel: 'silent' },
+      ...{ outdir: root, splitting: true, format: 'esm', platform: 'browser' },
+    });
+  const { metafile } = await bundle('kindling/train');
+  const inputs = Object.keys(metafile.inputs);
+  expect(inputs.some((path) => path.endsWith('dist/train/trainer.js'))).toBe(true);
+  expect(inputs.filter((path) => /dist\/(train\/node|cli)\//.test(path))).toEqual([]);
+  await expect(bundle('kindling/train/node')).rejects.toThrow(/Could not resolve "node:fs"/);
 });
 
 it('programs cost a browser no more than bench/size-budget.json allows', async () => {

@@ -6,12 +6,15 @@ import { loadCheckpoint, type HostTensor } from '../../formats/index.js';
 import { hostStateDict, replaceHead, type Head } from '../../models/index.js';
 import type { TensorModule } from '../../nn/index.js';
 import type { Optimizer } from '../../optim/index.js';
+import { Trainer } from '../../train/index.js';
+import type { Schedule } from '../../train/schedule.js';
+import { SampleLoader } from '../batches.js';
 import type { LabelledImages } from '../classes.js';
 import { defineCommand } from '../command.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { CliError } from '../errors.js';
 import { trunkFeatures } from '../features.js';
-import { fit, type FitOptions, type FitResult } from '../training-loop.js';
+import { fit, type FitResult } from '../training-loop.js';
 import { builderOf, modelFromFile } from '../load-model.js';
 import { cardInput, readCard, type CardInput } from '../model-card.js';
 import * as read from '../option-readers.js';
@@ -19,7 +22,7 @@ import { value, type Options } from '../option-rows.js';
 import { makeOptimizer } from '../optimizers.js';
 import { grouped, percent } from '../output.js';
 import { json } from '../shared-options.js';
-import { makeSchedule, type Schedule } from '../schedules.js';
+import { makeSchedule } from '../schedules.js';
 import { evaluate } from '../training.js';
 import { packageVersion } from '../versions.js';
 
@@ -65,9 +68,8 @@ async function demo(context: Context, options: Options<typeof demoOptions>): Pro
   const train = novelShapes(perClass, seed, input);
   const test = novelShapes(testPerClass, testSeed, input);
   const steps = {
-    ...options,
-    batchSize,
-    validationBatch: batchSize,
+    epochs,
+    seed,
     lineEvery: Math.max(1, Math.ceil(epochs / 5)),
     indent: '   ',
   };
@@ -125,7 +127,12 @@ async function demo(context: Context, options: Options<typeof demoOptions>): Pro
   });
 }
 
-type Steps = Pick<FitOptions, 'epochs' | 'seed' | 'batchSize' | 'validationBatch' | 'lineEvery' | 'indent'>;
+interface Steps {
+  readonly epochs: number;
+  readonly seed: number;
+  readonly lineEvery: number;
+  readonly indent: string;
+}
 
 async function trainHead(
   context: Context,
@@ -150,16 +157,11 @@ async function trainHead(
     throw new CliError('demo: the model does not end in its head');
   const untrained = await evaluate(context, layer, testFeatures, { batchSize });
   const optimizer = makeOptimizer(head.layer.parameters(), { optimizer: 'adamw', lr: 0.02 });
-  const result = await fit(context, {
+  const trainer = new Trainer({ model: layer, optimizer, scheduler: cosine(optimizer, steps.epochs) });
+  const result = await fit(context, trainer, {
     ...steps,
-    optimizer,
-    schedule: cosine(optimizer, steps.epochs),
-    stage: () => ({
-      model: layer,
-      train: features,
-      validation: testFeatures,
-      trainMode: () => void head.layer.train(),
-    }),
+    train: new SampleLoader(features, { batchSize, seed: steps.seed }),
+    validation: new SampleLoader(testFeatures, { batchSize }),
   });
   checkInterrupted(context);
   return { before: untrained.correct / untrained.count, after: finalAccuracy(result) };
@@ -174,11 +176,11 @@ async function trainAll(
 ): Promise<number> {
   const model = builderOf(modelName)({ numClasses: train.classes.length });
   const optimizer = makeOptimizer(model.parameters(), { optimizer: 'adamw', lr: 0.005 });
-  await fit(context, {
+  const trainer = new Trainer({ model, optimizer, scheduler: cosine(optimizer, steps.epochs) });
+  await fit(context, trainer, {
     ...steps,
-    optimizer,
-    schedule: cosine(optimizer, steps.epochs),
-    stage: () => ({ model, train, validation: null, trainMode: () => void model.train() }),
+    train: new SampleLoader(train, { batchSize, seed: steps.seed }),
+    validation: null,
   });
   checkInterrupted(context);
   model.eval();

@@ -262,7 +262,7 @@ function summary({ output }: Context, outcome: Outcome): void {
   const best = epochs[bestEpoch - 1];
   if (interrupted) output.line(`stopped in epoch ${epochs.length + 1} of ${plan.epochs}`);
   if (last !== undefined) {
-    const part = last.validationAccuracy ?? last.trainAccuracy;
+    const part = last.validationAccuracy ?? last.trainAccuracy ?? 0;
     const what = last.validationAccuracy === null ? 'training' : 'validation';
     output.line(
       `${what} accuracy ${percent(part, 1)} after ${epochs.length} epochs, ${seconds.toFixed(1)} s in all`,

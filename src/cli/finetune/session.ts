@@ -1,38 +1,26 @@
-import { GradScaler } from '../../amp/index.js';
-import { tensor, type Tensor } from '../../index.js';
-import { cutmix, mixup, Random } from '../../data/index.js';
-import { EarlyStopping, swaUtils } from '../../optim/index.js';
+import { EarlyStopping } from '../../optim/index.js';
 import type { TensorModule } from '../../nn/index.js';
+import { balancedClassWeights, mixing, Trainer, type Stage } from '../../train/index.js';
+import { SampleLoader } from '../batches.js';
 import { shortList, type LabelledImages, type Samples } from '../classes.js';
 import type { Context } from '../context.js';
 import { trunkFeatures } from '../features.js';
-import {
-  atStart,
-  fit,
-  type EpochReport,
-  type FitResult,
-  type Progress,
-  type Stage,
-} from '../training-loop.js';
+import { fit, type EpochReport, type FitResult, type Progress } from '../training-loop.js';
 import { cardMetadata, type ModelCard } from '../model-card.js';
 import { makeOptimizer } from '../optimizers.js';
 import { grouped } from '../output.js';
 import { makeSchedule } from '../schedules.js';
-import { evaluate, inferenceBatch, type Evaluation, type Mix } from '../training.js';
+import { evaluate, inferenceBatch, type Evaluation } from '../training.js';
 import type { TrainingData } from './data.js';
-import { enterEpoch, rateGroups, trunkStandsStill, type TrainedModel } from './what-is-trained.js';
+import { rateGroups, type TrainedModel } from './what-is-trained.js';
 import type { Plan } from './plan.js';
 import type { RunFolder } from './run-folder.js';
-import { loadBest, restore, Saver, type RunState, type Training } from './state.js';
-
-/** Numbers of the random streams that are neither the loader's orders (0) nor its samples (1). */
-const mixStream = 2;
+import type { RunState } from './state.js';
 
 /** One training, from its start or from where it was stopped. */
 export class Session {
-  private readonly training: Training;
+  private readonly trainer: Trainer;
   private features: { train: Samples; validation: Samples | null } | null = null;
-  private classWeights: Tensor | null = null;
 
   constructor(
     private readonly context: Context,
@@ -43,22 +31,29 @@ export class Session {
   ) {
     const optimizer = makeOptimizer(rateGroups(plan, trained), plan);
     const batches = Math.ceil(data.train.dataset.length / plan.batchSize);
-    const { model, changing } = trained;
-    const average =
-      plan.ema === null
-        ? null
-        : new swaUtils.AveragedModel(model, { multiAvgFn: swaUtils.getEmaMultiAvgFn(plan.ema) });
-    this.training = {
-      model,
-      // Rounding may change an average of equal numbers.
-      changing: average === null ? changing : new Set(model.stateDict().keys()),
-      saved: average?.module ?? model,
-      average,
+    const { labels, classes } = data.train;
+    const { mixup, cutmix, seed } = plan;
+    this.trainer = new Trainer({
+      model: trained.model,
       optimizer,
-      scaler: plan.amp ? new GradScaler() : null,
-      schedule: makeSchedule(optimizer, plan, { epochs: plan.epochs, batches }),
+      amp: plan.amp,
+      ema: plan.ema,
+      changing: trained.stages.changing,
+      scheduler: makeSchedule(optimizer, plan, { epochs: plan.epochs, batches }),
       earlyStopping: plan.earlyStop === null ? null : new EarlyStopping(plan.earlyStop),
-    };
+      watch: data.validation === null ? 'loss' : 'validationLoss',
+      labelSmoothing: plan.labelSmoothing,
+      classWeights: plan.classWeights === 'balanced' ? balancedClassWeights(labels, classes.length) : null,
+      clipGradNorm: plan.clipGradNorm ?? undefined,
+      mix:
+        mixup === null && cutmix === null
+          ? undefined
+          : mixing({ mixup, cutmix, numClasses: classes.length, seed }),
+      onEpochStart: (epoch) => {
+        trained.stages.enter(epoch);
+        return this.stage(epoch);
+      },
+    });
   }
 
   /**
@@ -74,83 +69,64 @@ export class Session {
    * @param state a run's own, to go on from
    */
   async train(state: RunState | null): Promise<FitResult> {
-    const { context, plan, trained, data, run, training } = this;
-    const from = state === null ? atStart : state.progress;
-    const saver = run === null ? null : new Saver(run, training, (epochs) => this.metadata(epochs));
-    if (state !== null) {
-      await restore(state, training);
+    const { context, plan, data, run, trainer } = this;
+    const folder =
+      run === null
+        ? undefined
+        : {
+            keep: (training: Trainer) => run.keep(training, { metadata: (epochs) => this.metadata(epochs) }),
+            // The model was made of the last weights.
+            load: async () => state && { state: state.values, weights: null },
+          };
+    if (state !== null && folder !== undefined) {
+      await trainer.resume(folder);
       this.hasGoodState = true;
-      await run?.writeHistory(from.epochs);
-    } else {
-      await saver?.save(from);
-      this.hasGoodState = saver !== null;
     }
-    if (from.finished) return { ...from, interrupted: false };
-
-    this.classWeights = plan.classWeights === 'balanced' ? balanced(data.train) : null;
-    if (this.mayCache(from.epochs.length + 1)) await this.cacheFeatures();
-    const result = await fit(context, {
-      stage: (epoch) => this.stage(epoch),
-      optimizer: training.optimizer,
-      scaler: training.scaler,
-      schedule: training.schedule,
-      earlyStopping: training.earlyStopping,
+    return fit(context, trainer, {
+      train: this.loaderOf(data.train),
+      validation: data.validation === null ? null : this.validationOf(data.validation),
       epochs: plan.epochs,
-      batchSize: plan.batchSize,
-      validationBatch: inferenceBatch(plan.input.size),
-      seed: plan.seed,
-      from,
-      labelSmoothing: plan.labelSmoothing,
-      classWeights: this.classWeights,
-      clipGradNorm: plan.clipGradNorm ?? undefined,
-      afterStep:
-        training.average === null ? undefined : () => training.average?.updateParameters(trained.model),
-      mix: mixOf(plan, data.train.classes.length),
-      onBest: async () => saver?.keepBest(),
-      onEpoch: async (progress) => {
-        const report = progress.epochs.at(-1);
-        if (run === null || saver === null || report === undefined) return;
-        await run.appendHistory(report);
-        if (progress.finished || saver.isDue) await saver.save(progress);
-      },
-      // Long epochs are saved in the middle too; what is lost to a kill is minutes at most.
-      onBatch: async (progress) => {
-        if (saver !== null && saver.age > savedWithinEpoch) await saver.save(await progress());
+      patience: plan.earlyStop?.patience,
+      folder,
+      onStart: async () => {
+        this.hasGoodState = run !== null;
+        if (this.mayCache(trainer.history.length + 1)) await this.cacheFeatures();
       },
     });
-    if (result.interrupted) await saver?.save(result);
-    return result;
+  }
+
+  private loaderOf(samples: Samples): SampleLoader {
+    const { batchSize, seed } = this.plan;
+    return new SampleLoader(samples, { batchSize, seed });
+  }
+
+  private validationOf(samples: Samples): SampleLoader {
+    return new SampleLoader(samples, { batchSize: inferenceBatch(this.plan.input.size) });
   }
 
   /** The best epoch's weights on the validation data; null where there are none. */
   async evaluateBest(run: RunFolder, { bestEpoch }: Progress): Promise<Evaluation | null> {
-    const { context, data, training } = this;
+    const { context, data, trainer } = this;
     if (data.validation === null || bestEpoch === 0) return null;
-    await loadBest(run, training.saved);
-    const { model, validated = model, validation } = this.stage(bestEpoch);
-    validated.eval();
-    return evaluate(context, validated, validation ?? data.validation, {
+    await run.loadBest(trainer.saved);
+    const cached = this.stage(bestEpoch);
+    const features = cached === undefined ? null : (this.features?.validation ?? null);
+    const model = trainer.savedPart(cached?.model ?? trainer.model);
+    return evaluate(context, model, features ?? data.validation, {
       batchSize: inferenceBatch(this.plan.input.size),
       label: 'report',
     });
   }
 
-  private stage(epoch: number): Stage {
-    const { plan, trained, data, features } = this;
-    const trainMode = (): void => enterEpoch(plan, trained, epoch);
-    const { average, saved } = this.training;
-    if (features === null || !trunkStandsStill(plan, trained, epoch))
-      return {
-        model: trained.model,
-        validated: saved,
-        train: data.train,
-        validation: data.validation,
-        trainMode,
-      };
-    const { layer, path } = trained.head;
-    const model = layer as TensorModule;
-    const validated = average === null ? model : (average.module.getSubmodule(path) as TensorModule);
-    return { model, validated, ...features, trainMode };
+  /** The head alone, in epochs of which it sees nothing but the features that are there. */
+  private stage(epoch: number): Stage | undefined {
+    const { trained, features } = this;
+    if (features === null || !trained.stages.trunkStandsStill(epoch)) return undefined;
+    return {
+      model: trained.head.layer as TensorModule,
+      train: this.loaderOf(features.train),
+      validation: features.validation === null ? undefined : this.validationOf(features.validation),
+    };
   }
 
   /** Whether some epoch from `first` on sees nothing of the images but what the still trunk makes of them. */
@@ -161,13 +137,12 @@ export class Session {
       plan.augment === 'none' &&
       plan.mixup === null &&
       plan.cutmix === null &&
-      trunkStandsStill(plan, trained, first)
+      trained.stages.trunkStandsStill(first)
     );
   }
 
   private async cacheFeatures(): Promise<void> {
     const { context, plan, trained, data } = this;
-    trained.model.eval();
     const batchSize = inferenceBatch(plan.input.size);
     const run = (images: LabelledImages, label: string, amp = false): Promise<Samples | null> =>
       trunkFeatures(context, trained.model, trained.head, images, { batchSize, label, amp });
@@ -198,12 +173,12 @@ export class Session {
   }
 
   get model(): TensorModule {
-    return this.training.saved;
+    return this.trainer.saved;
   }
 
   /** Parameters that are ever trained. */
   get trainableCount(): number {
-    return [...this.trained.since.keys()].reduce((count, parameter) => count + parameter.numel(), 0);
+    return this.trained.stages.parameters.reduce((count, parameter) => count + parameter.numel(), 0);
   }
 
   /** What is trained, in a few lines. */
@@ -222,28 +197,4 @@ export class Session {
     );
     output.line(`training ${grouped(this.trainableCount)} of ${grouped(all)} parameters`);
   }
-}
-
-/** Seconds after which a state is saved in the middle of an epoch. */
-const savedWithinEpoch = 120;
-
-/** Factors that make every class weigh the same in sum, 1 on average (scikit-learn's `balanced`). */
-function balanced({ labels, classes }: LabelledImages): Tensor {
-  const counts = new Float64Array(classes.length);
-  for (const label of labels) counts[label]!++;
-  const weights = Float32Array.from(counts, (count) => labels.length / (classes.length * Math.max(count, 1)));
-  return tensor(weights).keep();
-}
-
-/** Mixup, cutmix, or for each batch one of the two. */
-function mixOf({ mixup: blend, cutmix: paste, seed }: Plan, numClasses: number): Mix | undefined {
-  if (blend === null && paste === null) return undefined;
-  return ({ inputs, targets }, epoch, batch) => {
-    const random = new Random(seed, mixStream, epoch, batch);
-    const pasted = paste !== null && (blend === null || random.chance(0.5));
-    const make = pasted ? cutmix : mixup;
-    const alpha = (pasted ? paste : blend) ?? 1;
-    const [mixedInputs, mixedTargets] = make(inputs, targets, { alpha, numClasses, random });
-    return { inputs: mixedInputs, targets: mixedTargets };
-  };
 }

@@ -1,6 +1,13 @@
 import type { Checkpoint } from '../../formats/index.js';
-import { findHead, findHeads, replaceHead, type Head } from '../../models/index.js';
-import type { Parameter, TensorModule } from '../../nn/index.js';
+import { findHead, replaceHead, type Head } from '../../models/index.js';
+import type { TensorModule } from '../../nn/index.js';
+import {
+  headParameters,
+  NoSuchParametersError,
+  NothingToTrainError,
+  parametersNamed,
+  Unfreezing,
+} from '../../train/unfreezing.js';
 import { shortList } from '../classes.js';
 import { CliError } from '../errors.js';
 import { builderOf, modelFromFile } from '../load-model.js';
@@ -11,10 +18,7 @@ import type { Plan } from './plan.js';
 export interface TrainedModel {
   readonly model: TensorModule;
   readonly head: Head;
-  /** For each parameter that is ever trained, the epoch (from 1) in which that begins. */
-  readonly since: ReadonlyMap<Parameter, number>;
-  /** Keys of the state dict that training may change; the others keep the bytes they start with. */
-  readonly changing: ReadonlySet<string>;
+  readonly stages: Unfreezing;
 }
 
 /**
@@ -37,8 +41,7 @@ export async function prepareModel(
     fresh && checkpoint !== null && plan.head === 'new'
       ? replaceHead(model, classes)
       : keptHead(model, classes);
-  const since = trainedSince(plan, model, head);
-  return { model, head, since, changing: changingKeys(plan, model, since) };
+  return { model, head, stages: stagesOf(plan, model, head) };
 }
 
 function keptHead(model: TensorModule, classes: number): Head {
@@ -51,98 +54,38 @@ function keptHead(model: TensorModule, classes: number): Head {
   return head;
 }
 
-/** Of the head, and of the heads that serve training alone. */
-const headParametersOf = (model: TensorModule): Parameter[] =>
-  findHeads(model).flatMap(({ layer }) => layer.parameters());
-
-function trainedSince(plan: Plan, model: TensorModule, head: Head): Map<Parameter, number> {
-  const headParameters = new Set<Parameter>(headParametersOf(model));
-  const named = model.namedParameters();
-  const matching = (option: string, name: string): Parameter[] => {
-    if (name === 'trunk' || name === 'all')
-      return named.map(([, parameter]) => parameter).filter((parameter) => !headParameters.has(parameter));
-    const found = named.filter(([key]) => key === name || key.startsWith(`${name}.`));
-    if (found.length === 0) {
-      const children = model.namedChildren().map(([child]) => child);
-      throw new CliError(
-        `${option} '${name}': ${plan.model} has no parameters of that name; its parts are ${shortList(children)}`,
-      );
-    }
-    return found.map(([, parameter]) => parameter);
-  };
-  const frozen = new Set(plan.freeze.flatMap((name) => matching('--freeze', name)));
-  if (plan.head === 'new' && plan.freeze.length > 0) {
-    const stuck = head.layer.parameters().some((parameter) => frozen.has(parameter));
-    if (stuck) throw new CliError(`--freeze: '${head.path}' is the new head, which has to be trained`);
+function stagesOf(plan: Plan, model: TensorModule, head: Head): Unfreezing {
+  const { freeze, unfreezeAt: at, trunkMode: mode } = plan;
+  try {
+    const frozen = new Set(freeze.flatMap((name) => parametersNamed(model, name, 'freeze')));
+    if (plan.head === 'new' && head.layer.parameters().some((parameter) => frozen.has(parameter)))
+      throw new CliError(`--freeze: '${head.path}' is the new head, which has to be trained`);
+    return new Unfreezing(model, { freeze, at, mode });
+  } catch (error) {
+    throw inOptions(plan, error);
   }
-  const since = new Map<Parameter, number>();
-  for (const [, parameter] of named) if (!frozen.has(parameter)) since.set(parameter, 1);
-  for (const { epoch, names } of plan.unfreezeAt) {
-    for (const parameter of names.flatMap((name) => matching('--unfreeze-at', name)))
-      if (!since.has(parameter)) since.set(parameter, epoch);
+}
+
+/** What is wrong with the names of parameters. */
+function inOptions(plan: Plan, error: unknown): unknown {
+  if (error instanceof NoSuchParametersError) {
+    const option = error.option === 'freeze' ? '--freeze' : '--unfreeze-at';
+    return new CliError(
+      `${option} '${error.given}': ${plan.model} has no parameters of that name; its parts are ${shortList(error.parts)}`,
+      { cause: error },
+    );
   }
-  if (since.size === 0) throw new CliError('--freeze: nothing is left to train');
-  // A model's own order, which the optimizer's state goes by.
-  return new Map(named.flatMap(([, parameter]) => pairOf(since, parameter)));
-}
-
-function pairOf(since: ReadonlyMap<Parameter, number>, parameter: Parameter): [Parameter, number][] {
-  const epoch = since.get(parameter);
-  return epoch === undefined ? [] : [[parameter, epoch]];
-}
-
-function changingKeys(plan: Plan, model: TensorModule, since: ReadonlyMap<Parameter, number>): Set<string> {
-  const keys = new Set<string>();
-  for (const [path, module] of model.namedModules()) {
-    const prefix = path === '' ? '' : `${path}.`;
-    const own = module.namedParameters('', false);
-    for (const [name, parameter] of own) if (since.has(parameter)) keys.add(prefix + name);
-    // Running statistics stand still in evaluation mode.
-    const moving =
-      plan.trunkMode === 'train' || own.length === 0 || own.some(([, parameter]) => since.has(parameter));
-    if (moving)
-      for (const [name] of module.namedBuffers('')) if (!name.includes('.')) keys.add(prefix + name);
-  }
-  return keys;
-}
-
-/** Whether nothing but the head is trained in an epoch, and the rest gives the same output each time. */
-export function trunkStandsStill(plan: Plan, { since, model }: TrainedModel, epoch: number): boolean {
-  if (plan.trunkMode === 'train') return false;
-  const headParameters = new Set<Parameter>(headParametersOf(model));
-  return [...since].every(([parameter, first]) => headParameters.has(parameter) || first > epoch);
-}
-
-/** Freezes and unfreezes for an epoch, and puts every module into the mode that it is trained in. */
-export function enterEpoch(plan: Plan, trained: TrainedModel, epoch: number): void {
-  const { model, head, since } = trained;
-  for (const parameter of model.parameters())
-    parameter.requiresGrad = (since.get(parameter) ?? Infinity) <= epoch;
-  if (plan.trunkMode === 'train') model.train();
-  else if (plan.trunkMode === 'eval' || trunkStandsStill(plan, trained, epoch)) {
-    model.eval();
-    head.layer.train();
-  } else trainWhatIsTrained(model);
-}
-
-/**
- * Training mode for modules with something to train; those without parameters (dropout) go with their parent.
- */
-function trainWhatIsTrained(module: TensorModule, parent = true): void {
-  const parameters = module.parameters();
-  const training = parameters.length === 0 ? parent : parameters.some(({ requiresGrad }) => requiresGrad);
-  module.training = training;
-  for (const child of module.children()) trainWhatIsTrained(child, training);
+  return error instanceof NothingToTrainError ? new CliError('--freeze: nothing is left to train') : error;
 }
 
 /** The optimizer's groups: all that is ever trained, the head apart where it has a rate of its own. */
-export function rateGroups(plan: Plan, { model, since }: TrainedModel): RateGroup[] {
-  const all = [...since.keys()];
+export function rateGroups(plan: Plan, { model, stages }: TrainedModel): RateGroup[] {
+  const all = stages.parameters;
   const { lr, headLr } = plan;
   if (headLr === null) return [{ params: all, lr }];
-  const headParameters = new Set<Parameter>(headParametersOf(model));
+  const ofHead = headParameters(model);
   return [
-    { params: all.filter((parameter) => !headParameters.has(parameter)), lr },
-    { params: all.filter((parameter) => headParameters.has(parameter)), lr: headLr },
+    { params: all.filter((parameter) => !ofHead.has(parameter)), lr },
+    { params: all.filter((parameter) => ofHead.has(parameter)), lr: headLr },
   ].filter(({ params }) => params.length > 0);
 }

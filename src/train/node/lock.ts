@@ -2,7 +2,7 @@ import { link, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { removeAtExit } from '../../formats/leftovers.js';
-import { CliError } from '../errors.js';
+import { RunFolderError } from './errors.js';
 
 interface Owner {
   readonly pid: number;
@@ -14,7 +14,7 @@ interface Owner {
  * The lock of a process that is gone, as after SIGKILL, is taken over.
  *
  * @returns what gives the folder back
- * @throws CliError naming the process that has it
+ * @throws RunFolderError naming the process that has it
  */
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   const path = join(folder, 'lock');
@@ -23,7 +23,7 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   const releaseOwn = removeAtExit(own);
   try {
     await writeFile(own, `${JSON.stringify(me)}\n`, { flag: 'wx' }).catch((cause: Error) => {
-      throw new CliError(`${folder}: cannot be written to: ${cause.message}`, { cause });
+      throw new RunFolderError(`${folder}: cannot be written to: ${cause.message}`, { cause });
     });
     // A link appears whole or not at all, and fails where the name is taken.
     for (let attempt = 0; attempt < 3; attempt++) {
@@ -40,14 +40,14 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
       }
       const owner = await ownerOf(path);
       if (owner !== null && isAlive(owner)) {
-        throw new CliError(
+        throw new RunFolderError(
           `${folder}: is in use by process ${owner.pid}${owner.host === me.host ? '' : ` on ${owner.host}`}; ` +
             `wait for it or stop it (if there is no such process, delete ${path})`,
         );
       }
       await bury(path, owner);
     }
-    throw new CliError(`${folder}: another process is taking it at this moment; try again`);
+    throw new RunFolderError(`${folder}: another process is taking it at this moment; try again`);
   } finally {
     await rm(own, { force: true });
     releaseOwn();

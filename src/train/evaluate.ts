@@ -1,0 +1,238 @@
+import { noGrad } from '../ops/autograd/autograd.js';
+import { crossEntropy } from '../nn/functional.js';
+import type { Module, TensorModule } from '../nn/index.js';
+import { float, stack } from '../ops/index.js';
+import type { TypedArray } from '../tensor/dtype.js';
+import { optionReader } from '../tensor/options.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { tidy } from '../tensor/tidy.js';
+import { NotANumberError } from './errors.js';
+import { disposeBatch, noBatches, ownsBatches, passOf, type Loader } from './loader.js';
+import { correctOf, isClassified, oneNumber, outputsOf, type LossFunction } from './step.js';
+
+/** What is measured besides loss and accuracy; classes of `kindling/metrics` are such. */
+export interface MetricLike {
+  /** The tensors are freed afterwards. */
+  update(outputs: Tensor, targets: Tensor): void;
+  /** Plain data (numbers, lists, objects), as a history is written as JSON. */
+  compute(): Promise<unknown>;
+  reset(): void;
+}
+
+export type Metrics = Readonly<Record<string, MetricLike>>;
+
+export interface Evaluation {
+  /** Samples. */
+  readonly count: number;
+  /** Mean over the samples. */
+  readonly loss: number;
+  /** Samples that were classified right; null where outputs are no scores of classes. */
+  readonly correct: number | null;
+  readonly accuracy: number | null;
+  /** Samples whose class is among the likeliest `top`; null without classes, or with a `loss` of your own. */
+  readonly topCorrect: number | null;
+  /** What the metrics came to, under their names. */
+  readonly metrics: Readonly<Record<string, unknown>>;
+}
+
+/** How samples of a batch were classified. */
+export interface ClassifiedBatch {
+  /** The likeliest class of each; of equals the first. */
+  readonly predictions: Int32Array;
+  /** Cross-entropy of each, in nats; 0 for labels of -100, which are left out of all sums. */
+  readonly losses: Float64Array;
+  /** The likeliest class's probability, for each. */
+  readonly confidences: Float64Array;
+}
+
+export interface EvaluateOptions {
+  /** Default: cross-entropy. */
+  readonly loss?: LossFunction | undefined;
+  /** What `topCorrect` counts. Default 1. */
+  readonly top?: number | undefined;
+  /** Reset first, then updated with every batch. */
+  readonly metrics?: Metrics | undefined;
+  /** Ends it before the next batch: the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Called after each batch.
+   *
+   * @param far how far it has come
+   * @param classified the batch's samples, where outputs are scores [N, classes], targets labels [N], and no
+   *   `loss` is given
+   */
+  readonly onBatch?: ((far: Seen, classified: ClassifiedBatch | null) => void) | undefined;
+}
+
+/** Samples so far. */
+export interface Seen {
+  readonly count: number;
+  readonly correct: number | null;
+}
+
+const readEvaluate = optionReader<EvaluateOptions>('evaluate', {
+  loss: undefined,
+  top: 1,
+  metrics: {},
+  signal: undefined,
+  onBatch: undefined,
+});
+
+/**
+ * Runs a model over all samples, in evaluation mode and without gradients; afterwards every module is in the
+ * mode that it was in.
+ *
+ * Where outputs are scores [N, classes] and targets labels [N], loss and accuracy are added up on the host,
+ * in double precision.
+ *
+ * @throws Error (a rejection) for a loader that gives nothing; NotANumberError
+ */
+export async function evaluate(
+  model: TensorModule,
+  loader: Loader,
+  options: EvaluateOptions = {},
+): Promise<Evaluation> {
+  const pass = evaluating(model, loader, options);
+  for (;;) {
+    const next = await pass.next();
+    if (next.done === true) return next.value;
+  }
+}
+
+/** {@link evaluate}, batch by batch. */
+export async function* evaluating(
+  model: TensorModule,
+  loader: Loader,
+  options: EvaluateOptions = {},
+): AsyncGenerator<Seen, Evaluation> {
+  const { top = 1, metrics = {}, signal, onBatch, ...read } = readEvaluate([options]);
+  const modes = modesOf(model);
+  model.eval();
+  for (const metric of Object.values(metrics)) metric.reset();
+  let [count, correct, topCorrect, loss]: [number, number | null, number | null, number] = [0, 0, 0, 0];
+  let samples = 0;
+  try {
+    for await (const { batch } of passOf('evaluate', loader, 1, 0)) {
+      signal?.throwIfAborted();
+      const [inputs, targets] = batch;
+      const { logits, auxiliary } = outputsOf(noGrad(() => model(inputs)));
+      try {
+        const seen = await measure(logits, targets, { before: samples, top, loss: read.loss });
+        for (const metric of Object.values(metrics)) noGrad(() => metric.update(logits, targets));
+        samples += targets.shape[0] ?? 0;
+        count += seen.count;
+        loss = seen.addTo(loss);
+        correct = seen.correct === null || correct === null ? null : correct + seen.correct;
+        topCorrect = seen.topCorrect === null || topCorrect === null ? null : topCorrect + seen.topCorrect;
+        onBatch?.({ count, correct }, seen.classified);
+      } finally {
+        disposeBatch([logits, ...auxiliary].filter((output) => output !== inputs));
+        if (ownsBatches(loader)) disposeBatch(batch);
+      }
+      yield { count, correct };
+    }
+  } finally {
+    for (const [module, training] of modes) module.training = training;
+  }
+  if (count === 0) throw noBatches('evaluate');
+  const values: Record<string, unknown> = {};
+  for (const [name, metric] of Object.entries(metrics)) values[name] = await metric.compute();
+  const accuracy = correct === null ? null : correct / count;
+  return { count, loss: loss / count, correct, accuracy, topCorrect, metrics: values };
+}
+
+export const modesOf = (model: Module): (readonly [Module, boolean])[] =>
+  model.modules().map((module) => [module, module.training]);
+
+interface Measured {
+  readonly count: number;
+  /** The sum of losses with this batch's. */
+  readonly addTo: (sum: number) => number;
+  readonly correct: number | null;
+  readonly topCorrect: number | null;
+  readonly classified: ClassifiedBatch | null;
+}
+
+interface How {
+  /** Samples before the batch. */
+  readonly before: number;
+  readonly top: number;
+  readonly loss: LossFunction | undefined;
+}
+
+async function measure(logits: Tensor, targets: Tensor, how: How): Promise<Measured> {
+  const classified = isClassified(logits, targets);
+  if (how.loss === undefined && classified && logits.ndim === 2) {
+    const [scores, labels] = await Promise.all([logits.data(), targets.data()]);
+    return classify(scores, labels, logits.shape[1] ?? 0, how);
+  }
+  const values = tidy(() =>
+    noGrad(() => {
+      const loss = oneNumber('evaluate', (how.loss ?? crossEntropy)(logits, targets));
+      return stack(classified ? [float(loss), correctOf(logits, targets)] : [float(loss)]);
+    }),
+  );
+  const [loss = NaN, correct = null] = (await values.data()) as unknown as [number, number?];
+  values.dispose();
+  const count = targets.shape[0] ?? 0;
+  const share = loss * count;
+  return { count, addTo: (sum) => sum + share, correct, topCorrect: null, classified: null };
+}
+
+/** What cross-entropy leaves out, as in PyTorch. */
+const ignored = -100;
+
+/** The scores of a batch, row by row. */
+function classify(scores: TypedArray, labels: TypedArray, classes: number, { before, top }: How): Measured {
+  const n = labels.length;
+  const [predictions, losses, confidences] = [new Int32Array(n), new Float64Array(n), new Float64Array(n)];
+  let [count, correct, topCorrect] = [0, 0, 0];
+  for (let i = 0; i < n; i++) {
+    const target = labels[i] ?? 0;
+    const row = scores.subarray(i * classes, (i + 1) * classes);
+    const best = likeliest(row, before + i);
+    const logSum = logSumExp(row);
+    predictions[i] = best;
+    if (target !== ignored && !(target >= 0 && target < classes))
+      throw new Error(
+        `evaluate: sample ${before + i} has the label ${target}, but the model tells ${classes} classes apart, 0 to ${classes - 1}`,
+      );
+    confidences[i] = Math.exp((row[best] ?? NaN) - logSum);
+    if (target === ignored) continue;
+    count++;
+    losses[i] = logSum - (row[target] ?? NaN);
+    if (best === target) correct++;
+    if (best === target || rankOf(row, target) < top) topCorrect++;
+  }
+  const addTo = (sum: number): number => losses.reduce((all, loss) => all + loss, sum);
+  return { count, addTo, correct, topCorrect, classified: { predictions, losses, confidences } };
+}
+
+function likeliest(logits: ArrayLike<number>, sample: number): number {
+  let best = 0;
+  for (let i = 0; i < logits.length; i++) {
+    const value = logits[i] ?? NaN;
+    if (Number.isNaN(value)) throw new NotANumberError(sample);
+    if (value > (logits[best] ?? NaN)) best = i;
+  }
+  return best;
+}
+
+/** Classes that are likelier than `target`; of equals the first comes first. */
+function rankOf(logits: ArrayLike<number>, target: number): number {
+  const own = logits[target] ?? NaN;
+  let rank = 0;
+  for (let i = 0; i < logits.length; i++) {
+    const value = logits[i] ?? NaN;
+    if (value > own || (value === own && i < target)) rank++;
+  }
+  return rank;
+}
+
+function logSumExp(logits: TypedArray): number {
+  let top = -Infinity;
+  for (const value of logits) top = Math.max(top, value);
+  let sum = 0;
+  for (const value of logits) sum += Math.exp(value - top);
+  return top + Math.log(sum);
+}

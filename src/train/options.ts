@@ -1,0 +1,126 @@
+import type { TensorModule } from '../nn/index.js';
+import type { EarlyStopping } from '../optim/early-stopping.js';
+import { LBFGS } from '../optim/lbfgs.js';
+import { Optimizer } from '../optim/optimizer.js';
+import type { AveragedModel } from '../optim/swa-utils.js';
+import { closeNames } from '../tensor/close-names.js';
+import type { Metrics } from './evaluate.js';
+import type { Callbacks } from './events.js';
+import type { TrainingFolder } from './keeper.js';
+import type { Loader } from './loader.js';
+import type { EpochReport } from './progress.js';
+import type { AnyScheduler, Schedule, Watch } from './schedule.js';
+import type { LossFunction, StepRecipe } from './step.js';
+
+/** What an epoch trains, where that is not the model on the loaders of `fit`. */
+export interface Stage {
+  /** A part of the model: its head on features that were made once, for one. */
+  readonly model?: TensorModule | undefined;
+  /** What is validated. Default: `model`, or the same part of the average. */
+  readonly validated?: TensorModule | undefined;
+  readonly train?: Loader | undefined;
+  readonly validation?: Loader | undefined;
+}
+
+/** How a model is trained. What is not given is not done. */
+export interface TrainerOptions extends Omit<StepRecipe, 'afterStep'> {
+  readonly model: TensorModule;
+  readonly optimizer: Optimizer;
+  /** Of the validation. Default: `loss`; without one plain cross-entropy. */
+  readonly validationLoss?: LossFunction | undefined;
+  /** A scheduler, or one with when it steps (`scheduleOf`). */
+  readonly scheduler?: AnyScheduler | Schedule | null | undefined;
+  readonly earlyStopping?: EarlyStopping | null | undefined;
+  /**
+   * What early stopping and ReduceLROnPlateau look at. Default: the validation loss, or in mode `max` the
+   * validation accuracy.
+   */
+  readonly watch?: Watch | undefined;
+  /** Whether an epoch is better than another. Default: `isBetter`. */
+  readonly better?: ((one: EpochReport, other: EpochReport) => boolean) | undefined;
+  /**
+   * A moving average of the weights, which is validated and saved as weights in the model's place: its decay,
+   * such as 0.999, or a model that averages.
+   */
+  readonly ema?: number | AveragedModel | null | undefined;
+  /** Mixed precision, with a GradScaler where none is given. */
+  readonly amp?: boolean | undefined;
+  /** Batches whose gradients make one step, in the mean. Default 1. */
+  readonly accumulate?: number | undefined;
+  /** Measured in the validation, for the reports. */
+  readonly metrics?: Metrics | undefined;
+  /** Puts the modules into the modes that they are trained in. Default: `model.train()`. */
+  readonly trainMode?: ((model: TensorModule, epoch: number) => void) | undefined;
+  /**
+   * Called before each epoch (from 1), after `trainMode`: freezes and unfreezes, sets modes and rates. What
+   * it returns is trained in this epoch; loaders that shuffle should have a seed. It is called again for an
+   * epoch that is gone on with.
+   */
+  readonly onEpochStart?: ((epoch: number) => Stage | void | Promise<Stage | void>) | undefined;
+  /**
+   * Keys of the model's state that training may change, which is all that a state holds of it; the others
+   * must come with the model. Default: all.
+   */
+  readonly changing?: ReadonlySet<string> | undefined;
+}
+
+export interface FitOptions extends Callbacks {
+  /** Of the whole training, with those that are done. */
+  readonly epochs: number;
+  readonly validation?: Loader | null | undefined;
+  /** Ends it between two steps when it is aborted, or between two batches of validation. */
+  readonly signal?: AbortSignal | undefined;
+  /** Where it is written down. */
+  readonly folder?: TrainingFolder | undefined;
+  /** Batches between two `step` events. Default: up to ten events in a second. */
+  readonly stepEvery?: number | undefined;
+}
+
+const trainerKeys = [
+  ...['model', 'optimizer', 'loss', 'labelSmoothing', 'classWeights', 'mix', 'clipGradNorm', 'scaler'],
+  ...['validationLoss', 'scheduler', 'earlyStopping', 'watch', 'better', 'ema', 'amp', 'accumulate'],
+  ...['metrics', 'trainMode', 'onEpochStart', 'changing'],
+];
+const fitKeys = [
+  ...['epochs', 'validation', 'signal', 'folder', 'stepEvery'],
+  ...['onStart', 'onStep', 'onEpoch', 'onBest', 'onEnd'],
+];
+
+/** Options may hold what has a class of its own, so they are checked by name alone. */
+function checkKeys(where: string, options: object, known: readonly string[]): void {
+  for (const key of Object.keys(options)) {
+    if (known.includes(key)) continue;
+    const close = closeNames(key, known).map((name) => `'${name}'`);
+    throw new Error(
+      `${where}: unknown option '${key}'${close.length > 0 ? `; did you mean ${close.join(' or ')}?` : ''}`,
+    );
+  }
+}
+
+export function checkOptions(options: TrainerOptions): void {
+  checkKeys('Trainer', options, trainerKeys);
+  const { optimizer, accumulate = 1, loss, labelSmoothing, classWeights, amp, scaler } = options;
+  if (typeof options.model !== 'function') throw new Error('Trainer: `model` must be a module');
+  if (!(optimizer instanceof Optimizer)) throw new Error('Trainer: `optimizer` must be an optimizer');
+  if (!Number.isInteger(accumulate) || accumulate < 1)
+    throw new Error(`Trainer: accumulate must be a whole number of batches, 1 or more, got ${accumulate}`);
+  if (loss !== undefined && (labelSmoothing !== undefined || (classWeights ?? null) !== null))
+    throw new Error(
+      'Trainer: `labelSmoothing` and `classWeights` are of the default loss; put them into `loss`, or leave it out',
+    );
+  if (optimizer instanceof LBFGS && (amp === true || (scaler ?? null) !== null || accumulate > 1))
+    throw new Error(
+      'Trainer: LBFGS evaluates the loss itself, several times a step: it does not go with `amp`, `scaler` and `accumulate`',
+    );
+  if (amp === false && (scaler ?? null) !== null)
+    throw new Error('Trainer: `scaler` is for mixed precision; leave out `amp: false`');
+}
+
+/** @throws Error for unknown options, and for numbers that count nothing */
+export function checkFit(options: FitOptions): void {
+  checkKeys('Trainer.fit', options, fitKeys);
+  const { epochs, stepEvery = 1 } = options;
+  for (const [name, count] of Object.entries({ epochs, stepEvery }))
+    if (!Number.isInteger(count) || count < 1)
+      throw new Error(`Trainer.fit: ${name} must be a whole number of 1 or more, got ${String(count)}`);
+}

@@ -1,0 +1,232 @@
+import { autocast } from '../amp/autocast.js';
+import type { GradScaler } from '../amp/grad-scaler.js';
+import { crossEntropy } from '../nn/functional.js';
+import { clipGradNorm_ } from '../nn/tools/utils.js';
+import type { TensorModule } from '../nn/index.js';
+import { backward, enableGrad, noGrad } from '../ops/autograd/autograd.js';
+import { add, argmax, detach, div, eq, float, mean, mul, mul_, reshape, stack, sum } from '../ops/index.js';
+import { LBFGS } from '../optim/lbfgs.js';
+import type { Optimizer } from '../optim/optimizer.js';
+import type { TypedArray } from '../tensor/dtype.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
+import { tidy } from '../tensor/tidy.js';
+import { checkBatch, type TrainBatch } from './loader.js';
+
+/** The mean loss of a batch, a tensor of one element. */
+export type LossFunction = (outputs: Tensor, targets: Tensor) => Tensor;
+
+/** Which batch a step is made of. */
+export interface Place {
+  /** From 1. */
+  readonly epoch: number;
+  /** Batches of the epoch that are done with this one. */
+  readonly batch: number;
+}
+
+/** Another batch in the place of one: blended samples with distributions over the classes, for one. */
+export type Mix = (
+  batch: { readonly inputs: Tensor; readonly targets: Tensor },
+  place: Place,
+) => { readonly inputs: Tensor; readonly targets: Tensor };
+
+/** How a step is made, besides forward, backward and update. */
+export interface StepRecipe {
+  /** Default: cross-entropy, which takes scores [N, classes, ...] and labels [N, ...] or probabilities. */
+  readonly loss?: LossFunction | undefined;
+  /** Share of each label that is spread over all classes; of the default loss. */
+  readonly labelSmoothing?: number | undefined;
+  /** A factor per class, [classes]; of the default loss. */
+  readonly classWeights?: Tensor | null | undefined;
+  /** Changes batches before they are learnt from (`mixing`). */
+  readonly mix?: Mix | undefined;
+  /** The gradients' norm as one vector is cut to this. */
+  readonly clipGradNorm?: number | undefined;
+  /** Runs forward and loss in mixed precision, and makes the steps. */
+  readonly scaler?: GradScaler | null | undefined;
+  /** Called after each update. */
+  readonly afterStep?: (() => void) | undefined;
+}
+
+/** A batch's part of a step over several. */
+export interface Part {
+  /** Batches of the step; the loss is divided by it. */
+  readonly of: number;
+  /** Drops the gradients that are there. */
+  readonly first: boolean;
+  /** Makes the step. */
+  readonly last: boolean;
+}
+
+const whole: Part = { of: 1, first: true, last: true };
+
+export interface StepValues {
+  /** The batch's mean loss, measured before the step. */
+  readonly loss: number;
+  /**
+   * Samples that were classified right, for outputs [N, classes, ...] with labels [N, ...] (a share where a
+   * sample has several labels); else null.
+   */
+  readonly correct: number | null;
+}
+
+export interface StepResult {
+  /** Samples of the batch. */
+  readonly count: number;
+  /** What was measured. Await it after the next step, and the GPU never waits for the host. */
+  readonly values: Promise<StepValues>;
+}
+
+/**
+ * What the papers add of the losses of auxiliary classifiers (https://arxiv.org/abs/1409.4842, section 5).
+ */
+const auxiliaryShare = 0.3;
+
+/**
+ * GoogLeNet and Inception v3 return the outputs of their auxiliary classifiers as well while they are
+ * trained: `{ logits, auxLogits, ... }`.
+ */
+export function outputsOf(outputs: Tensor | { readonly logits: Tensor }): {
+  readonly logits: Tensor;
+  readonly auxiliary: readonly Tensor[];
+} {
+  if (isTensor(outputs)) return { logits: outputs, auxiliary: [] };
+  const { logits, ...auxiliary } = outputs as Readonly<Record<string, Tensor>> & { readonly logits: Tensor };
+  if (!isTensor(logits))
+    throw new Error('trainStep: the model must return a tensor, or tensors by name with `logits` among them');
+  return { logits, auxiliary: Object.values(auxiliary).filter(isTensor) };
+}
+
+/** Whether outputs are scores of classes, and targets their numbers. */
+export const isClassified = (outputs: Tensor, targets: Tensor): boolean =>
+  outputs.ndim >= 2 &&
+  targets.ndim === outputs.ndim - 1 &&
+  (outputs.shape[1] ?? 0) > 1 &&
+  (targets.dtype === 'int32' || targets.dtype === 'uint8');
+
+/** Samples that are classified right, as a float32 tensor of one element. */
+export function correctOf(outputs: Tensor, targets: Tensor): Tensor {
+  const right = eq(argmax(outputs, 1), targets);
+  return targets.ndim === 1 ? float(sum(right)) : mul(mean(float(right)), targets.shape[0] ?? 0);
+}
+
+function lossOf(recipe: StepRecipe): LossFunction {
+  const { loss, labelSmoothing = 0, classWeights: weight = null } = recipe;
+  return loss ?? ((outputs, targets) => crossEntropy(outputs, targets, { labelSmoothing, weight }));
+}
+
+/** @throws Error for a loss that is not one number */
+export function oneNumber(what: string, loss: Tensor): Tensor {
+  if (!isTensor(loss) || loss.numel() !== 1) {
+    const found = isTensor(loss) ? `has the shape [${loss.shape.join(', ')}]` : `is ${typeof loss}`;
+    throw new Error(`${what}: the loss must be a tensor of one element and ${found}; take its mean`);
+  }
+  return loss.ndim === 0 ? loss : reshape(loss, []);
+}
+
+/**
+ * One step of training: forward, backward, update. The modes (`model.train()`) are the caller's.
+ *
+ * ```ts
+ * for await (const batch of loader) {
+ *   const { values } = await trainStep(model, optimizer, batch, { clipGradNorm: 1 });
+ *   console.log((await values).loss);
+ * }
+ * ```
+ *
+ * With LBFGS, which evaluates a batch several times, and with a scaler it waits for the GPU, else for
+ * nothing.
+ *
+ * @param batch stays yours: nothing of it is freed
+ * @throws Error (a rejection) for what is no batch, and for a loss that is not one number
+ */
+export async function trainStep(
+  model: TensorModule,
+  optimizer: Optimizer,
+  batch: TrainBatch,
+  recipe: StepRecipe & { readonly place?: Place; readonly part?: Part } = {},
+): Promise<StepResult> {
+  checkBatch('trainStep', batch);
+  const { mix, scaler = null, place = { epoch: 1, batch: 1 }, part = whole } = recipe;
+  const [inputs, targets] = batch;
+  const mixed = mix === undefined ? { inputs, targets } : mix({ inputs, targets }, place);
+  const criterion = lossOf(recipe);
+  const forward = (): { readonly logits: Tensor; readonly loss: Tensor } => {
+    const { logits, auxiliary } = outputsOf(model(mixed.inputs));
+    const main = oneNumber('trainStep', criterion(logits, mixed.targets));
+    const loss = auxiliary.reduce(
+      (sum, outputs) => add(sum, mul(criterion(outputs, mixed.targets), auxiliaryShare)),
+      main,
+    );
+    return { logits, loss };
+  };
+  const gradients = (): Tensor => {
+    if (part.first) optimizer.zeroGrad();
+    return tidy(() =>
+      enableGrad(() => {
+        const { logits, loss } = scaler === null ? forward() : autocast({}, forward);
+        const share = part.of === 1 ? loss : div(loss, part.of);
+        backward(scaler?.scale(share) ?? share);
+        return noGrad(() => {
+          const value = loss.dtype === 'float32' ? detach(loss) : float(detach(loss));
+          return stack(isClassified(logits, targets) ? [value, correctOf(logits, targets)] : [value]);
+        });
+      }),
+    );
+  };
+  let statistics: Tensor;
+  if (optimizer instanceof LBFGS) {
+    let first: Tensor | null = null;
+    // It evaluates a batch several times; the first time is from before the step.
+    await optimizer.step(async () => {
+      const values = gradients();
+      clip(optimizer, recipe);
+      const [loss = NaN] = await values.data();
+      if (first === null) first = values;
+      else values.dispose();
+      return loss;
+    });
+    statistics = first as unknown as Tensor;
+    recipe.afterStep?.();
+  } else {
+    statistics = gradients();
+    if (part.last) await update(optimizer, recipe);
+  }
+  if (mixed.inputs !== inputs) mixed.inputs.dispose();
+  if (mixed.targets !== targets) mixed.targets.dispose();
+  return { count: targets.shape[0] ?? 0, values: readOnce(statistics) };
+}
+
+/** Clips the gradients and makes the step. */
+export async function update(optimizer: Optimizer, recipe: StepRecipe, factor = 1): Promise<void> {
+  const { scaler = null, afterStep } = recipe;
+  if (factor !== 1) {
+    for (const { params } of optimizer.paramGroups)
+      for (const { grad } of params) if (grad !== null) noGrad(() => mul_(grad, factor));
+  }
+  clip(optimizer, recipe);
+  if (scaler === null) await optimizer.step();
+  else {
+    await scaler.step(optimizer);
+    await scaler.update();
+  }
+  afterStep?.();
+}
+
+function clip(optimizer: Optimizer, { scaler, clipGradNorm }: StepRecipe): void {
+  if (clipGradNorm === undefined) return;
+  scaler?.unscale_(optimizer);
+  const parameters = optimizer.paramGroups.flatMap(({ params }) => params);
+  clipGradNorm_(parameters, clipGradNorm).dispose();
+}
+
+/** The values of a tensor that nobody else needs. */
+function readOnce(tensor: Tensor): Promise<StepValues> {
+  const values = tensor.data().then(([loss = NaN, correct]: TypedArray) => ({
+    loss,
+    correct: correct ?? null,
+  }));
+  // It is awaited one step later; an error in between must not go unhandled.
+  values.catch(() => undefined);
+  void values.finally(() => tensor.dispose()).catch(() => undefined);
+  return values;
+}
