@@ -5,6 +5,7 @@ import { contiguousStrides, sameShape, showShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { copyAs } from '../base/copies.js';
 import { zerosLike } from '../creation/creation.js';
+import { overwriteUnread } from '../base/overwrite.js';
 import { nextKey } from './state.js';
 import { mul } from '../pointwise/pointwise.js';
 import { bernoulli_ } from './fill.js';
@@ -71,6 +72,12 @@ export function channelDropout(op: string, x: Tensor, p: number, training: boole
 export type DropoutArgs = Trailing<[p: number, training: boolean], DropoutOptions & { p?: number }>;
 /** A kind of dropout. */
 export type Dropout = (x: Tensor, ...args: DropoutArgs) => Tensor;
+
+/** @internal `op` written over its tensor. */
+export const inPlaceDropout =
+  (name: string, op: Dropout): Dropout =>
+  (x, ...args) =>
+    overwriteUnread(`${name}_`, x, () => op(x, ...args));
 
 /** @internal */
 export const dropoutReader = (op: string, training = true) =>
