@@ -80,10 +80,6 @@ export function positive(x: Tensor): Tensor {
 export const deg2rad: Unary = unaryOp('deg2rad', 'float', (x) => e.mul(x, Math.PI / 180));
 /** `torch.rad2deg`. */
 export const rad2deg: Unary = unaryOp('rad2deg', 'float', (x) => e.mul(x, 180 / Math.PI));
-/** `torch.float_power`: `pow`, computed in float32 (PyTorch: float64) whatever the operands are. */
-export const floatPower: Binary = binaryOp('floatPower', 'float', (x, y) => fn.pow(x, y), {
-  lends: 'result',
-});
 /** `torch.ldexp`: `x * 2 ** other`. */
 export const ldexp: Binary = binaryOp('ldexp', 'float', (x, y) => e.mul(x, fn.pow(2, y)));
 
