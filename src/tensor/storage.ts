@@ -24,7 +24,8 @@ const isCurrent = (known: Derived['others'], others: readonly Storage[]): boolea
 export class Storage {
   /** Bytes in all storages that are alive. */
   static liveBytes = 0;
-  private static made = 0;
+  /** How many there have been; the next one's id. */
+  static made = 0;
   readonly id = Storage.made++;
   private holders = 0;
   private handles = 0;
