@@ -130,7 +130,6 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     if (!isPlainObject(group)) refuseParams(name, group);
     this.readGroup([group]);
     const params = isTensor(group.params) ? [group.params] : (listed(name, group.params) as Tensor[]);
-    if (params.length === 0) throw new Error(`${name}: a group of parameters is empty`);
     if (params.some((param) => param instanceof UninitializedParameter))
       throw new Error(
         `${name}: a parameter of a lazy layer has no size yet; call the model once before the optimizer is made`,
