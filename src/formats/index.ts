@@ -10,7 +10,7 @@ export { itemSize } from './dtypes.js';
 export type { HostDtype } from './dtypes.js';
 export { CheckpointError } from './errors.js';
 export { readAll } from './device-tensor.js';
-export type { FloatDtype, TensorSource } from './device-tensor.js';
+export type { FloatDtype, NamedTensors, TensorSource } from './device-tensor.js';
 export { HostTensor } from './host-tensor.js';
 export type { HostTensorInit } from './host-tensor.js';
 export { downloadBlob } from './hub/browser-download.js';

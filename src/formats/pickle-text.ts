@@ -54,6 +54,24 @@ export function decodeUtf8(bytes: Uint8Array): string {
   }
 }
 
+/** Lone surrogates: with `u`, halves of a pair are none. */
+const lone = /\p{Surrogate}/u;
+
+/** @internal Whether `text` has no bytes in UTF-8. */
+export const hasLoneSurrogates = (text: string): boolean => lone.test(text);
+
+/** The reverse of {@link decodeUtf8}, as Python's pickle writes a string. */
+export function encodeUtf8(text: string): Uint8Array {
+  if (!hasLoneSurrogates(text)) return new TextEncoder().encode(text);
+  const bytes: number[] = [];
+  for (const character of text) {
+    const code = character.codePointAt(0)!;
+    if (code < 0xd800 || code > 0xdfff) bytes.push(...new TextEncoder().encode(character));
+    else bytes.push(0xed, 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
+  }
+  return Uint8Array.from(bytes);
+}
+
 function decodeSurrogates(bytes: Uint8Array): string {
   let text = '';
   let start = 0;

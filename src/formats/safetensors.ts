@@ -6,6 +6,7 @@ import type { ByteSource } from './byte-source.js';
 import { checkRange, readRange, sliceSource } from './byte-source.js';
 import { crc32 } from './crc32.js';
 import { checkCrc, checkedRange } from './checked-range.js';
+import { readAll, type NamedTensors } from './device-tensor.js';
 import { CheckpointError, inFile, quote, quoteKey } from './errors.js';
 import type { HostDtype } from './dtypes.js';
 import { itemSize } from './dtypes.js';
@@ -13,6 +14,7 @@ import { HostTensor } from './host-tensor.js';
 import { isObject, measureJson, parseJson } from './json.js';
 import { collect, type FileLayout } from './layout.js';
 import { defaultReading, type Budget, type ReadOptions } from './limits.js';
+import { hasLoneSurrogates } from './pickle-text.js';
 import { render } from './render.js';
 import { ChecksumWriter, checksumKey, readChecksums } from './safetensors-checksums.js';
 
@@ -157,12 +159,10 @@ export interface SafetensorsOptions {
 /**
  * Lays out a safetensors file. Data is ordered by element size, widest first, so that every tensor is
  * aligned, as the reference writer does; the header keeps the order of `tensors`. Strided and shared tensors
- * are written out in full.
+ * are written out in full. Tensors on the GPU are read as the file is made.
  */
-export function layoutSafetensors(
-  tensors: ReadonlyMap<string, HostTensor>,
-  options: SafetensorsOptions = {},
-): FileLayout {
+export function layoutSafetensors(named: NamedTensors, options: SafetensorsOptions = {}): FileLayout {
+  const tensors = readAll(named);
   const byWidth = [...tensors].sort(([, a], [, b]) => itemSize[b.dtype] - itemSize[a.dtype]);
   const begins = new Map<string, number>();
   let dataBytes = 0;
@@ -182,6 +182,10 @@ export function layoutSafetensors(
     if (code === undefined)
       throw new CheckpointError(
         `safetensors: tensor ${quoteKey(name)}: the format has no dtype ${tensor.dtype}`,
+      );
+    if (hasLoneSurrogates(name))
+      throw new CheckpointError(
+        `safetensors: the name ${JSON.stringify(name)} is no Unicode text (it has half of a surrogate pair)`,
       );
     const begin = begins.get(name)!;
     const offsets = `[${begin},${begin + tensor.byteLength}]`;
@@ -215,9 +219,12 @@ export function layoutSafetensors(
   };
 }
 
-/** A whole safetensors file in memory, e.g. for a download in the browser. */
+/**
+ * A whole safetensors file in memory, e.g. for a download in the browser: `await
+ * encodeSafetensors(model.stateDict())`.
+ */
 export async function encodeSafetensors(
-  tensors: ReadonlyMap<string, HostTensor>,
+  tensors: NamedTensors,
   options: SafetensorsOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   return collect(layoutSafetensors(tensors, options), 'safetensors');
