@@ -141,6 +141,10 @@ export function rateGroups(plan: Plan, { model, since }: TrainedModel): RateGrou
   const { lr, headLr } = plan;
   if (headLr === null) return [{ params: all, lr }];
   const headParameters = new Set<Parameter>(headParametersOf(model));
+  if (!all.some((parameter) => headParameters.has(parameter)))
+    throw new CliError(
+      '--head-lr: the head is not trained; leave the option out, or the head out of --freeze',
+    );
   return [
     { params: all.filter((parameter) => !headParameters.has(parameter)), lr },
     { params: all.filter((parameter) => headParameters.has(parameter)), lr: headLr },
