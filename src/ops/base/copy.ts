@@ -44,6 +44,7 @@ export function contiguous(x: Tensor, ...args: FormatArgs): Tensor {
 
 /** `torch.clone`: a copy; dense tensors keep their memory order unless a format is given. */
 export function clone(x: Tensor, ...args: FormatArgs): Tensor {
+  checkTensors('clone', x);
   const { memoryFormat } = readClone(args);
   return copyOp(x, x.dtype, formatStrides('clone', x, memoryFormat), ownOrderOf(x, memoryFormat));
 }
@@ -65,6 +66,7 @@ const readTo = optionReader('to', {
  * nothing changes. Floats outside int32, and NaN, give an undefined integer, as in PyTorch.
  */
 export function to(x: Tensor, target: DTypeName | Tensor | ToOptions, options?: ToOptions): Tensor {
+  checkTensors('to', x);
   checkCount('to', arguments.length, 3);
   const named = typeof target === 'string' || isTensor(target);
   const { dtype: given, memoryFormat, copy } = readTo([(named ? options : target) ?? {}]);
@@ -80,6 +82,7 @@ export function to(x: Tensor, target: DTypeName | Tensor | ToOptions, options?: 
 const cast =
   (op: string, dtype: DTypeName) =>
   (...args: [x: Tensor]): Tensor => {
+    checkTensors(op, args[0]);
     checkCount(op, args.length, 1);
     return to(args[0], dtype);
   };
@@ -160,12 +163,14 @@ export function fill_(self: Tensor, value: number | boolean | Tensor): Tensor {
 
 /** `torch.fill`: a tensor like `x` with `value` everywhere; see {@link fill_}. */
 export function fill(x: Tensor, value: number | boolean | Tensor): Tensor {
+  checkTensors('fill', x);
   checkCount('fill', arguments.length, 2);
   return fill_(clone(x), value);
 }
 
 /** `torch.Tensor.zero_`. */
 export function zero_(self: Tensor): Tensor {
+  checkTensors('zero_', self);
   checkCount('zero_', arguments.length, 1);
   return filledBy('zero_', self, 0);
 }

@@ -220,6 +220,7 @@ export function prelu(x: Tensor, weight: Tensor): Tensor {
 
 /** Gated linear unit (Dauphin et al. 2016): halves along `dim`, the first times the sigmoid of the second. */
 export function glu(x: Tensor, ...args: Trailing<[dim: number], { dim?: number }>): Tensor {
+  checkTensors('glu', x);
   const { dim } = readGlu(args);
   const d = normalizeDim('glu', dim, x.ndim);
   if (x.ndim === 0 || (x.shape[d] as number) % 2 !== 0)

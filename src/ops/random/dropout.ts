@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { planDropout, type RandomKey } from '../../kernels/random/fill.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
@@ -53,6 +54,7 @@ export function checkProbability(op: string, x: Tensor, p: number): void {
  * `p`, and the rest is scaled by `1 / (1 - p)`.
  */
 export function dropout(x: Tensor, ...args: DropoutArgs): Tensor {
+  checkTensors('dropout', x);
   const { p, training } = readDropout(args);
   checkProbability('dropout', x, p);
   if (!training || p === 0) return x;
