@@ -12,8 +12,8 @@ import type { NamedTensors } from './device-tensor.js';
 import type { FileLayout } from './layout.js';
 import { removeAtExit } from './leftovers.js';
 import { layoutNpz } from './numpy-files.js';
-import { layoutSafetensors } from './safetensors.js';
-import type { SafetensorsOptions } from './safetensors.js';
+import { layoutSafetensors } from './safetensors-writer.js';
+import type { SafetensorsOptions } from './safetensors-writer.js';
 import { layoutTorch } from './torch-writer.js';
 import type { TorchOptions, TorchValue } from './torch-writer.js';
 

@@ -1,6 +1,7 @@
 /** Literals of pickle protocol 0, whose arguments are text lines. */
 
 import { CheckpointError, quote } from './errors.js';
+import { hasLoneSurrogates } from './surrogates.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -53,12 +54,6 @@ export function decodeUtf8(bytes: Uint8Array): string {
     return decodeSurrogates(bytes);
   }
 }
-
-/** Lone surrogates: with `u`, halves of a pair are none. */
-const lone = /\p{Surrogate}/u;
-
-/** @internal Whether `text` has no bytes in UTF-8. */
-export const hasLoneSurrogates = (text: string): boolean => lone.test(text);
 
 /** The reverse of {@link decodeUtf8}, as Python's pickle writes a string. */
 export function encodeUtf8(text: string): Uint8Array {

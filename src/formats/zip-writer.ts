@@ -6,7 +6,7 @@
 import { crc32 } from './crc32.js';
 import { CheckpointError, quote } from './errors.js';
 import type { FileLayout } from './layout.js';
-import { hasLoneSurrogates } from './pickle-text.js';
+import { hasLoneSurrogates } from './surrogates.js';
 
 export interface ZipPart {
   readonly name: string;

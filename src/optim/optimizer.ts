@@ -153,6 +153,17 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     this.paramGroups.push(complete);
   }
 
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
+  /** @throws Error saying how an optimizer is saved */
+  toJSON(): never {
+    throw new Error(
+      `JSON of ${this.constructor.name}: its state is made of tensors; save stateDict() with saveTorch() or encodeTorch()`,
+    );
+  }
+
   /** Drops all gradients; with `setToNone: false` they become zeros. */
   zeroGrad(...args: ZeroGradArgs): void {
     const { setToNone } = readZeroGrad(args);

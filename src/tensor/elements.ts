@@ -1,4 +1,4 @@
-import type { TypedArray } from './dtype.js';
+import type { DType, TypedArray } from './dtype.js';
 import { numel, type Shape } from './shape.js';
 
 /** @internal The elements of a strided tensor in row-major order; `raw` holds its memory, from `start` on. */
@@ -22,4 +22,19 @@ export function gatherElements(
     }
   }
   return out;
+}
+
+type Nested = number | boolean | readonly Nested[];
+
+/** @internal Row-major `values` as nested arrays; a number for a zero-dim shape, booleans for bool. */
+export function nested(values: TypedArray, shape: Shape, dtype: DType): Nested {
+  let at = 0;
+  const build = (d: number): Nested => {
+    if (d === shape.length) {
+      const value = values[at++] as number;
+      return dtype === 'bool' ? value !== 0 : value;
+    }
+    return Array.from({ length: shape[d] as number }, () => build(d + 1));
+  };
+  return build(0);
 }

@@ -13,9 +13,10 @@ import {
   type Shape,
 } from './shape.js';
 import { Storage } from './storage.js';
-import { gatherElements } from './elements.js';
+import { gatherElements, nested } from './elements.js';
 import { checkTie, type Tie } from './tie.js';
 import { checkCount, requireBoolean } from './options.js';
+import { formatCheck } from './memory-format.js';
 import { recordGradSet } from './record-grad.js';
 
 /** Nested arrays as `toArray()` gives and `tensor()` takes. */
@@ -223,9 +224,13 @@ export class Tensor {
     return isFloatingPoint(this.dtype);
   }
 
-  /** Row-major in memory. */
-  isContiguous(): boolean {
-    return isContiguous(this.shape, this.strides);
+  /**
+   * Row-major in memory, or in another `memoryFormat`. 4-D activations are channels-last in memory from the
+   * first convolution on.
+   */
+  isContiguous(...args: [options?: { memoryFormat?: 'contiguous' | 'channelsLast' }]): boolean {
+    const { shape, strides } = this;
+    return (args.length === 0 ? isContiguous : formatCheck(args))(shape, strides);
   }
 
   /** @internal */
@@ -457,16 +462,12 @@ export class Tensor {
 
   /** Nested arrays; a number for a zero-dim tensor; booleans for bool. */
   async toArray(): Promise<NestedArray> {
-    const values = await this.data();
-    let at = 0;
-    const build = (d: number): NestedArray => {
-      if (d === this.shape.length) {
-        const value = values[at++] as number;
-        return this.dtype === 'bool' ? value !== 0 : value;
-      }
-      return Array.from({ length: this.shape[d] as number }, () => build(d + 1));
-    };
-    return build(0);
+    return nested(await this.data(), this.shape, this.dtype);
+  }
+
+  /** @throws Error saying how the values are read, of which JSON would know nothing */
+  toJSON(): never {
+    throw new Error('JSON of a tensor: values are read asynchronously; take await x.toArray() instead');
   }
 
   /** What is known without a read; `await format(t)` shows the values. */
