@@ -5,7 +5,7 @@ import { currentSaver } from './recompute.js';
 import { SavedTensors } from './saved.js';
 import { markView } from './view.js';
 import { isFloatingPoint } from '../tensor/dtype.js';
-import { checkCount } from '../tensor/options.js';
+import { checkCount, isPlainObject } from '../tensor/options.js';
 import { abandonScope, beginScope, endScope } from '../tensor/scope.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
@@ -104,12 +104,22 @@ const noNeeds = (n: number): readonly boolean[] => falses[n] ?? new Array<boolea
 export const named = <F extends (...args: never[]) => unknown>(name: string, fn: F): F =>
   Object.defineProperty(fn, 'name', { value: name });
 
-/** A TypeError, as plain JavaScript makes it from an argument of another kind, says nothing of the op. */
+/**
+ * What an op throws for arguments of another kind, as plain JavaScript may give: a TypeError says nothing of
+ * the op, and what an op within it makes of them names that one. Asked only after something was thrown.
+ */
 const misuse = (name: string, args: readonly unknown[], error: unknown): unknown => {
+  if (!(error instanceof Error) || error.message.startsWith(`${name}:`)) return error;
+  const [first] = args;
+  if (first === undefined || first === null || (isPlainObject(first) && !isTensor(first)))
+    return new Error(`${name}: expected a tensor first, got ${shownArgument(first)}`, { cause: error });
   if (!(error instanceof TypeError)) return error;
   const given = args.map(String).join(', ').slice(0, 80) || 'nothing';
   return new Error(`${name}: wrong argument: got ${given}; see what it takes`, { cause: error });
 };
+
+const shownArgument = (value: unknown): string =>
+  value === undefined ? 'nothing' : value === null ? 'null' : 'an object';
 
 /**
  * Makes an op from its one declaration: temporaries of the forward are freed when it returns, a tape node is
@@ -158,10 +168,13 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
  * what {@link defineOp} and {@link defineComposite} make.
  */
 export const entered = <F extends (...args: never[]) => unknown>(name: string, fn: F): F => {
-  const op: F = named(
-    name,
-    ((...args: Parameters<F>) => (intercepting ? intercept(name, op, args) : undefined) ?? fn(...args)) as F,
-  );
+  const op: F = named(name, ((...args: Parameters<F>) => {
+    try {
+      return (intercepting ? intercept(name, op, args) : undefined) ?? fn(...args);
+    } catch (error) {
+      throw misuse(name, args, error);
+    }
+  }) as F);
   return op;
 };
 

@@ -65,7 +65,11 @@ export class GradNode implements GradFn {
   addOutput(tensor: Tensor, whole = true): void {
     const index = this.outputs.length;
     this.outputs.push({ shape: tensor.shape, dtype: tensor.dtype });
-    if (!isFloatingPoint(tensor.dtype)) return;
+    if (isFloatingPoint(tensor.dtype)) this.placeOutput(tensor, index, whole);
+  }
+
+  /** @internal Makes `tensor`, which an in-place op gave the values of output `index`, that output. */
+  placeOutput(tensor: Tensor, index: number, whole = true): void {
     tensor.node = this;
     tensor.outputIndex = index;
     tensor.wantsGrad = false;

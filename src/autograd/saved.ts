@@ -69,6 +69,13 @@ class SavedEntry implements Borrower {
     return this.leaf !== null && !this.leaf.isDisposed && !this.copied ? this.leaf : null;
   }
 
+  /** While lent, a write to the memory is no error: its values are copied before it. */
+  lend(lent: boolean): void {
+    if (this.held !== null || this.storage === null) return;
+    if (lent) this.storage.lend(this);
+    else this.storage.takeBack(this);
+  }
+
   release(): void {
     this.held?.drop();
     this.storage?.takeBack(this);
@@ -166,6 +173,16 @@ export class SavedTensors {
       }
       return tensor;
     });
+  }
+
+  /** Runs `fn`, which may write over what was saved: the values are copied before it does. */
+  lendTo<R>(fn: () => R): R {
+    for (const entry of this.entries) entry?.lend(true);
+    try {
+      return fn();
+    } finally {
+      for (const entry of this.entries) entry?.lend(false);
+    }
   }
 
   /** Frees what was saved. What saved nothing can go back as often as one likes, as in PyTorch. */

@@ -41,6 +41,8 @@ interface Entry {
   readonly lr: number;
   /** Default momentum; missing where there is no such thing. */
   readonly momentum?: number;
+  /** It knows no weight decay. */
+  readonly noWeightDecay?: true;
   readonly make: (groups: RateGroup[], hyper: Hyper) => Optimizer;
 }
 
@@ -59,9 +61,10 @@ const entries = {
   nadam: { lr: 2e-3, make: (groups, hyper) => new NAdam(groups, hyper) },
   radam: { lr: 1e-3, make: (groups, hyper) => new RAdam(groups, hyper) },
   asgd: { lr: 1e-2, make: (groups, hyper) => new ASGD(groups, hyper) },
-  rprop: { lr: 1e-2, make: (groups, { lr }) => new Rprop(groups, { lr }) },
+  rprop: { lr: 1e-2, noWeightDecay: true, make: (groups, { lr }) => new Rprop(groups, { lr }) },
   lbfgs: {
     lr: 1,
+    noWeightDecay: true,
     make: (groups, { lr }) => {
       if (groups.length > 1)
         throw new UsageError('--optimizer lbfgs has one rate for all; leave out --head-lr');
@@ -79,6 +82,9 @@ export const defaultRate = (name: OptimizerName): number => entries[name].lr;
 
 /** Whether `--momentum` means anything to this optimizer. */
 export const hasMomentum = (name: OptimizerName): boolean => 'momentum' in entries[name];
+
+/** Whether `--weight-decay` means anything to this optimizer. */
+export const hasWeightDecay = (name: OptimizerName): boolean => !('noWeightDecay' in entries[name]);
 
 export function makeOptimizer(
   params: readonly Tensor[] | readonly RateGroup[],

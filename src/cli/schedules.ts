@@ -5,7 +5,7 @@ import { UsageError } from './errors.js';
 /** What is not given, or null, has its default. */
 export interface ScheduleChoice {
   readonly schedule: ScheduleName;
-  /** Epochs between two cuts of the learning rate (`step`). */
+  /** Epochs between two cuts of the learning rate (`step`) or two restarts (`warmrestarts`). */
   readonly stepSize: number;
   /** What it is multiplied by (`step`, `multistep`, `exponential`, `plateau`). */
   readonly gamma: number;
@@ -23,7 +23,13 @@ interface Length {
   readonly batches: number;
 }
 
+/** What only some schedules look at. */
+export const scheduleOptions = ['stepSize', 'gamma', 'milestones', 'patience'] as const;
+export type ScheduleOption = (typeof scheduleOptions)[number];
+
 interface Entry {
+  /** Of {@link scheduleOptions}, those that it looks at. */
+  readonly uses?: readonly ScheduleOption[];
   readonly per?: 'batch';
   /** Has a rise of its own, or cannot follow one. */
   readonly noWarmup?: true;
@@ -38,15 +44,22 @@ interface Entry {
 
 /** The schedules of `--schedule`; `none` is there by name only. */
 const entries = {
-  step: { make: (opt, { stepSize, gamma }) => new lrScheduler.StepLR(opt, stepSize, { gamma }) },
+  step: {
+    uses: ['stepSize', 'gamma'],
+    make: (opt, { stepSize, gamma }) => new lrScheduler.StepLR(opt, stepSize, { gamma }),
+  },
   multistep: {
+    uses: ['milestones', 'gamma'],
     make: (opt, { milestones, gamma }) => {
       if (!milestones)
         throw new UsageError('--schedule multistep needs the epochs of the cuts: --milestones 10,20');
       return new lrScheduler.MultiStepLR(opt, milestones, { gamma });
     },
   },
-  exponential: { make: (opt, { gamma }) => new lrScheduler.ExponentialLR(opt, gamma) },
+  exponential: {
+    uses: ['gamma'],
+    make: (opt, { gamma }) => new lrScheduler.ExponentialLR(opt, gamma),
+  },
   cosine: {
     overAll: true,
     make: (opt, _, { epochs }) => new lrScheduler.CosineAnnealingLR(opt, epochs),
@@ -57,6 +70,7 @@ const entries = {
       new lrScheduler.LinearLR(opt, { startFactor: 1, endFactor: 0, totalIters: epochs }),
   },
   warmrestarts: {
+    uses: ['stepSize'],
     make: (opt, { stepSize }) => new lrScheduler.CosineAnnealingWarmRestarts(opt, stepSize),
   },
   onecycle: {
@@ -75,6 +89,7 @@ const entries = {
     make: (opt, _, { epochs }) => new lrScheduler.PolynomialLR(opt, { totalIters: epochs, power: 2 }),
   },
   plateau: {
+    uses: ['gamma', 'patience'],
     noWarmup: true,
     make: (opt, { gamma, patience }) =>
       new lrScheduler.ReduceLROnPlateau(opt, { factor: gamma, patience: patience ?? 3 }),
@@ -92,6 +107,10 @@ const entryOf = (name: ScheduleName): Entry | null => (name === 'none' ? null : 
  * start.
  */
 export const canBeExtended = (name: ScheduleName): boolean => entryOf(name)?.overAll !== true;
+
+/** The schedules that look at an option. */
+export const schedulesWith = (option: ScheduleOption): ScheduleName[] =>
+  scheduleNames.filter((name) => entryOf(name)?.uses?.includes(option) === true);
 
 /** What PyTorch's reference training starts a warm-up from. */
 const warmupStart = 0.01;

@@ -1,6 +1,7 @@
 /** Tensors on the GPU as sources of bytes for the writers. */
 
 import { runtime } from '../device/index.js';
+import { isPlainObject } from '../tensor/options.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import type { Storage } from '../tensor/storage.js';
 import type { ByteRange } from './byte-source.js';
@@ -79,11 +80,41 @@ function deviceRange(tensor: Tensor, name: string): ByteRange {
   };
 }
 
-/** A state dict as {@link TensorReader} reads it. */
-export function readAll(
-  tensors: ReadonlyMap<string, TensorSource>,
-  dtype?: FloatDtype,
-): Map<string, HostTensor> {
+/** Tensors by name, as `model.stateDict()` and readers of files give them; a plain object too. */
+export type NamedTensors = ReadonlyMap<string, TensorSource> | Readonly<Record<string, TensorSource>>;
+
+/**
+ * A state dict as {@link TensorReader} reads it.
+ *
+ * @throws CheckpointError for what holds no tensors by name, saying what does
+ */
+export function readAll(tensors: NamedTensors, dtype?: FloatDtype): Map<string, HostTensor> {
   const reader = new TensorReader(dtype);
-  return new Map([...tensors].map(([key, tensor]) => [key, reader.read(tensor, key)!.renamed(key)]));
+  return new Map(
+    entriesOf(tensors).map(([key, tensor]) => {
+      const read = typeof key === 'string' ? reader.read(tensor, key) : undefined;
+      if (read !== undefined) return [key as string, read.renamed(key as string)];
+      throw new CheckpointError(
+        `cannot save ${typeof key === 'string' ? `'${key}'` : `the key ${String(key)}`}: expected tensors by name, ` +
+          `got ${kindOf(tensor)}; saveTorch() and encodeTorch() take other values, too`,
+      );
+    }),
+  );
+}
+
+function entriesOf(tensors: unknown): readonly (readonly [unknown, unknown])[] {
+  if (tensors instanceof Map) return [...(tensors as ReadonlyMap<unknown, unknown>)];
+  if (isPlainObject(tensors)) return Object.entries(tensors);
+  throw new CheckpointError(
+    `cannot save ${kindOf(tensors)}: expected a Map or an object of tensors by name, such as model.stateDict()`,
+  );
+}
+
+function kindOf(value: unknown): string {
+  if (isTensor(value) || value instanceof HostTensor) return 'a tensor';
+  if (typeof value === 'function') return 'a model or function';
+  if (typeof value !== 'object' || value === null) return String(value);
+  return value instanceof Promise
+    ? 'a promise (await it first)'
+    : `an object (${value.constructor?.name ?? 'no class'})`;
 }

@@ -8,12 +8,12 @@ import { printable } from '../tensor/printable.js';
 import type { ByteSource } from './byte-source.js';
 import { checkRange } from './byte-source.js';
 import { allocate, CheckpointError } from './errors.js';
-import type { HostTensor } from './host-tensor.js';
+import type { NamedTensors } from './device-tensor.js';
 import type { FileLayout } from './layout.js';
 import { removeAtExit } from './leftovers.js';
 import { layoutNpz } from './numpy-files.js';
-import { layoutSafetensors } from './safetensors.js';
-import type { SafetensorsOptions } from './safetensors.js';
+import { layoutSafetensors } from './safetensors-writer.js';
+import type { SafetensorsOptions } from './safetensors-writer.js';
 import { layoutTorch } from './torch-writer.js';
 import type { TorchOptions, TorchValue } from './torch-writer.js';
 
@@ -194,12 +194,12 @@ function messageOf(error: unknown): string {
 }
 
 /**
- * Writes tensors as a safetensors file, atomically (see {@link writeFileAtomically}), holding one tensor in
- * memory at a time.
+ * Writes tensors (on the host or the GPU, such as `model.stateDict()`) as a safetensors file, atomically (see
+ * {@link writeFileAtomically}), holding one tensor in memory at a time.
  */
 export async function saveSafetensors(
   path: string,
-  tensors: ReadonlyMap<string, HostTensor>,
+  tensors: NamedTensors,
   options: SafetensorsOptions = {},
 ): Promise<void> {
   await writeLayout(path, layoutSafetensors(tensors, options));
@@ -218,9 +218,9 @@ export async function saveTorch(path: string, value: TorchValue, options: TorchO
 }
 
 /**
- * Writes tensors as `numpy.savez` does, atomically (see {@link writeFileAtomically}), holding a piece in
- * memory at a time.
+ * Writes tensors (on the host or the GPU) as `numpy.savez` does, atomically (see {@link
+ * writeFileAtomically}), holding a piece in memory at a time.
  */
-export async function saveNpz(path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> {
+export async function saveNpz(path: string, tensors: NamedTensors): Promise<void> {
   await writeLayout(path, layoutNpz(tensors));
 }

@@ -6,6 +6,7 @@
 import { latin1, type ByteRange, type ByteSource } from './byte-source.js';
 import { itemSize } from './dtypes.js';
 import type { HostDtype } from './dtypes.js';
+import { readAll, type NamedTensors } from './device-tensor.js';
 import { CheckpointError, quote } from './errors.js';
 import { HostTensor } from './host-tensor.js';
 import { collect, type FileLayout } from './layout.js';
@@ -126,9 +127,9 @@ function npyHeader(dtype: HostDtype, shape: readonly number[], name: string): Ui
 }
 
 /** Lays out what `numpy.savez` writes: a ZIP archive with one stored `.npy` for each tensor. */
-export function layoutNpz(tensors: ReadonlyMap<string, HostTensor>): FileLayout {
+export function layoutNpz(tensors: NamedTensors): FileLayout {
   return layoutZip(
-    [...tensors].map(([key, tensor]) => {
+    [...readAll(tensors)].map(([key, tensor]) => {
       const header = npyHeader(tensor.dtype, tensor.shape, key);
       return {
         name: `${key}.npy`,
@@ -143,6 +144,6 @@ export function layoutNpz(tensors: ReadonlyMap<string, HostTensor>): FileLayout 
 }
 
 /** The bytes of an `.npz` file in memory, e.g. for a download in the browser. */
-export async function encodeNpz(tensors: ReadonlyMap<string, HostTensor>): Promise<Uint8Array<ArrayBuffer>> {
+export async function encodeNpz(tensors: NamedTensors): Promise<Uint8Array<ArrayBuffer>> {
   return collect(layoutNpz(tensors), 'npz');
 }

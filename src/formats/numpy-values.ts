@@ -8,7 +8,7 @@ import { CheckpointError, quote } from './errors.js';
 import type { HostDtype } from './dtypes.js';
 import { itemSize } from './dtypes.js';
 import { HostTensor } from './host-tensor.js';
-import { decodeUtf8, fromBigInt } from './pickle-text.js';
+import { decodeUtf8, encodeUtf8, fromBigInt } from './pickle-text.js';
 import { OpaqueObject, PickleObject } from './pickle-types.js';
 import type { PickleLimits, PickleValue } from './pickle-types.js';
 import { contiguousStrides } from './strided.js';
@@ -184,7 +184,7 @@ export function rawBytes(value: PickleValue | undefined): Uint8Array {
 /** `_codecs.encode(text, 'latin1')`: how protocol 2 writes bytes. */
 export function encodeText(text: string, encoding: string): Uint8Array {
   const codec = encoding.slice(0, 40).toLowerCase().replace(/[-_]/g, '');
-  if (codec === 'utf8') return new TextEncoder().encode(text);
+  if (codec === 'utf8') return encodeUtf8(text);
   if (codec !== 'latin1' && codec !== 'iso88591' && codec !== 'ascii') {
     throw new CheckpointError(`text encoding ${quote(encoding, 40)} is not supported`);
   }

@@ -1,6 +1,7 @@
 /** Literals of pickle protocol 0, whose arguments are text lines. */
 
 import { CheckpointError, quote } from './errors.js';
+import { hasLoneSurrogates } from './surrogates.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -52,6 +53,18 @@ export function decodeUtf8(bytes: Uint8Array): string {
   } catch {
     return decodeSurrogates(bytes);
   }
+}
+
+/** The reverse of {@link decodeUtf8}, as Python's pickle writes a string. */
+export function encodeUtf8(text: string): Uint8Array {
+  if (!hasLoneSurrogates(text)) return new TextEncoder().encode(text);
+  const bytes: number[] = [];
+  for (const character of text) {
+    const code = character.codePointAt(0)!;
+    if (code < 0xd800 || code > 0xdfff) bytes.push(...new TextEncoder().encode(character));
+    else bytes.push(0xed, 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
+  }
+  return Uint8Array.from(bytes);
 }
 
 function decodeSurrogates(bytes: Uint8Array): string {

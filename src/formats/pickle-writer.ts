@@ -4,6 +4,7 @@
 
 import { CheckpointError, quote } from './errors.js';
 import { OP } from './pickle-opcodes.js';
+import { encodeUtf8 } from './pickle-text.js';
 
 const maxInt32 = 0x7fffffff;
 
@@ -65,7 +66,7 @@ export class PickleWriter {
 
   string(value: string): this {
     if (this.recall(value)) return this;
-    const bytes = this.encoder.encode(value);
+    const bytes = encodeUtf8(value);
     this.op(OP.BINUNICODE).u32(bytes.length).raw(bytes);
     return this.remember(value);
   }
@@ -187,8 +188,9 @@ export function writePlain(
       items(counted ? entries.map(([key, item]) => [Number(key), item] as const) : entries, path, depth);
     } else {
       const kind = typeof value === 'object' ? (value.constructor?.name ?? 'object') : typeof value;
+      const instead = hasState(value) ? '; write its stateDict()' : '';
       throw new CheckpointError(
-        `pickle: ${path === '' ? 'the value' : quote(path)} is of kind ${kind}; tensors, numbers, strings, booleans, null, ` +
+        `pickle: ${path === '' ? 'the value' : quote(path)} is of kind ${kind}${instead}; tensors, numbers, strings, booleans, null, ` +
           'arrays, Maps, Sets, plain objects and bytes (Uint8Array) can be written',
       );
     }
@@ -206,6 +208,10 @@ export function writePlain(
   };
   write(root, '', 0);
 }
+
+/** A module, an optimizer, a scheduler, ... */
+const hasState = (value: unknown): boolean =>
+  typeof (value as { stateDict?: unknown }).stateDict === 'function';
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false;

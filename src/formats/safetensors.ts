@@ -1,24 +1,24 @@
 /**
- * The safetensors format, read and written. Specification: https://github.com/huggingface/safetensors#format
+ * The safetensors format, read. Specification: https://github.com/huggingface/safetensors#format
  */
 
 import type { ByteSource } from './byte-source.js';
 import { checkRange, readRange, sliceSource } from './byte-source.js';
-import { crc32 } from './crc32.js';
 import { checkCrc, checkedRange } from './checked-range.js';
-import { CheckpointError, inFile, quote, quoteKey } from './errors.js';
+import { CheckpointError, inFile, quote } from './errors.js';
 import type { HostDtype } from './dtypes.js';
 import { itemSize } from './dtypes.js';
 import { HostTensor } from './host-tensor.js';
 import { isObject, measureJson, parseJson } from './json.js';
-import { collect, type FileLayout } from './layout.js';
 import { defaultReading, type Budget, type ReadOptions } from './limits.js';
 import { render } from './render.js';
-import { ChecksumWriter, checksumKey, readChecksums } from './safetensors-checksums.js';
+import { readChecksums } from './safetensors-checksums.js';
 
-const maxHeaderBytes = 100_000_000;
+/** @internal */
+export const maxHeaderBytes = 100_000_000;
 
-const dtypeOfCode = new Map<string, HostDtype>([
+/** @internal */
+export const dtypeOfCode = new Map<string, HostDtype>([
   ['F64', 'float64'],
   ['F32', 'float32'],
   ['F16', 'float16'],
@@ -36,7 +36,6 @@ const dtypeOfCode = new Map<string, HostDtype>([
   ['BOOL', 'bool'],
   ['C64', 'complex64'],
 ]);
-const codeOfDtype = new Map([...dtypeOfCode].map(([code, dtype]) => [dtype, code]));
 
 export interface SafetensorsContents {
   readonly tensors: Map<string, HostTensor>;
@@ -147,78 +146,4 @@ function parseTensor(name: string, info: unknown) {
 
 function isSizes(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && (item as number) >= 0);
-}
-
-export interface SafetensorsOptions {
-  /** Stored as `__metadata__`. `{ format: 'pt' }` is what Hugging Face's loaders look for. */
-  readonly metadata?: Readonly<Record<string, string>>;
-}
-
-/**
- * Lays out a safetensors file. Data is ordered by element size, widest first, so that every tensor is
- * aligned, as the reference writer does; the header keeps the order of `tensors`. Strided and shared tensors
- * are written out in full.
- */
-export function layoutSafetensors(
-  tensors: ReadonlyMap<string, HostTensor>,
-  options: SafetensorsOptions = {},
-): FileLayout {
-  const byWidth = [...tensors].sort(([, a], [, b]) => itemSize[b.dtype] - itemSize[a.dtype]);
-  const begins = new Map<string, number>();
-  let dataBytes = 0;
-  for (const [name, tensor] of byWidth) {
-    begins.set(name, dataBytes);
-    dataBytes += tensor.byteLength;
-  }
-
-  // First of all, so that the checksums have a place that does not depend on anything else.
-  const checksums = new ChecksumWriter(tensors.size);
-  const metadata = { [checksumKey]: checksums.placeholder, ...options.metadata };
-  const fields = [`"__metadata__":${JSON.stringify(metadata)}`];
-  for (const [name, tensor] of tensors) {
-    const code = codeOfDtype.get(tensor.dtype);
-    if (name === '__metadata__')
-      throw new CheckpointError("safetensors: a tensor may not be called '__metadata__'");
-    if (code === undefined)
-      throw new CheckpointError(
-        `safetensors: tensor ${quoteKey(name)}: the format has no dtype ${tensor.dtype}`,
-      );
-    const begin = begins.get(name)!;
-    const offsets = `[${begin},${begin + tensor.byteLength}]`;
-    fields.push(
-      `${JSON.stringify(name)}:{"dtype":"${code}","shape":[${tensor.shape.join(',')}],"data_offsets":${offsets}}`,
-    );
-  }
-  const json = new TextEncoder().encode(`{${fields.join(',')}}`);
-  const headerBytes = Math.ceil(json.length / 8) * 8;
-  if (headerBytes > maxHeaderBytes)
-    throw new CheckpointError(`safetensors: the header would take ${headerBytes} bytes`);
-  const head = new Uint8Array(8 + headerBytes).fill(0x20);
-  new DataView(head.buffer).setBigUint64(0, BigInt(headerBytes), true);
-  head.set(json, 8);
-
-  const places = new Map([...tensors.keys()].map((name, i) => [name, i]));
-  return {
-    size: head.length + dataBytes,
-    async *chunks() {
-      yield head;
-      for (const [name, tensor] of byWidth) {
-        let crc = 0;
-        for await (const chunk of tensor.chunks()) {
-          crc = crc32(chunk, crc);
-          yield chunk;
-        }
-        checksums.set(places.get(name)!, crc);
-      }
-    },
-    patches: () => checksums.patches(head.subarray(8)),
-  };
-}
-
-/** A whole safetensors file in memory, e.g. for a download in the browser. */
-export async function encodeSafetensors(
-  tensors: ReadonlyMap<string, HostTensor>,
-  options: SafetensorsOptions = {},
-): Promise<Uint8Array<ArrayBuffer>> {
-  return collect(layoutSafetensors(tensors, options), 'safetensors');
 }

@@ -38,7 +38,9 @@ function integers(value: PickleValue | undefined, what: string): number[] {
   return value.map((item) => integer(item, what));
 }
 
-function rebuildTensor(args: Args, dtype?: HostDtype): TensorRef {
+/** @param most how many arguments there are, the last of which is the tensor's metadata if it is a seventh */
+function rebuildTensor(args: Args, most: number, dtype?: HostDtype): TensorRef {
+  checkCount(args, most);
   const [storage, offset, shape, strides, requiresGrad] = args;
   if (!(storage instanceof StorageRef))
     throw new CheckpointError('a tensor is built from something that is no storage');
@@ -51,7 +53,14 @@ function rebuildTensor(args: Args, dtype?: HostDtype): TensorRef {
     integers(shape, 'a tensor shape'),
     integers(strides, 'a tensor stride'),
     requiresGrad === true,
+    most > 6 ? (args[most - 1] ?? null) : null,
   );
+}
+
+/** What one more argument would say of the tensor is not known. */
+function checkCount(args: Args, most: number): void {
+  if (args.length > most)
+    throw new CheckpointError(`a tensor is built from ${args.length} arguments, of which ${most} are known`);
 }
 
 /** `torch.device('cuda', 1)`, as PyTorch prints it. */
@@ -147,11 +156,11 @@ const builtins: Readonly<Record<string, PickleGlobal['call']>> = {
 
 /** Functions and classes by path. `undefined` marks a name that may be mentioned but not called. */
 const table = new Map<string, PickleGlobal['call']>([
-  ['torch._utils._rebuild_tensor', (args) => rebuildTensor(args.slice(0, 4))],
-  ['torch._utils._rebuild_tensor_v2', (args) => rebuildTensor(args)],
-  ['torch._utils._rebuild_tensor_v3', (args) => rebuildTensor(args, torchDtype(args[6]))],
-  ['torch._utils._rebuild_parameter', rebuildParameter],
-  ['torch._utils._rebuild_parameter_with_state', rebuildParameter],
+  ['torch._utils._rebuild_tensor', (args) => rebuildTensor(args, 4)],
+  ['torch._utils._rebuild_tensor_v2', (args) => rebuildTensor(args, 7)],
+  ['torch._utils._rebuild_tensor_v3', (args) => rebuildTensor(args, 8, torchDtype(args[6]))],
+  ['torch._utils._rebuild_parameter', (args) => rebuildParameter(args, 3)],
+  ['torch._utils._rebuild_parameter_with_state', (args) => rebuildParameter(args, 4)],
   ['torch._tensor._rebuild_from_type_v2', rebuildFromType],
   ['torch.Tensor', undefined],
   ['torch.nn.parameter.Parameter', undefined],
@@ -185,7 +194,10 @@ for (const [name, call] of Object.entries(builtins)) {
   table.set(`__builtin__.${name}`, call);
 }
 
-function rebuildParameter([tensor, requiresGrad]: Args): PickleValue {
+/** A fourth argument holds Python attributes, which are dropped. */
+function rebuildParameter(args: Args, most: number): PickleValue {
+  checkCount(args, most);
+  const [tensor, requiresGrad] = args;
   if (!(tensor instanceof TensorRef))
     throw new CheckpointError('a parameter is built from something that is no tensor');
   return tensor.withGrad(requiresGrad === true);
@@ -194,7 +206,9 @@ function rebuildParameter([tensor, requiresGrad]: Args): PickleValue {
 /**
  * `_rebuild_from_type_v2(function, type, args, state)`: a tensor with Python attributes, which are dropped.
  */
-function rebuildFromType([rebuild, , args]: Args, limits: PickleLimits): PickleValue {
+function rebuildFromType(all: Args, limits: PickleLimits): PickleValue {
+  checkCount(all, 4);
+  const [rebuild, , args] = all;
   if (
     !(rebuild instanceof PickleGlobal) ||
     !rebuild.path.startsWith('torch._utils.') ||

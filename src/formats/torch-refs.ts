@@ -32,6 +32,8 @@ export class TensorRef extends PickleObject {
     readonly shape: readonly number[],
     readonly strides: readonly number[],
     readonly requiresGrad: boolean,
+    /** What the values need beyond the storage's: `{ neg: true }`. */
+    readonly metadata: PickleValue = null,
   ) {
     super();
   }
@@ -44,7 +46,8 @@ export class TensorRef extends PickleObject {
   }
 
   withGrad(requiresGrad: boolean): TensorRef {
-    return new TensorRef(this.storage, this.dtype, this.offset, this.shape, this.strides, requiresGrad);
+    const { storage, dtype, offset, shape, strides, metadata } = this;
+    return new TensorRef(storage, dtype, offset, shape, strides, requiresGrad, metadata);
   }
 }
 

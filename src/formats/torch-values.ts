@@ -1,7 +1,7 @@
 /** The plain values that come out of the pickle inside a PyTorch file. */
 
 import type { ByteRange } from './byte-source.js';
-import { CheckpointError } from './errors.js';
+import { CheckpointError, quote } from './errors.js';
 import { HostTensor } from './host-tensor.js';
 import { Budget, defaultLimits } from './limits.js';
 import { NumpyArray, NumpyDtype } from './numpy-values.js';
@@ -111,6 +111,7 @@ export function toPlainValue(
   const tensorOf = (ref: TensorRef, name: string): HostTensor => {
     budget.hold(tensorCost);
     budget.checkTensors(++tensors);
+    checkMetadata(ref.metadata, name);
     const storage = resolve(ref.storage, name);
     return new HostTensor({ ...ref, name, storage, bigEndian, maxExpandedBytes: expandedBytes, file });
   };
@@ -140,6 +141,28 @@ export function toPlainValue(
     }
   }
   return result;
+}
+
+/**
+ * A tensor may be saved with operations that PyTorch has put off (`z.conj().imag` is stored as `z`, with
+ * `{'neg': True}`): its values are not those of its storage.
+ *
+ * @throws CheckpointError for one of them, and for metadata that is not known
+ */
+function checkMetadata(metadata: PickleValue, name: string): void {
+  if (metadata === null) return;
+  if (!(metadata instanceof Map)) throw new CheckpointError(`'${name}': the tensor's metadata is no dict`);
+  for (const [key, value] of metadata) {
+    if (key !== 'neg' && key !== 'conj')
+      throw new CheckpointError(
+        `'${name}': the tensor has metadata of an unknown kind: ${quote(String(key), 40)}`,
+      );
+    if (value !== false)
+      throw new CheckpointError(
+        `'${name}': the tensor was saved with its ${key === 'neg' ? 'negation' : 'conjugation'} put off ` +
+          `(metadata '${key}'), which is not supported: in Python, save tensor.resolve_conj().resolve_neg()`,
+      );
+  }
 }
 
 function hasObjects(values: Iterable<PlainValue>): boolean {

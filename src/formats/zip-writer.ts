@@ -6,6 +6,7 @@
 import { crc32 } from './crc32.js';
 import { CheckpointError, quote } from './errors.js';
 import type { FileLayout } from './layout.js';
+import { hasLoneSurrogates } from './surrogates.js';
 
 export interface ZipPart {
   readonly name: string;
@@ -85,6 +86,10 @@ export function layoutZip(parts: readonly ZipPart[], options: ZipOptions = {}): 
   for (const part of parts) {
     if (names.has(part.name)) throw new CheckpointError(`zip: two entries are called ${quote(part.name)}`);
     names.add(part.name);
+    if (hasLoneSurrogates(part.name))
+      throw new CheckpointError(
+        `zip: the name ${JSON.stringify(part.name)} is no Unicode text (it has half of a surrogate pair)`,
+      );
     const name = encoder.encode(part.name);
     const wide = part.size >= zip64From;
     const header = localHeader(name, part.size, wide, at, alignment);

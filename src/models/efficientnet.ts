@@ -13,6 +13,7 @@ import {
   type TensorModule,
 } from '../nn/index.js';
 import * as init from '../nn/base/init.js';
+import { dropTemporary } from '../nn/base/fuse.js';
 import { flatten } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Conv2dNormActivation, makeDivisible, SqueezeExcitation, type NormLayer } from './blocks.js';
@@ -178,7 +179,11 @@ export class EfficientNet extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.classifier(flatten(this.avgpool(this.features(x)), 1));
+    const pooled = this.avgpool(this.features(x));
+    const rows = flatten(pooled, 1);
+    // The dropout writes over what nobody else shows in one launch.
+    dropTemporary(pooled);
+    return this.classifier(rows);
   }
 }
 

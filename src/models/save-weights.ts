@@ -21,6 +21,7 @@ export async function hostStateDict(
   model: Module,
   options: HostStateDictOptions = {},
 ): Promise<Map<string, HostTensor>> {
+  requireModel('hostStateDict', model);
   const state = model.stateDict();
   const lazy = [...readAll(state, options.dtype)];
   const copies = await Promise.all(lazy.map(([, tensor]) => tensor.bytes()));
@@ -30,6 +31,14 @@ export async function hostStateDict(
       name,
       HostTensor.fromBytes(dtype, shape, copies[i]!, { name }),
     ]),
+  );
+}
+
+function requireModel(op: string, model: unknown): void {
+  if (typeof (model as Partial<Module> | null | undefined)?.stateDict === 'function') return;
+  throw new CheckpointError(
+    `${op}: expected a model (a Module), got ${model instanceof Map ? 'a Map' : String(model)}; ` +
+      'a state dict is saved with saveSafetensors() or saveTorch()',
   );
 }
 
@@ -59,6 +68,7 @@ export async function saveWeights(
       `saveWeights: ${path}: a .pth file has no place for metadata; save a .safetensors file, or use saveTorch()`,
     );
   }
+  requireModel('saveWeights', model);
   const state = model.stateDict();
   try {
     const tensors = readAll(state, dtype);

@@ -1,8 +1,18 @@
 /** `torch.nn.functional`: the ops under the names that PyTorch keeps there. */
-import { named } from '../autograd/define.js';
 import * as ops from '../ops/index.js';
-import { isRecordedWrite } from '../ops/base/apply.js';
-import { overwrite } from '../ops/base/overwrite.js';
+import {
+  celu_,
+  elu_,
+  hardsigmoid_,
+  hardswish_,
+  hardtanh_,
+  leakyRelu_,
+  mish_,
+  relu6_,
+  selu_,
+  silu_,
+} from '../ops/pointwise/activation.js';
+import { inPlaceDropout } from '../ops/random/dropout.js';
 import type { DropoutOptions } from '../ops/random/dropout.js';
 import { optionReader, required, type Needed, type Trailing } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -83,6 +93,7 @@ export {
   relu_,
   rmsNorm,
   rotaryEmbedding,
+  rrelu_,
   scaledDotProductAttention,
   sigmoid,
   smoothL1Loss,
@@ -102,14 +113,8 @@ export {
   upsampleBilinear,
   upsampleNearest,
 } from '../ops/index.js';
+export { celu_, elu_, hardtanh_, leakyRelu_, selu_ } from '../ops/pointwise/activation.js';
 export { im2col as unfold } from '../ops/conv/fold.js';
-
-/** `op` with its result written over its tensor. On the tape it reads a copy, since its gradient may. */
-const inPlace = <A extends readonly unknown[]>(
-  name: string,
-  op: (x: Tensor, ...args: A) => Tensor,
-): ((x: Tensor, ...args: A) => Tensor) =>
-  named(name, (x, ...args) => overwrite(name, x, () => op(isRecordedWrite([x]) ? ops.clone(x) : x, ...args)));
 
 type WithInPlace<P extends readonly unknown[], O> = (
   x: Tensor,
@@ -121,11 +126,12 @@ type Dropout = WithInPlace<[p: number, training: boolean], DropoutOptions & { p?
 
 /**
  * As PyTorch has it here and not under `torch`: behind what else `op` takes, in the order of `defaults`,
- * `inplace` writes the result over `x`.
+ * `inplace` runs `over` instead, which writes the result over `x`.
  */
 function maybeInPlace<F extends (...args: never) => Tensor>(
   name: string,
   op: (x: Tensor, ...args: never) => Tensor,
+  over: (x: Tensor, ...args: never) => Tensor,
   defaults: Readonly<Record<string, unknown>> = {},
 ): F {
   const names = Object.keys(defaults);
@@ -135,56 +141,45 @@ function maybeInPlace<F extends (...args: never) => Tensor>(
     ...names,
     'inplace',
   );
-  const plain = op as (x: Tensor, ...values: unknown[]) => Tensor;
-  const over = inPlace(name, plain);
   return ((x: Tensor, ...args: readonly unknown[]) => {
     const given = read(args);
-    return (given['inplace'] === true ? over : plain)(x, ...names.map((key) => given[key]));
+    const chosen = (given['inplace'] === true ? over : op) as (x: Tensor, ...values: unknown[]) => Tensor;
+    return chosen(x, ...names.map((key) => given[key]));
   }) as unknown as F;
 }
 
-/** `torch.nn.functional.celu_`. */
-export const celu_: typeof ops.celu = inPlace('celu_', ops.celu);
-/** `torch.nn.functional.elu_`. */
-export const elu_: typeof ops.elu = inPlace('elu_', ops.elu);
-/** `torch.nn.functional.hardtanh_`. */
-export const hardtanh_: typeof ops.hardtanh = inPlace('hardtanh_', ops.hardtanh);
-/** `torch.nn.functional.leaky_relu_`. */
-export const leakyRelu_: typeof ops.leakyRelu = inPlace('leakyRelu_', ops.leakyRelu);
-/** `torch.nn.functional.rrelu_`. */
-export const rrelu_: typeof ops.rrelu = inPlace('rrelu_', ops.rrelu);
-/** `torch.nn.functional.selu_`. */
-export const selu_: typeof ops.selu = inPlace('selu_', ops.selu);
+const maybeInPlaceDropout = (name: string, op: ops.Dropout, training: boolean): Dropout =>
+  maybeInPlace(name, op, inPlaceDropout(name, op), { p: 0.5, training });
 
 /** `torch.nn.functional.hardsigmoid`. */
-export const hardsigmoid: MaybeInPlace = maybeInPlace('hardsigmoid', ops.hardsigmoid);
+export const hardsigmoid: MaybeInPlace = maybeInPlace('hardsigmoid', ops.hardsigmoid, hardsigmoid_);
 /** `torch.nn.functional.hardswish`. */
-export const hardswish: MaybeInPlace = maybeInPlace('hardswish', ops.hardswish);
+export const hardswish: MaybeInPlace = maybeInPlace('hardswish', ops.hardswish, hardswish_);
 /** `torch.nn.functional.mish`. */
-export const mish: MaybeInPlace = maybeInPlace('mish', ops.mish);
+export const mish: MaybeInPlace = maybeInPlace('mish', ops.mish, mish_);
 /** `torch.nn.functional.relu`. */
-export const relu: MaybeInPlace = maybeInPlace('relu', ops.relu);
+export const relu: MaybeInPlace = maybeInPlace('relu', ops.relu, ops.relu_);
 /** `torch.nn.functional.relu6`. */
-export const relu6: MaybeInPlace = maybeInPlace('relu6', ops.relu6);
+export const relu6: MaybeInPlace = maybeInPlace('relu6', ops.relu6, relu6_);
 /** `torch.nn.functional.selu`. */
-export const selu: MaybeInPlace = maybeInPlace('selu', ops.selu);
+export const selu: MaybeInPlace = maybeInPlace('selu', ops.selu, selu_);
 /** `torch.nn.functional.silu`. */
-export const silu: MaybeInPlace = maybeInPlace('silu', ops.silu);
+export const silu: MaybeInPlace = maybeInPlace('silu', ops.silu, silu_);
 
 /** `torch.nn.functional.celu`. */
-export const celu: Activation<'alpha'> = maybeInPlace('celu', ops.celu, { alpha: 1 });
+export const celu: Activation<'alpha'> = maybeInPlace('celu', ops.celu, celu_, { alpha: 1 });
 /** `torch.nn.functional.elu`. */
-export const elu: Activation<'alpha'> = maybeInPlace('elu', ops.elu, { alpha: 1 });
+export const elu: Activation<'alpha'> = maybeInPlace('elu', ops.elu, elu_, { alpha: 1 });
 /** `torch.nn.functional.hardtanh`. */
 export const hardtanh: WithInPlace<[minVal: number, maxVal: number], { minVal?: number; maxVal?: number }> =
-  maybeInPlace('hardtanh', ops.hardtanh, { minVal: -1, maxVal: 1 });
+  maybeInPlace('hardtanh', ops.hardtanh, hardtanh_, { minVal: -1, maxVal: 1 });
 /** `torch.nn.functional.leaky_relu`. */
-export const leakyRelu: Activation<'negativeSlope'> = maybeInPlace('leakyRelu', ops.leakyRelu, {
+export const leakyRelu: Activation<'negativeSlope'> = maybeInPlace('leakyRelu', ops.leakyRelu, leakyRelu_, {
   negativeSlope: 0.01,
 });
 /** `torch.nn.functional.rrelu`. */
 export const rrelu: WithInPlace<[lower: number, upper: number, training: boolean], ops.RreluOptions> =
-  maybeInPlace('rrelu', ops.rrelu, { lower: 1 / 8, upper: 1 / 3, training: false });
+  maybeInPlace('rrelu', ops.rrelu, ops.rrelu_, { lower: 1 / 8, upper: 1 / 3, training: false });
 /** `torch.nn.functional.threshold`. */
 export const threshold: (
   x: Tensor,
@@ -194,23 +189,24 @@ export const threshold: (
     [inplace: boolean],
     { inplace?: boolean }
   >
-) => Tensor = maybeInPlace('threshold', ops.threshold, { threshold: required(), value: required() });
+) => Tensor = maybeInPlace('threshold', ops.threshold, ops.threshold_, {
+  threshold: required(),
+  value: required(),
+});
 
 /** `torch.nn.functional.alpha_dropout`. */
-export const alphaDropout: Dropout = maybeInPlace('alphaDropout', ops.alphaDropout, {
-  p: 0.5,
-  training: false,
-});
+export const alphaDropout: Dropout = maybeInPlaceDropout('alphaDropout', ops.alphaDropout, false);
 /** `torch.nn.functional.dropout`. */
-export const dropout: Dropout = maybeInPlace('dropout', ops.dropout, { p: 0.5, training: true });
+export const dropout: Dropout = maybeInPlaceDropout('dropout', ops.dropout, true);
 /** `torch.nn.functional.dropout1d`. */
-export const dropout1d: Dropout = maybeInPlace('dropout1d', ops.dropout1d, { p: 0.5, training: true });
+export const dropout1d: Dropout = maybeInPlaceDropout('dropout1d', ops.dropout1d, true);
 /** `torch.nn.functional.dropout2d`. */
-export const dropout2d: Dropout = maybeInPlace('dropout2d', ops.dropout2d, { p: 0.5, training: true });
+export const dropout2d: Dropout = maybeInPlaceDropout('dropout2d', ops.dropout2d, true);
 /** `torch.nn.functional.dropout3d`. */
-export const dropout3d: Dropout = maybeInPlace('dropout3d', ops.dropout3d, { p: 0.5, training: true });
+export const dropout3d: Dropout = maybeInPlaceDropout('dropout3d', ops.dropout3d, true);
 /** `torch.nn.functional.feature_alpha_dropout`. */
-export const featureAlphaDropout: Dropout = maybeInPlace('featureAlphaDropout', ops.featureAlphaDropout, {
-  p: 0.5,
-  training: false,
-});
+export const featureAlphaDropout: Dropout = maybeInPlaceDropout(
+  'featureAlphaDropout',
+  ops.featureAlphaDropout,
+  false,
+);

@@ -1,5 +1,6 @@
 /** PyTorch's `x.add(y)` beside `add(x, y)`: loading this file makes methods of the ops in tensor-ops.ts. */
 import type { BackwardOptions } from '../autograd/engine.js';
+import type { DeviceName } from '../tensor/dtype.js';
 import { checkCount } from '../tensor/options.js';
 import { Tensor } from '../tensor/tensor.js';
 import { backward } from './autograd/autograd.js';
@@ -50,6 +51,14 @@ declare module '../tensor/tensor.js' {
     readonly mT: Tensor;
     /** As `mT` (there are no complex numbers to conjugate). */
     readonly mH: Tensor;
+    /** `'webgpu'`: every tensor is on the one device. */
+    readonly device: DeviceName;
+    /** The tensor itself: it is on the GPU. */
+    cuda(): this;
+    /** The tensor itself. Its values are read by `await x.data()`, `x.toArray()` or `x.item()`. */
+    cpu(): this;
+    /** @throws Error saying how values are read, which takes an `await` */
+    numpy(): never;
   }
 }
 
@@ -59,7 +68,24 @@ const whereOf = (self: Tensor, ...args: readonly unknown[]): Tensor => {
   return where(args[0] as Tensor, self, args[1] as Operand);
 };
 
-for (const [name, op] of Object.entries({ ...methods, backward, where: whereOf })) {
+const here = (self: Tensor, ...args: readonly unknown[]): Tensor => {
+  checkCount('cuda and cpu', args.length + 1, 1);
+  return self;
+};
+const numpy = (): never => {
+  throw new Error(
+    'numpy: values are read asynchronously: await x.data() gives a typed array, await x.toArray() nested arrays',
+  );
+};
+
+for (const [name, op] of Object.entries({
+  ...methods,
+  backward,
+  where: whereOf,
+  cuda: here,
+  cpu: here,
+  numpy,
+})) {
   const apply = op as (self: Tensor, ...args: never[]) => unknown;
   // Named by its key in stack traces.
   const { [name]: value } = {
@@ -84,3 +110,8 @@ for (const [name, op] of Object.entries({
     },
   });
 }
+
+Object.defineProperty(Tensor.prototype, 'device', {
+  configurable: true,
+  get: (): DeviceName => 'webgpu',
+});

@@ -96,6 +96,7 @@ export {
   type QuantileOptions,
 } from './index/order.js';
 export * from './pointwise/pointwise.js';
+export * from './pointwise/power.js';
 export {
   addbmm,
   addbmm_,

@@ -130,7 +130,6 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     if (!isPlainObject(group)) refuseParams(name, group);
     this.readGroup([group]);
     const params = isTensor(group.params) ? [group.params] : (listed(name, group.params) as Tensor[]);
-    if (params.length === 0) throw new Error(`${name}: a group of parameters is empty`);
     if (params.some((param) => param instanceof UninitializedParameter))
       throw new Error(
         `${name}: a parameter of a lazy layer has no size yet; call the model once before the optimizer is made`,
@@ -152,6 +151,17 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     const complete = { ...this.defaults, ...own, params } as ParamGroup<O>;
     this.validate(complete);
     this.paramGroups.push(complete);
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
+  /** @throws Error saying how an optimizer is saved */
+  toJSON(): never {
+    throw new Error(
+      `JSON of ${this.constructor.name}: its state is made of tensors; save stateDict() with saveTorch() or encodeTorch()`,
+    );
   }
 
   /** Drops all gradients; with `setToNone: false` they become zeros. */

@@ -49,6 +49,15 @@ export function dtypeNamed(op: string, name: DTypeName): DType {
   );
 }
 
+/**
+ * PyTorch's names of devices, so that its code runs: there is one device here, on which every tensor is, and
+ * to move one there changes nothing.
+ */
+export type DeviceName = 'webgpu' | 'cuda' | 'mps' | 'xpu' | 'cpu' | `cuda:${number}`;
+
+export const isDeviceName = (value: unknown): value is DeviceName =>
+  typeof value === 'string' && /^(webgpu|cuda(:\d+)?|mps|xpu|cpu)$/.test(value);
+
 export const isFloatingPoint = (dtype: DType): boolean => dtype === 'float32' || dtype === 'float16';
 
 /** bool < integer < floating point. */

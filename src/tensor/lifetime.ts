@@ -7,7 +7,7 @@ import { Storage } from './storage.js';
  * stays flat, the collector is nudged while the script waits for the GPU anyway, and only when there is
  * enough to win.
  */
-const registry = new FinalizationRegistry<Storage>((storage) => storage.release());
+const registry = new FinalizationRegistry<Storage>((storage) => storage.releaseHandle());
 
 let escapedSinceNudge = 0;
 let escapes = 0;

@@ -28,6 +28,7 @@ export class Storage {
   static made = 0;
   readonly id = Storage.made++;
   private holders = 0;
+  private handles = 0;
   private buffer: DeviceBuffer | null;
   private readonly owner: Runtime;
   /** One more with every in-place write; the tape compares it to find a saved tensor that was changed. */
@@ -78,9 +79,25 @@ export class Storage {
     return this.holders === 1 && this.isOwn;
   }
 
+  /** No second tensor handle shows this memory; the tape may hold it. */
+  get hasOneHandle(): boolean {
+    return this.handles === 1 && this.isOwn;
+  }
+
   retain(): this {
     this.holders++;
     return this;
+  }
+
+  /** As {@link retain}, by a tensor handle. */
+  retainHandle(): this {
+    this.handles++;
+    return this.retain();
+  }
+
+  releaseHandle(): void {
+    this.handles--;
+    this.release();
   }
 
   release(): void {

@@ -13,8 +13,10 @@ import {
   type Shape,
 } from './shape.js';
 import { Storage } from './storage.js';
+import { gatherElements, nested } from './elements.js';
 import { checkTie, type Tie } from './tie.js';
 import { checkCount, requireBoolean } from './options.js';
+import { formatCheck } from './memory-format.js';
 import { recordGradSet } from './record-grad.js';
 
 /** Nested arrays as `toArray()` gives and `tensor()` takes. */
@@ -112,7 +114,7 @@ export class Tensor {
    * care.
    */
   constructor(storage: Storage, shape: Shape, dtype: DType, init?: TensorInit) {
-    this.memory = storage.retain();
+    this.memory = storage.retainHandle();
     this.shape = shape;
     this.dtype = dtype;
     this.strides = init?.strides ?? contiguousStrides(shape);
@@ -158,7 +160,7 @@ export class Tensor {
     const { values } = uploaded;
     const count = this.numel();
     if (values.length === count && isContiguous(shape, strides)) return values;
-    return count > rememberedValues ? null : (gather(values, shape, strides, offset) as Int32Array);
+    return count > rememberedValues ? null : (gatherElements(values, shape, strides, offset) as Int32Array);
   }
 
   /** @internal Another handle on the same memory. */
@@ -222,9 +224,13 @@ export class Tensor {
     return isFloatingPoint(this.dtype);
   }
 
-  /** Row-major in memory. */
-  isContiguous(): boolean {
-    return isContiguous(this.shape, this.strides);
+  /**
+   * Row-major in memory, or in another `memoryFormat`. 4-D activations are channels-last in memory from the
+   * first convolution on.
+   */
+  isContiguous(...args: [options?: { memoryFormat?: 'contiguous' | 'channelsLast' }]): boolean {
+    const { shape, strides } = this;
+    return (args.length === 0 ? isContiguous : formatCheck(args))(shape, strides);
   }
 
   /** @internal */
@@ -370,7 +376,7 @@ export class Tensor {
     this.memory = null;
     this.freedBy = who;
     if (this.watched) unwatch(this);
-    memory.release();
+    memory.releaseHandle();
   }
 
   /** @internal Its memory was on a device that is gone. */
@@ -399,14 +405,27 @@ export class Tensor {
     other.dispose();
   }
 
-  private setMemory(storage: Storage): void {
+  /**
+   * @internal Puts memory with the values that an in-place op gave this tensor under it, of the same layout,
+   * and disposes `result`. Only for what no other handle shows: the tape keeps the old values as they were.
+   */
+  becomes(result: Tensor): void {
+    const { storage } = result;
+    storage.version = this.storage.version;
+    storage.ownOrder = this.storage.ownOrder;
+    this.setMemory(storage, this.watched);
+    this.viewOf = null;
+    result.dispose();
+  }
+
+  private setMemory(storage: Storage, watched = true): void {
     const old = this.memory;
     if (this.watched) unwatch(this);
     this.watched = false;
-    this.memory = storage.retain();
+    this.memory = storage.retainHandle();
     this.uploaded = null;
-    this.watch(true);
-    old?.release();
+    if (watched) this.watch(true);
+    old?.releaseHandle();
   }
 
   // ---- reading
@@ -428,7 +447,7 @@ export class Tensor {
     const bytes = Math.ceil(((span + skip) * size) / 4) * 4;
     const raw = decode(await runtime().read(this.deviceBuffer, start, bytes), dtype, span + skip);
     if (skip === 0 && isContiguous(shape, strides)) return raw.length === count ? raw : raw.slice(0, count);
-    return gather(raw, shape, strides, skip);
+    return gatherElements(raw, shape, strides, skip);
   }
 
   /** The value of a tensor of one element. */
@@ -443,16 +462,12 @@ export class Tensor {
 
   /** Nested arrays; a number for a zero-dim tensor; booleans for bool. */
   async toArray(): Promise<NestedArray> {
-    const values = await this.data();
-    let at = 0;
-    const build = (d: number): NestedArray => {
-      if (d === this.shape.length) {
-        const value = values[at++] as number;
-        return this.dtype === 'bool' ? value !== 0 : value;
-      }
-      return Array.from({ length: this.shape[d] as number }, () => build(d + 1));
-    };
-    return build(0);
+    return nested(await this.data(), this.shape, this.dtype);
+  }
+
+  /** @throws Error saying how the values are read, of which JSON would know nothing */
+  toJSON(): never {
+    throw new Error('JSON of a tensor: values are read asynchronously; take await x.toArray() instead');
   }
 
   /** What is known without a read; `await format(t)` shows the values. */
@@ -481,20 +496,3 @@ Object.defineProperty(Tensor.prototype, tensorBrand, { value: true });
 export const isTensor = (value: unknown): value is Tensor => isHandle(value);
 
 const rememberedValues = 1 << 16;
-
-function gather(raw: TypedArray, shape: Shape, strides: readonly number[], start: number): TypedArray {
-  const count = numel(shape);
-  const out = new (raw.constructor as new (n: number) => TypedArray)(count);
-  const index = new Array<number>(shape.length).fill(0);
-  for (let i = 0, from = start; i < count; i++) {
-    out[i] = raw[from] as number;
-    for (let d = shape.length - 1; d >= 0; d--) {
-      index[d] = (index[d] as number) + 1;
-      from += strides[d] as number;
-      if ((index[d] as number) < (shape[d] as number)) break;
-      from -= (index[d] as number) * (strides[d] as number);
-      index[d] = 0;
-    }
-  }
-  return out;
-}

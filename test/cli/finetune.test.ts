@@ -134,12 +134,23 @@ describe('a whole model', () => {
     expect(await changedKeys(out)).toContain('layer3.0.conv2.weight');
   });
 
-  it.each(['step', 'cosine', 'exponential'])('follows the schedule %s', async (schedule) => {
-    const args = ['--schedule', schedule, '--step-size', '1', '--gamma', '0.5', '--lr', '0.1'];
+  it.each([
+    ['step', ['--step-size', '1', '--gamma', '0.5']],
+    ['cosine', []],
+    ['exponential', ['--gamma', '0.5']],
+  ])('follows the schedule %s', async (schedule, own) => {
+    const args = ['--schedule', schedule, ...own, '--lr', '0.1'];
     const outcome = await kindling(['finetune', train, ...base, ...map, ...args, '--json']);
     const rates = report(outcome).epochs.map(({ lr }) => lr);
     expect(rates[0]).toBeCloseTo(0.1);
     expect(rates[1]).toBeCloseTo(0.05);
+  });
+
+  it('a rate for a head that is frozen is refused', async () => {
+    const args = [...base, '--head', 'keep', '--freeze', 'linear', '--head-lr', '0.1'];
+    const { code, stderr } = await kindling(['finetune', train, ...args]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/--head-lr: the head is not trained/);
   });
 
   it('may keep the head that it has', async () => {

@@ -65,6 +65,36 @@ describe('usage errors end with status 2 and say what is wrong', () => {
     ['a share of 1', [...finetune, '--val-split', '1'], /below 1/],
     ['two sources of validation', [...finetune, '--val', 'x', '--val-split', '0.2'], /exclude each other/],
     ['no data', ['finetune', '--model', 'resnet18'], /name the folder of the data/],
+    [
+      'milestones for none',
+      [...finetune, '--milestones', '1,2'],
+      /--milestones goes with --schedule multistep, not/,
+    ],
+    [
+      'a step size for cosine',
+      [...finetune, '--schedule', 'cosine', '--step-size', '7'],
+      /--step-size goes with --schedule step, warmrestarts, not with cosine/,
+    ],
+    [
+      'the default gamma, typed',
+      [...finetune, '--schedule', 'linear', '--gamma', '0.1'],
+      /--gamma goes with --schedule step, multistep, exponential, plateau, not with linear/,
+    ],
+    [
+      'patience for step',
+      [...finetune, '--schedule', 'step', '--patience', '3'],
+      /goes with --schedule plateau/,
+    ],
+    ['a least change, but no stop', [...finetune, '--min-delta', '0'], /--min-delta goes with --early-stop/],
+    ['decay for rprop', [...finetune, '--optimizer', 'rprop', '--weight-decay', '1'], /means nothing/],
+    ['nothing to replace', [...finetune, '--force'], /--force goes with --out/],
+    ['nothing to unfreeze', [...finetune, '--unfreeze-at', '2:layer4'], /goes with --freeze/],
+    ['nothing frozen', [...finetune, '--freeze', 'none', '--unfreeze-at', '2:layer4'], /nothing is frozen/],
+    [
+      'a cache and none',
+      [...finetune, '--cache-features', '--no-feature-cache'],
+      /--cache-features and --no-feature-cache exclude each other/,
+    ],
     ['momentum for adam', [...finetune, '--optimizer', 'adam', '--momentum', '0.9'], /means nothing/],
   ] as const)('%s', async (_, args, message) => {
     const { code, stdout, stderr } = await kindling(args);
@@ -77,6 +107,13 @@ describe('usage errors end with status 2 and say what is wrong', () => {
     const { code, stdout, stderr } = await kindling([]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toMatch(/^Usage: kindling /);
+  });
+
+  it('the help says what mixup and cutmix are together', async () => {
+    const { stdout } = await kindling(['finetune', '--help']);
+    expect(stdout.replace(/\s+/g, ' ')).toMatch(
+      /--mixup <alpha> .* with --cutmix each batch gets one of the two/,
+    );
   });
 
   it('names a negated option as it is typed', async () => {

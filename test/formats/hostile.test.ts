@@ -74,6 +74,43 @@ describe('a damaged file', () => {
   });
 });
 
+describe('what tensors are built from', () => {
+  // torch._utils.<rebuild>(storage of 4 floats, 0, (4,), (1,), False, OrderedDict(), <more>), in a dict
+  const built = (rebuild: string, more: string): HostTensor => {
+    const tensor =
+      `ctorch._utils\n${rebuild}\n((Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI4\ntQI0\n(I4\nt(I1\nt` +
+      `I00\nccollections\nOrderedDict\n(tR${more}tR`;
+    const { value } = unpickle(new TextEncoder().encode(`(dVimag\n${tensor}s.`), {
+      find: findGlobal,
+      persistentLoad: storageOfId,
+    });
+    const read = async (at: number, length: number): Promise<Uint8Array> =>
+      new Uint8Array(16).subarray(at, at + length);
+    return (toPlainValue(value, () => ({ size: 16, read })) as Map<string, HostTensor>).get('imag')!;
+  };
+  const forms: [string, string][] = [
+    ['_rebuild_tensor_v2', ''],
+    ['_rebuild_tensor_v3', 'ctorch\nfloat32\n'],
+  ];
+
+  it.each(forms)('%s takes metadata that says nothing', (rebuild, dtype) => {
+    for (const more of ['', 'N', '(d', '(dVneg\nI00\nsVconj\nI00\ns'])
+      expect(built(rebuild, dtype + more).shape).toEqual([4]);
+  });
+
+  // PyTorch 2 saves `z.conj().imag` as the numbers of z with {'neg': True}.
+  it.each(forms)('%s refuses operations that were put off, and what is not known', (rebuild, dtype) => {
+    const refused = (more: string): (() => HostTensor) => {
+      return () => built(rebuild, dtype + more);
+    };
+    expect(refused('(dVneg\nI01\ns')).toThrow(/'imag': .* negation put off .*resolve_neg\(\)/);
+    expect(refused('(dVconj\nI01\ns')).toThrow(/'imag': .* conjugation put off/);
+    expect(refused('(dVscale\nI3\ns')).toThrow(/'imag': .* metadata of an unknown kind: .*scale/);
+    expect(refused('I3\n')).toThrow(/'imag': the tensor's metadata is no dict/);
+    expect(refused('NI1\n')).toThrow(/of which \d are known/);
+  });
+});
+
 describe('tensors that do not fit their storage', () => {
   // torch._utils._rebuild_tensor(storage of 4 floats, offset, shape, strides)
   const tensor = (offset: number, shape: string, strides: string) => {

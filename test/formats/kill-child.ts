@@ -1,6 +1,6 @@
 /** Run by safetensors.test.ts: starts to overwrite a file, says so midway, and never finishes. */
 import { HostTensor } from '../../src/formats/index.js';
-import { layoutSafetensors } from '../../src/formats/safetensors.js';
+import { layoutSafetensors } from '../../src/formats/safetensors-writer.js';
 import { writeFileAtomically } from '../../src/formats/node-files.js';
 
 async function* halfOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {

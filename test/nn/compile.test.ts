@@ -401,12 +401,49 @@ describe('errors say what to do', () => {
   it('an argument that requires grad', () => {
     const fn = k.compile((x: k.Tensor) => x.sum());
     const x = k.ones([2]).requiresGrad_();
-    fn(x);
-    expect(() => fn(x)).toThrow(/compile: an argument requires grad.*parameter, or detach/s);
+    for (let i = 0; i < 3; i++)
+      expect(() => fn(x)).toThrow(/compile: an argument requires grad.*parameter, or detach/s);
   });
 
   it('something that is no function', () => {
     expect(() => k.compile(3 as unknown as () => void)).toThrow(/compile: expected a function, got 3/);
+  });
+});
+
+describe('results are memory of their own, in every call', () => {
+  let linear: k.nn.Linear;
+  beforeAll(() => void (linear = new nn.Linear(2, 2)));
+  const held: { state: k.Tensor | null } = { state: null };
+  const given: [string, (x: k.Tensor) => k.Tensor | k.Tensor[]][] = [
+    ['an argument', (x) => x],
+    ['a view of an argument', (x) => x.view(4)],
+    ['a parameter', () => linear.weight],
+    ['a view of a parameter', () => linear.weight.t()],
+    ['a tensor from outside', (x) => (held.state ??= x.clone().keep())],
+    ['the same tensor twice', (x) => ((y: k.Tensor) => [y, y])(x.mul(2))],
+    ['two views of one memory', (x) => ((y: k.Tensor) => [y, y.view(4)])(x.mul(2))],
+  ];
+
+  it.each(given)('%s', async (_, fn) => {
+    const x = k.randn([2, 2]);
+    const compiled = k.compile(fn);
+    const before = await Promise.all([x, linear.weight].map(bits));
+    const want = await Promise.all([fn(x)].flat().map(bits));
+    for (let call = 0; call < 4; call++) {
+      const results = [compiled(x)].flat();
+      expect(results.map(({ requiresGrad }) => requiresGrad)).toEqual(results.map(() => false));
+      expect(await Promise.all(results.map(bits))).toEqual(want);
+      results[0]?.zero_();
+      expect(await Promise.all(results.slice(1).map(bits))).toEqual(want.slice(1));
+      expect(await Promise.all([x, linear.weight].map(bits))).toEqual(before);
+      if (held.state) expect(await held.state.abs().sum().item()).toBeGreaterThan(0);
+    }
+  });
+
+  it('a compiled function within another gives detached results there, too', () => {
+    const inner = k.compile((x: k.Tensor) => linear(x));
+    const outer = k.compile((x: k.Tensor) => [inner(x).requiresGrad ? 1 : 0, x.mul(1)]);
+    for (let call = 0; call < 4; call++) expect(outer(k.ones([2, 2]))[0]).toBe(0);
   });
 });
 

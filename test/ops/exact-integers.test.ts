@@ -280,6 +280,54 @@ describe('pointwise ops', () => {
   });
 });
 
+describe('powers of integers', () => {
+  const [i, u] = [(): Tensor => ints([-2, -1, 0, 1, 2, 3]), () => tensor([0, 1, 2, 3], { dtype: 'uint8' })];
+  const refusal = /^pow_?: integers to negative integer powers are not allowed/;
+
+  it('refuse a negative number as exponent', () => {
+    expect(() => i().pow(-1)).toThrow(refusal);
+    expect(() => i().pow_(-2)).toThrow(refusal);
+    expect(() => i().pow({ exponent: -1 })).toThrow(refusal);
+    expect(() => u().pow(-1)).toThrow(refusal);
+    expect(() => i().gt(0).pow(-1)).toThrow(refusal);
+    expect(() => ints([]).pow(-1)).toThrow(refusal);
+  });
+
+  it('take negative ones in a tensor, cut towards zero', async () => {
+    expect(
+      await i()
+        .pow(ints([-2, -3, -1, -1, -1, -2]))
+        .toArray(),
+    ).toEqual([0, -1, 0, 1, 0, 0]);
+    expect(
+      await i()
+        .pow(ints([-1], []))
+        .toArray(),
+    ).toEqual([0, -1, 0, 1, 0, 0]);
+    expect(
+      await u()
+        .pow_(ints([-1, -1, -1, -1]))
+        .toArray(),
+    ).toEqual([0, 1, 0, 0]);
+    expect(await ints([2, 2, 2, 2, 2, 2]).pow(i()).toArray()).toEqual([0, 0, 1, 2, 4, 8]);
+    expect(await ints([-1], []).pow(i()).toArray()).toEqual([1, -1, 1, -1, 1, -1]);
+  });
+
+  it('of bytes are bytes', async () => {
+    expect(await u().pow(6).toArray()).toEqual([0, 1, 64, 217]);
+    expect(await tensor([3, 3, 3, 3], { dtype: 'uint8' }).pow(u()).toArray()).toEqual([1, 3, 9, 27]);
+    expect(await u().pow_(u()).toArray()).toEqual([1, 1, 4, 27]);
+  });
+
+  it('of bools by bools are refused', () => {
+    expect(() => i().gt(0).pow(i().gt(0))).toThrow(/^pow: bool to bool/);
+  });
+
+  it('may be floats: floatPower', async () => {
+    expect(await i().floatPower(-1).toArray()).toEqual([-0.5, -1, Infinity, 1, 0.5, Math.fround(1 / 3)]);
+  });
+});
+
 describe('launches', () => {
   it('are as many as those of floats', async () => {
     const count = async (fn: () => unknown): Promise<Record<string, number>> => {

@@ -165,6 +165,24 @@ describe('parameter groups', () => {
     ]);
   });
 
+  it('may be empty, as in PyTorch, and are in the state', async () => {
+    const makers = [optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop, optim.Adagrad, optim.Rprop];
+    for (const Optimizer of makers) {
+      const p = ones(1).requiresGrad_();
+      const optimizer = new Optimizer([{ params: [] }, { params: [p] }], { lr: 0.1 });
+      optimizer.addParamGroup({ params: [], lr: 1 });
+      p.grad = ones(1);
+      optimizer.step();
+      expect(await p.item()).toBeLessThan(1);
+      const state = optimizer.stateDict();
+      expect(state.param_groups.map((group) => group.params)).toEqual([[], [0], []]);
+      await optimizer.loadStateDict(state);
+      expect(optimizer.paramGroups[2]?.lr).toBe(1);
+    }
+    expect(() => new optim.SGD([{ params: [] }], { lr: 1 }).step()).not.toThrow();
+    expect(() => new optim.LBFGS([{ params: [] }])).not.toThrow();
+  });
+
   it('are checked', () => {
     const layer = new nn.Linear(1, 1);
     expect(() => new optim.SGD([], { lr: 1 })).toThrow('SGD: the list of parameters is empty');

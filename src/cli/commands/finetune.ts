@@ -35,7 +35,7 @@ async function finetune(
   }
   if (dataPath === undefined)
     throw new UsageError('finetune: name the folder of the data, or a run with --resume');
-  checkOptions(options);
+  checkOptions(options, given);
   const { out } = options;
   const { force = false } = options;
   const isFile = out !== undefined && !(await namesFolder(out));

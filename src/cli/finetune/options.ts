@@ -69,7 +69,9 @@ export const finetuneOptions = {
     momentum: planned(value('<m>', 'for sgd (default 0.9) and rmsprop (default 0)', read.nonNegative)),
     weightDecay: planned(value('<w>', "default: PyTorch's", read.nonNegative)),
     schedule: planned(choice('<name>', 'of the learning rate', scheduleNames, 'none')),
-    stepSize: planned(value('<n>', 'epochs between two cuts (step)', read.positiveInteger, 7)),
+    stepSize: planned(
+      value('<n>', 'epochs between two cuts (step) or restarts (warmrestarts)', read.positiveInteger, 7),
+    ),
     gamma: planned(
       value('<factor>', 'factor of a cut (step, multistep, exponential, plateau)', read.positive, 0.1),
     ),
@@ -99,7 +101,13 @@ export const finetuneOptions = {
       ),
       (how) => (how === true ? 'flip-crop' : (how ?? 'none')),
     ),
-    mixup: planned(value('<alpha>', 'blends pairs of images and their labels', read.positive)),
+    mixup: planned(
+      value(
+        '<alpha>',
+        'blends pairs of images and their labels; with --cutmix each batch gets one of the two, by chance',
+        read.positive,
+      ),
+    ),
     cutmix: planned(
       value('<alpha>', 'pastes a part of one image into another, labels in proportion', read.positive),
     ),

@@ -4,8 +4,9 @@ import { parseClasses, parseMap, type ClassMap } from '../classes.js';
 import { UsageError } from '../errors.js';
 import { builderOf } from '../load-model.js';
 import { cardInput, type CardInput, type ModelCard } from '../model-card.js';
-import { fallbacks, plannedOf, type PlannedOf } from '../option-rows.js';
-import { defaultRate, hasMomentum } from '../optimizers.js';
+import { fallbacks, flagOf, plannedOf, type PlannedOf } from '../option-rows.js';
+import { defaultRate, hasMomentum, hasWeightDecay } from '../optimizers.js';
+import { scheduleOptions, schedulesWith } from '../schedules.js';
 import { finetuneOptions, type FinetuneOptions } from './options.js';
 
 /** From an epoch on, these parameters are trained as well. */
@@ -64,23 +65,42 @@ export function inputOf(
   return mean === undefined || std === undefined ? input : { ...input, mean, std };
 }
 
-/** Checks of the options that need neither a file nor the model, so that a slip is told at once. */
-export function checkOptions(options: FinetuneOptions): void {
+/**
+ * Checks of the options that need neither a file nor the model, so that a slip is told at once: one that has
+ * no effect beside the others is one.
+ *
+ * @param given what was typed, and is no default
+ */
+export function checkOptions(options: FinetuneOptions, given: ReadonlySet<string>): void {
   classMapOf(options);
   if (options.val !== undefined && options.valSplit !== undefined)
     throw new UsageError('--val and --val-split exclude each other');
   if (options.momentum !== undefined && !hasMomentum(options.optimizer))
     throw new UsageError(`--momentum means nothing to --optimizer ${options.optimizer}`);
+  if (options.weightDecay !== undefined && !hasWeightDecay(options.optimizer))
+    throw new UsageError(`--weight-decay means nothing to --optimizer ${options.optimizer}`);
+  for (const option of scheduleOptions) {
+    const schedules = schedulesWith(option);
+    if (given.has(option) && !schedules.includes(options.schedule))
+      throw new UsageError(
+        `${flagOf(option)} goes with --schedule ${schedules.join(', ')}, not with ${options.schedule}`,
+      );
+  }
   if (options.amp === true && options.optimizer === 'lbfgs')
     throw new UsageError(
       '--amp does not go with --optimizer lbfgs, whose steps evaluate the loss themselves',
     );
-  if (options.minDelta > 0 && options.earlyStop === undefined)
+  if (given.has('minDelta') && options.earlyStop === undefined)
     throw new UsageError('--min-delta goes with --early-stop');
   const freeze = options.freeze ?? [];
   if (freeze.includes('none') && freeze.length > 1)
     throw new UsageError(`--freeze: 'none' and other names (${freeze.join(', ')}) exclude each other`);
-  unfreezings(options);
+  if (options.force === true && options.out === undefined) throw new UsageError('--force goes with --out');
+  if (options.cacheFeatures === true && !options.featureCache)
+    throw new UsageError('--cache-features and --no-feature-cache exclude each other');
+  const nothingFrozen = freeze.includes('none') || (freeze.length === 0 && options.weights === undefined);
+  if (unfreezings(options).length > 0 && nothingFrozen)
+    throw new UsageError('--unfreeze-at goes with --freeze, or with --weights: nothing is frozen');
 }
 
 /** `5:layer4,layer3` as data. */

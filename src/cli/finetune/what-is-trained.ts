@@ -84,6 +84,10 @@ export function rateGroups(plan: Plan, { model, stages }: TrainedModel): RateGro
   const { lr, headLr } = plan;
   if (headLr === null) return [{ params: all, lr }];
   const ofHead = headParameters(model);
+  if (!all.some((parameter) => ofHead.has(parameter)))
+    throw new CliError(
+      '--head-lr: the head is not trained; leave the option out, or the head out of --freeze',
+    );
   return [
     { params: all.filter((parameter) => !ofHead.has(parameter)), lr },
     { params: all.filter((parameter) => ofHead.has(parameter)), lr: headLr },

@@ -40,10 +40,35 @@ export abstract class Transform<In, Out> implements Portable {
     return undefined;
   }
 
+  /** The class with its settings, as torchvision prints transforms. */
+  toString(): string {
+    const fields = Object.entries(this).filter(([, value]) => value !== undefined);
+    if (!fields.some(([, value]) => hasTransforms(value)))
+      return `${this.constructor.name}(${fields.map(([name, value]) => `${name}=${shown(value)}`).join(', ')})`;
+    const lines = fields.flatMap(([name, value]) =>
+      hasTransforms(value) ? value.map(shown) : [`${name}=${shown(value)}`],
+    );
+    return `${this.constructor.name}(\n${lines.join('\n').replace(/^/gm, '    ')}\n)`;
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
   /** Constructor arguments that make an equal transform, in a worker thread for one. None unless told. */
   settings(): readonly unknown[] {
     return [];
   }
+}
+
+const hasTransforms = (value: unknown): value is readonly unknown[] =>
+  Array.isArray(value) && value.some((item) => typeof item === 'function');
+
+function shown(value: unknown): string {
+  if (value instanceof Transform) return value.toString();
+  if (typeof value === 'function') return value.name === '' ? 'a function' : `function ${value.name}`;
+  if (Array.isArray(value)) return `[${value.map(shown).join(', ')}]`;
+  return typeof value === 'object' && value !== null ? value.constructor.name : String(value);
 }
 
 export function pair(what: string, size: Size): readonly [height: number, width: number] {

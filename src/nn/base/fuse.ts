@@ -168,8 +168,8 @@ function finish(x: Tensor, { residual, activation }: FusedOptions): Tensor {
   return activation === 'relu' ? relu(sum) : activation(sum);
 }
 
-/** Frees what a layer returned, if it was made in the open scope and nobody kept it. */
-function dropTemporary(tensor: unknown): void {
+/** @internal Frees what a layer returned, if it was made in the open scope and nobody kept it. */
+export function dropTemporary(tensor: unknown): void {
   if (!isTensor(tensor) || tensor.isKept || tensor.isDisposed) return;
   if (currentScope()?.made.includes(tensor))
     tensor.disposeBy('nn.fused or a Sequential, once the next layer had run');

@@ -1,4 +1,4 @@
-import type { DType } from '../../tensor/dtype.js';
+import { isDeviceName, type DeviceName, type DType } from '../../tensor/dtype.js';
 import { isTensor, type Tensor, type HookHandle } from '../../tensor/tensor.js';
 import type { Shape } from '../../tensor/shape.js';
 import {
@@ -290,10 +290,21 @@ export abstract class Module {
 
   /**
    * Converts floating point parameters and buffers. Unlike PyTorch's the parameters are new objects, to which
-   * gradients and hooks go along, and the old ones are freed: make the optimizer afterwards.
+   * gradients and hooks go along, and the old ones are freed: make the optimizer afterwards. The name of a
+   * device changes nothing: there is one.
    */
-  to(dtype: DType): this {
-    convert(this.modules(), dtype);
+  to(target: DType | DeviceName): this {
+    if (!isDeviceName(target)) convert(this.modules(), target);
+    return this;
+  }
+
+  /** Nothing to do: there is one device, the GPU. */
+  cuda(): this {
+    return this;
+  }
+
+  /** Nothing to do: there is one device, the GPU. */
+  cpu(): this {
     return this;
   }
 

@@ -3,7 +3,7 @@ import type { Tensor } from '../../tensor/tensor.js';
 import { Layer } from '../base/module.js';
 
 export interface InplaceOptions {
-  /** Accepted for PyTorch's sake and printed; results and memory are the same either way. */
+  /** Write the result over the input, which is returned. Default false. */
   inplace?: boolean;
 }
 

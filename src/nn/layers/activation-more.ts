@@ -1,4 +1,5 @@
 import * as ops from '../../ops/index.js';
+import { celu_, hardtanh_ } from '../../ops/pointwise/activation.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { showShape } from '../../tensor/shape.js';
 import type { Trailing } from '../../tensor/options.js';
@@ -37,7 +38,7 @@ export class Hardtanh extends Activation {
   }
 
   forward(x: Tensor): Tensor {
-    return ops.hardtanh(x, this.minVal, this.maxVal);
+    return (this.inplace ? hardtanh_ : ops.hardtanh)(x, this.minVal, this.maxVal);
   }
 
   override extraRepr(): string {
@@ -56,7 +57,7 @@ export class CELU extends Activation {
   }
 
   forward(x: Tensor): Tensor {
-    return ops.celu(x, this.alpha);
+    return (this.inplace ? celu_ : ops.celu)(x, this.alpha);
   }
 
   override extraRepr(): string {
@@ -133,7 +134,7 @@ export class RReLU extends Activation {
   }
 
   forward(x: Tensor): Tensor {
-    return ops.rrelu(x, this.lower, this.upper, this.training);
+    return (this.inplace ? ops.rrelu_ : ops.rrelu)(x, this.lower, this.upper, this.training);
   }
 
   override extraRepr(): string {
@@ -205,7 +206,7 @@ export class Threshold extends Activation {
   }
 
   forward(x: Tensor): Tensor {
-    return ops.threshold(x, this.threshold, this.value);
+    return (this.inplace ? ops.threshold_ : ops.threshold)(x, this.threshold, this.value);
   }
 
   override extraRepr(): string {

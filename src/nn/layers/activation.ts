@@ -1,5 +1,15 @@
 import { readOptions, type Trailing } from '../../tensor/options.js';
 import * as ops from '../../ops/index.js';
+import {
+  elu_,
+  hardsigmoid_,
+  hardswish_,
+  leakyRelu_,
+  mish_,
+  relu6_,
+  selu_,
+  silu_,
+} from '../../ops/pointwise/activation.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Activation, readDim, readActivation, type DimOnly, type InplaceOptions } from './activation-base.js';
 import type { Fusion } from '../base/fuse.js';
@@ -14,7 +24,7 @@ export class ReLU extends Activation {
   static readonly fusion: Fusion = { activation: 'relu' };
 
   forward(x: Tensor): Tensor {
-    return ops.relu(x);
+    return this.inplace ? ops.relu_(x) : ops.relu(x);
   }
 }
 
@@ -24,7 +34,7 @@ export class ReLU6 extends Activation {
   static readonly fusion: Fusion = { activation: 'relu6' };
 
   forward(x: Tensor): Tensor {
-    return ops.relu6(x);
+    return this.inplace ? relu6_(x) : ops.relu6(x);
   }
 }
 
@@ -34,21 +44,21 @@ export class SiLU extends Activation {
   static readonly fusion: Fusion = { activation: 'silu' };
 
   forward(x: Tensor): Tensor {
-    return ops.silu(x);
+    return this.inplace ? silu_(x) : ops.silu(x);
   }
 }
 
 /** `torch.nn.Mish`: x * tanh(softplus(x)). */
 export class Mish extends Activation {
   forward(x: Tensor): Tensor {
-    return ops.mish(x);
+    return this.inplace ? mish_(x) : ops.mish(x);
   }
 }
 
 /** `torch.nn.SELU`. */
 export class SELU extends Activation {
   forward(x: Tensor): Tensor {
-    return ops.selu(x);
+    return this.inplace ? selu_(x) : ops.selu(x);
   }
 }
 
@@ -58,7 +68,7 @@ export class Hardswish extends Activation {
   static readonly fusion: Fusion = { activation: 'hardswish' };
 
   forward(x: Tensor): Tensor {
-    return ops.hardswish(x);
+    return this.inplace ? hardswish_(x) : ops.hardswish(x);
   }
 
   override extraRepr(): string {
@@ -69,7 +79,7 @@ export class Hardswish extends Activation {
 /** `torch.nn.Hardsigmoid`: relu6(x + 3) / 6. */
 export class Hardsigmoid extends Activation {
   forward(x: Tensor): Tensor {
-    return ops.hardsigmoid(x);
+    return this.inplace ? hardsigmoid_(x) : ops.hardsigmoid(x);
   }
 
   override extraRepr(): string {
@@ -118,7 +128,7 @@ export class LeakyReLU extends Activation {
   }
 
   forward(x: Tensor): Tensor {
-    return ops.leakyRelu(x, { negativeSlope: this.negativeSlope });
+    return (this.inplace ? leakyRelu_ : ops.leakyRelu)(x, { negativeSlope: this.negativeSlope });
   }
 
   override extraRepr(): string {
@@ -137,7 +147,7 @@ export class ELU extends Activation {
   }
 
   forward(x: Tensor): Tensor {
-    return ops.elu(x, { alpha: this.alpha });
+    return (this.inplace ? elu_ : ops.elu)(x, { alpha: this.alpha });
   }
 
   override extraRepr(): string {

@@ -5,18 +5,21 @@ import { DropoutNd } from './misc.js';
 /** `torch.nn.Dropout1d`: drops whole channels of `[N, C, L]` or `[C, L]`. */
 export class Dropout1d extends DropoutNd {
   forward(x: Tensor): Tensor {
-    return dropout1d(x, this.p, { training: this.training });
+    return this.run(dropout1d, x);
   }
 }
 
 /** `torch.nn.Dropout3d`: drops whole channels of `[N, C, D, H, W]` or `[C, D, H, W]`. */
 export class Dropout3d extends DropoutNd {
   forward(x: Tensor): Tensor {
-    return dropout3d(x, this.p, { training: this.training });
+    return this.run(dropout3d, x);
   }
 }
 
-/** `torch.nn.AlphaDropout`: dropout for SELU, which keeps mean and variance. */
+/**
+ * `torch.nn.AlphaDropout`: dropout for SELU, which keeps mean and variance. As in PyTorch, `inplace` is
+ * printed and makes no difference here and in {@link FeatureAlphaDropout}.
+ */
 export class AlphaDropout extends DropoutNd {
   forward(x: Tensor): Tensor {
     return alphaDropout(x, this.p, { training: this.training });

@@ -1,5 +1,6 @@
 import { argumentReader, type Needed, optionReader, type Trailing } from '../../tensor/options.js';
-import { dropout, dropout2d, flatten, unflatten } from '../../ops/index.js';
+import { dropout, dropout2d, flatten, unflatten, type Dropout as Dropped } from '../../ops/index.js';
+import { inPlaceDropout } from '../../ops/random/dropout.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Layer } from '../base/module.js';
 import { py, pyFloat } from '../base/repr.js';
@@ -21,6 +22,13 @@ export abstract class DropoutNd extends Layer {
 
   abstract override forward(x: Tensor): Tensor;
 
+  /** @internal `op` as the options say. */
+  protected run(op: Dropped, x: Tensor): Tensor {
+    const { p, training } = this;
+    const drop = this.inplace && training && p > 0 ? inPlaceDropout(op.name, op) : op;
+    return drop(x, p, { training });
+  }
+
   override extraRepr(): string {
     return `p=${pyFloat(this.p)}, inplace=${py(this.inplace)}`;
   }
@@ -29,14 +37,14 @@ export abstract class DropoutNd extends Layer {
 /** `torch.nn.Dropout`: in training drops values and scales the rest by 1 / (1 - p); nothing in evaluation. */
 export class Dropout extends DropoutNd {
   forward(x: Tensor): Tensor {
-    return this.training && this.p > 0 ? dropout(x, this.p, { training: true }) : x;
+    return this.training && this.p > 0 ? this.run(dropout, x) : x;
   }
 }
 
 /** `torch.nn.Dropout2d`: drops whole channels of `[N, C, H, W]`. */
 export class Dropout2d extends DropoutNd {
   forward(x: Tensor): Tensor {
-    return this.training && this.p > 0 ? dropout2d(x, this.p, { training: true }) : x;
+    return this.training && this.p > 0 ? this.run(dropout2d, x) : x;
   }
 }
 

@@ -80,6 +80,8 @@ function nameOf(fn: unknown): string {
  * leave their running statistics alone the second time, so that they too come out as without checkpointing.
  * Other state that a forward changes (a counter of your own) is changed twice, as there.
  *
+ * `fn` may write over its inputs (`nn.ReLU(true)` as its first layer): backward has a copy of what they were.
+ *
  * @throws Error when `fn` is async; in backward, when it computes something else the second time, or when an
  * input was changed in place in between
  */
@@ -120,13 +122,14 @@ export function checkpoint<A extends readonly unknown[], R>(
     if (preserve) setRngState(random);
     const spare = new SpareStatistics();
     try {
-      observeCalls(spare, () => call(args));
+      kept.lendTo(() => observeCalls(spare, () => call(args)));
     } finally {
       spare.restore();
       if (preserve) setRngState(now);
     }
   };
-  return new CheckpointedCall(name, again, kept).run(() => call(given));
+  // Layers that work in place may begin with the input.
+  return new CheckpointedCall(name, again, kept).run(() => kept.lendTo(() => call(given)));
 }
 
 const statistics = ['runningMean', 'runningVar', 'numBatchesTracked'];

@@ -3,6 +3,7 @@ import { currentInterceptor, isGradEnabled, isInferenceMode, noGrad } from '../.
 import { backends, clone, copy_, emptyLike } from '../../ops/index.js';
 import { copyInto } from '../../ops/base/copies.js';
 import { checkCount } from '../../tensor/options.js';
+import { Storage } from '../../tensor/storage.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { observeCalls } from '../base/call.js';
 import { ModuleGuards } from './compile-guards.js';
@@ -167,17 +168,21 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R): Compiled
   let reason: string | null = null;
 
   const plain = (self: unknown, args: A): R => {
-    counts.eager++;
+    const before = Storage.made;
     const result = sync(fn.apply(self, args));
-    if (opaqueIn(result) !== null) return result;
-    return mapTensors(result, (tensor) => (tensor.requiresGrad ? tensor.detach() : tensor));
+    return opaqueIn(result) === null ? ownMemory(result, before) : result;
+  };
+  const eager = (self: unknown, args: A): R => {
+    counts.eager++;
+    return plain(self, args);
   };
   const call = function (this: unknown, ...args: A): R {
     const hidden = opaqueIn(args);
     if (hidden !== null) {
       reason = `an argument is a ${hidden}, whose contents cannot be compared`;
-      return plain(this, args);
+      return eager(this, args);
     }
+    mapTensors(args, refuseGrad);
     const key = `${modes()} ${keyOf(args)}`;
     let kind = kinds.get(key) as Kind<R> | undefined;
     if (kind === undefined) {
@@ -185,7 +190,7 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R): Compiled
       if (kinds.size > maxKinds) forgetOldest(kinds);
     }
     const rt = runtime();
-    if (rt.recording !== null || rt.isIdle) return fn.apply(this, args);
+    if (rt.recording !== null || rt.isIdle) return plain(this, args);
     kind.recordings = kind.recordings.filter(({ recording }) => recording.owner === rt);
     const known = kind.recordings.find(({ recording }) => recording.isUsable);
     if (known !== undefined) {
@@ -196,7 +201,7 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R): Compiled
     // What a region around the call has cast would be taken for granted.
     if (kind.calls++ < warmUps || kind.reason !== null || isIntercepted()) {
       if (isIntercepted()) reason = 'it is called within autocast: put the region into the function';
-      return plain(this, args);
+      return eager(this, args);
     }
     counts.recorded++;
     const { result, reason: why } = record(fn.bind(this) as typeof fn, args, kind);
@@ -214,12 +219,37 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R): Compiled
   return compiled;
 }
 
+/** In calls that are not recorded too, so that all refuse the same. */
+function refuseGrad(tensor: Tensor): Tensor {
+  if (!tensor.requiresGrad) return tensor;
+  throw new Error(
+    'compile: an argument requires grad, and its gradient would go to a copy: make it a parameter, or detach() it',
+  );
+}
+
 function sync<R>(result: R): R {
   if (result instanceof Promise) {
     result.catch(() => undefined);
     throw new Error('compile: the function is async; await what it needs before, and its result outside.');
   }
   return result;
+}
+
+/**
+ * `result` of a call that ran as it is, as replays give theirs: detached, and copied where its memory is an
+ * argument's, a parameter's or another tensor's.
+ *
+ * @param before how many storages there were before the call
+ */
+function ownMemory<R>(result: R, before: number): R {
+  const seen = new Set<Storage>();
+  return mapTensors(result, (tensor) => {
+    const { storage } = tensor;
+    const own = storage.id >= before && storage.hasOneHandle && !seen.has(storage);
+    seen.add(storage);
+    if (!own) return handedOut(tensor);
+    return tensor.requiresGrad ? tensor.detach() : tensor;
+  });
 }
 
 /** Results in memory of their own. */
@@ -241,10 +271,6 @@ function record<A extends unknown[], R>(
   const inputs: Tensor[] = [];
   const originals: Tensor[] = [];
   const given = mapTensors(args, (tensor) => {
-    if (tensor.requiresGrad)
-      throw new Error(
-        'compile: an argument requires grad, and its gradient would go to a copy: make it a parameter, or detach() it',
-      );
     const copy = noGrad(() => {
       const like = emptyLike(tensor);
       copyInto(like, tensor);

@@ -1,3 +1,4 @@
+import { currentRecording } from '../../device/index.js';
 import { isInferenceMode, isGradEnabled } from '../../autograd/mode.js';
 import {
   edgeOf,
@@ -170,7 +171,9 @@ export function applyInPlace(
     );
   }
   checkWrite(op.name, self, inputs, options);
-  const record = isRecordedWrite(inputs) ? beginRecord(op, inputs) : null;
+  const recorded = isRecordedWrite(inputs);
+  if (recorded && readsTarget(op, inputs) && standsAlone(self)) return applyAside(op, inputs, params);
+  const record = recorded ? beginRecord(op, inputs) : null;
   // A source that shares the memory would be read while it is written.
   const operands = inputs.map((x, i) => (i > 0 && x.storage === self.storage ? detachedCopy(x) : x));
   self.storage.beginWrite(op.name);
@@ -181,6 +184,50 @@ export function applyInPlace(
   if (record !== null) recordWrite(op, inputs, params, record);
   return self;
 }
+
+/** Whether a gradient needs what {@link applyInPlace} overwrites. */
+function readsTarget(op: Pointwise, inputs: readonly Tensor[]): boolean {
+  const { storage } = inputs[0] as Tensor;
+  return inputs.some(
+    (x, i) =>
+      x.storage === storage &&
+      inputs.some((y, j) => y.requiresGrad && ((gradientOf(op, j)?.mask ?? 0) >> i) & 1),
+  );
+}
+
+/**
+ * @internal Whether `self` may be given other memory, because nothing but itself and the tape shows the
+ * present one: then the tape can keep that, where a write over it would cost a copy.
+ */
+export function standsAlone(self: Tensor): boolean {
+  const { storage } = self;
+  if (!storage.hasOneHandle || self.offset !== 0 || !self.isDense() || storage.bytes !== self.nbytes)
+    return false;
+  // A view of what is gone is one of nothing.
+  if (self.viewOf !== null && (!self.viewOf.base.isDisposed || limitOf(self.viewOf) !== '')) return false;
+  // Replays write where the recorded call did.
+  const recording = currentRecording();
+  return recording === null || recording.own.has(storage.deviceBuffer.block);
+}
+
+/** {@link applyInPlace} of a tensor that {@link standsAlone}: into memory of its own. */
+function applyAside(op: Pointwise, inputs: readonly Tensor[], params: readonly number[]): Tensor {
+  const self = inputs[0] as Tensor;
+  const edges = inputs.map(edgeOf);
+  self.storage.beginWrite(op.name);
+  const saved = saveFor(op, inputs, edges);
+  const out = emptyLike(self, op.name);
+  launchPointwise(op, inputs, params, out, false);
+  self.becomes(out);
+  const usesOut = edges.some(
+    (edge, i) => edge !== null && gradientOf(op, i)?.reads.includes(inputs.length + 1),
+  );
+  record(op.name, edges, saved, [self], gradientsOf(op, inputs, params));
+  saved.save(usesOut ? self : null, 0);
+  return self;
+}
+
+const emptyLike = (x: Tensor, op: string): Tensor => Tensor.empty(x.shape, x.dtype, op, x.strides, x);
 
 /** A copy that has the place of `x` on the tape, for gradients of gradients. */
 function copyForTape(x: Tensor): Tensor {

@@ -1,7 +1,13 @@
 import { checkTensors } from './tensors.js';
 import { dtypeInfo } from '../../kernels/base/dtype.js';
 import { e, input, type Expr } from '../../kernels/expr/expr.js';
-import { dtypeNamed, isFloatingPoint, type DTypeName } from '../../tensor/dtype.js';
+import {
+  dtypeNamed,
+  isDeviceName,
+  isFloatingPoint,
+  type DeviceName,
+  type DTypeName,
+} from '../../tensor/dtype.js';
 import { broadcastShapes, isChannelsLast, isContiguous, sameShape, showShape } from '../../tensor/shape.js';
 import { checkCount, optionReader, requireNumber, type Trailing } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
@@ -44,6 +50,7 @@ export function contiguous(x: Tensor, ...args: FormatArgs): Tensor {
 
 /** `torch.clone`: a copy; dense tensors keep their memory order unless a format is given. */
 export function clone(x: Tensor, ...args: FormatArgs): Tensor {
+  checkTensors('clone', x);
   const { memoryFormat } = readClone(args);
   return copyOp(x, x.dtype, formatStrides('clone', x, memoryFormat), ownOrderOf(x, memoryFormat));
 }
@@ -52,23 +59,34 @@ export interface ToOptions {
   dtype?: DTypeName;
   memoryFormat?: MemoryFormat;
   copy?: boolean;
+  /** Taken so that PyTorch's code runs, and not looked at: there is one device. */
+  device?: unknown;
 }
 
 const readTo = optionReader('to', {
   dtype: null as DTypeName | null,
   memoryFormat: 'preserve' as MemoryFormat,
   copy: false,
+  device: null as unknown,
 });
 
 /**
  * `torch.Tensor.to`: another dtype (or that of another tensor) and/or memory format; the tensor itself when
- * nothing changes. Floats outside int32, and NaN, give an undefined integer, as in PyTorch.
+ * nothing changes, as for the name of a device, of which there is one. Floats outside int32, and NaN, give an
+ * undefined integer, as in PyTorch.
  */
-export function to(x: Tensor, target: DTypeName | Tensor | ToOptions, options?: ToOptions): Tensor {
+export function to(
+  x: Tensor,
+  target: DTypeName | DeviceName | Tensor | ToOptions,
+  options?: ToOptions,
+): Tensor {
+  checkTensors('to', x);
   checkCount('to', arguments.length, 3);
   const named = typeof target === 'string' || isTensor(target);
   const { dtype: given, memoryFormat, copy } = readTo([(named ? options : target) ?? {}]);
-  const chosen = named ? (isTensor(target) ? target.dtype : target) : given;
+  // Every tensor is on the one device.
+  const placed = isDeviceName(target);
+  const chosen = named && !placed ? (isTensor(target) ? target.dtype : target) : given;
   const dtype = chosen === null ? x.dtype : dtypeNamed('to', chosen);
   const strides = formatStrides('to', x, memoryFormat);
   const same =
@@ -80,6 +98,7 @@ export function to(x: Tensor, target: DTypeName | Tensor | ToOptions, options?: 
 const cast =
   (op: string, dtype: DTypeName) =>
   (...args: [x: Tensor]): Tensor => {
+    checkTensors(op, args[0]);
     checkCount(op, args.length, 1);
     return to(args[0], dtype);
   };
@@ -160,12 +179,14 @@ export function fill_(self: Tensor, value: number | boolean | Tensor): Tensor {
 
 /** `torch.fill`: a tensor like `x` with `value` everywhere; see {@link fill_}. */
 export function fill(x: Tensor, value: number | boolean | Tensor): Tensor {
+  checkTensors('fill', x);
   checkCount('fill', arguments.length, 2);
   return fill_(clone(x), value);
 }
 
 /** `torch.Tensor.zero_`. */
 export function zero_(self: Tensor): Tensor {
+  checkTensors('zero_', self);
   checkCount('zero_', arguments.length, 1);
   return filledBy('zero_', self, 0);
 }

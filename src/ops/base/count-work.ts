@@ -11,6 +11,7 @@ let current: Work | null = null;
  * publishes).
  */
 export function countWork<R>(work: Work, fn: () => R): R {
+  if (typeof fn !== 'function') throw new Error(`countWork: expected a function to run, got ${String(fn)}`);
   const before = current;
   current = work;
   try {

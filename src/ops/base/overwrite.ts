@@ -1,6 +1,9 @@
 import { interceptedBy } from '../../autograd/mode.js';
+import type { GradNode } from '../../autograd/node.js';
+import { sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { scoped } from '../../tensor/tidy.js';
+import { standsAlone } from './apply.js';
 import { copy_ } from './copy.js';
 import { checkWrite } from './write.js';
 import { checkStored } from './row.js';
@@ -15,6 +18,29 @@ export function overwrite(op: string, self: Tensor, result: () => Tensor): Tenso
     const made = interceptedBy(null, result);
     checkStored(op, made.dtype, self.dtype);
     if (made !== self) copy_(self, made);
+  });
+  self.storage.writer = op;
+  return self;
+}
+
+/**
+ * @internal The same for a result of the shape and dtype of `self` whose gradient does not read `self`
+ * (dropout): where nobody else shows the memory of `self` it becomes the result, without a copy.
+ */
+export function overwriteUnread(op: string, self: Tensor, result: () => Tensor): Tensor {
+  checkWrite(op, self);
+  if (!standsAlone(self)) return overwrite(op, self, result);
+  scoped(op, () => {
+    const made = interceptedBy(null, result);
+    if (made === self) return;
+    if (!sameShape(made.strides, self.strides)) {
+      copy_(self, made);
+      return;
+    }
+    const { node, outputIndex } = made;
+    self.storage.beginWrite(op);
+    self.becomes(made);
+    (node as GradNode | null)?.placeOutput(self, outputIndex);
   });
   self.storage.writer = op;
   return self;

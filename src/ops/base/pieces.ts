@@ -1,3 +1,4 @@
+import { checkTensors } from './tensors.js';
 import { defineOp } from '../../autograd/define.js';
 import { isGradEnabled } from '../../autograd/mode.js';
 import { markView } from '../../autograd/view.js';
@@ -166,6 +167,7 @@ export function unsafeChunk(x: Tensor, ...args: ValueAlongArgs<number, 'chunks'>
 
 /** `torch.unbind`: every index of `dim`, which disappears; views. */
 export function unbind(x: Tensor, ...args: AlongArgs): Tensor[] {
+  checkTensors('unbind', x);
   const d = normalizeDim('unbind', readAlong('unbind', args), x.ndim);
   const length = x.shape[d];
   if (length === undefined) throw new Error('unbind: a zero-dim tensor has no dim to take apart');

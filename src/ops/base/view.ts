@@ -89,6 +89,7 @@ export function flatten(
   x: Tensor,
   ...args: Trailing<[startDim: number, endDim: number], { startDim?: number; endDim?: number }>
 ): Tensor {
+  checkTensors('flatten', x);
   const { startDim, endDim } = readFlatten(args);
   if (x.ndim === 0) return reshape(x, [1]);
   const start = normalizeDim('flatten', startDim, x.ndim);
@@ -134,6 +135,7 @@ const permuteOp: (x: Tensor, dims: readonly number[]) => Tensor = defineOp<
 
 /** `torch.permute`: dims in a new order, a view. */
 export function permute(x: Tensor, ...dims: Sizes<'dims'>): Tensor {
+  checkTensors('permute', x);
   const list = listOf('permute', dims, 'dims');
   const order = list.map((d) => normalizeDim('permute', d, x.ndim));
   if (order.length !== x.ndim || new Set(order).size !== order.length) {
@@ -175,6 +177,7 @@ export function swapaxes(
 
 /** `torch.t`: transposes a tensor of at most two dims. */
 export function t(x: Tensor): Tensor {
+  checkTensors('t', x);
   checkCount('t', arguments.length, 1);
   if (x.ndim > 2)
     throw new Error(`t: expected at most 2 dims, got shape ${showShape(x.shape)}; use transpose(dim0, dim1)`);
@@ -219,6 +222,7 @@ const expandOp = defineOp<[Tensor, readonly number[], readonly number[]], Tensor
 
 /** `torch.Tensor.expand`: repeats size-1 dims without a copy; -1 keeps a size; new dims go in front. */
 export function expand(x: Tensor, ...sizes: Sizes<'size'>): Tensor {
+  checkTensors('expand', x);
   const to = listOf('expand', sizes);
   const lead = to.length - x.ndim;
   if (lead < 0) throw new Error(`expand: ${showShape(to)} has fewer dims than shape ${showShape(x.shape)}`);
@@ -256,6 +260,7 @@ const readSqueeze = optionReader('squeeze', { dim: null as DimList | null }, 'di
 
 /** `torch.squeeze`: drops one size-1 dim, or all of them. */
 export function squeeze(x: Tensor, ...args: Trailing<[dim: DimList], { dim?: DimList }>): Tensor {
+  checkTensors('squeeze', x);
   const { dim } = readSqueeze(args);
   const drop =
     dim === null
@@ -407,6 +412,7 @@ export function slice(
     { dim?: number; start?: Bound; end?: Bound; step?: number }
   >
 ): Tensor {
+  checkTensors('slice', x);
   const { dim, start, end, step } = readSlice(args);
   for (const bound of [start ?? 0, end ?? 0])
     if (!Number.isInteger(bound) && Math.abs(bound) !== Infinity)
@@ -424,6 +430,7 @@ export function slice(
 
 /** `torch.Tensor.detach`: the same memory, cut off from the tape. */
 export function detach(x: Tensor): Tensor {
+  checkTensors('detach', x);
   checkCount('detach', arguments.length, 1);
   return x.alias();
 }
@@ -433,6 +440,7 @@ export function detach(x: Tensor): Tensor {
  * them: `detach()` them.
  */
 export function detach_(x: Tensor): Tensor {
+  checkTensors('detach_', x);
   checkCount('detach_', arguments.length, 1);
   if (x.viewOf !== null) {
     throw new Error('detach_: a view shares its place on the tape with its base; use detach() instead');

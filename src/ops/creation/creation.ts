@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { runtime } from '../../device/index.js';
 import { planEye } from '../../kernels/index/positions.js';
 import { dtypeNamed, elementOf, type DType, type DTypeName } from '../../tensor/dtype.js';
@@ -229,6 +230,7 @@ const like =
   (...args) => {
     checkCount(op, args.length, 2);
     const [x, given] = args;
+    checkTensors(op, x);
     return likeAs(op, x, value, readOptions(op, given));
   };
 

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { checkCount } from '../../tensor/options.js';
 import {
   bytesPerElement,
@@ -17,17 +18,28 @@ import { isTensor, type Tensor } from '../../tensor/tensor.js';
 export { isTensor };
 
 /** `torch.numel`: the number of elements. */
-export const numel = (x: Tensor): number => count(x.shape);
+export function numel(x: Tensor): number {
+  checkTensors('numel', x);
+  return count(x.shape);
+}
 
 /** `torch.is_floating_point`: whether `x` is a float32 or float16 tensor. */
-export const isFloatingPoint = (x: Tensor): boolean => isFloat(x.dtype);
+export function isFloatingPoint(x: Tensor): boolean {
+  checkTensors('isFloatingPoint', x);
+  return isFloat(x.dtype);
+}
 
 /** `torch.promote_types`: the dtype that holds the values of both. */
 export const promoteTypes = (a: DTypeName, b: DTypeName): DType =>
   promote(dtypeNamed('promoteTypes', a), dtypeNamed('promoteTypes', b));
 
 /** `torch.result_type`: the dtype of a pointwise op on these tensors and numbers. */
-export const resultType = (a: Promotable, b: Promotable): DType => resultOf(a, b);
+export function resultType(a: Promotable, b: Promotable): DType {
+  for (const x of [a, b])
+    if (!isTensor(x) && typeof x !== 'number' && typeof x !== 'boolean')
+      throw new Error(`resultType: expected tensors and numbers, got ${String(x)}`);
+  return resultOf(a, b);
+}
 
 /** `torch.can_cast`: whether a result of dtype `from` may be written to a tensor of dtype `to`. */
 export function canCast(from: DTypeName, to: DTypeName): boolean {

@@ -6,18 +6,24 @@ import type { NestedArray, Tensor } from '../../tensor/tensor.js';
 
 /* What PyTorch tells of a tensor, beside the properties and methods that the class itself has. */
 
+/** What `op` is asked of. @throws Error, naming it, for what is no tensor */
+function asked(op: string, x: Tensor): Tensor {
+  checkTensors(op, x);
+  return x;
+}
+
 /** `torch.Tensor.nelement`: the number of elements. */
-export const nelement = (x: Tensor): number => count(x.shape);
+export const nelement = (x: Tensor): number => count(asked('nelement', x).shape);
 /** `torch.Tensor.ndimension`: the number of dims. */
-export const ndimension = (x: Tensor): number => x.ndim;
+export const ndimension = (x: Tensor): number => asked('ndimension', x).ndim;
 /** `torch.Tensor.element_size`: bytes per element in GPU memory (4 for uint8 and bool too). */
-export const elementSize = (x: Tensor): number => bytesPerElement[x.dtype];
+export const elementSize = (x: Tensor): number => bytesPerElement[asked('elementSize', x).dtype];
 /** `torch.Tensor.storage_offset`: where the first element lies in the storage, in elements. */
-export const storageOffset = (x: Tensor): number => x.offset;
+export const storageOffset = (x: Tensor): number => asked('storageOffset', x).offset;
 /** `torch.is_signed`: whether the dtype holds negative numbers. */
-export const isSigned = (x: Tensor): boolean => x.dtype !== 'uint8' && x.dtype !== 'bool';
+export const isSigned = (x: Tensor): boolean => asked('isSigned', x).dtype !== 'uint8' && x.dtype !== 'bool';
 /** `torch.is_complex`: never; there are no complex numbers. */
-export const isComplex = (_x: Tensor): boolean => false;
+export const isComplex = (x: Tensor): boolean => (asked('isComplex', x), false);
 /** `torch.Tensor.is_same_size`: whether the shapes are equal. */
 export function isSameSize(x: Tensor, other: Tensor): boolean {
   checkTensors('isSameSize', x, other);
@@ -28,12 +34,14 @@ export function isSameSize(x: Tensor, other: Tensor): boolean {
 export function stride(x: Tensor): readonly number[];
 export function stride(x: Tensor, dim: number): number;
 export function stride(x: Tensor, dim?: number): readonly number[] | number {
+  checkTensors('stride', x);
   checkCount('stride', arguments.length, 2);
   return dim === undefined ? x.strides : (x.strides[normalizeDim('stride', dim, x.ndim)] as number);
 }
 
 /** `torch.is_nonzero`: whether the one element of `x` is other than zero. */
 export async function isNonzero(x: Tensor): Promise<boolean> {
+  checkTensors('isNonzero', x);
   checkCount('isNonzero', arguments.length, 1);
   if (x.numel() !== 1)
     throw new Error(`isNonzero: expected one element, got ${x.numel()}; use any() or all()`);
@@ -41,4 +49,4 @@ export async function isNonzero(x: Tensor): Promise<boolean> {
 }
 
 /** `torch.Tensor.tolist`: nested arrays of the values; a number for a zero-dim tensor. */
-export const tolist = (x: Tensor): Promise<NestedArray> => x.toArray();
+export const tolist = (x: Tensor): Promise<NestedArray> => asked('tolist', x).toArray();

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { checkCount, type Needed, required } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import {
@@ -20,6 +21,7 @@ import type { Shape } from '../../tensor/shape.js';
 const newOf =
   (op: string, make: (shape: Shape, options: CreationOptions) => Tensor) =>
   (x: Tensor, ...args: ShapeArgs): Tensor => {
+    checkTensors(op, x);
     const { shape, options } = parseShape(op, args);
     return make(shape, { dtype: options.dtype ?? x.dtype, requiresGrad: options.requiresGrad });
   };
@@ -45,6 +47,7 @@ export function newFull(
 
 /** `torch.Tensor.new_tensor`: host values in the dtype of `x`. */
 export function newTensor(x: Tensor, data: TensorData, options: TensorOptions = {}): Tensor {
+  checkTensors('newTensor', x);
   checkCount('newTensor', arguments.length, 3);
   if (isTensor(data)) throw new Error('newTensor: the data is already a tensor; use clone() or detach()');
   return tensor(data, { dtype: x.dtype, ...options });

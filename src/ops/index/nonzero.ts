@@ -54,6 +54,7 @@ const readNonzero = optionReader('nonzero', { asTuple: false }, 'asTuple');
 export function nonzero(x: Tensor, options: NonzeroOptions & { asTuple: true }): Promise<Tensor[]>;
 export function nonzero(x: Tensor, options?: NonzeroOptions): Promise<Tensor>;
 export function nonzero(x: Tensor, ...args: readonly unknown[]): Promise<Tensor | Tensor[]> {
+  checkTensors('nonzero', x);
   const { asTuple } = readNonzero(args);
   return found('nonzero', x, x.ndim === 0 && asTuple ? [1] : x.shape, (lists, count) =>
     asTuple ? lists : columns(lists, count),
@@ -62,6 +63,7 @@ export function nonzero(x: Tensor, ...args: readonly unknown[]): Promise<Tensor 
 
 /** `torch.argwhere`: {@link nonzero} without the option. */
 export function argwhere(x: Tensor): Promise<Tensor> {
+  checkTensors('argwhere', x);
   checkCount('argwhere', arguments.length, 1);
   return found('argwhere', x, x.shape, columns);
 }

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
@@ -182,6 +183,7 @@ export function runStarts(x: Tensor, d: number): Tensor {
 
 /** `torch.msort`: the elements in order along the first dim. */
 export function msort(x: Tensor): Tensor {
+  checkTensors('msort', x);
   checkCount('msort', arguments.length, 1);
   return sort(x, 0)[0];
 }

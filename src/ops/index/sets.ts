@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { defineComposite } from '../../autograd/define.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
@@ -154,6 +155,7 @@ async function uniqueOf(
  * @throws Error when `x` is changed in place before their number has come
  */
 export const unique: UniqueOf<UniqueOptions> = ((x: Tensor, ...args: [options?: UniqueOptions]) => {
+  checkTensors('unique', x);
   const options = readUnique(args);
   return uniqueOf('unique', x, options, options.dim === null ? groupedNumbers : groupedEntries);
 }) as UniqueOf<UniqueOptions>;
@@ -165,13 +167,10 @@ export const unique: UniqueOf<UniqueOptions> = ((x: Tensor, ...args: [options?: 
 export const uniqueConsecutive: UniqueOf<UniqueConsecutiveOptions> = ((
   x: Tensor,
   ...args: [options?: UniqueConsecutiveOptions]
-) =>
-  uniqueOf(
-    'uniqueConsecutive',
-    x,
-    readConsecutive(args),
-    groupedNeighbours,
-  )) as UniqueOf<UniqueConsecutiveOptions>;
+) => {
+  checkTensors('uniqueConsecutive', x);
+  return uniqueOf('uniqueConsecutive', x, readConsecutive(args), groupedNeighbours);
+}) as UniqueOf<UniqueConsecutiveOptions>;
 
 /** How many of `ids`, a list of integers, are 0, 1, ... up to `size` - 1; int32. */
 function countsOf(ids: Tensor, size: number): Tensor {
@@ -209,6 +208,7 @@ const extremes = defineComposite('bincount', (ids: Tensor): Tensor => stack([ami
  * @throws (the promise) Error for a negative integer
  */
 export async function bincount(x: Tensor, ...args: BincountArgs): Promise<Tensor> {
+  checkTensors('bincount', x);
   const { weights, minlength } = readBincount(args);
   if (x.ndim !== 1 || isFloatingPoint(x.dtype) || x.dtype === 'bool')
     throw new Error(`bincount: expected integers in one dim, got ${x.dtype} of shape ${showShape(x.shape)}`);

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { runtime } from '../../device/index.js';
 import { defineOp } from '../../autograd/define.js';
 import { planSort, planTopk } from '../../kernels/index/sort.js';
@@ -71,6 +72,7 @@ const readArgsort = optionReader('argsort', sortDefaults, 'dim', 'descending');
 
 /** `torch.sort`: values in order along a dim (the last by default) and their int32 indices. */
 export function sort(x: Tensor, ...args: SortArgs): [values: Tensor, indices: Tensor] {
+  checkTensors('sort', x);
   const { dim, descending } = readSort(args);
   requireBoolean('sort: descending', descending);
   const d = normalizeDim('sort', dim, x.ndim);
@@ -80,6 +82,7 @@ export function sort(x: Tensor, ...args: SortArgs): [values: Tensor, indices: Te
 
 /** `torch.argsort`: the indices that sort a dim. */
 export function argsort(x: Tensor, ...args: SortArgs): Tensor {
+  checkTensors('argsort', x);
   return sort(detach(x), readArgsort(args))[1];
 }
 

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { isGradEnabled, setGradMode } from '../../autograd/mode.js';
 import { defineComposite, named } from '../../autograd/define.js';
 import { elementOf } from '../../tensor/dtype.js';
@@ -179,6 +180,7 @@ async function readMixed(op: string, { view, picks }: Subscript): Promise<Tensor
 export function index(x: Tensor, ...parts: readonly [BoolTensor, ...AnyIndex[]]): Promise<Tensor>;
 export function index(x: Tensor, ...parts: readonly AnyIndex[]): Tensor;
 export function index(x: Tensor, ...parts: readonly unknown[]): Tensor | Promise<Tensor> {
+  checkTensors('index', x);
   if (!parts.some(isMask)) return indexed(x, parts);
   const subscript = resolve('index', x, parts, true);
   return subscript.picks.length === 1 ? readMasked('index', subscript) : readMixed('index', subscript);
@@ -221,6 +223,7 @@ function partOf(key: unknown): unknown {
  * shorter to write.
  */
 export function __getitem__(x: Tensor, key: GetItemKey): Tensor | Promise<Tensor> {
+  checkTensors('__getitem__', x);
   checkCount('__getitem__', arguments.length, 2);
   const isTuple =
     Array.isArray(key) &&
@@ -356,6 +359,7 @@ const putAt = defineComposite(
 
 /** `torch.Tensor.index_put_`: {@link indexPut} in place. */
 export const indexPut_ = named('indexPut_', (x: Tensor, ...args: PutArgs): Tensor => {
+  checkTensors('indexPut_', x);
   const { indices, values, accumulate } = readPut(args);
   const subscript = resolve('indexPut_', x, checkParts('indexPut_', indices), false);
   const { view } = subscript;

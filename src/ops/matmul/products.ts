@@ -86,6 +86,7 @@ export const inner: (a: Tensor, b: Tensor) => Tensor = defineComposite(
 
 /** `torch.vdot`: the sum of products of two vectors (there are no complex numbers to conjugate). */
 export function vdot(a: Tensor, b: Tensor): Tensor {
+  checkTensors('vdot', a);
   checkCount('vdot', arguments.length, 2);
   return dot(a, b);
 }

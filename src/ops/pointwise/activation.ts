@@ -2,7 +2,7 @@ import { checkTensors } from '../base/tensors.js';
 import { e, type Expr } from '../../kernels/expr/expr.js';
 import * as fn from '../../kernels/expr/functions.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { rowFunction, type Row } from '../base/row.js';
+import { inPlaceOf, rowFunction, type Row } from '../base/row.js';
 import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
 import type { Unary } from './pointwise.js';
@@ -56,6 +56,18 @@ const leakyReluFn = rowFunction({
   kind: 'float',
   expr: (x: Expr, slope: Expr) => e.select(e.gt(x, 0), x, e.mul(x, slope)),
 });
+
+const hardtanhInPlace = inPlaceOf(hardtanhFn);
+/** `torch.nn.functional.hardtanh_`. */
+export const hardtanh_: typeof hardtanh = (x, ...args) => {
+  const { minVal, maxVal } = readHardtanh(args);
+  return hardtanhInPlace(x, minVal, maxVal);
+};
+
+const leakyReluInPlace = inPlaceOf(leakyReluFn);
+/** `torch.nn.functional.leaky_relu_`. */
+export const leakyRelu_: typeof leakyRelu = (x, ...args) =>
+  leakyReluInPlace(x, readLeakyRelu(args).negativeSlope);
 
 const geluErf = activation('gelu', (x) => e.mul(x, fn.ndtr(x)));
 const geluTanh = activation('gelu', (x) => {
@@ -122,9 +134,12 @@ const eluFn = rowFunction({
 
 /** Continuously differentiable ELU: `max(0, x) + min(0, alpha (exp(x / alpha) - 1))` (Barron 2017). */
 export function celu(x: Tensor, ...args: Trailing<[alpha: number], { alpha?: number }>): Tensor {
+  return celuFn(x, celuAlpha(args));
+}
+function celuAlpha(args: Trailing<[alpha: number], { alpha?: number }>): number {
   const { alpha } = readCelu(args);
   if (alpha === 0) throw new Error('celu: alpha must not be 0');
-  return celuFn(x, alpha);
+  return alpha;
 }
 const readCelu = optionReader('celu', { alpha: 1 }, 'alpha');
 const celuFn = rowFunction({
@@ -132,6 +147,27 @@ const celuFn = rowFunction({
   kind: 'float',
   expr: (x: Expr, alpha: Expr) => e.select(e.gt(x, 0), x, e.mul(fn.expm1(e.div(x, alpha)), alpha)),
 });
+
+/** `torch.nn.functional.elu_`. */
+export const elu_: typeof elu = (x, ...args) => eluInPlace(x, readElu(args).alpha);
+const eluInPlace = inPlaceOf(eluFn);
+
+/** `torch.nn.functional.celu_`. */
+export const celu_: typeof celu = (x, ...args) => celuInPlace(x, celuAlpha(args));
+const celuInPlace = inPlaceOf(celuFn);
+
+/** `torch.nn.functional.selu_`. */
+export const selu_: Unary = inPlaceOf(selu);
+/** @internal `torch.nn.functional.relu6` with `inplace`. */
+export const relu6_: Unary = inPlaceOf(relu6);
+/** @internal `torch.nn.functional.silu` with `inplace`. */
+export const silu_: Unary = inPlaceOf(silu);
+/** @internal `torch.nn.functional.mish` with `inplace`. */
+export const mish_: Unary = inPlaceOf(mish);
+/** @internal `torch.nn.functional.hardsigmoid` with `inplace`. */
+export const hardsigmoid_: Unary = inPlaceOf(hardsigmoid);
+/** @internal `torch.nn.functional.hardswish` with `inplace`. */
+export const hardswish_: Unary = inPlaceOf(hardswish);
 
 /** `x - tanh(x)`. */
 export const tanhshrink: Unary = activation('tanhshrink', (x) => e.sub(x, fn.tanh(x)), {
@@ -184,6 +220,7 @@ export function prelu(x: Tensor, weight: Tensor): Tensor {
 
 /** Gated linear unit (Dauphin et al. 2016): halves along `dim`, the first times the sigmoid of the second. */
 export function glu(x: Tensor, ...args: Trailing<[dim: number], { dim?: number }>): Tensor {
+  checkTensors('glu', x);
   const { dim } = readGlu(args);
   const d = normalizeDim('glu', dim, x.ndim);
   if (x.ndim === 0 || (x.shape[d] as number) % 2 !== 0)

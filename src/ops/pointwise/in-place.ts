@@ -30,7 +30,6 @@ import {
   log2,
   mul,
   neg,
-  pow,
   reciprocal,
   relu,
   remainder,
@@ -51,7 +50,6 @@ import {
   bitwiseRightShift,
   copysign,
   deg2rad,
-  floatPower,
   gcd,
   heaviside,
   i0,
@@ -61,6 +59,7 @@ import {
   sgn,
   sinc,
 } from './more.js';
+import { floatPower, pow } from './power.js';
 import {
   bitwiseAnd,
   bitwiseNot,

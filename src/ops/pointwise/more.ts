@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { named } from '../../autograd/define.js';
 import { constant, e, type Expr } from '../../kernels/expr/expr.js';
 import * as fn from '../../kernels/expr/functions.js';
@@ -69,6 +70,7 @@ export const isreal: Unary = unaryOp('isreal', 'compare', (_x) => e.const(true, 
 
 /** `torch.positive`: `x` itself. */
 export function positive(x: Tensor): Tensor {
+  checkTensors('positive', x);
   checkCount('positive', arguments.length, 1);
   if (x.dtype === 'bool') throw new Error('positive: bool is not supported');
   return x;
@@ -80,10 +82,6 @@ export function positive(x: Tensor): Tensor {
 export const deg2rad: Unary = unaryOp('deg2rad', 'float', (x) => e.mul(x, Math.PI / 180));
 /** `torch.rad2deg`. */
 export const rad2deg: Unary = unaryOp('rad2deg', 'float', (x) => e.mul(x, 180 / Math.PI));
-/** `torch.float_power`: `pow`, computed in float32 (PyTorch: float64) whatever the operands are. */
-export const floatPower: Binary = binaryOp('floatPower', 'float', (x, y) => fn.pow(x, y), {
-  lends: 'result',
-});
 /** `torch.ldexp`: `x * 2 ** other`. */
 export const ldexp: Binary = binaryOp('ldexp', 'float', (x, y) => e.mul(x, fn.pow(2, y)));
 
@@ -210,12 +208,14 @@ type NanToNum = Trailing<[nan: number, posinf: number, neginf: number], NanToNum
 
 /** `torch.nan_to_num`: numbers in place of NaN and the infinities; integers are their own result. */
 export function nanToNum(x: Tensor, ...args: NanToNum): Tensor {
+  checkTensors('nanToNum', x);
   const { nan, posinf, neginf } = readNanToNum(args);
   return x.isFloatingPoint() ? nanToNumFn(x, nan, posinf, neginf) : clone(x);
 }
 
 /** `torch.Tensor.nan_to_num_`. */
 export function nanToNum_(x: Tensor, ...args: NanToNum): Tensor {
+  checkTensors('nanToNum_', x);
   const { nan, posinf, neginf } = readNanToNum(args);
   return x.isFloatingPoint() ? nanToNumInto(x, nan, posinf, neginf) : x;
 }

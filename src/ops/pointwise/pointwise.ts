@@ -12,7 +12,6 @@ import {
   unaryOp,
   type Binary,
   type Operand,
-  type Power,
   type Row,
   type Unary,
 } from '../base/row.js';
@@ -41,9 +40,6 @@ const notBool =
     dtype === 'bool'
       ? `bool is not supported for ${name}; use logicalNot/logicalXor, or convert with .to('int32')`
       : null;
-
-/** 0, ±0.5, ±1, ±2, 3, 4: the exponents that people write and that need no logarithm. */
-const commonExponents = new Set([0, 0.5, -0.5, 1, -1, 2, -2, 3, 4]);
 
 // ---- arithmetic
 
@@ -152,13 +148,6 @@ export const div_: Div = divides('div_', divRows.map(inPlaceFunction) as Binary[
 
 /** `torch.floor_divide`. */
 export const floorDivide: Binary = rowFunction({ ...floorDivRow, name: 'floorDivide' }) as Binary;
-
-/** `torch.pow`. Integers past int32 wrap, as in {@link add}; negative powers are cut towards zero. */
-export const pow: Power = binaryOp('pow', 'promote', (x, y) => fn.pow(x, y), {
-  names: ['exponent'],
-  bakes: (position, value) => position === 1 && commonExponents.has(value),
-  lends: 'result',
-}) as Power;
 
 /** `torch.fmod`: the remainder with the sign of the dividend. */
 export const fmod: Binary = binaryOp('fmod', 'promote', (x, y) => fn.fmod(x, y), {

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import {
   argumentReader,
   checkCount,
@@ -29,6 +30,7 @@ export function cauchy_(
   x: Tensor,
   ...args: Trailing<[median: number | undefined, sigma: number], { median?: number; sigma?: number }>
 ): Tensor {
+  checkTensors('cauchy_', x);
   const { median, sigma } = readCauchy(args);
   requireFloat('cauchy_', x);
   if (!(sigma > 0)) throw new Error(`cauchy_: sigma must be positive, got ${sigma}`);
@@ -44,6 +46,7 @@ export function logNormal_(
   x: Tensor,
   ...args: Trailing<[mean: number | undefined, std: number], { mean?: number; std?: number }>
 ): Tensor {
+  checkTensors('logNormal_', x);
   const { mean, std } = readLogNormal(args);
   requireFloat('logNormal_', x);
   if (!(std > 0)) throw new Error(`logNormal_: std must be positive, got ${std}`);
@@ -78,6 +81,7 @@ const limits: Readonly<Record<DType, number>> = {
  * integers of 0 or more that the dtype holds exactly.
  */
 export function random_(x: Tensor, lowOrHigh?: number, high?: number): Tensor {
+  checkTensors('random_', x);
   checkCount('random_', arguments.length, 3);
   const [from, to] = high !== undefined ? [lowOrHigh ?? 0, high] : [0, lowOrHigh ?? limits[x.dtype]];
   const drawn: DType = x.dtype === 'bool' ? 'int32' : x.dtype;

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { planDropout, type RandomKey } from '../../kernels/random/fill.js';
 import { optionReader, type Trailing } from '../../tensor/options.js';
@@ -5,6 +6,7 @@ import { contiguousStrides, sameShape, showShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { copyAs } from '../base/copies.js';
 import { zerosLike } from '../creation/creation.js';
+import { overwriteUnread } from '../base/overwrite.js';
 import { nextKey } from './state.js';
 import { mul } from '../pointwise/pointwise.js';
 import { bernoulli_ } from './fill.js';
@@ -52,6 +54,7 @@ export function checkProbability(op: string, x: Tensor, p: number): void {
  * `p`, and the rest is scaled by `1 / (1 - p)`.
  */
 export function dropout(x: Tensor, ...args: DropoutArgs): Tensor {
+  checkTensors('dropout', x);
   const { p, training } = readDropout(args);
   checkProbability('dropout', x, p);
   if (!training || p === 0) return x;
@@ -71,6 +74,12 @@ export function channelDropout(op: string, x: Tensor, p: number, training: boole
 export type DropoutArgs = Trailing<[p: number, training: boolean], DropoutOptions & { p?: number }>;
 /** A kind of dropout. */
 export type Dropout = (x: Tensor, ...args: DropoutArgs) => Tensor;
+
+/** @internal `op` written over its tensor. */
+export const inPlaceDropout =
+  (name: string, op: Dropout): Dropout =>
+  (x, ...args) =>
+    overwriteUnread(`${name}_`, x, () => op(x, ...args));
 
 /** @internal */
 export const dropoutReader = (op: string, training = true) =>

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import type { Distribution } from '../../kernels/random/fill.js';
 import { bytesPerElement, isFloatingPoint, type DType } from '../../tensor/dtype.js';
 import { showShape } from '../../tensor/shape.js';
@@ -42,6 +43,7 @@ export function uniform_(
   x: Tensor,
   ...args: Trailing<[from: number | undefined, to: number], { from?: number; to?: number }>
 ): Tensor {
+  checkTensors('uniform_', x);
   const { from: low, to: high } = readUniform(args);
   requireFloat('uniform_', x.dtype);
   return drawOver('uniform_', x, uniformRange('uniform_', low, high));
@@ -54,6 +56,7 @@ export function normal_(
   x: Tensor,
   ...args: Trailing<[mean: number | undefined, std: number], { mean?: number; std?: number }>
 ): Tensor {
+  checkTensors('normal_', x);
   const { mean, std } = readNormal(args);
   requireFloat('normal_', x.dtype);
   requireNumber('normal_', mean);
@@ -65,6 +68,7 @@ const readExponential = optionReader('exponential_', { lambd: 1 }, 'lambd');
 
 /** `torch.Tensor.exponential_`: density `lambd * exp(-lambd * x)`. */
 export function exponential_(x: Tensor, ...args: Trailing<[lambd: number], { lambd?: number }>): Tensor {
+  checkTensors('exponential_', x);
   const { lambd: rate } = readExponential(args);
   requireFloat('exponential_', x.dtype);
   if (!(rate > 0)) throw new Error(`exponential_: the rate must be positive, got ${rate}`);
@@ -83,6 +87,7 @@ type Like = (x: Tensor, options?: CreationOptions) => Tensor;
 
 function like(op: string, distribution: Distribution): Like {
   return (x, given = {}) => {
+    checkTensors(op, x);
     const options = readOptions(op, given);
     const dtype = options.dtype ?? x.dtype;
     requireFloat(op, dtype);

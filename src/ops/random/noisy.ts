@@ -3,13 +3,13 @@ import { noGrad } from '../../autograd/mode.js';
 import { e, type Expr } from '../../kernels/expr/expr.js';
 import { argumentReader, type Needed, optionReader, type Trailing } from '../../tensor/options.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { leakyRelu } from '../pointwise/activation.js';
+import { leakyRelu, leakyRelu_ } from '../pointwise/activation.js';
 import { scatter } from '../gather/scatter.js';
 import { zerosLike } from '../creation/creation.js';
 import { add, div, log, neg, sub } from '../pointwise/pointwise.js';
 import { exponential_, uniform_ } from './fill.js';
 import { argmax } from '../reduce/reduce.js';
-import { inPlaceFunction, rowFunction, type Row } from '../base/row.js';
+import { inPlaceFunction, inPlaceOf, rowFunction, type PointwiseFn, type Row } from '../base/row.js';
 import { softmax, type SoftmaxArgs } from '../reduce/softmax.js';
 import { detach, unsqueeze } from '../base/view.js';
 
@@ -69,22 +69,28 @@ const slopeFn = rowFunction({
   expr: (x, slope) => e.select(e.le(x, 0), e.mul(x, slope), x),
 });
 
+const slopeInPlace = inPlaceOf(slopeFn);
+
+type Rrelu = (
+  x: Tensor,
+  ...args: Trailing<[lower: number, upper: number, training: boolean], RreluOptions>
+) => Tensor;
+
+const rreluWith = (name: string, leaky: typeof leakyRelu, sloped: PointwiseFn): Rrelu =>
+  defineComposite(name, (x, ...args) => {
+    const { lower, upper, training } = readRrelu(args);
+    if (!(lower <= upper)) throw new Error(`${name}: lower must be at most upper, got ${lower} and ${upper}`);
+    if (!training) return leaky(x, { negativeSlope: (lower + upper) / 2 });
+    return sloped(x, uniform_(Tensor.empty(x.shape, x.dtype, name), lower, upper));
+  });
+
 /**
  * `torch.nn.functional.rrelu` (Xu et al. 2015): leaky ReLU whose slope is drawn anew for each element from
  * `lower` to `upper` in training, and is their mean otherwise.
  */
-export const rrelu: (
-  x: Tensor,
-  ...args: Trailing<[lower: number, upper: number, training: boolean], RreluOptions>
-) => Tensor = defineComposite(
-  'rrelu',
-  (x: Tensor, ...args: Trailing<[lower: number, upper: number, training: boolean], RreluOptions>): Tensor => {
-    const { lower, upper, training } = readRrelu(args);
-    if (!(lower <= upper)) throw new Error(`rrelu: lower must be at most upper, got ${lower} and ${upper}`);
-    if (!training) return leakyRelu(x, { negativeSlope: (lower + upper) / 2 });
-    return slopeFn(x, uniform_(Tensor.empty(x.shape, x.dtype, 'rrelu'), lower, upper));
-  },
-);
+export const rrelu: Rrelu = rreluWith('rrelu', leakyRelu, slopeFn);
+/** `torch.nn.functional.rrelu_`: {@link rrelu} in place. */
+export const rrelu_: Rrelu = rreluWith('rrelu_', leakyRelu_, slopeInPlace);
 
 export interface GumbelSoftmaxOptions {
   /** Temperature. Default 1. */

@@ -14,7 +14,10 @@ let state: RngState = { seed: Math.floor(Math.random() * 2 ** 48), offset: 0 };
 /** A replay draws further numbers of the stream: it can neither tell nor set where that stands. */
 const refuseRecorded = (op: string): void => currentRecording()?.refuse(`it calls ${op}`);
 
-function checkState({ seed, offset }: RngState, op: string): void {
+function checkState(state: RngState, op: string): void {
+  if (typeof state !== 'object' || (state as RngState | null) === null)
+    throw new Error(`${op}: expected { seed, offset }, as getRngState() gives, got ${String(state)}`);
+  const { seed, offset } = state;
   for (const [name, value] of Object.entries({ seed, offset })) {
     if (!Number.isSafeInteger(value) || value < 0)
       throw new Error(`${op}: ${name} must be an integer from 0 to 2^53 - 1, got ${String(value)}`);

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { e } from '../../kernels/expr/expr.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
@@ -59,6 +60,7 @@ const readNanmean = optionReader('nanmean', overDimsAs, 'dim', 'keepdim');
 
 /** `torch.nansum`: the sum of what is not NaN. Bool and integers give int32, as `sum` does. */
 export function nansum(x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor {
+  checkTensors('nansum', x);
   const { dim, keepdim, dtype } = readNansum(args);
   const source = dtype === null ? x : to(x, dtype);
   const dims = normalizeDims('nansum', dim, x.ndim);
@@ -85,6 +87,7 @@ export function aminmax(
   x: Tensor,
   ...args: Trailing<[dim: number | null, keepdim: boolean], KeepdimOptions & { dim?: number | null }>
 ): [min: Tensor, max: Tensor] {
+  checkTensors('aminmax', x);
   const { dim, keepdim } = readAminmax(args);
   const pair: [Tensor, Tensor] = [amin(x, dim, keepdim), amax(x, dim, keepdim)];
   // PyTorch gives a zero-dim tensor a dim where it is reduced along one.
@@ -103,6 +106,7 @@ export const trace: (x: Tensor) => Tensor = defineComposite(
 
 /** `torch.Tensor.sum_to_size`: sums over the dims that broadcasting `size` to this shape repeats. */
 export function sumToSize(x: Tensor, ...size: Sizes<'size'>): Tensor {
+  checkTensors('sumToSize', x);
   const shape = listOf('sumToSize', size);
   if (!expandsTo(shape, x.shape))
     throw new Error(`sumToSize: size ${showShape(shape)} does not broadcast to shape ${showShape(x.shape)}`);
@@ -162,6 +166,7 @@ const equalAll = defineComposite('equal', (x: Tensor, other: Tensor): Tensor => 
 
 /** `torch.allclose`: a promise of whether `isclose` holds for all elements; the shapes broadcast. */
 export async function allclose(x: Tensor, other: Operand, ...args: CloseArgs): Promise<boolean> {
+  checkTensors('allclose', x);
   return isTrue(closeAll(x, other, ...args));
 }
 

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { defineComposite, defineOp, entered } from '../../autograd/define.js';
 import { isGradEnabled } from '../../autograd/mode.js';
 import { dtypeInfo } from '../../kernels/base/dtype.js';
@@ -73,6 +74,7 @@ const meanOp: OverDims = defineOp<[Tensor, readonly number[], boolean], Tensor, 
 
 /** `torch.mean` of a float tensor. */
 export function mean(x: Tensor, ...args: DimArgs<DtypeOptions>): Tensor {
+  checkTensors('mean', x);
   const { dim, keepdim, dtype } = readMean(args);
   const source = dtype === null ? x : to(x, dtype);
   if (!isFloatingPoint(source.dtype))
@@ -133,12 +135,14 @@ const aminOp = extremeOp('amin');
 
 /** `torch.amax`: the largest value; ties share the gradient evenly. */
 export function amax(x: Tensor, ...args: DimArgs<KeepdimOptions>): Tensor {
+  checkTensors('amax', x);
   const { dim, keepdim } = readAmax(args);
   return amaxOp(x, normalizeDims('amax', dim, x.ndim), keepdim);
 }
 
 /** `torch.amin`: the smallest value; ties share the gradient evenly. */
 export function amin(x: Tensor, ...args: DimArgs<KeepdimOptions>): Tensor {
+  checkTensors('amin', x);
   const { dim, keepdim } = readAmin(args);
   return aminOp(x, normalizeDims('amin', dim, x.ndim), keepdim);
 }
@@ -210,6 +214,7 @@ function extreme(name: 'max' | 'min'): Extreme {
   const pairwise = name === 'max' ? maximum : minimum;
   const read = optionReader(name, { dim: null as number | null, keepdim: false }, 'dim', 'keepdim');
   return ((x: Tensor, ...args: [Tensor] | unknown[]) => {
+    checkTensors(name, x);
     if (isTensor(args[0])) return pairwise(x, ...(args as [Tensor]));
     const { dim, keepdim } = read(args);
     if (dim !== null) return choose(x, normalizeDim(name, dim, x.ndim), keepdim);
@@ -228,6 +233,7 @@ type DimArg = Trailing<[dim: number | null, keepdim: boolean], KeepdimOptions & 
 function argExtreme(name: 'argmax' | 'argmin'): (x: Tensor, ...args: DimArg) => Tensor {
   const read = optionReader(name, { dim: null as number | null, keepdim: false }, 'dim', 'keepdim');
   return entered(name, (x: Tensor, ...args: DimArg): Tensor => {
+    checkTensors(name, x);
     const { dim, keepdim } = read(args);
     const dims =
       dim === null

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { defineOp, entered } from '../../autograd/define.js';
 import { e, input } from '../../kernels/expr/expr.js';
 import { normP, reductions, type Reduction } from '../../kernels/reduce/plan.js';
@@ -7,7 +8,8 @@ import { optionReader, type Trailing } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { eq, isnan, logicalOr } from '../pointwise/compare.js';
 import { to } from '../base/copy.js';
-import { abs, add, trueDivide as div, mul, pow, sign, sub } from '../pointwise/pointwise.js';
+import { abs, add, trueDivide as div, mul, sign, sub } from '../pointwise/pointwise.js';
+import { pow } from '../pointwise/power.js';
 import { mean } from './reduce.js';
 import { sumDims } from '../base/sum-to.js';
 import { countOf, runReduce, spread, type Dims, type KeepdimOptions, type Span } from '../base/reduction.js';
@@ -112,22 +114,26 @@ const stdMeanOf = deviation('stdMean', { root: true, mean: true });
  * `correction` or `unbiased`; `var(x, false)` is that of all elements, biased.
  */
 function var_(x: Tensor, ...args: VarArgs): Tensor {
+  checkTensors('var', x);
   return varianceOf(x, args)[0] as Tensor;
 }
 export { var_ as var };
 
 /** `torch.std`, as `var`; finite where the variance is too large for its dtype. Its gradient at 0 is 0. */
 export function std(x: Tensor, ...args: VarArgs): Tensor {
+  checkTensors('std', x);
   return stdOf(x, args)[0] as Tensor;
 }
 
 /** `torch.var_mean`: variance and mean, from one pass. */
 export function varMean(x: Tensor, ...args: VarArgs): [variance: Tensor, mean: Tensor] {
+  checkTensors('varMean', x);
   return varMeanOf(x, args) as [Tensor, Tensor];
 }
 
 /** `torch.std_mean`: standard deviation and mean, from one pass. */
 export function stdMean(x: Tensor, ...args: VarArgs): [std: Tensor, mean: Tensor] {
+  checkTensors('stdMean', x);
   return stdMeanOf(x, args) as [Tensor, Tensor];
 }
 

@@ -211,6 +211,7 @@ export function fillDiagonal_(
   value: number | boolean,
   ...args: Trailing<[wrap: boolean], { wrap?: boolean }>
 ): Tensor {
+  checkTensors('fillDiagonal_', x);
   const { wrap } = readWrap(args);
   const { shape, strides, offset } = x;
   const least = Math.min(...shape);

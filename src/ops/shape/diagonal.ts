@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { defineOp } from '../../autograd/define.js';
 import { normalizeDim, showShape, type Shape } from '../../tensor/shape.js';
 import { checkCount, optionReader, type Trailing } from '../../tensor/options.js';
@@ -62,6 +63,7 @@ export function diagonal(
   x: Tensor,
   ...args: Trailing<[offset: number, dim1: number, dim2: number], DiagonalOptions>
 ): Tensor {
+  checkTensors('diagonal', x);
   const { offset, dim1, dim2 } = readDiagonal(args);
   if (!Number.isInteger(offset)) throw new Error(`diagonal: offset must be an integer, got ${offset}`);
   const a = normalizeDim('diagonal', dim1, x.ndim);
@@ -87,6 +89,7 @@ export function diagEmbed(
   x: Tensor,
   ...args: Trailing<[offset: number, dim1: number, dim2: number], DiagEmbedOptions>
 ): Tensor {
+  checkTensors('diagEmbed', x);
   const { offset, dim1, dim2 } = readEmbed(args);
   if (!Number.isInteger(offset)) throw new Error(`diagEmbed: offset must be an integer, got ${offset}`);
   if (x.ndim === 0) throw new Error('diagEmbed: expected at least one dim, got a zero-dim tensor');
@@ -102,6 +105,7 @@ const readDiag = optionReader('diag', { diagonal: 0 }, 'diagonal');
 
 /** `torch.diag`: the diagonal of a matrix as a copy, or a matrix with the vector `x` as its diagonal. */
 export function diag(x: Tensor, diagonalOrOptions?: number | { diagonal?: number }): Tensor {
+  checkTensors('diag', x);
   checkCount('diag', arguments.length, 2);
   const { diagonal: offset } = readDiag([diagonalOrOptions]);
   if (x.ndim === 1) return diagEmbed(x, offset);

@@ -301,6 +301,7 @@ export const repeat: (x: Tensor, ...counts: Sizes<'repeats'>) => Tensor = define
 
 /** `torch.tile`: {@link repeat} with missing counts taken as 1. */
 export function tile(x: Tensor, ...args: Sizes<'dims'>): Tensor {
+  checkTensors('tile', x);
   const counts = listOf('tile', args, 'dims');
   return repeat(x, [...new Array<number>(Math.max(0, x.ndim - counts.length)).fill(1), ...counts]);
 }
@@ -328,6 +329,7 @@ export type TriangleArgs = Trailing<[diagonal: number], { diagonal?: number }>;
 const triangle = (op: string, upper: boolean): ((x: Tensor, ...args: TriangleArgs) => Tensor) => {
   const read = optionReader(op, { diagonal: 0 }, 'diagonal');
   return (x, ...args) => {
+    checkTensors(op, x);
     const { diagonal } = read(args);
     if (x.ndim < 2) {
       throw new Error(`${op}: expected a matrix or a batch of them, got shape ${showShape(x.shape)}`);

@@ -1,3 +1,4 @@
+import { checkTensors } from '../base/tensors.js';
 import { defineComposite } from '../../autograd/define.js';
 import { normalizeDim, showShape } from '../../tensor/shape.js';
 import {
@@ -19,12 +20,14 @@ import { permute, reshape, transpose } from '../base/view.js';
 
 /** `torch.ravel`: all elements in one dim; a view of a contiguous tensor, else a copy. */
 export function ravel(x: Tensor): Tensor {
+  checkTensors('ravel', x);
   checkCount('ravel', arguments.length, 1);
   return reshape(contiguous(x), [-1]);
 }
 
 /** `torch.fliplr`: reverses dim 1. */
 export function fliplr(x: Tensor): Tensor {
+  checkTensors('fliplr', x);
   checkCount('fliplr', arguments.length, 1);
   if (x.ndim < 2) throw new Error(`fliplr: expected at least 2 dims, got shape ${showShape(x.shape)}`);
   return flip(x, 1);
@@ -32,6 +35,7 @@ export function fliplr(x: Tensor): Tensor {
 
 /** `torch.flipud`: reverses dim 0. */
 export function flipud(x: Tensor): Tensor {
+  checkTensors('flipud', x);
   checkCount('flipud', arguments.length, 1);
   if (x.ndim < 1) throw new Error('flipud: expected at least one dim, got a zero-dim tensor');
   return flip(x, 0);
@@ -76,6 +80,7 @@ export const constantPadNd = (
 
 /** `torch.adjoint`: the last two dims swapped (there are no complex numbers to conjugate); a view. */
 export function adjoint(x: Tensor): Tensor {
+  checkTensors('adjoint', x);
   checkCount('adjoint', arguments.length, 1);
   return matrixTranspose('adjoint', x);
 }
@@ -99,6 +104,7 @@ const readDiagflat = optionReader('diagflat', { offset: 0 }, 'offset');
 
 /** `torch.diagflat`: a matrix with all elements of `x` as its diagonal. */
 export function diagflat(x: Tensor, offsetOrOptions?: number | { offset?: number }): Tensor {
+  checkTensors('diagflat', x);
   checkCount('diagflat', arguments.length, 2);
   const { offset } = readDiagflat([offsetOrOptions]);
   return diagEmbed(reshape(x, [-1]), offset);

@@ -133,5 +133,6 @@ export function narrowCopy(
   x: Tensor,
   ...args: Needed<[dim: number, start: number, length: number], ['dim', 'start', 'length']>
 ): Tensor {
+  checkTensors('narrowCopy', x);
   return clone(narrow(x, ...args), { memoryFormat: 'contiguous' });
 }

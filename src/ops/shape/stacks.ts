@@ -107,6 +107,9 @@ export const blockDiag: (...tensors: Tensors) => Tensor = defineComposite(
 
 /** `torch.broadcast_shapes`: the shape that all of `shapes` broadcast to. */
 export function broadcastShapes(...shapes: readonly Shape[]): number[] {
+  for (const shape of shapes)
+    if (!Array.isArray(shape))
+      throw new Error(`broadcastShapes: expected shapes (arrays of sizes), got ${String(shape)}`);
   return broadcast('broadcastShapes', ...shapes);
 }
 
@@ -133,6 +136,7 @@ export function meshgrid(...args: MeshgridArgs): Tensor[] {
   const hasOptions = !isTensor(last) && !Array.isArray(last);
   const { indexing } = readMeshgrid(hasOptions ? [last] : []);
   const axes = tensorsOf('meshgrid', hasOptions ? args.slice(0, -1) : args);
+  if (axes.length === 0) throw new Error('meshgrid: expected at least one tensor');
   for (const { ndim, shape } of axes) {
     if (ndim > 1) throw new Error(`meshgrid: expected vectors, got shape ${showShape(shape)}`);
   }
