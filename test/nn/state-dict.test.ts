@@ -96,6 +96,32 @@ describe('loadStateDict', () => {
   });
 });
 
+describe('a load that fails', () => {
+  const broken = { shape: [1], toInt32Array: fail, toFloat32Array: fail };
+  function fail(): Promise<never> {
+    return Promise.reject(new Error('the file ends here'));
+  }
+
+  it('midway leaves no model of two halves', async () => {
+    const model = new Sequential(new Linear(1, 1));
+    const load = model.loadStateDict({ '0.weight': tensor([[5]]), '0.bias': broken });
+    await expect(load).rejects.toThrow('the file ends here');
+    const refusal = 'Sequential: loadStateDict() failed midway, so that some of the weights are the old ones';
+    expect(() => model(ones(1, 1))).toThrow(refusal);
+    expect(() => model[0]?.(ones(1, 1))).toThrow(refusal);
+    void model.loadStateDict({ '0.weight': tensor([[2]]), '0.bias': tensor([1]) });
+    expect(await model(ones(1, 1)).item()).toBe(3);
+  });
+
+  it('before anything was written leaves the model as it was', async () => {
+    const model = new Linear(1, 1);
+    const before = await model(ones(1, 1)).item();
+    const load = model.loadStateDict({ weight: { ...broken, shape: [1, 1] }, bias: tensor([1]) });
+    await expect(load).rejects.toThrow('the file ends here');
+    expect(await model(ones(1, 1)).item()).toBe(before);
+  });
+});
+
 describe('a load that nobody has awaited yet', () => {
   const unfinished = 'loadStateDict() has not finished: await it before the model is used';
   const values = (): Record<string, ReturnType<typeof fromFile>> => ({
@@ -152,6 +178,7 @@ describe('a load that nobody has awaited yet', () => {
     const model = build();
     const broken = { ...fromFile([1], [5]), toFloat32Array: () => Promise.reject(new Error('disk')) };
     await expect(model.loadStateDict({ ...values(), '0.bias': broken })).rejects.toThrow('disk');
+    await model.loadStateDict(values());
     expect(model(ones(1, 2)).shape).toEqual([1, 1]);
   });
 });

@@ -29,7 +29,7 @@ export interface ModuleInternals {
   readonly backwardHooks: HookList<FullBackwardHook>;
   /** Names that have held a parameter; a plain tensor there is a mistake (`ownParameters`). */
   readonly parameters: Set<string>;
-  /** The class whose `loadStateDict()` is under way for this module; null when none is. */
+  /** Why it cannot be used: a `loadStateDict()` is under way, or failed midway; null when it can. */
   loading: string | null;
   /** The properties in order, where an object would put some of them first. */
   order?: readonly string[];
@@ -60,11 +60,23 @@ export interface CallObserver {
   leaveFused?(): void;
 }
 
-/** @internal @throws Error while a `loadStateDict()` has not finished: the values are old, or half of them */
+/**
+ * @internal
+ * @throws Error while a `loadStateDict()` has not finished, or once one failed midway: the values are old, or
+ * half of them
+ */
 export function checkLoaded(module: Called): void {
   const { loading } = module[internals];
-  if (loading !== null)
-    throw new Error(`${loading}: loadStateDict() has not finished: await it before the model is used`);
+  if (loading !== null) throw new Error(loading);
+}
+
+/** @internal How a state that cannot be used ends once its loading has failed: another may be loaded then. */
+export const afterFailure =
+  'loadStateDict() failed midway, so that some of the weights are the old ones; load a whole state first';
+
+/** @internal @throws Error while a `loadStateDict()` is under way */
+export function checkMayLoad(module: Called): void {
+  if (module[internals].loading?.endsWith(afterFailure) !== true) checkLoaded(module);
 }
 
 let observer: CallObserver | null = null;

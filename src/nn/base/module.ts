@@ -4,6 +4,7 @@ import type { Shape } from '../../tensor/shape.js';
 import {
   callModule,
   checkLoaded,
+  checkMayLoad,
   internals,
   isLayer,
   type ForwardHook,
@@ -334,6 +335,7 @@ export abstract class Module {
    */
   stateDict(...args: Trailing<[prefix: string], StateDictOptions>): Map<string, Tensor> {
     const { prefix, keepVars } = readStateDict(args);
+    this.modules().forEach(checkLoaded);
     const state = new Map<string, Tensor>();
     for (const { key, tensor } of stateEntries(this, prefix)) {
       if (keepVars) {
@@ -366,7 +368,7 @@ export abstract class Module {
     if (typeof state !== 'object' || (state as object | null) === null)
       throw new Error(`loadStateDict: expected a Map or an object of tensors by name, got ${String(state)}`);
     const modules = this.modules();
-    modules.forEach(checkLoaded);
+    modules.forEach(checkMayLoad);
     const renamed = renameKeys(this, state);
     for (const [path, module] of this.namedModules())
       (module as Module).beforeLoad?.((key) => renamed.get(path === '' ? key : `${path}.${key}`)?.shape);
@@ -486,7 +488,6 @@ export function renameKeys<T>(root: Module, state: StateDict<T>): Map<string, T>
 }
 
 function stateEntries(module: Module, prefix: string): StateEntry[] {
-  checkLoaded(module);
   const { buffers } = module[internals];
   const entries: StateEntry[] = [];
   for (const [key, tensor] of ownParameters(module)) entries.push({ key: prefix + key, tensor });

@@ -7,7 +7,7 @@ import { printable } from '../../tensor/printable.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
 import { sameShape, showShape, type Shape } from '../../tensor/shape.js';
 import { scoped } from '../../tensor/tidy.js';
-import { internals, type Called } from './call.js';
+import { afterFailure, internals, type Called } from './call.js';
 
 type Numbers = ArrayLike<number>;
 
@@ -85,14 +85,26 @@ const mayBeMissing = (key: string): boolean =>
   key === 'num_batches_tracked' || key.endsWith('.num_batches_tracked');
 
 /** Nobody may use `modules` until `load` has ended, well or not: nothing else tells of a missing `await`. */
-async function untilLoaded<R>(model: string, modules: readonly Called[], load: Promise<R>): Promise<R> {
-  const mark = (by: string | null): void => modules.forEach((module) => (module[internals].loading = by));
-  mark(model);
+async function untilLoaded(
+  model: string,
+  modules: readonly Called[],
+  copies: readonly (readonly [Tensor, TensorLike])[],
+): Promise<void> {
+  mark(modules, `${model}: loadStateDict() has not finished: await it before the model is used`);
+  const progress = { written: false };
   try {
-    return await load;
-  } finally {
-    mark(null);
+    await readAndCopy(copies, progress);
+    mark(modules, null);
+  } catch (error) {
+    // What has been overwritten is lost: rather no model than one of two.
+    mark(modules, progress.written ? `${model}: ${afterFailure}` : null);
+    throw error;
   }
+}
+
+/** Lets `modules` say why they cannot be used, or lets them be used. */
+function mark(modules: readonly Called[], why: string | null): void {
+  for (const module of modules) module[internals].loading = why;
 }
 
 /**
@@ -144,13 +156,12 @@ export function loadStateDict(
   }
   const pending = copies.some(([, source]) => !isTensor(source) && !('data' in source));
   const result = { missingKeys, unexpectedKeys };
-  if (pending)
-    return untilLoaded(
-      model,
-      modules,
-      readAndCopy(copies).then(() => result),
-    );
+  if (pending) return untilLoaded(model, modules, copies).then(() => result);
   for (const [target, source] of copies) assign(target, source as Tensor | { shape: Shape; data: Numbers });
+  mark(
+    modules.filter((module) => module[internals].loading?.endsWith(afterFailure)),
+    null,
+  );
   return result;
 }
 
@@ -185,7 +196,10 @@ const chunkElements = 1024 ** 2;
  */
 const maxInFlight = 8 * 1024 ** 2;
 
-async function readAndCopy(copies: readonly (readonly [Tensor, TensorLike])[]): Promise<void> {
+async function readAndCopy(
+  copies: readonly (readonly [Tensor, TensorLike])[],
+  progress: { written: boolean },
+): Promise<void> {
   let inFlight = 0;
   const uploaded = async (bytes: number): Promise<void> => {
     inFlight += bytes;
@@ -195,6 +209,7 @@ async function readAndCopy(copies: readonly (readonly [Tensor, TensorLike])[]): 
   };
   for (const [target, source] of copies) {
     if (isTensor(source) || 'data' in source) {
+      progress.written = true;
       assign(target, source as Tensor | { shape: Shape; data: Numbers });
       continue;
     }
@@ -202,8 +217,9 @@ async function readAndCopy(copies: readonly (readonly [Tensor, TensorLike])[]): 
     const chunks = integers ? source.int32Chunks?.(chunkElements) : source.float32Chunks?.(chunkElements);
     if (chunks !== undefined && takesPieces(target)) {
       let at = 0;
-      target.storage.beginWrite('loadStateDict');
       for await (const chunk of chunks) {
+        if (at === 0) target.storage.beginWrite('loadStateDict');
+        progress.written = true;
         writePiece(target, at, chunk);
         at += chunk.length;
         await uploaded(4 * chunk.length);
@@ -211,6 +227,7 @@ async function readAndCopy(copies: readonly (readonly [Tensor, TensorLike])[]): 
       checkLength(target, at);
     } else {
       const data = await (integers ? source.toInt32Array() : source.toFloat32Array());
+      progress.written = true;
       assign(target, { shape: source.shape, data });
       await uploaded(4 * data.length);
     }
