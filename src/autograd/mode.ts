@@ -6,6 +6,13 @@ import { nodeBuiltin } from '../device/adapter.js';
 export interface Interceptor {
   /** The result in place of the op's, or undefined: the op runs as it was called. Null for all ops. */
   readonly enter: ((name: string, op: AnyOp, args: readonly unknown[]) => unknown) | null;
+  /** `op` is about to write over `args[0]`; what it returns is called when it has. */
+  readonly write?: (name: string, op: AnyOp, args: readonly unknown[]) => () => void;
+  /**
+   * The tensor `made` has been written over the tensor `self`. Where it is there, ops that make `made` are
+   * intercepted too.
+   */
+  readonly wrote?: (self: object, made: object) => void;
   /** It is in force no more. */
   end(): void;
 }

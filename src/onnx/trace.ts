@@ -5,6 +5,7 @@ import { observeCalls, type Called } from '../nn/base/call.js';
 import type { Module } from '../nn/base/module.js';
 import { isPlainObject } from '../tensor/options.js';
 import { numel, sameShape, showShape, type Shape } from '../tensor/shape.js';
+import { bytesPerElement } from '../tensor/dtype.js';
 import { Storage } from '../tensor/storage.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
@@ -33,6 +34,10 @@ interface Memory {
   /** Its numbers do not depend on the inputs: other views of it may be read as constants. */
   readonly isConstant: boolean;
 }
+
+/** Nothing but it lies in its memory. */
+const isWhole = (x: Tensor): boolean =>
+  x.offset === 0 && x.isDense() && x.numel() * bytesPerElement[x.dtype] === x.storage.bytes;
 
 const layoutKey = ({ shape, strides, offset }: Tensor): string => `${shape}|${strides}|${offset}`;
 
@@ -90,6 +95,37 @@ export class Tracer implements Interceptor, Builder {
     this.checkFollowed(name, args, result);
     return result;
   };
+
+  /** A write over a whole tensor gives its memory another value. */
+  readonly write = (name: string, op: AnyOp, args: readonly unknown[]): (() => void) => {
+    const self = args[0] as Tensor;
+    const row = isWhole(self) && tensorsIn(args).some((x) => this.follows(x)) ? this.rows(name, op) : null;
+    const made = row?.(this, args, self);
+    // What is not followed is an error where it is used.
+    if (made === undefined || made === inside || Array.isArray(made)) return () => undefined;
+    return () => {
+      this.rebind(self, made as Value);
+    };
+  };
+
+  readonly wrote = (self: object, made: object): void => {
+    if (!isTensor(self) || !isTensor(made)) return;
+    const fits = isWhole(self) && sameShape(self.shape, made.shape) && self.dtype === made.dtype;
+    const value = fits ? this.find(made) : null;
+    if (value !== null) this.rebind(self, value);
+  };
+
+  private follows(x: Tensor): boolean {
+    return this.isTraced(x) || x.storage.id >= this.before;
+  }
+
+  /** `self` and what shows the same memory in the same way have another value from here on. */
+  private rebind(self: Tensor, value: Value): void {
+    for (const [x] of this.values)
+      if (x === self || x.isDisposed || x.storage === self.storage) this.values.delete(x);
+    this.memories.delete(self.storage.id);
+    this.register(self, value, false);
+  }
 
   /** After an op without a row: what it returned must be known by the ops that it is made of. */
   private checkFollowed(name: string, args: readonly unknown[], result: unknown): void {

@@ -215,7 +215,15 @@ describe('what cannot be exported is an error that says where', () => {
       (x) => k.erfinv(x),
       "the op 'erfinv', called in '1.0', computes 'erfinv'",
     ],
-    ['a write', (x) => k.add_(x.neg(), 1).neg(), "changed in place by add_ before it was used in '1.0'"],
+    [
+      'a write to a part',
+      (x) => {
+        const y = x.neg();
+        k.add_(y.narrow(0, 0, 1), 1);
+        return y.neg();
+      },
+      "changed in place by add_ before it was used in '1.0'",
+    ],
     ['chance', (x) => x.add(k.rand(3)), "used in '1.0', was made by 'rand'"],
     ['a write to a constant', (x) => x.add(k.copy_(k.zeros(3, 3), x)), "was changed in place by 'copy_'"],
     [
@@ -226,6 +234,21 @@ describe('what cannot be exported is an error that says where', () => {
     ['bits of integers', (x) => k.bitwiseAnd(x.int(), 1), 'needs opsetVersion 18'],
   ])('%s', async (_, fn, message) => {
     await expect(within(fn)).rejects.toThrow(message);
+  });
+
+  it('but a write over a whole tensor is followed', async () => {
+    const bytes = await within((x) => {
+      const y = x.neg();
+      k.relu_(y.mul_(2));
+      return k.nn.functional.dropout(y, { inplace: true, training: false }).add(y);
+    });
+    expect(readModel(bytes).graph.node.map((node) => node.opType)).toEqual([
+      'Relu',
+      'Neg',
+      'Mul',
+      'Relu',
+      'Add',
+    ]);
   });
 
   it('a buffer that is written', async () => {

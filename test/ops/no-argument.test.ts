@@ -10,7 +10,17 @@ beforeAll(() => init());
 /** Ask nothing of the caller, or take anything. */
 const open = [
   ...['atleast1d', 'atleast2d', 'atleast3d', 'broadcastShapes', 'broadcastTensors', 'empty', 'finfo'],
-  ...['getDefaultDtype', 'getRngState', 'initialSeed', 'isTensor', 'ones', 'rand', 'randn', 'zeros'],
+  ...[
+    'getDefaultDtype',
+    'getRngState',
+    'gpuDevice',
+    'initialSeed',
+    'isTensor',
+    'ones',
+    'rand',
+    'randn',
+    'zeros',
+  ],
 ];
 
 /** Second names, under which the first one speaks. */

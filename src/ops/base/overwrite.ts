@@ -1,4 +1,4 @@
-import { interceptedBy } from '../../autograd/mode.js';
+import { currentInterceptor, interceptedBy } from '../../autograd/mode.js';
 import type { GradNode } from '../../autograd/node.js';
 import { sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -8,6 +8,19 @@ import { copy_ } from './copy.js';
 import { checkWrite } from './write.js';
 import { checkStored } from './row.js';
 
+/** Of the interceptors only those that follow writes see how the result is made. */
+const madeBy = (result: () => Tensor): Tensor =>
+  currentInterceptor()?.wrote === undefined ? interceptedBy(null, result) : result();
+
+function replace(self: Tensor, made: Tensor, write: () => void): void {
+  const wrote = currentInterceptor()?.wrote;
+  if (wrote === undefined) write();
+  else {
+    interceptedBy(null, write);
+    wrote(self, made);
+  }
+}
+
 /**
  * @internal The in-place form `op` of an op that makes a new tensor: computes, then writes the result over
  * `self`. As in PyTorch, `amp.autocast` leaves it alone.
@@ -15,9 +28,9 @@ import { checkStored } from './row.js';
 export function overwrite(op: string, self: Tensor, result: () => Tensor): Tensor {
   checkWrite(op, self);
   scoped(op, () => {
-    const made = interceptedBy(null, result);
+    const made = madeBy(result);
     checkStored(op, made.dtype, self.dtype);
-    if (made !== self) copy_(self, made);
+    if (made !== self) replace(self, made, () => void copy_(self, made));
   });
   self.storage.writer = op;
   return self;
@@ -31,15 +44,17 @@ export function overwriteUnread(op: string, self: Tensor, result: () => Tensor):
   checkWrite(op, self);
   if (!standsAlone(self)) return overwrite(op, self, result);
   scoped(op, () => {
-    const made = interceptedBy(null, result);
+    const made = madeBy(result);
     if (made === self) return;
     if (!sameShape(made.strides, self.strides)) {
-      copy_(self, made);
+      replace(self, made, () => void copy_(self, made));
       return;
     }
     const { node, outputIndex } = made;
-    self.storage.beginWrite(op);
-    self.becomes(made);
+    replace(self, made, () => {
+      self.storage.beginWrite(op);
+      self.becomes(made);
+    });
     (node as GradNode | null)?.placeOutput(self, outputIndex);
   });
   self.storage.writer = op;

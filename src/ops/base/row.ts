@@ -1,5 +1,5 @@
 import { named } from '../../autograd/define.js';
-import { intercept, intercepting } from '../../autograd/mode.js';
+import { currentInterceptor, intercept, intercepting } from '../../autograd/mode.js';
 import { dtypeInfo } from '../../kernels/base/dtype.js';
 import { e, input, param, type Expr } from '../../kernels/expr/expr.js';
 import { elementOf, isFloatingPoint, resultType, toFloatType, type DType } from '../../tensor/dtype.js';
@@ -150,11 +150,16 @@ export function inPlaceFunction(row: Row): (self: Tensor, ...rest: Operand[]) =>
   const cache = new Map<string, Compiled>();
   const name = `${row.name}_`;
   const renamed = { ...row, name };
-  return named(name, (self: Tensor, ...rest: Operand[]) => {
+  const fn = named(name, (self: Tensor, ...rest: Operand[]) => {
     const into = isTensor(self) ? self.dtype : null;
     const { compiled, tensors, params } = lookUp(renamed, cache, [self, ...rest], into);
-    return applyInPlace(compiled.pointwise, tensors, params);
+    const written = currentInterceptor()?.write?.(row.name, fn, [self, ...rest]);
+    const result = applyInPlace(compiled.pointwise, tensors, params);
+    written?.();
+    return result;
   });
+  rows.set(fn, row);
+  return fn;
 }
 
 interface LookedUp {

@@ -31,10 +31,10 @@ const neededUsage = 128 | 4 | 8;
  * @throws Error for a buffer that does not fit
  */
 export function fromGPUBuffer(buffer: GPUBuffer, ...args: [options: GPUBufferOptions]): Tensor {
-  const { shape, dtype } = readBuffer(args);
-  const { size, usage, label } = buffer as Partial<GPUBuffer>;
+  const { size, usage, label } = (buffer as Partial<GPUBuffer> | undefined) ?? {};
   if (typeof size !== 'number' || typeof usage !== 'number')
     throw new TypeError(`fromGPUBuffer: expected a GPUBuffer, got ${String(buffer)}`);
+  const { shape, dtype } = readBuffer(args);
   if (!(dtype in bytesPerElement)) throw new Error(`fromGPUBuffer: '${String(dtype)}' is not a dtype`);
   const bytes = numel(shape) * bytesPerElement[dtype];
   if (bytes > size)
