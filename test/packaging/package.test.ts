@@ -25,6 +25,7 @@ const entries = Object.keys(exports)
 const quiet = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
 let consumer = '';
 let packedFiles: string[] = [];
+let tarball = '';
 
 /** Runs a command in the consumer's folder and returns its output; throws with that output when it fails. */
 function run(command: string, ...args: string[]): string {
@@ -73,8 +74,9 @@ beforeAll(() => {
   ];
   const [packed] = JSON.parse(run('npm', ...pack)) as { filename: string; files: { path: string }[] }[];
   packedFiles = (packed?.files ?? []).map(({ path }) => path);
+  tarball = join(consumer, packed?.filename ?? '');
   write('package.json', '{ "name": "consumer", "private": true, "type": "module" }');
-  run('npm', 'install', ...quiet, join(consumer, packed?.filename ?? ''));
+  run('npm', 'install', ...quiet, tarball);
 }, 240_000);
 
 afterAll(() => rmSync(consumer, { recursive: true, force: true }));
@@ -200,6 +202,29 @@ export const all = [${entries.map((_, i) => `entry${i}`).join(', ')}, kindling];
       run(process.execPath, join(root, compiler, bin.tsc), '-p', 'tsconfig.json');
     },
   );
+});
+
+describe.runIf(full)('as others check packages', () => {
+  const checkers = join(root, 'test/packaging/checkers');
+  const checker = (name: string): string => join(checkers, 'node_modules', name);
+  beforeAll(() => {
+    if (!existsSync(checker('publint'))) run('npm', 'ci', '--prefix', checkers, ...quiet);
+  }, 240_000);
+
+  it('publint has nothing to say', () => {
+    expect(run(process.execPath, checker('publint/src/cli.js'), '--strict', tarball)).toMatch(/All good!/);
+  });
+
+  // The profile leaves out those who cannot load ES modules, or know no "exports".
+  it('every entry has the right types for those who load ES modules (Are The Types Wrong?)', () => {
+    const attw = [checker('@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'esm-only'];
+    const { problems } = JSON.parse(run(process.execPath, ...attw, '--format', 'json')) as {
+      problems: Record<string, readonly { resolutionKind?: string }[]>;
+    };
+    const outside = ['node10', 'node16-cjs'];
+    const all = Object.values(problems).flat();
+    expect(all.filter(({ resolutionKind = '' }) => !outside.includes(resolutionKind))).toEqual([]);
+  });
 });
 
 describe('the core entry', () => {
