@@ -35,12 +35,16 @@ function upToDate() {
   return !changedSince([...inputs, ...sources, ...new Set(folders)], built);
 }
 
+/** Files of `dist` that no source has for itself. */
+const withoutSource = ['platform.d.ts', 'cli/libraries.js', 'kindling.min.js'];
+
 /** Output of sources that no longer exist would still be importable, and would be packed. */
 function removeOrphans() {
   for (const path of filesBelow(dist)) {
     const output = /^(.*?)(\.d\.ts|\.js)(\.map)?$/.exec(relative(dist, path));
-    if (output === null || output[1] === 'platform') continue; // which has no source
-    if (!existsSync(join(src, `${output[1]}.ts`))) rmSync(path);
+    if (output === null || withoutSource.includes(output[0].replaceAll('\\', '/'))) continue;
+    // Maps are what earlier builds left.
+    if (output[3] !== undefined || !existsSync(join(src, `${output[1]}.ts`))) rmSync(path);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * `npm run sizes`: what programs cost a browser, beside what they may (bench/size-budget.json). Each is
  * bundled and minified by esbuild; counted is what must be there before it starts, gzipped, and not what it
- * imports later on.
+ * imports later on. A row with a `file` is that file of the package as it is.
  */
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -12,7 +12,7 @@ import { build } from './build.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** @typedef {{ program: string, code: string, bytes: number }} Budget */
+/** @typedef {{ program: string, bytes: number, code: string } | { program: string, bytes: number, file: string }} Budget */
 /** @typedef {Budget & { measured: number }} Size */
 
 /** @returns {Budget[]} */
@@ -32,12 +32,15 @@ function startingWith(outputs, chunk, found = new Set([chunk])) {
   return found;
 }
 
+/** @param {Uint8Array} contents */
+const gzipped = (contents) => gzipSync(contents, { level: 9 }).length;
+
 /**
  * @param {string} code
  * @param {string} folder in which 'kindling' is found
  * @returns {Promise<number>} bytes
  */
-async function gzipped(code, folder) {
+async function bundled(code, folder) {
   const { metafile, outputFiles } = await esbuild.build({
     stdin: { contents: code, resolveDir: folder },
     absWorkingDir: folder,
@@ -52,7 +55,7 @@ async function gzipped(code, folder) {
   });
   const chunks = startingWith(metafile.outputs, 'stdin.js');
   const files = outputFiles.filter(({ path }) => [...chunks].some((chunk) => join(folder, chunk) === path));
-  return files.reduce((sum, { contents }) => sum + gzipSync(contents, { level: 9 }).length, 0);
+  return files.reduce((sum, { contents }) => sum + gzipped(contents), 0);
 }
 
 /**
@@ -60,7 +63,13 @@ async function gzipped(code, folder) {
  * @returns {Promise<Size[]>}
  */
 export const sizes = (folder = root) =>
-  Promise.all(budgets().map(async (row) => ({ ...row, measured: await gzipped(row.code, folder) })));
+  Promise.all(
+    budgets().map(async (row) => ({
+      ...row,
+      measured:
+        'file' in row ? gzipped(readFileSync(join(folder, row.file))) : await bundled(row.code, folder),
+    })),
+  );
 
 /** @param {readonly Size[]} rows */
 export function table(rows) {

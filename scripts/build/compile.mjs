@@ -1,11 +1,12 @@
 /**
- * `tsc -p tsconfig.build.json` with three things of our own: marks for bundlers, Tensor's methods written out,
- * and declarations that need no types of the platform.
+ * `tsc -p tsconfig.build.json` with four things of our own: marks for bundlers, Tensor's methods written out,
+ * declarations that need no types of the platform, and bundles of what is wanted as one file.
  */
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
+import { bundle, bundledLibraries } from './bundles.mjs';
 import { markPure } from './mark-pure.mjs';
 import { standAlone } from './stand-alone.mjs';
 import { tensorMethods } from './tensor-methods.mjs';
@@ -35,8 +36,10 @@ const problems = [
   ...program.getSyntacticDiagnostics(),
   ...program.getSemanticDiagnostics(),
 ];
-const { diagnostics } = program.emit(undefined, undefined, undefined, false, { after: [markPure] });
+const after = [markPure, bundledLibraries(join(root, 'src/cli'))];
+const { diagnostics } = program.emit(undefined, undefined, undefined, false, { after });
 if (problems.length + diagnostics.length > 0) fail([...problems, ...diagnostics]);
 const methods = tensorMethods(program.getProgram(), join(root, 'src/ops/methods.ts'));
 writeFileSync(join(root, 'dist/ops/methods.d.ts'), methods);
 standAlone(join(root, 'dist'));
+await bundle(root);

@@ -1,7 +1,7 @@
 /**
  * Makes sure that a WebGPU adapter answers. Where none does on Linux, installs Mesa's software Vulkan driver
  * (lavapipe). Needs nothing but Node and the `webgpu` package, so it also runs from an installed package:
- * `node node_modules/kindling/scripts/driver/install.mjs`.
+ * `npx kindling setup`.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -49,6 +49,17 @@ function readText(path) {
   }
 }
 
+/** @returns {string} the text of Dawn's package.json @throws when it is not installed */
+function dawnManifest() {
+  try {
+    return readText(join(dirname(createRequire(import.meta.url).resolve('webgpu')), 'package.json'));
+  } catch {
+    throw new Error(
+      'Node has WebGPU from the package `webgpu` (Dawn), which is not installed beside kindling: run `npm install webgpu@0.6`, then run this again.',
+    );
+  }
+}
+
 /** Changes whenever another driver could answer: a reboot, a new Dawn, other drivers or settings. */
 function driverFingerprint() {
   const settings = [...driverVariables, 'VK_ADD_DRIVER_FILES'].map((name) => process.env[name]);
@@ -58,11 +69,10 @@ function driverFingerprint() {
       return stat === undefined ? null : stat.mtimeMs;
     },
   );
-  const dawn = readText(join(dirname(createRequire(import.meta.url).resolve('webgpu')), 'package.json'));
   const facts = [
     process.version,
     process.arch,
-    dawn,
+    dawnManifest(),
     readText('/proc/sys/kernel/random/boot_id'),
     settings,
     folders,
@@ -72,11 +82,12 @@ function driverFingerprint() {
 
 /**
  * {@link probeAdapter}, remembering an adapter that answered until something about the drivers changes.
- * @param {string} cacheFile
+ * @param {string | undefined} cacheFile without one nothing is remembered
  * @returns {Adapter | null}
  */
 function cachedProbe(cacheFile) {
   const fingerprint = driverFingerprint();
+  if (cacheFile === undefined) return probeAdapter();
   try {
     const saved = JSON.parse(readFileSync(cacheFile, 'utf8'));
     if (saved.fingerprint === fingerprint) return saved.adapter;
@@ -191,7 +202,7 @@ function byHand() {
 
 /**
  * Returns the adapter that answers, installing the software driver first where that is needed and allowed.
- * @param {{ cacheFile: string, log?: (line: string) => void }} options
+ * @param {{ cacheFile?: string, log?: (line: string) => void }} options
  * @returns {Adapter}
  * @throws when no adapter answers; the message says what to do
  */
@@ -209,7 +220,7 @@ export function ensureAdapter({ cacheFile, log = console.log }) {
   if (installed !== null) return installed;
   throw new Error(
     hidingVariable() ??
-      'The software Vulkan driver is installed, but no WebGPU adapter answers: run `KINDLING_VERBOSE=1 npm run setup` to see why.',
+      'The software Vulkan driver is installed, but no WebGPU adapter answers: run this again with KINDLING_VERBOSE=1 in the environment to see why.',
   );
 }
 

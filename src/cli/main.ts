@@ -1,11 +1,20 @@
 #!/usr/bin/env node
+import { fileURLToPath } from 'node:url';
 import { close } from '../index.js';
+import { fetchMissing } from './npx.js';
+import { shownError } from './output.js';
 import { run } from './run.js';
 import { Interrupts } from './signals.js';
 
+const args = process.argv.slice(2);
+fetchMissing(
+  fileURLToPath(new URL('../..', import.meta.url)),
+  args,
+  (line) => void process.stderr.write(shownError(line)),
+);
 const interrupts = new Interrupts();
 const streamStatus = interrupts.watchStreams();
-const status = await run(process.argv.slice(2), {
+const status = await run(args, {
   signal: interrupts.signal,
   onSignalUse: () => interrupts.answer(),
 });

@@ -12,6 +12,7 @@ import { infoCommand } from './commands/info.js';
 import { inspectCommand } from './commands/inspect.js';
 import { predictCommand } from './commands/predict.js';
 import { profileCommand } from './commands/profile.js';
+import { setupCommand } from './commands/setup.js';
 import { downloadCommand, weightsCommand } from './commands/weights.js';
 import type { Context } from './context.js';
 import { exitCodes, Interrupted, plainest, UsageError } from './errors.js';
@@ -99,6 +100,7 @@ const oneLine = (text: string): string =>
 const commands = [
   demoCommand,
   infoCommand,
+  setupCommand,
   inspectCommand,
   convertCommand,
   weightsCommand,

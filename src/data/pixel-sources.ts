@@ -12,7 +12,7 @@ export interface RGBAPixels {
 /** What a browser can draw: a canvas, an `ImageBitmap`, an image or video element, a `VideoFrame`. */
 export type PixelSource = RGBAPixels | Drawable;
 
-/** @internal The part of it that is asked for; a program's own types of these fit. */
+/** The part of it that is asked for; a program's own types of these fit. */
 export interface Drawable {
   readonly width?: unknown;
   readonly height?: unknown;

@@ -68,9 +68,8 @@ export interface OpenedDevice {
 }
 
 const installHint =
-  'Install a Vulkan driver: run `node node_modules/kindling/scripts/driver/install.mjs` (in a checkout of kindling: ' +
-  '`npm run setup`), or on Debian and Ubuntu `apt-get install -y mesa-vulkan-drivers` (Mesa 23 or later; Debian 12 ' +
-  'has it in bookworm-backports).';
+  'Install a Vulkan driver: `npx kindling setup` does where it may (Debian, Ubuntu), or says what to do ' +
+  '(in a checkout of kindling: `npm run setup`).';
 
 const usefulFeatures = ['timestamp-query', 'shader-f16', 'subgroups'] as const;
 
@@ -361,13 +360,24 @@ async function findGpu(adapterName: string | undefined, unsafe: boolean): Promis
   try {
     dawn = (await importAtRuntime('webgpu')) as typeof dawn;
   } catch (cause) {
-    throw new DeviceError('init: the `webgpu` package did not load. Run `npm install webgpu`.', undefined, {
-      cause,
-    });
+    throw new DeviceError(`init: ${dawnHint(cause)}`, undefined, { cause });
   }
   const gpu = dawn.create(flags);
   pinned.set(key, gpu);
   return gpu;
+}
+
+/** The peer that package.json asks for. @internal */
+export const dawnPackage = 'webgpu@0.6';
+
+/** What to do when Dawn's package is not there, or its addon does not load. @internal */
+export function dawnHint(cause: unknown): string {
+  const { code, message } = cause as { code?: unknown; message?: unknown };
+  return code === 'ERR_MODULE_NOT_FOUND'
+    ? 'Node has WebGPU from the package `webgpu` (Dawn), which is not installed beside kindling. Run ' +
+        `\`npm install ${dawnPackage}\` (browsers need none).`
+    : `the package \`webgpu\` did not load (${String(message)}). Run \`npm install ${dawnPackage}\` on this machine ` +
+        'again: its addon is there for Linux, macOS and Windows.';
 }
 
 /** The specifier is an argument so that no bundler resolves it. */

@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
 import { describe, expect, it } from 'vitest';
+import { build as buildPackage } from '../../scripts/build.mjs';
 import { train } from './browser-entry.js';
 import { chromium } from './chromium.js';
 
@@ -24,16 +25,22 @@ const flags = [
   '--disable-sync',
 ];
 
-/** Serves the page, starts a browser on it, and gives what the page posts back. */
+const allInOne = fileURLToPath(new URL('../../dist/kindling.min.js', import.meta.url));
+
+/** Serves the page and kindling's one file, starts a browser on it, and gives what the page posts back. */
 async function runInBrowser(executable: string, script: string): Promise<unknown> {
   const profile = mkdtempSync(join(tmpdir(), 'kindling-browser-'));
   let deliver: (body: string) => void = () => {};
   const posted = new Promise<string>((resolve) => (deliver = resolve));
   const server = createServer((request, response) => {
     if (request.method !== 'POST') {
-      const isScript = request.url === '/main.js';
-      response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html');
-      response.end(isScript ? script : '<!doctype html><script type="module" src="/main.js"></script>');
+      const scripts: Record<string, () => string | Buffer> = {
+        '/main.js': () => script,
+        '/kindling.min.js': () => readFileSync(allInOne),
+      };
+      const asked = scripts[request.url ?? ''];
+      response.setHeader('content-type', asked ? 'text/javascript' : 'text/html');
+      response.end(asked?.() ?? '<!doctype html><script type="module" src="/main.js"></script>');
       return;
     }
     let body = '';
@@ -65,33 +72,41 @@ async function runInBrowser(executable: string, script: string): Promise<unknown
   }
 }
 
+/** The page's script imports kindling as a module of its own, which has come from elsewhere. */
+const fromOneFile: Plugin = {
+  name: 'kindling.min.js',
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /src\/index\.js$/ }, () => ({ path: '/kindling.min.js', external: true })),
+};
+
 describe('the same code in a browser', () => {
-  it.skipIf(chromium === undefined)(
-    'trains to the same losses as in Node',
-    { timeout: 180_000 },
-    async () => {
-      const bundle = await build({
-        stdin: {
-          contents: `
+  it.skipIf(chromium === undefined).each([
+    ['bundled', []],
+    ['with kindling.min.js', [fromOneFile]],
+  ])('trains to the same losses as in Node: %s', { timeout: 180_000 }, async (_, plugins) => {
+    buildPackage();
+    const bundle = await build({
+      stdin: {
+        contents: `
           import { train } from './browser-entry.ts';
           const post = (result) => fetch('/', { method: 'POST', body: JSON.stringify(result) });
           train().then(post, (error) => post({ error: String(error.stack ?? error) }));`,
-          resolveDir: fileURLToPath(new URL('.', import.meta.url)),
-        },
-        bundle: true,
-        format: 'esm',
-        platform: 'browser',
-        target: 'es2022',
-        write: false,
-      });
-      const there = (await runInBrowser(chromium as string, bundle.outputFiles[0]?.text as string)) as {
-        error?: string;
-        losses: number[];
-      };
-      expect(there.error).toBeUndefined();
-      const here = await train();
-      expect(there.losses.length).toBe(here.losses.length);
-      there.losses.forEach((loss, i) => expect(loss).toBeCloseTo(here.losses[i] as number, 3));
-    },
-  );
+        resolveDir: fileURLToPath(new URL('.', import.meta.url)),
+      },
+      bundle: true,
+      format: 'esm',
+      platform: 'browser',
+      target: 'es2022',
+      write: false,
+      plugins,
+    });
+    const there = (await runInBrowser(chromium as string, bundle.outputFiles[0]?.text as string)) as {
+      error?: string;
+      losses: number[];
+    };
+    expect(there.error).toBeUndefined();
+    const here = await train();
+    expect(there.losses.length).toBe(here.losses.length);
+    there.losses.forEach((loss, i) => expect(loss).toBeCloseTo(here.losses[i] as number, 3));
+  });
 });

@@ -1,13 +1,13 @@
 /**
  * The package as its users get it: packed, installed into an empty folder, type-checked, bundled for a
- * browser and run. Only `dist` takes part, never `src`.
+ * browser and run; there is no Dawn but where Node is to compute. Only `dist` takes part, never `src`.
  */
 import { spawnSync } from 'node:child_process';
 import { builtinModules } from 'node:module';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import vm from 'node:vm';
 import * as esbuild from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -15,8 +15,9 @@ import { build } from '../../scripts/build.mjs';
 import { every, full } from '../tooling/full.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+const { exports, peerDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
   exports: Record<string, unknown>;
+  peerDependencies: { webgpu: string };
 };
 const entries = Object.keys(exports)
   .filter((path) => !path.endsWith('.json'))
@@ -24,6 +25,7 @@ const entries = Object.keys(exports)
 const quiet = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
 let consumer = '';
 let packedFiles: string[] = [];
+let tarball = '';
 
 /** Runs a command in the consumer's folder and returns its output; throws with that output when it fails. */
 function run(command: string, ...args: string[]): string {
@@ -72,8 +74,9 @@ beforeAll(() => {
   ];
   const [packed] = JSON.parse(run('npm', ...pack)) as { filename: string; files: { path: string }[] }[];
   packedFiles = (packed?.files ?? []).map(({ path }) => path);
+  tarball = join(consumer, packed?.filename ?? '');
   write('package.json', '{ "name": "consumer", "private": true, "type": "module" }');
-  run('npm', 'install', ...quiet, '--omit=optional', join(consumer, packed?.filename ?? ''));
+  run('npm', 'install', ...quiet, tarball);
 }, 240_000);
 
 afterAll(() => rmSync(consumer, { recursive: true, force: true }));
@@ -84,15 +87,27 @@ describe('the packed files', () => {
       expect.arrayContaining(['package.json', 'LICENSE', 'README.md', 'dist/index.js', 'dist/index.d.ts']),
     );
     const expected = /^(dist\/|weights\/|scripts\/driver\/|package\.json$|LICENSE$|README\.md$)/;
-    expect(packedFiles.filter((path) => !expected.test(path) || path.endsWith('.tsbuildinfo'))).toEqual([]);
+    const nobodys = /\.tsbuildinfo$|\.map$|^dist\/cli\/.*\.d\.ts$/;
+    expect(packedFiles.filter((path) => !expected.test(path) || nobodys.test(path))).toEqual([]);
+  });
+
+  it('name no source maps, which are not there', () => {
+    const scripts = packedFiles.filter((path) => path.endsWith('.js'));
+    const installed = join(consumer, 'node_modules/kindling');
+    const naming = scripts.filter((path) =>
+      /^\/\/# sourceMapp/m.test(readFileSync(join(installed, path), 'utf8')),
+    );
+    expect(naming).toEqual([]);
   });
 
   it('hold every file that package.json points to', () => {
-    const { exports, bin, main, types, sideEffects } = JSON.parse(
+    const { exports, bin, main, types, sideEffects, unpkg, jsdelivr } = JSON.parse(
       readFileSync(join(root, 'package.json'), 'utf8'),
     ) as Record<string, unknown>;
     const paths = [
-      ...JSON.stringify([exports, bin, main, types, sideEffects]).matchAll(/"\.\/([^"]+\.(?:js|ts))"/g),
+      ...JSON.stringify([exports, bin, main, types, sideEffects, unpkg, jsdelivr]).matchAll(
+        /"\.\/([^"]+\.(?:js|ts))"/g,
+      ),
     ];
     const wanted = paths.map((match) => match[1] ?? '').filter((path) => !path.includes('*'));
     expect(wanted.length).toBeGreaterThan(4);
@@ -114,6 +129,15 @@ describe('the packed files', () => {
     ];
     expect(Object.keys(scripts).filter((name) => hooks.includes(name))).toEqual([]);
     expect(packedFiles.filter((path) => path.endsWith('binding.gyp'))).toEqual([]);
+  });
+
+  it('bring nothing along that a browser does not use', () => {
+    const { packages } = JSON.parse(
+      readFileSync(join(consumer, 'node_modules/.package-lock.json'), 'utf8'),
+    ) as { packages: Record<string, unknown> };
+    expect(Object.keys(packages).sort()).toEqual(
+      ['kindling', 'long', 'protobufjs'].map((name) => `node_modules/${name}`),
+    );
   });
 
   it('have a command that runs', () => {
@@ -180,6 +204,29 @@ export const all = [${entries.map((_, i) => `entry${i}`).join(', ')}, kindling];
   );
 });
 
+describe.runIf(full)('as others check packages', () => {
+  const checkers = join(root, 'test/packaging/checkers');
+  const checker = (name: string): string => join(checkers, 'node_modules', name);
+  beforeAll(() => {
+    if (!existsSync(checker('publint'))) run('npm', 'ci', '--prefix', checkers, ...quiet);
+  }, 240_000);
+
+  it('publint has nothing to say', () => {
+    expect(run(process.execPath, checker('publint/src/cli.js'), '--strict', tarball)).toMatch(/All good!/);
+  });
+
+  // The profile leaves out those who cannot load ES modules, or know no "exports".
+  it('every entry has the right types for those who load ES modules (Are The Types Wrong?)', () => {
+    const attw = [checker('@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'esm-only'];
+    const { problems } = JSON.parse(run(process.execPath, ...attw, '--format', 'json')) as {
+      problems: Record<string, readonly { resolutionKind?: string }[]>;
+    };
+    const outside = ['node10', 'node16-cjs'];
+    const all = Object.values(problems).flat();
+    expect(all.filter(({ resolutionKind = '' }) => !outside.includes(resolutionKind))).toEqual([]);
+  });
+});
+
 describe('the core entry', () => {
   it('bundles for a browser with nothing left to import', async () => {
     const result = await bundle("export * from 'kindling';", { platform: 'browser', format: 'esm' });
@@ -205,7 +252,76 @@ describe('the core entry', () => {
   });
 });
 
+/** What is left to import in a module, by `import` or `import()` of a constant. */
+async function importsOf(path: string): Promise<string[]> {
+  const { metafile } = await esbuild.build({
+    entryPoints: [path],
+    ...{ bundle: true, write: false, metafile: true, format: 'esm', external: ['*'] },
+  });
+  return Object.values(metafile.outputs).flatMap(({ imports }) => imports.map((each) => each.path));
+}
+
+describe('without Dawn', () => {
+  it('init in Node says what to install, a version that package.json admits', () => {
+    write(
+      'without.mjs',
+      "import { init } from 'kindling'; await init().catch((error) => console.log(error.message));",
+    );
+    const [, version = ''] = /`npm install webgpu@([\d.]+)`/.exec(run(process.execPath, 'without.mjs')) ?? [];
+    expect(peerDependencies.webgpu).toMatch(new RegExp(`^\\^${version}\\.`));
+  });
+
+  it('the command says so in one line', () => {
+    const command = ['--no-install', 'kindling', 'setup'];
+    expect(() => run('npx', ...command)).toThrow(/kindling: [^\n]*`npm install webgpu@[\d.]+`[^\n]*\n$/);
+  });
+});
+
+describe('the one file for pages without a bundler', () => {
+  const file = (): string => join(consumer, 'node_modules/kindling/dist/kindling.min.js');
+
+  it('imports nothing', async () => {
+    expect(await importsOf(file())).toEqual([]);
+  });
+
+  it('exports what kindling exports', async () => {
+    const [one, all] = [file(), join(consumer, 'node_modules/kindling/dist/index.js')];
+    const names = async (path: string): Promise<string[]> =>
+      Object.keys((await import(pathToFileURL(path).href)) as object).sort();
+    expect(await names(one)).toEqual(await names(all));
+  });
+
+  it("trains on navigator.gpu, prints its layers' names and finds the weights beside it", () => {
+    const code = `import { create, globals } from '${pathToFileURL(join(root, 'node_modules/webgpu/index.js')).href}';
+Object.assign(globalThis, globals);
+const gpu = create([]);
+Object.defineProperty(globalThis, 'navigator', { value: { gpu }, configurable: true });
+const k = await import('${pathToFileURL(file()).href}');
+await k.init();
+const model = new k.nn.Linear(1, 1);
+const [x, y] = [k.tensor([[1], [2]]), k.tensor([[3], [6]])];
+const optimizer = new k.optim.SGD(model.parameters(), { lr: 0.1 });
+let loss;
+for (let i = 0; i < 50; i++) {
+  optimizer.zeroGrad();
+  loss = k.nn.functional.mseLoss(model(x), y);
+  loss.backward();
+  optimizer.step();
+}
+console.log((await loss.item()) < 0.1, String(model), (await k.models.weights('resnet18')).length);
+k.close();
+process.exit(gpu === undefined ? 1 : 0);
+`;
+    write('one-file.mjs', code);
+    expect(run(process.execPath, 'one-file.mjs').trim()).toBe(
+      'true Linear(in_features=1, out_features=1, bias=True) 1',
+    );
+  });
+});
+
 describe('the installed package', () => {
+  beforeAll(() => void run('npm', 'install', ...quiet, `webgpu@${peerDependencies.webgpu}`), 240_000);
+
   it('imports and computes in Node, and lets the process end', () => {
     write(
       'app.mjs',
