@@ -82,7 +82,7 @@ describe('a run folder', () => {
   });
 
   it('is what eval takes', async () => {
-    const { code, stdout } = await kindling(['eval', run, val, '--top', '2']);
+    const { code, stdout } = await kindling(['eval', run, val, '--top-k', '2']);
     expect(code).toBe(0);
     const best = Math.max(...history(run).map(({ validationAccuracy }) => validationAccuracy ?? 0));
     expect(stdout).toContain(`accuracy ${Math.round(best * 20)}/20`);

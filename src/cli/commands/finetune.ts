@@ -20,15 +20,14 @@ import { Session } from '../finetune/session.js';
 import { readState, type RunState } from '../finetune/state.js';
 import { builderOf } from '../load-model.js';
 import { flagOf } from '../option-rows.js';
+import { operand } from '../shared-options.js';
 import { percent } from '../output.js';
 import { versions } from '../versions.js';
 import { fileDigest, openNamedWeights } from '../weights-file.js';
 
 /** `kindling finetune`: a new head on a trained model, or the training of a whole model. */
-async function finetune(
-  { context, options, given }: Call<typeof finetuneOptions>,
-  dataPath: string | undefined,
-): Promise<void> {
+async function finetune({ context, options, given }: Call<typeof finetuneOptions>): Promise<void> {
+  const dataPath = options.data;
   if (options.resume !== undefined) {
     refuseBesideResume(given, dataPath);
     return resume(context, options.resume, options, given);
@@ -88,8 +87,8 @@ function refuseBesideResume(given: ReadonlySet<string>, dataPath: string | undef
   const surplus = Object.entries(finetuneOptions).find(
     ([name]) => given.has(name) && !(besideResume as readonly string[]).includes(name),
   );
-  if (dataPath === undefined && surplus === undefined) return;
-  const what = surplus === undefined ? dataPath : flagOf(...surplus);
+  if (surplus === undefined) return;
+  const what = surplus[0] === 'data' ? dataPath : flagOf(...surplus);
   throw new UsageError(`--resume takes everything from the run's config.json; leave out ${what}`);
 }
 
@@ -289,12 +288,17 @@ function summary({ output }: Context, outcome: Outcome): void {
 export const finetuneCommand = defineCommand({
   name: 'finetune',
   help: 'put a new head on a trained model and train it, or train a whole model',
-  operands: [
-    [
-      '[data]',
-      'a folder with one folder of images per class, or with train and val in it, or a .bin file of CIFAR-10',
-    ],
-  ],
+  operands: [operand('[data]', 'the images, as --data')],
   options: finetuneOptions,
-  run: (call, data: string | undefined) => finetune(call, data),
+  examples: [
+    ['kindling finetune photos --weights resnet18 --out run', 'a new head on published weights'],
+    [
+      'kindling finetune photos --val-split 0.2 --weights resnet50:IMAGENET1K_V2 --unfreeze-at 5:layer4 --out run',
+    ],
+    [
+      "kindling finetune train.bin --model cifar_resnet20 --augment --map 'animal=cat,dog;vehicle=truck,ship'",
+    ],
+    ['kindling finetune --resume run --epochs 20', 'goes on, for 20 epochs in all'],
+  ],
+  run: (call) => finetune(call),
 });

@@ -5,7 +5,7 @@ import { UsageError } from '../errors.js';
 import { builderOf } from '../load-model.js';
 import { cardInput, type CardInput, type ModelCard } from '../model-card.js';
 import { fallbacks, plannedOf, type PlannedOf } from '../option-rows.js';
-import { defaultRate, hasMomentum } from '../optimizers.js';
+import { defaultRate, hasDecay, hasMomentum } from '../optimizers.js';
 import { finetuneOptions, type FinetuneOptions } from './options.js';
 
 /** From an epoch on, these parameters are trained as well. */
@@ -71,6 +71,8 @@ export function checkOptions(options: FinetuneOptions): void {
     throw new UsageError('--val and --val-split exclude each other');
   if (options.momentum !== undefined && !hasMomentum(options.optimizer))
     throw new UsageError(`--momentum means nothing to --optimizer ${options.optimizer}`);
+  if (options.weightDecay !== undefined && !hasDecay(options.optimizer))
+    throw new UsageError(`--weight-decay means nothing to --optimizer ${options.optimizer}`);
   if (options.amp === true && options.optimizer === 'lbfgs')
     throw new UsageError(
       '--amp does not go with --optimizer lbfgs, whose steps evaluate the loss themselves',
