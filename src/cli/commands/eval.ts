@@ -1,15 +1,16 @@
 import { init } from '../../index.js';
 import { writeFileAtomically } from '../../formats/index.js';
-import { applyClassMap, firstImages, relabelled, shortList } from '../classes.js';
+import { applyClassMap, relabelled, shortList } from '../classes.js';
 import type { ClassMap, LabelledImages } from '../classes.js';
 import { defineCommand } from '../command.js';
 import type { Context } from '../context.js';
 import { CliError, UsageError } from '../errors.js';
 import { checkReplaceable } from '../files.js';
-import { skippedImages, warnSkipped } from '../finetune/data.js';
+import { skippedImages, warnOfStray, warnSkipped } from '../finetune/data.js';
 import { classMapOf } from '../finetune/plan.js';
 import { scoresOf } from '../finetune/scores.js';
 import { openImages } from '../images.js';
+import { limited } from '../limit.js';
 import type { ModelCard } from '../model-card.js';
 import * as read from '../option-readers.js';
 import { formerly, text, value, type Options } from '../option-rows.js';
@@ -39,6 +40,7 @@ const evalOptions = {
   ),
   predictions: text('<file>', 'write the predicted class of each image, as a JSON array'),
   limit,
+  seed: value('<n>', 'of what --limit takes', read.seedNumber, 0),
   onBadImage,
 };
 type EvalOptions = Options<typeof evalOptions>;
@@ -60,8 +62,9 @@ async function evaluateModel(context: Context, options: EvalOptions): Promise<vo
   await init();
   const { model, outputs } = await makeTrained(trained, options.numClasses);
   const opened = await openImages(data, trained.input, { onBadImage: options.onBadImage });
+  warnOfStray(context, opened);
   const images = labelledFor(opened, outputs, options, map ?? mapOfCard(trained.card, opened), trained.card);
-  const chosen = options.limit === undefined ? images : firstImages(images, options.limit);
+  const chosen = limited(images, options.limit ?? null, options.seed);
 
   output.line(`${trained.modelName} with ${weights}, ${grouped(chosen.dataset.length)} images of ${data}`);
   const started = performance.now();

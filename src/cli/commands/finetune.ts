@@ -110,7 +110,7 @@ async function resume(
       ...(given.has('epochs') && { epochs: extended(run, reachedBefore, options.epochs) }),
       ...(given.has('onBadImage') && { onBadImage: options.onBadImage }),
     };
-    const data = await openData(context, plan, options.workers);
+    const data = await dataOf(context, run, plan, options.workers);
     if (digestOf(plan, data) !== run.config.dataDigest) {
       if (hasTrained(reachedBefore)) throw changedImages(run, data);
       await run.begin({ ...run.config, plan, ...factsOf(plan, data) });
@@ -144,6 +144,15 @@ async function resume(
   } finally {
     await run.close();
   }
+}
+
+/** The images of a run, which may have begun when others were taken of the same folder. */
+async function dataOf(context: Context, run: RunFolder, plan: Plan, workers: number): Promise<TrainingData> {
+  const isOwn = (data: TrainingData): boolean => digestOf(plan, data) === run.config.dataDigest;
+  const now = await openData(context, plan, workers);
+  if (isOwn(now)) return now;
+  const before = await openData(context, plan, workers, { asBefore: true }).catch(() => null);
+  return before !== null && isOwn(before) ? before : now;
 }
 
 /** The model of a run that has a state, as its last checkpoint has it. */
@@ -186,12 +195,7 @@ async function work(
   try {
     result = await session.train(state);
   } catch (error) {
-    if (run !== null && error instanceof BadImageError) {
-      const without = `${resumeCommand(run.path)} --on-bad-image skip`;
-      throw new CliError(`${error.reason}; put a good file in its place, or go on without it: ${without}`, {
-        cause: error,
-      });
-    }
+    if (run !== null && error instanceof BadImageError) throw goOnWithout(run, error);
     if (run !== null && session.hasGoodState && lossIn(error) === null)
       output.note(`the last checkpoint in ${run.path} is whole; go on with: ${resumeCommand(run.path)}`);
     throw error;
@@ -202,7 +206,9 @@ async function work(
   warnSkipped(context, skipped);
   if (file !== null) await saveWeights(session.model, file, { metadata: session.metadata(result.epochs) });
   if (run !== null && !result.interrupted && !nothingLeft) {
-    const evaluation = await session.evaluateBest(run, result);
+    const evaluation = await session.evaluateBest(run, result).catch((error: unknown) => {
+      throw error instanceof BadImageError ? goOnWithout(run, error) : error;
+    });
     await writeReport(run, { plan, config, data, result, evaluation, skipped });
   }
   const seconds = (performance.now() - started) / 1000;
@@ -219,6 +225,13 @@ async function work(
   if (run !== null) output.line(`go on with: ${resumeCommand(run.path)}`);
   throw interruptionOf(context.signal);
 }
+
+/** What to do about an image that cannot be read: a run's may not be deleted, as the order hangs on it. */
+const goOnWithout = (run: RunFolder, error: BadImageError): CliError =>
+  new CliError(
+    `${error.reason}; put a good file in its place, or go on without it: ${resumeCommand(run.path)} --on-bad-image skip`,
+    { cause: error },
+  );
 
 function configOf(plan: Plan, data: TrainingData, weights: RunConfig['weights']): RunConfig {
   const { vendor, architecture, device, description } = runtime().info;

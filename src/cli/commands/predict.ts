@@ -1,8 +1,10 @@
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { init, noGrad, tensor } from '../../index.js';
 import { stackSamples, type HostArray } from '../../data/index.js';
 import { imageExtensions, readImage } from '../../data/node/index.js';
+import { isStray } from '../../data/node/image-folder.js';
+import { shortList } from '../classes.js';
 import { defineCommand } from '../command.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { CliError } from '../errors.js';
@@ -43,7 +45,7 @@ async function predict(
   { data: paths = [], batchSize: most = 16, ...options }: Options<typeof predictOptions>,
 ): Promise<void> {
   const { output } = context;
-  const images = paths.flatMap((path) => (isFolder(path) ? imagesIn(path) : [path]));
+  const images = paths.flatMap((path) => (isFolder(path) ? imagesIn(path, context) : [path]));
   const trained = await openTrained(context, options);
   await init();
   const { model, outputs } = await makeTrained(trained, options.numClasses);
@@ -107,12 +109,20 @@ function likeliest(probabilities: ArrayLike<number>, names: readonly string[], c
 }
 
 /** The images in a folder and below it, sorted. */
-function imagesIn(folder: string): string[] {
+function imagesIn(folder: string, { output }: Context): string[] {
+  const stray = new Set<string>();
   const found = readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => {
+      const parts = relative(folder, path).split(/[\\/]/);
+      const at = parts.findIndex(isStray);
+      if (at >= 0) stray.add(parts.slice(0, at + 1).join('/'));
+      return at < 0;
+    })
     .filter((path) => imageExtensions.some((extension) => path.toLowerCase().endsWith(extension)))
     .sort();
+  if (stray.size > 0) output.warn(`${folder}: left out, as no image: ${shortList([...stray].sort())}`);
   if (found.length === 0) throw new CliError(`${folder}: holds no images (${imageExtensions.join(' ')})`);
   return found;
 }
