@@ -8,6 +8,7 @@ import { checkInterrupted, interruptionOf, type Context } from '../context.js';
 import { CliError, UsageError } from '../errors.js';
 import { checkNewFile, namesFolder } from '../files.js';
 import type { FitResult } from '../training-loop.js';
+import { givenOptions, type GivenOptions } from '../finetune/command-line.js';
 import { digestOf, openData, skippedImages, warnSkipped, type TrainingData } from '../finetune/data.js';
 import { prepareModel, type TrainedModel } from '../finetune/what-is-trained.js';
 import { changedImages, extended, hasTrained, howToExtend } from '../finetune/going-on.js';
@@ -27,6 +28,7 @@ import { fileDigest, openNamedWeights } from '../weights-file.js';
 
 /** `kindling finetune`: a new head on a trained model, or the training of a whole model. */
 async function finetune({ context, options, given }: Call<typeof finetuneOptions>): Promise<void> {
+  const began = performance.now();
   const dataPath = options.data;
   if (options.resume !== undefined) {
     refuseBesideResume(given, dataPath);
@@ -53,7 +55,12 @@ async function finetune({ context, options, given }: Call<typeof finetuneOptions
   const data = await openData(context, plan, options.workers);
   await init();
   const digest = weights === null || out === undefined || isFile ? null : await fileDigest(weights.path);
-  const config = configOf(plan, data, digest === null ? null : { source: weights?.path ?? '', ...digest });
+  const config = configOf(
+    plan,
+    data,
+    digest === null ? null : { source: weights?.path ?? '', ...digest },
+    givenOptions(options, given),
+  );
   const makeFirst = (): Promise<TrainedModel> => start(context, plan, data, weights?.checkpoint ?? null);
   const prepared = await survivingLosses(context, null, makeFirst, makeFirst);
   const run = out === undefined || isFile ? null : await RunFolder.create(out, config);
@@ -65,7 +72,7 @@ async function finetune({ context, options, given }: Call<typeof finetuneOptions
       context.output.warn(
         `--freeze ${plan.freeze.join(',')} without --weights: the frozen layers are random`,
       );
-    const rest = { plan, data, config, run, file: isFile ? out : null };
+    const rest = { plan, data, config, run, file: isFile ? out : null, began };
     await survivingLosses(
       context,
       run,
@@ -99,6 +106,7 @@ async function resume(
   options: FinetuneOptions,
   given: ReadonlySet<string>,
 ): Promise<void> {
+  const began = performance.now();
   // From here on there is a lock to give back.
   checkInterrupted(context);
   const run = await RunFolder.open(path);
@@ -133,7 +141,16 @@ async function resume(
       }
       const session = new Session(context, plan, model, data, run);
       if (!again) session.describe(`, ${path} resumed`);
-      await work(context, { session, plan, data, config: run.config, run, file: null, state: reached });
+      await work(context, {
+        session,
+        plan,
+        data,
+        config: run.config,
+        run,
+        file: null,
+        state: reached,
+        began,
+      });
     };
     await survivingLosses(
       context,
@@ -183,11 +200,13 @@ interface Work {
   readonly run: RunFolder | null;
   readonly file: string | null;
   readonly state: RunState | null;
+  /** When the command began, by `performance.now()`. */
+  readonly began: number;
 }
 
 async function work(
   context: Context,
-  { session, plan, data, config, run, file, state }: Work,
+  { session, plan, data, config, run, file, state, began }: Work,
 ): Promise<void> {
   const { output } = context;
   const started = performance.now();
@@ -209,7 +228,12 @@ async function work(
     const evaluation = await session.evaluateBest(run, result).catch((error: unknown) => {
       throw error instanceof BadImageError ? goOnWithout(run, error) : error;
     });
-    await writeReport(run, { plan, config, data, result, evaluation, skipped });
+    await writeReport(run, {
+      ...{ config, data, result, evaluation, skipped },
+      parts: session.partsOver(result.epochs.length),
+      seconds: (performance.now() - began) / 1000,
+      resumed: state !== null,
+    });
   }
   const seconds = (performance.now() - started) / 1000;
   summary(context, {
@@ -233,13 +257,19 @@ const goOnWithout = (run: RunFolder, error: BadImageError): CliError =>
     { cause: error },
   );
 
-function configOf(plan: Plan, data: TrainingData, weights: RunConfig['weights']): RunConfig {
+function configOf(
+  plan: Plan,
+  data: TrainingData,
+  weights: RunConfig['weights'],
+  given: GivenOptions,
+): RunConfig {
   const { vendor, architecture, device, description } = runtime().info;
   return {
     kind: 'kindling run',
     version: 1,
     created: new Date().toISOString(),
     plan,
+    given,
     weights,
     ...factsOf(plan, data),
     versions: versions(),

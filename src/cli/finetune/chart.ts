@@ -98,8 +98,15 @@ export function lineChart({ title, series, format, range, mark }: ChartOptions):
         mark !== undefined &&
         mark > 0 &&
         html`<line class="mark" x1="${at(x(mark))}" x2="${at(x(mark))}" y1="${top}" y2="${height - bottom}">
-          <title>best epoch: ${mark}</title>
-        </line>`
+            <title>best epoch: ${mark}</title>
+          </line>
+          <text
+            class="tick"
+            x="${at(x(mark) + (x(mark) > width / 2 ? -6 : 6))}"
+            y="${top + 10}"
+            text-anchor="${x(mark) > width / 2 ? 'end' : 'start'}"
+            >best epoch: ${mark}</text
+          >`
       }
       ${shown.map(({ values: own, style, name }) => {
         const points = own.flatMap((value, i) =>
