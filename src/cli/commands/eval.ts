@@ -8,7 +8,7 @@ import { CliError, UsageError } from '../errors.js';
 import { checkReplaceable } from '../files.js';
 import { skippedImages, warnOfStray, warnSkipped } from '../finetune/data.js';
 import { classMapOf } from '../finetune/plan.js';
-import { scoresOf } from '../finetune/scores.js';
+import { scoresOf, type ClassScore } from '../finetune/scores.js';
 import { openImages } from '../images.js';
 import { limited } from '../limit.js';
 import type { ModelCard } from '../model-card.js';
@@ -85,12 +85,14 @@ async function evaluateModel(context: Context, options: EvalOptions): Promise<vo
     output.line(`top-${options.topK} accuracy ${topCorrect}/${count} (${percent(topCorrect, count)})`);
   output.line(`loss ${loss.toFixed(4)}`);
   if (byClass.length <= mostInTable) {
-    const rows = byClass.map(({ name, images: n, correct: right }) => [
+    const share = (part: number | null): string => (part === null ? '-' : percent(part, 1));
+    const rows = byClass.map(({ name, images: n, correct: right, precision, recall, f1 }) => [
       `  ${name}`,
       `${right}/${n}`,
-      percent(right, n),
+      ...[precision, recall, f1].map(share),
     ]);
-    for (const line of table(rows, [1, 2])) output.line(line);
+    const head = ['  class', 'right', 'precision', 'recall', 'F1'];
+    for (const line of table([head, ...rows], [1, 2, 3, 4])) output.line(line);
   }
   output.line(`time ${seconds.toFixed(1)} s (${(count / seconds).toFixed(0)} images/s)`);
   if (options.predictions !== undefined) output.line(`predictions in ${options.predictions}`);
@@ -114,13 +116,11 @@ async function evaluateModel(context: Context, options: EvalOptions): Promise<vo
   });
 }
 
-interface ClassCount {
-  readonly name: string;
-  readonly images: number;
+interface ClassCount extends ClassScore {
   readonly correct: number;
 }
 
-/** Images and hits of each class that has images; their labels may be any of the model's outputs. */
+/** Images, hits and scores of each class that has images; their labels may be any of the model's outputs. */
 function perClass(
   { classes, labels }: LabelledImages,
   predictions: Int32Array,
@@ -138,9 +138,7 @@ function perClass(
       prediction < 0 ? -1 : at(prediction) < 0 ? names.length : at(prediction),
     ),
   );
-  return scores
-    .slice(0, names.length)
-    .map(({ name, images }, i) => ({ name, images, correct: matrix[i]?.[i] ?? 0 }));
+  return scores.slice(0, names.length).map((score, i) => ({ ...score, correct: matrix[i]?.[i] ?? 0 }));
 }
 
 /** A model that `finetune` made knows which of the data's classes its own are made of. */

@@ -18,7 +18,7 @@ export interface ChartOptions {
   readonly mark?: number;
 }
 
-const size = { width: 520, height: 280, left: 52, right: 14, top: 16, bottom: 40 } as const;
+const size = { width: 520, height: 280, left: 64, right: 14, top: 16, bottom: 40 } as const;
 
 /** A step of 1, 2 or 5 times a power of ten that makes about `count` intervals. */
 function niceStep(span: number, count: number): number {

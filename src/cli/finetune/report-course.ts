@@ -45,7 +45,7 @@ export function curves(epochs: readonly EpochReport[], mark: number): Html[] {
     }),
     lineChart({
       title: 'Learning rate',
-      series: [{ name: 'at the start of the epoch', values: column(({ lr }) => lr), style: 'one' }],
+      series: [{ name: 'at the start', values: column(({ lr }) => lr), style: 'one' }],
       format: rate,
       mark,
     }),

@@ -72,11 +72,7 @@ export function reportPage(input: PageInput): string {
           ${facts(input)}
           <section aria-labelledby="curves">
             <h2 id="curves">Learning curves</h2>
-            <div class="charts">${curves(epochs, bestEpoch)}</div>
-            <details>
-              <summary>Every epoch</summary>
-              ${epochTable(epochs, bestEpoch)}
-            </details>
+            <div class="charts">${curves(epochs, bestEpoch)} ${epochTable(epochs, bestEpoch)}</div>
           </section>
           <section aria-labelledby="parts">
             <h2 id="parts">What was trained when</h2>
@@ -86,7 +82,10 @@ export function reportPage(input: PageInput): string {
             checked !== null &&
             html`<section aria-labelledby="confusion">
                 <h2 id="confusion">What was taken for what</h2>
-                <p class="note">The best weights (epoch ${bestEpoch}) on the validation images.</p>
+                <p class="note">
+                  The best weights (epoch ${bestEpoch}) on the validation images. Rows: what the images are.
+                  Columns: what they were taken for.
+                </p>
                 ${
                   config.classes.length <= mostInMatrix
                     ? matrix(config.classes, checked.scores)
@@ -100,6 +99,13 @@ export function reportPage(input: PageInput): string {
           }
           <section aria-labelledby="classes">
             <h2 id="classes">By class</h2>
+            ${
+              checked !== null &&
+              html`<p class="note">
+                Precision: of the validation images taken for a class, the share that is of it. Recall: of the
+                validation images of a class, the share that was found. F1: their harmonic mean.
+              </p>`
+            }
             ${perClass(config.classes, trainCounts, checked?.scores.perClass ?? null)}
           </section>
           ${
@@ -160,10 +166,7 @@ function facts({ config, result: { epochs, bestEpoch }, checked, seconds: total,
 function matrix(classes: readonly string[], { matrix: counts }: Scores): Html {
   return scrolling(
     'Confusion matrix',
-    html`<table class="matrix">
-      <caption>
-        Rows: what the images are. Columns: what they were taken for.
-      </caption>
+    html`<table class="matrix" style="--classes:${classes.length}">
       <thead>
         <tr>
           <td></td>
@@ -242,13 +245,6 @@ function perClass(
   return scrolling(
     'By class',
     html`<table class="list">
-      ${
-        scores !== null &&
-        html`<caption>
-          Precision: of the validation images taken for a class, the share that is of it. Recall: of the
-          validation images of a class, the share that was found. F1: their harmonic mean.
-        </caption>`
-      }
       <thead>
         <tr>
           <th scope="col">class</th>
