@@ -33,6 +33,8 @@ export interface LabelledImages extends Samples {
   readonly describe: (index: number) => string;
   /** One image as it is stored, before it is resized and normalised. */
   readonly picture: (index: number) => Promise<RGBImage>;
+  /** Paths below `name` that nobody meant as a class or an image, and that are left out. */
+  readonly stray?: readonly string[];
 }
 
 /** New classes, each made of one or more of the data's. */

@@ -38,6 +38,8 @@ export interface ImageOptions {
   readonly onBadImage?: 'fail' | 'skip';
   /** Threads that read images. Default 0: this one. */
   readonly workers?: number;
+  /** Takes dot files and what systems leave behind as classes and images, as kindling once did. */
+  readonly keepStray?: boolean;
 }
 
 /**
@@ -54,8 +56,8 @@ export async function openImages(
       cause,
     });
   });
-  const { augment = 'none', onBadImage = 'fail', workers = 0 } = options;
-  if (entry.isDirectory()) return openFolder(path, recipe, augment, onBadImage, workers);
+  const { augment = 'none', workers = 0 } = options;
+  if (entry.isDirectory()) return openFolder(path, recipe, options);
   if (!entry.isFile()) throw new CliError(`${path}: is neither a file nor a folder`);
   return { ...(await openCifar(path, recipe, augment)), workers };
 }
@@ -85,14 +87,13 @@ async function openCifar(path: string, recipe: CardInput, augment: Augmentation)
 function openFolder(
   path: string,
   recipe: CardInput,
-  augment: Augmentation,
-  onBadImage: 'fail' | 'skip',
-  workers: number,
+  { augment = 'none', onBadImage = 'fail', workers = 0, keepStray = false }: ImageOptions,
 ): LabelledImages {
   const { before, tail } = steps(recipe, augment);
   const folder = new ImageFolder(path, {
     transform: deferred(before, tail),
     onError: onBadImage === 'skip' ? 'skip' : 'throw',
+    skipStray: !keepStray,
   });
   const { classes, samples } = folder;
   const pathOf = (index: number): string => samples[index]?.[0] ?? '';
@@ -104,6 +105,7 @@ function openFolder(
     labels: Int32Array.from(samples, ([, label]) => label),
     describe: pathOf,
     picture: (index) => readImage(pathOf(index)),
+    stray: folder.stray,
     ...(onBadImage === 'skip' && { skipped: (index: number) => folder.skipped.get(pathOf(index)) }),
   };
 }

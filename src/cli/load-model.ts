@@ -2,9 +2,9 @@ import type { Checkpoint } from '../formats/index.js';
 import { findHead, get, list, replaceHead, type ModelBuilder, type ModelOptions } from '../models/index.js';
 import { fillModel } from '../models/pretrained.js';
 import type { TensorModule } from '../nn/index.js';
-import { closeNames } from '../tensor/close-names.js';
-import { CliError } from './errors.js';
+import { CliError, UsageError } from './errors.js';
 import type { ModelCard } from './model-card.js';
+import { meant } from './near-names.js';
 
 /**
  * @param where what messages call the place of the name
@@ -13,12 +13,14 @@ import type { ModelCard } from './model-card.js';
 export function builderOf(modelName: string, where = '--model'): ModelBuilder {
   const models = list();
   if (models.includes(modelName)) return get(modelName);
-  const close = closeNames(modelName, models);
-  const hint =
-    close.length > 0
-      ? `did you mean ${close.map((name) => `'${name}'`).join(' or ')}?`
-      : 'there is no such model;';
-  throw new CliError(`${where} '${modelName}': ${hint} Models: ${models.join(', ')}`);
+  const hint = meant(modelName, models) || 'there is no such model;';
+  throw new CliError(`${where} '${modelName}': ${hint} kindling models lists all ${models.length}`);
+}
+
+/** The model that a command cannot do without. */
+export function neededModel({ model }: { readonly model: string | undefined }): string {
+  if (model !== undefined) return model;
+  throw new UsageError("missing required argument 'model'; kindling models lists them");
 }
 
 /**

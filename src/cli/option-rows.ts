@@ -20,6 +20,8 @@ export interface OptionRow<Given> {
   readonly negated?: boolean;
   /** Heading in the help. */
   readonly group?: string;
+  /** Flags that it had before, which are not in the help and mean the same. */
+  readonly formerly?: readonly string[];
 }
 
 export type OptionRows = Readonly<Record<string, OptionRow<unknown>>>;
@@ -58,6 +60,28 @@ export const choice = <const C extends string, F extends C | undefined = undefin
 /** An option whose operand, in brackets, may be left out: then it is true. */
 export const orBare = <Given>(row: OptionRow<Given>): OptionRow<Given | true> =>
   row as OptionRow<Given | true>;
+
+/** A row that had other flags before. */
+export const formerly = <Given>(row: OptionRow<Given>, ...flags: readonly string[]): OptionRow<Given> => ({
+  ...row,
+  formerly: flags,
+});
+
+/** A command line with every flag as it is written today. */
+export function withoutOldSpellings(rows: OptionRows, args: readonly string[]): readonly string[] {
+  const today = new Map(
+    Object.entries(rows).flatMap(([name, row]) =>
+      (row.formerly ?? []).map((old) => [old, flagOf(name, row)] as const),
+    ),
+  );
+  const end = args.indexOf('--');
+  return args.map((word, i) => {
+    if (end >= 0 && i > end) return word;
+    const [, flag = '', rest = ''] = /^(--[^=]+)(=.*)?$/s.exec(word) ?? [];
+    const now = today.get(flag);
+    return now === undefined ? word : `${now}${rest}`;
+  });
+}
 
 /** Rows under a heading of their own in the help. */
 export function grouped<R extends OptionRows>(group: string, rows: R): R {

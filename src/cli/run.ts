@@ -1,7 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { CheckpointError, UnclearStateDictError } from '../formats/index.js';
 import { printableLines } from '../tensor/printable.js';
-import { addCommand } from './command.js';
+import { addCommand, modernLine, type CommandRow } from './command.js';
 import { benchCommand } from './commands/bench.js';
 import { convertCommand } from './commands/convert.js';
 import { demoCommand } from './commands/demo.js';
@@ -10,6 +10,7 @@ import { exportCommand } from './commands/export.js';
 import { finetuneCommand } from './commands/finetune.js';
 import { infoCommand } from './commands/info.js';
 import { inspectCommand } from './commands/inspect.js';
+import { modelsCommand } from './commands/models.js';
 import { predictCommand } from './commands/predict.js';
 import { profileCommand } from './commands/profile.js';
 import { setupCommand } from './commands/setup.js';
@@ -51,7 +52,7 @@ export async function run(args: readonly string[], options: RunOptions = {}): Pr
     };
   };
   try {
-    await program(streams, makeContext).parseAsync([...args], { from: 'user' });
+    await program(streams, makeContext).parseAsync(modern(args), { from: 'user' });
     return exitCodes.ok;
   } catch (error) {
     for (const output of outputs) output.end();
@@ -97,12 +98,13 @@ const oneLine = (text: string): string =>
     .replace(/\.?\s*$/, '');
 
 /** In the order of the help. */
-const commands = [
+export const commands: readonly CommandRow[] = [
   demoCommand,
   infoCommand,
   setupCommand,
   inspectCommand,
   convertCommand,
+  modelsCommand,
   weightsCommand,
   downloadCommand,
   profileCommand,
@@ -113,11 +115,30 @@ const commands = [
   finetuneCommand,
 ];
 
-function program({ stdout, stderr }: Streams, makeContext: (json: boolean) => Context): Command {
+/** Under the list of commands. */
+const start = `The same word means the same in every command: a model is MODEL or --model, weights are --weights (a run's
+folder, a file, a URL, or a published MODEL[:NAME]), images are --data. What stands without a flag is the
+value of such an option.
+
+Examples:
+  kindling demo
+  kindling finetune photos --weights resnet18 --out run
+  kindling predict run cat.jpg`;
+
+/** A command line with the flags of today. */
+function modern(args: readonly string[]): string[] {
+  const row = commands.find(({ name }) => name === args[0]);
+  return row === undefined ? [...args] : [row.name, ...modernLine(row, args.slice(1))];
+}
+
+/** kindling, as commander runs it. */
+export function program({ stdout, stderr }: Streams, makeContext: (json: boolean) => Context): Command {
   const kindling = new Command('kindling')
     .description('Train, fine-tune and run neural networks on WebGPU, without a GPU too.')
     .version(packageVersion())
     .showSuggestionAfterError()
+    .addHelpText('after', `\n${start}`)
+    .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` })
     .exitOverride()
     .configureOutput({
       writeOut: (text) => void stdout.write(printableLines(text)),

@@ -1,5 +1,6 @@
 import type { LoadCheckpointOptions } from '../formats/index.js';
-import { choice, flag, negation, text, value, type Options } from './option-rows.js';
+import type { Operand } from './command.js';
+import { choice, flag, formerly, negation, text, value, type Options } from './option-rows.js';
 import * as read from './option-readers.js';
 
 /** Options that several commands have. */
@@ -17,10 +18,40 @@ export const reading = {
   verify: negation('read a file whose checksums are wrong as it is'),
 };
 
+/** The words that mean the same in every command. */
+export const model = text('<name>', 'e.g. resnet50, cifar_resnet20 (kindling models lists them)');
+export const weights = text(
+  '<which>',
+  "a run's folder, a weight file, a URL, or published ones: MODEL[:NAME] such as resnet50:IMAGENET1K_V2, or NAME with --model",
+);
+export const data = text(
+  '<path>',
+  'the images: a folder with one folder of them per class, or a .bin file of CIFAR-10',
+);
+export const batchSize = formerly(value('<n>', 'images at once', read.positiveInteger), '--batch');
+export const force = flag('replace a file that is there already');
+export const limit = value(
+  '<n>',
+  'only n of the images, every class in proportion and at least one of each',
+  read.positiveInteger,
+);
+
+/** An operand that stands for the option of its name. */
+export const operand = (form: string, help: string, name = form.replace(/[<>[\].]/g, '')): Operand => ({
+  name,
+  form,
+  help,
+});
+
+export const weightsOperand = (form: '<weights>' | '[weights]'): Operand =>
+  operand(form, "a run's folder, a weight file, a URL, or published ones (MODEL[:NAME]), as --weights");
+export const modelOperand = operand('[model]', 'e.g. resnet50, cifar_resnet20, as --model');
+
 /** Which model runs on made-up images, and on how many. */
 export const workload = {
+  model,
   input: value('<shape>', "batch, channels, height, width; default: 1x3 of the model's own size", read.shape),
-  batch: value('<n>', 'images at once', read.positiveInteger),
+  batchSize,
   train: flag('a step of training instead of a forward pass'),
 };
 
@@ -36,7 +67,8 @@ export const statistics = {
 
 /** A trained model as `eval` and `predict` name it. */
 export const trainedModel = {
-  model: text('<name>', 'e.g. resnet50, cifar_resnet20; needed unless the weight file says it'),
+  model,
+  weights,
   numClasses: value('<n>', 'outputs of the model; the weight file is asked otherwise', read.positiveInteger),
   ...statistics,
   json,

@@ -1,16 +1,13 @@
-import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { loadCheckpoint, type Checkpoint } from '../formats/index.js';
+import type { Checkpoint } from '../formats/index.js';
 import { findHead, weights as publishedWeights, type WeightsEntry } from '../models/index.js';
 import type { TensorModule } from '../nn/index.js';
 import type { Context } from './context.js';
-import { CliError, UsageError } from './errors.js';
+import { UsageError } from './errors.js';
 import { inputOf } from './finetune/plan.js';
-import { runFiles } from './finetune/run-folder.js';
 import { modelFromFile } from './load-model.js';
 import type { Options } from './option-rows.js';
 import type { trainedModel } from './shared-options.js';
-import { readCard, type CardInput, type ModelCard } from './model-card.js';
+import type { CardInput, ModelCard } from './model-card.js';
 import { openNamedWeights } from './weights-file.js';
 
 /** A trained model as `eval` and `predict` name it. */
@@ -27,39 +24,23 @@ export interface Trained {
   readonly input: CardInput;
 }
 
-/** The best weights in a run's folder, or the last where no epoch has been measured yet. */
-function runWeights(folder: string): string {
-  const found = [runFiles.best, runFiles.last].map((file) => join(folder, file)).find(existsSync);
-  if (found === undefined)
-    throw new CliError(
-      `${folder}: is a folder without ${runFiles.best}; give a run's folder or a weight file`,
-    );
-  return found;
-}
-
-export const isFolder = (path: string): boolean =>
-  statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-
 /**
- * Opens what was named: a run's folder, a weight file, a URL, or a published name.
+ * Opens the weights that were named.
  *
- * @throws UsageError when neither the file nor the options say which model it is
+ * @throws UsageError when there are none, or neither they nor the options say which model they are for
  */
-export async function openTrained(context: Context, spec: string, options: TrainedOptions): Promise<Trained> {
-  const opened = isFolder(spec)
-    ? await openRun(runWeights(spec))
-    : await openNamedWeights(context, options.model, spec);
-  const { checkpoint, card, entry } = opened;
+export async function openTrained(context: Context, options: TrainedOptions): Promise<Trained> {
+  const spec = options.weights;
+  if (spec === undefined)
+    throw new UsageError(
+      'name a run or weights first, or with --weights (kindling weights lists published ones)',
+    );
+  const { checkpoint, card, entry } = await openNamedWeights(context, options.model, spec);
   const modelName = options.model ?? card.model;
   if (modelName === undefined)
     throw new UsageError(`--model is missing, and ${spec} does not say which it is for`);
   const input = inputOf(modelName, options, card);
   return { name: spec, modelName, checkpoint, card, entry, input };
-}
-
-async function openRun(path: string): Promise<{ checkpoint: Checkpoint; card: ModelCard; entry: null }> {
-  const checkpoint = await loadCheckpoint(path);
-  return { checkpoint, card: readCard(checkpoint), entry: null };
 }
 
 /** Makes the model, in evaluation mode. */

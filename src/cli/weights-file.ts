@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { resolve } from 'node:path';
+import { createReadStream, existsSync, readdirSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { loadCheckpoint, type Checkpoint } from '../formats/index.js';
 import type { WeightsEntry } from '../models/index.js';
 import type { Context } from './context.js';
+import { CliError } from './errors.js';
+import { runFiles } from './finetune/run-folder.js';
 import { cardOf, readCard, type ModelCard } from './model-card.js';
 import { resolveWeights } from './weights.js';
 
@@ -18,13 +20,36 @@ export interface OpenedWeights {
   readonly entry: WeightsEntry | null;
 }
 
-/** Opens what `--weights` names: a file, a URL, or a published file by its name. */
+export const isFolder = (path: string): boolean =>
+  statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+
+/**
+ * The best weights in a run's folder, or the last where no epoch has been measured yet; the folder of a
+ * sharded model is read as a file is.
+ */
+function inFolder(folder: string): string {
+  const found = [runFiles.best, runFiles.last].map((file) => join(folder, file)).find(existsSync);
+  if (found !== undefined) return found;
+  if (readdirSync(folder).some((name) => name.endsWith('.safetensors.index.json'))) return folder;
+  throw new CliError(`${folder}: is a folder without ${runFiles.best}; give a run's folder or a weight file`);
+}
+
+/** The file that `--weights` names, in the cache where it is from outside. */
+export async function weightsPath(
+  context: Context,
+  modelName: string | undefined,
+  spec: string,
+): Promise<{ path: string; entry: WeightsEntry | null }> {
+  return isFolder(spec) ? { path: inFolder(spec), entry: null } : resolveWeights(modelName, spec, context);
+}
+
+/** Opens what `--weights` names: a run's folder, a file, a URL, or published weights. */
 export async function openNamedWeights(
   context: Context,
   modelName: string | undefined,
   spec: string,
 ): Promise<OpenedWeights> {
-  const { path, entry } = await resolveWeights(modelName, spec, context);
+  const { path, entry } = await weightsPath(context, modelName, spec);
   const checkpoint = await loadCheckpoint(path);
   const card = entry === null ? readCard(checkpoint) : cardOf(entry);
   return { checkpoint, path: resolve(path), card, entry };

@@ -4,8 +4,8 @@ import { downloadFile } from '../formats/hub/node-download.js';
 import { getWeight, list, weights, type WeightsEntry } from '../models/index.js';
 import { isEntryName } from '../models/manifest.js';
 import { interruptionOf, type Context } from './context.js';
-import { closeNames } from '../tensor/close-names.js';
 import { CliError } from './errors.js';
+import { meant } from './near-names.js';
 import { byteSize, type Progress } from './output.js';
 
 /** A weight file at hand. */
@@ -16,8 +16,9 @@ export interface ResolvedWeights {
 }
 
 /**
- * What `--weights` says, as a file: a path as it is; a URL, or the name of a published weight file,
- * downloaded into the cache, with a bar on a terminal, unless it is there.
+ * What `--weights` says, as a file: a path as it is; a URL, or published weights, downloaded into the cache,
+ * with a bar on a terminal, unless they are there. Published weights are `MODEL` (its DEFAULT), `MODEL:NAME`,
+ * or `NAME` with a model.
  *
  * @param model the model's name; without it only full names (`ResNet50_Weights.DEFAULT`) can be looked up
  * @throws CliError when there is no such file or entry
@@ -29,9 +30,24 @@ export async function resolveWeights(
 ): Promise<ResolvedWeights> {
   if (/^https?:\/\//i.test(spec)) return { path: await fetchFile({ url: spec }, context), entry: null };
   if (existsSync(spec)) return { path: spec, entry: null };
-  if (!isEntryName(spec)) throw new CliError(`${spec}: no such file${await suggestion(model)}`);
-  const entry = await findEntry(model, spec);
+  const entry = await publishedEntry(model, spec);
   return { path: await fetchFile(entry.file, context), entry };
+}
+
+/**
+ * @param model what `--model` says
+ * @throws CliError when there is no such entry, or it is another model's
+ */
+export async function publishedEntry(model: string | undefined, spec: string): Promise<WeightsEntry> {
+  const [, own, name = 'DEFAULT'] = /^(\w+)(?::(\w+))?$/.exec(spec) ?? [];
+  if (own !== undefined && (spec.includes(':') || list().includes(own))) {
+    await entriesOf(own);
+    if (model !== undefined && model !== own)
+      throw new CliError(`${spec}: are weights of ${own}, but --model is ${model}`);
+    return findEntry(own, name);
+  }
+  if (!isEntryName(spec)) throw new CliError(`${spec}: no such file${await suggestion(model, spec)}`);
+  return findEntry(model, spec);
 }
 
 /** An entry by the model's and its own name; errors are for the command line. */
@@ -56,15 +72,18 @@ export async function entriesOf(model: string): Promise<WeightsEntry[]> {
   const entries = await weights(model);
   if (entries.length > 0) return entries;
   const models = await modelsWithWeights();
-  const close = closeNames(model, models);
-  const hint = close.length > 0 ? `did you mean ${close.map((name) => `'${name}'`).join(' or ')}?` : '';
+  const hint = meant(model, models);
   const problem = list().includes(model) ? 'has no published weights' : 'there is no such model';
-  throw new CliError(`${model}: ${problem}; ${hint || `there are weights for ${models.join(', ')}`}`);
+  throw new CliError(
+    `${model}: ${problem}; ${hint ? `${hint} ` : ''}kindling weights lists all that there are`,
+  );
 }
 
-async function suggestion(model: string | undefined): Promise<string> {
+async function suggestion(model: string | undefined, spec: string): Promise<string> {
   const names = model === undefined ? [] : (await weights(model)).map(({ name }) => name);
-  return names.length === 0 ? '' : `; published weights of ${model}: ${names.join(', ')}`;
+  if (names.length > 0) return `; published weights of ${model}: ${names.join(', ')}`;
+  const hint = /^\w+$/.test(spec) ? meant(spec, await modelsWithWeights()) : '';
+  return hint === '' ? '' : `, and no model with published weights; ${hint}`;
 }
 
 /** Downloads into the cache with a progress bar. */

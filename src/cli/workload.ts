@@ -10,11 +10,11 @@ import { outputsOf } from '../train/step.js';
 /** What a model is measured with: the shape that was given, else one image of its own size. */
 export function inputShape(
   modelName: string,
-  { input, batch }: Pick<Options<typeof workload>, 'input' | 'batch'>,
+  { input, batchSize }: Pick<Options<typeof workload>, 'input' | 'batchSize'>,
 ): readonly number[] {
   const { channels, crop } = builderOf(modelName).input;
   const shape = input ?? [1, channels, crop, crop];
-  return batch === undefined ? shape : [batch, ...shape.slice(1)];
+  return batchSize === undefined ? shape : [batchSize, ...shape.slice(1)];
 }
 
 /** One pass of `model` over random images, or with `train` one step of training, recorded at each call. */

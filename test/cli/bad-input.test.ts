@@ -188,7 +188,46 @@ describe('folders', () => {
     const empty = copied('empty');
     rmSync(join(empty, 'train/drop'), { recursive: true });
     mkdirSync(join(empty, 'train/drop'));
-    expect((await finetune(empty)).stderr).toMatch(/no images for class drop/);
+    // The folder may as well not be there.
+    const without = await finetune(join(empty, 'train'));
+    expect(without.code).toBe(0);
+    expect(without.stderr).toBe(`kindling: ${join(empty, 'train')}: left out, as no class or image: drop\n`);
+    expect(without.stdout).toContain('classes bolt, chevron, flower, house\n');
+    for (const name of ['bolt', 'chevron', 'flower', 'house'])
+      rmSync(join(empty, 'train', name, 'x'), { force: true });
+    for (const name of ['bolt', 'chevron', 'flower'])
+      for (const file of readdirSync(join(empty, 'train', name))) rmSync(join(empty, 'train', name, file));
+    expect((await finetune(join(empty, 'train'))).stderr).toMatch(
+      /no images for classes bolt, chevron, drop, flower/,
+    );
+  });
+
+  it('with what no person put there', async () => {
+    const path = copied('stray');
+    for (const name of ['train/.ipynb_checkpoints', 'train/__MACOSX', 'val/.ipynb_checkpoints'])
+      mkdirSync(join(path, name));
+    for (const name of [
+      '__MACOSX/._1.ppm',
+      'bolt/._1.ppm',
+      'bolt/Thumbs.db',
+      '.DS_Store',
+      '.ipynb_checkpoints/1.ppm',
+    ])
+      writeFileSync(join(path, 'train', name), 'no picture');
+    const run = join(folder, 'run of stray');
+    const { code, stdout, stderr } = await finetune(path, '--out', run);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/images 30 of .*, validation 15 of/);
+    expect(stderr).toBe(
+      `kindling: ${join(path, 'train')}: left out, as no class or image: ` +
+        `.DS_Store, .ipynb_checkpoints, __MACOSX, bolt/._1.ppm, bolt/Thumbs.db\n` +
+        `kindling: ${join(path, 'val')}: left out, as no class or image: .ipynb_checkpoints\n`,
+    );
+    const predicted = await kindling(['predict', run, join(path, 'train'), '--json']);
+    expect((JSON.parse(predicted.stdout) as { images: unknown[] }).images).toHaveLength(30);
+    expect(predicted.stderr).toContain(
+      'left out, as no image: .DS_Store, .ipynb_checkpoints, __MACOSX, bolt/._1.ppm',
+    );
   });
 
   it('with validation classes that training does not know', async () => {

@@ -35,7 +35,7 @@ describe('kindling export', () => {
 
   it('takes a number of images, their size and a version, and prints one JSON document', async () => {
     const to = join(folder, 'fixed.onnx');
-    const options = ['--batch', '2', '--size', '40', '--opset', '18', '--json'];
+    const options = ['--batch-size', '2', '--size', '40', '--opset', '18', '--json'];
     const { stdout } = await kindling(['export', weights, to, ...named, ...options]);
     expect(JSON.parse(stdout)).toEqual({
       model: 'cifar_resnet8',

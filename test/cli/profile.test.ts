@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { kindling, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
-const small = ['profile', 'cifar_resnet20', '--batch', '2'];
+const small = ['profile', 'cifar_resnet20', '--batch-size', '2'];
 
 interface Report {
   readonly input: readonly number[];
@@ -23,7 +23,7 @@ interface Report {
 
 describe('kindling profile', () => {
   it('shows the kernels and layers that take longest', async () => {
-    const { code, stdout } = await kindling([...small, '--top', '3']);
+    const { code, stdout } = await kindling([...small, '--rows', '3']);
     expect(code).toBe(0);
     expect(stdout).toMatch(
       /^cifar_resnet20, a forward pass of 2x3x32x32: [\d.]+ ms\nGPU [\d.]+ ms in \d+ dispatches/,
@@ -34,7 +34,7 @@ describe('kindling profile', () => {
 
   it('with --train writes a report whose parts add up, and a trace', async () => {
     const [json, trace] = [join(folder, 'profile.json'), join(folder, 'trace.json')];
-    const { code, stdout } = await kindling([...small, '--train', '--json', json, '--trace', trace]);
+    const { code, stdout } = await kindling([...small, '--train', '--out', json, '--trace', trace]);
     expect(code).toBe(0);
     expect(stdout).toContain('backward ms');
     const report = JSON.parse(readFileSync(json, 'utf8')) as Report;

@@ -81,8 +81,30 @@ describe('a run folder', () => {
     expect(page).not.toMatch(/<script|<link|https?:/);
   });
 
+  it('has a report that says how to do it again, and what was trained when', async () => {
+    const page = readFileSync(join(run, 'report.html'), 'utf8');
+    const [, line = ''] = /<pre class="command"><code>([^<]*)</.exec(page) ?? [];
+    expect(line).toBe(
+      `kindling finetune ${train} --val ${val} --classes airplane,automobile,bird,cat,deer --model cifar_resnet8 ` +
+        `--weights ${weights} --epochs 3 --batch-size 10 --out ${run}`,
+    );
+    const again = join(folder, 'again');
+    expect((await kindling([...line.split(' ').slice(1, -1), again])).code).toBe(0);
+    expect(results(again)).toEqual(results(run));
+    const text = page.replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' ');
+    expect(text).toMatch(/part parameters epochs 1–3 conv1 432 frozen .* linear 325 trained/);
+    expect(text).toMatch(
+      /epoch loss training accuracy validation loss validation accuracy learning rate time 1 /,
+    );
+    expect(text).toMatch(/class training images validation images precision recall F1 airplane 8 4 /);
+    expect(text).toMatch(/prediction \w+ [\d.]+ % truth \w+/);
+    expect(text).toMatch(/in epochs [\d.]+ s in all [\d.]+ s/);
+    expect(text).toContain('best epoch: ');
+    expect(page).not.toContain('loading="lazy"');
+  });
+
   it('is what eval takes', async () => {
-    const { code, stdout } = await kindling(['eval', run, val, '--top', '2']);
+    const { code, stdout } = await kindling(['eval', run, val, '--top-k', '2']);
     expect(code).toBe(0);
     const best = Math.max(...history(run).map(({ validationAccuracy }) => validationAccuracy ?? 0));
     expect(stdout).toContain(`accuracy ${Math.round(best * 20)}/20`);

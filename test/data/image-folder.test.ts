@@ -79,6 +79,16 @@ describe('ImageFolder', () => {
     expect(() => new ImageFolder(file)).toThrow('is a file; give the folder of class folders');
   });
 
+  it('leaves out what no person meant as a class or an image, on request, and names it', () => {
+    const files = { 'a/1.jpg': none, 'a/._1.jpg': none, 'b/2.jpg': none, 'b/Thumbs.db': none, 'c/': none };
+    const base = folder({ ...files, '.ipynb_checkpoints/1.jpg': none, '__MACOSX/a/1.jpg': none });
+    const data = new ImageFolder(base, { skipStray: true });
+    expect([data.classes, data.samples.length]).toEqual([['a', 'b'], 2]);
+    expect(data.stray).toEqual(['.ipynb_checkpoints', '__MACOSX', 'a/._1.jpg', 'b/Thumbs.db', 'c']);
+    const all = new ImageFolder(base, { allowEmpty: true });
+    expect([all.classes, all.stray]).toEqual([['.ipynb_checkpoints', '__MACOSX', 'a', 'b', 'c'], []]);
+  });
+
   it('accepts empty classes on request, which keep their label', () => {
     const base = folder({ 'a/': none, 'b/1.jpg': none });
     const data = new ImageFolder(base, { allowEmpty: true });

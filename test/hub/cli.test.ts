@@ -80,7 +80,7 @@ it.each([
   ['resnet5', /there is no such model; did you mean .*'resnet50'/],
   ['resnet50:V3', /resnet50 has no weights called 'V3'; .* IMAGENET1K_V1, IMAGENET1K_V2/],
   ['cifar_resnet8', /cifar_resnet8: has no published weights/],
-  ['resnet50:', /say MODEL or MODEL:WEIGHTS/],
+  ['resnet50:', /say MODEL or MODEL:NAME/],
 ])('download %s: says what is wrong', async (what, message) => {
   await expect(fetchWeights(terminal().context, what)).rejects.toThrow(message);
 });

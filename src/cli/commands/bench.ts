@@ -5,11 +5,11 @@ import type { Choices } from '../../kernels/base/kernel.js';
 import type { TunedChoice } from '../../kernels/matmul/choice.js';
 import { defineCommand } from '../command.js';
 import { checkInterrupted, type Context } from '../context.js';
-import { builderOf } from '../load-model.js';
+import { builderOf, neededModel } from '../load-model.js';
 import * as read from '../option-readers.js';
 import { flag, value, type Options } from '../option-rows.js';
 import { byteSize, grouped, table } from '../output.js';
-import { json, workload } from '../shared-options.js';
+import { json, modelOperand, workload } from '../shared-options.js';
 import { recordProblems, tune, type TuneResult, type TuneRow } from '../tune.js';
 import { inputShape, workOf } from '../workload.js';
 
@@ -37,12 +37,9 @@ const notSlower = 1.02;
  * `kindling bench`: the time of a model's forward pass or step of training; with `--tune` a search for better
  * tiles too.
  */
-async function bench(
-  context: Context,
-  modelName: string,
-  options: Options<typeof benchOptions>,
-): Promise<void> {
+async function bench(context: Context, options: Options<typeof benchOptions>): Promise<void> {
   const { output } = context;
+  const modelName = neededModel(options);
   const builder = builderOf(modelName, 'bench');
   await init();
   const gpu = runtime();
@@ -258,7 +255,12 @@ function quantile(values: readonly number[], q: number): number {
 export const benchCommand = defineCommand({
   name: 'bench',
   help: "time a model's forward pass or step of training; --tune looks for faster tiles",
-  operands: [['<model>', 'e.g. resnet50, cifar_resnet20']],
+  operands: [modelOperand],
   options: benchOptions,
-  run: ({ context, options }, model: string) => bench(context, model, options),
+  examples: [
+    ['kindling bench resnet18'],
+    ['kindling bench resnet18 --batch-size 8 --train', 'a step of training'],
+    ['kindling bench resnet50 --tune --seconds 120', 'looks for faster tiles'],
+  ],
+  run: ({ context, options }) => bench(context, options),
 });

@@ -13,18 +13,31 @@ import { defineCommand } from '../command.js';
 import { checkInterrupted, interruptionOf, type Context } from '../context.js';
 import { UsageError } from '../errors.js';
 import { checkNewFile } from '../files.js';
-import { choice, flag, type Options } from '../option-rows.js';
+import { choice, text, type Options } from '../option-rows.js';
 import { byteSize, grouped } from '../output.js';
-import { json, reading, readingOf } from '../shared-options.js';
+import {
+  force,
+  json,
+  model,
+  operand,
+  reading,
+  readingOf,
+  weights,
+  weightsOperand,
+} from '../shared-options.js';
+import { weightsPath } from '../weights-file.js';
 
 const convertOptions = {
+  weights,
+  model,
+  out: text('<file>', 'file to write; its ending says the format: .safetensors, .pth, .pt or .npz'),
   key: reading.key,
   dtype: choice<FloatDtype>('<name>', 'store floating point values as this; default: as they are', [
     'float32',
     'float16',
     'bfloat16',
   ]),
-  force: flag('replace a file that is there already'),
+  force,
   limit: reading.limit,
   verify: reading.verify,
   json,
@@ -43,13 +56,9 @@ const formats: Readonly<
 };
 
 /** `kindling convert`: the tensors of any weight file in another format, under the same keys. */
-async function convert(
-  context: Context,
-  from: string,
-  to: string,
-  options: Options<typeof convertOptions>,
-): Promise<void> {
+async function convert(context: Context, options: Options<typeof convertOptions>): Promise<void> {
   const { output } = context;
+  const { weights: spec = '', out: to = '' } = options;
   const ending = /\.([^./\\]+)$/.exec(to)?.[1]?.toLowerCase() ?? '';
   const layout = Object.hasOwn(formats, ending) ? formats[ending] : undefined;
   if (layout === undefined)
@@ -57,6 +66,7 @@ async function convert(
   await checkNewFile(to, options.force ?? false);
 
   const started = performance.now();
+  const { path: from } = await weightsPath(context, options.model, spec);
   // The keys as they are: taking a prefix off is for loading into a model.
   const checkpoint = await loadCheckpoint(from, { stripPrefix: false, ...readingOf(options) });
   const metadata: Record<string, string> = {};
@@ -102,9 +112,14 @@ export const convertCommand = defineCommand({
   name: 'convert',
   help: 'write the tensors of a weight file in another format, under the same keys',
   operands: [
-    ['<in>', 'weight file (.pth, .pt, .safetensors, .npz, .npy), or the folder of a sharded model'],
-    ['<out>', 'file to write; its ending says the format: .safetensors, .pth, .pt or .npz'],
+    weightsOperand('<weights>'),
+    operand('<out>', 'file to write; its ending says the format: .safetensors, .pth, .pt or .npz'),
   ],
   options: convertOptions,
-  run: ({ context, options }, from: string, to: string) => convert(context, from, to, options),
+  examples: [
+    ['kindling convert resnet50.pth resnet50.safetensors'],
+    ['kindling convert run weights.pth', 'the best weights of a run, for PyTorch'],
+    ['kindling convert model.pth half.safetensors --dtype float16 --force'],
+  ],
+  run: ({ context, options }) => convert(context, options),
 });

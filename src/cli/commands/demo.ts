@@ -233,5 +233,6 @@ export const demoCommand = defineCommand({
   name: 'demo',
   help: 'learn new classes from a few pictures, in under a minute and without any file',
   options: demoOptions,
+  examples: [['kindling demo'], ['kindling demo --per-class 5 --epochs 30']],
   run: ({ context, options }) => demo(context, options),
 });

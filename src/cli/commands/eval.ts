@@ -1,38 +1,46 @@
 import { init } from '../../index.js';
 import { writeFileAtomically } from '../../formats/index.js';
-import { applyClassMap, firstImages, relabelled, shortList } from '../classes.js';
+import { applyClassMap, relabelled, shortList } from '../classes.js';
 import type { ClassMap, LabelledImages } from '../classes.js';
 import { defineCommand } from '../command.js';
 import type { Context } from '../context.js';
 import { CliError, UsageError } from '../errors.js';
 import { checkReplaceable } from '../files.js';
-import { skippedImages, warnSkipped } from '../finetune/data.js';
+import { skippedImages, warnOfStray, warnSkipped } from '../finetune/data.js';
 import { classMapOf } from '../finetune/plan.js';
-import { scoresOf } from '../finetune/scores.js';
+import { scoresOf, type ClassScore } from '../finetune/scores.js';
 import { openImages } from '../images.js';
+import { limited } from '../limit.js';
 import type { ModelCard } from '../model-card.js';
 import * as read from '../option-readers.js';
-import { text, value, type Options } from '../option-rows.js';
+import { formerly, text, value, type Options } from '../option-rows.js';
 import { grouped, percent, table } from '../output.js';
-import { onBadImage, trainedModel } from '../shared-options.js';
+import {
+  batchSize,
+  data,
+  limit,
+  onBadImage,
+  operand,
+  trainedModel,
+  weightsOperand,
+} from '../shared-options.js';
 import { makeTrained, openTrained } from '../trained.js';
 import { evaluate, inferenceBatch } from '../training.js';
 
 const evalOptions = {
   ...trainedModel,
-  weights: text('<which>', 'a file, a URL, or a published name such as IMAGENET1K_V2'),
-  data: text('<path>', 'the images'),
-  batchSize: value(
-    '<n>',
-    'images at once; default: 16 of 224 pixels a side, more of smaller ones',
-    read.positiveInteger,
-  ),
+  data,
+  batchSize: { ...batchSize, help: 'images at once; default: 16 of 224 pixels a side, more of smaller ones' },
   classes: text('<a,b,c>', 'use only these classes of the data, as outputs 0, 1, 2'),
   map: text('<new=a,b;...>', 'make new classes of several of the data'),
   outputs: value('<i,j,...>', "the model's output number for each class of the data", read.indexList),
-  top: value('<k>', 'count an image also when its class is among the k likeliest', read.positiveInteger),
+  topK: formerly(
+    value('<k>', 'count an image also when its class is among the k likeliest', read.positiveInteger),
+    '--top',
+  ),
   predictions: text('<file>', 'write the predicted class of each image, as a JSON array'),
-  limit: value('<n>', 'only the first n images', read.positiveInteger),
+  limit,
+  seed: value('<n>', 'of what --limit takes', read.seedNumber, 0),
   onBadImage,
 };
 type EvalOptions = Options<typeof evalOptions>;
@@ -40,36 +48,30 @@ type EvalOptions = Options<typeof evalOptions>;
 /** With more classes the table by class is left to `--json`. */
 const mostInTable = 30;
 
-/**
- * `kindling eval`: how often a model is right about labelled images.
- *
- * @param run a run's folder or a weight file, in the place of `--weights`
- * @param dataPath in the place of `--data`
- */
-async function evaluateModel(
-  context: Context,
-  run: string | undefined,
-  dataPath: string | undefined,
-  options: EvalOptions,
-): Promise<void> {
+/** `kindling eval`: how often a model is right about labelled images. */
+async function evaluateModel(context: Context, options: EvalOptions): Promise<void> {
   const { output } = context;
-  const { weights, data } = operands(run, dataPath, options);
+  const { weights, data } = options;
+  if (weights === undefined)
+    throw new UsageError('eval: name a run or a weight file: eval WEIGHTS DATA, or --weights');
+  if (data === undefined) throw new UsageError('eval: name the images: eval WEIGHTS DATA, or --data');
   const map = classMapOf(options);
   if (options.predictions !== undefined) await checkReplaceable(options.predictions);
-  const trained = await openTrained(context, weights, options);
+  const trained = await openTrained(context, options);
 
   await init();
   const { model, outputs } = await makeTrained(trained, options.numClasses);
   const opened = await openImages(data, trained.input, { onBadImage: options.onBadImage });
+  warnOfStray(context, opened);
   const images = labelledFor(opened, outputs, options, map ?? mapOfCard(trained.card, opened), trained.card);
-  const chosen = options.limit === undefined ? images : firstImages(images, options.limit);
+  const chosen = limited(images, options.limit ?? null, options.seed);
 
   output.line(`${trained.modelName} with ${weights}, ${grouped(chosen.dataset.length)} images of ${data}`);
   const started = performance.now();
   const result = await evaluate(context, model, chosen, {
     batchSize: options.batchSize ?? inferenceBatch(trained.input.size),
     label: 'evaluating',
-    ...(options.top !== undefined && { top: options.top }),
+    ...(options.topK !== undefined && { top: options.topK }),
   });
   const seconds = (performance.now() - started) / 1000;
   const { count, correct, topCorrect, loss, predictions } = result;
@@ -79,16 +81,18 @@ async function evaluateModel(
   }
   const byClass = perClass(chosen, predictions, options.outputs);
   output.line(`accuracy ${correct}/${count} (${percent(correct, count)})`);
-  if (options.top !== undefined)
-    output.line(`top-${options.top} accuracy ${topCorrect}/${count} (${percent(topCorrect, count)})`);
+  if (options.topK !== undefined)
+    output.line(`top-${options.topK} accuracy ${topCorrect}/${count} (${percent(topCorrect, count)})`);
   output.line(`loss ${loss.toFixed(4)}`);
   if (byClass.length <= mostInTable) {
-    const rows = byClass.map(({ name, images: n, correct: right }) => [
+    const share = (part: number | null): string => (part === null ? '-' : percent(part, 1));
+    const rows = byClass.map(({ name, images: n, correct: right, precision, recall, f1 }) => [
       `  ${name}`,
       `${right}/${n}`,
-      percent(right, n),
+      ...[precision, recall, f1].map(share),
     ]);
-    for (const line of table(rows, [1, 2])) output.line(line);
+    const head = ['  class', 'right', 'precision', 'recall', 'F1'];
+    for (const line of table([head, ...rows], [1, 2, 3, 4])) output.line(line);
   }
   output.line(`time ${seconds.toFixed(1)} s (${(count / seconds).toFixed(0)} images/s)`);
   if (options.predictions !== undefined) output.line(`predictions in ${options.predictions}`);
@@ -103,7 +107,7 @@ async function evaluateModel(
     count,
     correct,
     accuracy: correct / count,
-    ...(options.top === undefined ? {} : { top: options.top, topAccuracy: topCorrect / count }),
+    ...(options.topK === undefined ? {} : { top: options.topK, topAccuracy: topCorrect / count }),
     loss,
     byClass,
     skipped,
@@ -112,29 +116,11 @@ async function evaluateModel(
   });
 }
 
-function operands(
-  run: string | undefined,
-  dataPath: string | undefined,
-  options: EvalOptions,
-): { weights: string; data: string } {
-  if (run !== undefined && options.weights !== undefined)
-    throw new UsageError(`eval: give either ${run} or --weights, not both`);
-  if (dataPath !== undefined && options.data !== undefined)
-    throw new UsageError(`eval: give either ${dataPath} or --data, not both`);
-  const [weights, data] = [run ?? options.weights, dataPath ?? options.data];
-  if (weights === undefined)
-    throw new UsageError('eval: name a run or a weight file: eval RUN DATA, or --weights');
-  if (data === undefined) throw new UsageError('eval: name the images: eval RUN DATA, or --data');
-  return { weights, data };
-}
-
-interface ClassCount {
-  readonly name: string;
-  readonly images: number;
+interface ClassCount extends ClassScore {
   readonly correct: number;
 }
 
-/** Images and hits of each class that has images; their labels may be any of the model's outputs. */
+/** Images, hits and scores of each class that has images; their labels may be any of the model's outputs. */
 function perClass(
   { classes, labels }: LabelledImages,
   predictions: Int32Array,
@@ -152,9 +138,7 @@ function perClass(
       prediction < 0 ? -1 : at(prediction) < 0 ? names.length : at(prediction),
     ),
   );
-  return scores
-    .slice(0, names.length)
-    .map(({ name, images }, i) => ({ name, images, correct: matrix[i]?.[i] ?? 0 }));
+  return scores.slice(0, names.length).map((score, i) => ({ ...score, correct: matrix[i]?.[i] ?? 0 }));
 }
 
 /** A model that `finetune` made knows which of the data's classes its own are made of. */
@@ -207,11 +191,12 @@ function labelledFor(
 export const evalCommand = defineCommand({
   name: 'eval',
   help: 'measure the accuracy of a model on labelled images',
-  operands: [
-    ['[run]', "a run's folder or a weight file; or use --weights"],
-    ['[images]', 'a folder with one folder of images per class, or a .bin file of CIFAR-10; or use --data'],
-  ],
+  operands: [weightsOperand('[weights]'), operand('[data]', 'the images, as --data')],
   options: evalOptions,
-  run: ({ context, options }, run: string | undefined, images: string | undefined) =>
-    evaluateModel(context, run, images, options),
+  examples: [
+    ['kindling eval run photos/val', 'a run of kindling finetune'],
+    ['kindling eval --weights resnet20.th --model cifar_resnet20 --data test_batch.bin'],
+    ['kindling eval resnet50 imagenet/val --top-k 5 --limit 1000', 'published weights'],
+  ],
+  run: ({ context, options }) => evaluateModel(context, options),
 });

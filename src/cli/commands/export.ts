@@ -6,44 +6,41 @@ import { checkInterrupted, type Context } from '../context.js';
 import { UsageError } from '../errors.js';
 import { checkNewFile } from '../files.js';
 import * as read from '../option-readers.js';
-import { flag, value, type Options } from '../option-rows.js';
+import { text, value, type Options } from '../option-rows.js';
 import { byteSize } from '../output.js';
-import { trainedModel } from '../shared-options.js';
+import { batchSize, force, operand, trainedModel, weightsOperand } from '../shared-options.js';
 import { classNames, makeTrained, openTrained } from '../trained.js';
 
 const exportOptions = {
   ...trainedModel,
   size: value('<pixels>', "height and width of the images; default: the weights' own", read.positiveInteger),
-  batch: value('<n>', 'images at once, always as many; default: any number', read.positiveInteger),
+  batchSize: { ...batchSize, help: 'images at once, always as many; default: any number' },
   opset: value('<version>', "of ONNX's operators, 17 to 21", read.positiveInteger, 17),
-  force: flag('replace a file that is there already'),
+  out: text('<file>', 'file to write; its name ends in .onnx'),
+  force,
 };
 
 /**
  * `kindling export`: a trained model with its weights as an ONNX file. What the images must look like, and
  * the names of the classes, stand in its metadata.
  */
-async function exportModel(
-  context: Context,
-  spec: string,
-  to: string,
-  options: Options<typeof exportOptions>,
-): Promise<void> {
+async function exportModel(context: Context, options: Options<typeof exportOptions>): Promise<void> {
   const { output } = context;
+  const { out: to = '', batchSize: images } = options;
   if (!to.toLowerCase().endsWith('.onnx'))
     throw new UsageError(`${to}: an ONNX file's name ends in .onnx; kindling convert writes weight files`);
   await checkNewFile(to, options.force ?? false);
-  const trained = await openTrained(context, spec, options);
+  const trained = await openTrained(context, options);
   await init();
   const { model, outputs } = await makeTrained(trained, options.numClasses);
   const names = await classNames(trained, outputs);
   const { mean, std, resize, size: crop, interpolation = 'bilinear' } = trained.input;
   const size = options.size ?? crop;
   checkInterrupted(context);
-  const shape = [options.batch ?? 1, 3, size, size];
+  const shape = [images ?? 1, 3, size, size];
   await saveOnnx(model, zeros(shape), to, {
     outputNames: ['logits'],
-    dynamicBatch: options.batch === undefined,
+    dynamicBatch: images === undefined,
     opsetVersion: options.opset,
     metadata: {
       model: trained.modelName,
@@ -52,17 +49,17 @@ async function exportModel(
     },
   });
   const { size: bytes } = await stat(to);
-  const [batch, ...image] = shape;
-  const images = [options.batch === undefined ? 'batch' : batch, ...image].join(' x ');
+  const [, ...image] = shape;
+  const sizes = [images ?? 'batch', ...image].join(' x ');
   output.line(`${to}: ${trained.modelName}, ${byteSize(bytes)}, opset ${options.opset}`);
-  output.line(`input (float32, ${images}) -> logits (${outputs} classes)`);
+  output.line(`input (float32, ${sizes}) -> logits (${outputs} classes)`);
   output.document({
     model: trained.modelName,
-    weights: spec,
+    weights: options.weights,
     to,
     bytes,
     opset: options.opset,
-    input: { name: 'input', shape: [options.batch ?? null, ...image] },
+    input: { name: 'input', shape: [images ?? null, ...image] },
     output: { name: 'logits', classes: outputs },
   });
 }
@@ -71,9 +68,14 @@ export const exportCommand = defineCommand({
   name: 'export',
   help: 'write a trained model as an ONNX file',
   operands: [
-    ['<run>', "a run's folder, a weight file, a URL, or a published name such as IMAGENET1K_V2"],
-    ['<out>', 'file to write; its name ends in .onnx'],
+    weightsOperand('<weights>'),
+    operand('<out>', 'file to write; its name ends in .onnx, as --out'),
   ],
   options: exportOptions,
-  run: ({ context, options }, run: string, to: string) => exportModel(context, run, to, options),
+  examples: [
+    ['kindling export run model.onnx', 'a run of kindling finetune'],
+    ['kindling export resnet50 resnet50.onnx --batch-size 8', 'published weights, 8 images at once'],
+    ['kindling export --weights model.safetensors --model resnet18 --out model.onnx'],
+  ],
+  run: ({ context, options }) => exportModel(context, options),
 });

@@ -8,6 +8,7 @@ import { checkInterrupted, interruptionOf, type Context } from '../context.js';
 import { CliError, UsageError } from '../errors.js';
 import { checkNewFile, namesFolder } from '../files.js';
 import type { FitResult } from '../training-loop.js';
+import { givenOptions, type GivenOptions } from '../finetune/command-line.js';
 import { digestOf, openData, skippedImages, warnSkipped, type TrainingData } from '../finetune/data.js';
 import { prepareModel, type TrainedModel } from '../finetune/what-is-trained.js';
 import { changedImages, extended, hasTrained, howToExtend } from '../finetune/going-on.js';
@@ -20,15 +21,15 @@ import { Session } from '../finetune/session.js';
 import { readState, type RunState } from '../finetune/state.js';
 import { builderOf } from '../load-model.js';
 import { flagOf } from '../option-rows.js';
+import { operand } from '../shared-options.js';
 import { percent } from '../output.js';
 import { versions } from '../versions.js';
 import { fileDigest, openNamedWeights } from '../weights-file.js';
 
 /** `kindling finetune`: a new head on a trained model, or the training of a whole model. */
-async function finetune(
-  { context, options, given }: Call<typeof finetuneOptions>,
-  dataPath: string | undefined,
-): Promise<void> {
+async function finetune({ context, options, given }: Call<typeof finetuneOptions>): Promise<void> {
+  const began = performance.now();
+  const dataPath = options.data;
   if (options.resume !== undefined) {
     refuseBesideResume(given, dataPath);
     return resume(context, options.resume, options, given);
@@ -54,7 +55,12 @@ async function finetune(
   const data = await openData(context, plan, options.workers);
   await init();
   const digest = weights === null || out === undefined || isFile ? null : await fileDigest(weights.path);
-  const config = configOf(plan, data, digest === null ? null : { source: weights?.path ?? '', ...digest });
+  const config = configOf(
+    plan,
+    data,
+    digest === null ? null : { source: weights?.path ?? '', ...digest },
+    givenOptions(options, given),
+  );
   const makeFirst = (): Promise<TrainedModel> => start(context, plan, data, weights?.checkpoint ?? null);
   const prepared = await survivingLosses(context, null, makeFirst, makeFirst);
   const run = out === undefined || isFile ? null : await RunFolder.create(out, config);
@@ -66,7 +72,7 @@ async function finetune(
       context.output.warn(
         `--freeze ${plan.freeze.join(',')} without --weights: the frozen layers are random`,
       );
-    const rest = { plan, data, config, run, file: isFile ? out : null };
+    const rest = { plan, data, config, run, file: isFile ? out : null, began };
     await survivingLosses(
       context,
       run,
@@ -88,8 +94,8 @@ function refuseBesideResume(given: ReadonlySet<string>, dataPath: string | undef
   const surplus = Object.entries(finetuneOptions).find(
     ([name]) => given.has(name) && !(besideResume as readonly string[]).includes(name),
   );
-  if (dataPath === undefined && surplus === undefined) return;
-  const what = surplus === undefined ? dataPath : flagOf(...surplus);
+  if (surplus === undefined) return;
+  const what = surplus[0] === 'data' ? dataPath : flagOf(...surplus);
   throw new UsageError(`--resume takes everything from the run's config.json; leave out ${what}`);
 }
 
@@ -100,6 +106,7 @@ async function resume(
   options: FinetuneOptions,
   given: ReadonlySet<string>,
 ): Promise<void> {
+  const began = performance.now();
   // From here on there is a lock to give back.
   checkInterrupted(context);
   const run = await RunFolder.open(path);
@@ -111,7 +118,7 @@ async function resume(
       ...(given.has('epochs') && { epochs: extended(run, reachedBefore, options.epochs) }),
       ...(given.has('onBadImage') && { onBadImage: options.onBadImage }),
     };
-    const data = await openData(context, plan, options.workers);
+    const data = await dataOf(context, run, plan, options.workers);
     if (digestOf(plan, data) !== run.config.dataDigest) {
       if (hasTrained(reachedBefore)) throw changedImages(run, data);
       await run.begin({ ...run.config, plan, ...factsOf(plan, data) });
@@ -134,7 +141,16 @@ async function resume(
       }
       const session = new Session(context, plan, model, data, run);
       if (!again) session.describe(`, ${path} resumed`);
-      await work(context, { session, plan, data, config: run.config, run, file: null, state: reached });
+      await work(context, {
+        session,
+        plan,
+        data,
+        config: run.config,
+        run,
+        file: null,
+        state: reached,
+        began,
+      });
     };
     await survivingLosses(
       context,
@@ -145,6 +161,15 @@ async function resume(
   } finally {
     await run.close();
   }
+}
+
+/** The images of a run, which may have begun when others were taken of the same folder. */
+async function dataOf(context: Context, run: RunFolder, plan: Plan, workers: number): Promise<TrainingData> {
+  const isOwn = (data: TrainingData): boolean => digestOf(plan, data) === run.config.dataDigest;
+  const now = await openData(context, plan, workers);
+  if (isOwn(now)) return now;
+  const before = await openData(context, plan, workers, { asBefore: true }).catch(() => null);
+  return before !== null && isOwn(before) ? before : now;
 }
 
 /** The model of a run that has a state, as its last checkpoint has it. */
@@ -175,11 +200,13 @@ interface Work {
   readonly run: RunFolder | null;
   readonly file: string | null;
   readonly state: RunState | null;
+  /** When the command began, by `performance.now()`. */
+  readonly began: number;
 }
 
 async function work(
   context: Context,
-  { session, plan, data, config, run, file, state }: Work,
+  { session, plan, data, config, run, file, state, began }: Work,
 ): Promise<void> {
   const { output } = context;
   const started = performance.now();
@@ -187,12 +214,7 @@ async function work(
   try {
     result = await session.train(state);
   } catch (error) {
-    if (run !== null && error instanceof BadImageError) {
-      const without = `${resumeCommand(run.path)} --on-bad-image skip`;
-      throw new CliError(`${error.reason}; put a good file in its place, or go on without it: ${without}`, {
-        cause: error,
-      });
-    }
+    if (run !== null && error instanceof BadImageError) throw goOnWithout(run, error);
     if (run !== null && session.hasGoodState && lossIn(error) === null)
       output.note(`the last checkpoint in ${run.path} is whole; go on with: ${resumeCommand(run.path)}`);
     throw error;
@@ -203,8 +225,15 @@ async function work(
   warnSkipped(context, skipped);
   if (file !== null) await saveWeights(session.model, file, { metadata: session.metadata(result.epochs) });
   if (run !== null && !result.interrupted && !nothingLeft) {
-    const evaluation = await session.evaluateBest(run, result);
-    await writeReport(run, { plan, config, data, result, evaluation, skipped });
+    const evaluation = await session.evaluateBest(run, result).catch((error: unknown) => {
+      throw error instanceof BadImageError ? goOnWithout(run, error) : error;
+    });
+    await writeReport(run, {
+      ...{ config, data, result, evaluation, skipped },
+      parts: session.partsOver(result.epochs.length),
+      seconds: (performance.now() - began) / 1000,
+      resumed: state !== null,
+    });
   }
   const seconds = (performance.now() - started) / 1000;
   summary(context, {
@@ -221,13 +250,26 @@ async function work(
   throw interruptionOf(context.signal);
 }
 
-function configOf(plan: Plan, data: TrainingData, weights: RunConfig['weights']): RunConfig {
+/** What to do about an image that cannot be read: a run's may not be deleted, as the order hangs on it. */
+const goOnWithout = (run: RunFolder, error: BadImageError): CliError =>
+  new CliError(
+    `${error.reason}; put a good file in its place, or go on without it: ${resumeCommand(run.path)} --on-bad-image skip`,
+    { cause: error },
+  );
+
+function configOf(
+  plan: Plan,
+  data: TrainingData,
+  weights: RunConfig['weights'],
+  given: GivenOptions,
+): RunConfig {
   const { vendor, architecture, device, description } = runtime().info;
   return {
     kind: 'kindling run',
     version: 1,
     created: new Date().toISOString(),
     plan,
+    given,
     weights,
     ...factsOf(plan, data),
     versions: versions(),
@@ -289,12 +331,17 @@ function summary({ output }: Context, outcome: Outcome): void {
 export const finetuneCommand = defineCommand({
   name: 'finetune',
   help: 'put a new head on a trained model and train it, or train a whole model',
-  operands: [
-    [
-      '[data]',
-      'a folder with one folder of images per class, or with train and val in it, or a .bin file of CIFAR-10',
-    ],
-  ],
+  operands: [operand('[data]', 'the images, as --data')],
   options: finetuneOptions,
-  run: (call, data: string | undefined) => finetune(call, data),
+  examples: [
+    ['kindling finetune photos --weights resnet18 --out run', 'a new head on published weights'],
+    [
+      'kindling finetune photos --val-split 0.2 --weights resnet50:IMAGENET1K_V2 --unfreeze-at 5:layer4 --out run',
+    ],
+    [
+      "kindling finetune train.bin --model cifar_resnet20 --augment --map 'animal=cat,dog;vehicle=truck,ship'",
+    ],
+    ['kindling finetune --resume run --epochs 20', 'goes on, for 20 epochs in all'],
+  ],
+  run: (call) => finetune(call),
 });

@@ -77,5 +77,6 @@ export const infoCommand = defineCommand({
   name: 'info',
   help: 'show the adapter, its features and limits',
   options: { json },
+  examples: [['kindling info'], ['kindling info --json', 'all limits']],
   run: ({ context }) => info(context),
 });

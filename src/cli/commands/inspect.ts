@@ -6,16 +6,15 @@ import { keyText } from '../../formats/render.js';
 import { isStatistic } from '../../models/file-match.js';
 import type { Options } from '../option-rows.js';
 import { byteSize, grouped, table } from '../output.js';
-import { json, reading, readingOf } from '../shared-options.js';
+import { json, model, reading, readingOf, weights, weightsOperand } from '../shared-options.js';
+import { weightsPath } from '../weights-file.js';
 
-const inspectOptions = { ...reading, json };
+const inspectOptions = { weights, model, ...reading, json };
 
 /** `kindling inspect`: what is in a weight file. */
-async function inspect(
-  { output }: Context,
-  file: string,
-  options: Options<typeof inspectOptions>,
-): Promise<void> {
+async function inspect(context: Context, options: Options<typeof inspectOptions>): Promise<void> {
+  const { output } = context;
+  const { path: file } = await weightsPath(context, options.model, options.weights ?? '');
   const checkpoint = await loadCheckpoint(file, readingOf(options));
   const tensors = [...checkpoint.tensors].map(([name, { dtype, shape, size, byteLength }]) => ({
     name,
@@ -123,7 +122,12 @@ const cut = (text: string): string => (text.length > maxText ? `${text.slice(0, 
 export const inspectCommand = defineCommand({
   name: 'inspect',
   help: 'list what is in a weight file (.pth, .pt, .th, .safetensors, .npz, .npy)',
-  operands: [['<file>']],
+  operands: [weightsOperand('<weights>')],
   options: inspectOptions,
-  run: ({ context, options }, file: string) => inspect(context, file, options),
+  examples: [
+    ['kindling inspect resnet50.pth'],
+    ['kindling inspect checkpoint.pth --key ema', 'one of several state dicts in it'],
+    ['kindling inspect resnet50:IMAGENET1K_V1 --json', 'published weights'],
+  ],
+  run: ({ context, options }) => inspect(context, options),
 });

@@ -1,8 +1,10 @@
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { init, noGrad, tensor } from '../../index.js';
 import { stackSamples, type HostArray } from '../../data/index.js';
 import { imageExtensions, readImage } from '../../data/node/index.js';
+import { isStray } from '../../data/node/image-folder.js';
+import { shortList } from '../classes.js';
 import { defineCommand } from '../command.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { CliError } from '../errors.js';
@@ -10,13 +12,15 @@ import { imageTransform } from '../images.js';
 import * as read from '../option-readers.js';
 import { value, type Options } from '../option-rows.js';
 import { grouped, table } from '../output.js';
-import { trainedModel } from '../shared-options.js';
-import { classNames, isFolder, makeTrained, openTrained } from '../trained.js';
+import { batchSize, operand, trainedModel, weightsOperand } from '../shared-options.js';
+import { classNames, makeTrained, openTrained } from '../trained.js';
+import { isFolder } from '../weights-file.js';
 
 const predictOptions = {
   ...trainedModel,
+  data: value('<path>', 'image files, or folders of them; may be given again', read.collect),
   topK: value('<k>', 'classes to name for each picture', read.positiveInteger, 5),
-  batchSize: value('<n>', 'images at once', read.positiveInteger, 16),
+  batchSize: { ...batchSize, fallback: 16 },
 };
 
 interface Guess {
@@ -38,13 +42,11 @@ interface Prediction {
  */
 async function predict(
   context: Context,
-  spec: string,
-  paths: readonly string[],
-  options: Options<typeof predictOptions>,
+  { data: paths = [], batchSize: most = 16, ...options }: Options<typeof predictOptions>,
 ): Promise<void> {
   const { output } = context;
-  const images = paths.flatMap((path) => (isFolder(path) ? imagesIn(path) : [path]));
-  const trained = await openTrained(context, spec, options);
+  const images = paths.flatMap((path) => (isFolder(path) ? imagesIn(path, context) : [path]));
+  const trained = await openTrained(context, options);
   await init();
   const { model, outputs } = await makeTrained(trained, options.numClasses);
   const names = await classNames(trained, outputs);
@@ -53,10 +55,10 @@ async function predict(
   const done: Prediction[] = [];
   const failed: { image: string; error: string }[] = [];
   const bar = output.progress('predicting', images.length);
-  for (let from = 0; from < images.length; from += options.batchSize) {
+  for (let from = 0; from < images.length; from += most) {
     checkInterrupted(context);
     const read = await Promise.all(
-      images.slice(from, from + options.batchSize).map(async (image) => {
+      images.slice(from, from + most).map(async (image) => {
         try {
           return { image, input: transform(await readImage(image)) };
         } catch (error) {
@@ -90,7 +92,7 @@ async function predict(
     const rows = predictions.map((guess) => [`${(100 * guess.probability).toFixed(2)} %`, guess.class]);
     for (const line of table(rows, [0])) output.line(`  ${line}`);
   }
-  output.document({ model: trained.modelName, weights: spec, images: done, failed });
+  output.document({ model: trained.modelName, weights: options.weights, images: done, failed });
   if (failed.length === 0) return;
   const count = `${grouped(failed.length)} of ${grouped(images.length)} images could not be read`;
   throw new CliError([...failed.map(({ error }) => error), ...(images.length > 1 ? [count] : [])].join('\n'));
@@ -107,12 +109,20 @@ function likeliest(probabilities: ArrayLike<number>, names: readonly string[], c
 }
 
 /** The images in a folder and below it, sorted. */
-function imagesIn(folder: string): string[] {
+function imagesIn(folder: string, { output }: Context): string[] {
+  const stray = new Set<string>();
   const found = readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => {
+      const parts = relative(folder, path).split(/[\\/]/);
+      const at = parts.findIndex(isStray);
+      if (at >= 0) stray.add(parts.slice(0, at + 1).join('/'));
+      return at < 0;
+    })
     .filter((path) => imageExtensions.some((extension) => path.toLowerCase().endsWith(extension)))
     .sort();
+  if (stray.size > 0) output.warn(`${folder}: left out, as no image: ${shortList([...stray].sort())}`);
   if (found.length === 0) throw new CliError(`${folder}: holds no images (${imageExtensions.join(' ')})`);
   return found;
 }
@@ -121,9 +131,14 @@ export const predictCommand = defineCommand({
   name: 'predict',
   help: 'say what is in pictures',
   operands: [
-    ['<run>', "a run's folder, a weight file, a URL, or a published name such as IMAGENET1K_V2"],
-    ['<images...>', 'image files, or folders of them'],
+    weightsOperand('<weights>'),
+    operand('<images...>', 'image files, or folders of them, as --data', 'data'),
   ],
   options: predictOptions,
-  run: ({ context, options }, run: string, images: string[]) => predict(context, run, images, options),
+  examples: [
+    ['kindling predict run cat.jpg dog.jpg', 'a run of kindling finetune'],
+    ['kindling predict resnet50 photos --top-k 3', 'published weights, all images in a folder'],
+    ['kindling predict --weights model.safetensors --model resnet18 cat.jpg'],
+  ],
+  run: ({ context, options }) => predict(context, options),
 });

@@ -4,20 +4,21 @@ import { layerLabel, type LayerRow, type Profile } from '../../nn/tools/profiler
 import { defineCommand } from '../command.js';
 import { checkInterrupted, type Context } from '../context.js';
 import { checkReplaceable } from '../files.js';
-import { builderOf, modelFromFile } from '../load-model.js';
+import { builderOf, modelFromFile, neededModel } from '../load-model.js';
 import * as read from '../option-readers.js';
-import { orBare, text, value, type Options } from '../option-rows.js';
+import { formerly, text, value, type Options } from '../option-rows.js';
 import { byteSize, grouped, table } from '../output.js';
-import { workload } from '../shared-options.js';
+import { json, modelOperand, weights, workload } from '../shared-options.js';
 import { openNamedWeights } from '../weights-file.js';
 import { inputShape, workOf } from '../workload.js';
 
 const profileOptions = {
   ...workload,
-  weights: text('<which>', 'a file, a URL, or a published name such as IMAGENET1K_V2; default: fresh ones'),
-  top: value('<n>', 'kernels and layers to show', read.positiveInteger, 10),
+  weights: { ...weights, help: `${weights.help}; default: fresh ones` },
+  rows: formerly(value('<n>', 'kernels and layers to show', read.positiveInteger, 10), '--top', '--top-k'),
   trace: text('<file>', 'write a trace for chrome://tracing or ui.perfetto.dev'),
-  json: orBare(text('[file]', 'print one JSON document instead of text, or write it to a file')),
+  out: text('<file>', 'write the JSON document to a file, beside the text'),
+  json,
 };
 
 /**
@@ -29,17 +30,16 @@ const warmup = 2;
  * `kindling profile`: where a model's GPU time goes, by kernel and by layer, in a forward pass or a step of
  * training on random images.
  */
-async function profileModel(
-  context: Context,
-  modelName: string,
-  options: Options<typeof profileOptions>,
-): Promise<void> {
+async function profileModel(context: Context, options: Options<typeof profileOptions>): Promise<void> {
   const { output } = context;
-  const builder = builderOf(modelName, 'profile');
-  const files = [options.trace, options.json].filter((path) => typeof path === 'string');
+  const known = options.weights === undefined ? neededModel(options) : options.model;
+  if (known !== undefined) builderOf(known, 'profile');
+  const files = [options.trace, options.out].filter((path) => path !== undefined);
   for (const path of files) await checkReplaceable(path);
   const opened =
-    options.weights === undefined ? null : await openNamedWeights(context, modelName, options.weights);
+    options.weights === undefined ? null : await openNamedWeights(context, known, options.weights);
+  const modelName = neededModel({ model: known ?? opened?.card.model });
+  const builder = builderOf(modelName, 'profile');
   await init();
   const model =
     opened === null
@@ -75,7 +75,7 @@ async function profileModel(
     layers: layersOf(measured),
   };
   if (options.trace !== undefined) await write(options.trace, measured.exportChromeTrace());
-  if (typeof options.json === 'string') await write(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  if (options.out !== undefined) await write(options.out, `${JSON.stringify(report, null, 2)}\n`);
 
   const what = report.mode === 'train' ? 'a training step' : 'a forward pass';
   output.line(`${modelName}, ${what} of ${shape.join('x')}: ${report.wallMs.toFixed(1)} ms`);
@@ -84,9 +84,9 @@ async function profileModel(
       (report.timing === 'wallclock' ? '; timed by the host, as the adapter has no timestamps' : ''),
   );
   output.line();
-  for (const line of opTable(report, options.top)) output.line(line);
+  for (const line of opTable(report, options.rows)) output.line(line);
   output.line();
-  for (const line of layerTable(report, options.top)) output.line(line);
+  for (const line of layerTable(report, options.rows)) output.line(line);
   for (const path of files) {
     output.line();
     output.line(`written: ${path}`);
@@ -130,7 +130,7 @@ function layerTable(report: Report, top: number): string[] {
 }
 
 const more = (count: number, what: string): string[] =>
-  count > 0 ? [`and ${grouped(count)} more ${what} (--top shows more, --json all)`] : [];
+  count > 0 ? [`and ${grouped(count)} more ${what} (--rows shows more, --json all)`] : [];
 
 /** Paths as in the model's state dict: without the model's own class in front. */
 function layersOf(measured: Profile): LayerRow[] {
@@ -154,7 +154,19 @@ async function write(path: string, text: string): Promise<void> {
 export const profileCommand = defineCommand({
   name: 'profile',
   help: "measure where a model's GPU time goes, by kernel and by layer",
-  operands: [['<model>', 'e.g. resnet50, cifar_resnet20']],
+  operands: [modelOperand],
   options: profileOptions,
-  run: ({ context, options }, model: string) => profileModel(context, model, options),
+  examples: [
+    ['kindling profile resnet18'],
+    ['kindling profile resnet50 --train --batch-size 8 --trace trace.json', 'for ui.perfetto.dev'],
+    ['kindling profile --weights run --out profile.json', 'the model of a run'],
+  ],
+  // `--json FILE`, which was the file to write.
+  modern: (args) =>
+    args.map((word, i) =>
+      word === '--json' && /^[^-].*[./\\]/.test(args[i + 1] ?? '')
+        ? '--out'
+        : word.replace(/^--json=/, '--out='),
+    ),
+  run: ({ context, options }) => profileModel(context, options),
 });

@@ -35,5 +35,6 @@ export const setupCommand = defineCommand({
   name: 'setup',
   help: 'see that a WebGPU adapter answers; install the software Vulkan driver where none does (apt), or say how',
   options: { json },
+  examples: [['kindling setup'], ['kindling setup --json', 'the adapter that answers']],
   run: ({ context }) => setup(context),
 });

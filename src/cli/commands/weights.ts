@@ -2,8 +2,8 @@ import { defineCommand } from '../command.js';
 import type { Context } from '../context.js';
 import { UsageError } from '../errors.js';
 import { grouped, table } from '../output.js';
-import { json } from '../shared-options.js';
-import { entriesOf, fetchFile, findEntry, modelsWithWeights, sizeText } from '../weights.js';
+import { json, model, modelOperand, operand, weights } from '../shared-options.js';
+import { entriesOf, fetchFile, modelsWithWeights, publishedEntry, sizeText } from '../weights.js';
 import type { WeightsEntry } from '../../models/index.js';
 
 /** `kindling weights [MODEL]`: the published weight files, and which are on this machine. */
@@ -29,7 +29,7 @@ export async function listWeights({ output }: Context, model: string | undefined
   for (const line of table([['model', 'weights', 'top-1 %', 'parameters', 'size', ''], ...rows], [2, 3, 4]))
     output.line(line);
   output.line();
-  output.line('* DEFAULT. kindling download MODEL[:WEIGHTS] fetches one; --weights takes the name too.');
+  output.line('* DEFAULT. kindling download MODEL[:NAME] fetches one; --weights takes MODEL[:NAME] too.');
 }
 
 /** By the publisher, on ImageNet-1K's validation or CIFAR-10's test images. */
@@ -39,15 +39,18 @@ function accuracyText({ record }: WeightsEntry): string {
 }
 
 /**
- * `kindling download MODEL[:WEIGHTS]`: fetches a published weight file into the cache and says where it is.
+ * `kindling download MODEL[:NAME]`: fetches a published weight file into the cache and says where it is.
  */
-export async function fetchWeights(context: Context, what: string): Promise<void> {
+export async function fetchWeights(
+  context: Context,
+  what: string | undefined,
+  model?: string,
+): Promise<void> {
   const { output } = context;
-  const [model = '', name = 'DEFAULT', ...rest] = what.split(':');
-  if (model === '' || name === '' || rest.length > 0)
-    throw new UsageError(`${what}: say MODEL or MODEL:WEIGHTS, such as resnet50:IMAGENET1K_V2`);
-  await entriesOf(model);
-  const entry = await findEntry(model, name);
+  if (what === undefined || !/^\w+([:.]\w+)?$/.test(what))
+    throw new UsageError(`${what ?? 'download'}: say MODEL or MODEL:NAME, such as resnet50:IMAGENET1K_V2`);
+  if (model === undefined && !/[:.]/.test(what)) await entriesOf(what);
+  const entry = await publishedEntry(model, what);
   const before = await entry.cached();
   const path = before ?? (await fetchFile(entry.file, context));
   output.document({ ...entry.record, path, downloaded: before === null });
@@ -58,15 +61,28 @@ export async function fetchWeights(context: Context, what: string): Promise<void
 export const weightsCommand = defineCommand({
   name: 'weights',
   help: 'list the published weight files, of all models or of one',
-  operands: [['[model]']],
-  options: { json },
-  run: ({ context }, model: string | undefined) => listWeights(context, model),
+  operands: [modelOperand],
+  options: { model, json },
+  examples: [['kindling weights'], ['kindling weights resnet50', 'of one model']],
+  run: ({ context, options }) => listWeights(context, options.model),
 });
 
 export const downloadCommand = defineCommand({
   name: 'download',
   help: 'fetch a published weight file into the cache, so that --weights NAME works offline',
-  operands: [['<model[:weights]>', 'e.g. resnet50 or resnet50:IMAGENET1K_V1']],
-  options: { json },
-  run: ({ context }, what: string) => fetchWeights(context, what),
+  operands: [operand('[weights]', 'e.g. resnet50 or resnet50:IMAGENET1K_V1, as --weights')],
+  options: {
+    weights: {
+      ...weights,
+      help: 'published ones: MODEL[:NAME] such as resnet50:IMAGENET1K_V2, or NAME with --model',
+    },
+    model,
+    json,
+  },
+  examples: [
+    ['kindling download resnet50'],
+    ['kindling download resnet50:IMAGENET1K_V1'],
+    ['kindling download --model resnet50 --weights IMAGENET1K_V1', 'the same'],
+  ],
+  run: ({ context, options }) => fetchWeights(context, options.weights ?? options.model, options.model),
 });

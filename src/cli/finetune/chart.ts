@@ -18,7 +18,7 @@ export interface ChartOptions {
   readonly mark?: number;
 }
 
-const size = { width: 520, height: 280, left: 52, right: 14, top: 16, bottom: 40 } as const;
+const size = { width: 520, height: 280, left: 64, right: 14, top: 16, bottom: 40 } as const;
 
 /** A step of 1, 2 or 5 times a power of ten that makes about `count` intervals. */
 function niceStep(span: number, count: number): number {
@@ -98,8 +98,15 @@ export function lineChart({ title, series, format, range, mark }: ChartOptions):
         mark !== undefined &&
         mark > 0 &&
         html`<line class="mark" x1="${at(x(mark))}" x2="${at(x(mark))}" y1="${top}" y2="${height - bottom}">
-          <title>best epoch: ${mark}</title>
-        </line>`
+            <title>best epoch: ${mark}</title>
+          </line>
+          <text
+            class="tick"
+            x="${at(x(mark) + (x(mark) > width / 2 ? -6 : 6))}"
+            y="${top + 10}"
+            text-anchor="${x(mark) > width / 2 ? 'end' : 'start'}"
+            >best epoch: ${mark}</text
+          >`
       }
       ${shown.map(({ values: own, style, name }) => {
         const points = own.flatMap((value, i) =>

@@ -12,6 +12,7 @@ import {
 import type { Context } from '../context.js';
 import { CliError } from '../errors.js';
 import { openImages } from '../images.js';
+import { limited } from '../limit.js';
 import type { Plan } from './plan.js';
 
 export interface TrainingData {
@@ -22,22 +23,32 @@ export interface TrainingData {
 /**
  * Opens what a plan trains on and is validated with.
  *
+ * @param asBefore takes the images that a run began with before `--limit` chose by class and stray files were
+ * left out
  * @throws CliError for data that cannot be used: missing, of one class only, with an empty class, or with
  * classes in the validation data that the training data do not have
  */
-export async function openData(context: Context, plan: Plan, workers: number): Promise<TrainingData> {
+export async function openData(
+  context: Context,
+  plan: Plan,
+  workers: number,
+  { asBefore = false }: { readonly asBefore?: boolean } = {},
+): Promise<TrainingData> {
   const { onBadImage, augment, limit, valSplit } = plan;
+  const told = new Set<string>();
   const open = async (path: string, random: boolean): Promise<LabelledImages> => {
     const images = await openImages(path, plan.input, {
       augment: random ? augment : 'none',
       onBadImage,
       workers,
+      keepStray: asBefore,
     });
+    warnOfStray(context, images, told);
     return plan.classMap === null ? images : applyClassMap(images, new Map(plan.classMap));
   };
   const all = await open(plan.train, true);
   const cut = (images: LabelledImages): LabelledImages =>
-    limit === null ? images : firstImages(images, limit);
+    asBefore && limit !== null ? firstImages(images, limit) : limited(images, limit, plan.seed);
   if (valSplit !== null) {
     // The same images twice, as validation is never augmented.
     const plain = augment === 'none' ? all : await open(plan.train, false);
@@ -45,22 +56,29 @@ export async function openData(context: Context, plan: Plan, workers: number): P
     return { train: cut(selected(all, train)), validation: selected(plain, val) };
   }
   const train = cut(all);
-  warnOfUnseen(context, train, limit);
+  warnOfUnseen(context, train);
   const validation = plan.val === null ? null : await open(plan.val, false);
   return { train, validation: validation === null ? null : underSameLabels(context, validation, train) };
 }
 
-/**
- * Classes without a training image: those of the file, or `--limit`, which takes the first images, left none.
- */
-function warnOfUnseen({ output }: Context, train: LabelledImages, limit: number | null): void {
+/** Names what nobody meant as a class or an image, once for a folder. */
+export function warnOfStray(
+  { output }: Context,
+  { name, stray = [] }: LabelledImages,
+  told = new Set<string>(),
+): void {
+  if (stray.length === 0 || told.has(name)) return;
+  told.add(name);
+  output.warn(`${name}: left out, as no class or image: ${shortList(stray)}`);
+}
+
+/** Classes of a file of which it has no image. */
+function warnOfUnseen({ output }: Context, train: LabelledImages): void {
   const seen = new Set(train.labels);
   const unseen = train.classes.filter((_, label) => !seen.has(label));
   if (unseen.length === 0) return;
   output.warn(
-    limit === null
-      ? `${train.name} has no image of ${shortList(unseen)}; these are never learned. Name the others with --classes`
-      : `--limit leaves no image of ${shortList(unseen)} to train on; leave it out, or name fewer --classes`,
+    `${train.name} has no image of ${shortList(unseen)}; these are never learned. Name the others with --classes`,
   );
 }
 

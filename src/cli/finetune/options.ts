@@ -3,6 +3,7 @@ import * as read from '../option-readers.js';
 import {
   choice,
   flag,
+  formerly,
   grouped,
   negation,
   orBare,
@@ -11,9 +12,9 @@ import {
   value,
   type Options,
 } from '../option-rows.js';
-import { optimizerNames } from '../optimizers.js';
+import { helpOf, optimizerNames } from '../optimizers.js';
 import { scheduleNames } from '../schedules.js';
-import { json, onBadImage, statistics } from '../shared-options.js';
+import { data, json, limit, model, onBadImage, statistics, weights } from '../shared-options.js';
 
 /**
  * The options of `kindling finetune`. What is {@link planned} is a field of the plan, and so of config.json;
@@ -23,21 +24,22 @@ import { json, onBadImage, statistics } from '../shared-options.js';
 export const finetuneOptions = {
   json,
   ...grouped('Data:', {
+    data: {
+      ...data,
+      help: 'a folder with one folder of images per class, or with train and val in it, or a .bin file of CIFAR-10',
+    },
     val: text('<path>', 'data to validate on after each epoch'),
     valSplit: value('<fraction>', 'take this share of every class for validation instead', read.fraction),
     classes: text('<a,b,c>', 'use only these classes of the data'),
     map: text('<new=a,b;...>', "make new classes of several: 'animal=cat,dog;vehicle=car,ship'"),
-    limit: planned(value('<n>', 'train on the first n images only', read.positiveInteger)),
+    limit: planned({ ...limit, help: `train on ${limit.help}` }),
     ...statistics,
     onBadImage: planned(onBadImage),
     workers: value('<n>', 'threads that read and change images', read.seedNumber, 0),
   }),
   ...grouped('Model:', {
-    model: text('<name>', 'e.g. resnet18, cifar_resnet20; needed unless the weight file says it'),
-    weights: text(
-      '<which>',
-      'a file, a URL, or a published name such as IMAGENET1K_V2 (kindling weights); random otherwise',
-    ),
+    model: { ...model, help: `${model.help}; needed unless the weights say it` },
+    weights: { ...weights, help: `${weights.help}; random otherwise` },
     head: planned(
       choice('<which>', 'a new last layer, or the one in the weight file', ['new', 'keep'], 'new'),
     ),
@@ -62,12 +64,12 @@ export const finetuneOptions = {
   }),
   ...grouped('Training:', {
     epochs: planned(value('<n>', 'passes over the data', read.positiveInteger, 10)),
-    batchSize: planned(value('<n>', 'images per step', read.positiveInteger, 32)),
+    batchSize: planned(formerly(value('<n>', 'images at once: a step', read.positiveInteger, 32), '--batch')),
     optimizer: planned(choice('<name>', 'what makes the steps', optimizerNames, 'sgd')),
     lr: value('<rate>', 'learning rate; default: 0.01 for sgd, 0.001 for adam, ...', read.nonNegative),
     headLr: planned(value('<rate>', "the head's own learning rate", read.nonNegative)),
-    momentum: planned(value('<m>', 'for sgd (default 0.9) and rmsprop (default 0)', read.nonNegative)),
-    weightDecay: planned(value('<w>', "default: PyTorch's", read.nonNegative)),
+    momentum: planned(value('<m>', helpOf.momentum, read.nonNegative)),
+    weightDecay: planned(value('<w>', helpOf.weightDecay, read.nonNegative)),
     schedule: planned(choice('<name>', 'of the learning rate', scheduleNames, 'none')),
     stepSize: planned(
       value('<n>', 'epochs between two cuts (step) or restarts (warmrestarts)', read.positiveInteger, 7),

@@ -5,7 +5,7 @@ import { UsageError } from '../errors.js';
 import { builderOf } from '../load-model.js';
 import { cardInput, type CardInput, type ModelCard } from '../model-card.js';
 import { fallbacks, flagOf, plannedOf, type PlannedOf } from '../option-rows.js';
-import { defaultRate, hasMomentum, hasWeightDecay } from '../optimizers.js';
+import { defaultRate, hasDecay, hasMomentum } from '../optimizers.js';
 import { scheduleOptions, schedulesWith } from '../schedules.js';
 import { finetuneOptions, type FinetuneOptions } from './options.js';
 
@@ -77,7 +77,7 @@ export function checkOptions(options: FinetuneOptions, given: ReadonlySet<string
     throw new UsageError('--val and --val-split exclude each other');
   if (options.momentum !== undefined && !hasMomentum(options.optimizer))
     throw new UsageError(`--momentum means nothing to --optimizer ${options.optimizer}`);
-  if (options.weightDecay !== undefined && !hasWeightDecay(options.optimizer))
+  if (options.weightDecay !== undefined && !hasDecay(options.optimizer))
     throw new UsageError(`--weight-decay means nothing to --optimizer ${options.optimizer}`);
   for (const option of scheduleOptions) {
     const schedules = schedulesWith(option);

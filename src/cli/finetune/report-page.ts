@@ -1,12 +1,14 @@
 import { basename } from 'node:path';
-import type { EpochReport, FitResult } from '../training-loop.js';
+import type { FitResult } from '../training-loop.js';
 import { percent } from '../output.js';
 import type { Evaluation } from '../training.js';
-import { lineChart } from './chart.js';
 import { html, type Html } from './html.js';
+import { curves, duration, epochTable, scrolling, trainedMap } from './report-course.js';
+import { settings } from './report-settings.js';
 import { reportStyle } from './report-style.js';
 import type { RunConfig } from './run-folder.js';
 import type { ClassScore, Scores } from './scores.js';
+import type { TrainedParts } from './trained-parts.js';
 
 export interface Mistake {
   readonly name: string;
@@ -28,6 +30,13 @@ export interface PageInput {
   } | null;
   /** Images that could not be read. */
   readonly skipped: readonly string[];
+  /** Training images of each class. */
+  readonly trainCounts: readonly number[];
+  readonly parts: TrainedParts;
+  /** Of the call that ended the training, from its start. */
+  readonly seconds: number;
+  /** The call went on with what others had begun. */
+  readonly resumed: boolean;
 }
 
 /** With more classes the matrix is told as a list of pairs. */
@@ -35,7 +44,8 @@ const mostInMatrix = 24;
 
 const share = (value: number | null): string => (value === null ? '–' : `${(100 * value).toFixed(1)} %`);
 
-export function reportPage({ config, result, checked, skipped }: PageInput): string {
+export function reportPage(input: PageInput): string {
+  const { config, result, checked, skipped, trainCounts, parts } = input;
   const { plan } = config;
   const { epochs, bestEpoch } = result;
   const title = `${plan.model} on ${nameOf(plan.train)}`;
@@ -59,31 +69,45 @@ export function reportPage({ config, result, checked, skipped }: PageInput): str
               ${config.created.slice(0, 16).replace('T', ' ')} UTC · ${config.classes.length} classes
             </p>
           </header>
-          ${facts(config, result, checked?.evaluation ?? null)}
+          ${facts(input)}
           <section aria-labelledby="curves">
             <h2 id="curves">Learning curves</h2>
-            <div class="charts">${curves(epochs, bestEpoch)}</div>
+            <div class="charts">${curves(epochs, bestEpoch)} ${epochTable(epochs, bestEpoch)}</div>
+          </section>
+          <section aria-labelledby="parts">
+            <h2 id="parts">What was trained when</h2>
+            ${trainedMap(parts, epochs.length)}
           </section>
           ${
             checked !== null &&
             html`<section aria-labelledby="confusion">
                 <h2 id="confusion">What was taken for what</h2>
-                <p class="note">The best weights (epoch ${bestEpoch}) on the validation images.</p>
+                <p class="note">
+                  The best weights (epoch ${bestEpoch}) on the validation images. Rows: what the images are.
+                  Columns: what they were taken for.
+                </p>
                 ${
                   config.classes.length <= mostInMatrix
                     ? matrix(config.classes, checked.scores)
                     : confusions(config.classes, checked.scores)
                 }
               </section>
-              <section aria-labelledby="classes">
-                <h2 id="classes">By class</h2>
-                ${perClass(checked.scores.perClass)}
-              </section>
               <section aria-labelledby="mistakes">
                 <h2 id="mistakes">Worst mistakes</h2>
                 ${mistakes(checked.mistakes, checked.evaluation)}
               </section>`
           }
+          <section aria-labelledby="classes">
+            <h2 id="classes">By class</h2>
+            ${
+              checked !== null &&
+              html`<p class="note">
+                Precision: of the validation images taken for a class, the share that is of it. Recall: of the
+                validation images of a class, the share that was found. F1: their harmonic mean.
+              </p>`
+            }
+            ${perClass(config.classes, trainCounts, checked?.scores.perClass ?? null)}
+          </section>
           ${
             skipped.length > 0 &&
             html`<section aria-labelledby="skipped">
@@ -109,7 +133,8 @@ function nameOf(path: string): string {
   return parts.findLast((part) => part !== 'train') ?? path;
 }
 
-function facts(config: RunConfig, { epochs, bestEpoch }: FitResult, evaluation: Evaluation | null): Html {
+function facts({ config, result: { epochs, bestEpoch }, checked, seconds: total, resumed }: PageInput): Html {
+  const evaluation = checked?.evaluation ?? null;
   const best = epochs[bestEpoch - 1];
   const seconds = epochs.reduce((sum, epoch) => sum + epoch.seconds, 0);
   const fact = (value: string, label: string, lead = false): Html =>
@@ -134,47 +159,14 @@ function facts(config: RunConfig, { epochs, bestEpoch }: FitResult, evaluation: 
     ${fact(`${bestEpoch} of ${epochs.length}`, 'best epoch')}
     ${fact(validation === null ? String(train) : `${train} + ${validation}`, 'images')}
     ${fact(duration(seconds), 'in epochs')}
+    ${fact(duration(total), resumed ? 'in all since it was resumed' : 'in all')}
   </dl>`;
 }
 
-function duration(seconds: number): string {
-  if (seconds < 60) return `${seconds.toFixed(1)} s`;
-  const minutes = Math.floor(seconds / 60);
-  return minutes < 60
-    ? `${minutes} min ${Math.round(seconds % 60)} s`
-    : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
-
-function curves(epochs: readonly EpochReport[], mark: number): Html[] {
-  const column = (pick: (epoch: EpochReport) => number | null): (number | null)[] => epochs.map(pick);
-  return [
-    lineChart({
-      title: 'Loss',
-      series: [
-        { name: 'training', values: column(({ loss }) => loss), style: 'one' },
-        { name: 'validation', values: column(({ validationLoss }) => validationLoss), style: 'two' },
-      ],
-      format: (value) => String(Number(value.toPrecision(3))),
-      mark,
-    }),
-    lineChart({
-      title: 'Accuracy',
-      series: [
-        { name: 'training', values: column(({ trainAccuracy }) => trainAccuracy), style: 'one' },
-        { name: 'validation', values: column(({ validationAccuracy }) => validationAccuracy), style: 'two' },
-      ],
-      format: (value) => `${Number((100 * value).toFixed(1))} %`,
-      mark,
-    }),
-  ];
-}
-
 function matrix(classes: readonly string[], { matrix: counts }: Scores): Html {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Confusion matrix">
-    <table class="matrix">
-      <caption>
-        Rows: what the images are. Columns: what they were taken for.
-      </caption>
+  return scrolling(
+    'Confusion matrix',
+    html`<table class="matrix" style="--classes:${classes.length}">
       <thead>
         <tr>
           <td></td>
@@ -199,8 +191,8 @@ function matrix(classes: readonly string[], { matrix: counts }: Scores): Html {
           </tr>`;
         })}
       </tbody>
-    </table>
-  </div>`;
+    </table>`,
+  );
 }
 
 function confusions(classes: readonly string[], { matrix: counts }: Scores): Html {
@@ -210,31 +202,39 @@ function confusions(classes: readonly string[], { matrix: counts }: Scores): Htm
     .sort((a, b) => b.count - a.count)
     .slice(0, 20);
   if (pairs.length === 0) return html`<p>Nothing was taken for anything else.</p>`;
-  return html`<table class="list">
-    <caption>
-      The commonest mistakes of ${classes.length} classes
-    </caption>
-    <thead>
-      <tr>
-        <th scope="col">is</th>
-        <th scope="col">was taken for</th>
-        <th scope="col" class="number">images</th>
-      </tr>
-    </thead>
-    <tbody>
-      ${pairs.map(
-        ({ actual, predicted, count }) =>
-          html`<tr>
-            <td>${classes[actual] ?? ''}</td>
-            <td>${classes[predicted] ?? ''}</td>
-            <td class="number">${count}</td>
-          </tr>`,
-      )}
-    </tbody>
-  </table>`;
+  return scrolling(
+    'Mistakes by pair',
+    html`<table class="list">
+      <caption>
+        The commonest mistakes of ${classes.length} classes
+      </caption>
+      <thead>
+        <tr>
+          <th scope="col">is</th>
+          <th scope="col">was taken for</th>
+          <th scope="col" class="number">images</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${pairs.map(
+          ({ actual, predicted, count }) =>
+            html`<tr>
+              <td>${classes[actual] ?? ''}</td>
+              <td>${classes[predicted] ?? ''}</td>
+              <td class="number">${count}</td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>`,
+  );
 }
 
-function perClass(scores: readonly ClassScore[]): Html {
+/** Scores are of the validation images; without these there are the numbers of training images alone. */
+function perClass(
+  classes: readonly string[],
+  trainCounts: readonly number[],
+  scores: readonly ClassScore[] | null,
+): Html {
   const bar = (value: number | null): Html =>
     html`<td class="number">
       ${share(value)}
@@ -242,33 +242,40 @@ function perClass(scores: readonly ClassScore[]): Html {
         ><span style="width:${(100 * (value ?? 0)).toFixed(1)}%"></span
       ></span>
     </td>`;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Scores by class">
-    <table class="list">
-      <caption>
-        Precision: of the images taken for a class, the share that is of it. Recall: of the images of a class,
-        the share that was found.
-      </caption>
+  return scrolling(
+    'By class',
+    html`<table class="list">
       <thead>
         <tr>
           <th scope="col">class</th>
-          <th scope="col" class="number">images</th>
-          <th scope="col" class="number">precision</th>
-          <th scope="col" class="number">recall</th>
-          <th scope="col" class="number">F1</th>
+          <th scope="col" class="number">training images</th>
+          ${
+            scores !== null &&
+            ['validation images', 'precision', 'recall', 'F1'].map(
+              (head) => html`<th scope="col" class="number">${head}</th>`,
+            )
+          }
         </tr>
       </thead>
       <tbody>
-        ${scores.map(
-          ({ name, images, precision, recall, f1 }) =>
-            html`<tr>
-              <th scope="row">${name}</th>
-              <td class="number">${images}</td>
-              ${bar(precision)} ${bar(recall)} ${bar(f1)}
-            </tr>`,
-        )}
+        ${classes.map((name, i) => {
+          const score = scores?.[i];
+          return html`<tr>
+            <th scope="row">${name}</th>
+            <td class="number">${trainCounts[i] ?? 0}</td>
+            ${
+              score !== undefined && [
+                html`<td class="number">${score.images}</td>`,
+                bar(score.precision),
+                bar(score.recall),
+                bar(score.f1),
+              ]
+            }
+          </tr>`;
+        })}
       </tbody>
-    </table>
-  </div>`;
+    </table>`,
+  );
 }
 
 function mistakes(list: readonly Mistake[], { count, correct }: Evaluation): Html {
@@ -284,46 +291,12 @@ function mistakes(list: readonly Mistake[], { count, correct }: Evaluation): Htm
             ${
               picture === null
                 ? html`<div class="blank">no picture</div>`
-                : html`<img src="${picture}" alt="${actual}, taken for ${predicted}" loading="lazy" />`
+                : html`<img src="${picture}" alt="${actual}, taken for ${predicted}" loading="eager" />`
             }
-            <p><strong>${predicted}</strong> ${share(confidence)}</p>
-            <p>is <strong>${actual}</strong></p>
+            <p><span class="label">prediction</span> <strong>${predicted}</strong> ${share(confidence)}</p>
+            <p><span class="label">truth</span> <strong>${actual}</strong></p>
             <p class="file" title="${name}">${basename(name)}</p>
           </li>`,
       )}
     </ul>`;
-}
-
-function settings(config: RunConfig): Html {
-  const { plan, weights, versions, adapter } = config;
-  const { input, ...rest } = plan;
-  const text = (value: unknown): string =>
-    value === null || value === undefined || (Array.isArray(value) && value.length === 0)
-      ? '–'
-      : typeof value === 'object'
-        ? JSON.stringify(value)
-        : String(value as string | number | boolean);
-  const words = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-  const rows: [string, string][] = [
-    ...Object.entries(rest).map(([name, value]): [string, string] => [words(name), text(value)]),
-    [
-      'input',
-      `resize ${input.resize}, crop ${input.size}, mean ${input.mean.join(' ')}, std ${input.std.join(' ')}`,
-    ],
-    ['weights', weights === null ? 'none' : weights.source],
-    ['weights SHA-256', weights?.sha256 ?? '–'],
-    ['adapter', Object.values(adapter).filter(Boolean).join(', ')],
-    ...Object.entries(versions).map(([name, version]): [string, string] => [name, text(version)]),
-  ];
-  return html`<table class="settings">
-    <tbody>
-      ${rows.map(
-        ([name, value]) =>
-          html`<tr>
-            <th scope="row">${name}</th>
-            <td>${value}</td>
-          </tr>`,
-      )}
-    </tbody>
-  </table>`;
 }

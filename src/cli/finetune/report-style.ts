@@ -37,6 +37,11 @@ svg { display: block; width: 100%; height: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-size: .9rem; padding-bottom: 10px; }
 th { font-weight: 600; text-align: left; }
+.matrix { width: 100%; }
+.matrix thead th { width: calc(80% / var(--classes)); }
+.charts > .scroll { max-height: 320px; overflow-y: auto; }
+.epochs tbody th { white-space: nowrap; }
+.parts th, .parts td { white-space: nowrap; }
 .matrix th, .matrix td { padding: 8px 12px; text-align: center; }
 .matrix tbody th { text-align: right; padding-left: 0; }
 .matrix tbody td { min-width: 64px; height: 48px; border: 2px solid var(--card); border-radius: 8px; }
@@ -47,7 +52,7 @@ th { font-weight: 600; text-align: left; }
 .list { width: 100%; }
 .list th, .list td { padding: 8px 12px 8px 0; border-top: 1px solid var(--rule); vertical-align: top; }
 .list thead th { border-top: 0; color: var(--soft); font-size: .85rem; }
-.list .number { text-align: right; white-space: nowrap; }
+.list .number { text-align: right; white-space: nowrap; padding-right: 16px; }
 .bar { display: block; height: 4px; border-radius: 2px; background: var(--rule); margin-top: 4px; margin-left: auto; width: 120px; max-width: 100%; }
 .bar span { display: block; height: 100%; border-radius: 2px; background: var(--one); }
 .mistakes { list-style: none; margin: 0; padding: 0; display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 20px 16px; }
@@ -58,5 +63,15 @@ th { font-weight: 600; text-align: left; }
 .settings { width: 100%; font-size: .9rem; }
 .settings th { color: var(--soft); font-weight: 400; padding: 3px 24px 3px 0; white-space: nowrap; vertical-align: top; }
 .settings td { padding: 3px 0; overflow-wrap: anywhere; width: 100%; }
-@media print { body { background: none; } section, .facts { break-inside: avoid; } }
+details { margin-top: 20px; }
+summary { cursor: pointer; color: var(--soft); padding: 4px 0; }
+details[open] summary { margin-bottom: 8px; }
+.command { margin: 0 0 20px; padding: 12px 16px; border-radius: 8px; background: color-mix(in srgb, var(--rule) 45%, transparent); white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; }
+.best th, .best td { background: color-mix(in srgb, var(--one) 10%, transparent); }
+.tag { font-size: .75rem; font-weight: 600; color: var(--one); border: 1px solid; border-radius: 4px; padding: 0 5px; margin-left: 4px; }
+.state { display: inline-block; padding: 1px 10px; border-radius: 999px; color: var(--soft); border: 1px solid var(--rule); white-space: nowrap; font-size: .85rem; }
+.state.trained { color: var(--one); border-color: var(--one); font-weight: 600; }
+.label { color: var(--soft); font-size: .8rem; }
+@media (max-width: 520px) { .tick { font-size: 17px; } .legend { gap: 10px; font-size: .8rem; } main { padding: 24px 12px 40px; } section, .facts { padding: 16px; } .settings th { white-space: normal; padding-right: 12px; } h1 { font-size: 1.6rem; } }
+@media print { details > * { display: block; } .scroll { overflow: visible; } .charts > .scroll { max-height: none; } body { background: none; } section, .facts { break-inside: avoid; } }
 `);

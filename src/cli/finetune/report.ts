@@ -3,19 +3,21 @@ import type { LabelledImages } from '../classes.js';
 import type { FitResult } from '../training-loop.js';
 import type { Evaluation } from '../training.js';
 import type { TrainingData } from './data.js';
-import type { Plan } from './plan.js';
 import { reportPage, type Mistake } from './report-page.js';
 import type { RunConfig, RunFolder } from './run-folder.js';
 import { scoresOf } from './scores.js';
+import type { TrainedParts } from './trained-parts.js';
 
 export interface ReportInput {
-  readonly plan: Plan;
   readonly config: RunConfig;
   readonly data: TrainingData;
   readonly result: FitResult;
   /** The best weights on the validation data. */
   readonly evaluation: Evaluation | null;
   readonly skipped: readonly string[];
+  readonly parts: TrainedParts;
+  readonly seconds: number;
+  readonly resumed: boolean;
 }
 
 /** Pictures in the report. */
@@ -26,8 +28,9 @@ const pictureSide = 176;
 
 /** Writes a run's report.html: one file, which shows what the run came to without a network. */
 export async function writeReport(run: RunFolder, input: ReportInput): Promise<void> {
-  const { config, data, result, evaluation, skipped } = input;
-  const { validation } = data;
+  const { config, data, result, evaluation, skipped, parts, seconds, resumed } = input;
+  const { train, validation } = data;
+  const trainCounts = train.classes.map((_, label) => train.labels.filter((each) => each === label).length);
   const checked =
     validation === null || evaluation === null
       ? null
@@ -36,7 +39,10 @@ export async function writeReport(run: RunFolder, input: ReportInput): Promise<v
           scores: scoresOf(validation.classes, validation.labels, evaluation.predictions),
           mistakes: await worstMistakes(validation, evaluation),
         };
-  await run.write('report', reportPage({ config, result, checked, skipped }));
+  await run.write(
+    'report',
+    reportPage({ config, result, checked, skipped, trainCounts, parts, seconds, resumed }),
+  );
 }
 
 /** The mistakes that cost the most, dearest first. */

@@ -4,6 +4,7 @@ import * as train from '../../train/node/index.js';
 import { runFiles as baseFiles } from '../../train/node/run-folder.js';
 import { CliError } from '../errors.js';
 import { shellWord } from '../output.js';
+import type { GivenOptions } from './command-line.js';
 import { completePlan, type Plan } from './plan.js';
 
 /** config.json: all that is needed to do a training again. */
@@ -12,6 +13,8 @@ export interface RunConfig {
   readonly version: 1;
   readonly created: string;
   readonly plan: Plan;
+  /** The options that stood on the command line; missing in runs of before. */
+  readonly given?: GivenOptions;
   readonly classes: readonly string[];
   readonly weights: { readonly source: string; readonly bytes: number; readonly sha256: string } | null;
   /** Of the names and classes of the images. */

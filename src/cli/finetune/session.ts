@@ -12,6 +12,7 @@ import { grouped } from '../output.js';
 import { makeSchedule } from '../schedules.js';
 import { evaluate, inferenceBatch, type Evaluation } from '../training.js';
 import type { TrainingData } from './data.js';
+import { trainedParts, type TrainedParts } from './trained-parts.js';
 import { rateGroups, type TrainedModel } from './what-is-trained.js';
 import type { Plan } from './plan.js';
 import type { RunFolder } from './run-folder.js';
@@ -179,6 +180,11 @@ export class Session {
   /** Parameters that are ever trained. */
   get trainableCount(): number {
     return this.trained.stages.parameters.reduce((count, parameter) => count + parameter.numel(), 0);
+  }
+
+  /** What was trained in which of so many epochs. */
+  partsOver(epochs: number): TrainedParts {
+    return trainedParts(this.trained, epochs);
   }
 
   /** What is trained, in a few lines. */

@@ -1,5 +1,5 @@
 import { readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { checkIndex, type Dataset } from '../dataset.js';
 import type { RGBImage } from '../host.js';
 import { exportedClass, type ModuleExport } from '../portable.js';
@@ -34,12 +34,25 @@ export interface ImageFolderOptions<Sample> extends ImageOptions {
   readonly onError?: 'throw' | 'skip';
   /** Accepts class folders without images: they keep their label. Default false, as in torchvision. */
   readonly allowEmpty?: boolean;
+  /**
+   * Leaves out what no person meant as a class or an image: names that begin with a dot
+   * (`.ipynb_checkpoints`, `._1.jpg`), what systems leave behind (`__MACOSX`, `Thumbs.db`), and class folders
+   * without images. `stray` names them. Default false, as in torchvision.
+   */
+  readonly skipStray?: boolean;
 }
+
+/** Names, without the dot files, that systems and tools leave beside images. */
+const leftBehind = new Set(['__macosx', 'thumbs.db', 'desktop.ini', '$recycle.bin', '@eadir', '__pycache__']);
+
+/** Whether no person meant a file or folder of this name as an image or a class. */
+export const isStray = (name: string): boolean => name.startsWith('.') || leftBehind.has(name.toLowerCase());
 
 /** What an `ImageFolder` found on disk. */
 export interface ImageListing {
   readonly classes: readonly string[];
   readonly samples: readonly (readonly [path: string, label: number])[];
+  readonly stray?: readonly string[];
 }
 
 /** Python's string order (by code point), which JavaScript's differs from outside the basic plane. */
@@ -60,11 +73,19 @@ interface Listing {
   readonly files: readonly string[];
 }
 
-/** Names in a folder, sorted, links followed. Entries that vanish or are broken links are left out. */
-function list(folder: string): Listing {
+/**
+ * Names in a folder, sorted, links followed. Entries that vanish or are broken links are left out.
+ *
+ * @param stray gets what is left out as such; nothing is without it
+ */
+function list(folder: string, stray?: Set<string>): Listing {
   const folders: string[] = [];
   const files: string[] = [];
   for (const name of readdirSync(folder).sort(byCodePoint)) {
+    if (stray !== undefined && isStray(name)) {
+      stray.add(join(folder, name));
+      continue;
+    }
     const entry = statSync(join(folder, name), { throwIfNoEntry: false });
     if (entry?.isDirectory()) folders.push(name);
     else if (entry?.isFile()) files.push(name);
@@ -73,9 +94,10 @@ function list(folder: string): Listing {
 }
 
 /** All folders below and including `root`; `depth` ends a loop of links. */
-function foldersBelow(root: string, depth = 0): string[] {
+function foldersBelow(root: string, stray: Set<string> | undefined, depth = 0): string[] {
   if (depth > 32) throw new Error(`ImageFolder: ${root}: folders are nested too deep (a link to itself?)`);
-  return [root, ...list(root).folders.flatMap((name) => foldersBelow(join(root, name), depth + 1))];
+  const { folders } = list(root, stray);
+  return [root, ...folders.flatMap((name) => foldersBelow(join(root, name), stray, depth + 1))];
 }
 
 /**
@@ -93,6 +115,8 @@ export class ImageFolder<Sample = RGBImage> implements Dataset<[Sample, number] 
   readonly samples: readonly (readonly [path: string, label: number])[];
   /** Files that could not be decoded so far, with the reason (only with `onError: 'skip'`). */
   readonly skipped = new Map<string, string>();
+  /** Paths below `root` that were left out as nobody's class or image (only with `skipStray`). */
+  readonly stray: readonly string[];
   private readonly transform: TransformFunction<RGBImage, Sample> | undefined;
 
   /**
@@ -110,6 +134,7 @@ export class ImageFolder<Sample = RGBImage> implements Dataset<[Sample, number] 
       'transform',
       'onError',
       'allowEmpty',
+      'skipStray',
       'exifOrientation',
       'maxPixels',
     );
@@ -117,18 +142,28 @@ export class ImageFolder<Sample = RGBImage> implements Dataset<[Sample, number] 
     if (listing !== undefined) {
       this.classes = listing.classes;
       this.samples = listing.samples;
+      this.stray = listing.stray ?? [];
       return;
     }
-    this.classes = findClasses(root);
-    this.samples = this.classes.flatMap((name, label) =>
-      foldersBelow(join(root, name))
+    const stray = options.skipStray === true ? new Set<string>() : undefined;
+    const imagesOf = (name: string): string[] =>
+      foldersBelow(join(root, name), stray)
         .sort(byCodePoint)
-        .flatMap((folder) => list(folder).files.map((file) => join(folder, file)))
-        .filter(isImageName)
-        .map((path) => [path, label] as const),
-    );
-    const found = new Set(this.samples.map(([, label]) => label));
-    const empty = this.classes.filter((_, label) => !found.has(label));
+        .flatMap((folder) => list(folder, stray).files.map((file) => join(folder, file)))
+        .filter(isImageName);
+    let found = findClasses(root, stray).map((name) => [name, imagesOf(name)] as const);
+    if (
+      stray !== undefined &&
+      options.allowEmpty !== true &&
+      found.filter(([, own]) => own.length > 0).length > 1
+    ) {
+      for (const [name, own] of found) if (own.length === 0) stray.add(join(root, name));
+      found = found.filter(([, own]) => own.length > 0);
+    }
+    this.stray = [...(stray ?? [])].map((path) => relative(root, path)).sort(byCodePoint);
+    this.classes = found.map(([name]) => name);
+    this.samples = found.flatMap(([, own], label) => own.map((path) => [path, label] as const));
+    const empty = found.filter(([, own]) => own.length === 0).map(([name]) => name);
     if (empty.length > 0 && (options.allowEmpty !== true || this.samples.length === 0)) {
       throw new Error(
         `ImageFolder: ${root}: no images for ${empty.length === 1 ? 'class' : 'classes'} ${empty.join(', ')}; ` +
@@ -146,7 +181,7 @@ export class ImageFolder<Sample = RGBImage> implements Dataset<[Sample, number] 
   }
 
   settings(): readonly unknown[] {
-    return [this.root, this.options, { classes: this.classes, samples: this.samples }];
+    return [this.root, this.options, { classes: this.classes, samples: this.samples, stray: this.stray }];
   }
 
   async get(index: number, random: Random = new Random(0, index)): Promise<[Sample, number] | null> {
@@ -173,12 +208,12 @@ export class ImageFolder<Sample = RGBImage> implements Dataset<[Sample, number] 
   }
 }
 
-function findClasses(root: string): readonly string[] {
+function findClasses(root: string, stray: Set<string> | undefined): readonly string[] {
   const entry = statSync(root, { throwIfNoEntry: false });
   if (entry === undefined) throw new Error(`ImageFolder: ${root}: no such folder`);
   if (!entry.isDirectory())
     throw new Error(`ImageFolder: ${root} is a file; give the folder of class folders`);
-  const { folders, files } = list(root);
+  const { folders, files } = list(root, stray);
   const images = files.filter(isImageName).length;
   const loose = images > 0 ? ` (${images} images lie directly in it; sort them into class folders)` : '';
   const layout = `expected one folder per class, such as ${join(root, 'cats')} and ${join(root, 'dogs')}`;
