@@ -25,6 +25,7 @@ export const rooms = {
   data: ops,
   formats: ops,
   models: ['nn', 'optim', 'data', 'formats', ...ops],
+  distributed: ['nn', 'optim', 'data', ...ops],
 };
 
 const plans = ['base', 'expr', 'pointwise'];

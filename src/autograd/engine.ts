@@ -116,9 +116,11 @@ function checkGrad(node: GradNode, index: number, grad: Tensor): void {
   }
 }
 
+const hasHooks = (hooks: readonly unknown[] | null): boolean => hooks !== null && hooks.length > 0;
+
 function guardLeaf(recording: Recording, leaf: Tensor): void {
   recording.guard(
-    () => !leaf.isDisposed && leaf.wantsGrad && (leaf.hooks === null || leaf.hooks.length === 0),
+    () => !leaf.isDisposed && leaf.wantsGrad && !hasHooks(leaf.hooks) && !hasHooks(leaf.gradHooks),
   );
 }
 
@@ -148,6 +150,13 @@ function recordSum(recording: Recording, leaf: Tensor, old: Tensor, sum: Tensor)
 }
 
 function accumulate(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
+  settle(leaf, grad, createGraph);
+  if (!hasHooks(leaf.gradHooks) || leaf.leafGrad === null) return;
+  currentRecording()?.refuse('a hook sees its gradients');
+  for (const hook of [...(leaf.gradHooks ?? [])]) hook(leaf);
+}
+
+function settle(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
   if (leaf.node !== null) {
     throw new Error(
       `backward: a leaf of shape ${showShape(leaf.shape)} was detached and then changed in place by ${leaf.node.name}, so that it is no ` +

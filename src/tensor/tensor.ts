@@ -95,6 +95,10 @@ export class Tensor {
   gradSeen = false;
   /** @internal */ accumulator: GradFn | null = null;
   /** @internal */ hooks: TensorHook[] | null = null;
+  /** @internal Called with a leaf whose gradient has come. */
+  gradHooks: ((leaf: Tensor) => void)[] | null = null;
+  /** @internal Why the gradient may not be used yet. */
+  gradPending: string | null = null;
   /** @internal The node at which `retainGrad()` waits for the gradient. */
   retainedBy: GradFn | null = null;
   /** @internal Set on differentiable views. */ viewOf: TensorView | null = null;
@@ -316,6 +320,25 @@ export class Tensor {
     if (!this.requiresGrad) throw new Error('registerHook: this tensor does not require grad');
     this.viewOf?.settle();
     const hooks = this.node === null ? (this.hooks ??= []) : this.node.hooksOf(this.outputIndex);
+    hooks.push(hook);
+    return {
+      remove: () => {
+        const at = hooks.indexOf(hook);
+        if (at >= 0) hooks.splice(at, 1);
+      },
+    };
+  }
+
+  /**
+   * `torch.Tensor.register_post_accumulate_grad_hook`: calls `hook` with this leaf whenever `backward()` has set or added
+   * to its `.grad`.
+   */
+  registerPostAccumulateGradHook(hook: (leaf: Tensor) => void): HookHandle {
+    if (!this.requiresGrad || this.node !== null)
+      throw new Error(
+        'registerPostAccumulateGradHook: this tensor is no leaf that requires grad; registerHook sees gradients of others',
+      );
+    const hooks = (this.gradHooks ??= []);
     hooks.push(hook);
     return {
       remove: () => {
