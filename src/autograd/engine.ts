@@ -386,6 +386,24 @@ function rootEdge(op: string, root: Tensor): Edge {
  */
 const deepest = 100;
 let passes = 0;
+let afterPass: (() => void)[] = [];
+
+/**
+ * @internal Has `fn` called when the backward pass under way, the outermost one, has given all gradients
+ * (`torch.autograd.Variable._execution_engine.queue_callback`); never, where the pass ends in an error.
+ *
+ * @throws Error outside of a pass
+ */
+export function queueCallback(fn: () => void): void {
+  if (passes === 0) throw new Error('queueCallback: no backward pass is under way');
+  afterPass.push(fn);
+}
+
+function runCallbacks(): void {
+  const callbacks = afterPass;
+  afterPass = [];
+  for (const callback of callbacks) callback();
+}
 
 function inMode<R>(createGraph: boolean, fn: () => R): R {
   if (passes >= deepest) {
@@ -402,9 +420,15 @@ function inMode<R>(createGraph: boolean, fn: () => R): R {
   trail?.enter('seeds', 'backward', trail.path);
   try {
     // Whatever autocast is in force around it: what an op was computed in is on the tape.
-    return interceptedBy(null, () => scoped('backward()', fn));
+    return interceptedBy(null, () =>
+      scoped('backward()', () => {
+        const result = fn();
+        if (passes === 1) runCallbacks();
+        return result;
+      }),
+    );
   } finally {
-    passes--;
+    if (--passes === 0) afterPass = [];
     trail?.unwind(depth);
     setGradMode(before);
   }

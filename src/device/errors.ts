@@ -44,6 +44,14 @@ export class DataError extends Error {
   }
 }
 
+/** What this builds on did not run; why is reported on its own. */
+export class DroppedError extends Error {
+  override name = 'DroppedError';
+  constructor() {
+    super('the work before it did not run');
+  }
+}
+
 /** A request that does not fit the memory budget (or the GPU's memory). The engine stays usable. */
 export class OutOfMemoryError extends DeviceError {
   override name = 'OutOfMemoryError';

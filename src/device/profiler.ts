@@ -1,5 +1,6 @@
 /** GPU time per kernel: timestamp queries around each dispatch, or the times at which submits complete. */
 
+import type { Gate } from './gate.js';
 import { bufferUsage } from './pool.js';
 import { currentTrail, type HostSpan, type Phase } from './trail.js';
 
@@ -173,7 +174,7 @@ export class WallClockProfiler extends Profiler {
   private last = 0;
   private readonly pending: Promise<void>[] = [];
 
-  constructor(private readonly queue: GPUQueue) {
+  constructor(private readonly gate: Gate) {
     super();
   }
 
@@ -181,7 +182,7 @@ export class WallClockProfiler extends Profiler {
   submitted(name: string): void {
     const entry = recorded(name);
     this.pending.push(
-      this.queue.onSubmittedWorkDone().then(() => {
+      this.gate.onSubmittedWorkDone().then(() => {
         const now = performance.now();
         const startMs = Math.max(entry.recordedMs, this.last);
         this.dispatches.push({ ...entry, startMs, ms: now - startMs });

@@ -21,14 +21,16 @@ import { CompileAhead } from './compile-ahead.js';
 import { Encoder } from './encoder.js';
 import { DeviceError, DeviceLostError, ErrorLog } from './errors.js';
 import { FaultBuffer } from './faults.js';
+import { Gate } from './gate.js';
+import { HostSteps } from './host-steps.js';
 import { UniformArena } from './params.js';
 import { BufferPool, type DeviceBuffer, type MemoryStats } from './pool.js';
 import { ProgramCache } from './programs.js';
-import { TimestampProfiler, WallClockProfiler, type DeviceProfile } from './profiler.js';
+import type { DeviceProfile } from './profiler.js';
 import { StagingPool } from './readback.js';
 import type { Recording } from './recording.js';
 import { CommandStream } from './stream.js';
-import { setTrail, Trail } from './trail.js';
+import { takeProfile } from './take-profile.js';
 import { PoliteWaiter } from './wait.js';
 
 /** Dispatches that fit into {@link Runtime.together} at least. */
@@ -43,10 +45,12 @@ export class Runtime {
   readonly maxBinding: number;
   /** Called after a read has submitted its work and before it waits: the CPU is idle then. */
   readonly cpuIdleHook = new Set<() => void>();
+  readonly host: HostSteps;
 
   private planFor: Target;
   private readonly device: GPUDevice;
   private readonly errors = new ErrorLog();
+  private readonly gate: Gate;
   private readonly stream: CommandStream;
   private readonly awaits: Awaits;
   private readonly chain: Chain;
@@ -77,28 +81,33 @@ export class Runtime {
     // The stream closes it with its first batch, and opens the next.
     device.pushErrorScope('validation');
     device.pushErrorScope('out-of-memory');
-    this.arena = new UniformArena(device);
+    this.gate = new Gate(device.queue);
+    const { gate, errors } = this;
+    this.arena = new UniformArena(device, gate);
     this.groups = new BindGroupCache(device, this.maxBinding, this.garbage);
     this.faults = new FaultBuffer(device);
     const staging = new StagingPool(
       device,
-      this.errors,
+      errors,
+      gate,
       (bytes) => this.pool.makeRoom(bytes),
       () => this.pool.left,
       (bytes, reason) => this.pool.refused(bytes, 'read', reason),
     );
-    this.chain = new Chain(device);
+    this.chain = new Chain(device, gate);
     this.waiter = new PoliteWaiter(target.kind === 'software');
-    this.stream = new CommandStream(target.kind, device, this.errors, this.chain, this.commits, {
+    const hooks = {
       beforeSubmit: () => this.arena.upload(),
       afterSubmit: () => this.pool.afterSubmit(),
       madeSince: () => this.groups.madeSince(),
-    });
+    };
+    this.stream = new CommandStream(target.kind, device, errors, this.chain, this.commits, hooks, gate);
     this.pool = new BufferPool(
       device,
       options.memoryBudget ?? defaultMemoryBudget(target),
       this.maxBinding,
-      this.errors,
+      errors,
+      gate,
       this.stream,
       staging,
       (block) => this.groups.evict(block),
@@ -111,7 +120,7 @@ export class Runtime {
         wait: (promise) => this.waiter.during(promise),
       });
     }
-    this.encoder = new Encoder(device.queue, this.stream, this.arena, this.faults);
+    this.encoder = new Encoder(gate, this.stream, this.arena, this.faults);
     this.programs = new ProgramCache(
       device,
       target,
@@ -127,16 +136,17 @@ export class Runtime {
       },
     );
 
+    const { stream, chain, commits, waiter } = this;
+    const parts = { device, errors, stream, gate, chain, commits, staging, waiter };
+    this.host = new HostSteps(
+      parts,
+      () => this.idle,
+      () => this.record,
+    );
     this.awaits = new Awaits({
-      device,
-      errors: this.errors,
-      stream: this.stream,
-      chain: this.chain,
-      commits: this.commits,
-      staging,
+      ...parts,
       faults: this.faults,
       faultSites: this.programs.faultSites,
-      waiter: this.waiter,
       garbage: this.garbage,
       onIdle: () => this.cpuIdleHook.forEach((hook) => hook()),
     });
@@ -151,6 +161,7 @@ export class Runtime {
     });
     void device.lost.then(({ message }) => {
       this.errors.fatal ??= new DeviceLostError(message.trim());
+      gate.abandon();
     });
   }
 
@@ -459,29 +470,9 @@ export class Runtime {
 
   /** Runs `fn` and measures the GPU time of every kernel that it launches. Slower than running it plainly. */
   async profile<T>(fn: () => T | Promise<T>): Promise<DeviceProfile<T>> {
-    if (this.encoder.profiler) throw new DeviceError('profile: a profile is being taken already.');
-    await this.synchronize();
-    const profiler = this.timestamps
-      ? new TimestampProfiler(this.device, () => this.stream.commands())
-      : new WallClockProfiler(this.device.queue);
-    this.encoder.profiler = profiler;
-    const trail = new Trail();
-    setTrail(trail);
-    const start = performance.now();
-    let result: T;
-    try {
-      result = await fn();
-    } finally {
-      this.encoder.profiler = undefined;
-      setTrail(null);
-      if (profiler instanceof TimestampProfiler) profiler.close();
-      this.stream.flush();
-      await this.waiter.during(profiler.finish());
-    }
-    await this.synchronize();
-    const { dispatches } = profiler;
-    const wallMs = performance.now() - start;
-    return { result, rows: profiler.rows(), dispatches, spans: trail.spans, wallMs };
+    const { device, stream, gate, encoder, waiter, timestamps } = this;
+    const synchronize = (): Promise<void> => this.synchronize();
+    return takeProfile({ device, stream, gate, encoder, waiter, timestamps, synchronize }, fn);
   }
 
   /** @internal */
@@ -490,6 +481,7 @@ export class Runtime {
       'The device was closed: call `await init()` again; tensors on it are gone.',
     );
     this.ahead?.close();
+    this.gate.abandon();
     this.device.destroy();
   }
 

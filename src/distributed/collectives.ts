@@ -18,7 +18,9 @@ const readReduce = (op: string): ((args: readonly unknown[]) => Required<ReduceO
   return (args) => {
     const options = read(args);
     if (!['sum', 'avg', 'product', 'min', 'max'].includes(options.op))
-      throw new Error(`${op}: op must be 'sum', 'avg', 'product', 'min' or 'max', got '${String(options.op)}'`);
+      throw new Error(
+        `${op}: op must be 'sum', 'avg', 'product', 'min' or 'max', got '${String(options.op)}'`,
+      );
     return options;
   };
 };
@@ -48,13 +50,20 @@ function write(x: Tensor, values: WireArray): void {
 
 function checkReducible(op: string, x: Tensor, how: string): void {
   if (x.dtype === 'bool' && (how === 'sum' || how === 'avg'))
-    throw new Error(`${op}: a ${how} of bool has no meaning; use op 'max' for or, 'min' for and, or convert with .int()`);
+    throw new Error(
+      `${op}: a ${how} of bool has no meaning; use op 'max' for or, 'min' for and, or convert with .int()`,
+    );
   if (how === 'avg' && x.dtype !== 'float32' && x.dtype !== 'float16')
     throw new Error(`${op}: 'avg' needs a floating point tensor, got ${x.dtype}; convert it with .float()`);
 }
 
 /** @internal The combination of the ranks' values, in place; averages where `how` says so. */
-export async function reduceValues(op: string, values: WireArray, type: WireType, how: ReduceOp | 'avg'): Promise<void> {
+export async function reduceValues(
+  op: string,
+  values: WireArray,
+  type: WireType,
+  how: ReduceOp | 'avg',
+): Promise<void> {
   const group = groupFor(op);
   await group.allReduce(values, type, how === 'avg' ? 'sum' : how);
   if (how === 'avg') for (let i = 0; i < values.length; i++) (values as Float32Array)[i]! /= group.worldSize;

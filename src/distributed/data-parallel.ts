@@ -122,7 +122,10 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
 
   private spread(flat: Tensor, list: readonly Tensor[]): void {
     noGrad(() => {
-      const parts = split(flat, list.map((x) => x.numel()));
+      const parts = split(
+        flat,
+        list.map((x) => x.numel()),
+      );
       parts.forEach((part, i) => {
         const to = list[i] as Tensor;
         copy_(to, part.reshape(...to.shape));
@@ -164,7 +167,8 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
       throw new Error(
         'DistributedDataParallel: a second backward() before synchronize(); accumulate within model.noSync(() => ...)',
       );
-    parameter.gradPending = "its gradient is still being averaged over the ranks: 'await model.synchronize()' first";
+    parameter.gradPending =
+      "its gradient is still being averaged over the ranks: 'await model.synchronize()' first";
     bucket.ready.add(parameter);
     this.advance();
   }
@@ -224,7 +228,9 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
     if (!this.settings.findUnusedParameters) {
       if (unused.length === 0) return [];
       if (unused.length === all.length)
-        throw new Error('DistributedDataParallel: synchronize() before backward(): there are no gradients to average');
+        throw new Error(
+          'DistributedDataParallel: synchronize() before backward(): there are no gradients to average',
+        );
       const names = this.module.namedParameters().filter(([, parameter]) => unused.includes(parameter));
       throw new Error(
         `DistributedDataParallel: backward() gave no gradient to ${names.map(([name]) => `'${name}'`).join(', ')}; freeze what ` +

@@ -107,7 +107,12 @@ export class Group implements GroupInfo {
 
   /** Node prints an error after the event `exit`, in which the job is ended and this process with it. */
   private readonly tell = (error: unknown): void => {
-    const text = error instanceof DistributedError ? error.message : error instanceof Error ? error.stack : String(error);
+    const text =
+      error instanceof DistributedError
+        ? error.message
+        : error instanceof Error
+          ? error.stack
+          : String(error);
     writeSync(2, `rank ${this.rank}: ${text}\n`);
   };
 
@@ -145,7 +150,8 @@ export class Group implements GroupInfo {
   }
 
   private checkUsable(): void {
-    if (this.closed) throw new DistributedError('distributed: close() was called; init() begins anew in a new process only');
+    if (this.closed)
+      throw new DistributedError('distributed: close() was called; init() begins anew in a new process only');
     const failure = this.failure ?? this.lost();
     if (failure !== null) throw failure;
   }
@@ -207,7 +213,9 @@ export class Group implements GroupInfo {
     const all = new Uint8Array(callBytes * this.worldSize);
     await this.unlessLost(library.allGather(own, all, 'uint8'), call);
     const calls = Array.from({ length: this.worldSize }, (_, rank) =>
-      Buffer.from(all.subarray(rank * callBytes, (rank + 1) * callBytes)).toString('utf8').replace(/\0.*$/s, ''),
+      Buffer.from(all.subarray(rank * callBytes, (rank + 1) * callBytes))
+        .toString('utf8')
+        .replace(/\0.*$/s, ''),
     );
     const other = calls.findIndex((text) => text !== calls[0]);
     return new DistributedError(
@@ -240,7 +248,9 @@ export class Group implements GroupInfo {
 
   async allReduce(data: WireArray, type: WireType, op: ReduceOp): Promise<void> {
     this.traffic.bytes += data.byteLength;
-    await this.collective(`allReduce of ${data.length} ${type} (${op})`, (mpi) => mpi.allReduce(data, type, op));
+    await this.collective(`allReduce of ${data.length} ${type} (${op})`, (mpi) =>
+      mpi.allReduce(data, type, op),
+    );
   }
 
   checkRank(op: string, rank: number): void {

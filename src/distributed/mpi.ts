@@ -167,8 +167,17 @@ export class Mpi {
     const length = [0];
     const ask = lib.func('int MPI_Get_library_version(char *text, _Out_ int *length)');
     ask(text, length);
-    const version = text.toString('utf8', 0, length[0]).split(/[\n,\0]/)[0]?.replace(/\s+/g, ' ').trim() ?? '';
-    const abi = /open mpi/i.test(version) ? openMpi(lib) : /mpich|intel|mvapich|cray/i.test(version) ? mpich : null;
+    const version =
+      text
+        .toString('utf8', 0, length[0])
+        .split(/[\n,\0]/)[0]
+        ?.replace(/\s+/g, ' ')
+        .trim() ?? '';
+    const abi = /open mpi/i.test(version)
+      ? openMpi(lib)
+      : /mpich|intel|mvapich|cray/i.test(version)
+        ? mpich
+        : null;
     if (abi === null)
       throw new Error(
         `distributed: ${path} calls itself '${version}'; Open MPI and MPICH with its kin (Intel MPI, MVAPICH, Cray) are known`,
@@ -190,7 +199,11 @@ export class Mpi {
       MPI_Finalize: 'int MPI_Finalize()',
       MPI_Abort: `int MPI_Abort(${H} comm, int code)`,
     };
-    return new Mpi(abi, mapValues(declarations, (c) => lib.func(c)), version);
+    return new Mpi(
+      abi,
+      mapValues(declarations, (c) => lib.func(c)),
+      version,
+    );
   }
 
   private call(name: string): Call {
@@ -266,7 +279,8 @@ export class Mpi {
   /** Each rank's `from`, one after another. */
   async allGather(from: WireArray, to: WireArray, type: WireType): Promise<void> {
     const { types, world } = this.abi;
-    if (from.length > chunk) throw new RangeError(`distributed: allGather of more than ${chunk} elements per rank`);
+    if (from.length > chunk)
+      throw new RangeError(`distributed: allGather of more than ${chunk} elements per rank`);
     if (from.length === 0) return;
     await this.async('MPI_Allgather', from, from.length, types[type], to, from.length, types[type], world);
   }
@@ -274,7 +288,8 @@ export class Mpi {
   /** The reduction's block of this rank. */
   async reduceScatter(from: WireArray, to: WireArray, type: WireType, op: ReduceOp): Promise<void> {
     const { types, ops, world } = this.abi;
-    if (to.length > chunk) throw new RangeError(`distributed: reduceScatter of more than ${chunk} elements per rank`);
+    if (to.length > chunk)
+      throw new RangeError(`distributed: reduceScatter of more than ${chunk} elements per rank`);
     if (to.length === 0) return;
     await this.async('MPI_Reduce_scatter_block', from, to, to.length, types[type], ops[op], world);
   }

@@ -55,7 +55,8 @@ async function publish(mpi: Mpi, address: Address | null): Promise<Address> {
   const bytes = new Uint8Array(addressBytes);
   if (address !== null) {
     const text = Buffer.from(JSON.stringify(address));
-    if (text.length > addressBytes) throw new Error('distributed: rank 0 has too many network addresses to tell');
+    if (text.length > addressBytes)
+      throw new Error('distributed: rank 0 has too many network addresses to tell');
     bytes.set(text);
   }
   await mpi.broadcast(bytes, 'uint8', 0);
@@ -237,9 +238,14 @@ export class Watch {
     const until = performance.now() + 2000;
     while (this.answers.size < this.size - 1 && performance.now() < until)
       await new Promise((resolve) => setTimeout(resolve, 20));
-    const silent: [number, string][] = Array.from({ length: this.size }, (_, rank) => [rank, 'does not answer']);
+    const silent: [number, string][] = Array.from({ length: this.size }, (_, rank) => [
+      rank,
+      'does not answer',
+    ]);
     return new Map(
-      silent.map(([rank, text]): [number, string] => [rank, this.answers.get(rank) ?? text]).filter(([rank]) => rank !== this.rank),
+      silent
+        .map(([rank, text]): [number, string] => [rank, this.answers.get(rank) ?? text])
+        .filter(([rank]) => rank !== this.rank),
     );
   }
 

@@ -20,7 +20,10 @@ await distributed.allReduce(counts, { op: 'max' });
 assert.deepEqual(await counts.toArray(), [worldSize - 1, 5]);
 
 const all = await distributed.allGather(k.tensor([rank, -rank]));
-assert.deepEqual(await Promise.all(all.map((y) => y.toArray())), Array.from({ length: worldSize }, (_, r) => [r, -r]));
+assert.deepEqual(
+  await Promise.all(all.map((y) => y.toArray())),
+  Array.from({ length: worldSize }, (_, r) => [r, -r]),
+);
 
 const told = k.full([4], rank);
 await distributed.broadcast(told, worldSize - 1);
@@ -32,7 +35,10 @@ assert.deepEqual(await part.toArray(), [2 * rank * sum, (2 * rank + 1) * sum]);
 const half = k.full([2], 0.5 + rank).half();
 await distributed.allReduce(half);
 assert.equal(half.dtype, 'float16');
-assert.deepEqual(await half.float().toArray(), Array(2).fill(0.5 * worldSize + (worldSize * (worldSize - 1)) / 2));
+assert.deepEqual(
+  await half.float().toArray(),
+  Array(2).fill(0.5 * worldSize + (worldSize * (worldSize - 1)) / 2),
+);
 
 assert.deepEqual(
   await distributed.allGatherObject({ rank, text: 'x'.repeat(rank) }),

@@ -27,7 +27,11 @@ const losses = [];
 for (let step = 0; step < steps; step++) {
   const values = Float32Array.from({ length: batch * 3 * 64 }, (_, i) => Math.sin(i * (step + 1)));
   const images = k.tensor(values, { shape: [batch, 3, 8, 8] });
-  const labels = k.tensor(Array.from({ length: batch }, (_, i) => (i * 7 + step) % 4), { dtype: 'int32' });
+  const labels = k.tensor(
+    Array.from({ length: batch }, (_, i) => (i * 7 + step) % 4),
+    { dtype: 'int32' },
+  );
+  /** @param {k.Tensor} x */
   const part = (x) => x.narrow(0, rank * share, share);
   optimizer.zeroGrad();
   const loss = nn.functional.crossEntropy(model(part(images)), part(labels));
@@ -40,5 +44,6 @@ for (let step = 0; step < steps; step++) {
 }
 let bits = 0;
 for (const parameter of model.parameters())
-  for (const word of new Int32Array((await parameter.data()).slice().buffer)) bits = (Math.imul(bits, 31) + word) | 0;
+  for (const word of new Int32Array((await parameter.data()).slice().buffer))
+    bits = (Math.imul(bits, 31) + word) | 0;
 console.log(JSON.stringify({ rank, bits, losses, traffic: distributed.traffic() }));
