@@ -1,12 +1,12 @@
-import { copy_, tensor } from '../ops/index.js';
-import { noGrad } from '../autograd/mode.js';
+import { runtime } from '../device/index.js';
+import { tensor } from '../ops/index.js';
 import { checkTensors } from '../ops/base/tensors.js';
 import { optionReader } from '../tensor/options.js';
 import { showShape } from '../tensor/shape.js';
-import type { DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { groupFor } from './process.js';
 import type { ReduceOp, WireArray, WireType } from './mpi.js';
+import { blankFor, flatten, readFlat, spread, wireOf, writeFlats } from './wire.js';
 
 export interface ReduceOptions {
   /** How the ranks' values are combined. Default `sum`; `avg` is the sum over the number of ranks. */
@@ -25,27 +25,14 @@ const readReduce = (op: string): ((args: readonly unknown[]) => Required<ReduceO
   };
 };
 
-/** Half precision travels as float32, which sums it exactly as far as float32 does. */
-const wires: Readonly<Record<DType, WireType>> = {
-  float32: 'float32',
-  float16: 'float32',
-  int32: 'int32',
-  uint8: 'uint8',
-  bool: 'uint8',
-};
-
-/** The values on the host, to be changed at will. */
-async function read(x: Tensor): Promise<WireArray> {
-  const values = (await x.data()) as WireArray;
-  return values.byteOffset === 0 && values.byteLength === values.buffer.byteLength ? values : values.slice();
-}
-
-function write(x: Tensor, values: WireArray): void {
-  noGrad(() => {
-    const fresh = tensor(values as Float32Array, { shape: x.shape, dtype: x.dtype });
-    copy_(x, fresh);
-    fresh.dispose();
-  });
+/** Waits for `moved`. What was wrong with the values themselves only the device can tell. */
+async function settled<T>(moved: Promise<T>): Promise<T> {
+  try {
+    return await moved;
+  } catch (error) {
+    await runtime().synchronize();
+    throw error;
+  }
 }
 
 function checkReducible(op: string, x: Tensor, how: string): void {
@@ -57,17 +44,52 @@ function checkReducible(op: string, x: Tensor, how: string): void {
     throw new Error(`${op}: 'avg' needs a floating point tensor, got ${x.dtype}; convert it with .float()`);
 }
 
-/** @internal The combination of the ranks' values, in place; averages where `how` says so. */
-export async function reduceValues(
+/** @internal `values` over the number of ranks where `how` says so. */
+export function averaged<A extends WireArray>(values: A, how: ReduceOp | 'avg', worldSize: number): A {
+  if (how === 'avg') for (let i = 0; i < values.length; i++) (values as Float32Array)[i]! /= worldSize;
+  return values;
+}
+
+/**
+ * @internal `list`, of one dtype, becomes its combination over the ranks, at this point of the stream: what is
+ * recorded afterwards sees it. Resolves when it has happened.
+ */
+export async function reduceInStream(
   op: string,
-  values: WireArray,
-  type: WireType,
+  list: readonly Tensor[],
   how: ReduceOp | 'avg',
 ): Promise<void> {
   const group = groupFor(op);
-  await group.allReduce(values, type, how === 'avg' ? 'sum' : how);
-  if (how === 'avg') for (let i = 0; i < values.length; i++) (values as Float32Array)[i]! /= group.worldSize;
+  if (group.worldSize === 1) return;
+  const flat = flatten(list);
+  const sums = group.allReduce(readFlat(flat), wireOf(flat), how === 'avg' ? 'sum' : how);
+  const values = sums.then((all) => [averaged(all, how, group.worldSize)]);
+  writeFlats(values, [flat]);
+  spread(flat, list);
+  flat.dispose();
+  await values;
 }
+
+/** @internal As {@link reduceInStream}: `list` becomes that of rank `source`. */
+export async function broadcastInStream(op: string, list: readonly Tensor[], source: number): Promise<void> {
+  const group = groupFor(op);
+  group.checkRank(op, source);
+  if (group.worldSize === 1) return;
+  const sends = group.rank === source;
+  const flat = sends ? flatten(list) : blankFor(list);
+  const type = wireOf(flat);
+  const own = sends ? readFlat(flat) : blankValues(type, flat.numel());
+  const values = group.broadcast(own, type, source).then((all) => [all]);
+  if (!sends) {
+    writeFlats(values, [flat]);
+    spread(flat, list);
+  }
+  flat.dispose();
+  await values;
+}
+
+const blankValues = (type: WireType, length: number): WireArray =>
+  type === 'int32' ? new Int32Array(length) : new Float32Array(length);
 
 const readAllReduce = readReduce('allReduce');
 
@@ -81,10 +103,7 @@ export async function allReduce(x: Tensor, ...args: [options?: ReduceOptions]): 
   checkTensors('allReduce', x);
   const { op } = readAllReduce(args);
   checkReducible('allReduce', x, op);
-  const group = groupFor('allReduce');
-  const values = await read(x);
-  if (group.worldSize > 1) await reduceValues('allReduce', values, wires[x.dtype], op);
-  if (group.worldSize > 1) write(x, values);
+  await settled(reduceInStream('allReduce', [x], op));
 }
 
 const readBroadcast = optionReader('broadcast', { src: 0 }, 'src');
@@ -93,27 +112,28 @@ const readBroadcast = optionReader('broadcast', { src: 0 }, 'src');
 export async function broadcast(x: Tensor, ...args: [src?: number | { src?: number }]): Promise<void> {
   checkTensors('broadcast', x);
   const { src } = readBroadcast(args);
-  const values = await read(x);
-  const group = groupFor('broadcast');
-  await group.broadcast(values, wires[x.dtype], src);
-  if (group.rank !== src) write(x, values);
+  groupFor('broadcast').checkRank('broadcast', src);
+  await settled(broadcastInStream('broadcast', [x], src));
 }
 
-const like = (values: WireArray, length: number): WireArray =>
-  new (values.constructor as new (n: number) => WireArray)(length);
+/** The values of `x` now, for a call. */
+function given(x: Tensor): { values: Promise<WireArray>; type: WireType } {
+  const flat = flatten([x]);
+  const values = readFlat(flat);
+  const type = wireOf(flat);
+  flat.dispose();
+  return { values, type };
+}
 
 /** `torch.distributed.all_gather`: the ranks' tensors, which are of one shape, by rank. */
 export async function allGather(x: Tensor): Promise<Tensor[]> {
   checkTensors('allGather', x);
   const group = groupFor('allGather');
-  const values = await read(x);
-  const all = like(values, values.length * group.worldSize);
-  await group.allGather(values, all, wires[x.dtype]);
+  const { values, type } = given(x);
+  const all = await settled(group.allGather(values, type));
+  const count = x.numel();
   return Array.from({ length: group.worldSize }, (_, rank) =>
-    tensor(all.subarray(rank * values.length, (rank + 1) * values.length) as Float32Array, {
-      shape: x.shape,
-      dtype: x.dtype,
-    }),
+    tensor(all.slice(rank * count, (rank + 1) * count) as Float32Array, { shape: x.shape, dtype: x.dtype }),
   );
 }
 
@@ -133,10 +153,9 @@ export async function reduceScatter(x: Tensor, ...args: [options?: ReduceOptions
     throw new Error(
       `reduceScatter: the first dim of ${showShape(x.shape)} must be a multiple of the number of ranks, ${group.worldSize}`,
     );
-  const values = await read(x);
-  const part = like(values, values.length / group.worldSize);
-  await group.reduceScatter(values, part, wires[x.dtype], op === 'avg' ? 'sum' : op);
-  if (op === 'avg') for (let i = 0; i < part.length; i++) (part as Float32Array)[i]! /= group.worldSize;
+  const { values, type } = given(x);
+  const sums = group.reduceScatter(values, type, op === 'avg' ? 'sum' : op);
+  const part = averaged(await settled(sums), op, group.worldSize);
   return tensor(part as Float32Array, {
     shape: [rows / group.worldSize, ...x.shape.slice(1)],
     dtype: x.dtype,
@@ -149,18 +168,9 @@ export const barrier = async (): Promise<void> => groupFor('barrier').barrier();
 /** `torch.distributed.all_gather_object`: the ranks' values, which JSON can hold, by rank. */
 export async function allGatherObject<T>(value: T): Promise<T[]> {
   const group = groupFor('allGatherObject');
-  const bytes = new Uint8Array(Buffer.from(JSON.stringify(value) ?? 'null'));
-  const lengths = new Int32Array(group.worldSize);
-  await group.allGather(Int32Array.of(bytes.length), lengths, 'int32');
-  const longest = Math.max(...lengths);
-  const padded = new Uint8Array(longest);
-  padded.set(bytes);
-  const all = new Uint8Array(longest * group.worldSize);
-  await group.allGather(padded, all, 'uint8');
-  return Array.from(lengths, (length, rank) => {
-    const own = all.subarray(rank * longest, rank * longest + length);
-    return JSON.parse(Buffer.from(own).toString('utf8')) as T;
-  });
+  const own = new Uint8Array(Buffer.from(JSON.stringify(value) ?? 'null'));
+  const all = await group.allGatherBytes(own);
+  return all.map((bytes) => JSON.parse(Buffer.from(bytes).toString('utf8')) as T);
 }
 
 /** `torch.distributed.broadcast_object_list`, of one: rank `src`'s value, which JSON can hold. */

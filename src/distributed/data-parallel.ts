@@ -1,20 +1,23 @@
-import { cat, copy_, split, tensor, zerosLike } from '../ops/index.js';
-import { noGrad } from '../autograd/mode.js';
+import { zerosLike } from '../ops/index.js';
+import { isGradEnabled, noGrad } from '../autograd/mode.js';
+import { queueCallback } from '../autograd/passes.js';
 import { Module, type Inputs, type Output } from '../nn/index.js';
 import { optionReader } from '../tensor/options.js';
 import { numel } from '../tensor/shape.js';
-import type { HookHandle, Tensor } from '../tensor/tensor.js';
-import { broadcast, reduceValues } from './collectives.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { averaged, broadcastInStream } from './collectives.js';
+import type { WireArray } from './mpi.js';
 import { groupFor } from './process.js';
+import { byType, flatten, readFlat, spread, wireOf, writeFlats } from './wire.js';
 
 export interface DataParallelOptions {
   /** MiB of gradients that travel together. Default 25, of the first bucket at most 1, as PyTorch's. */
   readonly bucketCapMb?: number;
-  /** Rank 0's buffers (running statistics) go to all others with every `synchronize()`. Default true. */
+  /** Rank 0's buffers (running statistics) go to all others before every forward pass in training. Default true. */
   readonly broadcastBuffers?: boolean;
   /**
-   * Parameters that a forward pass did not use count as having gradients of zero, or none where no rank used them.
-   * Default false: they are an error.
+   * Parameters that a rank did not use in a pass count as having gradients of zero there. Default false: they are an
+   * error. Where no rank used one its gradient becomes zero, while PyTorch's stays as it was: none, say.
    */
   readonly findUnusedParameters?: boolean;
 }
@@ -27,13 +30,18 @@ const readOptions = optionReader<Required<DataParallelOptions>>('DistributedData
 
 const firstBucket = 2 ** 20;
 
+/** Gradients that have set out, and come back as averages. */
+interface Travel {
+  readonly flat: Tensor;
+  readonly values: Promise<WireArray>;
+}
+
 /** Parameters whose gradients travel together. */
 interface Bucket {
   readonly parameters: readonly Tensor[];
   /** Those whose gradients have come in this step. */
   readonly ready: Set<Tensor>;
-  /** Done when the gradients are averages. */
-  travel: Promise<void> | null;
+  travel: Travel | null;
 }
 
 /** In the order in which backward comes to them: the last first. */
@@ -54,94 +62,70 @@ function bucketsOf(parameters: readonly Tensor[], cap: number): Bucket[] {
 }
 
 /**
- * `torch.nn.parallel.DistributedDataParallel`: the same module on every rank, which differ in their data. Gradients are
- * averaged over the ranks while backward is still at work on the GPU; `await model.synchronize()` between `backward()` and
- * the optimizer's step waits for that, and a step without it is an error.
+ * `torch.nn.parallel.DistributedDataParallel`: the same module on every rank, which differ in their data; all
+ * begin with rank 0's parameters and buffers. `backward()` averages the gradients over the ranks: a bucket of
+ * them sets out as soon as it is complete, while the GPU is at work on the rest, and what is recorded after
+ * `backward()` sees averages. Nothing has to be awaited.
  *
- *     const model = await DistributedDataParallel.create(net);
+ *     const model = new DistributedDataParallel(net);
  *     loss.backward();
- *     await model.synchronize();
  *     optimizer.step();
+ *
+ * Freeze first: what does not require grad when it is made is not averaged. An error, of a rank that is gone
+ * say, rejects the next await, and the steps since have not happened.
  */
 export class DistributedDataParallel<M extends Module = Module> extends Module {
   readonly module: M;
   private readonly buckets: readonly Bucket[];
   private readonly bucketOf = new Map<Tensor, Bucket>();
-  private readonly hooks: HookHandle[] = [];
   private readonly settings: Required<DataParallelOptions>;
+  private readonly worldSize: number;
   private silent = false;
+  /** The last forward pass was outside of `noSync`. */
+  private averages = true;
+  /** Gradients are coming. */
+  private underWay = false;
   /** Buckets travel in one order on all ranks. */
   private next = 0;
 
-  private constructor(module: M, settings: Required<DataParallelOptions>) {
+  constructor(module: M, ...args: [options?: DataParallelOptions]) {
+    const settings = readOptions(args);
+    const { worldSize } = groupFor('DistributedDataParallel');
+    if (!(settings.bucketCapMb > 0))
+      throw new Error(`DistributedDataParallel: bucketCapMb must be above 0, got ${settings.bucketCapMb}`);
     super();
     this.module = module;
     this.settings = settings;
+    this.worldSize = worldSize;
     const trained = [...new Set<Tensor>(module.parameters())].filter((parameter) => parameter.requiresGrad);
     if (trained.length === 0)
       throw new Error('DistributedDataParallel: no parameter requires grad, so there is nothing to average');
     this.buckets = bucketsOf(trained, settings.bucketCapMb * 2 ** 20);
+    if (worldSize === 1) return;
     for (const bucket of this.buckets)
       for (const parameter of bucket.parameters) {
         this.bucketOf.set(parameter, bucket);
-        this.hooks.push(
-          parameter.registerPostAccumulateGradHook((leaf) => {
-            this.arrived(leaf);
-          }),
-        );
+        parameter.registerPostAccumulateGradHook((leaf) => {
+          this.arrived(leaf);
+        });
       }
-  }
-
-  /**
-   * Gives all ranks the parameters and buffers of rank 0. Freeze first: what does not require grad now is not averaged.
-   */
-  static async create<M extends Module>(
-    module: M,
-    ...args: [options?: DataParallelOptions]
-  ): Promise<DistributedDataParallel<M>> {
-    groupFor('DistributedDataParallel');
-    const options = readOptions(args);
-    if (!(options.bucketCapMb > 0))
-      throw new Error(`DistributedDataParallel: bucketCapMb must be above 0, got ${options.bucketCapMb}`);
-    const model = new DistributedDataParallel(module, options);
-    await model.share([...new Set([...module.parameters(), ...module.buffers()])]);
-    return model;
-  }
-
-  /** Rank 0's values for all. */
-  private async share(tensors: readonly Tensor[]): Promise<void> {
-    const byType = new Map<string, Tensor[]>();
-    for (const x of tensors) byType.set(x.dtype, [...(byType.get(x.dtype) ?? []), x]);
-    for (const list of byType.values()) {
-      const flat = noGrad(() => cat(list.map((x) => x.detach().flatten())));
-      await broadcast(flat);
-      this.spread(flat, list);
-      flat.dispose();
-    }
-  }
-
-  private spread(flat: Tensor, list: readonly Tensor[]): void {
-    noGrad(() => {
-      const parts = split(
-        flat,
-        list.map((x) => x.numel()),
-      );
-      parts.forEach((part, i) => {
-        const to = list[i] as Tensor;
-        copy_(to, part.reshape(...to.shape));
-      });
-    });
+    share([...module.parameters(), ...module.buffers()]);
   }
 
   forward(...args: Inputs<M>): Output<M> {
-    if (this.training && this.next > 0)
-      throw new Error(
-        "DistributedDataParallel: gradients are still being averaged; 'await model.synchronize()' after backward()",
-      );
+    // A backward pass that ended in an error has left them.
+    this.reset();
+    if (this.training && isGradEnabled()) {
+      if (this.averages && this.settings.broadcastBuffers) share(this.module.buffers());
+      this.averages = !this.silent;
+    }
     return (this.module as unknown as (...args: Inputs<M>) => Output<M>)(...args);
   }
 
-  /** Within `fn` backward passes only accumulate; the first one after it averages all that has gathered. */
+  /**
+   * `no_sync`: the backward passes of forward passes within `fn` only accumulate; the first one after it averages
+   * all that has gathered.
+   */
   noSync<T>(fn: () => T): T {
     const before = this.silent;
     this.silent = true;
@@ -160,87 +144,92 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
     return result;
   }
 
-  private arrived(parameter: Tensor): void {
-    if (this.silent) return;
-    const bucket = this.bucketOf.get(parameter) as Bucket;
-    if (bucket.ready.has(parameter))
-      throw new Error(
-        'DistributedDataParallel: a second backward() before synchronize(); accumulate within model.noSync(() => ...)',
-      );
-    parameter.gradPending =
-      "its gradient is still being averaged over the ranks: 'await model.synchronize()' first";
-    bucket.ready.add(parameter);
-    this.advance();
+  private reset(): void {
+    this.underWay = false;
+    this.next = 0;
+    for (const bucket of this.buckets) {
+      bucket.ready.clear();
+      bucket.travel?.flat.dispose();
+      bucket.travel = null;
+    }
   }
 
-  /** Sends the buckets that are complete and whose turn it is. */
-  private advance(): void {
-    for (;;) {
-      const bucket = this.buckets[this.next];
-      if (bucket === undefined || bucket.ready.size < bucket.parameters.length) return;
-      this.send(bucket);
+  private arrived(parameter: Tensor): void {
+    if (!this.averages) return;
+    if (!this.underWay) {
+      this.underWay = true;
+      queueCallback(() => {
+        this.finish();
+      });
+    }
+    const bucket = this.bucketOf.get(parameter) as Bucket;
+    if (bucket.travel !== null)
+      throw new Error(
+        `DistributedDataParallel: parameter '${parameter.name}' was given a gradient twice in one backward pass, the second time ` +
+          'after the first was sent: by a backward() within a hook or a Function',
+      );
+    bucket.ready.add(parameter);
+    while (this.buckets[this.next]?.ready.size === this.buckets[this.next]?.parameters.length) {
+      const complete = this.buckets[this.next];
+      if (complete === undefined) return;
+      this.send(complete);
     }
   }
 
   private send(bucket: Bucket): void {
     this.next++;
-    bucket.travel = this.average(bucket.parameters);
-    // It is awaited by synchronize(); until then it must not go unhandled.
-    bucket.travel.catch(() => undefined);
+    const flat = flatten(bucket.parameters.map((parameter) => parameter.grad as Tensor));
+    const group = groupFor('DistributedDataParallel');
+    const sums = group.allReduce(readFlat(flat), wireOf(flat), 'sum');
+    const values = sums.then((all) => averaged(all, 'avg', this.worldSize));
+    // The end of the pass waits for it.
+    values.catch(() => undefined);
+    bucket.travel = { flat, values };
   }
 
-  private async average(parameters: readonly Tensor[]): Promise<void> {
-    const grads = parameters.map((parameter) => parameter.grad as Tensor);
-    const flat = noGrad(() => cat(grads.map((grad) => grad.detach().flatten()))).keep();
-    const { shape, dtype } = flat;
-    const values = (await flat.data()) as Float32Array;
-    flat.dispose();
-    await reduceValues('DistributedDataParallel', values, 'float32', 'avg');
-    const averaged = tensor(values, { shape, dtype });
-    this.spread(averaged, grads);
-    averaged.dispose();
-  }
-
-  /**
-   * Waits until all gradients are averages, and buffers those of rank 0. After an error, of a rank that is gone say, the
-   * gradients stay unusable.
-   */
-  async synchronize(): Promise<void> {
-    const unused = [...this.bucketOf.keys()].filter(
-      (parameter) => this.bucketOf.get(parameter)?.ready.has(parameter) !== true,
-    );
-    const nobodys = await this.settleUnused(unused);
-    while (this.next < this.buckets.length) this.send(this.buckets[this.next] as Bucket);
-    for (const { travel } of this.buckets) await travel;
-    for (const parameter of nobodys) parameter.grad = null;
-    if (this.settings.broadcastBuffers) await this.share([...new Set(this.module.buffers())]);
-    this.next = 0;
-    for (const bucket of this.buckets) {
-      for (const parameter of bucket.parameters) parameter.gradPending = null;
-      bucket.ready.clear();
-      bucket.travel = null;
+  /** All gradients of this pass have come. */
+  private finish(): void {
+    try {
+      this.settleUnused();
+      while (this.next < this.buckets.length) this.send(this.buckets[this.next] as Bucket);
+      const travels = this.buckets.map(({ travel }) => travel as Travel);
+      writeFlats(
+        Promise.all(travels.map(({ values }) => values)),
+        travels.map(({ flat }) => flat),
+      );
+      for (const { parameters, travel } of this.buckets) {
+        spread(
+          (travel as Travel).flat,
+          parameters.map((parameter) => parameter.grad as Tensor),
+        );
+      }
+    } finally {
+      this.reset();
     }
   }
 
-  /** Gives zeros for gradients to what this rank did not use; returns what no rank has a gradient for. */
-  private async settleUnused(unused: readonly Tensor[]): Promise<readonly Tensor[]> {
-    const all = [...this.bucketOf.keys()];
+  /** Zeros for gradients of what this rank did not use. */
+  private settleUnused(): void {
+    const unused = [...this.bucketOf]
+      .filter(([parameter, { ready }]) => !ready.has(parameter))
+      .map(([parameter]) => parameter);
+    if (unused.length === 0) return;
     if (!this.settings.findUnusedParameters) {
-      if (unused.length === 0) return [];
-      if (unused.length === all.length)
-        throw new Error(
-          'DistributedDataParallel: synchronize() before backward(): there are no gradients to average',
-        );
       const names = this.module.namedParameters().filter(([, parameter]) => unused.includes(parameter));
       throw new Error(
         `DistributedDataParallel: backward() gave no gradient to ${names.map(([name]) => `'${name}'`).join(', ')}; freeze what ` +
-          'is not used, or create with { findUnusedParameters: true }',
+          'is not used, or make it with { findUnusedParameters: true }',
       );
     }
-    const has = Int32Array.from(all, (parameter) => (parameter.grad === null ? 0 : 1));
-    await reduceValues('DistributedDataParallel', has, 'int32', 'max');
     for (const parameter of unused)
       if (parameter.grad === null) parameter.grad = noGrad(() => zerosLike(parameter.detach()));
-    return all.filter((_, i) => has[i] === 0);
+  }
+}
+
+/** Rank 0's values for all. */
+function share(tensors: readonly Tensor[]): void {
+  for (const list of byType(tensors)) {
+    // An error comes up again with the gradients.
+    broadcastInStream('DistributedDataParallel', list, 0).catch(() => undefined);
   }
 }

@@ -1,10 +1,11 @@
 import { writeSync } from 'node:fs';
+import { DeviceError } from '../device/index.js';
 import { Mpi, type ReduceOp, type WireArray, type WireType } from './mpi.js';
 import { Watch } from './watch.js';
 
 /** A rank has ended, or cannot be reached, or the ranks do not call the same. Names the ranks. */
-export class DistributedError extends Error {
-  override readonly name = 'DistributedError';
+export class DistributedError extends DeviceError {
+  override name = 'DistributedError';
 }
 
 export interface InitOptions {
@@ -130,7 +131,11 @@ export class Group implements GroupInfo {
   async close(): Promise<void> {
     if (this.closed || this.closing) return;
     this.closing = true;
-    await this.collective('close', async () => undefined);
+    await this.collective(
+      null,
+      () => 'close',
+      async () => undefined,
+    );
     this.closed = true;
     process.off('SIGTERM', this.ended);
     process.off('uncaughtExceptionMonitor', this.tell);
@@ -156,18 +161,34 @@ export class Group implements GroupInfo {
     if (failure !== null) throw failure;
   }
 
-  /** Runs `move` once all ranks have called the same, after what was called before. */
-  async collective<T>(call: string, move: (mpi: Mpi) => Promise<T>): Promise<T | undefined> {
+  /**
+   * Runs `move` with what is `given` once all ranks have called the same. The order is that of the calls here,
+   * whenever what each is given comes: it is the program's, and so the same on all ranks.
+   *
+   * @returns what `move` gives; undefined without MPI
+   */
+  async collective<A, T>(
+    given: A | Promise<A>,
+    callOf: (given: A) => string,
+    move: (mpi: Mpi, given: A) => Promise<T>,
+  ): Promise<T | undefined> {
+    // It may be that nobody comes to it.
+    if (given instanceof Promise) given.catch(() => undefined);
     this.checkUsable();
     const { library } = this;
-    if (library === null) return undefined;
+    if (library === null) {
+      await given;
+      return undefined;
+    }
     const turn = this.last.then(async () => {
       this.checkUsable();
+      const data = await this.part(given);
+      const call = callOf(data);
       try {
         const [started, number] = [performance.now(), ++this.calls];
         await this.meet(library, `${call}, call ${number}`);
         const met = performance.now();
-        const result = await this.unlessLost(move(library), call);
+        const result = await this.unlessLost(move(library, data), call);
         this.traffic.calls++;
         this.traffic.waiting += met - started;
         this.traffic.moving += performance.now() - met;
@@ -179,6 +200,19 @@ export class Group implements GroupInfo {
     });
     this.last = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** Without this rank's part the others go without a call that it has made: they are out of step. */
+  private async part<A>(given: A | Promise<A>): Promise<A> {
+    try {
+      return await given;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.failure ??= new DistributedError(
+        `distributed: rank ${this.rank} had nothing to give for a call, so that the ranks are out of step: ${why}`,
+      );
+      throw error;
+    }
   }
 
   /** Waits until all ranks have called `call`. */
@@ -246,11 +280,17 @@ export class Group implements GroupInfo {
     }
   }
 
-  async allReduce(data: WireArray, type: WireType, op: ReduceOp): Promise<void> {
-    this.traffic.bytes += data.byteLength;
-    await this.collective(`allReduce of ${data.length} ${type} (${op})`, (mpi) =>
-      mpi.allReduce(data, type, op),
+  /** Combines the ranks' values, in place. */
+  async allReduce<A extends WireArray>(given: A | Promise<A>, type: WireType, op: ReduceOp): Promise<A> {
+    await this.collective(
+      given,
+      (data) => `allReduce of ${data.length} ${type} (${op})`,
+      (mpi, data) => {
+        this.traffic.bytes += data.byteLength;
+        return mpi.allReduce(data, type, op);
+      },
     );
+    return given;
   }
 
   checkRank(op: string, rank: number): void {
@@ -258,29 +298,78 @@ export class Group implements GroupInfo {
       throw new Error(`${op}: src must be a rank, from 0 to ${this.worldSize - 1}, got ${rank}`);
   }
 
-  async broadcast(data: WireArray, type: WireType, source: number): Promise<void> {
+  /** Rank `source`'s values take the place of the others'. */
+  async broadcast<A extends WireArray>(given: A | Promise<A>, type: WireType, source: number): Promise<A> {
     this.checkRank('broadcast', source);
-    this.traffic.bytes += data.byteLength;
-    await this.collective(`broadcast of ${data.length} ${type} from rank ${source}`, (mpi) =>
-      mpi.broadcast(data, type, source),
+    await this.collective(
+      given,
+      (data) => `broadcast of ${data.length} ${type} from rank ${source}`,
+      (mpi, data) => {
+        this.traffic.bytes += data.byteLength;
+        return mpi.broadcast(data, type, source);
+      },
     );
+    return given;
   }
 
-  async allGather<A extends WireArray>(data: A, to: A, type: WireType): Promise<void> {
-    this.traffic.bytes += to.byteLength;
-    if (this.library === null) (to as Float32Array).set(data as Float32Array);
-    await this.collective(`allGather of ${data.length} ${type}`, (mpi) => mpi.allGather(data, to, type));
+  /** The ranks' values, one after another. */
+  async allGather<A extends WireArray>(given: A | Promise<A>, type: WireType): Promise<A> {
+    const all = await this.collective(
+      given,
+      (data) => `allGather of ${data.length} ${type}`,
+      async (mpi, data) => {
+        const to = like(data, data.length * this.worldSize);
+        this.traffic.bytes += to.byteLength;
+        await mpi.allGather(data, to, type);
+        return to;
+      },
+    );
+    return all ?? given;
   }
 
-  async reduceScatter<A extends WireArray>(data: A, to: A, type: WireType, op: ReduceOp): Promise<void> {
-    this.traffic.bytes += data.byteLength;
-    if (this.library === null) (to as Float32Array).set(data as Float32Array);
-    await this.collective(`reduceScatter of ${data.length} ${type} (${op})`, (mpi) =>
-      mpi.reduceScatter(data, to, type, op),
+  /** This rank's block of the combined values. */
+  async reduceScatter<A extends WireArray>(given: A | Promise<A>, type: WireType, op: ReduceOp): Promise<A> {
+    const part = await this.collective(
+      given,
+      (data) => `reduceScatter of ${data.length} ${type} (${op})`,
+      async (mpi, data) => {
+        const to = like(data, data.length / this.worldSize);
+        this.traffic.bytes += data.byteLength;
+        await mpi.reduceScatter(data, to, type, op);
+        return to;
+      },
     );
+    return part ?? given;
+  }
+
+  /** The ranks' bytes, of which each may have another number. */
+  async allGatherBytes(own: Uint8Array): Promise<Uint8Array[]> {
+    const all = await this.collective(
+      own,
+      () => 'allGather of an object',
+      async (mpi) => {
+        const lengths = new Int32Array(this.worldSize);
+        await mpi.allGather(Int32Array.of(own.length), lengths, 'int32');
+        const longest = Math.max(...lengths);
+        const padded = new Uint8Array(longest);
+        padded.set(own);
+        const to = new Uint8Array(longest * this.worldSize);
+        await mpi.allGather(padded, to, 'uint8');
+        this.traffic.bytes += to.byteLength;
+        return Array.from(lengths, (length, rank) => to.subarray(rank * longest, rank * longest + length));
+      },
+    );
+    return all ?? [own];
   }
 
   async barrier(): Promise<void> {
-    await this.collective('barrier', async () => undefined);
+    await this.collective(
+      null,
+      () => 'barrier',
+      async () => undefined,
+    );
   }
 }
+
+const like = <A extends WireArray>(values: A, length: number): A =>
+  new (values.constructor as new (n: number) => A)(length);

@@ -97,8 +97,6 @@ export class Tensor {
   /** @internal */ hooks: TensorHook[] | null = null;
   /** @internal Called with a leaf whose gradient has come. */
   gradHooks: ((leaf: Tensor) => void)[] | null = null;
-  /** @internal Why the gradient may not be used yet. */
-  gradPending: string | null = null;
   /** @internal The node at which `retainGrad()` waits for the gradient. */
   retainedBy: GradFn | null = null;
   /** @internal Set on differentiable views. */ viewOf: TensorView | null = null;

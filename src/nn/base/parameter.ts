@@ -64,10 +64,8 @@ export function requireCount(layer: string, name: string, value: number): void {
  * @throws Error when it was freed
  */
 export function checkLive(op: string, parameter: Tensor, index: number, where = ''): void {
-  if (!parameter.isDisposed && parameter.gradPending === null) return;
+  if (!parameter.isDisposed) return;
   const name = parameter.name && ` '${parameter.name}'`;
-  if (parameter.gradPending !== null)
-    throw new Error(`${op}: parameter ${index}${name}${where}: ${parameter.gradPending}`);
   throw new Error(
     `${op}: parameter ${index}${name} of shape ${showShape(parameter.shape)}${where} was freed: model.half(), ` +
       'float() and to() put new parameters in the place of the old; take model.parameters(), and make the ' +

@@ -19,7 +19,7 @@ const net = new nn.Sequential(
   new nn.Flatten(),
   new nn.Linear(8, 4),
 );
-const model = await distributed.DistributedDataParallel.create(net, { bucketCapMb: 0.0005 });
+const model = new distributed.DistributedDataParallel(net, { bucketCapMb: 0.0005 });
 const optimizer = new k.optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 });
 const batch = 12;
 const share = batch / worldSize;
@@ -36,7 +36,6 @@ for (let step = 0; step < steps; step++) {
   optimizer.zeroGrad();
   const loss = nn.functional.crossEntropy(model(part(images)), part(labels));
   loss.backward();
-  await model.synchronize();
   optimizer.step();
   const mean = loss.detach().clone();
   await distributed.allReduce(mean, { op: 'avg' });
