@@ -13,11 +13,15 @@ import { byType, flatten, readFlat, spread, wireOf, writeFlats } from './wire.js
 export interface DataParallelOptions {
   /** MiB of gradients that travel together. Default 25, of the first bucket at most 1, as PyTorch's. */
   readonly bucketCapMb?: number;
-  /** Rank 0's buffers (running statistics) go to all others before every forward pass in training. Default true. */
+  /**
+   * Rank 0's buffers (running statistics) go to all others before every forward pass in training. Default
+   * true.
+   */
   readonly broadcastBuffers?: boolean;
   /**
-   * Parameters that a rank did not use in a pass count as having gradients of zero there. Default false: they are an
-   * error. Where no rank used one its gradient becomes zero, while PyTorch's stays as it was: none, say.
+   * Parameters that a rank did not use in a pass count as having gradients of zero there. Default false: they
+   * are an error. Where no rank used one its gradient becomes zero, while PyTorch's stays as it was: none,
+   * say. /
    */
   readonly findUnusedParameters?: boolean;
 }
@@ -123,8 +127,8 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
   }
 
   /**
-   * `no_sync`: the backward passes of forward passes within `fn` only accumulate; the first one after it averages
-   * all that has gathered.
+   * `no_sync`: the backward passes of forward passes within `fn` only accumulate; the first one after it
+   * averages all that has gathered. /
    */
   noSync<T>(fn: () => T): T {
     const before = this.silent;

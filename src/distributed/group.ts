@@ -10,8 +10,8 @@ export class DistributedError extends DeviceError {
 
 export interface InitOptions {
   /**
-   * Milliseconds that a collective waits for other ranks to call it too. Default 30 minutes, as PyTorch's. A rank
-   * that ends is noticed at once, a broken link in about ten seconds.
+   * Milliseconds that a collective waits for other ranks to call it too. Default 30 minutes, as PyTorch's. A
+   * rank that ends is noticed at once, a broken link in about ten seconds. /
    */
   readonly timeout?: number;
 }
@@ -162,10 +162,10 @@ export class Group implements GroupInfo {
   }
 
   /**
-   * Runs `move` with what is `given` once all ranks have called the same. The order is that of the calls here,
-   * whenever what each is given comes: it is the program's, and so the same on all ranks.
+   * Runs `move` with what is `given` once all ranks have called the same. The order is that of the calls
+   * here, whenever what each is given comes: it is the program's, and so the same on all ranks.
    *
-   * @returns what `move` gives; undefined without MPI
+   * @returns what `move` gives; undefined without MPI /
    */
   async collective<A, T>(
     given: A | Promise<A>,

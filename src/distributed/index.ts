@@ -1,4 +1,4 @@
-/** `kindling/distributed`: training and prediction by several processes, as `torch.distributed` over MPI. Node only. */
+/** `kindling/distributed`: training by several processes, as `torch.distributed`, over MPI. Node only. */
 export { DistributedError, type GroupInfo, type InitOptions } from './group.js';
 export type { ReduceOp } from './mpi.js';
 export {
@@ -14,3 +14,4 @@ export {
 export { close, getLocalRank, getRank, getWorldSize, init, isInitialized, traffic } from './process.js';
 export { DistributedDataParallel, type DataParallelOptions } from './data-parallel.js';
 export { DistributedSampler, type DistributedSamplerOptions } from './sampler.js';
+export { SyncBatchNorm } from './sync-batch-norm.js';

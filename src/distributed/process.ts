@@ -8,10 +8,10 @@ let group: Group | null = null;
 
 /**
  * Joins the processes that a launcher of MPI (`mpirun`, `mpiexec`, `srun`) has started, as
- * `torch.distributed.init_process_group`. Started without one, the process is the only rank, and no MPI is needed.
- * Idempotent.
+ * `torch.distributed.init_process_group`. Started without one, the process is the only rank, and no MPI is
+ * needed. Idempotent.
  *
- * @throws Error without koffi, without an MPI library, or where rank 0 cannot be reached
+ * @throws Error without koffi, without an MPI library, or where rank 0 cannot be reached /
  */
 export async function init(...args: [options?: InitOptions]): Promise<GroupInfo> {
   opening ??= Group.open(readInit(args));
@@ -49,7 +49,10 @@ export const getWorldSize = (): number => groupFor('getWorldSize').worldSize;
 /** This process's number among those of its host. */
 export const getLocalRank = (): number => groupFor('getLocalRank').localRank;
 
-/** Calls, bytes handed to them, and milliseconds spent in waiting for other ranks and in moving data, since init. */
+/**
+ * Calls, bytes handed to them, and milliseconds spent in waiting for other ranks and in moving data, since
+ * init.
+ */
 export const traffic = (): Readonly<Group['traffic']> => ({ ...groupFor('traffic').traffic });
 
 /** Waits for all ranks and leaves. A process that ends without an error does so by itself. */

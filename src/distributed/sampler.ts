@@ -11,7 +11,10 @@ export interface DistributedSamplerOptions {
   readonly shuffle?: boolean;
   /** The same on all ranks. Default 0. */
   readonly seed?: number;
-  /** Leave out what is over, rather than repeat the first samples so that all parts are equally long. Default false. */
+  /**
+   * Leave out what is over, rather than repeat the first samples so that all parts are equally long. Default
+   * false.
+   */
   readonly dropLast?: boolean;
 }
 
@@ -26,8 +29,8 @@ const read = optionReader<Required<DistributedSamplerOptions>>(
 );
 
 /**
- * `torch.utils.data.distributed.DistributedSampler`: every `numReplicas`-th index from `rank` on, of an order that all
- * ranks agree on.
+ * `torch.utils.data.distributed.DistributedSampler`: every `numReplicas`-th index from `rank` on, of an order
+ * that all ranks agree on. /
  */
 export class DistributedSampler implements Sampler {
   readonly numReplicas: number;

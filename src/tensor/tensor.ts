@@ -328,8 +328,8 @@ export class Tensor {
   }
 
   /**
-   * `torch.Tensor.register_post_accumulate_grad_hook`: calls `hook` with this leaf whenever `backward()` has set or added
-   * to its `.grad`.
+   * `torch.Tensor.register_post_accumulate_grad_hook`: calls `hook` with this leaf whenever `backward()` has
+   * set or added to its `.grad`. /
    */
   registerPostAccumulateGradHook(hook: (leaf: Tensor) => void): HookHandle {
     if (!this.requiresGrad || this.node !== null)
