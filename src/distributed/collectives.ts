@@ -52,7 +52,7 @@ export function averaged<A extends WireArray>(values: A, how: ReduceOp | 'avg', 
 
 /**
  * @internal `list`, of one dtype, becomes its combination over the ranks, at this point of the stream: what
- * is recorded afterwards sees it. Resolves when it has happened. /
+ * is recorded afterwards sees it. Resolves when it has happened.
  */
 export async function reduceInStream(
   op: string,
@@ -97,7 +97,7 @@ const readAllReduce = readReduce('allReduce');
  * `torch.distributed.all_reduce`: every rank's `x`, which are of one shape, becomes their sum (or what `op`
  * says), in place.
  *
- * @throws DistributedError where the ranks call differently, or one is gone /
+ * @throws DistributedError where the ranks call differently, or one is gone
  */
 export async function allReduce(x: Tensor, ...args: [options?: ReduceOptions]): Promise<void> {
   checkTensors('allReduce', x);
@@ -141,7 +141,7 @@ const readScatter = readReduce('reduceScatter');
 
 /**
  * `torch.distributed.reduce_scatter_tensor`: of the ranks' sum (or what `op` says) of `x` [N, ...] the part
- * of this rank [N / world size, ...]. /
+ * of this rank [N / world size, ...].
  */
 export async function reduceScatter(x: Tensor, ...args: [options?: ReduceOptions]): Promise<Tensor> {
   checkTensors('reduceScatter', x);

@@ -21,7 +21,7 @@ export interface DataParallelOptions {
   /**
    * Parameters that a rank did not use in a pass count as having gradients of zero there. Default false: they
    * are an error. Where no rank used one its gradient becomes zero, while PyTorch's stays as it was: none,
-   * say. /
+   * say.
    */
   readonly findUnusedParameters?: boolean;
 }
@@ -128,7 +128,7 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
 
   /**
    * `no_sync`: the backward passes of forward passes within `fn` only accumulate; the first one after it
-   * averages all that has gathered. /
+   * averages all that has gathered.
    */
   noSync<T>(fn: () => T): T {
     const before = this.silent;

@@ -11,7 +11,7 @@ export class DistributedError extends DeviceError {
 export interface InitOptions {
   /**
    * Milliseconds that a collective waits for other ranks to call it too. Default 30 minutes, as PyTorch's. A
-   * rank that ends is noticed at once, a broken link in about ten seconds. /
+   * rank that ends is noticed at once, a broken link in about ten seconds.
    */
   readonly timeout?: number;
 }

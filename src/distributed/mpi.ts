@@ -1,7 +1,7 @@
 /**
  * The MPI library of the machine, by its C functions (MPI 3.1, https://www.mpi-forum.org/docs/). What handles
  * and constants are is not in the standard: Open MPI has addresses of its own symbols, MPICH and its kin
- * (https://www.mpich.org/abi/) fixed integers. Which of the two a library is, it says itself. /
+ * (https://www.mpich.org/abi/) fixed integers. Which of the two a library is, it says itself.
  */
 /** What an element is on the wire. */
 export type WireType = 'float32' | 'int32' | 'uint8' | 'float64' | 'int64';

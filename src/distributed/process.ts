@@ -11,7 +11,7 @@ let group: Group | null = null;
  * `torch.distributed.init_process_group`. Started without one, the process is the only rank, and no MPI is
  * needed. Idempotent.
  *
- * @throws Error without koffi, without an MPI library, or where rank 0 cannot be reached /
+ * @throws Error without koffi, without an MPI library, or where rank 0 cannot be reached
  */
 export async function init(...args: [options?: InitOptions]): Promise<GroupInfo> {
   opening ??= Group.open(readInit(args));

@@ -30,7 +30,7 @@ const read = optionReader<Required<DistributedSamplerOptions>>(
 
 /**
  * `torch.utils.data.distributed.DistributedSampler`: every `numReplicas`-th index from `rank` on, of an order
- * that all ranks agree on. /
+ * that all ranks agree on.
  */
 export class DistributedSampler implements Sampler {
   readonly numReplicas: number;

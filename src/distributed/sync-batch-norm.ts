@@ -30,7 +30,7 @@ const row = (rows: Tensor, i: number): Tensor => {
 /**
  * Joins the ranks' statistics of a channel (Chan, Golub & LeVeque 1979): `parts` holds of each rank its
  * count, then its means, then its biased variances. Returns mean, biased and unbiased variance, and the count
- * of all. /
+ * of all.
  */
 function join(parts: Float32Array, channels: number, ranks: number): { values: Float32Array; total: number } {
   const width = parts.length / ranks;
@@ -138,7 +138,7 @@ const normalise = defineOp<
 /**
  * `torch.nn.SyncBatchNorm`: BatchNorm whose statistics in training are those of the batches of all ranks
  * together, which may differ in size; in evaluation, or with one rank, it is BatchNorm. For [N, C, ...] of
- * any number of dims. All ranks must call it in the same order. /
+ * any number of dims. All ranks must call it in the same order.
  */
 export class SyncBatchNorm extends BatchNorm2d {
   /**

@@ -1,7 +1,7 @@
 /**
  * Who is there: a TCP connection from each rank to rank 0, over which nothing is said while all goes well. A
  * process that ends closes it; a link that breaks is noticed by the system's keep-alive probes, in about ten
- * seconds. MPI itself says nothing of either: its calls wait for ever. /
+ * seconds. MPI itself says nothing of either: its calls wait for ever.
  */
 import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';

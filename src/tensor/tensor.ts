@@ -1,5 +1,6 @@
 import { runtime, type DeviceBuffer } from '../device/index.js';
 import { bytesPerElement, decode, encode, isFloatingPoint, type DType, type TypedArray } from './dtype.js';
+import { addHook, addLeafHook, type HookHandle } from './hooks.js';
 import { noteEscape, unwatch, watch } from './lifetime.js';
 import { currentScope, isHandle, tensorBrand } from './scope.js';
 import {
@@ -61,9 +62,7 @@ export interface GradFn {
   dropRetained(tensor: Tensor): void;
 }
 
-export interface HookHandle {
-  remove(): void;
-}
+export type { HookHandle };
 
 export interface TensorInit {
   readonly strides?: readonly number[];
@@ -95,8 +94,7 @@ export class Tensor {
   gradSeen = false;
   /** @internal */ accumulator: GradFn | null = null;
   /** @internal */ hooks: TensorHook[] | null = null;
-  /** @internal Called with a leaf whose gradient has come. */
-  gradHooks: ((leaf: Tensor) => void)[] | null = null;
+  /** @internal */ gradHooks: ((leaf: Tensor) => void)[] | null = null;
   /** @internal The node at which `retainGrad()` waits for the gradient. */
   retainedBy: GradFn | null = null;
   /** @internal Set on differentiable views. */ viewOf: TensorView | null = null;
@@ -318,32 +316,12 @@ export class Tensor {
     if (!this.requiresGrad) throw new Error('registerHook: this tensor does not require grad');
     this.viewOf?.settle();
     const hooks = this.node === null ? (this.hooks ??= []) : this.node.hooksOf(this.outputIndex);
-    hooks.push(hook);
-    return {
-      remove: () => {
-        const at = hooks.indexOf(hook);
-        if (at >= 0) hooks.splice(at, 1);
-      },
-    };
+    return addHook(hooks, hook);
   }
 
-  /**
-   * `torch.Tensor.register_post_accumulate_grad_hook`: calls `hook` with this leaf whenever `backward()` has
-   * set or added to its `.grad`. /
-   */
+  /** Calls `hook` with this leaf whenever `backward()` has set or added to its `.grad`. */
   registerPostAccumulateGradHook(hook: (leaf: Tensor) => void): HookHandle {
-    if (!this.requiresGrad || this.node !== null)
-      throw new Error(
-        'registerPostAccumulateGradHook: this tensor is no leaf that requires grad; registerHook sees gradients of others',
-      );
-    const hooks = (this.gradHooks ??= []);
-    hooks.push(hook);
-    return {
-      remove: () => {
-        const at = hooks.indexOf(hook);
-        if (at >= 0) hooks.splice(at, 1);
-      },
-    };
+    return addLeafHook<Tensor>(this, hook);
   }
 
   // ---- lifetime
