@@ -165,7 +165,7 @@ export class Group implements GroupInfo {
    * Runs `move` with what is `given` once all ranks have called the same. The order is that of the calls
    * here, whenever what each is given comes: it is the program's, and so the same on all ranks.
    *
-   * @returns what `move` gives; undefined without MPI /
+   * @returns what `move` gives; undefined without MPI
    */
   async collective<A, T>(
     given: A | Promise<A>,

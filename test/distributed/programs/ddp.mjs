@@ -11,6 +11,7 @@ const steps = Number(process.argv[2] ?? 20);
 const [norm = 'group', how = 'even'] = process.argv.slice(3);
 await k.init();
 const { rank, worldSize } = await distributed.init();
+console.log(`pid ${rank} ${process.pid}`);
 // Different on every rank: rank 0's weights count.
 k.manualSeed(7 + rank);
 const { nn } = k;

@@ -24,3 +24,21 @@ if (what === 'killed') {
   if (rank === 1) process.kill(process.pid, 'SIGKILL');
   for (;;) await distributed.allReduce(k.zeros(1000));
 }
+if (what === 'unused') {
+  class Two extends k.nn.Module {
+    left = new k.nn.Linear(2, 2);
+    right = new k.nn.Linear(2, 2);
+    /** @param {k.Tensor} x */
+    forward(x) {
+      return this.left(x);
+    }
+  }
+  new distributed.DistributedDataParallel(new Two())(k.ones(1, 2)).sum().backward();
+}
+if (what === 'own') {
+  const x = k.ones(4);
+  // @ts-expect-error: what the package keeps to itself
+  if (rank === 1) /** @type {GPUBuffer} */ (x.deviceBuffer.gpu).destroy();
+  k.noGrad(() => x.add_(1));
+  await distributed.allReduce(x);
+}
