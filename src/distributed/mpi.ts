@@ -12,6 +12,7 @@ type Call = ((...args: unknown[]) => number) & { async(...args: unknown[]): void
 
 /** What is used of koffi: the package's declarations must stand without it. */
 interface Loader {
+  config(settings?: Readonly<Record<string, number>>): Readonly<Record<string, number>>;
   load(path: string, options: { readonly global: boolean }): Library;
 }
 interface Library {
@@ -95,7 +96,10 @@ const candidates = (): readonly string[] => {
 
 async function loadKoffi(): Promise<Loader> {
   try {
-    return (await import('koffi')).default as unknown as Loader;
+    const koffi = (await import('koffi')).default as unknown as Loader;
+    // MPICH needs more than the 128 KiB that a thread of koffi has by itself.
+    koffi.config({ ...koffi.config(), async_stack_size: 4 * 2 ** 20 });
+    return koffi;
   } catch (error) {
     throw new Error('distributed: the package koffi is missing, by which MPI is called: npm install koffi', {
       cause: error,
