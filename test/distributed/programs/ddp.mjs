@@ -4,11 +4,12 @@
  * how: `even` or `uneven` parts, `accumulate` over two passes, or a part of the network that some ranks leave
  * out (`unused`). /
  */
+import { writeFileSync } from 'node:fs';
 import * as k from 'kindling';
 import * as distributed from 'kindling/distributed';
 
 const steps = Number(process.argv[2] ?? 20);
-const [norm = 'group', how = 'even'] = process.argv.slice(3);
+const [norm = 'group', how = 'even', start] = process.argv.slice(3);
 await k.init();
 const { rank, worldSize } = await distributed.init();
 console.log(`pid ${rank} ${process.pid}`);
@@ -48,6 +49,12 @@ const model = new distributed.DistributedDataParallel(trained, {
   bucketCapMb: 0.0005,
   findUnusedParameters: how === 'unused',
 });
+if (start !== undefined && rank === 0) {
+  const values = await Promise.all(
+    [...net.stateDict()].map(async ([name, x]) => [name, Array.from(await x.data())]),
+  );
+  writeFileSync(start, JSON.stringify(Object.fromEntries(values)));
+}
 const optimizer = new k.optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 });
 const losses = [];
 for (let step = 0; step < steps; step++) {
