@@ -140,7 +140,7 @@ export class Awaits {
     // What builds on a batch that did not run is taken back with it, so it must all be known.
     while (commits.isBroken && !(errors.isSettled && gate.isOpen && !stream.hasWork)) {
       stream.flush();
-      await gate.opened();
+      await gate.line?.opened();
       await errors.settle();
     }
     const error = errors.take();

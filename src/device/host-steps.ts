@@ -1,16 +1,12 @@
 /** Work of the host in the command stream: what goes out to it, and what comes back in its place. */
 
-import type { Chain } from './chain.js';
 import { checkRange, messageOf } from './checks.js';
-import type { Commits } from './commits.js';
-import { DeviceError, DroppedError, formatBytes, type ErrorLog } from './errors.js';
+import { DeviceError, DroppedError, formatBytes } from './errors.js';
 import { upload } from './encoder.js';
-import type { Gate } from './gate.js';
+import type { HostStepParts } from './host-parts.js';
+import { WaitingLine } from './line.js';
 import type { DeviceBuffer } from './pool.js';
-import type { Recording } from './recording.js';
-import type { StagingPool } from './readback.js';
-import type { CommandStream } from './stream.js';
-import type { PoliteWaiter } from './wait.js';
+import { runtime } from './lifecycle.js';
 
 /** Where a value goes that the host has made. */
 export interface HostTarget {
@@ -20,24 +16,8 @@ export interface HostTarget {
   readonly bytes: number;
 }
 
-export interface HostStepParts {
-  readonly device: GPUDevice;
-  readonly errors: ErrorLog;
-  readonly stream: CommandStream;
-  readonly gate: Gate;
-  readonly chain: Chain;
-  readonly commits: Commits;
-  readonly staging: StagingPool;
-  readonly waiter: PoliteWaiter;
-}
-
 export class HostSteps {
-  constructor(
-    private readonly parts: HostStepParts,
-    /** Nothing is done on the GPU. */
-    private readonly isIdle: () => boolean,
-    private readonly recording: () => Recording | null,
-  ) {}
+  constructor(private readonly parts: HostStepParts) {}
 
   /**
    * Downloads whole words as they are after every command recorded so far, as `Runtime.read` does, for a step
@@ -47,7 +27,7 @@ export class HostSteps {
    */
   async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
     this.check(buffer, offset, bytes);
-    if (bytes === 0 || this.isIdle()) return new ArrayBuffer(bytes);
+    if (bytes === 0 || this.parts.isIdle()) return new ArrayBuffer(bytes);
     const { errors, stream, gate, commits, staging, waiter } = this.parts;
     const span = Math.ceil(bytes / 4) * 4;
     const host = staging.acquire(span);
@@ -92,16 +72,16 @@ export class HostSteps {
    */
   step(values: Promise<readonly ArrayBufferView[]>, targets: readonly HostTarget[]): void {
     for (const { buffer, offset, bytes } of targets) this.check(buffer, offset, bytes);
-    if (this.isIdle()) {
+    if (this.parts.isIdle()) {
       values.catch(() => undefined);
       return;
     }
-    this.recording()?.refuse('values from outside of the GPU come into its middle');
+    this.parts.recording()?.refuse('values from outside of the GPU come into its middle');
     const { stream, gate } = this.parts;
     // What is recorded so far is not held back.
     stream.flush();
     const { serial } = stream;
-    gate.close({
+    WaitingLine.close(gate, {
       done: values.then((given) => () => {
         this.write(given, targets);
       }),
@@ -161,3 +141,6 @@ export class HostSteps {
     }
   }
 }
+
+/** Host steps on the device that runs. */
+export const hostSteps = (): HostSteps => new HostSteps(runtime().hostParts);

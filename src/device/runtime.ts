@@ -22,7 +22,7 @@ import { Encoder } from './encoder.js';
 import { DeviceError, DeviceLostError, ErrorLog } from './errors.js';
 import { FaultBuffer } from './faults.js';
 import { Gate } from './gate.js';
-import { HostSteps } from './host-steps.js';
+import type { HostStepParts } from './host-parts.js';
 import { UniformArena } from './params.js';
 import { BufferPool, type DeviceBuffer, type MemoryStats } from './pool.js';
 import { ProgramCache } from './programs.js';
@@ -45,7 +45,8 @@ export class Runtime {
   readonly maxBinding: number;
   /** Called after a read has submitted its work and before it waits: the CPU is idle then. */
   readonly cpuIdleHook = new Set<() => void>();
-  readonly host: HostSteps;
+  /** @internal For host-steps.ts. */
+  readonly hostParts: HostStepParts;
 
   private planFor: Target;
   private readonly device: GPUDevice;
@@ -138,11 +139,7 @@ export class Runtime {
 
     const { stream, chain, commits, waiter } = this;
     const parts = { device, errors, stream, gate, chain, commits, staging, waiter };
-    this.host = new HostSteps(
-      parts,
-      () => this.idle,
-      () => this.record,
-    );
+    this.hostParts = { ...parts, isIdle: () => this.idle, recording: () => this.record };
     this.awaits = new Awaits({
       ...parts,
       faults: this.faults,
@@ -161,7 +158,7 @@ export class Runtime {
     });
     void device.lost.then(({ message }) => {
       this.errors.fatal ??= new DeviceLostError(message.trim());
-      gate.abandon();
+      gate.line?.abandon();
     });
   }
 
@@ -481,7 +478,7 @@ export class Runtime {
       'The device was closed: call `await init()` again; tensors on it are gone.',
     );
     this.ahead?.close();
-    this.gate.abandon();
+    this.gate.line?.abandon();
     this.device.destroy();
   }
 

@@ -40,7 +40,7 @@ export async function takeProfile<T>(
     setTrail(null);
     if (profiler instanceof TimestampProfiler) profiler.close();
     stream.flush();
-    await gate.opened();
+    await gate.line?.opened();
     await waiter.during(profiler.finish());
   }
   await synchronize();

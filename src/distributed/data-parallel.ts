@@ -1,4 +1,4 @@
-import { zerosLike } from '../ops/index.js';
+import { detach, zerosLike } from '../ops/index.js';
 import { isGradEnabled, noGrad } from '../autograd/mode.js';
 import { queueCallback } from '../autograd/passes.js';
 import { Module, type Inputs, type Output } from '../nn/index.js';
@@ -226,7 +226,7 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
       );
     }
     for (const parameter of unused)
-      if (parameter.grad === null) parameter.grad = noGrad(() => zerosLike(parameter.detach()));
+      if (parameter.grad === null) parameter.grad = noGrad(() => zerosLike(detach(parameter)));
   }
 }
 

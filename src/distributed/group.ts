@@ -27,6 +27,17 @@ export interface GroupInfo {
   readonly mpi: string | null;
 }
 
+/** What collectives have cost so far. */
+export interface Traffic {
+  readonly calls: number;
+  /** That they were called with. */
+  readonly bytes: number;
+  /** Milliseconds spent in waiting for other ranks ... */
+  readonly waiting: number;
+  /** ... and in moving data. */
+  readonly moving: number;
+}
+
 /** What the launchers of MPI, and Slurm's, leave in the environment. */
 const launchers = ['OMPI_COMM_WORLD_SIZE', 'PMI_SIZE', 'PMIX_RANK', 'MPI_LOCALNRANKS', 'PMI_RANK'];
 
@@ -57,7 +68,6 @@ export class Group implements GroupInfo {
   readonly worldSize: number;
   readonly localRank: number;
   readonly localWorldSize: number;
-  /** Bytes that collectives were called with, and milliseconds spent in them. */
   readonly traffic = { calls: 0, bytes: 0, waiting: 0, moving: 0 };
   private last: Promise<unknown> = Promise.resolve();
   private failure: DistributedError | null = null;

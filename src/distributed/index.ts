@@ -1,5 +1,5 @@
 /** `kindling/distributed`: training by several processes, as `torch.distributed`, over MPI. Node only. */
-export { DistributedError, type GroupInfo, type InitOptions } from './group.js';
+export { DistributedError, type GroupInfo, type InitOptions, type Traffic } from './group.js';
 export type { ReduceOp } from './mpi.js';
 export {
   allGather,

@@ -1,4 +1,4 @@
-import { Group, type GroupInfo, type InitOptions } from './group.js';
+import { Group, type GroupInfo, type InitOptions, type Traffic } from './group.js';
 import { optionReader } from '../tensor/options.js';
 
 const readInit = optionReader<Required<InitOptions>>('distributed.init', { timeout: 30 * 60_000 });
@@ -53,7 +53,7 @@ export const getLocalRank = (): number => groupFor('getLocalRank').localRank;
  * Calls, bytes handed to them, and milliseconds spent in waiting for other ranks and in moving data, since
  * init.
  */
-export const traffic = (): Readonly<Group['traffic']> => ({ ...groupFor('traffic').traffic });
+export const traffic = (): Traffic => ({ ...groupFor('traffic').traffic });
 
 /** Waits for all ranks and leaves. A process that ends without an error does so by itself. */
 export async function close(): Promise<void> {

@@ -3,7 +3,21 @@ import { isGradEnabled, noGrad } from '../autograd/mode.js';
 import { fieldsOf } from '../nn/base/module.js';
 import { ownChildren } from '../nn/base/tree.js';
 import { BatchNorm1d, BatchNorm2d, BatchNorm3d, type Module } from '../nn/index.js';
-import { add, add_, cat, div, mul, reshape, rsqrt, sub, sum, to, varMean, zeros } from '../ops/index.js';
+import {
+  add,
+  add_,
+  cat,
+  detach,
+  div,
+  mul,
+  reshape,
+  rsqrt,
+  sub,
+  sum,
+  to,
+  varMean,
+  zeros,
+} from '../ops/index.js';
 import { activate } from '../ops/pointwise/activation-mask.js';
 import { batchNorm, type NormEpilogue } from '../ops/norm/batch-norm.js';
 import { showShape } from '../tensor/shape.js';
@@ -191,7 +205,7 @@ export class SyncBatchNorm extends BatchNorm2d {
     this.checkInput(x);
     const { weight, bias, eps } = this;
     const wide = to(x, 'float32');
-    const { stats, total } = noGrad(() => jointStatistics(wide.detach()));
+    const { stats, total } = noGrad(() => jointStatistics(detach(wide)));
     if (this.training && this.trackRunningStats && runningMean !== null && runningVar !== null)
       this.track(runningMean, runningVar, stats);
     const y = to(normalise(wide, weight, bias, stats, { eps, total }), x.dtype);

@@ -1,6 +1,6 @@
 /** Between the GPU's stream of commands and the ranks: values go out and come back in their place in it. */
-import { runtime } from '../device/index.js';
-import { cat, copy_, split, to } from '../ops/index.js';
+import { hostSteps } from '../device/index.js';
+import { cat, copy_, detach, flatten as flattenDims, reshape, split, to } from '../ops/index.js';
 import { noGrad } from '../autograd/mode.js';
 import { decode, type DType } from '../tensor/dtype.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -19,7 +19,7 @@ export const wires: Readonly<Record<DType, 'float32' | 'int32'>> = {
 export function flatten(list: readonly Tensor[]): Tensor {
   return noGrad(() => {
     const type = wires[(list[0] as Tensor).dtype];
-    return cat(list.map((x) => to(x.detach().flatten(), type))).keep();
+    return cat(list.map((x) => to(flattenDims(detach(x)), type))).keep();
   });
 }
 
@@ -32,7 +32,7 @@ export function spread(flat: Tensor, list: readonly Tensor[]): void {
     );
     parts.forEach((part, i) => {
       const target = list[i] as Tensor;
-      copy_(target, to(part.reshape(...target.shape), target.dtype));
+      copy_(target, to(reshape(part, target.shape), target.dtype));
     });
   });
 }
@@ -41,13 +41,13 @@ export function spread(flat: Tensor, list: readonly Tensor[]): void {
 export async function readFlat(flat: Tensor): Promise<WireArray> {
   const bytes = 4 * flat.numel();
   const { dtype } = flat;
-  return decode(await runtime().host.read(flat.deviceBuffer, 0, bytes), dtype, bytes / 4) as WireArray;
+  return decode(await hostSteps().read(flat.deviceBuffer, 0, bytes), dtype, bytes / 4) as WireArray;
 }
 
 /** At this point of the stream each of `flats` takes its `values`. */
 export function writeFlats(values: Promise<readonly WireArray[]>, flats: readonly Tensor[]): void {
   for (const flat of flats) flat.storage.beginWrite('distributed');
-  runtime().host.step(
+  hostSteps().step(
     values,
     flats.map((flat) => ({ buffer: flat.deviceBuffer, offset: 0, bytes: 4 * flat.numel() })),
   );

@@ -1,7 +1,7 @@
 /** Work of the host in the middle of what is recorded, which goes on being recorded. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
-import { runtime, type HostTarget } from '../../src/device/index.js';
+import { hostSteps, runtime, type HostTarget } from '../../src/device/index.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 import { affine } from './kernels.js';
 
@@ -19,8 +19,8 @@ const placeOf = ({ deviceBuffer, offset }: Tensor, count: number): HostTarget =>
 /** Replaces `x` by what `work` makes of its values. */
 function onHost(x: Tensor, work: (values: Float32Array) => Promise<Float32Array> | Float32Array): void {
   const place = placeOf(x, x.numel());
-  const values = runtime().host.read(place.buffer, place.offset, place.bytes);
-  runtime().host.step(
+  const values = hostSteps().read(place.buffer, place.offset, place.bytes);
+  hostSteps().step(
     values.then(async (bytes) => [await work(new Float32Array(bytes))]),
     [place],
   );
@@ -76,9 +76,9 @@ describe('a host step', () => {
   it('may take values that were read long before', async () => {
     const x = k.tensor([4]);
     const place = placeOf(x, 1);
-    const read = runtime().host.read(place.buffer, place.offset, place.bytes);
+    const read = hostSteps().read(place.buffer, place.offset, place.bytes);
     k.noGrad(() => x.add_(100));
-    runtime().host.step(
+    hostSteps().step(
       read.then((bytes) => [new Float32Array(bytes)]),
       [place],
     );
