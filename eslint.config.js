@@ -3,7 +3,7 @@ import tseslint from 'typescript-eslint';
 import { roomsRule } from './scripts/eslint-rooms.mjs';
 
 /** Files that only Node ever loads; everything else in `src` also runs in a browser. */
-const nodeOnly = ['src/cli/**', 'src/node.ts', 'src/**/node-*.ts', 'src/**/node/**'];
+const nodeOnly = ['src/cli/**', 'src/distributed/**', 'src/node.ts', 'src/**/node-*.ts', 'src/**/node/**'];
 
 const notInBrowsers = 'is not there in a browser: import it dynamically, or move this to a node-*.ts file';
 

@@ -29,6 +29,7 @@ export const rooms = {
   tensorboard: ['formats', ...ops],
   models: ['nn', 'optim', 'data', 'formats', ...ops],
   train: ['models', 'amp', 'optim', 'nn', 'data', 'formats', ...ops],
+  distributed: ['nn', 'optim', 'data', ...ops],
 };
 
 const plans = ['base', 'expr', 'pointwise'];

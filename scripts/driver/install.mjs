@@ -176,6 +176,16 @@ function installWithApt(prefix) {
   }
 }
 
+/** Installs Open MPI with apt, for the tests of several processes, where that needs no password. */
+export function ensureMpi() {
+  if (succeeds('mpirun', ['--version'])) return;
+  const prefix = succeeds('apt-get', ['--version']) ? rootPrefix() : null;
+  if (prefix === null) return;
+  console.log('Installing Open MPI (apt-get install openmpi-bin) ...');
+  aptGet(prefix, ['update']);
+  aptGet(prefix, ['install', '-y', '--no-install-recommends', 'openmpi-bin']);
+}
+
 /**
  * @returns {string | null} the sentence for a working driver that an environment variable hides; null when
  * none is

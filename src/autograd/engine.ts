@@ -6,8 +6,9 @@ import { sameShape, showShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 import { isAnomalyEnabled, noteGradient } from './anomaly.js';
-import { interceptedBy, isGradEnabled, setGradMode } from './mode.js';
+import { isGradEnabled } from './mode.js';
 import { AccumulateGrad, edgeOf, runHooks, type Edge, type GradNode, type InputGrads } from './node.js';
+import { inMode } from './passes.js';
 import { primitives } from './primitives.js';
 
 export interface BackwardOptions {
@@ -116,9 +117,11 @@ function checkGrad(node: GradNode, index: number, grad: Tensor): void {
   }
 }
 
+const hasHooks = (hooks: readonly unknown[] | null): boolean => hooks !== null && hooks.length > 0;
+
 function guardLeaf(recording: Recording, leaf: Tensor): void {
   recording.guard(
-    () => !leaf.isDisposed && leaf.wantsGrad && (leaf.hooks === null || leaf.hooks.length === 0),
+    () => !leaf.isDisposed && leaf.wantsGrad && !hasHooks(leaf.hooks) && !hasHooks(leaf.gradHooks),
   );
 }
 
@@ -148,6 +151,13 @@ function recordSum(recording: Recording, leaf: Tensor, old: Tensor, sum: Tensor)
 }
 
 function accumulate(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
+  settle(leaf, grad, createGraph);
+  if (!hasHooks(leaf.gradHooks) || leaf.leafGrad === null) return;
+  currentRecording()?.refuse('a hook sees its gradients');
+  for (const hook of [...(leaf.gradHooks ?? [])]) hook(leaf);
+}
+
+function settle(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
   if (leaf.node !== null) {
     throw new Error(
       `backward: a leaf of shape ${showShape(leaf.shape)} was detached and then changed in place by ${leaf.node.name}, so that it is no ` +
@@ -370,35 +380,6 @@ function rootEdge(op: string, root: Tensor): Edge {
     );
   }
   return edge;
-}
-
-/**
- * Passes that run inside one another. Where the stack ends within one of Dawn's calls, the process does too.
- */
-const deepest = 100;
-let passes = 0;
-
-function inMode<R>(createGraph: boolean, fn: () => R): R {
-  if (passes >= deepest) {
-    throw new Error(
-      `backward: called within itself ${deepest} times over; a hook or Function that runs its own graph never ends`,
-    );
-  }
-  passes++;
-  const before = setGradMode(createGraph);
-  const trail = currentTrail();
-  const depth = trail?.depth ?? 0;
-  trail?.enter('backward()', 'range', trail.path, 'backward');
-  // The first node's place, which each takes over from the one before.
-  trail?.enter('seeds', 'backward', trail.path);
-  try {
-    // Whatever autocast is in force around it: what an op was computed in is on the tape.
-    return interceptedBy(null, () => scoped('backward()', fn));
-  } finally {
-    passes--;
-    trail?.unwind(depth);
-    setGradMode(before);
-  }
 }
 
 // They find unknown options; what is left out depends on the other options.

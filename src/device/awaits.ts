@@ -6,6 +6,7 @@ import type { Commits } from './commits.js';
 import { DataError, DeviceError, formatBytes, type ErrorLog } from './errors.js';
 import type { FaultBuffer, FaultSites } from './faults.js';
 import type { DeviceBuffer } from './pool.js';
+import type { Gate } from './gate.js';
 import type { PoliteWaiter } from './wait.js';
 import type { GroupGarbage } from './group-garbage.js';
 import { Readback, type StagingPool } from './readback.js';
@@ -15,6 +16,7 @@ export interface AwaitParts {
   readonly device: GPUDevice;
   readonly errors: ErrorLog;
   readonly stream: CommandStream;
+  readonly gate: Gate;
   readonly chain: Chain;
   readonly commits: Commits;
   readonly staging: StagingPool;
@@ -87,7 +89,7 @@ export class Awaits {
 
   /** As `Runtime.synchronize`. */
   async synchronize(): Promise<void> {
-    const { device, errors, stream, commits, faults, waiter, garbage, onIdle } = this.parts;
+    const { errors, stream, gate, commits, faults, waiter, garbage, onIdle } = this.parts;
     if (errors.fatal) throw errors.fatal;
     // A read waits for all that is recorded before it, and brings what kernels raised.
     if (faults.armed) return void (await this.read(faults.buffer, 0, 4));
@@ -95,7 +97,7 @@ export class Awaits {
     const serial = stream.serial - 1;
     commits.beginWait();
     try {
-      const done = device.queue.onSubmittedWorkDone();
+      const done = gate.onSubmittedWorkDone();
       onIdle();
       await waiter.during(done);
       await this.raise(serial);
@@ -113,7 +115,7 @@ export class Awaits {
   }
 
   private async mapped(host: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
-    await this.parts.waiter.during(this.map(host, bytes));
+    await this.parts.waiter.during(this.parts.gate.later(() => this.map(host, bytes)));
     return host.getMappedRange(0, bytes);
   }
 
@@ -133,11 +135,12 @@ export class Awaits {
    * else what kernels raised (their `record`, if it was read).
    */
   private async raise(serial: number, record?: ArrayBuffer): Promise<void> {
-    const { errors, stream, chain, commits, faults, faultSites } = this.parts;
+    const { errors, stream, gate, chain, commits, faults, faultSites } = this.parts;
     await errors.settle();
     // What builds on a batch that did not run is taken back with it, so it must all be known.
-    while (commits.isBroken && !(errors.isSettled && !stream.hasWork)) {
+    while (commits.isBroken && !(errors.isSettled && gate.isOpen && !stream.hasWork)) {
       stream.flush();
+      await gate.line?.opened();
       await errors.settle();
     }
     const error = errors.take();

@@ -1,5 +1,6 @@
 /** Whether all batches before have run, as the GPU itself knows it. */
 
+import type { Gate } from './gate.js';
 import { Block, bufferUsage, DeviceBuffer } from './pool.js';
 
 const bytes = 16;
@@ -14,9 +15,14 @@ const bytes = 16;
  * Two copies of four bytes a batch; the buffers are three because one is read, one written and one cleared.
  */
 export class Chain {
+  private readonly queue: GPUQueue;
   private readonly links: readonly DeviceBuffer[];
 
-  constructor(private readonly device: GPUDevice) {
+  constructor(
+    device: GPUDevice,
+    private readonly gate: Gate,
+  ) {
+    this.queue = device.queue;
     const usage = bufferUsage.uniform | bufferUsage.copySrc | bufferUsage.copyDst;
     this.links = [0, 1, 2].map((i) => {
       const gpu = device.createBuffer({ label: 'guard', size: bytes, usage });
@@ -39,6 +45,11 @@ export class Chain {
 
   /** From batch `serial` on, which is not submitted yet, all is well again. */
   arm(serial: number): void {
-    this.device.queue.writeBuffer(this.link(serial - 1).gpu, 0, new Uint32Array([1]));
+    this.gate.writeBuffer(this.link(serial - 1).gpu, 0, new Uint32Array([1]).buffer);
+  }
+
+  /** However many batches are left out here, those after them find zero. */
+  sever(): void {
+    for (const { gpu } of this.links) this.queue.writeBuffer(gpu, 0, new Uint32Array(1));
   }
 }

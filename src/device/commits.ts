@@ -45,6 +45,11 @@ export class Commits {
     this.brokenAt = Math.min(this.brokenAt, serial);
   }
 
+  /** What batch `serial` computes is not to be had. */
+  isLost(serial: number): boolean {
+    return serial >= this.brokenAt || this.failureOf(serial) !== undefined;
+  }
+
   get isBroken(): boolean {
     return this.brokenAt !== Infinity;
   }

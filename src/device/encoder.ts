@@ -2,6 +2,7 @@
 
 import type { BindGroupEntry } from './bindgroups.js';
 import type { FaultBuffer } from './faults.js';
+import type { Gate } from './gate.js';
 import type { UniformArena } from './params.js';
 import type { Block, DeviceBuffer } from './pool.js';
 import { TimestampProfiler, WallClockProfiler } from './profiler.js';
@@ -13,7 +14,7 @@ export class Encoder {
   private readonly uniformOffset = [0];
 
   constructor(
-    private readonly queue: GPUQueue,
+    private readonly gate: Gate,
     private readonly stream: CommandStream,
     private readonly arena: UniformArena,
     private readonly faults: FaultBuffer,
@@ -81,7 +82,7 @@ export class Encoder {
   write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
     // The queue runs a write before the open encoder.
     if (buffer.block.lastUse === this.stream.serial) this.stream.flush();
-    upload(this.queue, buffer, offset, data);
+    upload(this.gate, buffer, offset, data);
   }
 
   private used(...blocks: Block[]): void {
@@ -89,7 +90,13 @@ export class Encoder {
   }
 }
 
-function upload(queue: GPUQueue, buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
+/** Uploads `data` in its turn of `queue`; a last word that it does not fill ends in zeros. */
+export function upload(
+  queue: Pick<Gate, 'writeBuffer'>,
+  buffer: DeviceBuffer,
+  offset: number,
+  data: ArrayBufferView,
+): void {
   const bytes = data.byteLength;
   const tail = bytes % 4;
   let source: ArrayBufferLike = data.buffer;
@@ -103,6 +110,6 @@ function upload(queue: GPUQueue, buffer: DeviceBuffer, offset: number, data: Arr
   if (tail > 0) {
     const word = new Uint8Array(4);
     word.set(new Uint8Array(source, start + whole, tail));
-    queue.writeBuffer(buffer.gpu, offset + whole, word);
+    queue.writeBuffer(buffer.gpu, offset + whole, word.buffer);
   }
 }

@@ -44,6 +44,14 @@ export class DataError extends Error {
   }
 }
 
+/** What this builds on did not run; why is reported on its own. */
+export class DroppedError extends Error {
+  override name = 'DroppedError';
+  constructor() {
+    super('the work before it did not run');
+  }
+}
+
 /** A request that does not fit the memory budget (or the GPU's memory). The engine stays usable. */
 export class OutOfMemoryError extends DeviceError {
   override name = 'OutOfMemoryError';
@@ -71,7 +79,7 @@ export class ErrorLog {
   fatal: DeviceError | undefined;
 
   /** @param all errors in nobody's scope too: on a device of ours alone they can only be ours */
-  watch(device: GPUDevice, all: boolean): void {
+  watch(device: GPUDevice, all: boolean, onLost: () => void): void {
     if (all)
       device.addEventListener('uncapturederror', (event) => {
         event.preventDefault();
@@ -79,6 +87,7 @@ export class ErrorLog {
       });
     void device.lost.then(({ message }) => {
       this.fatal ??= new DeviceLostError(message.trim());
+      onLost();
     });
   }
 

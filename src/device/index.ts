@@ -9,6 +9,8 @@ export { cacheFolder } from './cache-folder.js';
 export { loadTuning, saveTuning, tuningPath, type TunedEntry, type TunedFor } from './tuned.js';
 export type { BufferArg } from './bindgroups.js';
 export { DataError, DeviceError, DeviceLostError, OutOfMemoryError, ShaderError } from './errors.js';
+/** @internal */
+export { hostSteps, type HostTarget } from './host-steps.js';
 export type { DeviceBuffer, MemoryStats } from './pool.js';
 export type { DeviceProfile, ProfiledDispatch, ProfileRow } from './profiler.js';
 export type { Runtime } from './runtime.js';

@@ -3,6 +3,7 @@
 import type { Kernel, ParamField } from '../kernels/base/kernel.js';
 import { DeviceError } from './errors.js';
 import { paramFields } from './faults.js';
+import type { Gate } from './gate.js';
 import { bufferUsage } from './pool.js';
 
 /** Packs a kernel's parameters into `buffer`, four bytes each, in the order of its fields. */
@@ -85,7 +86,10 @@ export class UniformArena {
   private readonly alignment: number;
   private used = 0;
 
-  constructor(private readonly device: GPUDevice) {
+  constructor(
+    device: GPUDevice,
+    private readonly gate: Pick<Gate, 'writeBuffer'> = device.queue,
+  ) {
     this.alignment = device.limits.minUniformBufferOffsetAlignment;
     this.layout = device.createBindGroupLayout({
       label: 'params',
@@ -133,7 +137,7 @@ export class UniformArena {
 
   upload(): void {
     if (this.used === 0) return;
-    this.device.queue.writeBuffer(this.gpu, 0, this.host.buffer, 0, this.used);
+    this.gate.writeBuffer(this.gpu, 0, this.host.buffer, 0, this.used);
     this.used = 0;
   }
 }

@@ -1,6 +1,7 @@
 /** Buffer pool: size classes, free lists, a plan for steps that repeat, a memory budget. */
 
 import { DeviceError, formatBytes, OutOfMemoryError, type ErrorLog } from './errors.js';
+import type { Gate } from './gate.js';
 import { MemoryPlan, type Slot, type Ticket } from './memory-plan.js';
 
 /** WebGPU's own numbers; Node has no `GPUBufferUsage` global. */
@@ -132,6 +133,7 @@ export class BufferPool {
     readonly budget: number,
     private readonly maxBinding: number,
     private readonly errors: ErrorLog,
+    private readonly gate: Gate,
     private readonly stream: { readonly serial: number },
     private readonly staging: { readonly bytes: number; trim(): void },
     private readonly onDestroy: (block: Block) => void,
@@ -443,13 +445,13 @@ export class BufferPool {
     block.destroyed = true;
     this.onDestroy(block);
     if (block.lastUse === this.stream.serial) this.doomed.push(block);
-    else block.gpu.destroy();
+    else this.gate.destroy(block.gpu);
   }
 
   /** Called after each submit: work that is queued keeps its memory by itself. */
   afterSubmit(): void {
     if (this.doomed.length === 0) return;
-    for (const block of this.doomed) block.gpu.destroy();
+    for (const block of this.doomed) this.gate.destroy(block.gpu);
     this.doomed = [];
   }
 

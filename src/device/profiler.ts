@@ -1,7 +1,8 @@
 /** GPU time per kernel: timestamp queries around each dispatch, or the times at which submits complete. */
 
+import type { Gate } from './gate.js';
 import { bufferUsage } from './pool.js';
-import { currentTrail, setTrail, Trail, type HostSpan, type Phase } from './trail.js';
+import { currentTrail, type HostSpan, type Phase } from './trail.js';
 
 export interface ProfileRow {
   /** The kernel's name. */
@@ -173,7 +174,7 @@ export class WallClockProfiler extends Profiler {
   private last = 0;
   private readonly pending: Promise<void>[] = [];
 
-  constructor(private readonly queue: GPUQueue) {
+  constructor(private readonly gate: Gate) {
     super();
   }
 
@@ -181,7 +182,7 @@ export class WallClockProfiler extends Profiler {
   submitted(name: string): void {
     const entry = recorded(name);
     this.pending.push(
-      this.queue.onSubmittedWorkDone().then(() => {
+      this.gate.onSubmittedWorkDone().then(() => {
         const now = performance.now();
         const startMs = Math.max(entry.recordedMs, this.last);
         this.dispatches.push({ ...entry, startMs, ms: now - startMs });
@@ -193,38 +194,4 @@ export class WallClockProfiler extends Profiler {
   async finish(): Promise<void> {
     await Promise.all(this.pending);
   }
-}
-
-/** What {@link measure} does to the device. */
-export interface Measurement<P extends Profiler> {
-  readonly profiler: P;
-  /** Has dispatches go by the profiler, or none. */
-  readonly use: (profiler: P | undefined) => void;
-  /** Submits what is left and waits for the times. */
-  readonly finish: (profiler: P) => Promise<unknown>;
-  /** Waits for the device, and throws what it has complained about. */
-  readonly settle: () => Promise<void>;
-}
-
-/** Runs `fn` with the profiler in force. */
-export async function measure<T, P extends TimestampProfiler | WallClockProfiler>(
-  fn: () => T | Promise<T>,
-  { profiler, use, finish, settle }: Measurement<P>,
-): Promise<DeviceProfile<T>> {
-  use(profiler);
-  const trail = new Trail();
-  setTrail(trail);
-  const start = performance.now();
-  let result: T;
-  try {
-    result = await fn();
-  } finally {
-    use(undefined);
-    setTrail(null);
-    if (profiler instanceof TimestampProfiler) profiler.close();
-    await finish(profiler);
-  }
-  await settle();
-  const wallMs = performance.now() - start;
-  return { result, rows: profiler.rows(), dispatches: profiler.dispatches, spans: trail.spans, wallMs };
 }

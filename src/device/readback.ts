@@ -1,6 +1,7 @@
 /** Staging buffers for reads: kept for reuse, and shared by reads that are under way together. */
 
 import type { DeviceError, ErrorLog } from './errors.js';
+import type { Gate } from './gate.js';
 import { bufferUsage, sizeClass } from './pool.js';
 
 /** Idle staging memory beyond this is destroyed. */
@@ -15,6 +16,7 @@ export class StagingPool {
   constructor(
     private readonly device: GPUDevice,
     private readonly errors: ErrorLog,
+    private readonly gate: Gate,
     /** Called before a buffer is made. */
     private readonly makeRoom: (bytes: number) => void,
     /** Bytes that the memory budget leaves. */
@@ -67,7 +69,7 @@ export class StagingPool {
   /** Destroys a buffer in use. Returns its size. */
   discard(buffer: GPUBuffer): number {
     this.bytes -= buffer.size;
-    buffer.destroy();
+    this.gate.destroy(buffer);
     return buffer.size;
   }
 }

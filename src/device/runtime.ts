@@ -21,13 +21,16 @@ import { CompileAhead } from './compile-ahead.js';
 import { Encoder } from './encoder.js';
 import { deviceClosed, DeviceError, DeviceLostError, ErrorLog } from './errors.js';
 import { FaultBuffer } from './faults.js';
+import { Gate } from './gate.js';
+import type { HostStepParts } from './host-parts.js';
 import { UniformArena } from './params.js';
 import { BufferPool, type DeviceBuffer, type MemoryStats } from './pool.js';
 import { ProgramCache } from './programs.js';
-import { measure, TimestampProfiler, WallClockProfiler, type DeviceProfile } from './profiler.js';
+import type { DeviceProfile } from './profiler.js';
 import { StagingPool } from './readback.js';
 import type { Recording } from './recording.js';
 import { CommandStream } from './stream.js';
+import { takeProfile } from './take-profile.js';
 import { PoliteWaiter } from './wait.js';
 
 /** Dispatches that fit into {@link Runtime.together} at least. */
@@ -42,11 +45,14 @@ export class Runtime {
   readonly maxBinding: number;
   /** Called after a read has submitted its work and before it waits: the CPU is idle then. */
   readonly cpuIdleHook = new Set<() => void>();
+  /** @internal For host-steps.ts. */
+  readonly hostParts: HostStepParts;
 
   private planFor: Target;
   /** For other code that works on it. */
   readonly device: GPUDevice;
   private readonly errors = new ErrorLog();
+  private readonly gate: Gate;
   private readonly stream: CommandStream;
   private readonly awaits: Awaits;
   private readonly chain: Chain;
@@ -80,28 +86,33 @@ export class Runtime {
     // The stream closes it with its first batch, and opens the next.
     device.pushErrorScope('validation');
     device.pushErrorScope('out-of-memory');
-    this.arena = new UniformArena(device);
+    this.gate = new Gate(device.queue);
+    const { gate, errors } = this;
+    this.arena = new UniformArena(device, gate);
     this.groups = new BindGroupCache(device, this.maxBinding, this.garbage);
     this.faults = new FaultBuffer(device);
     const staging = new StagingPool(
       device,
-      this.errors,
+      errors,
+      gate,
       (bytes) => this.pool.makeRoom(bytes),
       () => this.pool.left,
       (bytes, reason) => this.pool.refused(bytes, 'read', reason),
     );
-    this.chain = new Chain(device);
+    this.chain = new Chain(device, gate);
     this.waiter = new PoliteWaiter(target.kind === 'software');
-    this.stream = new CommandStream(target.kind, device, this.errors, this.chain, this.commits, {
+    const hooks = {
       beforeSubmit: () => this.arena.upload(),
       afterSubmit: () => this.pool.afterSubmit(),
       madeSince: () => this.groups.madeSince(),
-    });
+    };
+    this.stream = new CommandStream(target.kind, device, errors, this.chain, this.commits, hooks, gate);
     this.pool = new BufferPool(
       device,
       options.memoryBudget ?? defaultMemoryBudget(target),
       this.maxBinding,
-      this.errors,
+      errors,
+      gate,
       this.stream,
       staging,
       (block) => this.groups.evict(block),
@@ -114,7 +125,7 @@ export class Runtime {
         wait: (promise) => this.waiter.during(promise),
       });
     }
-    this.encoder = new Encoder(device.queue, this.stream, this.arena, this.faults);
+    this.encoder = new Encoder(gate, this.stream, this.arena, this.faults);
     this.programs = new ProgramCache(
       device,
       target,
@@ -130,16 +141,13 @@ export class Runtime {
       },
     );
 
+    const { stream, chain, commits, waiter } = this;
+    const parts = { device, errors, stream, gate, chain, commits, staging, waiter };
+    this.hostParts = { ...parts, isIdle: () => this.idle, recording: () => this.record };
     this.awaits = new Awaits({
-      device,
-      errors: this.errors,
-      stream: this.stream,
-      chain: this.chain,
-      commits: this.commits,
-      staging,
+      ...parts,
       faults: this.faults,
       faultSites: this.programs.faultSites,
-      waiter: this.waiter,
       garbage: this.garbage,
       onIdle: () => this.cpuIdleHook.forEach((hook) => hook()),
     });
@@ -148,7 +156,7 @@ export class Runtime {
         if (error !== null) this.errors.record(this.pool.refused(0, 'init', error.message));
       }),
     );
-    this.errors.watch(device, !this.shared);
+    this.errors.watch(device, !this.shared, () => gate.line?.abandon());
   }
 
   /** The device is gone: every further operation throws {@link DeviceLostError}. */
@@ -456,25 +464,16 @@ export class Runtime {
 
   /** Runs `fn` and measures the GPU time of every kernel that it launches. Slower than running it plainly. */
   async profile<T>(fn: () => T | Promise<T>): Promise<DeviceProfile<T>> {
-    if (this.encoder.profiler) throw new DeviceError('profile: a profile is being taken already.');
-    await this.synchronize();
-    return measure(fn, {
-      profiler: this.timestamps
-        ? new TimestampProfiler(this.device, () => this.stream.commands())
-        : new WallClockProfiler(this.device.queue),
-      use: (profiler) => (this.encoder.profiler = profiler),
-      finish: (profiler) => {
-        this.stream.flush();
-        return this.waiter.during(profiler.finish());
-      },
-      settle: () => this.synchronize(),
-    });
+    const { device, stream, gate, encoder, waiter, timestamps } = this;
+    const synchronize = (): Promise<void> => this.synchronize();
+    return takeProfile({ device, stream, gate, encoder, waiter, timestamps, synchronize }, fn);
   }
 
   /** @internal */
   destroy(): void {
     this.errors.fatal = deviceClosed();
     this.ahead?.close();
+    this.gate.line?.abandon();
     if (!this.shared) {
       this.device.destroy();
       return;

@@ -3,6 +3,7 @@
 import type { Chain } from './chain.js';
 import type { Commits } from './commits.js';
 import { DeviceError, type ErrorLog } from './errors.js';
+import type { Gate } from './gate.js';
 import type { Target } from '../kernels/base/kernel.js';
 
 /** When a batch is submitted. */
@@ -68,6 +69,7 @@ export class CommandStream {
     private readonly chain: Chain,
     private readonly commits: Commits,
     private readonly hooks: StreamHooks,
+    private readonly gate: Gate,
   ) {
     this.batching = batching[kind];
   }
@@ -143,26 +145,59 @@ export class CommandStream {
     this.reset();
     this.hooks.beforeSubmit();
     this.checkCreations(ops);
+    if (this.gate.isOpen) {
+      this.judge(
+        serial,
+        ops,
+        this.attempt(() => this.gate.submit(encoder.finish())),
+      );
+    } else this.submitLater(encoder, serial, ops);
     device.pushErrorScope('validation');
-    let thrown: unknown = null;
-    try {
-      device.queue.submit([encoder.finish()]);
-    } catch (error) {
-      thrown = error;
-    }
-    const check = device.popErrorScope();
-    device.pushErrorScope('validation');
-    this.errors.track(
-      check.then((error) => {
-        if (error === null && thrown === null) return this.commits.passed(serial);
-        this.commits.dropped(serial);
-        this.errors.record(batchError(error?.message ?? textOf(thrown), ops));
-      }),
-    );
     this.serial++;
     this.inFlight++;
-    device.queue.onSubmittedWorkDone().then(this.finished, this.finished);
+    this.gate.onSubmittedWorkDone().then(this.finished, this.finished);
     this.hooks.afterSubmit();
+  }
+
+  /** Encodes now, and submits when the gate lets it through. */
+  private submitLater(encoder: GPUCommandEncoder, serial: number, ops: readonly string[]): void {
+    let commands: GPUCommandBuffer | undefined;
+    const encoded = this.attempt(() => (commands = encoder.finish()));
+    const submit = (): void => {
+      const submitted = commands && this.attempt(() => this.gate.submit(commands as GPUCommandBuffer));
+      this.judge(
+        serial,
+        ops,
+        Promise.all([encoded, submitted]).then(([first, then]) => first ?? then ?? null),
+      );
+    };
+    this.gate.pass(submit, () => {
+      this.errors.track(encoded.then(() => undefined));
+      this.commits.dropped(serial);
+    });
+  }
+
+  /** Why the device refused `call`, if it did. */
+  private attempt(call: () => void): Promise<string | null> {
+    const { device } = this;
+    device.pushErrorScope('validation');
+    let thrown: string | null = null;
+    try {
+      call();
+    } catch (error) {
+      thrown = textOf(error);
+    }
+    return device.popErrorScope().then((error) => error?.message ?? thrown);
+  }
+
+  private judge(serial: number, ops: readonly string[], refusal: Promise<string | null>): void {
+    this.errors.track(
+      refusal.then((text) => {
+        if (text === null) return this.commits.passed(serial);
+        this.commits.dropped(serial);
+        this.errors.record(batchError(text, ops));
+      }),
+    );
   }
 
   /** Has what was made so far checked, without a batch. */

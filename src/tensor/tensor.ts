@@ -1,5 +1,6 @@
 import { runtime, type DeviceBuffer } from '../device/index.js';
 import { bytesPerElement, decode, encode, isFloatingPoint, type DType, type TypedArray } from './dtype.js';
+import { addHook, addLeafHook, type HookHandle } from './hooks.js';
 import { noteEscape, unwatch, watch } from './lifetime.js';
 import { currentScope, isHandle, tensorBrand } from './scope.js';
 import {
@@ -63,9 +64,7 @@ export interface GradFn {
   dropRetained(tensor: Tensor): void;
 }
 
-export interface HookHandle {
-  remove(): void;
-}
+export type { HookHandle };
 
 export interface TensorInit {
   readonly strides?: readonly number[];
@@ -97,6 +96,7 @@ export class Tensor {
   gradSeen = false;
   /** @internal */ accumulator: GradFn | null = null;
   /** @internal */ hooks: TensorHook[] | null = null;
+  /** @internal */ gradHooks: ((leaf: Tensor) => void)[] | null = null;
   /** @internal The node at which `retainGrad()` waits for the gradient. */
   retainedBy: GradFn | null = null;
   /** @internal Set on differentiable views. */ viewOf: TensorView | null = null;
@@ -322,13 +322,12 @@ export class Tensor {
     if (!this.requiresGrad) throw new Error('registerHook: this tensor does not require grad');
     this.viewOf?.settle();
     const hooks = this.node === null ? (this.hooks ??= []) : this.node.hooksOf(this.outputIndex);
-    hooks.push(hook);
-    return {
-      remove: () => {
-        const at = hooks.indexOf(hook);
-        if (at >= 0) hooks.splice(at, 1);
-      },
-    };
+    return addHook(hooks, hook);
+  }
+
+  /** Calls `hook` with this leaf whenever `backward()` has set or added to its `.grad`. */
+  registerPostAccumulateGradHook(hook: (leaf: Tensor) => void): HookHandle {
+    return addLeafHook<Tensor>(this, hook);
   }
 
   // ---- lifetime

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { CommandStream } from '../../src/device/stream.js';
 import type { Chain } from '../../src/device/chain.js';
 import type { Commits } from '../../src/device/commits.js';
+import { Gate } from '../../src/device/gate.js';
 import type { ErrorLog } from '../../src/device/errors.js';
 
 /** After how many dispatches of a step a stream has submitted, `bytes` bound by each. */
@@ -23,6 +24,7 @@ function submits(kind: 'software' | 'gpu', dispatches: number, bytes: number): n
     { handOn: nothing } as unknown as Chain,
     { passed: nothing } as unknown as Commits,
     { beforeSubmit: nothing, afterSubmit: nothing, madeSince: () => nothing },
+    new Gate(device.queue as unknown as GPUQueue),
   );
   for (; recorded < dispatches;) {
     stream.commands();

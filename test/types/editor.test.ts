@@ -86,6 +86,7 @@ it('the package itself calls ops as functions, so that it works where their meth
     'data/index',
     'formats/index',
     'models/index',
+    'distributed/index',
   ];
   const program = ts.createProgram(
     entries.map((entry) => join(root, `src/${entry}.ts`)),

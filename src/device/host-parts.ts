@@ -1,0 +1,24 @@
+/** What work of the host in the command stream needs of the device. */
+
+import type { Chain } from './chain.js';
+import type { Commits } from './commits.js';
+import type { ErrorLog } from './errors.js';
+import type { Gate } from './gate.js';
+import type { StagingPool } from './readback.js';
+import type { Recording } from './recording.js';
+import type { CommandStream } from './stream.js';
+import type { PoliteWaiter } from './wait.js';
+
+export interface HostStepParts {
+  readonly device: GPUDevice;
+  readonly errors: ErrorLog;
+  readonly stream: CommandStream;
+  readonly gate: Gate;
+  readonly chain: Chain;
+  readonly commits: Commits;
+  readonly staging: StagingPool;
+  readonly waiter: PoliteWaiter;
+  /** Nothing is done on the GPU. */
+  readonly isIdle: () => boolean;
+  readonly recording: () => Recording | null;
+}

@@ -1,0 +1,17 @@
+/** `kindling/distributed`: training by several processes, as `torch.distributed`, over MPI. Node only. */
+export { DistributedError, type GroupInfo, type InitOptions, type Traffic } from './group.js';
+export type { ReduceOp } from './mpi.js';
+export {
+  allGather,
+  allGatherObject,
+  allReduce,
+  barrier,
+  broadcast,
+  broadcastObject,
+  reduceScatter,
+  type ReduceOptions,
+} from './collectives.js';
+export { close, getLocalRank, getRank, getWorldSize, init, isInitialized, traffic } from './process.js';
+export { DistributedDataParallel, type DataParallelOptions } from './data-parallel.js';
+export { DistributedSampler, type DistributedSamplerOptions } from './sampler.js';
+export { SyncBatchNorm } from './sync-batch-norm.js';
