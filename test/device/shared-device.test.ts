@@ -136,6 +136,8 @@ describe('fromGPUBuffer', () => {
     await k.init({ device });
     const buffer = bufferOf(device, [1, 2, 3, 4]);
     expect(() => k.fromGPUBuffer(buffer, { shape: [5] })).toThrow('takes 20 bytes, but the buffer has 16');
+    for (const shape of [[-1, 4], [1.5], ['4'], 4, undefined])
+      expect(() => k.fromGPUBuffer(buffer, { shape } as never)).toThrow(/fromGPUBuffer: .*shape/);
     const odd = device.createBuffer({ size: 20, usage });
     expect(() => k.fromGPUBuffer(odd, { shape: [5] })).toThrow('a multiple of 16 bytes');
     const poor = device.createBuffer({ size: 16, usage: 128 });

@@ -89,6 +89,16 @@ const cases: Readonly<Record<string, () => Case>> = {
       ],
       image(),
     ),
+  'rotary embeddings': () =>
+    of(
+      (x, cos, sin) => [
+        F.rotaryEmbedding(x!, cos!, sin!),
+        F.rotaryEmbedding(x!, cos!, sin!, { interleaved: true }),
+        F.rotaryEmbedding(x!, cos!.narrow(1, 0, 2), sin!.narrow(1, 0, 2)),
+        F.rotaryEmbedding(x!, cos!.narrow(1, 0, 2), sin!.narrow(1, 0, 2), { interleaved: true }),
+      ],
+      ...[rows(), k.randn(5, 4), k.randn(5, 4)],
+    ),
   'activations as expressions': () =>
     of(
       (x) => [

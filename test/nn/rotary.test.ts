@@ -82,6 +82,10 @@ describe('nn.RotaryPositionalEmbeddings', () => {
     expect(() => new nn.RotaryPositionalEmbeddings(5)).toThrow('dim must be even');
     const rope = new nn.RotaryPositionalEmbeddings(4, 16);
     expect(() => rope(filled('x', 1, 17, 1, 4))).toThrow('a sequence of 17 is longer than maxSeqLen, 16');
+    const x = filled('x', 1, 3, 1, 4);
+    const positions = tensor([5, 6, 7], { dtype: 'int32' });
+    expect(() => rope(x, { input_pos: positions } as never)).toThrow("did you mean 'inputPos'");
+    expect(() => rope(x, positions as never)).toThrow('RotaryPositionalEmbeddings');
     expect(() => rope(filled('x', 17, 4))).toThrow('expected [N, S, heads, 4], got [17, 4]');
   });
 });

@@ -22,6 +22,8 @@ const readRotary = optionReader(
   'base',
 );
 
+const readForward = optionReader('RotaryPositionalEmbeddings', { inputPos: null as Tensor | null });
+
 /**
  * Rotary position embedding of queries or keys (Su et al. 2021, https://arxiv.org/abs/2104.09864), as
  * torchtune's module of this name: pair i of a head is turned by `position * base ** (-2 i / dim)`. Models
@@ -72,19 +74,20 @@ export class RotaryPositionalEmbeddings extends Layer {
    * @param x [N, S, heads, dim]
    * @param inputPos positions [S] or [N, S] of int32 where they are not 0, 1, ...
    */
-  forward(x: Tensor, { inputPos }: { inputPos?: Tensor } = {}): Tensor {
+  forward(x: Tensor, ...args: [options?: { readonly inputPos?: Tensor | null }]): Tensor {
+    const { inputPos } = readForward(args);
     const length = x.shape[1];
     if (x.ndim !== 4 || length === undefined || x.shape[3] !== this.dim)
       throw new Error(
         `RotaryPositionalEmbeddings: expected [N, S, heads, ${this.dim}], got ${showShape(x.shape)}`,
       );
-    if (inputPos === undefined && length > this.maxSeqLen)
+    if (inputPos === null && length > this.maxSeqLen)
       throw new Error(
         `RotaryPositionalEmbeddings: a sequence of ${length} is longer than maxSeqLen, ${this.maxSeqLen}`,
       );
     const [cos, sin] = [this.cos, this.sin].map((table) => {
       const rows =
-        inputPos === undefined
+        inputPos === null
           ? narrow(table, 0, 0, length)
           : reshape(indexSelect(table, 0, flatten(inputPos)), [...inputPos.shape, this.dim / 2]);
       return unsqueeze(rows, -2);

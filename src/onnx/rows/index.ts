@@ -6,9 +6,10 @@ import { rowOfExpression } from './expr.js';
 import { imageRows } from './images.js';
 import { productRows } from './products.js';
 import { recurrentRows } from './recurrent.js';
+import { rotaryRows } from './rotary.js';
 import { shapeRows } from './shape.js';
 
-const table: RowTable = { ...activationRows, ...imageRows, ...productRows, ...recurrentRows, ...shapeRows };
+const table: RowTable = { ...activationRows, ...imageRows, ...productRows, ...recurrentRows, ...rotaryRows, ...shapeRows };
 
 /** Their names, besides pointwise ops, which are written as their expressions say. */
 export const exportedOps: readonly string[] = Object.keys(table);

@@ -35,6 +35,10 @@ export function fromGPUBuffer(buffer: GPUBuffer, ...args: [options: GPUBufferOpt
   if (typeof size !== 'number' || typeof usage !== 'number')
     throw new TypeError(`fromGPUBuffer: expected a GPUBuffer, got ${String(buffer)}`);
   const { shape, dtype } = readBuffer(args);
+  if (!Array.isArray(shape) || !shape.every((size) => Number.isInteger(size) && size >= 0))
+    throw new Error(
+      `fromGPUBuffer: shape must be a list of sizes, integers from 0 on, got ${JSON.stringify(shape) ?? 'nothing'}`,
+    );
   if (!(dtype in bytesPerElement)) throw new Error(`fromGPUBuffer: '${String(dtype)}' is not a dtype`);
   const bytes = numel(shape) * bytesPerElement[dtype];
   if (bytes > size)
