@@ -29,8 +29,8 @@ export interface DataLoaderOptions<T, B> {
   /** Leaves out a last batch that is not full. Default false. */
   readonly dropLast?: boolean;
   /**
-   * The same seed gives the same order and the same augmentation. Default: drawn from the global stream, which
-   * `manualSeed` starts.
+   * The same seed gives the same order and the same augmentation. Default: drawn from the global stream,
+   * which `manualSeed` starts.
    */
   readonly seed?: number;
   /**

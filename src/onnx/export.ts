@@ -54,8 +54,8 @@ type Read = Required<ExportOnnxOptions>;
  * @param exampleInputs the tensors that `model` is called with
  * @returns the bytes of a ModelProto
  * @throws Error naming the op and the module where an op has no counterpart in ONNX; where a part of a tensor
- *   is written in place, or a tensor depends on chance; where what is computed changes with a dynamic axis; for
- *   models of about 2 GB and more. Modes of the modules are as before then too.
+ *   is written in place, or a tensor depends on chance; where what is computed changes with a dynamic axis;
+ *   for models of about 2 GB and more. Modes of the modules are as before then too.
  */
 export async function exportOnnx(
   model: Module,
