@@ -9,7 +9,14 @@ import { recurrentRows } from './recurrent.js';
 import { rotaryRows } from './rotary.js';
 import { shapeRows } from './shape.js';
 
-const table: RowTable = { ...activationRows, ...imageRows, ...productRows, ...recurrentRows, ...rotaryRows, ...shapeRows };
+const table: RowTable = {
+  ...activationRows,
+  ...imageRows,
+  ...productRows,
+  ...recurrentRows,
+  ...rotaryRows,
+  ...shapeRows,
+};
 
 /** Their names, besides pointwise ops, which are written as their expressions say. */
 export const exportedOps: readonly string[] = Object.keys(table);
