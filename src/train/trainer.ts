@@ -202,7 +202,7 @@ export class Trainer implements Kept {
       const resumed = keeper !== null && options.folder === this.resumedFrom;
       this.resumedFrom = null;
       await keeper?.start(this.progress, resumed);
-      let interrupted = false;
+      let interrupted = !this.progress.finished && options.signal?.aborted === true;
       if (!this.progress.finished) {
         yield { type: 'start', progress: this.progress };
         while (!this.progress.finished && !interrupted)
@@ -235,7 +235,7 @@ export class Trainer implements Kept {
     // The last group is the head.
     const lr = before.lr ?? optimizer.paramGroups.at(-1)?.lr ?? 0;
 
-    const pass = new Pass(epoch, train.length ?? null, optimizer, before.sums, options.stepEvery ?? null);
+    const pass = new Pass(epoch, train.length ?? null, before.sums, options.stepEvery ?? null);
     const sums = yield* this.pass(pass, model, train, { epoch, before, seconds, lr }, options, keeper);
     if (sums === null) return true;
     if (sums.count === 0) throw noBatches('Trainer.fit', epoch);
@@ -301,9 +301,15 @@ export class Trainer implements Kept {
       yield { type: 'epochStart', epoch, done: from, batches: pass.batches };
       if (pass.batches === null || from < pass.batches) {
         for await (const { batch, done } of passOf('Trainer.fit', train, epoch, from)) {
+          if (held === 0 && signal?.aborted === true) {
+            interrupted = true;
+            if (own) disposeBatch(batch);
+            break;
+          }
           const part = { of: accumulate, first: held === 0, last: held + 1 === accumulate };
           const recipe = { ...this.recipe, place: { epoch, batch: done }, part };
-          const step = { ...(await trainStep(model, optimizer, batch, recipe)), batch: done };
+          const rates = optimizer.paramGroups.map((group) => group.lr);
+          const step = { ...(await trainStep(model, optimizer, batch, recipe)), batch: done, rates };
           if (own) disposeBatch(batch);
           held = part.last ? 0 : held + 1;
           if (held > 0) {

@@ -1,7 +1,7 @@
 /** What a Trainer does around the steps, seen from outside. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, nn, noGrad, optim, tensor, type Tensor } from '../../src/index.js';
-import { evaluate, Trainer, trainStep, type TrainEvent } from '../../src/train/index.js';
+import { evaluate, scheduleOf, Trainer, trainStep, type TrainEvent } from '../../src/train/index.js';
 import { bytesOf, fresh, network, numbers, trainLoader, valLoader } from './support.js';
 
 beforeAll(() => init());
@@ -236,6 +236,17 @@ describe('schedules', () => {
     expect(new Set(rates).size).toBeGreaterThan(7);
   });
 
+  it('stand in step events as the rate that the batch was trained with, not as the next one', async () => {
+    const trainer = fresh((optimizer) => {
+      optimizer.paramGroups[0]!.lr = 1;
+      const scheduler = new optim.lrScheduler.ExponentialLR(optimizer, 0.5);
+      return { scheduler: scheduleOf(scheduler, 'batch') };
+    });
+    const rates: number[] = [];
+    await trainer.fit(trainLoader(), { epochs: 1, stepEvery: 1, onStep: ({ lr }) => void rates.push(lr) });
+    expect(rates).toEqual([1, 0.5, 0.25, 0.125, 0.0625]);
+  });
+
   it('that look at a metric get the validation loss', async () => {
     const trainer = fresh((optimizer) => {
       optimizer.paramGroups[0]!.lr = 1e-30;
@@ -343,6 +354,29 @@ describe('an abort', () => {
     await trainer.fit(loader, options);
     expect(numbers(trainer)).toEqual(numbers(whole));
     expect(await bytesOf(trainer.model)).toEqual(await bytesOf(whole.model));
+  });
+
+  it('that came before the training trains nothing', async () => {
+    const trainer = fresh();
+    const before = await bytesOf(trainer.model);
+    const types: string[] = [];
+    const signal = AbortSignal.abort();
+    for await (const event of trainer.fit(trainLoader(), { epochs: 1, signal })) types.push(event.type);
+    expect(types).toEqual(['start', 'end']);
+    expect(await bytesOf(trainer.model)).toEqual(before);
+    expect(await trainer.fit(trainLoader(), { epochs: 1, signal })).toMatchObject({
+      interrupted: true,
+      sums: { batches: 0 },
+    });
+  });
+
+  it('while an epoch begins trains nothing of it', async () => {
+    const trainer = fresh();
+    const before = await bytesOf(trainer.model);
+    const controller = new AbortController();
+    for await (const event of trainer.fit(trainLoader(), { epochs: 1, signal: controller.signal }))
+      if (event.type === 'epochStart') controller.abort();
+    expect(await bytesOf(trainer.model)).toEqual(before);
   });
 
   it('may come by leaving the loop over the events', async () => {
