@@ -1,14 +1,22 @@
 import { noGrad } from '../ops/autograd/autograd.js';
 import { crossEntropy } from '../nn/functional.js';
 import type { Module, TensorModule } from '../nn/index.js';
-import { float, stack } from '../ops/index.js';
+import { float } from '../ops/index.js';
 import type { TypedArray } from '../tensor/dtype.js';
 import { optionReader } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
 import { NotANumberError } from './errors.js';
 import { disposeBatch, noBatches, ownsBatches, passOf, type Loader } from './loader.js';
-import { correctOf, isClassified, oneNumber, outputsOf, type LossFunction } from './step.js';
+import {
+  ignoredLabel,
+  isClassified,
+  measuresOf,
+  oneNumber,
+  outputsOf,
+  readMeasures,
+  type LossFunction,
+} from './step.js';
 
 /** What is measured besides loss and accuracy; classes of `kindling/metrics` are such. */
 export interface MetricLike {
@@ -22,9 +30,9 @@ export interface MetricLike {
 export type Metrics = Readonly<Record<string, MetricLike>>;
 
 export interface Evaluation {
-  /** Samples. */
+  /** Samples that count: a label of -100 is left out of everything, a share where a sample has several. */
   readonly count: number;
-  /** Mean over the samples. */
+  /** Mean over them. */
   readonly loss: number;
   /** Samples that were classified right; null where outputs are no scores of classes. */
   readonly correct: number | null;
@@ -134,7 +142,11 @@ export async function* evaluating(
   } finally {
     for (const [module, training] of modes) module.training = training;
   }
-  if (count === 0) throw noBatches('evaluate');
+  if (samples === 0) throw noBatches('evaluate');
+  if (count === 0)
+    throw new Error(
+      `evaluate: all labels of ${samples} samples are ${ignoredLabel}, which is left out; nothing is left to measure`,
+    );
   const values: Record<string, unknown> = {};
   for (const [name, metric] of Object.entries(metrics)) values[name] = await metric.compute();
   const accuracy = correct === null ? null : correct / count;
@@ -169,18 +181,15 @@ async function measure(logits: Tensor, targets: Tensor, how: How): Promise<Measu
   const values = tidy(() =>
     noGrad(() => {
       const loss = oneNumber('evaluate', (how.loss ?? crossEntropy)(logits, targets));
-      return stack(classified ? [float(loss), correctOf(logits, targets)] : [float(loss)]);
+      return measuresOf(float(loss), logits, targets);
     }),
   );
-  const [loss = NaN, correct = null] = (await values.data()) as unknown as [number, number?];
+  const { loss, correct, count } = readMeasures(await values.data(), targets);
   values.dispose();
-  const count = targets.shape[0] ?? 0;
-  const share = loss * count;
+  // The mean over no labels is no number.
+  const share = count === 0 ? 0 : loss * count;
   return { count, addTo: (sum) => sum + share, correct, topCorrect: null, classified: null };
 }
-
-/** What cross-entropy leaves out, as in PyTorch. */
-const ignored = -100;
 
 /** The scores of a batch, row by row. */
 function classify(scores: TypedArray, labels: TypedArray, classes: number, { before, top }: How): Measured {
@@ -193,12 +202,12 @@ function classify(scores: TypedArray, labels: TypedArray, classes: number, { bef
     const best = likeliest(row, before + i);
     const logSum = logSumExp(row);
     predictions[i] = best;
-    if (target !== ignored && !(target >= 0 && target < classes))
+    if (target !== ignoredLabel && !(target >= 0 && target < classes))
       throw new Error(
         `evaluate: sample ${before + i} has the label ${target}, but the model tells ${classes} classes apart, 0 to ${classes - 1}`,
       );
     confidences[i] = Math.exp((row[best] ?? NaN) - logSum);
-    if (target === ignored) continue;
+    if (target === ignoredLabel) continue;
     count++;
     losses[i] = logSum - (row[target] ?? NaN);
     if (best === target) correct++;

@@ -66,9 +66,9 @@ export class Pass {
     yield event;
   }
 
-  private async settle({ values, count, batch, rates }: Counted): Promise<void> {
+  private async settle({ values, batch, rates }: Counted): Promise<void> {
     const { epoch } = this;
-    const { loss, correct } = await values;
+    const { loss, correct, count } = await values;
     if (!Number.isFinite(loss)) throw new NonFiniteLossError(epoch, batch, loss, rates[0]);
     const before = this.sums;
     this.sums = {

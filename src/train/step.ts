@@ -67,6 +67,11 @@ export interface StepValues {
    * sample has several labels); else null.
    */
   readonly correct: number | null;
+  /**
+   * Samples that count: those whose label is not -100, which cross-entropy leaves out (a share where a sample
+   * has several labels).
+   */
+  readonly count: number;
 }
 
 export interface StepResult {
@@ -102,6 +107,29 @@ export const isClassified = (outputs: Tensor, targets: Tensor): boolean =>
   targets.ndim === outputs.ndim - 1 &&
   (outputs.shape[1] ?? 0) > 1 &&
   (targets.dtype === 'int32' || targets.dtype === 'uint8');
+
+/** The label that cross-entropy leaves out, as in PyTorch. */
+export const ignoredLabel = -100;
+
+/**
+ * The loss and, for scores of classes, what {@link readMeasures} makes counts of, as one float32 tensor: it
+ * is read at once.
+ */
+export function measuresOf(loss: Tensor, outputs: Tensor | null, targets: Tensor): Tensor {
+  if (outputs === null || !isClassified(outputs, targets)) return stack([loss]);
+  const values = [loss, correctOf(outputs, targets)];
+  // The other labels have no sign.
+  if (targets.dtype === 'int32') values.push(float(sum(eq(targets, ignoredLabel))));
+  return stack(values);
+}
+
+/** @param targets of the batch, of which only the shape is asked for */
+export function readMeasures(values: TypedArray, targets: { readonly shape: readonly number[] }): StepValues {
+  const [loss = NaN, correct = null, ignored = 0] = values as unknown as [number, number?, number?];
+  const [samples = 0, ...each] = targets.shape;
+  const labels = each.reduce((product, size) => product * size, 1);
+  return { loss, correct, count: samples - ignored / labels };
+}
 
 /** Samples that are classified right, as a float32 tensor of one element. */
 export function correctOf(outputs: Tensor, targets: Tensor): Tensor {
@@ -168,7 +196,7 @@ export async function trainStep(
         backward(scaler?.scale(share) ?? share);
         return noGrad(() => {
           const value = loss.dtype === 'float32' ? detach(loss) : float(detach(loss));
-          return stack(isClassified(logits, targets) ? [value, correctOf(logits, targets)] : [value]);
+          return measuresOf(value, logits, targets);
         });
       }),
     );
@@ -193,7 +221,7 @@ export async function trainStep(
   }
   if (mixed.inputs !== inputs) mixed.inputs.dispose();
   if (mixed.targets !== targets) mixed.targets.dispose();
-  return { count: targets.shape[0] ?? 0, values: readOnce(statistics) };
+  return { count: targets.shape[0] ?? 0, values: readOnce(statistics, [...targets.shape]) };
 }
 
 /** Clips the gradients and makes the step. */
@@ -220,11 +248,8 @@ function clip(optimizer: Optimizer, { scaler, clipGradNorm }: StepRecipe): void 
 }
 
 /** The values of a tensor that nobody else needs. */
-function readOnce(tensor: Tensor): Promise<StepValues> {
-  const values = tensor.data().then(([loss = NaN, correct]: TypedArray) => ({
-    loss,
-    correct: correct ?? null,
-  }));
+function readOnce(tensor: Tensor, shape: readonly number[]): Promise<StepValues> {
+  const values = tensor.data().then((read) => readMeasures(read, { shape }));
   // It is awaited one step later; an error in between must not go unhandled.
   values.catch(() => undefined);
   void values.finally(() => tensor.dispose()).catch(() => undefined);

@@ -238,7 +238,7 @@ export class Trainer implements Kept {
     const pass = new Pass(epoch, train.length ?? null, before.sums, options.stepEvery ?? null);
     const sums = yield* this.pass(pass, model, train, { epoch, before, seconds, lr }, options, keeper);
     if (sums === null) return true;
-    if (sums.count === 0) throw noBatches('Trainer.fit', epoch);
+    if (sums.batches === 0) throw noBatches('Trainer.fit', epoch);
 
     let checked: Evaluation | null = null;
     if (validation !== null) {

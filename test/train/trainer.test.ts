@@ -1,6 +1,6 @@
 /** What a Trainer does around the steps, seen from outside. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { init, nn, noGrad, optim, tensor, type Tensor } from '../../src/index.js';
+import { init, manualSeed, nn, noGrad, optim, randn, tensor, type Tensor } from '../../src/index.js';
 import { evaluate, scheduleOf, Trainer, trainStep, type TrainEvent } from '../../src/train/index.js';
 import { bytesOf, fresh, network, numbers, trainLoader, valLoader } from './support.js';
 
@@ -174,6 +174,56 @@ describe('evaluation', () => {
     const result = await evaluate(model, batches, { loss: nn.functional.mseLoss, metrics: { seen: metric } });
     expect(result).toMatchObject({ accuracy: null, metrics: { seen: 2 } });
     expect(result.loss).toBeCloseTo(await nn.functional.mseLoss(model(x), tensor([[1], [2]])).item(), 5);
+  });
+});
+
+describe('labels of -100', () => {
+  /** Trains at rate 0, so that training and validation measure the same model on the same batches. */
+  async function measured(model: nn.TensorModule, inputs: Tensor, labels: Tensor, options: object) {
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0 });
+    const trainer = new Trainer({ model, optimizer, ...options });
+    const parts = [0, 2].map((i): [Tensor, Tensor] => [inputs.slice(0, i, i + 2), labels.slice(0, i, i + 2)]);
+    const steps: (number | null)[] = [];
+    await trainer.fit(parts, {
+      ...{ epochs: 1, validation: parts, stepEvery: 1 },
+      onStep: ({ accuracy, meanLoss }) => void steps.push(accuracy, meanLoss),
+    });
+    return { report: trainer.history[0]!, steps };
+  }
+  const rows = () => tensor([2, -100, 0, 1], { dtype: 'int32' });
+  const pixels = () =>
+    tensor(
+      [
+        [0, 1, -100],
+        [-100, -100, -100],
+        [2, 0, 1],
+        [1, 2, -100],
+      ],
+      { dtype: 'int32' },
+    );
+
+  it.each([
+    ['a label per sample', 3, {}],
+    ['a label per sample and a loss of your own', 3, { loss: nn.functional.crossEntropy }],
+    ['several labels per sample', 7, {}],
+  ])('count in no sum of training, as in none of an evaluation: %s', async (_, counted, options) => {
+    manualSeed(3);
+    const { report, steps } =
+      counted === 3
+        ? await measured(new nn.Linear(2, 3), randn(4, 2), rows(), options)
+        : await measured(new nn.Conv1d(2, 3, 1), randn(4, 2, 3), pixels(), options);
+    expect(report.trainAccuracy).toBeGreaterThan(0);
+    expect(report.trainAccuracy).toBeCloseTo(report.validationAccuracy!, 6);
+    expect(report.loss).toBeCloseTo(report.validationLoss!, 5);
+    expect(steps.slice(-2)).toEqual([report.trainAccuracy, report.loss]);
+    const right = report.trainAccuracy! * counted;
+    expect(right).toBeCloseTo(Math.round(right), 5);
+  });
+
+  it('that are all there is leave nothing to measure', async () => {
+    const model = new nn.Linear(2, 3);
+    const data: [Tensor, Tensor][] = [[tensor([[1, 2]]), tensor([-100], { dtype: 'int32' })]];
+    await expect(evaluate(model, data)).rejects.toThrow(/all labels of 1 samples are -100/);
   });
 });
 
