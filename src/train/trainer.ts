@@ -161,13 +161,18 @@ export class Trainer implements Kept {
    * Puts the training into a saved state; the next `fit` goes on from there.
    *
    * @param state what `stateDict` gave, or `loadValue` of its file
-   * @throws Error (a rejection) for the state of a training with other options
+   * @throws Error (a rejection) for the state of a training with other options, or of another model or
+   *   optimizer; then nothing has changed
    */
   async loadStateDict(state: unknown): Promise<void> {
+    await this.restore(state, null);
+  }
+
+  private async restore(state: unknown, weights: ReadonlyMap<string, unknown> | null): Promise<void> {
     if (this.running) throw new Error('Trainer.loadStateDict: the training is under way; end it first');
     const entries = entriesOf(state);
     const progress = progressOf(entries);
-    await restoreState(entries, this.training);
+    await restoreState(entries, this.training, weights);
     this.progress = progress;
     this.seed = seedOf(entries);
     this.resumedFrom = null;
@@ -181,10 +186,7 @@ export class Trainer implements Kept {
   async resume(folder: ResumableFolder): Promise<boolean> {
     const found = await folder.load();
     if (found === null) return false;
-    const { weights, state } = found;
-    if (weights !== null && this.training.changing !== null)
-      await this.model.loadStateDict(weights as ReadonlyMap<string, never>);
-    await this.loadStateDict(state);
+    await this.restore(found.state, found.weights);
     this.resumedFrom = folder;
     return true;
   }
