@@ -3,8 +3,8 @@ import { crossEntropy } from '../nn/functional.js';
 import type { Module, TensorModule } from '../nn/index.js';
 import { float } from '../ops/index.js';
 import type { TypedArray } from '../tensor/dtype.js';
-import { optionReader } from '../tensor/options.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { isPlainObject, optionReader } from '../tensor/options.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
 import { NotANumberError } from './errors.js';
 import { disposeBatch, noBatches, ownsBatches, passOf, type Loader } from './loader.js';
@@ -13,6 +13,7 @@ import {
   isClassified,
   measuresOf,
   oneNumber,
+  logitsOf,
   outputsOf,
   readMeasures,
   type LossFunction,
@@ -20,7 +21,11 @@ import {
 
 /** What is measured besides loss and accuracy; classes of `kindling/metrics` are such. */
 export interface MetricLike {
-  /** The tensors are freed afterwards. */
+  /**
+   * The tensors are freed afterwards.
+   *
+   * @param outputs the model's scores; what it returned where that is neither a tensor nor has `logits`
+   */
   update(outputs: Tensor, targets: Tensor): void;
   /** Plain data (numbers, lists, objects), as a history is written as JSON. */
   compute(): Promise<unknown>;
@@ -123,10 +128,11 @@ export async function* evaluating(
     for await (const { batch } of passOf('evaluate', loader, 1, 0)) {
       signal?.throwIfAborted();
       const [inputs, targets] = batch;
-      const { logits, auxiliary } = outputsOf(noGrad(() => model(inputs)));
+      const outputs = noGrad(() => model(inputs));
       try {
-        const seen = await measure(logits, targets, { before: samples, top, loss: read.loss });
-        for (const metric of Object.values(metrics)) noGrad(() => metric.update(logits, targets));
+        const seen = await measure(outputs, targets, { before: samples, top, loss: read.loss });
+        for (const metric of Object.values(metrics))
+          noGrad(() => metric.update(logitsOf(outputs) ?? outputs, targets));
         samples += targets.shape[0] ?? 0;
         count += seen.count;
         loss = seen.addTo(loss);
@@ -134,7 +140,7 @@ export async function* evaluating(
         topCorrect = seen.topCorrect === null || topCorrect === null ? null : topCorrect + seen.topCorrect;
         onBatch?.({ count, correct }, seen.classified);
       } finally {
-        disposeBatch([logits, ...auxiliary].filter((output) => output !== inputs));
+        disposeOutputs(outputs, inputs, model);
         if (ownsBatches(loader)) disposeBatch(batch);
       }
       yield { count, correct };
@@ -172,15 +178,34 @@ interface How {
   readonly loss: LossFunction | undefined;
 }
 
-async function measure(logits: Tensor, targets: Tensor, how: How): Promise<Measured> {
-  const classified = isClassified(logits, targets);
-  if (how.loss === undefined && classified && logits.ndim === 2) {
+/** Frees what a model has returned, but for its input and what is the model's own. */
+function disposeOutputs(outputs: unknown, inputs: Tensor, model: Module): void {
+  if (isTensor(outputs)) {
+    if (outputs !== inputs) outputs.dispose();
+    return;
+  }
+  const own = new Set<Tensor>([inputs, ...model.parameters(), ...model.buffers()]);
+  const free = (value: unknown): void => {
+    if (isTensor(value)) {
+      if (!own.has(value)) value.dispose();
+    } else if (Array.isArray(value)) value.forEach(free);
+    else if (isPlainObject(value)) Object.values(value).forEach(free);
+  };
+  free(outputs);
+}
+
+async function measure(outputs: Tensor, targets: Tensor, how: How): Promise<Measured> {
+  const logits = how.loss === undefined ? outputsOf(outputs).logits : logitsOf(outputs);
+  if (how.loss === undefined && logits?.ndim === 2 && isClassified(logits, targets)) {
     const [scores, labels] = await Promise.all([logits.data(), targets.data()]);
     return classify(scores, labels, logits.shape[1] ?? 0, how);
   }
   const values = tidy(() =>
     noGrad(() => {
-      const loss = oneNumber('evaluate', (how.loss ?? crossEntropy)(logits, targets));
+      const loss = oneNumber(
+        'evaluate',
+        how.loss === undefined ? crossEntropy(logits ?? outputs, targets) : how.loss(outputs, targets),
+      );
       return measuresOf(float(loss), logits, targets);
     }),
   );

@@ -108,7 +108,7 @@ function undoing(training: Training): { run(): Promise<void>; dispose(): void } 
   const random = { ...getRngState() };
   return {
     async run() {
-      model.loadStateDict(weights);
+      if (weights !== null) model.loadStateDict(weights);
       if (averaged !== null) average?.loadStateDict(averaged);
       await optimizer.loadStateDict(steps);
       if (scale !== undefined) scaler?.loadStateDict(scale);
@@ -120,18 +120,25 @@ function undoing(training: Training): { run(): Promise<void>; dispose(): void } 
   };
 }
 
-/** Copies of a module's weights and buffers: loading writes over them. */
-function copied(module: Module): Map<string, Tensor> {
-  return noGrad(
-    () =>
-      new Map(
-        [...module.stateDict()].map(([key, shared]) => {
-          const copy = clone(shared);
-          shared.dispose();
-          return [key, copy];
-        }),
-      ),
-  );
+/**
+ * Copies of a module's weights and buffers, as loading writes over them; null where an earlier load has left
+ * them half old, so that there is nothing to put back.
+ */
+function copied(module: Module): Map<string, Tensor> | null {
+  let state: Map<string, Tensor>;
+  try {
+    state = module.stateDict();
+  } catch {
+    return null;
+  }
+  for (const [key, shared] of state) {
+    state.set(
+      key,
+      noGrad(() => clone(shared)),
+    );
+    shared.dispose();
+  }
+  return state;
 }
 
 /** @throws Error where it is a training of another kind */

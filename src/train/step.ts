@@ -12,7 +12,10 @@ import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
 import { checkBatch, type TrainBatch } from './loader.js';
 
-/** The mean loss of a batch, a tensor of one element. */
+/**
+ * The mean loss of a batch, a tensor of one element; of what the model's forward has returned, whole, and the
+ * targets.
+ */
 export type LossFunction = (outputs: Tensor, targets: Tensor) => Tensor;
 
 /** Which batch a step is made of. */
@@ -95,10 +98,21 @@ export function outputsOf(outputs: Tensor | { readonly logits: Tensor }): {
   readonly auxiliary: readonly Tensor[];
 } {
   if (isTensor(outputs)) return { logits: outputs, auxiliary: [] };
-  const { logits, ...auxiliary } = outputs as Readonly<Record<string, Tensor>> & { readonly logits: Tensor };
+  const { logits, ...auxiliary } = (outputs ?? {}) as Readonly<Record<string, Tensor>> & {
+    readonly logits: Tensor;
+  };
   if (!isTensor(logits))
-    throw new Error('trainStep: the model must return a tensor, or tensors by name with `logits` among them');
+    throw new Error(
+      'trainStep: the model must return a tensor, or tensors by name with `logits` among them; for anything else give a `loss` of your own, which gets it whole',
+    );
   return { logits, auxiliary: Object.values(auxiliary).filter(isTensor) };
+}
+
+/** What tells classes apart of anything a model may return: the tensor, or the one named `logits`. */
+export function logitsOf(outputs: unknown): Tensor | null {
+  if (isTensor(outputs)) return outputs;
+  const named = (outputs as { readonly logits?: unknown } | null | undefined)?.logits;
+  return isTensor(named) ? named : null;
 }
 
 /** Whether outputs are scores of classes, and targets their numbers. */
@@ -137,10 +151,11 @@ export function correctOf(outputs: Tensor, targets: Tensor): Tensor {
   return targets.ndim === 1 ? float(sum(right)) : mul(mean(float(right)), targets.shape[0] ?? 0);
 }
 
-function lossOf(recipe: StepRecipe): LossFunction {
-  const { loss, labelSmoothing = 0, classWeights: weight = null } = recipe;
-  return loss ?? ((outputs, targets) => crossEntropy(outputs, targets, { labelSmoothing, weight }));
-}
+const plainLoss = (outputs: Tensor, targets: Tensor, recipe: StepRecipe): Tensor =>
+  crossEntropy(outputs, targets, {
+    labelSmoothing: recipe.labelSmoothing ?? 0,
+    weight: recipe.classWeights ?? null,
+  });
 
 /** @throws Error for a loss that is not one number */
 export function oneNumber(what: string, loss: Tensor): Tensor {
@@ -177,12 +192,17 @@ export async function trainStep(
   const { mix, scaler = null, place = { epoch: 1, batch: 1 }, part = whole } = recipe;
   const [inputs, targets] = batch;
   const mixed = mix === undefined ? { inputs, targets } : mix({ inputs, targets }, place);
-  const criterion = lossOf(recipe);
-  const forward = (): { readonly logits: Tensor; readonly loss: Tensor } => {
-    const { logits, auxiliary } = outputsOf(model(mixed.inputs));
-    const main = oneNumber('trainStep', criterion(logits, mixed.targets));
+  const forward = (): { readonly logits: Tensor | null; readonly loss: Tensor } => {
+    const outputs = model(mixed.inputs);
+    if (recipe.loss !== undefined)
+      return {
+        logits: logitsOf(outputs),
+        loss: oneNumber('trainStep', recipe.loss(outputs, mixed.targets)),
+      };
+    const { logits, auxiliary } = outputsOf(outputs);
+    const main = oneNumber('trainStep', plainLoss(logits, mixed.targets, recipe));
     const loss = auxiliary.reduce(
-      (sum, outputs) => add(sum, mul(criterion(outputs, mixed.targets), auxiliaryShare)),
+      (sum, other) => add(sum, mul(plainLoss(other, mixed.targets, recipe), auxiliaryShare)),
       main,
     );
     return { logits, loss };

@@ -152,6 +152,17 @@ describe('a state that does not fit', () => {
     await trainer.fit(trainLoader(), { epochs: 3, validation: valLoader() });
   });
 
+  it('is no obstacle to one that does, also where the model was left half loaded', async () => {
+    const trainer = fresh();
+    const state = await trainer.stateDict();
+    const broken = { shape: [16], toFloat32Array: () => Promise.reject(new Error('cut off')) };
+    const half = new Map<string, unknown>([...trainer.model.stateDict(), ['1.bias', broken]]);
+    await expect(trainer.model.loadStateDict(half as never)).rejects.toThrow(/cut off/);
+    await trainer.loadStateDict(state);
+    await trainer.fit(trainLoader(), { epochs: 1 });
+    expect(trainer.history.length).toBe(1);
+  });
+
   it('nor with the weights of its folder', async () => {
     const state = { ...(await trained({})), optimizer: 3 };
     const weights = network().stateDict();

@@ -177,6 +177,59 @@ describe('evaluation', () => {
   });
 });
 
+describe('a model that returns several tensors', () => {
+  class Returning extends nn.Module {
+    readonly one = new nn.Linear(2, 3);
+    readonly other = new nn.Linear(2, 3);
+    constructor(private readonly form: (one: Tensor, other: Tensor) => unknown) {
+      super();
+    }
+    forward(x: Tensor): unknown {
+      return this.form(this.one(x), this.other(x));
+    }
+  }
+  const fitted = async (form: (one: Tensor, other: Tensor) => unknown, loss?: unknown) => {
+    manualSeed(4);
+    const model = new Returning(form) as unknown as nn.TensorModule;
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+    const trainer = new Trainer({ model, optimizer, loss: loss as never });
+    await trainer.fit(trainLoader(), { epochs: 1, validation: valLoader() });
+    return trainer.history[0]!;
+  };
+  const both = (one: Tensor, other: Tensor, y: Tensor): Tensor =>
+    nn.functional.crossEntropy(one, y).add(nn.functional.crossEntropy(other, y));
+
+  it('gives them whole to a loss of your own: a list, objects, objects in lists', async () => {
+    const list = await fitted(
+      (one, other) => [one, other],
+      ([one, other]: Tensor[], y: Tensor) => both(one!, other!, y),
+    );
+    const nested = await fitted(
+      (one, other) => ({ heads: [{ one }, { other }] }),
+      (out: { heads: [{ one: Tensor }, { other: Tensor }] }, y: Tensor) =>
+        both(out.heads[0].one, out.heads[1].other, y),
+    );
+    expect(list.loss).toBeGreaterThan(0);
+    expect({ ...nested, seconds: 0 }).toEqual({ ...list, seconds: 0 });
+  });
+
+  it('has an accuracy where one is called logits, and none otherwise', async () => {
+    const loss = (out: { logits: Tensor; other: Tensor }, y: Tensor) => both(out.logits, out.other, y);
+    const named = await fitted((logits, other) => ({ logits, other }), loss);
+    expect(named.trainAccuracy).toBeGreaterThan(0);
+    expect(named.validationAccuracy).toBeGreaterThan(0);
+    const list = await fitted(
+      (one) => [one],
+      ([one]: Tensor[], y: Tensor) => nn.functional.crossEntropy(one!, y),
+    );
+    expect([list.trainAccuracy, list.validationAccuracy]).toEqual([null, null]);
+  });
+
+  it('needs a loss of your own where none is called logits', async () => {
+    await expect(fitted((one, other) => [one, other])).rejects.toThrow(/give a `loss` of your own/);
+  });
+});
+
 describe('labels of -100', () => {
   /** Trains at rate 0, so that training and validation measure the same model on the same batches. */
   async function measured(model: nn.TensorModule, inputs: Tensor, labels: Tensor, options: object) {
