@@ -6,6 +6,7 @@ import type { TypedArray } from '../tensor/dtype.js';
 import { isPlainObject, optionReader } from '../tensor/options.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
+import { requireLoader, requireMetrics, requireModule } from './checks.js';
 import { NotANumberError } from './errors.js';
 import { disposeBatch, noBatches, ownsBatches, passOf, type Loader } from './loader.js';
 import {
@@ -119,6 +120,9 @@ export async function* evaluating(
   options: EvaluateOptions = {},
 ): AsyncGenerator<Seen, Evaluation> {
   const { top = 1, metrics = {}, signal, onBatch, ...read } = readEvaluate([options]);
+  requireModule('evaluate', model);
+  requireLoader('evaluate', loader);
+  requireMetrics('evaluate', metrics);
   const modes = modesOf(model);
   model.eval();
   for (const metric of Object.values(metrics)) metric.reset();

@@ -10,6 +10,7 @@ import type { Optimizer } from '../optim/optimizer.js';
 import type { TypedArray } from '../tensor/dtype.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
+import { requireClassWeights } from './checks.js';
 import { checkBatch, type TrainBatch } from './loader.js';
 
 /**
@@ -189,6 +190,7 @@ export async function trainStep(
   recipe: StepRecipe & { readonly place?: Place; readonly part?: Part } = {},
 ): Promise<StepResult> {
   checkBatch('trainStep', batch);
+  requireClassWeights('trainStep', recipe.classWeights);
   const { mix, scaler = null, place = { epoch: 1, batch: 1 }, part = whole } = recipe;
   const [inputs, targets] = batch;
   const mixed = mix === undefined ? { inputs, targets } : mix({ inputs, targets }, place);

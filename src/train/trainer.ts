@@ -1,11 +1,28 @@
 import { GradScaler } from '../amp/grad-scaler.js';
 import type { TensorModule } from '../nn/index.js';
 import { AveragedModel, getEmaMultiAvgFn } from '../optim/swa-utils.js';
+import { requireLoader, requireMethods } from './checks.js';
 import { evaluate, evaluating, type Evaluation, type EvaluateOptions } from './evaluate.js';
 import { LazyFit, type Fit, type TrainEvent } from './events.js';
 import type { Keeper, Kept, ResumableFolder, TrainingFolder, TrainingState } from './keeper.js';
-import { disposeBatch, noBatches, ownsBatches, passOf, type Loader, type TrainBatch } from './loader.js';
-import { checkFit, checkOptions, type FitOptions, type TrainerOptions } from './options.js';
+import {
+  disposeBatch,
+  noBatches,
+  ownsBatches,
+  passOf,
+  tooShort,
+  type Loader,
+  type TrainBatch,
+} from './loader.js';
+import {
+  aFolder,
+  checkFit,
+  checkOptions,
+  checkStage,
+  checkTrained,
+  type FitOptions,
+  type TrainerOptions,
+} from './options.js';
 import { Pass } from './pass.js';
 import { atStart, isBetter, noSums, type EpochReport, type FitResult, type Progress } from './progress.js';
 import { checkWatch, metricFor, scheduleOf } from './schedule.js';
@@ -119,6 +136,7 @@ export class Trainer implements Kept {
    * @param train its passes are numbered by the Trainer where it has an `epoch` and a `startBatch`
    */
   fit(train: Loader, options: FitOptions): Fit {
+    requireLoader('Trainer.fit', train);
     checkFit(options);
     const { schedule, earlyStopping } = this.training;
     checkWatch(this.options.watch, [schedule, earlyStopping], (options.validation ?? null) !== null);
@@ -184,6 +202,7 @@ export class Trainer implements Kept {
    * @returns whether there was something to take up
    */
   async resume(folder: ResumableFolder): Promise<boolean> {
+    requireMethods('Trainer.resume: the folder', folder, ['load', 'keep'], aFolder);
     const found = await folder.load();
     if (found === null) return false;
     await this.restore(found.state, found.weights);
@@ -232,7 +251,8 @@ export class Trainer implements Kept {
     const seconds = (): number => (performance.now() - started) / 1000;
     const { trainMode = (model) => model.train() } = this.options;
     trainMode(this.model, epoch);
-    const stage = (await this.options.onEpochStart?.(epoch)) ?? {};
+    const stage = checkStage(await this.options.onEpochStart?.(epoch));
+    checkTrained(optimizer, epoch);
     const { model = this.model, train = loader, validation = options.validation ?? null } = stage;
     // The last group is the head.
     const lr = before.lr ?? optimizer.paramGroups.at(-1)?.lr ?? 0;
@@ -293,8 +313,10 @@ export class Trainer implements Kept {
     const progress = async (): Promise<Progress> => {
       return { ...before, sums: await pass.settled(), seconds: seconds(), lr };
     };
-    this.underway = { pass, progress };
     const from = before.sums.batches;
+    if (pass.batches !== null && from > pass.batches)
+      throw tooShort('Trainer.fit', epoch, from, pass.batches);
+    this.underway = { pass, progress };
     const own = ownsBatches(train);
     let interrupted = false;
     let held = 0;
