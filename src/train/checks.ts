@@ -1,4 +1,4 @@
-import { Module } from '../nn/index.js';
+import { Module } from '../nn/base/module.js';
 import { isTensor } from '../tensor/tensor.js';
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
