@@ -1,18 +1,32 @@
 import { noGrad } from '../ops/autograd/autograd.js';
 import { crossEntropy } from '../nn/functional.js';
 import type { Module, TensorModule } from '../nn/index.js';
-import { float, stack } from '../ops/index.js';
+import { float } from '../ops/index.js';
 import type { TypedArray } from '../tensor/dtype.js';
-import { optionReader } from '../tensor/options.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { isPlainObject, optionReader } from '../tensor/options.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
+import { requireLoader, requireMetrics, requireModule } from './checks.js';
 import { NotANumberError } from './errors.js';
 import { disposeBatch, noBatches, ownsBatches, passOf, type Loader } from './loader.js';
-import { correctOf, isClassified, oneNumber, outputsOf, type LossFunction } from './step.js';
+import {
+  ignoredLabel,
+  isClassified,
+  measuresOf,
+  oneNumber,
+  logitsOf,
+  outputsOf,
+  readMeasures,
+  type LossFunction,
+} from './step.js';
 
 /** What is measured besides loss and accuracy; classes of `kindling/metrics` are such. */
 export interface MetricLike {
-  /** The tensors are freed afterwards. */
+  /**
+   * The tensors are freed afterwards.
+   *
+   * @param outputs the model's scores; what it returned where that is neither a tensor nor has `logits`
+   */
   update(outputs: Tensor, targets: Tensor): void;
   /** Plain data (numbers, lists, objects), as a history is written as JSON. */
   compute(): Promise<unknown>;
@@ -22,9 +36,9 @@ export interface MetricLike {
 export type Metrics = Readonly<Record<string, MetricLike>>;
 
 export interface Evaluation {
-  /** Samples. */
+  /** Samples that count: a label of -100 is left out of everything, a share where a sample has several. */
   readonly count: number;
-  /** Mean over the samples. */
+  /** Mean over them. */
   readonly loss: number;
   /** Samples that were classified right; null where outputs are no scores of classes. */
   readonly correct: number | null;
@@ -106,6 +120,9 @@ export async function* evaluating(
   options: EvaluateOptions = {},
 ): AsyncGenerator<Seen, Evaluation> {
   const { top = 1, metrics = {}, signal, onBatch, ...read } = readEvaluate([options]);
+  requireModule('evaluate', model);
+  requireLoader('evaluate', loader);
+  requireMetrics('evaluate', metrics);
   const modes = modesOf(model);
   model.eval();
   for (const metric of Object.values(metrics)) metric.reset();
@@ -115,10 +132,11 @@ export async function* evaluating(
     for await (const { batch } of passOf('evaluate', loader, 1, 0)) {
       signal?.throwIfAborted();
       const [inputs, targets] = batch;
-      const { logits, auxiliary } = outputsOf(noGrad(() => model(inputs)));
+      const outputs = noGrad(() => model(inputs));
       try {
-        const seen = await measure(logits, targets, { before: samples, top, loss: read.loss });
-        for (const metric of Object.values(metrics)) noGrad(() => metric.update(logits, targets));
+        const seen = await measure(outputs, targets, { before: samples, top, loss: read.loss });
+        for (const metric of Object.values(metrics))
+          noGrad(() => metric.update(logitsOf(outputs) ?? outputs, targets));
         samples += targets.shape[0] ?? 0;
         count += seen.count;
         loss = seen.addTo(loss);
@@ -126,7 +144,7 @@ export async function* evaluating(
         topCorrect = seen.topCorrect === null || topCorrect === null ? null : topCorrect + seen.topCorrect;
         onBatch?.({ count, correct }, seen.classified);
       } finally {
-        disposeBatch([logits, ...auxiliary].filter((output) => output !== inputs));
+        disposeOutputs(outputs, inputs, model);
         if (ownsBatches(loader)) disposeBatch(batch);
       }
       yield { count, correct };
@@ -134,7 +152,11 @@ export async function* evaluating(
   } finally {
     for (const [module, training] of modes) module.training = training;
   }
-  if (count === 0) throw noBatches('evaluate');
+  if (samples === 0) throw noBatches('evaluate');
+  if (count === 0)
+    throw new Error(
+      `evaluate: all labels of ${samples} samples are ${ignoredLabel}, which is left out; nothing is left to measure`,
+    );
   const values: Record<string, unknown> = {};
   for (const [name, metric] of Object.entries(metrics)) values[name] = await metric.compute();
   const accuracy = correct === null ? null : correct / count;
@@ -160,27 +182,43 @@ interface How {
   readonly loss: LossFunction | undefined;
 }
 
-async function measure(logits: Tensor, targets: Tensor, how: How): Promise<Measured> {
-  const classified = isClassified(logits, targets);
-  if (how.loss === undefined && classified && logits.ndim === 2) {
+/** Frees what a model has returned, but for its input and what is the model's own. */
+function disposeOutputs(outputs: unknown, inputs: Tensor, model: Module): void {
+  if (isTensor(outputs)) {
+    if (outputs !== inputs) outputs.dispose();
+    return;
+  }
+  const own = new Set<Tensor>([inputs, ...model.parameters(), ...model.buffers()]);
+  const free = (value: unknown): void => {
+    if (isTensor(value)) {
+      if (!own.has(value)) value.dispose();
+    } else if (Array.isArray(value)) value.forEach(free);
+    else if (isPlainObject(value)) Object.values(value).forEach(free);
+  };
+  free(outputs);
+}
+
+async function measure(outputs: Tensor, targets: Tensor, how: How): Promise<Measured> {
+  const logits = how.loss === undefined ? outputsOf(outputs).logits : logitsOf(outputs);
+  if (how.loss === undefined && logits?.ndim === 2 && isClassified(logits, targets)) {
     const [scores, labels] = await Promise.all([logits.data(), targets.data()]);
     return classify(scores, labels, logits.shape[1] ?? 0, how);
   }
   const values = tidy(() =>
     noGrad(() => {
-      const loss = oneNumber('evaluate', (how.loss ?? crossEntropy)(logits, targets));
-      return stack(classified ? [float(loss), correctOf(logits, targets)] : [float(loss)]);
+      const loss = oneNumber(
+        'evaluate',
+        how.loss === undefined ? crossEntropy(logits ?? outputs, targets) : how.loss(outputs, targets),
+      );
+      return measuresOf(float(loss), logits, targets);
     }),
   );
-  const [loss = NaN, correct = null] = (await values.data()) as unknown as [number, number?];
+  const { loss, correct, count } = readMeasures(await values.data(), targets);
   values.dispose();
-  const count = targets.shape[0] ?? 0;
-  const share = loss * count;
+  // The mean over no labels is no number.
+  const share = count === 0 ? 0 : loss * count;
   return { count, addTo: (sum) => sum + share, correct, topCorrect: null, classified: null };
 }
-
-/** What cross-entropy leaves out, as in PyTorch. */
-const ignored = -100;
 
 /** The scores of a batch, row by row. */
 function classify(scores: TypedArray, labels: TypedArray, classes: number, { before, top }: How): Measured {
@@ -193,12 +231,12 @@ function classify(scores: TypedArray, labels: TypedArray, classes: number, { bef
     const best = likeliest(row, before + i);
     const logSum = logSumExp(row);
     predictions[i] = best;
-    if (target !== ignored && !(target >= 0 && target < classes))
+    if (target !== ignoredLabel && !(target >= 0 && target < classes))
       throw new Error(
         `evaluate: sample ${before + i} has the label ${target}, but the model tells ${classes} classes apart, 0 to ${classes - 1}`,
       );
     confidences[i] = Math.exp((row[best] ?? NaN) - logSum);
-    if (target === ignored) continue;
+    if (target === ignoredLabel) continue;
     count++;
     losses[i] = logSum - (row[target] ?? NaN);
     if (best === target) correct++;

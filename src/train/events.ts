@@ -31,7 +31,7 @@ export interface StepEvent {
   readonly meanLoss: number;
   /** Share of the epoch's samples so far that were classified right; null where there are no classes. */
   readonly accuracy: number | null;
-  /** Learning rate of the last parameter group. */
+  /** Learning rate that the last batch was trained with, of the last parameter group. */
   readonly lr: number;
 }
 

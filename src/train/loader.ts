@@ -1,5 +1,6 @@
 import { DataLoader } from '../data/loader.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
+import { requireLoader } from './checks.js';
 
 /** What a model is trained or measured on at once: its input, what should come out, and what you like. */
 export type TrainBatch = readonly [inputs: Tensor, targets: Tensor, ...rest: unknown[]];
@@ -60,6 +61,7 @@ export async function* passOf(
   epoch: number,
   from: number,
 ): AsyncGenerator<Placed, void> {
+  requireLoader(what, loader);
   const placed = loader.epoch !== undefined && loader.startBatch !== undefined;
   if (placed) {
     loader.epoch = epoch - 1;
@@ -73,7 +75,14 @@ export async function* passOf(
     if (placed || done > from) yield { batch, done };
     else if (own) disposeBatch(batch);
   }
+  if (!placed && done < from) throw tooShort(what, epoch, from, done);
 }
+
+/** For a pass that is taken up behind its end. */
+export const tooShort = (what: string, epoch: number, from: number, batches: number): Error =>
+  new Error(
+    `${what}: ${from} batches of epoch ${epoch} are done, but the loader has only ${batches}; give the loader that the training was begun with`,
+  );
 
 export function checkBatch(what: string, batch: unknown): asserts batch is TrainBatch {
   if (!Array.isArray(batch) || !isTensor(batch[0]) || !isTensor(batch[1])) {

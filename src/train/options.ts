@@ -4,6 +4,15 @@ import { LBFGS } from '../optim/lbfgs.js';
 import { Optimizer } from '../optim/optimizer.js';
 import type { AveragedModel } from '../optim/swa-utils.js';
 import { closeNames } from '../tensor/close-names.js';
+import {
+  requireClassWeights,
+  requireLoader,
+  requireMethods,
+  requireMetrics,
+  requireModule,
+  requireOptions,
+  shown,
+} from './checks.js';
 import type { Metrics } from './evaluate.js';
 import type { Callbacks } from './events.js';
 import type { TrainingFolder } from './keeper.js';
@@ -86,8 +95,10 @@ const fitKeys = [
   ...['onStart', 'onStep', 'onEpoch', 'onBest', 'onEnd'],
 ];
 
+export const aFolder = 'give await RunFolder.openOrCreate(path), of kindling/train/node';
+
 /** Options may hold what has a class of its own, so they are checked by name alone. */
-function checkKeys(where: string, options: object, known: readonly string[]): void {
+export function checkKeys(where: string, options: object, known: readonly string[]): void {
   for (const key of Object.keys(options)) {
     if (known.includes(key)) continue;
     const close = closeNames(key, known).map((name) => `'${name}'`);
@@ -97,11 +108,48 @@ function checkKeys(where: string, options: object, known: readonly string[]): vo
   }
 }
 
+function requireFunction(where: string, name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'function')
+    throw new Error(`${where}: \`${name}\` must be a function, and is ${shown(value)}`);
+}
+
+/** @throws Error for an optimizer that trains another model */
+function checkOwner(model: TensorModule, optimizer: Optimizer): void {
+  const own = new Set<unknown>(model.parameters());
+  const trained = optimizer.paramGroups.flatMap(({ params }) => params);
+  if (trained.length > 0 && !trained.some((parameter) => own.has(parameter)))
+    throw new Error(
+      'Trainer: none of the parameters of `optimizer` belongs to `model`; make it of model.parameters(), of this model',
+    );
+}
+
+/** @throws Error where no parameter would change */
+export function checkTrained(optimizer: Optimizer, epoch: number): void {
+  if (optimizer.paramGroups.some(({ params }) => params.some(({ requiresGrad }) => requiresGrad))) return;
+  throw new Error(
+    `Trainer.fit: nothing to train in epoch ${epoch}: all parameters of the optimizer are frozen; thaw some (requiresGrad_()), here or in onEpochStart`,
+  );
+}
+
+/** @throws Error for what `onEpochStart` may not return */
+export function checkStage(stage: unknown): Stage {
+  if (stage === undefined || stage === null) return {};
+  requireOptions('Trainer: what onEpochStart returns', stage, '{ model, train }');
+  checkKeys('Trainer: what onEpochStart returns', stage, ['model', 'validated', 'train', 'validation']);
+  return stage;
+}
+
 export function checkOptions(options: TrainerOptions): void {
+  requireOptions('Trainer', options, '{ model, optimizer }');
   checkKeys('Trainer', options, trainerKeys);
   const { optimizer, accumulate = 1, loss, labelSmoothing, classWeights, amp, scaler } = options;
-  if (typeof options.model !== 'function') throw new Error('Trainer: `model` must be a module');
+  requireModule('Trainer', options.model);
   if (!(optimizer instanceof Optimizer)) throw new Error('Trainer: `optimizer` must be an optimizer');
+  checkOwner(options.model, optimizer);
+  requireClassWeights('Trainer', classWeights);
+  if (options.metrics !== undefined) requireMetrics('Trainer', options.metrics);
+  for (const name of ['loss', 'validationLoss', 'mix', 'better', 'trainMode', 'onEpochStart'] as const)
+    requireFunction('Trainer', name, options[name]);
   if (!Number.isInteger(accumulate) || accumulate < 1)
     throw new Error(`Trainer: accumulate must be a whole number of batches, 1 or more, got ${accumulate}`);
   if (loss !== undefined && (labelSmoothing !== undefined || (classWeights ?? null) !== null))
@@ -118,7 +166,14 @@ export function checkOptions(options: TrainerOptions): void {
 
 /** @throws Error for unknown options, and for numbers that count nothing */
 export function checkFit(options: FitOptions): void {
+  requireOptions('Trainer.fit', options, '{ epochs: 10 }');
   checkKeys('Trainer.fit', options, fitKeys);
+  for (const name of ['onStart', 'onStep', 'onEpoch', 'onBest', 'onEnd'] as const)
+    requireFunction('Trainer.fit', name, options[name]);
+  if (options.validation !== undefined && options.validation !== null)
+    requireLoader('Trainer.fit: validation', options.validation);
+  if (options.folder !== undefined)
+    requireMethods('Trainer.fit: `folder`', options.folder, ['keep'], aFolder);
   const { epochs, stepEvery = 1 } = options;
   for (const [name, count] of Object.entries({ epochs, stepEvery }))
     if (!Number.isInteger(count) || count < 1)

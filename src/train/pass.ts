@@ -1,4 +1,3 @@
-import type { Optimizer } from '../optim/index.js';
 import type { StepEvent } from './events.js';
 import { NonFiniteLossError } from './errors.js';
 import type { EpochSums } from './progress.js';
@@ -7,6 +6,8 @@ import type { StepResult } from './step.js';
 interface Counted extends StepResult {
   /** Batches of the epoch that are done with this one. */
   readonly batch: number;
+  /** Learning rates that it is trained with, one per parameter group: a schedule may be further by now. */
+  readonly rates: readonly number[];
 }
 
 /**
@@ -23,7 +24,6 @@ export class Pass {
   constructor(
     private readonly epoch: number,
     readonly batches: number | null,
-    private readonly optimizer: Optimizer,
     private sums: EpochSums,
     private readonly every: number | null,
   ) {}
@@ -66,11 +66,10 @@ export class Pass {
     yield event;
   }
 
-  private async settle({ values, count, batch }: Counted): Promise<void> {
-    const { epoch, optimizer } = this;
-    const { loss, correct } = await values;
-    if (!Number.isFinite(loss))
-      throw new NonFiniteLossError(epoch, batch, loss, optimizer.paramGroups[0]?.lr);
+  private async settle({ values, batch, rates }: Counted): Promise<void> {
+    const { epoch } = this;
+    const { loss, correct, count } = await values;
+    if (!Number.isFinite(loss)) throw new NonFiniteLossError(epoch, batch, loss, rates[0]);
     const before = this.sums;
     this.sums = {
       count: before.count + count,
@@ -86,7 +85,7 @@ export class Pass {
       loss,
       meanLoss: this.sums.loss / this.sums.count,
       accuracy: this.sums.correct === null ? null : this.sums.correct / this.sums.count,
-      lr: optimizer.paramGroups.at(-1)?.lr ?? 0,
+      lr: rates.at(-1) ?? 0,
     };
   }
 }

@@ -1,6 +1,6 @@
 /** What an epoch has come to so far. */
 export interface EpochSums {
-  /** Samples seen. */
+  /** Samples seen that count: a label of -100 is left out, a share where a sample has several labels. */
   readonly count: number;
   /** Sum over the samples, each measured before the step that it was part of. */
   readonly loss: number;
@@ -16,9 +16,9 @@ export const noSums: EpochSums = { count: 0, loss: 0, correct: 0, batches: 0 };
 export interface EpochReport {
   /** From 1. */
   readonly epoch: number;
-  /** Mean over the samples, each measured before the step that it was part of. */
+  /** Mean over the samples that count, each measured before the step that it was part of. */
   readonly loss: number;
-  /** Share of the samples, measured so; null where the outputs are no scores of classes. */
+  /** Share of them, measured so; null where the outputs are no scores of classes. */
   readonly trainAccuracy: number | null;
   readonly validationAccuracy: number | null;
   /** Null without validation data. */

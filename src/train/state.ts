@@ -1,9 +1,10 @@
 import type { GradScaler } from '../amp/grad-scaler.js';
-import type { TensorModule } from '../nn/index.js';
-import { getRngState, setRngState, type RngState } from '../ops/index.js';
+import type { Module, TensorModule } from '../nn/index.js';
+import { noGrad } from '../ops/autograd/autograd.js';
+import { clone, getRngState, setRngState, type RngState } from '../ops/index.js';
 import type { EarlyStopping } from '../optim/early-stopping.js';
 import type { lrScheduler, Optimizer, swaUtils } from '../optim/index.js';
-import { isTensor } from '../tensor/tensor.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
 import type { TrainingState } from './keeper.js';
 import type { Progress } from './progress.js';
 import type { Schedule } from './schedule.js';
@@ -55,7 +56,11 @@ export function progressOf(state: Entries): Progress {
   const text = state.get('progress');
   if (typeof text !== 'string')
     throw new Error("Trainer.loadStateDict: this is not the state of a training; it has no 'progress'");
-  return JSON.parse(text) as Progress;
+  try {
+    return JSON.parse(text) as Progress;
+  } catch (cause) {
+    throw new Error("Trainer.loadStateDict: the state's 'progress' is damaged: it is not JSON", { cause });
+  }
 }
 
 /** A state as a file or an object has it. */
@@ -70,10 +75,75 @@ type Fields = lrScheduler.SchedulerState;
 /**
  * Puts a training into the state that was saved.
  *
- * @throws Error where it is a training of another kind, before anything is changed
+ * @param weights all weights of the model, where the state holds only those that change
+ * @throws Error where it is of another training, or cannot be read; then everything is as it was before
  */
-export async function restoreState(state: ReadonlyMap<string, unknown>, training: Training): Promise<void> {
-  const { model, changing, average, optimizer, scaler, schedule, earlyStopping } = training;
+export async function restoreState(
+  state: Entries,
+  training: Training,
+  weights: ReadonlyMap<string, unknown> | null,
+): Promise<void> {
+  checkParts(state, training);
+  const undo = undoing(training);
+  try {
+    // All weights, of which the state's come after.
+    if (weights !== null && training.changing !== null)
+      await training.model.loadStateDict(weights as ReadonlyMap<string, never>);
+    await loadParts(state, training);
+  } catch (error) {
+    await undo.run();
+    throw error;
+  } finally {
+    undo.dispose();
+  }
+}
+
+/** What there is now of a training, to be put back. */
+function undoing(training: Training): { run(): Promise<void>; dispose(): void } {
+  const { model, average, optimizer, scaler, schedule, earlyStopping } = training;
+  const [weights, averaged] = [copied(model), average === null ? null : copied(average)];
+  // Loading puts other tensors into the optimizer's place, so handles are enough.
+  const steps = optimizer.stateDict();
+  const [scale, rates, stopping] = [scaler?.stateDict(), schedule?.stateDict(), earlyStopping?.stateDict()];
+  const random = { ...getRngState() };
+  return {
+    async run() {
+      if (weights !== null) model.loadStateDict(weights);
+      if (averaged !== null) average?.loadStateDict(averaged);
+      await optimizer.loadStateDict(steps);
+      if (scale !== undefined) scaler?.loadStateDict(scale);
+      if (rates !== undefined) schedule?.loadStateDict(rates);
+      if (stopping !== undefined) earlyStopping?.loadStateDict(stopping);
+      setRngState(random);
+    },
+    dispose: () => [weights, averaged, steps].forEach(disposeState),
+  };
+}
+
+/**
+ * Copies of a module's weights and buffers, as loading writes over them; null where an earlier load has left
+ * them half old, so that there is nothing to put back.
+ */
+function copied(module: Module): Map<string, Tensor> | null {
+  let state: Map<string, Tensor>;
+  try {
+    state = module.stateDict();
+  } catch {
+    return null;
+  }
+  for (const [key, shared] of state) {
+    state.set(
+      key,
+      noGrad(() => clone(shared)),
+    );
+    shared.dispose();
+  }
+  return state;
+}
+
+/** @throws Error where it is a training of another kind */
+function checkParts(state: Entries, training: Training): void {
+  const { changing, average, scaler, schedule, earlyStopping } = training;
   const parts = { average, scaler, schedule, early_stopping: earlyStopping };
   for (const [name, part] of Object.entries(parts)) {
     const there = (state.get(name) ?? null) !== null;
@@ -82,13 +152,17 @@ export async function restoreState(state: ReadonlyMap<string, unknown>, training
       `Trainer.loadStateDict: the state ${there ? 'has' : 'lacks'} '${name}', and this Trainer ${there ? 'has none' : 'has one'}; make it with the options that the state was saved with`,
     );
   }
-  const tensors = (name: string): Map<string, never> => state.get(name) as Map<string, never>;
-  const saved = tensors('model');
-  const missing = [...(changing ?? [])].find((key) => !saved.has(key));
+  const keys = new Set(entriesOf(state.get('model')).keys());
+  const missing = [...(changing ?? [])].find((key) => !keys.has(key));
   if (missing !== undefined)
     throw new Error(`Trainer.loadStateDict: the state lacks '${missing}', which this Trainer trains`);
+}
+
+async function loadParts(state: Entries, training: Training): Promise<void> {
+  const { model, changing, average, optimizer, scaler, schedule, earlyStopping } = training;
+  const tensors = (name: string): Map<string, never> => entriesOf(state.get(name)) as Map<string, never>;
   // What is not in it stands still, and came with the weights.
-  await model.loadStateDict(saved, { strict: changing === null });
+  await model.loadStateDict(tensors('model'), { strict: changing === null });
   await average?.loadStateDict(tensors('average'));
   await optimizer.loadStateDict(state.get('optimizer'));
   const fields = (name: string): Fields => plain(state.get(name) ?? null) as Fields;

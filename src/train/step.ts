@@ -10,9 +10,13 @@ import type { Optimizer } from '../optim/optimizer.js';
 import type { TypedArray } from '../tensor/dtype.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
+import { requireClassWeights } from './checks.js';
 import { checkBatch, type TrainBatch } from './loader.js';
 
-/** The mean loss of a batch, a tensor of one element. */
+/**
+ * The mean loss of a batch, a tensor of one element; of what the model's forward has returned, whole, and the
+ * targets.
+ */
 export type LossFunction = (outputs: Tensor, targets: Tensor) => Tensor;
 
 /** Which batch a step is made of. */
@@ -67,6 +71,11 @@ export interface StepValues {
    * sample has several labels); else null.
    */
   readonly correct: number | null;
+  /**
+   * Samples that count: those whose label is not -100, which cross-entropy leaves out (a share where a sample
+   * has several labels).
+   */
+  readonly count: number;
 }
 
 export interface StepResult {
@@ -90,10 +99,21 @@ export function outputsOf(outputs: Tensor | { readonly logits: Tensor }): {
   readonly auxiliary: readonly Tensor[];
 } {
   if (isTensor(outputs)) return { logits: outputs, auxiliary: [] };
-  const { logits, ...auxiliary } = outputs as Readonly<Record<string, Tensor>> & { readonly logits: Tensor };
+  const { logits, ...auxiliary } = (outputs ?? {}) as Readonly<Record<string, Tensor>> & {
+    readonly logits: Tensor;
+  };
   if (!isTensor(logits))
-    throw new Error('trainStep: the model must return a tensor, or tensors by name with `logits` among them');
+    throw new Error(
+      'trainStep: the model must return a tensor, or tensors by name with `logits` among them; for anything else give a `loss` of your own, which gets it whole',
+    );
   return { logits, auxiliary: Object.values(auxiliary).filter(isTensor) };
+}
+
+/** What tells classes apart of anything a model may return: the tensor, or the one named `logits`. */
+export function logitsOf(outputs: unknown): Tensor | null {
+  if (isTensor(outputs)) return outputs;
+  const named = (outputs as { readonly logits?: unknown } | null | undefined)?.logits;
+  return isTensor(named) ? named : null;
 }
 
 /** Whether outputs are scores of classes, and targets their numbers. */
@@ -103,16 +123,40 @@ export const isClassified = (outputs: Tensor, targets: Tensor): boolean =>
   (outputs.shape[1] ?? 0) > 1 &&
   (targets.dtype === 'int32' || targets.dtype === 'uint8');
 
+/** The label that cross-entropy leaves out, as in PyTorch. */
+export const ignoredLabel = -100;
+
+/**
+ * The loss and, for scores of classes, what {@link readMeasures} makes counts of, as one float32 tensor: it
+ * is read at once.
+ */
+export function measuresOf(loss: Tensor, outputs: Tensor | null, targets: Tensor): Tensor {
+  if (outputs === null || !isClassified(outputs, targets)) return stack([loss]);
+  const values = [loss, correctOf(outputs, targets)];
+  // The other labels have no sign.
+  if (targets.dtype === 'int32') values.push(float(sum(eq(targets, ignoredLabel))));
+  return stack(values);
+}
+
+/** @param targets of the batch, of which only the shape is asked for */
+export function readMeasures(values: TypedArray, targets: { readonly shape: readonly number[] }): StepValues {
+  const [loss = NaN, correct = null, ignored = 0] = values as unknown as [number, number?, number?];
+  const [samples = 0, ...each] = targets.shape;
+  const labels = each.reduce((product, size) => product * size, 1);
+  return { loss, correct, count: samples - ignored / labels };
+}
+
 /** Samples that are classified right, as a float32 tensor of one element. */
 export function correctOf(outputs: Tensor, targets: Tensor): Tensor {
   const right = eq(argmax(outputs, 1), targets);
   return targets.ndim === 1 ? float(sum(right)) : mul(mean(float(right)), targets.shape[0] ?? 0);
 }
 
-function lossOf(recipe: StepRecipe): LossFunction {
-  const { loss, labelSmoothing = 0, classWeights: weight = null } = recipe;
-  return loss ?? ((outputs, targets) => crossEntropy(outputs, targets, { labelSmoothing, weight }));
-}
+const plainLoss = (outputs: Tensor, targets: Tensor, recipe: StepRecipe): Tensor =>
+  crossEntropy(outputs, targets, {
+    labelSmoothing: recipe.labelSmoothing ?? 0,
+    weight: recipe.classWeights ?? null,
+  });
 
 /** @throws Error for a loss that is not one number */
 export function oneNumber(what: string, loss: Tensor): Tensor {
@@ -146,15 +190,21 @@ export async function trainStep(
   recipe: StepRecipe & { readonly place?: Place; readonly part?: Part } = {},
 ): Promise<StepResult> {
   checkBatch('trainStep', batch);
+  requireClassWeights('trainStep', recipe.classWeights);
   const { mix, scaler = null, place = { epoch: 1, batch: 1 }, part = whole } = recipe;
   const [inputs, targets] = batch;
   const mixed = mix === undefined ? { inputs, targets } : mix({ inputs, targets }, place);
-  const criterion = lossOf(recipe);
-  const forward = (): { readonly logits: Tensor; readonly loss: Tensor } => {
-    const { logits, auxiliary } = outputsOf(model(mixed.inputs));
-    const main = oneNumber('trainStep', criterion(logits, mixed.targets));
+  const forward = (): { readonly logits: Tensor | null; readonly loss: Tensor } => {
+    const outputs = model(mixed.inputs);
+    if (recipe.loss !== undefined)
+      return {
+        logits: logitsOf(outputs),
+        loss: oneNumber('trainStep', recipe.loss(outputs, mixed.targets)),
+      };
+    const { logits, auxiliary } = outputsOf(outputs);
+    const main = oneNumber('trainStep', plainLoss(logits, mixed.targets, recipe));
     const loss = auxiliary.reduce(
-      (sum, outputs) => add(sum, mul(criterion(outputs, mixed.targets), auxiliaryShare)),
+      (sum, other) => add(sum, mul(plainLoss(other, mixed.targets, recipe), auxiliaryShare)),
       main,
     );
     return { logits, loss };
@@ -168,7 +218,7 @@ export async function trainStep(
         backward(scaler?.scale(share) ?? share);
         return noGrad(() => {
           const value = loss.dtype === 'float32' ? detach(loss) : float(detach(loss));
-          return stack(isClassified(logits, targets) ? [value, correctOf(logits, targets)] : [value]);
+          return measuresOf(value, logits, targets);
         });
       }),
     );
@@ -193,7 +243,7 @@ export async function trainStep(
   }
   if (mixed.inputs !== inputs) mixed.inputs.dispose();
   if (mixed.targets !== targets) mixed.targets.dispose();
-  return { count: targets.shape[0] ?? 0, values: readOnce(statistics) };
+  return { count: targets.shape[0] ?? 0, values: readOnce(statistics, [...targets.shape]) };
 }
 
 /** Clips the gradients and makes the step. */
@@ -220,11 +270,8 @@ function clip(optimizer: Optimizer, { scaler, clipGradNorm }: StepRecipe): void 
 }
 
 /** The values of a tensor that nobody else needs. */
-function readOnce(tensor: Tensor): Promise<StepValues> {
-  const values = tensor.data().then(([loss = NaN, correct]: TypedArray) => ({
-    loss,
-    correct: correct ?? null,
-  }));
+function readOnce(tensor: Tensor, shape: readonly number[]): Promise<StepValues> {
+  const values = tensor.data().then((read) => readMeasures(read, { shape }));
   // It is awaited one step later; an error in between must not go unhandled.
   values.catch(() => undefined);
   void values.finally(() => tensor.dispose()).catch(() => undefined);

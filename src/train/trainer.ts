@@ -1,11 +1,28 @@
 import { GradScaler } from '../amp/grad-scaler.js';
 import type { TensorModule } from '../nn/index.js';
 import { AveragedModel, getEmaMultiAvgFn } from '../optim/swa-utils.js';
+import { requireLoader, requireMethods } from './checks.js';
 import { evaluate, evaluating, type Evaluation, type EvaluateOptions } from './evaluate.js';
 import { LazyFit, type Fit, type TrainEvent } from './events.js';
 import type { Keeper, Kept, ResumableFolder, TrainingFolder, TrainingState } from './keeper.js';
-import { disposeBatch, noBatches, ownsBatches, passOf, type Loader, type TrainBatch } from './loader.js';
-import { checkFit, checkOptions, type FitOptions, type TrainerOptions } from './options.js';
+import {
+  disposeBatch,
+  noBatches,
+  ownsBatches,
+  passOf,
+  tooShort,
+  type Loader,
+  type TrainBatch,
+} from './loader.js';
+import {
+  aFolder,
+  checkFit,
+  checkOptions,
+  checkStage,
+  checkTrained,
+  type FitOptions,
+  type TrainerOptions,
+} from './options.js';
 import { Pass } from './pass.js';
 import { atStart, isBetter, noSums, type EpochReport, type FitResult, type Progress } from './progress.js';
 import { checkWatch, metricFor, scheduleOf } from './schedule.js';
@@ -119,6 +136,7 @@ export class Trainer implements Kept {
    * @param train its passes are numbered by the Trainer where it has an `epoch` and a `startBatch`
    */
   fit(train: Loader, options: FitOptions): Fit {
+    requireLoader('Trainer.fit', train);
     checkFit(options);
     const { schedule, earlyStopping } = this.training;
     checkWatch(this.options.watch, [schedule, earlyStopping], (options.validation ?? null) !== null);
@@ -161,13 +179,18 @@ export class Trainer implements Kept {
    * Puts the training into a saved state; the next `fit` goes on from there.
    *
    * @param state what `stateDict` gave, or `loadValue` of its file
-   * @throws Error (a rejection) for the state of a training with other options
+   * @throws Error (a rejection) for the state of a training with other options, or of another model or
+   *   optimizer; then nothing has changed
    */
   async loadStateDict(state: unknown): Promise<void> {
+    await this.restore(state, null);
+  }
+
+  private async restore(state: unknown, weights: ReadonlyMap<string, unknown> | null): Promise<void> {
     if (this.running) throw new Error('Trainer.loadStateDict: the training is under way; end it first');
     const entries = entriesOf(state);
     const progress = progressOf(entries);
-    await restoreState(entries, this.training);
+    await restoreState(entries, this.training, weights);
     this.progress = progress;
     this.seed = seedOf(entries);
     this.resumedFrom = null;
@@ -179,12 +202,10 @@ export class Trainer implements Kept {
    * @returns whether there was something to take up
    */
   async resume(folder: ResumableFolder): Promise<boolean> {
+    requireMethods('Trainer.resume: the folder', folder, ['load', 'keep'], aFolder);
     const found = await folder.load();
     if (found === null) return false;
-    const { weights, state } = found;
-    if (weights !== null && this.training.changing !== null)
-      await this.model.loadStateDict(weights as ReadonlyMap<string, never>);
-    await this.loadStateDict(state);
+    await this.restore(found.state, found.weights);
     this.resumedFrom = folder;
     return true;
   }
@@ -202,7 +223,7 @@ export class Trainer implements Kept {
       const resumed = keeper !== null && options.folder === this.resumedFrom;
       this.resumedFrom = null;
       await keeper?.start(this.progress, resumed);
-      let interrupted = false;
+      let interrupted = !this.progress.finished && options.signal?.aborted === true;
       if (!this.progress.finished) {
         yield { type: 'start', progress: this.progress };
         while (!this.progress.finished && !interrupted)
@@ -230,15 +251,16 @@ export class Trainer implements Kept {
     const seconds = (): number => (performance.now() - started) / 1000;
     const { trainMode = (model) => model.train() } = this.options;
     trainMode(this.model, epoch);
-    const stage = (await this.options.onEpochStart?.(epoch)) ?? {};
+    const stage = checkStage(await this.options.onEpochStart?.(epoch));
+    checkTrained(optimizer, epoch);
     const { model = this.model, train = loader, validation = options.validation ?? null } = stage;
     // The last group is the head.
     const lr = before.lr ?? optimizer.paramGroups.at(-1)?.lr ?? 0;
 
-    const pass = new Pass(epoch, train.length ?? null, optimizer, before.sums, options.stepEvery ?? null);
+    const pass = new Pass(epoch, train.length ?? null, before.sums, options.stepEvery ?? null);
     const sums = yield* this.pass(pass, model, train, { epoch, before, seconds, lr }, options, keeper);
     if (sums === null) return true;
-    if (sums.count === 0) throw noBatches('Trainer.fit', epoch);
+    if (sums.batches === 0) throw noBatches('Trainer.fit', epoch);
 
     let checked: Evaluation | null = null;
     if (validation !== null) {
@@ -291,8 +313,10 @@ export class Trainer implements Kept {
     const progress = async (): Promise<Progress> => {
       return { ...before, sums: await pass.settled(), seconds: seconds(), lr };
     };
-    this.underway = { pass, progress };
     const from = before.sums.batches;
+    if (pass.batches !== null && from > pass.batches)
+      throw tooShort('Trainer.fit', epoch, from, pass.batches);
+    this.underway = { pass, progress };
     const own = ownsBatches(train);
     let interrupted = false;
     let held = 0;
@@ -301,9 +325,15 @@ export class Trainer implements Kept {
       yield { type: 'epochStart', epoch, done: from, batches: pass.batches };
       if (pass.batches === null || from < pass.batches) {
         for await (const { batch, done } of passOf('Trainer.fit', train, epoch, from)) {
+          if (held === 0 && signal?.aborted === true) {
+            interrupted = true;
+            if (own) disposeBatch(batch);
+            break;
+          }
           const part = { of: accumulate, first: held === 0, last: held + 1 === accumulate };
           const recipe = { ...this.recipe, place: { epoch, batch: done }, part };
-          const step = { ...(await trainStep(model, optimizer, batch, recipe)), batch: done };
+          const rates = optimizer.paramGroups.map((group) => group.lr);
+          const step = { ...(await trainStep(model, optimizer, batch, recipe)), batch: done, rates };
           if (own) disposeBatch(batch);
           held = part.last ? 0 : held + 1;
           if (held > 0) {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { data, formats, init, manualSeed, rand, snapshot, type optim } from '../../src/index.js';
 import { EarlyStopping, lrScheduler } from '../../src/optim/index.js';
 import { RunFolder } from '../../src/train/node/index.js';
-import type { Trainer, TrainerOptions } from '../../src/train/index.js';
+import type { Trainer, TrainerOptions, TrainingState } from '../../src/train/index.js';
 import {
   bytesOf,
   fresh,
@@ -120,6 +120,58 @@ describe('a state dict', () => {
     );
     await expect(other.loadStateDict({ model: new Map() })).rejects.toThrow(/not the state of a training/);
     expect(await bytesOf(other.model)).toEqual(before);
+  });
+});
+
+describe('a state that does not fit', () => {
+  const trained = async (options: Parameters<typeof fresh>[0]): Promise<TrainingState> => {
+    const trainer = fresh(options);
+    await trainer.fit(trainLoader(), { epochs: 1, validation: valLoader() });
+    return trainer.stateDict();
+  };
+  const everyBit = async (trainer: Trainer): Promise<string> =>
+    Buffer.from(await formats.encodeTorch(await trainer.stateDict())).toString('base64');
+
+  it.each([
+    ['model', new Map()],
+    ['average', new Map()],
+    ['optimizer', { state: {}, param_groups: [] }],
+    ['optimizer', 3],
+    ['scaler', { scale: 'large' }],
+    ['random', null],
+    ['random', { seed: 'x', offset: 0 }],
+    ['progress', '{'],
+  ] as const)('in its %s leaves everything as it was: %j', async (part, value) => {
+    const state = await trained(everything);
+    const trainer = fresh(everything);
+    await trainer.fit(trainLoader(), { epochs: 2, validation: valLoader() });
+    manualSeed(5);
+    const before = await everyBit(trainer);
+    await expect(trainer.loadStateDict({ ...state, [part]: value })).rejects.toThrow();
+    expect(await everyBit(trainer)).toBe(before);
+    await trainer.fit(trainLoader(), { epochs: 3, validation: valLoader() });
+  });
+
+  it('is no obstacle to one that does, also where the model was left half loaded', async () => {
+    const trainer = fresh();
+    const state = await trainer.stateDict();
+    const broken = { shape: [16], toFloat32Array: () => Promise.reject(new Error('cut off')) };
+    const half = new Map<string, unknown>([...trainer.model.stateDict(), ['1.bias', broken]]);
+    await expect(trainer.model.loadStateDict(half as never)).rejects.toThrow(/cut off/);
+    await trainer.loadStateDict(state);
+    await trainer.fit(trainLoader(), { epochs: 1 });
+    expect(trainer.history.length).toBe(1);
+  });
+
+  it('nor with the weights of its folder', async () => {
+    const state = { ...(await trained({})), optimizer: 3 };
+    const weights = network().stateDict();
+    const trainer = fresh({ changing: new Set(['4.weight', '4.bias']) });
+    await trainer.fit(trainLoader(), { epochs: 1 });
+    const before = await bytesOf(trainer.model);
+    const kept = { load: () => Promise.resolve({ state, weights }), keep: () => expect.unreachable() };
+    await expect(trainer.resume(kept as never)).rejects.toThrow(/the state dict is not a dict/);
+    expect(await bytesOf(trainer.model)).toEqual(before);
   });
 });
 

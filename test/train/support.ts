@@ -60,6 +60,6 @@ export const numbers = ({ history }: Trainer): object[] =>
 
 /** A state through a file and back. */
 export async function throughFile(trainer: Trainer): Promise<unknown> {
-  const file = await formats.encodeTorch({ ...(await trainer.stateDict()) });
+  const file = await formats.encodeTorch(await trainer.stateDict());
   return formats.loadValue(file);
 }

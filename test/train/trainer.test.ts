@@ -1,7 +1,7 @@
 /** What a Trainer does around the steps, seen from outside. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { init, nn, noGrad, optim, tensor, type Tensor } from '../../src/index.js';
-import { evaluate, Trainer, trainStep, type TrainEvent } from '../../src/train/index.js';
+import { init, manualSeed, nn, noGrad, optim, randn, tensor, type Tensor } from '../../src/index.js';
+import { evaluate, scheduleOf, Trainer, trainStep, type TrainEvent } from '../../src/train/index.js';
 import { bytesOf, fresh, network, numbers, trainLoader, valLoader } from './support.js';
 
 beforeAll(() => init());
@@ -177,6 +177,109 @@ describe('evaluation', () => {
   });
 });
 
+describe('a model that returns several tensors', () => {
+  class Returning extends nn.Module {
+    readonly one = new nn.Linear(2, 3);
+    readonly other = new nn.Linear(2, 3);
+    constructor(private readonly form: (one: Tensor, other: Tensor) => unknown) {
+      super();
+    }
+    forward(x: Tensor): unknown {
+      return this.form(this.one(x), this.other(x));
+    }
+  }
+  const fitted = async (form: (one: Tensor, other: Tensor) => unknown, loss?: unknown) => {
+    manualSeed(4);
+    const model = new Returning(form) as unknown as nn.TensorModule;
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+    const trainer = new Trainer({ model, optimizer, loss: loss as never });
+    await trainer.fit(trainLoader(), { epochs: 1, validation: valLoader() });
+    return trainer.history[0]!;
+  };
+  const both = (one: Tensor, other: Tensor, y: Tensor): Tensor =>
+    nn.functional.crossEntropy(one, y).add(nn.functional.crossEntropy(other, y));
+
+  it('gives them whole to a loss of your own: a list, objects, objects in lists', async () => {
+    const list = await fitted(
+      (one, other) => [one, other],
+      ([one, other]: Tensor[], y: Tensor) => both(one!, other!, y),
+    );
+    const nested = await fitted(
+      (one, other) => ({ heads: [{ one }, { other }] }),
+      (out: { heads: [{ one: Tensor }, { other: Tensor }] }, y: Tensor) =>
+        both(out.heads[0].one, out.heads[1].other, y),
+    );
+    expect(list.loss).toBeGreaterThan(0);
+    expect({ ...nested, seconds: 0 }).toEqual({ ...list, seconds: 0 });
+  });
+
+  it('has an accuracy where one is called logits, and none otherwise', async () => {
+    const loss = (out: { logits: Tensor; other: Tensor }, y: Tensor) => both(out.logits, out.other, y);
+    const named = await fitted((logits, other) => ({ logits, other }), loss);
+    expect(named.trainAccuracy).toBeGreaterThan(0);
+    expect(named.validationAccuracy).toBeGreaterThan(0);
+    const list = await fitted(
+      (one) => [one],
+      ([one]: Tensor[], y: Tensor) => nn.functional.crossEntropy(one!, y),
+    );
+    expect([list.trainAccuracy, list.validationAccuracy]).toEqual([null, null]);
+  });
+
+  it('needs a loss of your own where none is called logits', async () => {
+    await expect(fitted((one, other) => [one, other])).rejects.toThrow(/give a `loss` of your own/);
+  });
+});
+
+describe('labels of -100', () => {
+  /** Trains at rate 0, so that training and validation measure the same model on the same batches. */
+  async function measured(model: nn.TensorModule, inputs: Tensor, labels: Tensor, options: object) {
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0 });
+    const trainer = new Trainer({ model, optimizer, ...options });
+    const parts = [0, 2].map((i): [Tensor, Tensor] => [inputs.slice(0, i, i + 2), labels.slice(0, i, i + 2)]);
+    const steps: (number | null)[] = [];
+    await trainer.fit(parts, {
+      ...{ epochs: 1, validation: parts, stepEvery: 1 },
+      onStep: ({ accuracy, meanLoss }) => void steps.push(accuracy, meanLoss),
+    });
+    return { report: trainer.history[0]!, steps };
+  }
+  const rows = () => tensor([2, -100, 0, 1], { dtype: 'int32' });
+  const pixels = () =>
+    tensor(
+      [
+        [0, 1, -100],
+        [-100, -100, -100],
+        [2, 0, 1],
+        [1, 2, -100],
+      ],
+      { dtype: 'int32' },
+    );
+
+  it.each([
+    ['a label per sample', 3, {}],
+    ['a label per sample and a loss of your own', 3, { loss: nn.functional.crossEntropy }],
+    ['several labels per sample', 7, {}],
+  ])('count in no sum of training, as in none of an evaluation: %s', async (_, counted, options) => {
+    manualSeed(3);
+    const { report, steps } =
+      counted === 3
+        ? await measured(new nn.Linear(2, 3), randn(4, 2), rows(), options)
+        : await measured(new nn.Conv1d(2, 3, 1), randn(4, 2, 3), pixels(), options);
+    expect(report.trainAccuracy).toBeGreaterThan(0);
+    expect(report.trainAccuracy).toBeCloseTo(report.validationAccuracy!, 6);
+    expect(report.loss).toBeCloseTo(report.validationLoss!, 5);
+    expect(steps.slice(-2)).toEqual([report.trainAccuracy, report.loss]);
+    const right = report.trainAccuracy! * counted;
+    expect(right).toBeCloseTo(Math.round(right), 5);
+  });
+
+  it('that are all there is leave nothing to measure', async () => {
+    const model = new nn.Linear(2, 3);
+    const data: [Tensor, Tensor][] = [[tensor([[1, 2]]), tensor([-100], { dtype: 'int32' })]];
+    await expect(evaluate(model, data)).rejects.toThrow(/all labels of 1 samples are -100/);
+  });
+});
+
 describe('metrics', () => {
   it('stand in the reports of epochs', async () => {
     let rows = 0;
@@ -234,6 +337,17 @@ describe('schedules', () => {
     const rates: number[] = [];
     await trainer.fit(trainLoader(), { epochs: 2, stepEvery: 1, onStep: ({ lr }) => void rates.push(lr) });
     expect(new Set(rates).size).toBeGreaterThan(7);
+  });
+
+  it('stand in step events as the rate that the batch was trained with, not as the next one', async () => {
+    const trainer = fresh((optimizer) => {
+      optimizer.paramGroups[0]!.lr = 1;
+      const scheduler = new optim.lrScheduler.ExponentialLR(optimizer, 0.5);
+      return { scheduler: scheduleOf(scheduler, 'batch') };
+    });
+    const rates: number[] = [];
+    await trainer.fit(trainLoader(), { epochs: 1, stepEvery: 1, onStep: ({ lr }) => void rates.push(lr) });
+    expect(rates).toEqual([1, 0.5, 0.25, 0.125, 0.0625]);
   });
 
   it('that look at a metric get the validation loss', async () => {
@@ -343,6 +457,29 @@ describe('an abort', () => {
     await trainer.fit(loader, options);
     expect(numbers(trainer)).toEqual(numbers(whole));
     expect(await bytesOf(trainer.model)).toEqual(await bytesOf(whole.model));
+  });
+
+  it('that came before the training trains nothing', async () => {
+    const trainer = fresh();
+    const before = await bytesOf(trainer.model);
+    const types: string[] = [];
+    const signal = AbortSignal.abort();
+    for await (const event of trainer.fit(trainLoader(), { epochs: 1, signal })) types.push(event.type);
+    expect(types).toEqual(['start', 'end']);
+    expect(await bytesOf(trainer.model)).toEqual(before);
+    expect(await trainer.fit(trainLoader(), { epochs: 1, signal })).toMatchObject({
+      interrupted: true,
+      sums: { batches: 0 },
+    });
+  });
+
+  it('while an epoch begins trains nothing of it', async () => {
+    const trainer = fresh();
+    const before = await bytesOf(trainer.model);
+    const controller = new AbortController();
+    for await (const event of trainer.fit(trainLoader(), { epochs: 1, signal: controller.signal }))
+      if (event.type === 'epochStart') controller.abort();
+    expect(await bytesOf(trainer.model)).toEqual(before);
   });
 
   it('may come by leaving the loop over the events', async () => {

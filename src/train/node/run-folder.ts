@@ -59,6 +59,14 @@ export interface KeepOptions {
 const temporary = /^\..*\.tmp$|^lock\..*\.tmp$/;
 const leftover = (name: string): boolean => name === 'lock' || temporary.test(name);
 
+/** Plain data as JSON whose keys are in order. */
+const ordered = (value: unknown): string =>
+  JSON.stringify(value, (_, item: unknown) =>
+    typeof item === 'object' && item !== null && !Array.isArray(item)
+      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : item,
+  );
+
 const encode = (text: string): [Uint8Array] => [new TextEncoder().encode(text)];
 
 /**
@@ -77,6 +85,8 @@ const encode = (text: string): [Uint8Array] => [new TextEncoder().encode(text)];
 export class RunFolder<C extends BaseConfig = ScriptConfig, F extends string = never>
   implements ResumableFolder, AsyncDisposable
 {
+  private closed = false;
+
   private constructor(
     /** As it was given. */
     readonly path: string,
@@ -107,12 +117,24 @@ export class RunFolder<C extends BaseConfig = ScriptConfig, F extends string = n
     return RunFolder.take(path, ofScripts);
   }
 
-  /** The run that is there, or a new one. */
+  /**
+   * The run that is there, or a new one.
+   *
+   * @throws RunFolderError where the run that is there was made with other settings
+   */
   static async openOrCreate(
     path: string,
     settings: Readonly<Record<string, unknown>> = {},
   ): Promise<RunFolder> {
-    return existsSync(join(path, runFiles.config)) ? RunFolder.open(path) : RunFolder.create(path, settings);
+    if (!existsSync(join(path, runFiles.config))) return RunFolder.create(path, settings);
+    const run = await RunFolder.open(path);
+    const [there, given] = [run.config.settings, settings].map((each) => ordered(each));
+    if (Object.keys(settings).length === 0 || there === given) return run;
+    await run.close();
+    throw new RunFolderError(
+      `${path}: holds a run with other settings, ${there} where now ${given} are given; give those, go on as it is (RunFolder.open), or replace it (RunFolder.create with { force: true })`,
+      { problem: 'run' },
+    );
   }
 
   /**
@@ -265,6 +287,8 @@ export class RunFolder<C extends BaseConfig = ScriptConfig, F extends string = n
 
   /** Writes a training down as it goes on; `Trainer.fit` asks for it. */
   keep(training: Kept, { metadata = () => ({}) }: KeepOptions = {}): Keeper {
+    if (this.closed)
+      throw new RunFolderError(`${this.path}: was closed; take it up again (RunFolder.open) before \`fit\``);
     return new Saver(this, training, metadata);
   }
 
@@ -344,6 +368,7 @@ export class RunFolder<C extends BaseConfig = ScriptConfig, F extends string = n
 
   /** Lets other processes have the folder. */
   async close(): Promise<void> {
+    this.closed = true;
     await this.unlock();
   }
 
