@@ -1,8 +1,7 @@
 import { add, float, mul, oneHot, reshape, roll, tensor, where } from '../ops/index.js';
 import { tidy } from '../tensor/tidy.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { drawnSeed } from './drawn-seed.js';
-import { Random } from './random.js';
+import { entropySeed, Random } from './random.js';
 import { checkOptions } from '../tensor/options.js';
 
 export interface MixOptions {
@@ -70,7 +69,7 @@ function softLabels(y: Tensor, keep: number, numClasses: number): Tensor {
  */
 export function mixup(x: Tensor, y: Tensor, options: MixOptions): [inputs: Tensor, targets: Tensor] {
   checkOptions('mixup', options, 'alpha', 'numClasses', 'random');
-  const { alpha = 1, numClasses, random = new Random(drawnSeed()) } = options;
+  const { alpha = 1, numClasses, random = new Random(entropySeed()) } = options;
   check('mixup', x, y, alpha, 1);
   const keep = share(alpha, random);
   return tidy(() => [add(mul(x, keep), mul(roll(x, 1, 0), 1 - keep)), softLabels(y, keep, numClasses)]);
@@ -87,7 +86,7 @@ export function mixup(x: Tensor, y: Tensor, options: MixOptions): [inputs: Tenso
  */
 export function cutmix(x: Tensor, y: Tensor, options: MixOptions): [inputs: Tensor, targets: Tensor] {
   checkOptions('cutmix', options, 'alpha', 'numClasses', 'random');
-  const { alpha = 1, numClasses, random = new Random(drawnSeed()) } = options;
+  const { alpha = 1, numClasses, random = new Random(entropySeed()) } = options;
   check('cutmix', x, y, alpha, 4);
   const [height, width] = x.shape.slice(-2) as [number, number];
   const keep = share(alpha, random);

@@ -1,6 +1,5 @@
 import { checkIndex } from './dataset.js';
-import { drawnSeed } from './drawn-seed.js';
-import { Random } from './random.js';
+import { entropySeed, Random } from './random.js';
 import { optionReader, type Trailing } from '../tensor/options.js';
 import { isTensor } from '../tensor/tensor.js';
 
@@ -45,13 +44,13 @@ function checkList(what: string, name: string, list: unknown): void {
     throw new TypeError(`${what}: ${name} must be a list of numbers, got ${String(list)}`);
 }
 
-/** Base of the random samplers: iterated by itself, it draws a seed from the global stream. */
+/** Base of the random samplers: iterated by itself, it takes its numbers from the platform's entropy. */
 abstract class SeededSampler implements Sampler {
   abstract readonly length: number;
   abstract order(random: Random): Iterable<number>;
 
   [Symbol.iterator](): Iterator<number> {
-    return this.order(new Random(drawnSeed()))[Symbol.iterator]();
+    return this.order(new Random(entropySeed()))[Symbol.iterator]();
   }
 }
 

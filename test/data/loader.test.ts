@@ -4,7 +4,7 @@ import type { Dataset } from '../../src/data/dataset.js';
 import type { HostArray } from '../../src/data/host.js';
 import { DataLoader } from '../../src/data/loader.js';
 import { TensorDataset } from '../../src/data/tensor-dataset.js';
-import { init, manualSeed, type Tensor, tensor } from '../../src/index.js';
+import { init, type Tensor, tensor } from '../../src/index.js';
 
 const counting = (length: number): Dataset<number> => ({ length, get: (index) => index });
 
@@ -248,23 +248,5 @@ describe('batches as Tensors', () => {
       [1, 2],
       [3, 4],
     ]);
-  });
-});
-
-describe('a loader without a seed', () => {
-  it('shuffles as manualSeed says', async () => {
-    const order = async (seed: number): Promise<number[]> => {
-      manualSeed(seed);
-      const loader = new DataLoader(counting(32), { batchSize: 8, shuffle: true, ...plain });
-      return (await collect(loader)).flat();
-    };
-    const first = await order(5);
-    expect(await order(5)).toEqual(first);
-    expect(await order(6)).not.toEqual(first);
-  });
-
-  it('has orders of its own beside another', () => {
-    const seeds = [1, 2].map(() => new DataLoader(counting(4), { batchSize: 2 }).seed);
-    expect(seeds[0]).not.toBe(seeds[1]);
   });
 });
