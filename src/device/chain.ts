@@ -4,52 +4,52 @@ import type { Gate } from './gate.js';
 import { Block, bufferUsage, DeviceBuffer } from './pool.js';
 
 const bytes = 16;
+const places = 4096;
 
 /**
  * A submission runs as a whole or, when something in it is invalid (the GPU had no memory for a buffer, the
  * driver made no pipeline), not at all; JavaScript learns of it later, when others have been submitted that
- * build on it. So each batch hands a word on to the next: it copies the word of the batch before and clears
- * the one after. A batch that did not run breaks the chain: all later ones find zero, until it is armed
- * again. Kernels that bind the word as a `guard` (optimizer steps) do nothing then.
+ * build on it. So each batch hands a word on to the next: it takes the word from the place of the batch
+ * before, which it clears, and puts it into its own. A batch that did not run breaks the chain: all later
+ * ones find zero, until it is armed again. Kernels that bind the word as a `guard` (optimizer steps) do
+ * nothing then.
  *
- * Two copies of four bytes a batch; the buffers are three because one is read, one written and one cleared.
+ * Three commands of four bytes a batch. There are more places than batches can be refused in a row before
+ * JavaScript hears of the first: where places come round sooner, a word of long ago is found.
  */
 export class Chain {
-  private readonly queue: GPUQueue;
-  private readonly links: readonly DeviceBuffer[];
+  /** Zero in a batch after one that did not run. */
+  readonly guard: DeviceBuffer;
+  private readonly words: GPUBuffer;
 
   constructor(
     device: GPUDevice,
     private readonly gate: Gate,
   ) {
-    this.queue = device.queue;
-    const usage = bufferUsage.uniform | bufferUsage.copySrc | bufferUsage.copyDst;
-    this.links = [0, 1, 2].map((i) => {
-      const gpu = device.createBuffer({ label: 'guard', size: bytes, usage });
-      // Numbers that the pool gives to no buffer.
-      return new DeviceBuffer(new Block(-1 - i, gpu, bytes), bytes, 'guard');
-    });
+    const { uniform, copySrc, copyDst } = bufferUsage;
+    const gpu = device.createBuffer({ label: 'guard', size: bytes, usage: uniform | copySrc | copyDst });
+    // A number that the pool gives to no buffer.
+    this.guard = new DeviceBuffer(new Block(-1, gpu, bytes), bytes, 'guard');
+    this.words = device.createBuffer({ label: 'guard', size: 4 * places, usage: copySrc | copyDst });
     this.arm(1);
-  }
-
-  /** The word of batch `serial`: zero if it or one before it did not run. */
-  link(serial: number): DeviceBuffer {
-    return this.links[serial % 3] as DeviceBuffer;
   }
 
   /** The first commands of batch `serial`. */
   handOn(encoder: GPUCommandEncoder, serial: number): void {
-    encoder.copyBufferToBuffer(this.link(serial - 1).gpu, 0, this.link(serial).gpu, 0, 4);
-    encoder.clearBuffer(this.link(serial + 1).gpu, 0, 4);
+    const { words, guard } = this;
+    const before = placeOf(serial - 1);
+    encoder.copyBufferToBuffer(words, before, guard.gpu, 0, 4);
+    encoder.clearBuffer(words, before, 4);
+    encoder.copyBufferToBuffer(guard.gpu, 0, words, placeOf(serial), 4);
   }
 
   /** From batch `serial` on, which is not submitted yet, all is well again. */
   arm(serial: number): void {
-    this.gate.writeBuffer(this.link(serial - 1).gpu, 0, new Uint32Array([1]).buffer);
-  }
-
-  /** However many batches are left out here, those after them find zero. */
-  sever(): void {
-    for (const { gpu } of this.links) this.queue.writeBuffer(gpu, 0, new Uint32Array(1));
+    const words = new Uint32Array(places);
+    words[placeOf(serial - 1) / 4] = 1;
+    this.gate.writeBuffer(this.words, 0, words.buffer);
   }
 }
+
+/** In bytes. */
+const placeOf = (serial: number): number => 4 * (serial % places);

@@ -1,6 +1,5 @@
 /** What work of the host in the command stream needs of the device. */
 
-import type { Chain } from './chain.js';
 import type { Commits } from './commits.js';
 import type { ErrorLog } from './errors.js';
 import type { Gate } from './gate.js';
@@ -14,7 +13,6 @@ export interface HostStepParts {
   readonly errors: ErrorLog;
   readonly stream: CommandStream;
   readonly gate: Gate;
-  readonly chain: Chain;
   readonly commits: Commits;
   readonly staging: StagingPool;
   readonly waiter: PoliteWaiter;

@@ -117,10 +117,9 @@ export class HostSteps {
    * Batch `serial` and those after it, which were to see the host's values, count as such that did not run.
    */
   private fail(serial: number, error: unknown): void {
-    const { errors, commits, chain } = this.parts;
+    const { errors, commits } = this.parts;
     commits.dropped(serial);
     if (errors.fatal) return;
-    chain.sever();
     // Why there was nothing to read is said where that arose.
     if (error instanceof DroppedError) return;
     errors.record(

@@ -289,18 +289,13 @@ export class Runtime {
     for (const { kernel, buffers } of launches) {
       let program = this.programs.get(kernel);
       if (program.pipeline.error) program = this.programs.again(kernel, program);
-      this.groups.get(
-        program.layout,
-        [this.chain.link(stream.serial), ...buffers],
-        stream.serial,
-        kernel.name,
-      );
+      this.groups.get(program.layout, [this.chain.guard, ...buffers], stream.serial, kernel.name);
     }
     this.commits.add(stream.serial, undo);
     try {
       stream.together(() => {
         for (const { kernel, buffers, params, grid } of launches)
-          this.dispatch(kernel, [this.chain.link(stream.serial), ...buffers], params, grid);
+          this.dispatch(kernel, [this.chain.guard, ...buffers], params, grid);
       });
     } catch (error) {
       stream.discard();
