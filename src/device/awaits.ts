@@ -2,27 +2,17 @@
 
 import type { Chain } from './chain.js';
 import { messageOf } from './checks.js';
-import type { Commits } from './commits.js';
-import { DataError, DeviceError, formatBytes, type ErrorLog } from './errors.js';
+import { DataError, DeviceError, formatBytes } from './errors.js';
 import type { FaultBuffer, FaultSites } from './faults.js';
 import type { DeviceBuffer } from './pool.js';
-import type { Gate } from './gate.js';
-import type { PoliteWaiter } from './wait.js';
 import type { GroupGarbage } from './group-garbage.js';
-import { Readback, type StagingPool } from './readback.js';
-import type { CommandStream } from './stream.js';
+import type { StreamParts } from './host-parts.js';
+import { mapForReading, Readback } from './readback.js';
 
-export interface AwaitParts {
-  readonly device: GPUDevice;
-  readonly errors: ErrorLog;
-  readonly stream: CommandStream;
-  readonly gate: Gate;
+export interface AwaitParts extends StreamParts {
   readonly chain: Chain;
-  readonly commits: Commits;
-  readonly staging: StagingPool;
   readonly faults: FaultBuffer;
   readonly faultSites: FaultSites;
-  readonly waiter: PoliteWaiter;
   readonly garbage: GroupGarbage;
   /** Work is submitted, and nothing is to be done until it is ready. */
   readonly onIdle: () => void;
@@ -115,19 +105,8 @@ export class Awaits {
   }
 
   private async mapped(host: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
-    await this.parts.waiter.during(this.parts.gate.later(() => this.map(host, bytes)));
+    await this.parts.waiter.during(this.parts.gate.later(() => mapForReading(this.parts, host, bytes)));
     return host.getMappedRange(0, bytes);
-  }
-
-  /** A mapping that fails says so by rejecting; the same as a GPU error would be a second report. */
-  private map(host: GPUBuffer, bytes: number): Promise<undefined> {
-    const { device, errors } = this.parts;
-    device.pushErrorScope('validation');
-    try {
-      return host.mapAsync(1 /* GPUMapMode.READ */, 0, bytes);
-    } finally {
-      errors.track(device.popErrorScope().then(() => undefined));
-    }
   }
 
   /**

@@ -8,7 +8,8 @@ import type { Recording } from './recording.js';
 import type { CommandStream } from './stream.js';
 import type { PoliteWaiter } from './wait.js';
 
-export interface HostStepParts {
+/** What reads of the device, awaited or within the stream, work with. */
+export interface StreamParts {
   readonly device: GPUDevice;
   readonly errors: ErrorLog;
   readonly stream: CommandStream;
@@ -16,6 +17,9 @@ export interface HostStepParts {
   readonly commits: Commits;
   readonly staging: StagingPool;
   readonly waiter: PoliteWaiter;
+}
+
+export interface HostStepParts extends StreamParts {
   /** Nothing is done on the GPU. */
   readonly isIdle: () => boolean;
   readonly recording: () => Recording | null;

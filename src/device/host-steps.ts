@@ -7,6 +7,7 @@ import type { HostStepParts } from './host-parts.js';
 import { WaitingLine } from './line.js';
 import type { DeviceBuffer } from './pool.js';
 import { runtime } from './lifecycle.js';
+import { mapForReading } from './readback.js';
 
 /** Where a value goes that the host has made. */
 export interface HostTarget {
@@ -39,7 +40,7 @@ export class HostSteps {
       buffer.block.lastUse = serial;
       stream.count('read', span);
       stream.flush();
-      await waiter.during(gate.later(() => this.map(host, span)));
+      await waiter.during(gate.later(() => mapForReading(this.parts, host, span)));
       const result = host.getMappedRange(0, span).slice(0, bytes);
       host.unmap();
       whole = true;
@@ -127,17 +128,6 @@ export class HostSteps {
         ? error
         : new DeviceError(`host step: ${messageOf(error)}`, 'host step', { cause: error }),
     );
-  }
-
-  /** A mapping that fails says so by rejecting. */
-  private map(host: GPUBuffer, bytes: number): Promise<undefined> {
-    const { device, errors } = this.parts;
-    device.pushErrorScope('validation');
-    try {
-      return host.mapAsync(1 /* GPUMapMode.READ */, 0, bytes);
-    } finally {
-      errors.track(device.popErrorScope().then(() => undefined));
-    }
   }
 }
 

@@ -184,3 +184,17 @@ export class Readback {
     }
   }
 }
+
+/** A mapping that fails says so by rejecting; the same as a GPU error would be a second report. */
+export function mapForReading(
+  { device, errors }: { readonly device: GPUDevice; readonly errors: ErrorLog },
+  host: GPUBuffer,
+  bytes: number,
+): Promise<undefined> {
+  device.pushErrorScope('validation');
+  try {
+    return host.mapAsync(1 /* GPUMapMode.READ */, 0, bytes);
+  } finally {
+    errors.track(device.popErrorScope().then(() => undefined));
+  }
+}
