@@ -32,8 +32,7 @@ interface Insides {
   dispatch: Runtime['dispatch'];
   commit: Runtime['commit'];
   alloc: Runtime['alloc'];
-  readonly chain: { link(serial: number): DeviceBuffer };
-  readonly stream: { readonly serial: number };
+  readonly chain: { readonly guard: DeviceBuffer };
 }
 type Runtime = ReturnType<typeof runtime>;
 
@@ -106,7 +105,7 @@ export async function launchFigures(target: Target, work: HardwareWork): Promise
   // A commit would check and bind the kernels as they are.
   insides.commit = (launches: readonly Launch<BufferArg>[]) => {
     for (const { kernel, buffers, params, grid } of launches)
-      insides.dispatch(kernel, [insides.chain.link(insides.stream.serial), ...buffers], params, grid);
+      insides.dispatch(kernel, [insides.chain.guard, ...buffers], params, grid);
   };
   try {
     made.before?.();
