@@ -12,6 +12,8 @@ export interface Context {
    * file from a stranger, for one). So ask for it when there is something to put in order, not before.
    */
   readonly signal: AbortSignal;
+  /** `init()`. */
+  readonly openDevice: () => Promise<void>;
 }
 
 /** @throws Interrupted after Ctrl-C and its kin */

@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { close } from '../index.js';
 import { fetchMissing } from './npx.js';
+import { openDevice } from './open-device.js';
 import { shownError } from './output.js';
 import { run } from './run.js';
 import { Interrupts } from './signals.js';
@@ -17,6 +18,7 @@ const streamStatus = interrupts.watchStreams();
 const status = await run(args, {
   signal: interrupts.signal,
   onSignalUse: () => interrupts.answer(),
+  openDevice,
 });
 process.exitCode = status === 0 ? streamStatus() : status;
 // Output that fails at the very end is told of after this.

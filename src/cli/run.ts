@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { CheckpointError, UnclearStateDictError } from '../formats/index.js';
+import { init } from '../index.js';
 import { printableLines } from '../tensor/printable.js';
 import { addCommand, modernLine, type CommandRow } from './command.js';
 import { benchCommand } from './commands/bench.js';
@@ -27,6 +28,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** Called whenever the command asks for its signal: from then on it has something to put in order. */
   readonly onSignalUse?: () => void;
+  /** Default: `init`. */
+  readonly openDevice?: () => Promise<void>;
 }
 
 /**
@@ -49,6 +52,7 @@ export async function run(args: readonly string[], options: RunOptions = {}): Pr
         options.onSignalUse?.();
         return signal;
       },
+      openDevice: options.openDevice ?? (() => init()),
     };
   };
   try {

@@ -1,4 +1,4 @@
-import { init, runtime } from '../../index.js';
+import { runtime } from '../../index.js';
 import { loadTuning, saveTuning, type TunedEntry } from '../../device/index.js';
 import { TuningTable } from '../../kernels/tuning/table.js';
 import type { Choices } from '../../kernels/base/kernel.js';
@@ -41,7 +41,7 @@ async function bench(context: Context, options: Options<typeof benchOptions>): P
   const { output } = context;
   const modelName = neededModel(options);
   const builder = builderOf(modelName, 'bench');
-  await init();
+  await context.openDevice();
   const gpu = runtime();
   const given = gpu.target.tuning;
   try {

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { init, manualSeed, runtime } from '../../index.js';
+import { manualSeed, runtime } from '../../index.js';
 import { ShapesDataset } from '../../data/index.js';
 import { loadCheckpoint, type HostTensor } from '../../formats/index.js';
 import { hostStateDict, replaceHead, type Head } from '../../models/index.js';
@@ -57,7 +57,7 @@ async function demo(context: Context, options: Options<typeof demoOptions>): Pro
   const modelName = card.model ?? '';
   const input = card.input ?? cardInput(builderOf(modelName).input);
 
-  await init();
+  await context.openDevice();
   const { info, target } = runtime();
   output.line(
     `kindling ${packageVersion()} on ${info.description || info.device}${target.kind === 'software' ? ' (no GPU)' : ''}`,

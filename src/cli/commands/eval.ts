@@ -1,4 +1,3 @@
-import { init } from '../../index.js';
 import { writeFileAtomically } from '../../formats/index.js';
 import { applyClassMap, relabelled, shortList } from '../classes.js';
 import type { ClassMap, LabelledImages } from '../classes.js';
@@ -59,7 +58,7 @@ async function evaluateModel(context: Context, options: EvalOptions): Promise<vo
   if (options.predictions !== undefined) await checkReplaceable(options.predictions);
   const trained = await openTrained(context, options);
 
-  await init();
+  await context.openDevice();
   const { model, outputs } = await makeTrained(trained, options.numClasses);
   const opened = await openImages(data, trained.input, { onBadImage: options.onBadImage });
   warnOfStray(context, opened);

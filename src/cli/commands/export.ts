@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { init, zeros } from '../../index.js';
+import { zeros } from '../../index.js';
 import { saveOnnx } from '../../onnx/save.js';
 import { defineCommand } from '../command.js';
 import { checkInterrupted, type Context } from '../context.js';
@@ -31,7 +31,7 @@ async function exportModel(context: Context, options: Options<typeof exportOptio
     throw new UsageError(`${to}: an ONNX file's name ends in .onnx; kindling convert writes weight files`);
   await checkNewFile(to, options.force ?? false);
   const trained = await openTrained(context, options);
-  await init();
+  await context.openDevice();
   const { model, outputs } = await makeTrained(trained, options.numClasses);
   const names = await classNames(trained, outputs);
   const { mean, std, resize, size: crop, interpolation = 'bilinear' } = trained.input;

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { init, manualSeed, runtime } from '../../index.js';
+import { manualSeed, runtime } from '../../index.js';
 import { loadCheckpoint, type Checkpoint } from '../../formats/index.js';
 import { saveWeights } from '../../models/index.js';
 import { BadImageError } from '../batches.js';
@@ -53,7 +53,7 @@ async function finetune({ context, options, given }: Call<typeof finetuneOptions
   builderOf(modelName);
   const plan = planOf(dataPath, modelName, card, weights !== null, options);
   const data = await openData(context, plan, options.workers);
-  await init();
+  await context.openDevice();
   const digest = weights === null || out === undefined || isFile ? null : await fileDigest(weights.path);
   const config = configOf(
     plan,
@@ -124,7 +124,7 @@ async function resume(
       await run.begin({ ...run.config, plan, ...factsOf(plan, data) });
       context.output.line('the images have changed, and nothing was trained yet: the run begins with them');
     } else if (!isDeepStrictEqual(plan, run.config.plan)) await run.configure({ ...run.config, plan });
-    await init();
+    await context.openDevice();
     const attempt = async (again: boolean): Promise<void> => {
       const reached = await readState(run);
       let model: TrainedModel;

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { init, runtime } from '../../index.js';
+import { runtime } from '../../index.js';
 import { defineCommand } from '../command.js';
 import type { Context } from '../context.js';
 import { byteSize, table } from '../output.js';
@@ -23,9 +23,10 @@ const byteLimits = new Set([
 ]);
 
 /** `kindling info`: the adapter that is used, and what it can do. */
-async function info({ output }: Context): Promise<void> {
+async function info(context: Context): Promise<void> {
+  const { output } = context;
   const started = performance.now();
-  await init();
+  await context.openDevice();
   const seconds = (performance.now() - started) / 1000;
   const gpu = runtime();
   const limits: Record<string, number> = {};

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { init, noGrad, tensor } from '../../index.js';
+import { noGrad, tensor } from '../../index.js';
 import { stackSamples, type HostArray } from '../../data/index.js';
 import { imageExtensions, readImage } from '../../data/node/index.js';
 import { isStray } from '../../data/node/image-folder.js';
@@ -47,7 +47,7 @@ async function predict(
   const { output } = context;
   const images = paths.flatMap((path) => (isFolder(path) ? imagesIn(path, context) : [path]));
   const trained = await openTrained(context, options);
-  await init();
+  await context.openDevice();
   const { model, outputs } = await makeTrained(trained, options.numClasses);
   const names = await classNames(trained, outputs);
   const transform = imageTransform(trained.input);

@@ -1,4 +1,4 @@
-import { init, profile, runtime } from '../../index.js';
+import { profile, runtime } from '../../index.js';
 import { writeFileAtomically } from '../../formats/index.js';
 import { layerLabel, type LayerRow, type Profile } from '../../nn/tools/profiler.js';
 import { defineCommand } from '../command.js';
@@ -40,7 +40,7 @@ async function profileModel(context: Context, options: Options<typeof profileOpt
     options.weights === undefined ? null : await openNamedWeights(context, known, options.weights);
   const modelName = neededModel({ model: known ?? opened?.card.model });
   const builder = builderOf(modelName, 'profile');
-  await init();
+  await context.openDevice();
   const model =
     opened === null
       ? builder()
