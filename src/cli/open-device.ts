@@ -4,6 +4,7 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  readFileSync,
   readSync,
   rmSync,
   statSync,
@@ -72,16 +73,29 @@ function reopen(path: string, flags: string): void {
 }
 
 /**
- * Whether others write at the same offset of the same regular file: standard output (`>log 2>&1`) or the
- * program that started this one. What is opened anew has an offset of its own, and they would write over it.
+ * Whether others write at the same offset of the same regular file: standard output (`>log 2>&1`) or a
+ * program that this one was started by. What is opened anew has an offset of its own, and they would write
+ * over it. npx and its shell have the file, too, and write nothing after the command.
  */
 function sharesOffset(errors: Stats): boolean {
   if (!errors.isFile()) return false;
   const same = (other: Stats): boolean => other.dev === errors.dev && other.ino === errors.ino;
   if (same(fstatSync(1))) return true;
-  const folder = `/proc/${process.ppid}/fd`;
-  return readdirSync(folder).some((fd) => {
-    const stats = statSync(join(folder, fd), { throwIfNoEntry: false });
-    return stats !== undefined && same(stats);
-  });
+  const holds = (pid: number): boolean =>
+    readdirSync(`/proc/${pid}/fd`).some((fd) => {
+      const stats = statSync(`/proc/${pid}/fd/${fd}`, { throwIfNoEntry: false });
+      return stats !== undefined && same(stats);
+    });
+  let pid = process.ppid;
+  while (holds(pid)) {
+    if (!isNpx(pid) && !isNpx(parentOf(pid))) return true;
+    pid = parentOf(pid);
+  }
+  return false;
 }
+
+const isNpx = (pid: number): boolean => /^npm exec\b/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
+
+/** The fourth field of a process's status; the second may have spaces, and ends with the last parenthesis. */
+const parentOf = (pid: number): number =>
+  Number(readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\)/s, '').split(' ')[2]);

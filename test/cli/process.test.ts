@@ -1,6 +1,6 @@
 /** The command as a process of its own: exit statuses, clean streams, signals. */
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
 import { init, loadCheckpoint, models, saveWeights } from '../../src/index.js';
@@ -41,6 +41,23 @@ it('prints nothing but JSON on standard output, and ends by itself', { timeout: 
   const { code, stdout } = await kindling(['info', '--json']);
   expect(code).toBe(0);
   expect(JSON.parse(stdout)).toHaveProperty('adapter');
+});
+
+it('leaves the error output empty where nothing is wrong', { timeout: 120_000 }, async () => {
+  const errors = join(folder, 'errors');
+  const command = [process.execPath, '--import', 'tsx', join(root, 'src/cli/main.ts'), 'info'];
+  // In place of the shell, which would have the file open, too.
+  const shell = spawn('sh', ['-c', 'exec "$@" 2>"$0"', errors, ...command], { cwd: root, stdio: 'ignore' });
+  const code = await new Promise((resolve) => shell.on('close', resolve));
+  expect({ code, errors: readFileSync(errors, 'utf8') }).toEqual({ code: 0, errors: '' });
+});
+
+it('keeps the order of both outputs in one file', { timeout: 120_000 }, async () => {
+  const log = join(folder, 'log');
+  const command = [process.execPath, '--import', 'tsx', join(root, 'src/cli/main.ts'), 'info'];
+  const shell = spawn('sh', ['-c', 'exec "$@" >"$0" 2>&1', log, ...command], { cwd: root, stdio: 'ignore' });
+  await new Promise((resolve) => shell.on('close', resolve));
+  expect(readFileSync(log, 'utf8')).toMatch(/^(Warning: maxDynamic.*\n)*adapter [^]*\nsystem .*\n$/);
 });
 
 it('ends with status 1 for a path that is not there', { timeout: 120_000 }, async () => {
