@@ -1,13 +1,13 @@
 import type { Module } from '../nn/base/module.js';
 import { isModule } from '../nn/base/call.js';
-import { encode, type DType } from '../tensor/dtype.js';
 import { readOptions } from '../tensor/options.js';
-import { numel, showShape, type Shape } from '../tensor/shape.js';
+import { showShape } from '../tensor/shape.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
-import { assemble, type Assembled, type Weight } from './assemble.js';
+import { assemble, type Assembled } from './assemble.js';
 import { Traces, type Axis } from './dynamic.js';
-import type { Graph, Value } from './graph.js';
-import { encodeModel, type TensorProto } from './proto.js';
+import type { Graph } from './graph.js';
+import { bytesOf, Numbers } from './numbers.js';
+import { encodeModel, type ExternalData, type TensorProto } from './proto.js';
 import { findRow } from './rows/index.js';
 import { trace } from './trace.js';
 
@@ -40,6 +40,11 @@ const irVersions: Readonly<Record<number, number>> = { 17: 8, 18: 8, 19: 9, 20: 
 /** A protobuf message may have 2 GiB; some of that is for the graph. */
 const mostBytes = 2 ** 31 - 2 ** 24;
 
+/** Weights of fewer bytes stay in the message: tools look at them to learn shapes. */
+const leastOutside = 1024;
+/** Numbers begin at pages of memory, so that readers can map the file. */
+const pageBytes = 4096;
+
 type Read = Required<ExportOnnxOptions>;
 
 /**
@@ -62,6 +67,44 @@ export async function exportOnnx(
   exampleInputs: Tensor | readonly Tensor[],
   options: ExportOnnxOptions = {},
 ): Promise<Uint8Array> {
+  const exported = follow(model, exampleInputs, options);
+  if (exported.isLarge)
+    throw new Error(
+      `exportOnnx: ${model.constructor.name} has ${(exported.bytes / 1e9).toFixed(1)} GB of weights, and an ONNX file of one ` +
+        'piece may have 2 GB. saveOnnx (kindling/node) writes weights into a file beside it; or convert the model to float16 ' +
+        '(model.half()), or export its parts',
+    );
+  return exported.whole();
+}
+
+/** A model as nodes, its weights not read yet. */
+export interface Exported {
+  /** Of all weights. */
+  readonly bytes: number;
+  /** One message cannot hold it. */
+  readonly isLarge: boolean;
+  /** One ModelProto. */
+  whole(): Promise<Uint8Array>;
+  /** A ModelProto whose weights are in another file of its folder, called `location`, and that file. */
+  apart(location: string): Promise<Apart>;
+}
+
+export interface Apart {
+  readonly model: Uint8Array;
+  readonly data: {
+    /** In bytes. */
+    readonly size: number;
+    /** The file's bytes in order. Each weight is read as its turn comes. */
+    chunks(): AsyncGenerator<Uint8Array, void, undefined>;
+  };
+}
+
+/** @internal What {@link exportOnnx} does, up to the bytes. @throws Error as it does, but for large models */
+export function follow(
+  model: Module,
+  exampleInputs: Tensor | readonly Tensor[],
+  options: ExportOnnxOptions,
+): Exported {
   const read = readOptions<Read>(
     'exportOnnx',
     {
@@ -117,25 +160,61 @@ export async function exportOnnx(
     throw new Error(`exportOnnx: '${clash}' names an input and an output; give inputNames or outputNames`);
   const assembled = assemble(first, traces, inputNames, outputNames);
   checkOutputAxes(read.dynamicAxes, assembled, inputNames);
-  checkSize(model, assembled);
-
-  const initializers: TensorProto[] = assembled.integers.map(({ name, values }) => ({
+  const weights = assembled.weights.map((weight) => new Numbers(weight));
+  const integers: TensorProto[] = assembled.integers.map(({ name, values }) => ({
     name,
     dtype: 'int64',
     dims: [values.length],
     raw: bytesOf(BigInt64Array.from(values, BigInt)),
   }));
-  for (const weight of assembled.weights) initializers.push(await numbersOf(weight));
-  return encodeModel({
-    irVersion: irVersions[opsetVersion] as number,
-    opset: opsetVersion,
-    name: model.constructor.name,
-    nodes: assembled.nodes,
-    initializers,
-    inputs: assembled.inputs,
-    outputs: assembled.outputs,
-    metadata: read.metadata,
-  });
+  const bytes = weights.reduce((sum, weight) => sum + weight.bytes, 0);
+  const encoded = (initializers: readonly TensorProto[]): Uint8Array =>
+    encodeModel({
+      irVersion: irVersions[opsetVersion] as number,
+      opset: opsetVersion,
+      name: model.constructor.name,
+      nodes: assembled.nodes,
+      initializers: [...integers, ...initializers],
+      inputs: assembled.inputs,
+      outputs: assembled.outputs,
+      metadata: read.metadata,
+    });
+  return {
+    bytes,
+    isLarge: bytes > mostBytes,
+    whole: async () => {
+      const initializers: TensorProto[] = [];
+      for (const weight of weights) initializers.push(weight.proto(await weight.read()));
+      return encoded(initializers);
+    },
+    apart: async (location) => {
+      const outside: (readonly [Numbers, ExternalData])[] = [];
+      const initializers: TensorProto[] = [];
+      let size = 0;
+      for (const weight of weights) {
+        if (weight.bytes < leastOutside) {
+          initializers.push(weight.proto(await weight.read()));
+          continue;
+        }
+        const place = { location, offset: Math.ceil(size / pageBytes) * pageBytes, length: weight.bytes };
+        size = place.offset + place.length;
+        outside.push([weight, place]);
+        initializers.push(weight.proto(place));
+      }
+      return { model: encoded(initializers), data: { size, chunks: () => chunksOf(outside) } };
+    },
+  };
+}
+
+async function* chunksOf(
+  outside: readonly (readonly [Numbers, ExternalData])[],
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let at = 0;
+  for (const [weight, { offset, length }] of outside) {
+    if (offset > at) yield new Uint8Array(offset - at);
+    yield await weight.read();
+    at = offset + length;
+  }
 }
 
 function examplesOf(given: Tensor | readonly Tensor[]): readonly Tensor[] {
@@ -240,47 +319,4 @@ function checkOutputAxes(
         );
     }
   }
-}
-
-const bytesPerElement: Readonly<Record<DType | 'int64', number>> = {
-  float32: 4,
-  float16: 2,
-  int32: 4,
-  uint8: 1,
-  bool: 1,
-  int64: 8,
-};
-
-function checkSize(model: Module, { weights }: Assembled): void {
-  const bytes = weights.reduce(
-    (sum, { value }) => sum + numel(value.shape as Shape) * bytesPerElement[value.dtype ?? 'float32'],
-    0,
-  );
-  if (bytes > mostBytes)
-    throw new Error(
-      `exportOnnx: ${model.constructor.name} has ${(bytes / 1e9).toFixed(1)} GB of weights, and an ONNX file of one piece may ` +
-        'have 2 GB; convert the model to float16 (model.half()) or export its parts',
-    );
-}
-
-const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array =>
-  new Uint8Array(buffer, byteOffset, byteLength);
-
-async function numbersOf({ name, value }: Weight): Promise<TensorProto> {
-  const { source } = value.constant as NonNullable<Value['constant']>;
-  const dtype = value.dtype as keyof typeof bytesPerElement;
-  const values =
-    source.kind === 'host'
-      ? source.values
-      : await (source.kind === 'read' ? source.data : source.tensor.data());
-  return { name, dtype, dims: value.shape as Shape, raw: rawOf(values, dtype) };
-}
-
-/** Row-major, little-endian. */
-function rawOf(values: ArrayLike<number>, dtype: keyof typeof bytesPerElement): Uint8Array {
-  if (dtype === 'int64') return bytesOf(BigInt64Array.from(Array.from(values), BigInt));
-  if (dtype === 'bool' || dtype === 'uint8') return Uint8Array.from(values);
-  if (dtype === 'float32' && values instanceof Float32Array) return bytesOf(values);
-  if (dtype === 'float32') return bytesOf(Float32Array.from(values));
-  return bytesOf(encode(values, dtype));
 }

@@ -1,4 +1,7 @@
 /** Exported models, run by onnxruntime: the same numbers as here. */
+import { mkdtempSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import { differences, loadRuntime, type Difference } from '../onnx/run.js';
@@ -377,6 +380,14 @@ describe.each([17, 18, 21])('ops, opset %i', (opsetVersion) => {
     const tolerance = name === 'half precision' ? 2e-3 : 1e-5;
     expectSame(await differences(ort, model, inputs, inputs, { opsetVersion }), tolerance);
   });
+});
+
+it('weights in a second file are those of the model, large and small', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'kindling-onnx-')), 'apart.onnx');
+  const model = k.models.get('cifar_resnet8')();
+  const images = [k.randn(2, 3, 32, 32)];
+  expectSame(await differences(ort, model, images, images, { dynamicBatch: true }, path), 1e-5);
+  expect(statSync(`${path}.data`).size).toBeGreaterThan(statSync(path).size);
 });
 
 describe('dynamic axes', () => {

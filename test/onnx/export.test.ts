@@ -6,11 +6,12 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import { runtime } from '../../src/device/index.js';
 import { saveOnnx } from '../../src/node.js';
+import { follow } from '../../src/onnx/export.js';
 import { exportOnnx } from '../../src/onnx/index.js';
 import { exportedOps } from '../../src/onnx/rows/index.js';
 import { temporaryFolder } from '../cli/support.js';
 import { every } from '../tooling/full.js';
-import { infoOf, nodesOf, numbersOf, readModel, type Model } from './read.js';
+import { infoOf, nodesOf, numbersOf, placeOf, readModel, type Model } from './read.js';
 
 const folder = temporaryFolder();
 const { nn } = k;
@@ -344,19 +345,80 @@ it('saveOnnx writes the same bytes', async () => {
   );
 });
 
+describe('weights in a file of their own', () => {
+  const net = (): k.nn.Sequential => new nn.Sequential(new nn.Linear(20, 30), new nn.Linear(30, 40)).half();
+  const names = ['0.weight', '0.bias', '1.weight', '1.bias'];
+
+  it('are where the model says, each at a page, and small ones stay', async () => {
+    const model = net();
+    const path = join(folder, 'apart.onnx');
+    expect(await saveOnnx(model, k.zeros(1, 20).half(), path, { externalData: true })).toEqual([
+      path,
+      `${path}.data`,
+    ]);
+    const [read, data] = [readModel(await readFile(path)), await readFile(`${path}.data`)];
+    const places = names.map((name) => placeOf(read.graph.initializer!.find((x) => x.name === name)!));
+    expect(places).toEqual([
+      { location: 'apart.onnx.data', offset: '0', length: '1200' },
+      null,
+      { location: 'apart.onnx.data', offset: '4096', length: '2400' },
+      null,
+    ]);
+    expect(data.length).toBe(4096 + 2400);
+    const whole = readModel(await exportOnnx(model, k.zeros(1, 20).half()));
+    for (const name of names) expect(numbersOf(read, name, data)).toEqual(numbersOf(whole, name));
+    expect(nodesOf(read)).toEqual(nodesOf(whole));
+  });
+
+  it('are read one after the other, as the file is written', async () => {
+    const model = net();
+    const { data } = await follow(model, [k.zeros(1, 20).half()], {}).apart('a');
+    const chunks = data.chunks();
+    await chunks.next();
+    const second = model[1] as k.nn.Linear;
+    k.noGrad(() => k.add_(second.weight, 1));
+    await expect(
+      (async () => {
+        for await (const chunk of chunks) expect(chunk.length).toBeGreaterThan(0);
+      })(),
+    ).rejects.toThrow("'1.weight' was changed by add_ while the model was being exported");
+  });
+
+  it('are refused by exportOnnx, which gives one piece, over 2 GB', async () => {
+    const large = runtime().withoutWork(
+      () => new nn.Sequential(new nn.Linear(32768, 8192), new nn.Linear(8192, 32768)),
+    );
+    await expect(exportOnnx(large, k.zeros(1, 32768))).rejects.toThrow(
+      'has 2.1 GB of weights, and an ONNX file of one piece may have 2 GB. saveOnnx (kindling/node) writes weights into a file',
+    );
+    large.dispose();
+  });
+
+  it('need a true or a false', async () => {
+    const options = { externalData: 'yes' as never };
+    await expect(saveOnnx(net(), k.zeros(1, 20), join(folder, 'no.onnx'), options)).rejects.toThrow(
+      'externalData must be true or false, got yes',
+    );
+  });
+});
+
 describe('the zoo', () => {
   it.each(every(9, k.models.list()))('%s, for any number of images', async (name) => {
     const make = k.models.get(name);
     const { channels, crop } = make.input;
     const net = runtime().withoutWork(() => make());
     try {
-      const { graph } = await exported(
-        net,
-        runtime().withoutWork(() => k.zeros(1, channels, crop, crop)),
-        { dynamicBatch: true },
-      );
+      const image = runtime().withoutWork(() => k.zeros(1, channels, crop, crop));
+      // No weight of any size is read: the largest have 2.6 GB.
+      const { model, data } = await follow(net, image, { dynamicBatch: true }).apart('weights');
+      const { graph } = readModel(model);
       expect(graph.output.map(infoOf)[0]).toMatch(/^output: float32\[batch,\d+\]$/);
       expect(graph.node.length).toBeGreaterThan(10);
+      const ends = graph
+        .initializer!.map(placeOf)
+        .map((at) => Number(at?.offset ?? 0) + Number(at?.length ?? 0));
+      expect(data.size).toBe(Math.max(...ends));
+      expect(model.length).toBeLessThan(4e6);
     } finally {
       net.dispose();
     }
