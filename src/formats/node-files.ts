@@ -113,7 +113,8 @@ export async function writeFileAtomically(
 /**
  * Writes files that belong together, the last of which refers to the others: all are written beside their
  * names first, and then take them, the last one last. No reader finds the last one beside others that are not
- * its own: an old one is out of the way before the first file takes its name. An error puts all old ones back.
+ * its own: an old one is out of the way before the first file takes its name. An error puts all old ones
+ * back.
  *
  * @throws CheckpointError also where one of the paths is no plain file
  */
