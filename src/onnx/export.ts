@@ -1,7 +1,7 @@
 import type { Module } from '../nn/base/module.js';
 import { isModule } from '../nn/base/call.js';
 import { readOptions } from '../tensor/options.js';
-import { showShape } from '../tensor/shape.js';
+import { numel, showShape } from '../tensor/shape.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { assemble, type Assembled } from './assemble.js';
 import { Traces, type Axis } from './dynamic.js';
@@ -53,14 +53,18 @@ type Read = Required<ExportOnnxOptions>;
  * runs once on tensors of the examples' shapes and dtypes, not on their values, and each op becomes one node
  * or a few; weights keep their names in the state dict. float16 stays half precision, and int32 is int32.
  *
- * What the forward decides in JavaScript is decided at the export: a graph has no conditions. Sizes are those
- * of the examples, except of axes that are declared dynamic.
+ * What the forward decides in JavaScript is decided at the export: a graph has no conditions, and the file
+ * does what the model did on the examples, as `torch.onnx.export` says of its traces. Sizes are those of the
+ * examples, except of axes that are declared dynamic. For these the forward runs at two sizes more, and with a
+ * batch of 259 or so where that takes up to 64 MiB; code that turns off at other sizes (`if (x.size(1) > 100)`)
+ * goes unnoticed into the file: try it at the sizes that it will be used with.
  *
  * @param exampleInputs the tensors that `model` is called with
  * @returns the bytes of a ModelProto
- * @throws Error naming the op and the module where an op has no counterpart in ONNX; where a part of a tensor
- *   is written in place, or a tensor depends on chance; where what is computed changes with a dynamic axis;
- *   for models of about 2 GB and more. Modes of the modules are as before then too.
+ * @throws Error naming the op and the module where an op has no counterpart in ONNX; where a tensor from
+ *   outside of the forward is written in place, or one depends on chance; where what is computed changes with
+ *   a dynamic axis; for models of about 2 GB and more (`saveOnnx` writes them). Modes of the modules are as
+ *   before then too.
  */
 export async function exportOnnx(
   model: Module,
@@ -151,6 +155,7 @@ export function follow(
   const first = run(null);
   const others = axes.flatMap((axis) => axis.longer.map((to) => run(axis, to)));
   const traces = new Traces(axes, [first, ...others]);
+  for (const axis of axes) tryFar(traces, first, axis, run);
   const given = first.outputs.map(({ name }) => name);
   const outputNames = given.every((name) => name !== null)
     ? namesOf('outputNames', read.outputNames, given.length, '', given)
@@ -215,6 +220,30 @@ async function* chunksOf(
     yield await weight.read();
     at = offset + length;
   }
+}
+
+/** A batch that is large, for code which treats such ones in another way. */
+const farBatch = 257;
+/** Bytes of results that such a trace may take; larger models are not tried at that size. */
+const mostTried = 2 ** 26;
+
+/**
+ * Traces a small model once more, with a large batch. What it then does otherwise is an error; that it does
+ * not run is none, as there may be a limit to the size.
+ */
+function tryFar(traces: Traces, first: Graph, axis: Axis, run: (longer: Axis, to: number) => Graph): void {
+  if (!axis.places.every((place) => place.axis === 0)) return;
+  const to = axis.size + farBatch;
+  const results = first.nodes.flatMap((node) => node.results).concat(first.inputs);
+  const bytes = results.reduce((sum, { shape }) => sum + 4 * numel(shape ?? []), 0);
+  if ((bytes / axis.size) * to > mostTried) return;
+  let graph: Graph;
+  try {
+    graph = run(axis, to);
+  } catch {
+    return;
+  }
+  traces.checkAt(first, graph, axis, to);
 }
 
 function examplesOf(given: Tensor | readonly Tensor[]): readonly Tensor[] {

@@ -133,7 +133,7 @@ export class Tracer implements Interceptor, Builder {
     return () => this.rebind(self, made as Value);
   };
 
-  /** Whether a write can be followed: to all of what was made in the forward, or to a part of what is known. */
+  /** Whether a write can be followed: to all of what the forward made, or to a part of what is known. */
   private canFollow(self: Tensor): boolean {
     if (!this.isTraced(self) && self.storage.id < this.before) return false;
     if (isWhole(self)) return true;

@@ -192,6 +192,12 @@ describe('dynamic axes', () => {
     await expect(ofFn(net, k.zeros(2, 3), { dynamicBatch: true })).rejects.toThrow(
       "what the model computes changes with the axis 'batch', at Mul",
     );
+    const large = (x: Tensor): Tensor => (x.shape[0]! > 100 ? x.neg() : x.abs());
+    await expect(ofFn(large, k.zeros(2, 3), { dynamicBatch: true })).rejects.toThrow(
+      "changes with the axis 'batch', at Abs",
+    );
+    const capped = (x: Tensor): Tensor => x.narrow(0, 0, Math.min(x.shape[0]!, 100));
+    await expect(ofFn(capped, k.zeros(2, 3), { dynamicBatch: true })).rejects.toThrow("'batch'");
     const half = (x: Tensor): Tensor => x.reshape(-1).expand(Math.ceil((x.shape[0]! + 3) / 2), -1);
     await expect(ofFn(half, k.zeros(4, 1), { dynamicBatch: true })).rejects.toThrow(/'batch'/);
   });
