@@ -55,9 +55,9 @@ type Read = Required<ExportOnnxOptions>;
  *
  * What the forward decides in JavaScript is decided at the export: a graph has no conditions, and the file
  * does what the model did on the examples, as `torch.onnx.export` says of its traces. Sizes are those of the
- * examples, except of axes that are declared dynamic. For these the forward runs at two sizes more, and with a
- * batch of 259 or so where that takes up to 64 MiB; code that turns off at other sizes (`if (x.size(1) > 100)`)
- * goes unnoticed into the file: try it at the sizes that it will be used with.
+ * examples, except of axes that are declared dynamic. For these the forward runs at two sizes more, and with
+ * a batch of 259 or so where that takes up to 64 MiB; code that turns off at other sizes (`if (x.size(1) >
+ * 100)`) goes unnoticed into the file: try it at the sizes that it will be used with.
  *
  * @param exampleInputs the tensors that `model` is called with
  * @returns the bytes of a ModelProto
