@@ -3,4 +3,4 @@ export * from './data/node/index.js';
 export { saveSafetensors, saveTorch, writeFileAtomically } from './formats/index.js';
 export { fileSource } from './formats/node-files.js';
 export { saveWeights, type SaveWeightsOptions } from './models/index.js';
-export { saveOnnx } from './onnx/save.js';
+export { saveOnnx, type SaveOnnxOptions } from './onnx/save.js';

@@ -6,13 +6,13 @@ import { nodeBuiltin } from '../device/adapter.js';
 export interface Interceptor {
   /** The result in place of the op's, or undefined: the op runs as it was called. Null for all ops. */
   readonly enter: ((name: string, op: AnyOp, args: readonly unknown[]) => unknown) | null;
-  /** `op` is about to write over `args[0]`; what it returns is called when it has. */
-  readonly write?: (name: string, op: AnyOp, args: readonly unknown[]) => () => void;
   /**
-   * The tensor `made` has been written over the tensor `self`. Where it is there, ops that make `made` are
-   * intercepted too.
+   * `op` is about to write over `args[0]`; what it returns is called when it has. Where it is there, ops that
+   * make what in-place forms write are intercepted too.
    */
-  readonly wrote?: (self: object, made: object) => void;
+  readonly write?: (name: string, op: AnyOp, args: readonly unknown[]) => () => void;
+  /** Kernels are about to run that read and write these: tensors, storages, or memory of the op's own. */
+  readonly launching?: (read: readonly object[], written: readonly object[]) => void;
   /** It is in force no more. */
   end(): void;
 }

@@ -78,6 +78,8 @@ export async function fileSource(path: string): Promise<ByteSource> {
   };
 }
 
+type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
 /**
  * Writes a file so that a reader, or a crash at any moment, finds either the old content or the new, whole:
  * the bytes go to a temporary file in the same folder, are flushed to the disk, and then take the name. Links
@@ -88,22 +90,116 @@ export async function fileSource(path: string): Promise<ByteSource> {
  */
 export async function writeFileAtomically(
   path: string,
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  chunks: Chunks,
   patches?: FileLayout['patches'],
 ): Promise<void> {
-  const { fs, path: paths } = node();
-  const target = await fs.realpath(path).catch(() => path);
-  const folder = paths.dirname(target);
-  const there = await fs.stat(target).catch(() => null);
-  if (there !== null && !there.isFile() && !there.isDirectory()) {
+  const place = await placeOf(path);
+  if (place.kind === 'stream') {
     await writeInPlace(path, chunks);
     return;
   }
-  const mode = there === null ? 0o666 : there.mode & 0o777;
-  const temporary = paths.join(folder, `.${paths.basename(target)}.${crypto.randomUUID()}.tmp`);
+  const { temporary, release } = await writeBeside(place, path, chunks, patches);
+  try {
+    await node().fs.rename(temporary, place.target);
+  } catch (error) {
+    await node().fs.rm(temporary, { force: true });
+    throw writeError(path, error);
+  } finally {
+    release();
+  }
+  await syncFolder(place.folder);
+}
+
+/**
+ * Writes files that belong together, the last of which refers to the others: all are written beside their
+ * names first, and then take them, the last one last. No reader finds the last one beside others that are not
+ * its own: an old one is out of the way before the first file takes its name. An error puts all old ones
+ * back.
+ *
+ * @throws CheckpointError also where one of the paths is no plain file
+ */
+export async function writeFilesAtomically(
+  files: readonly { readonly path: string; readonly chunks: Chunks }[],
+): Promise<void> {
+  const { fs } = node();
+  const written: (Beside & { readonly path: string })[] = [];
+  const aside: { readonly target: string; readonly old: string }[] = [];
+  const moved: string[] = [];
+  try {
+    for (const { path, chunks } of files) {
+      const place = await placeOf(path);
+      if (place.kind !== 'file')
+        throw new CheckpointError(`${path}: is no plain file, and what is written there is several files`);
+      written.push({ path, ...(await writeBeside(place, path, chunks)) });
+    }
+    try {
+      for (const { place, temporary } of [...written].reverse()) {
+        if (!place.isThere) continue;
+        const old = `${temporary.slice(0, -'.tmp'.length)}.old.tmp`;
+        await fs.rename(place.target, old);
+        aside.push({ target: place.target, old });
+      }
+      for (const { place, temporary } of written) {
+        await fs.rename(temporary, place.target);
+        moved.push(place.target);
+      }
+    } catch (error) {
+      for (const target of moved.reverse()) await fs.rm(target, { force: true });
+      for (const { target, old } of aside.reverse()) await fs.rename(old, target);
+      throw writeError((written[moved.length] ?? (written[0] as (typeof written)[number])).path, error);
+    }
+    for (const { old } of aside) await fs.rm(old, { force: true });
+  } finally {
+    for (const { temporary, release } of written) {
+      await fs.rm(temporary, { force: true });
+      release();
+    }
+  }
+  for (const { place } of written) await syncFolder(place.folder);
+}
+
+interface Place {
+  /** A stream (a pipe, a device) takes bytes as they come. */
+  readonly kind: 'file' | 'folder' | 'stream';
+  /** Where links lead. */
+  readonly target: string;
+  readonly folder: string;
+  readonly isThere: boolean;
+  readonly mode: number;
+}
+
+async function placeOf(path: string): Promise<Place> {
+  const { fs, path: paths } = node();
+  const target = await fs.realpath(path).catch(() => path);
+  const there = await fs.stat(target).catch(() => null);
+  return {
+    kind: there === null || there.isFile() ? 'file' : there.isDirectory() ? 'folder' : 'stream',
+    target,
+    folder: paths.dirname(target),
+    isThere: there !== null,
+    mode: there === null ? 0o666 : there.mode & 0o777,
+  };
+}
+
+/** A file that is whole, and on the disk, under another name. */
+interface Beside {
+  readonly place: Place;
+  readonly temporary: string;
+  /** It need not be removed any more. */
+  readonly release: () => void;
+}
+
+async function writeBeside(
+  place: Place,
+  path: string,
+  chunks: Chunks,
+  patches?: FileLayout['patches'],
+): Promise<Beside> {
+  const { fs, path: paths } = node();
+  const temporary = paths.join(place.folder, `.${paths.basename(place.target)}.${crypto.randomUUID()}.tmp`);
   const release = removeAtExit(temporary);
   try {
-    const file = await fs.open(temporary, 'wx', mode);
+    const file = await fs.open(temporary, 'wx', place.mode);
     try {
       for await (const chunk of chunks) await writeAll(file, chunk);
       for (const { offset, bytes } of patches?.() ?? []) await writeAll(file, bytes, offset);
@@ -111,24 +207,19 @@ export async function writeFileAtomically(
     } finally {
       await file.close();
     }
-    await fs.rename(temporary, target);
   } catch (error) {
     await fs.rm(temporary, { force: true });
-    throw writeError(path, error);
-  } finally {
     release();
+    throw writeError(path, error);
   }
-  await syncFolder(folder);
+  return { place, temporary, release };
 }
 
 function writeLayout(path: string, layout: FileLayout): Promise<void> {
   return writeFileAtomically(path, layout.chunks(), () => layout.patches?.() ?? []);
 }
 
-async function writeInPlace(
-  path: string,
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-): Promise<void> {
+async function writeInPlace(path: string, chunks: Chunks): Promise<void> {
   try {
     const file = await node().fs.open(path, 'w');
     try {

@@ -99,14 +99,30 @@ export class Traces {
     return isFixed(variants);
   }
 
-  private compare(first: Graph, other: Graph, { name }: Axis): void {
-    const differ = (at: number): Error => {
-      const node = first.nodes[Math.min(at, first.nodes.length - 1)];
-      return new Error(
-        `exportOnnx: what the model computes changes with the axis '${name}', at ${describe(node)}: a graph that serves ` +
-          'all sizes cannot hold it. Leave the axis out of dynamicAxes',
-      );
+  /**
+   * Whether what was read off the traces is true of another, `graph`, in which `axis` has `to` entries.
+   *
+   * @throws Error where it is not
+   */
+  checkAt(first: Graph, graph: Graph, axis: Axis, to: number): void {
+    const far = new Traces([axis], [first, graph]);
+    const fits = (variants: Variants, size: number): boolean => {
+      if (isFixed(variants)) return size === variants[0];
+      const product = productOf(variants, this.axes);
+      if (product === null) return true;
+      return size === product.axes.reduce((n, each) => n * (each === axis ? to : each.size), product.factor);
     };
+    for (const node of first.nodes)
+      for (const operand of node.operands) {
+        if (operand === null || !isSizes(operand)) continue;
+        const others = far.variantsOf(operand);
+        if (!this.variantsOf(operand).every((variants, i) => fits(variants, others[i]?.[1] as number)))
+          throw changes(axis.name, node);
+      }
+  }
+
+  private compare(first: Graph, other: Graph, { name }: Axis): void {
+    const differ = (at: number): Error => changes(name, first.nodes[Math.min(at, first.nodes.length - 1)]);
     first.nodes.forEach((node, at) => {
       const same = other.nodes[at];
       if (same === undefined || !alike(node, same)) throw differ(at);
@@ -115,6 +131,12 @@ export class Traces {
       throw differ(first.nodes.length);
   }
 }
+
+const changes = (axis: string, node: Node | undefined): Error =>
+  new Error(
+    `exportOnnx: what the model computes changes with the axis '${axis}', at ${describe(node)}: a graph that serves ` +
+      'all sizes cannot hold it. Leave the axis out of dynamicAxes',
+  );
 
 const describe = (node: Node | undefined): string =>
   node === undefined ? 'its start' : `${node.op}${node.path === '' ? '' : ` in '${node.path}'`}`;

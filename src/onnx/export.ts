@@ -1,13 +1,13 @@
 import type { Module } from '../nn/base/module.js';
 import { isModule } from '../nn/base/call.js';
-import { encode, type DType } from '../tensor/dtype.js';
 import { readOptions } from '../tensor/options.js';
-import { numel, showShape, type Shape } from '../tensor/shape.js';
+import { numel, showShape } from '../tensor/shape.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
-import { assemble, type Assembled, type Weight } from './assemble.js';
+import { assemble, type Assembled } from './assemble.js';
 import { Traces, type Axis } from './dynamic.js';
-import type { Graph, Value } from './graph.js';
-import { encodeModel, type TensorProto } from './proto.js';
+import type { Graph } from './graph.js';
+import { bytesOf, Numbers } from './numbers.js';
+import { encodeModel, type ExternalData, type TensorProto } from './proto.js';
 import { findRow } from './rows/index.js';
 import { trace } from './trace.js';
 
@@ -40,6 +40,11 @@ const irVersions: Readonly<Record<number, number>> = { 17: 8, 18: 8, 19: 9, 20: 
 /** A protobuf message may have 2 GiB; some of that is for the graph. */
 const mostBytes = 2 ** 31 - 2 ** 24;
 
+/** Weights of fewer bytes stay in the message: tools look at them to learn shapes. */
+const leastOutside = 1024;
+/** Numbers begin at pages of memory, so that readers can map the file. */
+const pageBytes = 4096;
+
 type Read = Required<ExportOnnxOptions>;
 
 /**
@@ -48,20 +53,62 @@ type Read = Required<ExportOnnxOptions>;
  * runs once on tensors of the examples' shapes and dtypes, not on their values, and each op becomes one node
  * or a few; weights keep their names in the state dict. float16 stays half precision, and int32 is int32.
  *
- * What the forward decides in JavaScript is decided at the export: a graph has no conditions. Sizes are those
- * of the examples, except of axes that are declared dynamic.
+ * What the forward decides in JavaScript is decided at the export: a graph has no conditions, and the file
+ * does what the model did on the examples, as `torch.onnx.export` says of its traces. Sizes are those of the
+ * examples, except of axes that are declared dynamic. For these the forward runs at two sizes more, and with
+ * a batch of 259 or so where that takes up to 64 MiB; code that turns off at other sizes (`if (x.size(1) >
+ * 100)`) goes unnoticed into the file: try it at the sizes that it will be used with.
  *
  * @param exampleInputs the tensors that `model` is called with
  * @returns the bytes of a ModelProto
- * @throws Error naming the op and the module where an op has no counterpart in ONNX; where a part of a tensor
- *   is written in place, or a tensor depends on chance; where what is computed changes with a dynamic axis;
- *   for models of about 2 GB and more. Modes of the modules are as before then too.
+ * @throws Error naming the op and the module where an op has no counterpart in ONNX; where a tensor from
+ *   outside of the forward is written in place, or one depends on chance; where what is computed changes with
+ *   a dynamic axis; for models of about 2 GB and more (`saveOnnx` writes them). Modes of the modules are as
+ *   before then too.
  */
 export async function exportOnnx(
   model: Module,
   exampleInputs: Tensor | readonly Tensor[],
   options: ExportOnnxOptions = {},
 ): Promise<Uint8Array> {
+  const exported = follow(model, exampleInputs, options);
+  if (exported.isLarge)
+    throw new Error(
+      `exportOnnx: ${model.constructor.name} has ${(exported.bytes / 1e9).toFixed(1)} GB of weights, and an ONNX file of one ` +
+        'piece may have 2 GB. saveOnnx (kindling/node) writes weights into a file beside it; or convert the model to float16 ' +
+        '(model.half()), or export its parts',
+    );
+  return exported.whole();
+}
+
+/** A model as nodes, its weights not read yet. */
+export interface Exported {
+  /** Of all weights. */
+  readonly bytes: number;
+  /** One message cannot hold it. */
+  readonly isLarge: boolean;
+  /** One ModelProto. */
+  whole(): Promise<Uint8Array>;
+  /** A ModelProto whose weights are in another file of its folder, called `location`, and that file. */
+  apart(location: string): Promise<Apart>;
+}
+
+export interface Apart {
+  readonly model: Uint8Array;
+  readonly data: {
+    /** In bytes. */
+    readonly size: number;
+    /** The file's bytes in order. Each weight is read as its turn comes. */
+    chunks(): AsyncGenerator<Uint8Array, void, undefined>;
+  };
+}
+
+/** @internal What {@link exportOnnx} does, up to the bytes. @throws Error as it does, but for large models */
+export function follow(
+  model: Module,
+  exampleInputs: Tensor | readonly Tensor[],
+  options: ExportOnnxOptions,
+): Exported {
   const read = readOptions<Read>(
     'exportOnnx',
     {
@@ -108,6 +155,7 @@ export async function exportOnnx(
   const first = run(null);
   const others = axes.flatMap((axis) => axis.longer.map((to) => run(axis, to)));
   const traces = new Traces(axes, [first, ...others]);
+  for (const axis of axes) tryFar(traces, first, axis, run);
   const given = first.outputs.map(({ name }) => name);
   const outputNames = given.every((name) => name !== null)
     ? namesOf('outputNames', read.outputNames, given.length, '', given)
@@ -117,25 +165,85 @@ export async function exportOnnx(
     throw new Error(`exportOnnx: '${clash}' names an input and an output; give inputNames or outputNames`);
   const assembled = assemble(first, traces, inputNames, outputNames);
   checkOutputAxes(read.dynamicAxes, assembled, inputNames);
-  checkSize(model, assembled);
-
-  const initializers: TensorProto[] = assembled.integers.map(({ name, values }) => ({
+  const weights = assembled.weights.map((weight) => new Numbers(weight));
+  const integers: TensorProto[] = assembled.integers.map(({ name, values }) => ({
     name,
     dtype: 'int64',
     dims: [values.length],
     raw: bytesOf(BigInt64Array.from(values, BigInt)),
   }));
-  for (const weight of assembled.weights) initializers.push(await numbersOf(weight));
-  return encodeModel({
-    irVersion: irVersions[opsetVersion] as number,
-    opset: opsetVersion,
-    name: model.constructor.name,
-    nodes: assembled.nodes,
-    initializers,
-    inputs: assembled.inputs,
-    outputs: assembled.outputs,
-    metadata: read.metadata,
-  });
+  const bytes = weights.reduce((sum, weight) => sum + weight.bytes, 0);
+  const encoded = (initializers: readonly TensorProto[]): Uint8Array =>
+    encodeModel({
+      irVersion: irVersions[opsetVersion] as number,
+      opset: opsetVersion,
+      name: model.constructor.name,
+      nodes: assembled.nodes,
+      initializers: [...integers, ...initializers],
+      inputs: assembled.inputs,
+      outputs: assembled.outputs,
+      metadata: read.metadata,
+    });
+  return {
+    bytes,
+    isLarge: bytes > mostBytes,
+    whole: async () => {
+      const initializers: TensorProto[] = [];
+      for (const weight of weights) initializers.push(weight.proto(await weight.read()));
+      return encoded(initializers);
+    },
+    apart: async (location) => {
+      const outside: (readonly [Numbers, ExternalData])[] = [];
+      const initializers: TensorProto[] = [];
+      let size = 0;
+      for (const weight of weights) {
+        if (weight.bytes < leastOutside) {
+          initializers.push(weight.proto(await weight.read()));
+          continue;
+        }
+        const place = { location, offset: Math.ceil(size / pageBytes) * pageBytes, length: weight.bytes };
+        size = place.offset + place.length;
+        outside.push([weight, place]);
+        initializers.push(weight.proto(place));
+      }
+      return { model: encoded(initializers), data: { size, chunks: () => chunksOf(outside) } };
+    },
+  };
+}
+
+async function* chunksOf(
+  outside: readonly (readonly [Numbers, ExternalData])[],
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let at = 0;
+  for (const [weight, { offset, length }] of outside) {
+    if (offset > at) yield new Uint8Array(offset - at);
+    yield await weight.read();
+    at = offset + length;
+  }
+}
+
+/** A batch that is large, for code which treats such ones in another way. */
+const farBatch = 257;
+/** Bytes of results that such a trace may take; larger models are not tried at that size. */
+const mostTried = 2 ** 26;
+
+/**
+ * Traces a small model once more, with a large batch. What it then does otherwise is an error; that it does
+ * not run is none, as there may be a limit to the size.
+ */
+function tryFar(traces: Traces, first: Graph, axis: Axis, run: (longer: Axis, to: number) => Graph): void {
+  if (!axis.places.every((place) => place.axis === 0)) return;
+  const to = axis.size + farBatch;
+  const results = first.nodes.flatMap((node) => node.results).concat(first.inputs);
+  const bytes = results.reduce((sum, { shape }) => sum + 4 * numel(shape ?? []), 0);
+  if ((bytes / axis.size) * to > mostTried) return;
+  let graph: Graph;
+  try {
+    graph = run(axis, to);
+  } catch {
+    return;
+  }
+  traces.checkAt(first, graph, axis, to);
 }
 
 function examplesOf(given: Tensor | readonly Tensor[]): readonly Tensor[] {
@@ -240,47 +348,4 @@ function checkOutputAxes(
         );
     }
   }
-}
-
-const bytesPerElement: Readonly<Record<DType | 'int64', number>> = {
-  float32: 4,
-  float16: 2,
-  int32: 4,
-  uint8: 1,
-  bool: 1,
-  int64: 8,
-};
-
-function checkSize(model: Module, { weights }: Assembled): void {
-  const bytes = weights.reduce(
-    (sum, { value }) => sum + numel(value.shape as Shape) * bytesPerElement[value.dtype ?? 'float32'],
-    0,
-  );
-  if (bytes > mostBytes)
-    throw new Error(
-      `exportOnnx: ${model.constructor.name} has ${(bytes / 1e9).toFixed(1)} GB of weights, and an ONNX file of one piece may ` +
-        'have 2 GB; convert the model to float16 (model.half()) or export its parts',
-    );
-}
-
-const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array =>
-  new Uint8Array(buffer, byteOffset, byteLength);
-
-async function numbersOf({ name, value }: Weight): Promise<TensorProto> {
-  const { source } = value.constant as NonNullable<Value['constant']>;
-  const dtype = value.dtype as keyof typeof bytesPerElement;
-  const values =
-    source.kind === 'host'
-      ? source.values
-      : await (source.kind === 'read' ? source.data : source.tensor.data());
-  return { name, dtype, dims: value.shape as Shape, raw: rawOf(values, dtype) };
-}
-
-/** Row-major, little-endian. */
-function rawOf(values: ArrayLike<number>, dtype: keyof typeof bytesPerElement): Uint8Array {
-  if (dtype === 'int64') return bytesOf(BigInt64Array.from(Array.from(values), BigInt));
-  if (dtype === 'bool' || dtype === 'uint8') return Uint8Array.from(values);
-  if (dtype === 'float32' && values instanceof Float32Array) return bytesOf(values);
-  if (dtype === 'float32') return bytesOf(Float32Array.from(values));
-  return bytesOf(encode(values, dtype));
 }

@@ -8,7 +8,17 @@ export interface TensorProto {
   readonly name: string;
   readonly dtype: ElementType;
   readonly dims: readonly number[];
-  readonly raw: Uint8Array;
+  /** Row-major, little-endian; or where they are in another file. */
+  readonly raw: Uint8Array | ExternalData;
+}
+
+/** Numbers outside the message (https://onnx.ai/onnx/repo-docs/ExternalData.html). */
+export interface ExternalData {
+  /** The file's name, in the folder of the model's. */
+  readonly location: string;
+  /** In bytes. */
+  readonly offset: number;
+  readonly length: number;
 }
 
 /** A size, or the name of one that is not fixed. */
@@ -55,6 +65,16 @@ function put(w: Writer, field: number, write: (w: Writer) => void): void {
 
 const attributeTypes = { float: 1, int: 2, string: 3, ints: 7, strings: 8 } as const;
 
+/** A StringStringEntryProto. */
+const putEntry = (w: Writer, field: number, key: string, value: string): void =>
+  put(w, field, (entry) => {
+    putText(entry, 1, key);
+    putText(entry, 2, value);
+  });
+
+/** TensorProto.DataLocation. */
+const external = 1;
+
 function putAttribute(w: Writer, name: string, attribute: Attribute): void {
   putText(w, 1, name);
   switch (attribute.kind) {
@@ -89,7 +109,12 @@ function putTensor(w: Writer, { name, dtype, dims, raw }: TensorProto): void {
   for (const size of dims) putInt(w, 1, size);
   putInt(w, 2, elementTypes[dtype]);
   putText(w, 8, name);
-  w.uint32(tag(9, wire.bytes)).bytes(raw);
+  if (raw instanceof Uint8Array) {
+    w.uint32(tag(9, wire.bytes)).bytes(raw);
+    return;
+  }
+  for (const [key, value] of Object.entries(raw)) putEntry(w, 13, key, String(value));
+  putInt(w, 14, external);
 }
 
 function putValueInfo(w: Writer, { name, dtype, dims }: ValueInfo): void {
@@ -122,10 +147,6 @@ export function encodeModel(model: ModelProto): Uint8Array {
     putText(set, 1, '');
     putInt(set, 2, model.opset);
   });
-  for (const [key, value] of Object.entries(model.metadata))
-    put(w, 14, (entry) => {
-      putText(entry, 1, key);
-      putText(entry, 2, value);
-    });
+  for (const [key, value] of Object.entries(model.metadata)) putEntry(w, 14, key, value);
   return w.finish();
 }

@@ -10,6 +10,7 @@ import { Storage } from '../tensor/storage.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
 import { inside, type Builder, type Row } from './row.js';
+import { replaced, shown, type Layout, type Whole } from './views.js';
 import {
   sizesOf,
   type Attributes,
@@ -33,12 +34,15 @@ interface Memory {
   readonly seen: Map<string, Value>;
   /** Its numbers do not depend on the inputs: other views of it may be read as constants. */
   readonly isConstant: boolean;
+  /** Of which views and writes to parts are made; null while no tensor is known that fills the memory. */
+  whole: Whole | null;
 }
 
 /** Nothing but it lies in its memory. */
 const isWhole = (x: Tensor): boolean =>
   x.offset === 0 && x.isDense() && x.numel() * bytesPerElement[x.dtype] === x.storage.bytes;
 
+const layoutOf = ({ shape, strides, offset }: Tensor): Layout => ({ shape, strides, offset });
 const layoutKey = ({ shape, strides, offset }: Tensor): string => `${shape}|${strides}|${offset}`;
 
 /** Ops that fill fresh memory with one number, by the name that storages note. */
@@ -62,6 +66,10 @@ export class Tracer implements Interceptor, Builder {
   private readonly values = new Map<Tensor, Value>();
   private readonly memories = new Map<number, Memory>();
   private readonly path: string[] = [];
+  /** Ops without rows that are running, the outermost first. */
+  private readonly running: string[] = [];
+  /** Memory that kernels of such ops wrote, which the graph knows nothing of: by which op. */
+  private readonly unseen = new Map<number, string>();
   /** Called next, and run as it is, with the ops inside it traced. */
   private passing: AnyOp | null = null;
 
@@ -91,52 +99,81 @@ export class Tracer implements Interceptor, Builder {
       }
     }
     this.passing = op;
-    const result = op(...(args as never[]));
-    this.checkFollowed(name, args, result);
-    return result;
+    this.running.push(name);
+    try {
+      const result = op(...(args as never[]));
+      this.checkFollowed(name, args, result);
+      return result;
+    } finally {
+      this.running.pop();
+    }
   };
 
-  /** A write over a whole tensor gives its memory another value. */
+  /**
+   * An op without a row may launch kernels beside the ops that it is made of: over a copy, or over zeros,
+   * whose values are then no longer what the graph takes them for.
+   */
+  readonly launching = (read: readonly object[], written: readonly object[]): void => {
+    const storages = (list: readonly object[]): Storage[] =>
+      list.flatMap((x) => (isTensor(x) ? [x.storage] : x instanceof Storage ? [x] : []));
+    const depends = storages(read).some(
+      ({ id }) => this.memories.get(id)?.isConstant === false || this.unseen.has(id),
+    );
+    for (const { id, writer } of storages(written))
+      if (depends || this.memories.has(id)) this.unseen.set(id, this.running.at(-1) ?? writer);
+  };
+
+  /** A write gives the memory of a tensor another value. */
   readonly write = (name: string, op: AnyOp, args: readonly unknown[]): (() => void) => {
     const self = args[0] as Tensor;
-    const row = isWhole(self) && tensorsIn(args).some((x) => this.follows(x)) ? this.rows(name, op) : null;
+    const row = self.numel() > 0 && this.canFollow(self) ? this.rows(name, op) : null;
     const made = row?.(this, args, self);
     // What is not followed is an error where it is used.
     if (made === undefined || made === inside || Array.isArray(made)) return () => undefined;
-    return () => {
-      this.rebind(self, made as Value);
-    };
+    return () => this.rebind(self, made as Value);
   };
 
-  readonly wrote = (self: object, made: object): void => {
-    if (!isTensor(self) || !isTensor(made)) return;
-    const fits = isWhole(self) && sameShape(self.shape, made.shape) && self.dtype === made.dtype;
-    const value = fits ? this.find(made) : null;
-    if (value !== null) this.rebind(self, value);
-  };
-
-  private follows(x: Tensor): boolean {
-    return this.isTraced(x) || x.storage.id >= this.before;
+  /** Whether a write can be followed: to all of what the forward made, or to a part of what is known. */
+  private canFollow(self: Tensor): boolean {
+    if (!this.isTraced(self) && self.storage.id < this.before) return false;
+    if (isWhole(self)) return true;
+    // An error where an earlier write was not followed: the rest is not known then.
+    this.find(self);
+    const base = self.viewOf?.base;
+    const isFresh = !this.memories.has(self.storage.id) && Object.hasOwn(fills, self.storage.writer);
+    if (isFresh && base !== undefined && isTensor(base) && isWhole(base)) this.value(base);
+    return (this.memories.get(self.storage.id)?.whole ?? null) !== null;
   }
 
-  /** `self` and what shows the same memory in the same way have another value from here on. */
+  /** What shows the memory of `self` has another value from here on. */
   private rebind(self: Tensor, value: Value): void {
+    const { storage } = self;
+    const whole = this.memories.get(storage.id)?.whole ?? null;
     for (const [x] of this.values)
-      if (x === self || x.isDisposed || x.storage === self.storage) this.values.delete(x);
-    this.memories.delete(self.storage.id);
-    this.register(self, value, false);
+      if (x === self || x.isDisposed || x.storage === storage) this.values.delete(x);
+    this.memories.delete(storage.id);
+    this.unseen.delete(storage.id);
+    if (isWhole(self) || whole === null) {
+      this.register(self, value, false);
+      return;
+    }
+    value.dtype ??= self.dtype;
+    value.shape ??= self.shape;
+    this.memoryOf(storage, false).whole = { ...whole, value: replaced(this, whole, layoutOf(self), value) };
   }
 
   /** After an op without a row: what it returned must be known by the ops that it is made of. */
   private checkFollowed(name: string, args: readonly unknown[], result: unknown): void {
     if (!tensorsIn(args).some((x) => this.isTraced(x))) return;
-    for (const x of tensorsIn(result)) if (this.find(x) === null) throw this.unsupported(name);
+    for (const x of tensorsIn(result)) if (this.known(x) === null) throw this.unsupported(name);
   }
 
   /** @throws Error that names the op and where it was called */
   unsupported(name: string, why = 'has no counterpart in the table of ops that can be exported'): Error {
+    const [outer = name] = this.running;
+    const of = outer === name ? '' : ` (of '${outer}')`;
     return new Error(
-      `exportOnnx: the op '${name}', called ${this.where()}, ${why}. Write this part with other ops ` +
+      `exportOnnx: the op '${name}'${of}, called ${this.where()}, ${why}. Write this part with other ops ` +
         "(the guide's page on saving lists those that can be exported), or export the model without it",
     );
   }
@@ -167,7 +204,9 @@ export class Tracer implements Interceptor, Builder {
   /** The value that `x` holds, as far as it has been followed. */
   private find(x: Tensor): Value | null {
     const { storage } = x;
+    const unseen = this.unseen.get(storage.id);
     const memory = this.memories.get(storage.id);
+    if (unseen !== undefined && (memory?.version ?? 0) === storage.version) throw this.unsupported(unseen);
     if (memory === undefined) return null;
     if (memory.version !== storage.version) {
       throw new Error(
@@ -178,9 +217,19 @@ export class Tracer implements Interceptor, Builder {
     return this.values.get(x) ?? memory.seen.get(layoutKey(x)) ?? null;
   }
 
+  /** The same, also of another view of what has been followed. */
+  private known(x: Tensor): Value | null {
+    const found = this.find(x);
+    const memory = this.memories.get(x.storage.id);
+    if (found !== null || !memory?.whole || x.storage.id < this.before || x.numel() === 0) return found;
+    const value = shown(this, memory.whole, layoutOf(x));
+    this.register(x, value, memory.isConstant);
+    return value;
+  }
+
   /** The value of an op's operand. @throws Error for one that no op with a name made */
   value(x: Tensor): Value {
-    const known = this.find(x);
+    const known = this.known(x);
     if (known !== null) return known;
     const { storage } = x;
     const memory = this.memories.get(storage.id);
@@ -239,14 +288,19 @@ export class Tracer implements Interceptor, Builder {
   }
 
   private register(x: Tensor, value: Value, isConstant: boolean): void {
-    const { id, version } = x.storage;
-    let memory = this.memories.get(id);
-    if (memory === undefined)
-      this.memories.set(id, (memory = { version, seen: new Map<string, Value>(), isConstant }));
+    const memory = this.memoryOf(x.storage, isConstant);
     value.dtype ??= x.dtype;
     value.shape ??= x.shape;
     this.values.set(x, value);
     memory.seen.set(layoutKey(x), value);
+    if (memory.whole === null && isWhole(x)) memory.whole = { value, layout: layoutOf(x) };
+  }
+
+  private memoryOf({ id, version }: Storage, isConstant: boolean): Memory {
+    let memory = this.memories.get(id);
+    if (memory === undefined)
+      this.memories.set(id, (memory = { version, seen: new Map<string, Value>(), isConstant, whole: null }));
+    return memory;
   }
 
   private bind(name: string, result: unknown, made: Value | readonly (Value | null)[]): void {

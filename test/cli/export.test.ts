@@ -50,6 +50,16 @@ describe('kindling export', () => {
     expect([infoOf(graph.input[0]!), opsetImport[0]!.version]).toEqual(['input: float32[2,3,40,40]', 18]);
   });
 
+  it('writes the weights into a second file on request, and says both', async () => {
+    const to = join(folder, 'apart.onnx');
+    const { stdout } = await kindling(['export', weights, to, ...named, '--external-data']);
+    expect(stdout).toContain(`${to}.data: the weights, `);
+    const [model, data] = [to, `${to}.data`].map((path) => statSync(path).size) as [number, number];
+    expect(model).toBeLessThan(data);
+    const again = await kindling(['export', weights, to, ...named, '--external-data', '--force', '--json']);
+    expect(JSON.parse(again.stdout)).toMatchObject({ bytes: model, data: { to: `${to}.data`, bytes: data } });
+  });
+
   it.each<[string, readonly string[], number, string]>([
     ['another ending', [weights, 'model.pth', ...named], 2, "an ONNX file's name ends in .onnx"],
     ['a model that nobody says', [weights, join(folder, 'a.onnx')], 2, '--model is missing'],

@@ -26,6 +26,8 @@ interface Initializer {
   readonly dims?: readonly number[];
   readonly dataType: number;
   readonly rawData: Uint8Array;
+  readonly externalData?: readonly { readonly key: string; readonly value: string }[];
+  readonly dataLocation?: number;
 }
 interface Info {
   readonly name: string;
@@ -35,6 +37,11 @@ interface Info {
       readonly shape: { readonly dim?: readonly { dimValue?: number; dimParam?: string }[] };
     };
   };
+}
+interface Place {
+  readonly location?: string;
+  readonly offset?: string;
+  readonly length?: string;
 }
 export interface Model {
   readonly irVersion: number;
@@ -85,11 +92,19 @@ const elementTypes: Readonly<Record<number, string>> = {
 export const infoOf = ({ name, type: { tensorType } }: Info): string =>
   `${name}: ${elementTypes[tensorType.elemType]}[${(tensorType.shape.dim ?? []).map(({ dimValue, dimParam }) => dimParam ?? dimValue ?? 0).join()}]`;
 
-/** The numbers of an initializer. */
-export function numbersOf({ graph }: Model, name: string): number[] {
+/** What an initializer has instead of numbers, if they are in another file. */
+export function placeOf({ externalData, dataLocation }: Initializer): Place | null {
+  if (dataLocation !== 1) return null;
+  return Object.fromEntries((externalData ?? []).map(({ key, value }) => [key, value]));
+}
+
+/** The numbers of an initializer, which may be in `data`, the bytes of another file. */
+export function numbersOf({ graph }: Model, name: string, data?: Uint8Array): number[] {
   const found = graph.initializer?.find((tensor) => tensor.name === name);
   if (found === undefined) throw new Error(`there is no initializer '${name}'`);
-  const { buffer } = Uint8Array.from(found.rawData);
+  const place = placeOf(found);
+  const [start, length] = [Number(place?.offset), Number(place?.length)];
+  const { buffer } = Uint8Array.from(place === null ? found.rawData : data!.subarray(start, start + length));
   const kind = elementTypes[found.dataType];
   if (kind === 'int64') return Array.from(new BigInt64Array(buffer), Number);
   if (kind === 'float32') return Array.from(new Float32Array(buffer));

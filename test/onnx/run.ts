@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import * as k from '../../src/index.js';
 import { exportOnnx, type ExportOnnxOptions } from '../../src/onnx/index.js';
+import { saveOnnx } from '../../src/onnx/save.js';
 import { toHalf } from '../../src/tensor/dtype.js';
 
 interface Values {
@@ -16,7 +17,7 @@ interface Runtime {
   readonly Tensor: new (type: string, data: unknown, dims: readonly number[]) => Values;
   readonly InferenceSession: {
     create(
-      bytes: Uint8Array,
+      model: Uint8Array | string,
       options?: object,
     ): Promise<{
       readonly inputNames: readonly string[];
@@ -77,17 +78,19 @@ async function difference(x: k.Tensor, other: Values): Promise<Difference> {
   };
 }
 
-/** Exports `model` by `examples`, and compares both on `inputs`. */
+/** Exports `model` by `examples`, to a file if `path` says so, and compares both on `inputs`. */
 export async function differences(
   runtime: Runtime,
   model: k.nn.Module,
   examples: readonly k.Tensor[],
   inputs: readonly k.Tensor[] = examples,
   options: ExportOnnxOptions = {},
+  path?: string,
 ): Promise<Difference[]> {
   model.eval();
-  const bytes = await exportOnnx(model, examples, options);
-  const session = await runtime.InferenceSession.create(bytes, { logSeverityLevel: 3 });
+  if (path !== undefined) await saveOnnx(model, examples, path, { ...options, externalData: true });
+  const exported = path ?? (await exportOnnx(model, examples, options));
+  const session = await runtime.InferenceSession.create(exported, { logSeverityLevel: 3 });
   const feeds: Record<string, Values> = {};
   for (const [i, name] of session.inputNames.entries()) {
     const x = inputs[i] as k.Tensor;

@@ -6,7 +6,7 @@ import { checkInterrupted, type Context } from '../context.js';
 import { UsageError } from '../errors.js';
 import { checkNewFile } from '../files.js';
 import * as read from '../option-readers.js';
-import { text, value, type Options } from '../option-rows.js';
+import { flag, text, value, type Options } from '../option-rows.js';
 import { byteSize } from '../output.js';
 import { batchSize, force, operand, trainedModel, weightsOperand } from '../shared-options.js';
 import { classNames, makeTrained, openTrained } from '../trained.js';
@@ -17,6 +17,7 @@ const exportOptions = {
   batchSize: { ...batchSize, help: 'images at once, always as many; default: any number' },
   opset: value('<version>', "of ONNX's operators, 17 to 21", read.positiveInteger, 17),
   out: text('<file>', 'file to write; its name ends in .onnx'),
+  externalData: flag('weights into a file beside it, <file>.data; models over 2 GB in any case'),
   force,
 };
 
@@ -29,7 +30,8 @@ async function exportModel(context: Context, options: Options<typeof exportOptio
   const { out: to = '', batchSize: images } = options;
   if (!to.toLowerCase().endsWith('.onnx'))
     throw new UsageError(`${to}: an ONNX file's name ends in .onnx; kindling convert writes weight files`);
-  await checkNewFile(to, options.force ?? false);
+  // Whether there will be the second one is known when the model is.
+  for (const path of [to, `${to}.data`]) await checkNewFile(path, options.force ?? false);
   const trained = await openTrained(context, options);
   await context.openDevice();
   const { model, outputs } = await makeTrained(trained, options.numClasses);
@@ -38,7 +40,8 @@ async function exportModel(context: Context, options: Options<typeof exportOptio
   const size = options.size ?? crop;
   checkInterrupted(context);
   const shape = [images ?? 1, 3, size, size];
-  await saveOnnx(model, zeros(shape), to, {
+  const written = await saveOnnx(model, zeros(shape), to, {
+    ...(options.externalData && { externalData: true }),
     outputNames: ['logits'],
     dynamicBatch: images === undefined,
     opsetVersion: options.opset,
@@ -48,16 +51,21 @@ async function exportModel(context: Context, options: Options<typeof exportOptio
       ...(names.length > 0 && { classes: JSON.stringify(names) }),
     },
   });
-  const { size: bytes } = await stat(to);
+  const [bytes = 0, dataBytes] = await Promise.all(written.map(async (path) => (await stat(path)).size));
   const [, ...image] = shape;
   const sizes = [images ?? 'batch', ...image].join(' x ');
   output.line(`${to}: ${trained.modelName}, ${byteSize(bytes)}, opset ${options.opset}`);
+  if (dataBytes !== undefined)
+    output.line(
+      `${to}.data: the weights, ${byteSize(dataBytes)}; both files keep their names, in one folder`,
+    );
   output.line(`input (float32, ${sizes}) -> logits (${outputs} classes)`);
   output.document({
     model: trained.modelName,
     weights: options.weights,
     to,
     bytes,
+    ...(dataBytes !== undefined && { data: { to: `${to}.data`, bytes: dataBytes } }),
     opset: options.opset,
     input: { name: 'input', shape: [images ?? null, ...image] },
     output: { name: 'logits', classes: outputs },

@@ -2,10 +2,12 @@
 import { dtypeInfo } from '../../kernels/base/dtype.js';
 import { e, input, type Expr } from '../../kernels/expr/expr.js';
 import { erf } from '../../kernels/expr/special.js';
+import { atan } from '../../kernels/expr/trigonometry.js';
 import type { Operand, Row as PointwiseRow } from '../../ops/base/row.js';
 import { isFloatingPoint, resultType, toFloatType, type DType } from '../../tensor/dtype.js';
 import { isTensor } from '../../tensor/tensor.js';
-import { int, type ElementType, type Value } from '../graph.js';
+import { sameShape } from '../../tensor/shape.js';
+import { int, sizesOf, type ElementType, type Value } from '../graph.js';
 import { cast, typed, type Builder, type Row } from '../row.js';
 
 /** Operations of the expression language with a node of their own, whose result has the operands' type. */
@@ -63,8 +65,20 @@ const calls: Readonly<Record<string, string>> = {
   softplus: 'Softplus',
   pow: 'Pow',
 };
+/** Below zero, or the zero that is. */
+const isNegative = (x: Expr): Expr => e.or(e.lt(x, 0), e.and(e.eq(x, 0), e.lt(e.div(1, x), 0)));
+
+/** The angle of (b, a): that of a / b, by half a turn from it where b is negative. */
+function angle(a: Expr, b: Expr): Expr {
+  const isOrigin = e.and(e.eq(a, 0), e.eq(b, 0));
+  const isFar = e.and(e.isInf(a), e.isInf(b));
+  const ratio = e.select(isOrigin, a, e.select(isFar, e.mul(e.sign(a), e.sign(b)), e.div(a, b)));
+  return e.add(atan(ratio), e.select(isNegative(b), e.select(isNegative(a), -Math.PI, Math.PI), 0));
+}
+
 /** Functions made of others. */
-const made: Readonly<Record<string, (x: Expr) => Expr>> = {
+const made: Readonly<Record<string, (x: Expr, y: Expr) => Expr>> = {
+  atan2: angle,
   expm1: (x) => e.sub(e.exp(x), 1),
   log1p: (x) => e.log(e.add(x, 1)),
   log2: (x) => e.mul(e.log(x), Math.LOG2E),
@@ -141,7 +155,7 @@ class Lowering {
 
   private call(x: Expr): Value {
     const fn = x.fn as NonNullable<Expr['fn']>;
-    if (Object.hasOwn(calls, fn.name) && x.type === 'f32')
+    if (Object.hasOwn(calls, fn.name) && (x.type === 'f32' || fn.name === 'pow'))
       return this.t.node(
         calls[fn.name] as string,
         x.args.map((arg) => this.value(arg)),
@@ -153,7 +167,7 @@ class Lowering {
     if (fn.name === 'remainder')
       return this.value(e.sub(first, e.mul(second, e.floor(e.div(first, second)))));
     if (fn.name === 'floorDiv' && x.type === 'f32') return this.value(e.floor(e.div(first, second)));
-    const own = Object.hasOwn(made, fn.name) ? made[fn.name]?.(first) : fn.body?.(x.args);
+    const own = Object.hasOwn(made, fn.name) ? made[fn.name]?.(first, second) : fn.body?.(x.args);
     if (own === undefined)
       throw this.t.unsupported(this.name, `computes '${fn.name}', for which ONNX has no operator`);
     return this.value(own);
@@ -188,5 +202,9 @@ export const rowOfExpression =
     });
     const lowering = new Lowering(t, name, inputs, common === 'float16' ? 'float16' : 'float32');
     const value = lowering.value(expr(...loads));
-    return cast(t, value, isTensor(result) ? result.dtype : common);
+    const made = cast(t, value, isTensor(result) ? result.dtype : common);
+    // What comes out the same for all operands is one number (x to the power of 0).
+    return made.shape !== null && isTensor(result) && !sameShape(made.shape, result.shape)
+      ? t.node('Expand', [made, sizesOf(result.shape)])
+      : made;
   };

@@ -2,6 +2,7 @@
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { float, int, ints, sizesOf, text, type Attributes, type Value } from '../graph.js';
 import {
+  cast,
   inside,
   named,
   optional,
@@ -12,7 +13,7 @@ import {
   type Row,
   type RowTable,
 } from '../row.js';
-import { alongDim } from './products.js';
+import { alongDim, reduce } from './products.js';
 
 /** Runs `make` on `x` as a batch [N, C, ...], where it may be one sample. */
 function asBatch(t: Builder, x: Tensor, dims: number, make: (batch: Value) => Value): Value {
@@ -115,21 +116,41 @@ function windowsOf(x: Tensor, result: Tensor, dims: number, read: typeof poolDef
   return { kernel, attributes, pads, ends };
 }
 
+/**
+ * MaxPool's values and positions, which ONNX counts through the whole batch, PyTorch within each image of a
+ * channel.
+ */
+function maxima(t: Builder, x: Tensor, dims: number, attributes: Attributes): Value[] {
+  const isSample = x.ndim === dims + 1;
+  const value = t.value(x);
+  const batch = isSample ? typed(t.node('Unsqueeze', [value, t.list([0])]), x.dtype) : value;
+  const [most, at] = t.several('MaxPool', [batch], attributes, 2) as [Value, Value];
+  const image = x.shape.slice(-dims).reduce((a, b) => a * b, 1);
+  const within = typed(t.node('Mod', [typed(at, 'int64'), t.scalar(image, 'int64')]), 'int64');
+  const found = [typed(most, x.dtype), cast(t, within, 'int32')];
+  return isSample ? found.map((each) => t.node('Squeeze', [each, t.list([0])])) : found;
+}
+
 const maxPool =
   (dims: number): Row =>
   (t, args, result) => {
     const x = tensorAt(args, 0);
     const places = ['kernelSize', 'stride', 'padding', 'dilation', 'ceilMode', 'returnIndices'] as const;
     const read = named(args.slice(1), poolDefaults, ...places);
-    if (!isTensor(result)) throw t.unsupported('maxPool', 'returns indices, which ONNX counts otherwise');
-    const { kernel, attributes, pads, ends } = windowsOf(x, result, dims, read);
+    const values = isTensor(result) ? result : (result as readonly Tensor[])[0];
+    const { kernel, attributes, pads, ends } = windowsOf(x, values as Tensor, dims, read);
+    const fits = [pads, ends].every((list) => list.every((pad, i) => pad < (kernel[i] as number)));
+    const padded = { ...attributes, pads: ints([...pads, ...ends]) };
+    if (!isTensor(result)) {
+      if (!fits) throw t.unsupported('maxPool', 'reaches further past the edges than ONNX has indices for');
+      return maxima(t, x, dims, padded);
+    }
     return asBatch(t, x, dims, (batch) => {
-      if ([pads, ends].every((list) => list.every((pad, i) => pad < (kernel[i] as number))))
-        return t.node('MaxPool', [batch], { ...attributes, pads: ints([...pads, ...ends]) });
+      if (fits) return t.node('MaxPool', [batch], padded);
       // Dilated windows may reach further than ONNX lets them be padded.
       const around = sizesOf([0, 0, ...pads, 0, 0, ...ends]);
-      const padded = t.node('Pad', [batch, around, t.scalar(-Infinity, x.dtype)]);
-      return t.node('MaxPool', [typed(padded, x.dtype)], attributes);
+      const wider = t.node('Pad', [batch, around, t.scalar(-Infinity, x.dtype)]);
+      return t.node('MaxPool', [typed(wider, x.dtype)], attributes);
     });
   };
 
@@ -199,18 +220,37 @@ const adaptiveAvgPool =
     });
   };
 
+/** Along one dim after the other: of each window as many entries as the largest has, some of them twice. */
+const unevenMaxima = (t: Builder, batch: Value, x: Tensor, result: Tensor, dims: number): Value =>
+  x.shape.slice(-dims).reduce((value, size, i) => {
+    const out = result.shape.at(i - dims) as number;
+    const windows = Array.from({ length: out }, (_, o) => [
+      Math.floor((o * size) / out),
+      Math.ceil(((o + 1) * size) / out),
+    ]) as [number, number][];
+    const most = Math.max(...windows.map(([low, high]) => high - low));
+    const places = windows.flatMap(([low, high]) =>
+      Array.from({ length: most }, (_, at) => Math.min(low + at, high - 1)),
+    );
+    const at = t.constant(places, [out, most], 'int64');
+    const entries = typed(t.node('Gather', [value, at], { axis: int(i + 2) }), x.dtype);
+    return typed(reduce(t, 'ReduceMax', entries, [i + 3], dims + 3, false), x.dtype);
+  }, batch);
+
 const adaptiveMaxPool =
   (dims: number): Row =>
   (t, args, result) => {
     const x = tensorAt(args, 0);
-    if (!isTensor(result))
-      throw t.unsupported('adaptiveMaxPool', 'returns indices, which ONNX counts otherwise');
-    const even = evenWindows(x, result, dims);
-    if (even === null)
+    const values = (isTensor(result) ? result : (result as readonly Tensor[])[0]) as Tensor;
+    const even = evenWindows(x, values, dims);
+    if (even === null) {
+      if (isTensor(result)) return asBatch(t, x, dims, (batch) => unevenMaxima(t, batch, x, result, dims));
       throw t.unsupported(
         'adaptiveMaxPool',
-        'has windows of different sizes; ONNX has them of one size only',
+        'returns indices in windows of different sizes; ONNX has them of one size only',
       );
+    }
+    if (!isTensor(result)) return maxima(t, x, dims, even);
     const global = result.shape.slice(-dims).every((size) => size === 1);
     return asBatch(t, x, dims, (batch) =>
       global ? t.node('GlobalMaxPool', [batch]) : t.node('MaxPool', [batch], even),

@@ -7,6 +7,7 @@ import { imageRows } from './images.js';
 import { productRows } from './products.js';
 import { recurrentRows } from './recurrent.js';
 import { rotaryRows } from './rotary.js';
+import { scatterRows } from './scatter.js';
 import { shapeRows } from './shape.js';
 
 const table: RowTable = {
@@ -15,6 +16,7 @@ const table: RowTable = {
   ...productRows,
   ...recurrentRows,
   ...rotaryRows,
+  ...scatterRows,
   ...shapeRows,
 };
 

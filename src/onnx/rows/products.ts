@@ -24,7 +24,7 @@ const linear: Row = (t, args) => {
 };
 
 /** ReduceX over `dims`, which are an operand from opset 18 on (of ReduceSum always). */
-function reduce(
+export function reduce(
   t: Builder,
   op: string,
   value: Value,
@@ -50,16 +50,73 @@ const reduction =
     return reduce(t, op, value, dimsOf(dim, x.ndim), x.ndim, keepdim);
   };
 
+/** Whether any, or all, are not zero. */
+const truth =
+  (op: string): Row =>
+  (t, args, result) => {
+    const x = tensorAt(args, 0);
+    const { dim, keepdim } = named(args.slice(1), reductionDefaults, 'dim', 'keepdim');
+    const bits = cast(t, cast(t, t.value(x), 'bool'), 'int32');
+    const found = typed(reduce(t, op, bits, dimsOf(dim, x.ndim), x.ndim, keepdim), 'int32');
+    return cast(t, found, (result as Tensor).dtype);
+  };
+
 const norms: Readonly<Record<number, string>> = { 1: 'ReduceL1', 2: 'ReduceL2' };
+
+/** The p-norm over `dims`; of order 0 how many are not zero. */
+function normOf(
+  t: Builder,
+  p: number,
+  value: Value,
+  dims: readonly number[],
+  rank: number,
+  keepdim: boolean,
+): Value {
+  const { dtype } = value;
+  const own = norms[p];
+  if (own !== undefined) return reduce(t, own, value, dims, rank, keepdim);
+  if (p === 0) {
+    const isZero = typed(t.node('Equal', [value, t.scalar(0, dtype ?? 'float32')]), 'bool');
+    const counted = cast(t, typed(t.node('Not', [isZero]), 'bool'), dtype ?? 'float32');
+    return reduce(t, 'ReduceSum', counted, dims, rank, keepdim);
+  }
+  const size = typed(t.node('Abs', [value]), dtype);
+  if (p === Infinity) return reduce(t, 'ReduceMax', size, dims, rank, keepdim);
+  if (p === -Infinity) return reduce(t, 'ReduceMin', size, dims, rank, keepdim);
+  const power = typed(t.node('Pow', [size, t.scalar(p, dtype ?? 'float32')]), dtype);
+  const sum = typed(reduce(t, 'ReduceSum', power, dims, rank, keepdim), dtype);
+  return t.node('Pow', [sum, t.scalar(1 / p, dtype ?? 'float32')]);
+}
 
 const norm: Row = (t, args, result) => {
   const x = tensorAt(args, 0);
   const defaults = { ...reductionDefaults, p: 2 as unknown };
   const { p, dim, keepdim } = named(args.slice(1), defaults, 'p', 'dim', 'keepdim');
-  const op = norms[p === 'fro' || p === null ? 2 : (p as number)];
-  if (op === undefined) throw t.unsupported('norm', `of order ${String(p)} has no counterpart; 1 and 2 have`);
+  const order = p === 'fro' || p === null ? 2 : p;
+  if (typeof order !== 'number') throw t.unsupported('norm', `of order ${String(p)} has no counterpart`);
   const value = cast(t, t.value(x), (result as Tensor).dtype);
-  return reduce(t, op, value, dimsOf(dim, x.ndim), x.ndim, keepdim);
+  return normOf(t, order, value, dimsOf(dim, x.ndim), x.ndim, keepdim);
+};
+
+/** All pairs of rows, `[..., P, M]` and `[..., R, M]`, in float32 as here. */
+const cdist: Row = (t, args, result) => {
+  const [a, b] = [tensorAt(args, 0), tensorAt(args, 1)];
+  const { p } = named(args.slice(2), { p: 2 }, 'p');
+  const side = (x: Tensor, dim: number): Value =>
+    typed(t.node('Unsqueeze', [cast(t, t.value(x), 'float32'), t.list([dim])]), 'float32');
+  const difference = typed(t.node('Sub', [side(a, -2), side(b, -3)]), 'float32');
+  const { dtype, ndim } = result as Tensor;
+  return cast(t, typed(normOf(t, p, difference, [ndim], ndim + 1, false), 'float32'), dtype);
+};
+
+/** What is not NaN, added up. */
+const nansum: Row = (t, args) => {
+  const [x, dims, keepdim] = args as [Tensor, readonly number[], boolean];
+  if (!Array.isArray(dims)) return inside;
+  const value = t.value(x);
+  const isNan = typed(t.node('IsNaN', [value]), 'bool');
+  const rest = typed(t.node('Where', [isNan, t.scalar(0, x.dtype), value]), x.dtype);
+  return reduce(t, 'ReduceSum', rest, dims, x.ndim, keepdim);
 };
 
 /** The index of the largest or smallest value; int64 in ONNX. */
@@ -378,11 +435,16 @@ export const productRows: RowTable = {
   amax: reduction('ReduceMax'),
   amin: reduction('ReduceMin'),
   logsumexp: reduction('ReduceLogSumExp'),
+  any: truth('ReduceMax'),
+  all: truth('ReduceMin'),
   max: chosen('ReduceMax', 'ArgMax'),
   min: chosen('ReduceMin', 'ArgMin'),
   argmax: argExtreme('ArgMax'),
   argmin: argExtreme('ArgMin'),
   norm,
+  cdist,
+  nansum,
+  det: (t, [x]) => t.node('Det', [t.value(x as Tensor)]),
   var: deviation,
   cumsum,
   linearMap,

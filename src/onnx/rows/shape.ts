@@ -1,6 +1,8 @@
 /** Views, joins and lookups. */
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
+import { sameShape } from '../../tensor/shape.js';
 import { int, ints, sizesOf, text, type Sizes, type Value } from '../graph.js';
+import { alongDim } from './products.js';
 import { cast, inside, named, tensorAt, typed, type Builder, type Row, type RowTable } from '../row.js';
 
 /** The value of the first operand. */
@@ -27,9 +29,6 @@ const view: Row = (t, [x, shape]) => {
     ? value
     : t.reshape(value, sizes);
 };
-
-const isTensorList = (list: unknown): list is readonly Tensor[] =>
-  Array.isArray(list) && list.every(isTensor);
 
 const pieces =
   (drop: boolean): Row =>
@@ -84,13 +83,6 @@ const pad: Row = (t, args) => {
   return t.node('Pad', [t.value(x), sizesOf([...low, ...high])], { mode: text(name) });
 };
 
-/** Rows of `x`, by one index tensor. */
-const indexSelect: Row = (t, args) => {
-  const [x, indices, dim] = args as [Tensor, readonly Tensor[], number];
-  if (!isTensorList(indices) || indices.length !== 1 || typeof dim !== 'number') return inside;
-  return t.node('Gather', [t.value(x), t.value(indices[0] as Tensor)], { axis: int(dim) });
-};
-
 const where: Row = (t, [condition, a, b], result) => {
   const { dtype } = result as Tensor;
   const side = (x: unknown): Value => (isTensor(x) ? cast(t, t.value(x), dtype) : t.scalar(Number(x), dtype));
@@ -120,6 +112,67 @@ const unfold: Row = (t, args, result) => {
   return t.node('Transpose', [windows], { perm: ints([...order, dim + 1]) });
 };
 
+/** The transpose of {@link unfold}: what lands in one place is added up, as by a matrix of ones and zeros. */
+const unfoldBackward: Row = (t, args) => {
+  const [windows, { shape, dim, size, step, dilation }] = args as [
+    Tensor,
+    { shape: readonly number[]; dim: number; size: number; step: number; dilation: number },
+  ];
+  const { dtype, ndim } = windows;
+  if (ndim < 2) return inside;
+  const [count, length] = [windows.shape[dim], shape[dim]] as [number, number];
+  const order = Array.from({ length: ndim - 1 }, (_, d) => d);
+  const perm = [...order.slice(0, dim + 1), ndim - 1, ...order.slice(dim + 1)];
+  const beside = typed(t.node('Transpose', [t.value(windows)], { perm: ints(perm) }), dtype);
+  beside.shape = perm.map((d) => windows.shape[d] as number);
+  const lines = t.reshape(
+    beside,
+    shape.map((n, d) => (d === dim ? count * size : n)),
+  );
+  const matrix = new Float32Array(length * count * size);
+  for (let i = 0; i < count * size; i++)
+    matrix[(Math.floor(i / size) * step + (i % size) * dilation) * count * size + i] = 1;
+  return alongDim(t, typed(lines, dtype), { dtype, ndim: ndim - 1 }, dim, matrix, length);
+};
+
+/** The dims `a` and `b` of a matrix each, at the end and as one. */
+const diagonal: Row = (t, args) => {
+  const [x, offset, a, b] = args as [Tensor, number, number, number];
+  if (args.length !== 4 || typeof b !== 'number') return inside;
+  const rest = x.shape.map((_, d) => d).filter((d) => d !== a && d !== b);
+  const [rows, columns] = [x.shape[a], x.shape[b]] as [number, number];
+  const perm = [...rest, a, b];
+  const last = typed(t.node('Transpose', [t.value(x)], { perm: ints(perm) }), x.dtype);
+  last.shape = perm.map((d) => x.shape[d] as number);
+  const flat = t.reshape(last, [...rest.map((d) => x.shape[d] as number), rows * columns]);
+  const [down, right] = [Math.max(0, -offset), Math.max(0, offset)];
+  const length = Math.max(0, Math.min(rows - down, columns - right));
+  const places = Array.from({ length }, (_, i) => (i + down) * columns + i + right);
+  return t.node('Gather', [flat, t.constant(places, [length], 'int64')], { axis: int(rest.length) });
+};
+
+/**
+ * Zeros of `shape` with the last dim of `x` on the diagonal of dims `a` and `b`: a lookup, with a zero behind
+ * the numbers.
+ */
+const diagEmbed: Row = (t, args) => {
+  const [x, shape, offset, a, b] = args as [Tensor, readonly number[], number, number, number];
+  if (args.length !== 5 || !Array.isArray(shape)) return inside;
+  const length = x.shape.at(-1) as number;
+  const [rows, columns] = [shape[a], shape[b]] as [number, number];
+  const places = new Array<number>(rows * columns).fill(length);
+  const [down, right] = [Math.max(0, -offset), Math.max(0, offset)];
+  for (let i = 0; i < length; i++) places[(i + down) * columns + i + right] = i;
+  const lead = x.ndim - 1;
+  const ends = [...new Array<number>(2 * lead + 1).fill(0), 1];
+  const padded = typed(t.node('Pad', [t.value(x), t.list(ends), t.scalar(0, x.dtype)]), x.dtype);
+  const at = t.constant(places, [rows, columns], 'int64');
+  const made = typed(t.node('Gather', [padded, at], { axis: int(lead) }), x.dtype);
+  const perm: number[] = [];
+  for (let d = 0, next = 0; d < shape.length; d++) perm.push(d === a ? lead : d === b ? lead + 1 : next++);
+  return t.node('Transpose', [made], { perm: ints(perm) });
+};
+
 const oneHot: Row = (t, args, result) => {
   const classes = (result as Tensor).shape.at(-1) as number;
   const ids = cast(t, t.value(tensorAt(args, 0)), 'int32');
@@ -132,7 +185,16 @@ const oneHot: Row = (t, args, result) => {
   return cast(t, typed(t.node('Equal', [column, all]), 'bool'), 'int32');
 };
 
+/** Of writes: what stands in the place that is written. */
+const written = (t: Builder, value: Value, self: Tensor): Value => {
+  const source = cast(t, value, self.dtype);
+  if (source.shape !== null && sameShape(source.shape, self.shape)) return source;
+  return t.node('Expand', [source, sizesOf(self.shape)]);
+};
+
 export const shapeRows: RowTable = {
+  copy_: (t, [, source], self) => written(t, t.value(source as Tensor), self as Tensor),
+  fill_: (t, [, value], self) => written(t, t.scalar(Number(value), (self as Tensor).dtype), self as Tensor),
   view,
   alias: same,
   clone: (t, args) => cast(t, t.value(tensorAt(args, 0)), args[1] as Tensor['dtype']),
@@ -157,13 +219,15 @@ export const shapeRows: RowTable = {
     return t.node('Concat', values, { axis: int(dim < 0 ? dim + ndim : dim) });
   },
   pad,
-  indexSelect,
   gather: (t, [x, index, dim]) =>
     isTensor(index) && typeof dim === 'number'
       ? t.node('GatherElements', [t.value(x as Tensor), t.value(index)], { axis: int(dim) })
       : inside,
   oneHot,
   unfold,
+  unfoldBackward,
+  diagonal,
+  diagEmbed,
   where,
   maskedFill,
   triangle: (t, [x, upper, diagonal]) =>

@@ -1,3 +1,4 @@
+import { currentInterceptor } from '../../autograd/mode.js';
 import { checkTensors } from './tensors.js';
 import { dtypeInfo } from '../../kernels/base/dtype.js';
 import { e, input, type Expr } from '../../kernels/expr/expr.js';
@@ -138,9 +139,11 @@ export function copy_(self: Tensor, source: Tensor): Tensor {
   }
   if (!isRecordedWrite([self, source])) {
     checkWrite('copy_', self, [source]);
+    const written = currentInterceptor()?.write?.('copy_', copy_, [self, source]);
     const safe = source.storage === self.storage ? clone(source) : source;
     self.storage.beginWrite('copy_');
     copyInto(self, safe);
+    written?.();
     if (safe !== source) safe.dispose();
     return self;
   }
@@ -201,7 +204,9 @@ function filledBy(name: string, self: Tensor, value: number): Tensor {
     return applyInPlace(op, [self], [value], { uniform: true });
   }
   checkWrite(name, self, [], { uniform: true });
+  const written = currentInterceptor()?.write?.('fill_', fill_, [self, value]);
   self.storage.beginWrite(name);
   fillInto(self, value);
+  written?.();
   return self;
 }

@@ -1,4 +1,6 @@
+import { currentInterceptor, intercepting } from '../../autograd/mode.js';
 import { runtime, type BufferArg, type DeviceBuffer, type Runtime } from '../../device/index.js';
+import type { Access } from '../../kernels/base/kernel.js';
 import { forBuffer, type BufferRef, type ByBuffer, type Launch } from '../../kernels/base/plan.js';
 
 /** What launches bind: tensors or storages, by the names (or positions) that the launches have for them. */
@@ -22,9 +24,24 @@ function bind({ maxBinding }: Runtime, { kernel, buffers }: Launch, operands: Op
   return bound;
 }
 
+/** What `launches` bind for `access`, scratch included. */
+const boundFor = (launches: readonly Launch[], operands: Operands, access: Access): object[] =>
+  launches.flatMap(({ kernel, buffers }) =>
+    kernel.bindings.flatMap((how, i) => {
+      const ref = buffers[i];
+      if (how !== access || ref === undefined) return [];
+      return [forBuffer(operands, typeof ref === 'object' ? ref.name : ref) as object];
+    }),
+  );
+
 /** @internal Dispatches launches in order. */
 export function launch(launches: readonly Launch[], operands: Operands): void {
   const rt = runtime();
+  if (intercepting)
+    currentInterceptor()?.launching?.(
+      boundFor(launches, operands, 'read'),
+      boundFor(launches, operands, 'write'),
+    );
   for (const one of launches) rt.dispatch(one.kernel, bind(rt, one, operands), one.params, one.grid);
 }
 

@@ -10,14 +10,14 @@ import { checkStored } from './row.js';
 
 /** Of the interceptors only those that follow writes see how the result is made. */
 const madeBy = (result: () => Tensor): Tensor =>
-  currentInterceptor()?.wrote === undefined ? interceptedBy(null, result) : result();
+  currentInterceptor()?.write === undefined ? interceptedBy(null, result) : result();
 
 function replace(self: Tensor, made: Tensor, write: () => void): void {
-  const wrote = currentInterceptor()?.wrote;
-  if (wrote === undefined) write();
+  const written = currentInterceptor()?.write?.('copy_', copy_, [self, made]);
+  if (written === undefined) write();
   else {
     interceptedBy(null, write);
-    wrote(self, made);
+    written();
   }
 }
 
