@@ -13,5 +13,14 @@ export {
 } from './collectives.js';
 export { close, getLocalRank, getRank, getWorldSize, init, isInitialized, traffic } from './process.js';
 export { DistributedDataParallel, type DataParallelOptions } from './data-parallel.js';
+export {
+  allreduceHook,
+  bf16CompressHook,
+  fp16CompressHook,
+  GradBucket,
+  GradFuture,
+  type CommHook,
+} from './comm-hooks.js';
+export type { HalfType } from './half.js';
 export { DistributedSampler, type DistributedSamplerOptions } from './sampler.js';
 export { SyncBatchNorm } from './sync-batch-norm.js';

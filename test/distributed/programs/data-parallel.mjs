@@ -1,0 +1,164 @@
+/** What DistributedDataParallel does beside averaging; the first argument says what. A line per rank at the end. */
+import assert from 'node:assert/strict';
+import * as k from 'kindling';
+import * as distributed from 'kindling/distributed';
+
+const [what] = process.argv.slice(2);
+await k.init();
+const { rank, worldSize } = await distributed.init();
+const { nn } = k;
+const { DistributedDataParallel } = distributed;
+k.manualSeed(3);
+
+class Parts extends nn.Module {
+  left = new nn.Linear(2, 1, { bias: false });
+  right = new nn.Linear(2, 1, { bias: false });
+  never = new nn.Linear(2, 1, { bias: false });
+  /** @param {k.Tensor} x @param {boolean} both */
+  forward(x, both) {
+    return both ? this.left(x).add(this.right(x)) : this.left(x);
+  }
+}
+const filled = (/** @type {number[]} */ shape, /** @type {number} */ value) =>
+  k.full(shape, value, { dtype: 'float32' });
+/** @param {k.Tensor | null} x */
+const values = async (x) => (x === null ? null : Array.from(await x.data()));
+/** @param {import('kindling/distributed').DataParallelOptions} options */
+const make = (options) => new DistributedDataParallel(new Parts(), options);
+const mean = (worldSize + 1) / 2;
+
+/** @type {Record<string, () => Promise<void>>} */
+const cases = {
+  async unused() {
+    const model = make({ findUnusedParameters: true });
+    const { left, right, never } = model.module;
+    model(filled([1, 2], rank + 1), rank === 0)
+      .sum()
+      .backward();
+    await model.settle();
+    assert.deepEqual(await values(left.weight.grad), [mean, mean]);
+    assert.deepEqual(await values(right.weight.grad), Array(2).fill(1 / worldSize));
+    assert.equal(never.weight.grad, null);
+    // A gradient that is there is left alone.
+    never.weight.grad = k.tensor([[5 + rank, 6]], { dtype: 'float32' });
+    right.weight.grad = null;
+    model(k.ones(1, 2), false).sum().backward();
+    await model.settle();
+    assert.deepEqual(await values(left.weight.grad), [mean + 1, mean + 1]);
+    assert.equal(right.weight.grad, null);
+    assert.deepEqual(await values(never.weight.grad), [5 + rank, 6]);
+    // What was used within noSync counts, though not in the pass that averages.
+    model.module.zeroGrad();
+    model.noSync(() =>
+      model(k.ones(1, 2), rank === 0)
+        .sum()
+        .backward(),
+    );
+    model(k.ones(1, 2), false).sum().backward();
+    await model.settle();
+    assert.deepEqual(await values(right.weight.grad), Array(2).fill(1 / worldSize));
+    // All is used: nothing has to be awaited.
+    const all = new DistributedDataParallel(new nn.Linear(2, 1), { findUnusedParameters: true });
+    const optimizer = new k.optim.Adam(all.parameters());
+    all(k.ones(1, 2)).sum().backward();
+    optimizer.step();
+    await k.synchronize();
+  },
+  async early() {
+    const model = make({ findUnusedParameters: true });
+    const optimizer = new k.optim.Adam(model.parameters(), { lr: 1, weightDecay: 0.1 });
+    const before = await values(model.module.left.weight);
+    model(k.ones(1, 2), false).sum().backward();
+    optimizer.step();
+    optimizer.zeroGrad();
+    await assert.rejects(
+      k.synchronize(),
+      /no rank used 'right\.weight', 'never\.weight', whose gradient stays .* await model\.settle\(\)/,
+    );
+    assert.deepEqual(await values(model.module.left.weight), before);
+    assert.equal(optimizer.state.size, 0);
+  },
+  async static() {
+    const model = make({ staticGraph: true, bucketCapMb: 1e-6 });
+    const { right, never } = model.module;
+    const optimizer = new k.optim.AdamW(model.parameters(), { lr: 0.1, weightDecay: 0.5 });
+    const before = await values(never.weight);
+    for (let step = 0; step < 3; step++) {
+      optimizer.zeroGrad();
+      model(k.ones(1, 2), rank === 0)
+        .sum()
+        .backward();
+      if (step === 0) await model.settle();
+      assert.deepEqual(await values(right.weight.grad), Array(2).fill(1 / worldSize));
+      assert.equal(never.weight.grad, null);
+      optimizer.step();
+    }
+    assert.deepEqual(await values(never.weight), before);
+    if (rank !== 1)
+      return void model(k.ones(1, 2), rank < 2)
+        .sum()
+        .backward();
+    assert.throws(
+      () =>
+        model(k.ones(1, 2), rank < 2)
+          .sum()
+          .backward(),
+      /with staticGraph every pass must use what the first one used, which is otherwise for 'right\.weight'/,
+    );
+  },
+  async hooks() {
+    const n = 1003;
+    for (const [hook, unit] of /** @type {const} */ ([
+      [distributed.fp16CompressHook, 2 ** -11],
+      [distributed.bf16CompressHook, 2 ** -8],
+      [distributed.allreduceHook, 2 ** -24],
+    ])) {
+      const net = new nn.Linear(n, 1, { bias: false });
+      const model = new DistributedDataParallel(net);
+      model.registerCommHook(null, hook);
+      assert.throws(() => model.registerCommHook(null, hook), /once only/);
+      /** @param {number} r */
+      const inputOf = (r) => Float32Array.from({ length: n }, (_, i) => Math.sin((i + 1) * (r + 2)));
+      await distributed.barrier();
+      const sent = distributed.traffic().bytes;
+      model(k.tensor(inputOf(rank), { shape: [1, n] }))
+        .sum()
+        .backward();
+      const got = await /** @type {k.Tensor} */ (net.weight.grad).data();
+      assert.equal(distributed.traffic().bytes - sent, n * (hook === distributed.allreduceHook ? 4 : 2));
+      const inputs = Array.from({ length: worldSize }, (_, r) => inputOf(r));
+      // Rounded on the way out, each by half a unit at most, and on the way back.
+      let worst = 0;
+      for (let i = 0; i < n; i++) {
+        const parts = inputs.map((input) => /** @type {number} */ (input[i]));
+        const exact = parts.reduce((sum, x) => sum + x, 0) / worldSize;
+        const size = parts.reduce((sum, x) => sum + Math.abs(x), 0) / worldSize;
+        worst = Math.max(worst, Math.abs(/** @type {number} */ (got[i]) - exact) / size);
+      }
+      assert.ok(worst <= 2.1 * unit, `${worst / unit} units`);
+      assert.ok(worst > 0);
+      const all = await distributed.allGatherObject(Array.from(got));
+      assert.deepEqual(all[rank], all[0]);
+      if (rank === 0 && process.argv[3] === 'show') console.log(hook.name, 'error', worst);
+    }
+    // One of the program's own, which halves the mean.
+    const net = new nn.Linear(2, 1, { bias: false });
+    const model = new DistributedDataParallel(net);
+    /** @type {number[]} */
+    const seen = [];
+    model.registerCommHook({ seen }, (state, bucket) => {
+      state.seen.push(bucket.index(), bucket.gradients().length, bucket.isLast() ? 1 : 0);
+      const x = bucket.buffer();
+      void distributed.allReduce(x, { op: 'avg' });
+      return x.mul(0.5);
+    });
+    model(filled([1, 2], rank + 1))
+      .sum()
+      .backward();
+    assert.deepEqual(await values(net.weight.grad), [mean / 2, mean / 2]);
+    assert.deepEqual(seen, [0, 1, 1]);
+  },
+};
+await /** @type {() => Promise<void>} */ (cases[/** @type {string} */ (what)])();
+await distributed.barrier();
+console.log(`rank ${rank} of ${worldSize} is done`);
