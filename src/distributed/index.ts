@@ -23,4 +23,5 @@ export {
 } from './comm-hooks.js';
 export type { HalfType } from './half.js';
 export { DistributedSampler, type DistributedSamplerOptions } from './sampler.js';
+export { ZeroRedundancyOptimizer, type OptimizerClass, type ZeroOptions } from './zero.js';
 export { SyncBatchNorm } from './sync-batch-norm.js';
