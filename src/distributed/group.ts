@@ -54,6 +54,14 @@ function hashOf(text: string): number {
 
 const callBytes = 256;
 
+/** Milliseconds: less than the second that Open MPI's launcher leaves between SIGTERM and SIGKILL. */
+const endWithin = 500;
+
+const noAnswer = (): undefined => undefined;
+
+/** Milliseconds that a launcher may need to pass on what was written last. */
+const lastWords = 200;
+
 /** Milliseconds in which a waiting rank asks without a pause: in step, others come at once. */
 const eager = 2;
 
@@ -100,6 +108,8 @@ export class Group implements GroupInfo {
       group.leave(code);
     });
     process.on('SIGTERM', group.ended);
+    // By itself Node answers it by opening a port for a debugger.
+    if (library.isMpich && process.listenerCount('SIGUSR1') === 0) process.on('SIGUSR1', noAnswer);
     process.on('uncaughtExceptionMonitor', group.tell);
     return group;
   }
@@ -110,11 +120,15 @@ export class Group implements GroupInfo {
 
   /** The launcher ends a job of which a rank was lost: says which, where nobody else answers the signal. */
   private readonly ended = (): void => {
-    setTimeout(() => {
+    const until = performance.now() + endWithin;
+    const look = (): void => {
       const lost = this.lost();
+      // The news may come after the signal, where JavaScript was busy.
+      if (lost === null && performance.now() < until) return void setTimeout(look, 20);
       if (lost !== null) process.stderr.write(`${lost.message}\n`);
       if (process.listenerCount('SIGTERM') === 1) process.exit(143);
-    }, 100);
+    };
+    setTimeout(look, 20);
   };
 
   /** Node prints an error after the event `exit`, in which the job is ended and this process with it. */
@@ -131,8 +145,10 @@ export class Group implements GroupInfo {
   private leave(code: number): void {
     if (this.closed || this.library === null) return;
     this.closed = true;
-    if (code !== 0 || this.lost() !== null || this.failure !== null) this.library.abort(code || 1);
-    else {
+    if (code !== 0 || this.lost() !== null || this.failure !== null) {
+      if (this.library.isMpich) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lastWords);
+      this.library.abort(code || 1);
+    } else {
       this.watch?.close();
       this.library.finalize();
     }
@@ -149,6 +165,7 @@ export class Group implements GroupInfo {
     );
     this.closed = true;
     process.off('SIGTERM', this.ended);
+    process.off('SIGUSR1', noAnswer);
     process.off('uncaughtExceptionMonitor', this.tell);
     this.watch?.close();
     this.library?.finalize();

@@ -309,6 +309,14 @@ export class Mpi {
     await this.async('MPI_Reduce_scatter_block', from, to, to.length, types[type], ops[op], world);
   }
 
+  /**
+   * Its launcher (Hydra) sends SIGUSR1 where a process has died and it was told to leave the others, and
+   * loses what was written just before an abort.
+   */
+  get isMpich(): boolean {
+    return this.abi === mpich;
+  }
+
   finalize(): void {
     this.check('MPI_Finalize');
   }

@@ -239,7 +239,8 @@ export class ZeroRedundancyOptimizer<O extends BaseOptions = BaseOptions> extend
         throw new Error(
           `${op}.loadStateDict: group ${i} has ${Array.isArray(numbers) ? numbers.length : 'no'} parameters in the state dict and ${params.length} here`,
         );
-      const entries = group instanceof Map ? [...(group as Map<unknown, unknown>)] : Object.entries(group as object);
+      const entries =
+        group instanceof Map ? [...(group as Map<unknown, unknown>)] : Object.entries(group as object);
       const kept = numbers.filter((_, k) => this.shares.owner.get(params[k] as Tensor) === rank) as unknown[];
       return new Map<unknown, unknown>([...entries, ['params', kept]]);
     });
@@ -253,7 +254,9 @@ export class ZeroRedundancyOptimizer<O extends BaseOptions = BaseOptions> extend
 function outlineOf(name: string, value: StateValue): Outline[string] {
   if (typeof value === 'number') return value;
   if (isTensor(value)) return { shape: value.shape };
-  throw new Error(`${op}.consolidateStateDict: state '${name}' is a list, which is not divided by parameters`);
+  throw new Error(
+    `${op}.consolidateStateDict: state '${name}' is a list, which is not divided by parameters`,
+  );
 }
 
 const product = (shape: Shape): number => shape.reduce((n, size) => n * size, 1);

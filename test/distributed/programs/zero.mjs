@@ -76,7 +76,10 @@ for (const [name, optimizerClass, options] of /** @type {const} */ ([
 ])) {
   const [plainModel, model] = [make(), make()];
   const plain = new /** @type {any} */ (optimizerClass)(groupsOf(plainModel), options);
-  const zero = new ZeroRedundancyOptimizer(groupsOf(model), /** @type {any} */ ({ optimizerClass, ...options }));
+  const zero = new ZeroRedundancyOptimizer(
+    groupsOf(model),
+    /** @type {any} */ ({ optimizerClass, ...options }),
+  );
   const schedule = { stepSize: 3, gamma: 0.5 };
   const [plainSteps, steps] = [plain, zero].map((o) => new optim.lrScheduler.StepLR(o, schedule));
   await train(plainModel, plain, /** @type {any} */ (plainSteps), 0, 20);
@@ -94,7 +97,8 @@ for (const [name, optimizerClass, options] of /** @type {const} */ ([
     all.reduce((a, b) => a + b, 0),
     held(plain),
   );
-  if (rank === 0) console.log(`${name}: a rank holds at most ${Math.max(...all)} of ${held(plain)} numbers of state`);
+  if (rank === 0)
+    console.log(`${name}: a rank holds at most ${Math.max(...all)} of ${held(plain)} numbers of state`);
   // No parameter is divided, so that the largest one is the least that some rank has.
   const sizes = plainModel.parameters().map((p) => p.numel());
   const least = Math.max(1 / worldSize, Math.max(...sizes) / sizes.reduce((a, b) => a + b, 0));
@@ -109,7 +113,10 @@ for (const [name, optimizerClass, options] of /** @type {const} */ ([
 
   // Each goes on from the other's.
   const bytes = await k.formats.encodeTorch({ state: plain.stateDict() });
-  const resumed = new ZeroRedundancyOptimizer(groupsOf(model), /** @type {any} */ ({ optimizerClass, ...options }));
+  const resumed = new ZeroRedundancyOptimizer(
+    groupsOf(model),
+    /** @type {any} */ ({ optimizerClass, ...options }),
+  );
   const resumedSteps = new optim.lrScheduler.StepLR(resumed, schedule);
   resumedSteps.loadStateDict(/** @type {any} */ (plainSteps).stateDict());
   await resumed.loadStateDict(
