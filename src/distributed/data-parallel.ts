@@ -8,6 +8,7 @@ import { bucketsOf, type Bucket, type Travel } from './buckets.js';
 import { broadcastInStream } from './collectives.js';
 import { allreduceHook, checkReduced, GradBucket, GradFuture, type CommHook } from './comm-hooks.js';
 import type { WireArray } from './mpi.js';
+import { Joining, type JoinOptions } from './join.js';
 import { groupFor } from './process.js';
 import { StandIns } from './unused.js';
 import { byType, flatten, spread, writeFlats } from './wire.js';
@@ -38,6 +39,10 @@ const readOptions = optionReader<Required<DataParallelOptions>>('DistributedData
   broadcastBuffers: true,
   findUnusedParameters: false,
   staticGraph: false,
+});
+
+const readJoin = optionReader<Required<JoinOptions>>('DistributedDataParallel.join', {
+  divideByInitialWorldSize: true,
 });
 
 /** What the first pass of a static graph has shown. */
@@ -79,6 +84,7 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
   private readonly used = new Set<Tensor>();
   private graph: Graph | null = null;
   private settling: Promise<unknown> = Promise.resolve();
+  private joining: Joining | null = null;
 
   /**
    * @throws Error where nothing requires grad, or before `init()`
@@ -115,8 +121,12 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
     // A backward pass that ended in an error has left them.
     this.reset();
     if (this.training && isGradEnabled()) {
-      if (this.averages && this.settings.broadcastBuffers) share(this.module.buffers());
+      const shares = this.averages && this.settings.broadcastBuffers;
       this.averages = !this.silent;
+      this.joining?.announce(this.averages, shares);
+      const buffers = shares && this.worldSize > 1 ? this.module.buffers() : [];
+      if (this.joining === null) share(buffers);
+      else this.joining.share(buffers);
     }
     return (this.module as unknown as (...args: Inputs<M>) => Output<M>)(...args);
   }
@@ -141,6 +151,41 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
     if (result instanceof Promise) return result.finally(restore) as T;
     restore();
     return result;
+  }
+
+  /**
+   * `join`: lets ranks have different numbers of batches. One whose `fn`, its loop over them, is done goes
+   * along with the others, with gradients of zero, until all are done; then all have the parameters and
+   * buffers of the first rank that had the last batch. Within `fn` nothing else may be called on all ranks:
+   * no `SyncBatchNorm`, no `ZeroRedundancyOptimizer`, no collectives.
+   *
+   *     await model.join(async () => {
+   *       for await (const [x, y] of loader) { ... }
+   *     });
+   */
+  async join<T>(fn: () => T | Promise<T>, ...args: [options?: JoinOptions]): Promise<T> {
+    const { divideByInitialWorldSize } = readJoin(args);
+    if (this.joining !== null) throw new Error('DistributedDataParallel.join: it is under way already');
+    if (this.settings.staticGraph)
+      throw new Error(
+        'DistributedDataParallel.join: it does not go with staticGraph; use findUnusedParameters',
+      );
+    if (this.worldSize === 1) return fn();
+    const joining = new Joining(divideByInitialWorldSize);
+    this.joining = joining;
+    try {
+      const result = await fn();
+      await joining.finish({
+        buckets: this.buckets,
+        hook: this.commHook ?? ownHook,
+        buffers: this.module.buffers(),
+        state: [...this.module.parameters(), ...this.module.buffers()],
+        told: this.findsUnused ? this.bucketOf.size : null,
+      });
+      return result;
+    } finally {
+      this.joining = null;
+    }
   }
 
   /**
@@ -250,8 +295,11 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
           flats.push(flat);
         }
       const told = this.tell(standIns);
+      const scale = this.scale(values.length === travels.length);
       writeFlats(
-        Promise.all([Promise.all(values), told]).then(([all]) => all),
+        Promise.all([Promise.all(values), scale, told]).then(([all, factor]) =>
+          all.map((v) => times(v, factor)),
+        ),
         flats,
       );
       for (const { reduced, flat, grads } of travels)
@@ -260,6 +308,16 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
     } finally {
       this.reset();
     }
+  }
+
+  /** What the ranks' means are multiplied by. */
+  private async scale(onHost: boolean): Promise<number> {
+    if (this.joining === null) return 1;
+    if (this.joining.scales && !onHost)
+      throw new Error(
+        'DistributedDataParallel.join: divideByInitialWorldSize: false needs a comm hook that returns bucket.allReduce()',
+      );
+    return this.joining.scale();
   }
 
   /** Gradients for what this rank did not use; null where it is known what no rank uses. */
@@ -327,6 +385,11 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
 }
 
 const ownHook = (bucket: GradBucket): GradFuture => allreduceHook(null, bucket);
+
+function times(values: WireArray, factor: number): WireArray {
+  if (factor !== 1) for (let i = 0; i < values.length; i++) (values as Float32Array)[i]! *= factor;
+  return values;
+}
 
 /** Rank 0's values for all. */
 function share(tensors: readonly Tensor[]): void {

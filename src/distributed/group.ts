@@ -356,14 +356,18 @@ export class Group implements GroupInfo {
   }
 
   /** Rank `source`'s values take the place of the others'. */
-  async broadcast<A extends WireArray>(given: A | Promise<A>, type: WireType, source: number): Promise<A> {
-    this.checkRank('broadcast', source);
+  async broadcast<A extends WireArray>(
+    given: A | Promise<A>,
+    type: WireType,
+    source: number | Promise<number>,
+  ): Promise<A> {
+    if (typeof source === 'number') this.checkRank('broadcast', source);
     await this.collective(
-      given,
-      (data) => `broadcast of ${data.length} ${type} from rank ${source}`,
-      (mpi, data) => {
+      Promise.all([given, source]),
+      ([data, from]) => `broadcast of ${data.length} ${type} from rank ${from}`,
+      (mpi, [data, from]) => {
         this.traffic.bytes += data.byteLength;
-        return mpi.broadcast(data, type, source);
+        return mpi.broadcast(data, type, from);
       },
     );
     return given;

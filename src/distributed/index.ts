@@ -22,6 +22,7 @@ export {
   type CommHook,
 } from './comm-hooks.js';
 export type { HalfType } from './half.js';
+export type { JoinOptions } from './join.js';
 export { DistributedSampler, type DistributedSamplerOptions } from './sampler.js';
 export { ZeroRedundancyOptimizer, type OptimizerClass, type ZeroOptions } from './zero.js';
 export { SyncBatchNorm } from './sync-batch-norm.js';

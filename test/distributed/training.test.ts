@@ -23,7 +23,7 @@ describe.each(launchers)('two ranks on $family', (launcher) => {
   });
 
   it('leave gradients alone of what none of them used, take static graphs, and halve bytes by hooks', async () => {
-    const { code, text } = await run(2, 'data-parallel.mjs', 'unused', 'early', 'hooks', 'static');
+    const { code, text } = await run(2, 'data-parallel.mjs', 'unused', 'early', 'hooks', 'join', 'static');
     for (const rank of [0, 1]) expect(text).toContain(`rank ${rank} of 2 is done`);
     expect(code).toBe(0);
   });

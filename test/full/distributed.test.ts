@@ -57,7 +57,7 @@ describe.each(launchers)('more ranks on $family', (launcher) => {
   });
 
   it('4 have all that DistributedDataParallel offers', async () => {
-    const { code, text } = await run(4, 'data-parallel.mjs', 'unused', 'early', 'hooks', 'static');
+    const { code, text } = await run(4, 'data-parallel.mjs', 'unused', 'early', 'hooks', 'join', 'static');
     for (let rank = 0; rank < 4; rank++) expect(text).toContain(`rank ${rank} of 4 is done`);
     expect(code).toBe(0);
   });

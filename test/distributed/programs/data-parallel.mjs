@@ -106,6 +106,63 @@ const cases = {
       /with staticGraph every pass must use what the first one used, which is otherwise for 'right\.weight'/,
     );
   },
+  async join() {
+    class Counting extends nn.Module {
+      line = new nn.Linear(3, 2);
+      calls = this.registerBuffer('calls', k.zeros(1)) ?? k.zeros(1);
+      /** @param {k.Tensor} x */
+      forward(x) {
+        if (this.training) k.noGrad(() => this.calls.add_(1));
+        return this.line(x).tanh();
+      }
+    }
+    /** @param {number} r */
+    const stepsOf = (r) => 2 + ((2 * r) % 5);
+    const ranks = Array.from({ length: worldSize }, (_, r) => r);
+    /** @param {number} r @param {number} step */
+    const inputOf = (r, step) => filled([2, 3], Math.sin(r + 3 * step));
+    for (const divideByInitialWorldSize of [true, false])
+      for (const findUnusedParameters of [false, true]) {
+        k.manualSeed(9);
+        const model = new DistributedDataParallel(new Counting(), { findUnusedParameters });
+        if (findUnusedParameters) model.registerCommHook(null, distributed.allreduceHook);
+        k.manualSeed(9);
+        const alone = new Counting();
+        await alone.loadStateDict(model.module.stateDict());
+        const optimizer = new k.optim.SGD(model.parameters(), { lr: 0.5, momentum: 0.9 });
+        const count = await model.join(
+          async () => {
+            let step = 0;
+            for (; step < stepsOf(rank); step++) {
+              optimizer.zeroGrad();
+              model(inputOf(rank, step)).sum().backward();
+              optimizer.step();
+            }
+            return step;
+          },
+          { divideByInitialWorldSize },
+        );
+        assert.equal(count, stepsOf(rank));
+        const reference = new k.optim.SGD(alone.parameters(), { lr: 0.5, momentum: 0.9 });
+        const most = Math.max(...ranks.map(stepsOf));
+        for (let step = 0; step < most; step++) {
+          const active = ranks.filter((r) => step < stepsOf(r));
+          const losses = active.map((r) => alone(inputOf(r, step)).sum());
+          reference.zeroGrad();
+          const total = losses.reduce((a, b) => a.add(b));
+          total.div(divideByInitialWorldSize ? worldSize : active.length).backward();
+          reference.step();
+        }
+        const [got, want] = await Promise.all([model.module.line.weight.data(), alone.line.weight.data()]);
+        assert.ok(got.every((v, i) => Math.abs(v - /** @type {number} */ (want[i])) < 1e-6));
+        assert.deepEqual(await values(model.module.calls), [most]);
+      }
+    const model = make({ staticGraph: true });
+    await assert.rejects(
+      model.join(() => undefined),
+      /does not go with staticGraph/,
+    );
+  },
   async hooks() {
     const n = 1003;
     for (const [hook, unit] of /** @type {const} */ ([
