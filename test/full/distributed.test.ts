@@ -56,6 +56,12 @@ describe.each(launchers)('more ranks on $family', (launcher) => {
     expect(code).toBe(0);
   });
 
+  it.each([2, 3])('%i have second derivatives through SyncBatchNorm', async (ranks) => {
+    const { code, text } = await run(ranks, 'second-derivatives.mjs');
+    for (let rank = 0; rank < ranks; rank++) expect(text).toContain(`rank ${rank} of ${ranks} is done`);
+    expect(code).toBe(0);
+  });
+
   it('4 have all that DistributedDataParallel offers', async () => {
     const { code, text } = await run(4, 'data-parallel.mjs', 'unused', 'early', 'hooks', 'join', 'static');
     for (let rank = 0; rank < 4; rank++) expect(text).toContain(`rank ${rank} of 4 is done`);
