@@ -1,4 +1,7 @@
-/** How gradients travel: `torch.distributed.algorithms.ddp_comm_hooks.default_hooks`, and hooks of your own. */
+/**
+ * How gradients travel: `torch.distributed.algorithms.ddp_comm_hooks.default_hooks`, and hooks of your
+ * own.
+ */
 import { noGrad } from '../autograd/mode.js';
 import { reshape, split } from '../ops/index.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
@@ -58,8 +61,8 @@ export class GradBucket {
   }
 
   /**
-   * Sends `buffer()` for its mean over the ranks, as float32 or in two bytes each (sums are float32 then too),
-   * while backward goes on.
+   * Sends `buffer()` for its mean over the ranks, as float32 or in two bytes each (sums are float32 then
+   * too), while backward goes on.
    */
   allReduce(type: 'float32' | HalfType = 'float32'): GradFuture {
     if (type !== 'float32' && type !== 'float16' && type !== 'bfloat16')
@@ -76,8 +79,8 @@ export class GradBucket {
 
 /**
  * Gives what the gradients of a bucket become, averaging included: a tensor [n], float32, of ops and
- * collectives recorded here, or what `bucket.allReduce()` returns. What is recorded after a collective, the
- * rest of backward too, waits for that; after `bucket.allReduce()` nothing does.
+ * collectives recorded here, or what `bucket.allReduce()` returns. What is recorded after a collective,
+ * the rest of backward too, waits for that; after `bucket.allReduce()` nothing does.
  */
 export type CommHook<S = unknown> = (state: S, bucket: GradBucket) => Tensor | GradFuture;
 
@@ -85,9 +88,9 @@ export type CommHook<S = unknown> = (state: S, bucket: GradBucket) => Tensor | G
 export const allreduceHook = (_state: unknown, bucket: GradBucket): GradFuture => bucket.allReduce();
 
 /**
- * `default_hooks.fp16_compress_hook`: half the bytes. Each rank's gradients are rounded to float16, summed and
- * divided in float32 by the rank that a part of them belongs to, and the mean is rounded once more. What is
- * beyond 65504 becomes infinite: with a GradScaler that step is left out.
+ * `default_hooks.fp16_compress_hook`: half the bytes. Each rank's gradients are rounded to float16,
+ * summed and divided in float32 by the rank that a part of them belongs to, and the mean is rounded once
+ * more. What is beyond 65504 becomes infinite: with a GradScaler that step is left out.
  */
 export const fp16CompressHook = (_state: unknown, bucket: GradBucket): GradFuture =>
   bucket.allReduce('float16');

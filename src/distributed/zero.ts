@@ -65,12 +65,14 @@ class Shares {
 
 /**
  * `torch.distributed.optim.ZeroRedundancyOptimizer` (ZeRO-1, Rajbhandari et al. 2020,
- * https://arxiv.org/abs/1910.02054): each rank keeps the state of its share of the parameters only and makes
- * the step of these; then all get the new parameters from their owners. The weights are those of
- * `optimizerClass` alone, bit for bit, and so is the state, which files of the plain optimizer and of this one
- * exchange. Gradients must be the same on all ranks, as DistributedDataParallel leaves them.
+ * https://arxiv.org/abs/1910.02054): each rank keeps the state of its share of the parameters only and
+ * makes the step of these; then all get the new parameters from their owners. The weights are those of
+ * `optimizerClass` alone, bit for bit, and so is the state, which files of the plain optimizer and of
+ * this one exchange. Gradients must be the same on all ranks, as DistributedDataParallel leaves them.
  *
- *     const optimizer = new ZeroRedundancyOptimizer(model.parameters(), { optimizerClass: k.optim.AdamW, lr: 1e-3 });
+ *     const optimizer = new ZeroRedundancyOptimizer(model.parameters(), {
+ *       optimizerClass: k.optim.AdamW, lr: 1e-3,
+ *     });
  */
 export class ZeroRedundancyOptimizer<O extends BaseOptions = BaseOptions> extends Optimizer<O> {
   /** State of this rank's share. */
@@ -80,7 +82,10 @@ export class ZeroRedundancyOptimizer<O extends BaseOptions = BaseOptions> extend
   /** By the parameter's number, after `consolidateStateDict`; null where that was not for this rank. */
   private whole: Record<number, HostState> | null = null;
 
-  /** @throws Error for LBFGS, whose state is not divided by parameters, and for what `optimizerClass` refuses */
+  /**
+   * @throws Error for LBFGS, whose state is not divided by parameters, and for what `optimizerClass`
+   * refuses
+   */
   constructor(params: Params<O>, options: ZeroOptions<O>) {
     const { worldSize, rank } = groupFor(op);
     if (!isPlainObject(options) || typeof options.optimizerClass !== 'function')
@@ -130,8 +135,8 @@ export class ZeroRedundancyOptimizer<O extends BaseOptions = BaseOptions> extend
   }
 
   /**
-   * Steps on this rank's share, and has all parameters go round. Nothing has to be awaited. A `closure` is run
-   * first, and its result returned.
+   * Steps on this rank's share, and has all parameters go round. Nothing has to be awaited. A `closure`
+   * is run first, and its result returned.
    */
   override step(): void;
   override step<R>(closure: () => R): R;
@@ -215,8 +220,8 @@ export class ZeroRedundancyOptimizer<O extends BaseOptions = BaseOptions> extend
   }
 
   /**
-   * Takes over a state dict of the plain optimizer or of this one, of any number of ranks; each rank keeps its
-   * share. Await it.
+   * Takes over a state dict of the plain optimizer or of this one, of any number of ranks; each rank
+   * keeps its share. Await it.
    */
   override async loadStateDict(stateDict: unknown): Promise<void> {
     await this.inner.loadStateDict(this.shareOf(stateDict));
