@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
 import { DeviceError } from '../device/index.js';
+import { decodeHalf, encodeHalf, type HalfType } from './half.js';
 import { Mpi, type ReduceOp, type WireArray, type WireType } from './mpi.js';
 import { Watch } from './watch.js';
 
@@ -53,6 +54,14 @@ function hashOf(text: string): number {
 
 const callBytes = 256;
 
+/** Milliseconds: less than the second that Open MPI's launcher leaves between SIGTERM and SIGKILL. */
+const endWithin = 500;
+
+const noAnswer = (): undefined => undefined;
+
+/** Milliseconds that a launcher may need to pass on what was written last. */
+const lastWords = 200;
+
 /** Milliseconds in which a waiting rank asks without a pause: in step, others come at once. */
 const eager = 2;
 
@@ -99,6 +108,8 @@ export class Group implements GroupInfo {
       group.leave(code);
     });
     process.on('SIGTERM', group.ended);
+    // By itself Node answers it by opening a port for a debugger.
+    if (library.isMpich && process.listenerCount('SIGUSR1') === 0) process.on('SIGUSR1', noAnswer);
     process.on('uncaughtExceptionMonitor', group.tell);
     return group;
   }
@@ -109,11 +120,15 @@ export class Group implements GroupInfo {
 
   /** The launcher ends a job of which a rank was lost: says which, where nobody else answers the signal. */
   private readonly ended = (): void => {
-    setTimeout(() => {
+    const until = performance.now() + endWithin;
+    const look = (): void => {
       const lost = this.lost();
+      // The news may come after the signal, where JavaScript was busy.
+      if (lost === null && performance.now() < until) return void setTimeout(look, 20);
       if (lost !== null) process.stderr.write(`${lost.message}\n`);
       if (process.listenerCount('SIGTERM') === 1) process.exit(143);
-    }, 100);
+    };
+    setTimeout(look, 20);
   };
 
   /** Node prints an error after the event `exit`, in which the job is ended and this process with it. */
@@ -130,8 +145,10 @@ export class Group implements GroupInfo {
   private leave(code: number): void {
     if (this.closed || this.library === null) return;
     this.closed = true;
-    if (code !== 0 || this.lost() !== null || this.failure !== null) this.library.abort(code || 1);
-    else {
+    if (code !== 0 || this.lost() !== null || this.failure !== null) {
+      if (this.library.isMpich) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lastWords);
+      this.library.abort(code || 1);
+    } else {
       this.watch?.close();
       this.library.finalize();
     }
@@ -148,6 +165,7 @@ export class Group implements GroupInfo {
     );
     this.closed = true;
     process.off('SIGTERM', this.ended);
+    process.off('SIGUSR1', noAnswer);
     process.off('uncaughtExceptionMonitor', this.tell);
     this.watch?.close();
     this.library?.finalize();
@@ -303,20 +321,53 @@ export class Group implements GroupInfo {
     return given;
   }
 
+  /**
+   * The ranks' mean of values that travel in two bytes each. MPI has no type for these: every rank sums its
+   * part of them in float32, in the order of the ranks, and tells the others.
+   */
+  async meanInHalf(given: Float32Array | Promise<Float32Array>, type: HalfType): Promise<Float32Array> {
+    const ranks = this.worldSize;
+    const all = await this.collective(
+      given,
+      (data) => `mean of ${data.length} values in ${type}`,
+      async (mpi, data) => {
+        const part = Math.ceil(data.length / ranks);
+        const padded = new Uint8Array(2 * part * ranks);
+        padded.set(encodeHalf(data, type));
+        this.traffic.bytes += 2 * data.length;
+        const theirs = new Uint8Array(padded.length);
+        await mpi.allToAll(padded, theirs, 'uint8');
+        const sums = new Float32Array(part);
+        for (let rank = 0; rank < ranks; rank++) {
+          const values = decodeHalf(theirs.slice(2 * part * rank, 2 * part * (rank + 1)), type);
+          for (let i = 0; i < part; i++) sums[i]! += values[i] as number;
+        }
+        for (let i = 0; i < part; i++) sums[i]! /= ranks;
+        await mpi.allGather(encodeHalf(sums, type), padded, 'uint8');
+        return decodeHalf(padded, type).subarray(0, data.length);
+      },
+    );
+    return all ?? decodeHalf(encodeHalf(await given, type), type);
+  }
+
   checkRank(op: string, rank: number): void {
     if (!Number.isInteger(rank) || rank < 0 || rank >= this.worldSize)
       throw new Error(`${op}: src must be a rank, from 0 to ${this.worldSize - 1}, got ${rank}`);
   }
 
   /** Rank `source`'s values take the place of the others'. */
-  async broadcast<A extends WireArray>(given: A | Promise<A>, type: WireType, source: number): Promise<A> {
-    this.checkRank('broadcast', source);
+  async broadcast<A extends WireArray>(
+    given: A | Promise<A>,
+    type: WireType,
+    source: number | Promise<number>,
+  ): Promise<A> {
+    if (typeof source === 'number') this.checkRank('broadcast', source);
     await this.collective(
-      given,
-      (data) => `broadcast of ${data.length} ${type} from rank ${source}`,
-      (mpi, data) => {
+      Promise.all([given, source]),
+      ([data, from]) => `broadcast of ${data.length} ${type} from rank ${from}`,
+      (mpi, [data, from]) => {
         this.traffic.bytes += data.byteLength;
-        return mpi.broadcast(data, type, source);
+        return mpi.broadcast(data, type, from);
       },
     );
     return given;

@@ -196,6 +196,7 @@ export class Mpi {
       MPI_Test: 'int MPI_Test(void *request, _Out_ int *done, void *status)',
       MPI_Allreduce: `int MPI_Allreduce(void *from, void *to, int n, ${H} type, ${H} op, ${H} comm)`,
       MPI_Allgather: `int MPI_Allgather(void *from, int n, ${H} type, void *to, int m, ${H} type2, ${H} comm)`,
+      MPI_Alltoall: `int MPI_Alltoall(void *from, int n, ${H} type, void *to, int m, ${H} type2, ${H} comm)`,
       MPI_Bcast: `int MPI_Bcast(void *data, int n, ${H} type, int root, ${H} comm)`,
       MPI_Reduce_scatter_block: `int MPI_Reduce_scatter_block(void *from, void *to, int n, ${H} type, ${H} op, ${H} comm)`,
       MPI_Barrier: `int MPI_Barrier(${H} comm)`,
@@ -289,6 +290,16 @@ export class Mpi {
     await this.async('MPI_Allgather', from, from.length, types[type], to, from.length, types[type], world);
   }
 
+  /** Block `r` of each rank's `from` goes to rank `r`, which has them one after another. */
+  async allToAll(from: WireArray, to: WireArray, type: WireType): Promise<void> {
+    const { types, world } = this.abi;
+    const count = from.length / this.size;
+    if (count > chunk)
+      throw new RangeError(`distributed: allToAll of more than ${chunk} elements per pair of ranks`);
+    if (count === 0) return;
+    await this.async('MPI_Alltoall', from, count, types[type], to, count, types[type], world);
+  }
+
   /** The reduction's block of this rank. */
   async reduceScatter(from: WireArray, to: WireArray, type: WireType, op: ReduceOp): Promise<void> {
     const { types, ops, world } = this.abi;
@@ -296,6 +307,14 @@ export class Mpi {
       throw new RangeError(`distributed: reduceScatter of more than ${chunk} elements per rank`);
     if (to.length === 0) return;
     await this.async('MPI_Reduce_scatter_block', from, to, to.length, types[type], ops[op], world);
+  }
+
+  /**
+   * Its launcher (Hydra) sends SIGUSR1 where a process has died and it was told to leave the others, and
+   * loses what was written just before an abort.
+   */
+  get isMpich(): boolean {
+    return this.abi === mpich;
   }
 
   finalize(): void {

@@ -7,6 +7,7 @@ import {
   add,
   add_,
   cat,
+  clone,
   detach,
   div,
   mul,
@@ -15,6 +16,7 @@ import {
   sub,
   sum,
   to,
+  unbind,
   varMean,
   zeros,
 } from '../ops/index.js';
@@ -111,6 +113,38 @@ function jointMeans(rows: Tensor, total: Promise<number>): void {
   writeFlats(means, [rows]);
 }
 
+/**
+ * The ranks' sums of `rows` [R, C] over `total`, for every rank the same. It is its own transpose: where each
+ * rank has a loss of its own, the gradient is that of the sum of them.
+ */
+const meansOverRanks: (rows: Tensor, total: Promise<number>) => Tensor = defineOp<
+  [rows: Tensor, total: Promise<number>],
+  Tensor,
+  Promise<number>
+>({
+  name: 'meansOverRanks',
+  forward(ctx, rows, total) {
+    ctx.state = total;
+    const means = clone(rows);
+    jointMeans(means, total);
+    return means;
+  },
+  backward(ctx, grad) {
+    return [() => meansOverRanks(grad, ctx.state)];
+  },
+});
+
+/** The statistics that forward found, as a function of `x`: for derivatives of the gradient. */
+function differentiableStats(x: Tensor, total: Promise<number>): { mean: Tensor; variance: Tensor } {
+  const joint = (v: Tensor): Tensor => reshape(meansOverRanks(reshape(sumOver(v), [1, -1]), total), [-1]);
+  const mean = joint(x);
+  const centred = sub(x, perChannel(mean, x));
+  return { mean, variance: joint(mul(centred, centred)) };
+}
+
+/** Sums per channel; zeros that depend on nothing of an empty batch. */
+const sumOver = (x: Tensor): Tensor => (x.numel() === 0 ? zeros([x.shape[1] as number]) : sum(x, dimsOf(x)));
+
 /** `x` [N, C, ...] is float32; `stats` as of {@link jointStatistics}. */
 const normalise = defineOp<
   [x: Tensor, weight: Tensor | null, bias: Tensor | null, stats: Tensor, state: State],
@@ -125,22 +159,21 @@ const normalise = defineOp<
     return batchNorm(x, row(stats, 0), row(stats, 1), { weight, bias, eps: state.eps });
   },
   backward(ctx, grad) {
-    if (isGradEnabled())
-      throw new Error('SyncBatchNorm: its gradient has none itself: createGraph does not go through it');
     const [x, stats, weight] = ctx.saved as [Tensor, Tensor, Tensor | null];
     const { eps, total } = ctx.state;
-    const dims = dimsOf(x);
     const channels = x.shape[1] as number;
-    const centred = sub(x, perChannel(row(stats, 0), x));
-    const invstd = rsqrt(add(row(stats, 1), eps));
-    const sumOf = (v: Tensor): Tensor => (x.numel() === 0 ? zeros([channels]) : sum(v, dims));
-    const [own, ownCentred] = [sumOf(grad), sumOf(mul(grad, centred))];
+    const { mean, variance } = isGradEnabled()
+      ? differentiableStats(x, total)
+      : { mean: row(stats, 0), variance: row(stats, 1) };
+    const centred = sub(x, perChannel(mean, x));
+    const invstd = rsqrt(add(variance, eps));
+    const [own, ownCentred] = [sumOver(grad), sumOver(mul(grad, centred))];
     const dx = (): Tensor => {
-      const means = reshape(cat([own, ownCentred]), [2, channels]);
-      jointMeans(means, total);
+      const means = meansOverRanks(reshape(cat([own, ownCentred]), [2, channels]), total);
       if (x.numel() === 0) return zeros(x.shape);
-      const slope = mul(row(means, 1), mul(invstd, invstd));
-      const pulled = add(perChannel(row(means, 0), x), mul(centred, perChannel(slope, x)));
+      const [mean0, mean1] = unbind(means) as [Tensor, Tensor];
+      const slope = mul(mean1, mul(invstd, invstd));
+      const pulled = add(perChannel(mean0, x), mul(centred, perChannel(slope, x)));
       const scale = weight === null ? invstd : mul(invstd, weight);
       return mul(sub(grad, pulled), perChannel(scale, x));
     };

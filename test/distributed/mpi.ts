@@ -4,12 +4,37 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const version = spawnSync('mpirun', ['--version'], { encoding: 'utf8' });
-const isOpenMpi = /open mpi/i.test(version.stdout ?? '');
 
-export const hasMpi = version.status === 0;
+/** A launcher, by the family of MPI that it belongs to. */
+export interface Launcher {
+  readonly family: 'Open MPI' | 'MPICH';
+  readonly command: string;
+  readonly options: readonly string[];
+}
+
+/** One of each family that is installed; Debian has both under these names. */
+export const launchers: readonly Launcher[] = ['mpirun', 'mpirun.openmpi', 'mpirun.mpich']
+  .map((command): Launcher | null => {
+    const { status, stdout } = spawnSync(command, ['--version'], { encoding: 'utf8' });
+    if (status !== 0) return null;
+    if (/open mpi/i.test(stdout)) return { family: 'Open MPI', command, options: ['--oversubscribe'] };
+    return /hydra/i.test(stdout) ? { family: 'MPICH', command, options: [] } : null;
+  })
+  .filter((found, i, all): found is Launcher => {
+    return found !== null && all.findIndex((other) => other?.family === found.family) === i;
+  });
+
+export const hasMpi = launchers.length > 0;
 if (!hasMpi)
   console.log('test/distributed: skipped, for there is no mpirun: apt-get install openmpi-bin (or mpich)');
+
+/** The launcher that programs are started by. */
+let launcher = launchers[0];
+
+/** Has the programs of the tests from here on started by `chosen`. */
+export function use(chosen: Launcher): void {
+  launcher = chosen;
+}
 
 export interface Ended {
   readonly code: number | null;
@@ -29,10 +54,11 @@ export interface Running {
 /** Starts `programs/<program>` on so many ranks. */
 export function start(ranks: number, program: string, ...args: readonly string[]): Running {
   const began = performance.now();
+  if (launcher === undefined) throw new Error('no MPI launcher is installed');
   const child = spawn(
-    'mpirun',
+    launcher.command,
     [
-      ...(isOpenMpi ? ['--oversubscribe'] : []),
+      ...launcher.options,
       ...['-n', String(ranks), process.execPath, join(here, 'programs', program), ...args],
     ],
     {
@@ -81,6 +107,15 @@ export async function killOne(
     stop();
   }
 }
+
+/**
+ * What is said of `rank`, process `pid`, that was killed: by the others, or by MPICH's launcher, which ends them
+ * before they can.
+ */
+export const wordsOnKilled = (rank: number, pid: number): RegExp =>
+  launcher?.family === 'MPICH'
+    ? new RegExp(`rank ${rank} \\(.*, process ${pid}\\) has ended|PID ${pid} RUNNING AT .*\\n.*EXIT CODE: 9`)
+    : new RegExp(`rank ${rank} \\(.*, process ${pid}\\) has ended`);
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -1,13 +1,23 @@
 /** More of test/distributed: four ranks, and more that goes wrong. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Random } from '../../src/data/index.js';
-import { farthest, hasMpi, killOne, run, train, type TrainingResult } from '../distributed/mpi.js';
+import {
+  farthest,
+  killOne,
+  launchers,
+  run,
+  train,
+  use,
+  wordsOnKilled,
+  type TrainingResult,
+} from '../distributed/mpi.js';
 
 const steps = '20';
 
-describe.skipIf(!hasMpi)('more ranks', () => {
+describe.each(launchers)('more ranks on $family', (launcher) => {
   const alone = new Map<string, TrainingResult>();
   beforeAll(async () => {
+    use(launcher);
     for (const norm of ['group', 'sync']) alone.set(norm, (await train(1, steps, norm))[0] as TrainingResult);
   });
 
@@ -40,6 +50,24 @@ describe.skipIf(!hasMpi)('more ranks', () => {
     expect(farthest(first, alone.get('sync') as TrainingResult)).toBeGreaterThan(1e-5);
   });
 
+  it.each([2, 4])('%i have the weights of the plain optimizer with its state in shares', async (ranks) => {
+    const { code, text } = await run(ranks, 'zero.mjs');
+    for (let rank = 0; rank < ranks; rank++) expect(text).toContain(`rank ${rank} of ${ranks} is done`);
+    expect(code).toBe(0);
+  });
+
+  it.each([2, 3])('%i have second derivatives through SyncBatchNorm', async (ranks) => {
+    const { code, text } = await run(ranks, 'second-derivatives.mjs');
+    for (let rank = 0; rank < ranks; rank++) expect(text).toContain(`rank ${rank} of ${ranks} is done`);
+    expect(code).toBe(0);
+  });
+
+  it('4 have all that DistributedDataParallel offers', async () => {
+    const { code, text } = await run(4, 'data-parallel.mjs', 'unused', 'early', 'hooks', 'join', 'static');
+    for (let rank = 0; rank < 4; rank++) expect(text).toContain(`rank ${rank} of 4 is done`);
+    expect(code).toBe(0);
+  });
+
   it('have every collective', async () => {
     const { code, text } = await run(4, 'collectives.mjs');
     for (let rank = 0; rank < 4; rank++) expect(text).toContain(`rank ${rank} of 4 is done`);
@@ -47,7 +75,11 @@ describe.skipIf(!hasMpi)('more ranks', () => {
   });
 });
 
-describe.skipIf(!hasMpi)('two ranks, where', () => {
+describe.each(launchers)('two ranks on $family, where', (launcher) => {
+  beforeAll(() => {
+    use(launcher);
+  });
+
   it.each([
     ['order', /rank 0 .* calls barrier, call 2, rank 1 .* allReduce of 2 float32 \(sum\), call 2/],
     ['leaves', /rank 1 .* has ended its part; rank 0 cannot go on/],
@@ -68,7 +100,7 @@ describe.skipIf(!hasMpi)('two ranks, where', () => {
       const norm = i % 2 === 0 ? 'group' : 'sync';
       const { code, text, ms, pid } = await killOne(ranks, rank, random.uniform(0, 3000), norm);
       expect(ms).toBeLessThan(20_000);
-      expect(text).toMatch(new RegExp(`rank ${rank} \\(.*, process ${pid}\\) has ended`));
+      expect(text).toMatch(wordsOnKilled(rank, pid));
       expect(code).not.toBe(0);
     }
   });
