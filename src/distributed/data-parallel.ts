@@ -7,6 +7,7 @@ import { numel } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { averaged, broadcastInStream } from './collectives.js';
 import type { WireArray } from './mpi.js';
+import { observing } from './observe.js';
 import { groupFor } from './process.js';
 import { byType, flatten, readFlat, spread, wireOf, writeFlats } from './wire.js';
 
@@ -197,8 +198,17 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
       this.settleUnused();
       while (this.next < this.buckets.length) this.send(this.buckets[this.next] as Bucket);
       const travels = this.buckets.map(({ travel }) => travel as Travel);
+      const averages = Promise.all(travels.map(({ values }) => values));
+      const seen = observing();
+      if (seen !== null)
+        averages.then(
+          () => {
+            seen.averaged(performance.now());
+          },
+          () => undefined,
+        );
       writeFlats(
-        Promise.all(travels.map(({ values }) => values)),
+        averages,
         travels.map(({ flat }) => flat),
       );
       for (const { parameters, travel } of this.buckets) {
