@@ -28,7 +28,25 @@ export function whyNoHosts(): string | null {
     ran('ip', 'netns', 'add', name);
     try {
       ran('ip', '-n', name, 'link', 'add', 'name', 'try0', 'type', 'veth', 'peer', 'name', 'try1');
-      ran('ip', 'netns', 'exec', name, 'tc', 'qdisc', 'add', 'dev', 'try0', 'root', 'tbf', 'rate', '1gbit', 'burst', '1mb', 'latency', '50ms');
+      ran(
+        'ip',
+        'netns',
+        'exec',
+        name,
+        'tc',
+        'qdisc',
+        'add',
+        'dev',
+        'try0',
+        'root',
+        'tbf',
+        'rate',
+        '1gbit',
+        'burst',
+        '1mb',
+        'latency',
+        '50ms',
+      );
     } finally {
       ran('ip', 'netns', 'del', name);
     }
@@ -76,8 +94,14 @@ export class Hosts implements Disposable {
         ran('ip', '-n', name, 'link', 'set', linkName, 'up');
         if (mbit !== undefined)
           // Rate times the granularity of timers, and a whole packet of segmentation offload, must fit.
-          ran('ip', 'netns', 'exec', name, ...['tc', 'qdisc', 'add', 'dev', linkName, 'root', 'tbf'],
-            ...['rate', `${mbit}mbit`, 'burst', `${Math.max(128, mbit / 8)}kb`, 'latency', '100ms']);
+          ran(
+            'ip',
+            'netns',
+            'exec',
+            name,
+            ...['tc', 'qdisc', 'add', 'dev', linkName, 'root', 'tbf'],
+            ...['rate', `${mbit}mbit`, 'burst', `${Math.max(128, mbit / 8)}kb`, 'latency', '100ms'],
+          );
       });
       return hosts;
     } catch (error) {
@@ -99,14 +123,30 @@ export class Hosts implements Disposable {
     ran('ip', '-n', middle, 'link', 'set', 'br0', 'up');
     this.names.forEach((name, i) => {
       const port = `port${i}`;
-      ran('ip', 'link', 'add', linkName, 'netns', name, 'type', 'veth', 'peer', 'name', port, 'netns', middle);
+      ran(
+        'ip',
+        'link',
+        'add',
+        linkName,
+        'netns',
+        name,
+        'type',
+        'veth',
+        'peer',
+        'name',
+        port,
+        'netns',
+        middle,
+      );
       ran('ip', '-n', middle, 'link', 'set', port, 'master', 'br0', 'up');
     });
   }
 
   private async joinByRelay(file: string, delay: number): Promise<void> {
     const devices = this.names.map((_, i) => `kt${i}p${process.pid % 100000}`);
-    const relay = spawn(process.execPath, [file, String(delay), ...devices], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const relay = spawn(process.execPath, [file, String(delay), ...devices], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
     this.relay = relay;
     await new Promise<void>((resolve, reject) => {
       relay.stdout.once('data', () => {
@@ -132,7 +172,19 @@ export class Hosts implements Disposable {
   /** The command that runs `command` on the first host. */
   onFirst(command: readonly string[]): string[] {
     const [name = ''] = this.names;
-    return ['ip', 'netns', 'exec', name, 'unshare', '--uts', 'sh', '-c', `hostname ${name}; exec "$@"`, 'sh', ...command];
+    return [
+      'ip',
+      'netns',
+      'exec',
+      name,
+      'unshare',
+      '--uts',
+      'sh',
+      '-c',
+      `hostname ${name}; exec "$@"`,
+      'sh',
+      ...command,
+    ];
   }
 
   /** Open MPI's options for a job with a rank on each host. */

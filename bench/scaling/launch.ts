@@ -32,7 +32,7 @@ export interface LaunchOptions {
   readonly limit?: number;
 }
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Whether a process is still there; one that has ended and was not asked for by its parent is not. */
 export function isAlive(pid: number): boolean {
@@ -41,6 +41,18 @@ export function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** Waits until all of `pids` have ended, at most `limit` milliseconds. @returns when each had */
+export async function ends(pids: readonly number[], began: number, limit: number): Promise<number[]> {
+  const times = pids.map(() => Infinity);
+  while (times.includes(Infinity) && performance.now() - began < limit) {
+    pids.forEach((pid, i) => {
+      if (times[i] === Infinity && !isAlive(pid)) times[i] = performance.now() - began;
+    });
+    await sleep(5);
+  }
+  return times;
 }
 
 export function launch({ ranks, program, args, hosts, limit = 300_000 }: LaunchOptions): Job {
@@ -103,6 +115,8 @@ export async function resultsOf<T>(options: LaunchOptions): Promise<T[]> {
   const texts = Array.from({ length: options.ranks }, (_, rank) => job.text(rank));
   const lines = texts.map((text) => text.trimEnd().split('\n').at(-1) ?? '');
   if (code !== 0 || lines.some((line) => !line.startsWith('{')))
-    throw new Error(`${options.args.join(' ')} on ${options.ranks} ranks ended with ${code}:\n${texts.join('\n')}`);
+    throw new Error(
+      `${options.args.join(' ')} on ${options.ranks} ranks ended with ${code}:\n${texts.join('\n')}`,
+    );
   return lines.map((line) => JSON.parse(line) as T);
 }

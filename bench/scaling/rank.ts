@@ -25,7 +25,11 @@ export interface StepsResult extends Split {
 
 export interface SumsResult {
   readonly rank: number;
-  readonly sums: readonly { readonly bytes: number; readonly ms: number; readonly wireBytes: number | null }[];
+  readonly sums: readonly {
+    readonly bytes: number;
+    readonly ms: number;
+    readonly wireBytes: number | null;
+  }[];
 }
 
 /** Bytes that have left by the interface of this network namespace that the measurement is about. */
@@ -43,9 +47,16 @@ function sentSoFar(): number | null {
 const perTurn = (before: number | null, turns: number): number | null =>
   before === null ? null : ((sentSoFar() ?? NaN) - before) / turns;
 
+console.log(`pid ${process.pid}`);
 const { rank, worldSize } = await distributed.init({ timeout: 120_000 });
 
-async function steps(name: string, batch: number, size: number, count: number, how: string): Promise<StepsResult> {
+async function steps(
+  name: string,
+  batch: number,
+  size: number,
+  count: number,
+  how: string,
+): Promise<StepsResult> {
   await k.init();
   k.manualSeed(3 + rank);
   const net = k.models.get(name)();
@@ -67,7 +78,10 @@ async function steps(name: string, batch: number, size: number, count: number, h
     collectives = [];
     const began = performance.now();
     optimizer.zeroGrad();
-    const loss = k.nn.functional.crossEntropy((model as k.nn.Module & ((x: k.Tensor) => k.Tensor))(images), labels);
+    const loss = k.nn.functional.crossEntropy(
+      (model as k.nn.Module & ((x: k.Tensor) => k.Tensor))(images),
+      labels,
+    );
     loss.backward();
     optimizer.step();
     await k.synchronize();
@@ -76,6 +90,7 @@ async function steps(name: string, batch: number, size: number, count: number, h
   // Pipelines compile, and pools fill.
   for (let i = 0; i < 3; i++) await step();
   await distributed.barrier();
+  console.log('training');
   const [bytes, wire] = [distributed.traffic().bytes, sentSoFar()];
   const splits: Split[] = [];
   for (let i = 0; i < count; i++) splits.push(await step());
@@ -112,7 +127,8 @@ async function sums(sizes: readonly number[]): Promise<SumsResult> {
       if (i >= 0) times.push(performance.now() - began);
     }
     results.push({ bytes, ms: median(times), wireBytes: perTurn(before, turns) });
-    if (!(Math.abs((values[0] ?? NaN) - (worldSize + 1) / 2) < 1e-6)) throw new Error(`wrong sum: ${values[0]}`);
+    if (!(Math.abs((values[0] ?? NaN) - (worldSize + 1) / 2) < 1e-6))
+      throw new Error(`wrong sum: ${values[0]}`);
   }
   return { rank, sums: results };
 }

@@ -30,7 +30,8 @@ function openTun(name: string): number {
   const request = Buffer.alloc(40);
   request.write(name, 'latin1');
   request.writeInt16LE(tunWithoutHeader, 16);
-  if (ioctl(file, setInterface, request) !== 0) throw new Error(`relay: no TUN device ${name}: ${koffi.errno()}`);
+  if (ioctl(file, setInterface, request) !== 0)
+    throw new Error(`relay: no TUN device ${name}: ${koffi.errno()}`);
   return file;
 }
 
@@ -41,7 +42,9 @@ const slotBytes = 9216;
 /** For ever. */
 function carry({ from, all, delay }: Wire): void {
   const memory = Buffer.alloc(slots * slotBytes);
-  const packets = Array.from({ length: slots }, (_, i) => memory.subarray(i * slotBytes, (i + 1) * slotBytes));
+  const packets = Array.from({ length: slots }, (_, i) =>
+    memory.subarray(i * slotBytes, (i + 1) * slotBytes),
+  );
   const due = new Float64Array(slots);
   const lengths = new Int32Array(slots);
   let [first, end] = [0, 0];
@@ -76,7 +79,9 @@ if (isMainThread) {
   const [delay, ...names] = process.argv.slice(2);
   const all = names.map(openTun);
   for (const from of all)
-    new Worker(fileURLToPath(import.meta.url), { workerData: { from, all, delay: Number(delay) } satisfies Wire });
+    new Worker(fileURLToPath(import.meta.url), {
+      workerData: { from, all, delay: Number(delay) } satisfies Wire,
+    });
   process.stdin.on('end', () => process.exit(0)).resume();
   console.log('ready');
 } else carry(workerData as Wire);

@@ -12,7 +12,7 @@ import { groupFor } from './process.js';
 import { byType, flatten, readFlat, spread, wireOf, writeFlats } from './wire.js';
 
 export interface DataParallelOptions {
-  /** MiB of gradients that travel together. Default 25, of the first bucket at most 1, as PyTorch's. */
+  /** A bucket of gradients travels once it has so many MiB. Default 25, the first at 1, as PyTorch's. */
   readonly bucketCapMb?: number;
   /**
    * Rank 0's buffers (running statistics) go to all others before every forward pass in training. Default
@@ -49,21 +49,25 @@ interface Bucket {
   travel: Travel | null;
 }
 
-/** In the order in which backward comes to them: the last first. */
-function bucketsOf(parameters: readonly Tensor[], cap: number): Bucket[] {
-  const buckets: Tensor[][] = [];
-  let bytes = Infinity;
+/**
+ * @internal In the order in which backward comes to them: the last first. A bucket takes parameters until it
+ * holds `cap` bytes or more, the first one a MiB: PyTorch's `compute_bucket_assignment_by_size`.
+ */
+export function bucketsOf<T extends { readonly shape: readonly number[] }>(
+  parameters: readonly T[],
+  cap: number,
+): T[][] {
+  const buckets: T[][] = [];
+  let room = 0;
   for (const parameter of [...parameters].reverse()) {
-    const size = 4 * numel(parameter.shape);
-    const limit = buckets.length === 1 ? Math.min(firstBucket, cap) : cap;
-    if (bytes + size > limit) {
+    if (room <= 0) {
+      room = buckets.length === 0 ? Math.min(firstBucket, cap) : cap;
       buckets.push([]);
-      bytes = 0;
     }
     buckets.at(-1)!.push(parameter);
-    bytes += size;
+    room -= 4 * numel(parameter.shape);
   }
-  return buckets.map((list) => ({ parameters: list, ready: new Set(), travel: null }));
+  return buckets;
 }
 
 /**
@@ -105,7 +109,11 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
     const trained = [...new Set<Tensor>(module.parameters())].filter((parameter) => parameter.requiresGrad);
     if (trained.length === 0)
       throw new Error('DistributedDataParallel: no parameter requires grad, so there is nothing to average');
-    this.buckets = bucketsOf(trained, settings.bucketCapMb * 2 ** 20);
+    this.buckets = bucketsOf(trained, settings.bucketCapMb * 2 ** 20).map((parameters) => ({
+      parameters,
+      ready: new Set(),
+      travel: null,
+    }));
     if (worldSize === 1) return;
     for (const bucket of this.buckets)
       for (const parameter of bucket.parameters) {
