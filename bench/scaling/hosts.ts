@@ -197,8 +197,9 @@ export class Hosts implements Disposable {
       ...mca('oob_tcp_if_include', this.subnet),
       // The hosts share cores here: a rank that waits shall not take the others' time.
       ...mca('mpi_yield_when_idle', '1'),
-      // The launcher and its daemons notice a broken link after ten minutes by themselves.
-      ...mca('oob_tcp_keepalive_time', '5'),
+      // The launcher and its daemons notice a broken link after ten minutes by themselves. Before the ranks do, in
+      // ten seconds, they must not: they end the ranks without a word.
+      ...mca('oob_tcp_keepalive_time', '20'),
       ...mca('oob_tcp_keepalive_intvl', '1'),
       ...mca('oob_tcp_keepalive_probes', '5'),
       ...['--host', this.addresses.map((address) => `${address}:1`).join(',')],

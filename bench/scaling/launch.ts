@@ -55,6 +55,12 @@ export async function ends(pids: readonly number[], began: number, limit: number
   return times;
 }
 
+/** What is to be put away at the end. */
+const leftovers: (() => void)[] = [];
+process.once('exit', () => {
+  for (const putAway of leftovers) putAway();
+});
+
 export function launch({ ranks, program, args, hosts, limit = 300_000 }: LaunchOptions): Job {
   const out = mkdtempSync(join(tmpdir(), 'kindling-ranks-'));
   const command = [
@@ -71,6 +77,9 @@ export function launch({ ranks, program, args, hosts, limit = 300_000 }: LaunchO
       // Containers run as root.
       OMPI_ALLOW_RUN_AS_ROOT: '1',
       OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1',
+      // Seconds from its polite signal to the other one: compiling the first step's kernels takes longer than the usual
+      // one where cores are few, and nothing is said meanwhile.
+      OMPI_MCA_odls_base_sigkill_timeout: '5',
     },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
@@ -93,8 +102,8 @@ export function launch({ ranks, program, args, hosts, limit = 300_000 }: LaunchO
       resolve(code);
     });
   });
-  process.once('exit', () => {
-    child.kill('SIGKILL');
+  leftovers.push(() => {
+    if (!over) child.kill('SIGKILL');
     rmSync(out, { recursive: true, force: true });
   });
   const pid = async (rank: number): Promise<number> => {

@@ -78,7 +78,7 @@ async function save(step: number): Promise<void> {
 
 async function resume(): Promise<number> {
   if (!existsSync(path)) return 0;
-  const saved = (await loadValue(path)) as ReadonlyMap<string, never>;
+  const saved = (await loadValue(path)) as unknown as ReadonlyMap<string, never>;
   const get = (key: string): never => {
     const value = saved.get(key);
     if (value === undefined) throw new Error(`${path} has no '${key}'`);

@@ -155,7 +155,7 @@ async function cuts(program: string, relay: string, seed: number): Promise<Data[
   const results = [];
   for (const host of [0, 1]) {
     using hosts = await Hosts.open(2, { mbit: 1000 }, relay);
-    const result = await cutLink(program, hosts, { host, wait: random.uniform(0, 4000), limit: 30_000 });
+    const result = await cutLink(program, hosts, { host, wait: random.uniform(0, 4000), limit: 45_000 });
     console.error(JSON.stringify(result));
     results.push(result);
   }
