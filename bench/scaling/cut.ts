@@ -10,7 +10,9 @@ export interface CutResult {
     readonly rank: number;
     /** Until it has ended; infinite where it did not within the limit. */
     readonly ms: number;
+    /** The lines that say why, and all that it has printed. */
     readonly said: readonly string[];
+    readonly text: string;
   }[];
   readonly launcherMs: number;
 }
@@ -44,7 +46,12 @@ export async function cutLink(
   return {
     host,
     wait,
-    ranks: all.map((rank) => ({ rank, ms: times[rank] as number, said: said[rank] as string[] })),
+    ranks: all.map((rank) => ({
+      rank,
+      ms: times[rank] as number,
+      said: said[rank] as string[],
+      text: job.text(rank),
+    })),
     launcherMs,
   };
 }
