@@ -22,19 +22,23 @@ export interface Bucket {
 
 const firstBucket = 2 ** 20;
 
-/** @internal In the order in which backward comes to them: the last first. `cap` in bytes. */
-export function bucketsOf(parameters: readonly Tensor[], cap: number): Bucket[] {
-  const buckets: Tensor[][] = [];
-  let bytes = Infinity;
+/**
+ * @internal In the order in which backward comes to them: the last first. A bucket takes parameters until it
+ * holds `cap` bytes or more, the first one a MiB: PyTorch's `compute_bucket_assignment_by_size`.
+ */
+export function bucketsOf<T extends { readonly shape: readonly number[] }>(
+  parameters: readonly T[],
+  cap: number,
+): T[][] {
+  const buckets: T[][] = [];
+  let room = 0;
   for (const parameter of [...parameters].reverse()) {
-    const size = 4 * numel(parameter.shape);
-    const limit = buckets.length === 1 ? Math.min(firstBucket, cap) : cap;
-    if (bytes + size > limit) {
+    if (room <= 0) {
+      room = buckets.length === 0 ? Math.min(firstBucket, cap) : cap;
       buckets.push([]);
-      bytes = 0;
     }
     buckets.at(-1)!.push(parameter);
-    bytes += size;
+    room -= 4 * numel(parameter.shape);
   }
-  return buckets.map((list) => ({ parameters: list, ready: new Set(), travel: null }));
+  return buckets;
 }

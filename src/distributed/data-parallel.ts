@@ -9,12 +9,13 @@ import { broadcastInStream } from './collectives.js';
 import { allreduceHook, checkReduced, GradBucket, GradFuture, type CommHook } from './comm-hooks.js';
 import type { WireArray } from './mpi.js';
 import { Joining, type JoinOptions } from './join.js';
+import { observing } from './observe.js';
 import { groupFor } from './process.js';
 import { StandIns } from './unused.js';
 import { byType, flatten, spread, writeFlats } from './wire.js';
 
 export interface DataParallelOptions {
-  /** MiB of gradients that travel together. Default 25, of the first bucket at most 1, as PyTorch's. */
+  /** A bucket of gradients travels once it has so many MiB. Default 25, the first at 1, as PyTorch's. */
   readonly bucketCapMb?: number;
   /**
    * Rank 0's buffers (running statistics) go to all others before every forward pass in training. Default
@@ -101,7 +102,11 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
     const trained = [...new Set<Tensor>(module.parameters())].filter((parameter) => parameter.requiresGrad);
     if (trained.length === 0)
       throw new Error('DistributedDataParallel: no parameter requires grad, so there is nothing to average');
-    this.buckets = bucketsOf(trained, settings.bucketCapMb * 2 ** 20);
+    this.buckets = bucketsOf(trained, settings.bucketCapMb * 2 ** 20).map((parameters) => ({
+      parameters,
+      ready: new Set(),
+      travel: null,
+    }));
     if (worldSize === 1) return;
     this.listen();
     share([...module.parameters(), ...module.buffers()]);
@@ -296,12 +301,18 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
         }
       const told = this.tell(standIns);
       const scale = this.scale(values.length === travels.length);
-      writeFlats(
-        Promise.all([Promise.all(values), scale, told]).then(([all, factor]) =>
-          all.map((v) => times(v, factor)),
-        ),
-        flats,
+      const means = Promise.all([Promise.all(values), scale, told]).then(([all, factor]) =>
+        all.map((v) => times(v, factor)),
       );
+      const seen = observing();
+      if (seen !== null)
+        means.then(
+          () => {
+            seen.averaged(performance.now());
+          },
+          () => undefined,
+        );
+      writeFlats(means, flats);
       for (const { reduced, flat, grads } of travels)
         spread(reduced instanceof GradFuture ? flat : reduced, grads);
       standIns?.seal();

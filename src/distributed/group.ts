@@ -2,6 +2,7 @@ import { writeSync } from 'node:fs';
 import { DeviceError } from '../device/index.js';
 import { decodeHalf, encodeHalf, type HalfType } from './half.js';
 import { Mpi, type ReduceOp, type WireArray, type WireType } from './mpi.js';
+import { observing } from './observe.js';
 import { Watch } from './watch.js';
 
 /** A rank has ended, or cannot be reached, or the ranks do not call the same. Names the ranks. */
@@ -147,7 +148,9 @@ export class Group implements GroupInfo {
     this.closed = true;
     if (code !== 0 || this.lost() !== null || this.failure !== null) {
       if (this.library.isMpich) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lastWords);
-      this.library.abort(code || 1);
+      // Where a rank is lost all others notice it and end. `abort` would wait for a launcher that is about to kill.
+      if (this.lost() !== null) this.library.quit(code || 1);
+      else this.library.abort(code || 1);
     } else {
       this.watch?.close();
       this.library.finalize();
@@ -208,6 +211,14 @@ export class Group implements GroupInfo {
       await given;
       return undefined;
     }
+    const seen = observing();
+    const asked = performance.now();
+    let ready = asked;
+    if (seen !== null && given instanceof Promise)
+      given.then(
+        () => (ready = performance.now()),
+        () => undefined,
+      );
     const turn = this.last.then(async () => {
       this.checkUsable();
       const data = await this.part(given);
@@ -217,9 +228,11 @@ export class Group implements GroupInfo {
         await this.meet(library, `${call}, call ${number}`);
         const met = performance.now();
         const result = await this.unlessLost(move(library, data), call);
+        const moved = performance.now();
         this.traffic.calls++;
         this.traffic.waiting += met - started;
-        this.traffic.moving += performance.now() - met;
+        this.traffic.moving += moved - met;
+        seen?.collective({ call, asked, ready, started, met, moved });
         return result;
       } catch (error) {
         this.failure ??= error instanceof DistributedError ? error : null;

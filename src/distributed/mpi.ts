@@ -203,6 +203,8 @@ export class Mpi {
       MPI_Error_string: 'int MPI_Error_string(int code, char *text, _Out_ int *length)',
       MPI_Finalize: 'int MPI_Finalize()',
       MPI_Abort: `int MPI_Abort(${H} comm, int code)`,
+      // Of the C library, on which every MPI is built.
+      _exit: 'void _exit(int code)',
     };
     return new Mpi(
       abi,
@@ -319,6 +321,11 @@ export class Mpi {
 
   finalize(): void {
     this.check('MPI_Finalize');
+  }
+
+  /** Ends this process, now: an ordinary end waits for threads, and one may be in a call that never returns. */
+  quit(code: number): void {
+    this.call('_exit')(code);
   }
 
   /** Ends all processes of the job. */
