@@ -4,8 +4,8 @@ import { queueCallback } from '../autograd/passes.js';
 import { Module, type Inputs, type Output } from '../nn/index.js';
 import { optionReader } from '../tensor/options.js';
 import { numel } from '../tensor/shape.js';
-import type { Tensor } from '../tensor/tensor.js';
-import { averaged, broadcastInStream } from './collectives.js';
+import type { HookHandle, Tensor } from '../tensor/tensor.js';
+import { averaged, broadcastInStream, ranksFor, type Ranks } from './collectives.js';
 import type { WireArray } from './mpi.js';
 import { groupFor } from './process.js';
 import { byType, flatten, readFlat, spread, wireOf, writeFlats } from './wire.js';
@@ -80,6 +80,9 @@ function bucketsOf(parameters: readonly Tensor[], cap: number): Bucket[] {
  */
 export class DistributedDataParallel<M extends Module = Module> extends Module {
   readonly module: M;
+  /** The processes that it averages over. */
+  readonly ranks: Ranks;
+  private readonly hooks: HookHandle[] = [];
   private readonly buckets: readonly Bucket[];
   private readonly bucketOf = new Map<Tensor, Bucket>();
   private readonly settings: Required<DataParallelOptions>;
@@ -99,6 +102,7 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
       throw new Error(`DistributedDataParallel: bucketCapMb must be above 0, got ${settings.bucketCapMb}`);
     super();
     this.module = module;
+    this.ranks = ranksFor('DistributedDataParallel');
     this.settings = settings;
     this.worldSize = worldSize;
     const trained = [...new Set<Tensor>(module.parameters())].filter((parameter) => parameter.requiresGrad);
@@ -109,9 +113,11 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
     for (const bucket of this.buckets)
       for (const parameter of bucket.parameters) {
         this.bucketOf.set(parameter, bucket);
-        parameter.registerPostAccumulateGradHook((leaf) => {
-          this.arrived(leaf);
-        });
+        this.hooks.push(
+          parameter.registerPostAccumulateGradHook((leaf) => {
+            this.arrived(leaf);
+          }),
+        );
       }
     share([...module.parameters(), ...module.buffers()]);
   }
@@ -146,6 +152,20 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
     if (result instanceof Promise) return result.finally(restore) as T;
     restore();
     return result;
+  }
+
+  /**
+   * @internal Rank 0's buffers for all now, where forward passes would share them, and those of an average of
+   * the module: what is measured or saved next is the same on all ranks.
+   */
+  shareBuffers(average: Module | null): void {
+    if (this.worldSize > 1 && this.settings.broadcastBuffers)
+      share([...this.module.buffers(), ...(average?.buffers() ?? [])]);
+  }
+
+  /** @internal It averages nothing any more: another one of the same parameters may be made. */
+  removeHooks(): void {
+    for (const hook of this.hooks) hook.remove();
   }
 
   private reset(): void {
@@ -230,8 +250,8 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
   }
 }
 
-/** Rank 0's values for all. */
-function share(tensors: readonly Tensor[]): void {
+/** @internal Rank 0's values for all. */
+export function share(tensors: readonly Tensor[]): void {
   for (const list of byType(tensors)) {
     // An error comes up again with the gradients.
     broadcastInStream('DistributedDataParallel', list, 0).catch(() => undefined);

@@ -8,6 +8,19 @@ export class DistributedError extends DeviceError {
   override name = 'DistributedError';
 }
 
+/** Another rank has ended its part with an error, and said so. */
+export class RankFailure extends DistributedError {
+  override name = 'RankFailure';
+  constructor(
+    readonly rank: number,
+    /** What it said. */
+    readonly reason: string,
+    name: string,
+  ) {
+    super(`${name}: ${reason}`);
+  }
+}
+
 export interface InitOptions {
   /**
    * Milliseconds that a collective waits for other ranks to call it too. Default 30 minutes, as PyTorch's. A
@@ -53,6 +66,9 @@ function hashOf(text: string): number {
 
 const callBytes = 256;
 
+/** The call of a rank that ends with an error. */
+const failing = 'an end with an error';
+
 /** Milliseconds in which a waiting rank asks without a pause: in step, others come at once. */
 const eager = 2;
 
@@ -75,6 +91,10 @@ export class Group implements GroupInfo {
   private closed = false;
   /** All that is left is to leave: others may have left. */
   private closing = false;
+  /** What this rank ends with, for the others. */
+  private lastWords = '';
+  /** The ranks have met to end with an error of one of them, so that each can leave in good order. */
+  private parted = false;
 
   private constructor(
     private readonly library: Mpi | null,
@@ -127,8 +147,23 @@ export class Group implements GroupInfo {
     writeSync(2, `rank ${this.rank}: ${text}\n`);
   };
 
+  /** The program tells itself of errors and of a rank that is lost. */
+  speakForItself(): void {
+    process.off('SIGTERM', this.ended);
+    process.off('uncaughtExceptionMonitor', this.tell);
+  }
+
+  /** A rank has gone without a word, or the ranks are out of step: all that is left is to end the job. */
+  get isBroken(): boolean {
+    return !this.parted && (this.failure !== null || this.lost() !== null);
+  }
+
   private leave(code: number): void {
     if (this.closed || this.library === null) return;
+    if (this.parted) {
+      this.finish();
+      return;
+    }
     this.closed = true;
     if (code !== 0 || this.lost() !== null || this.failure !== null) this.library.abort(code || 1);
     else {
@@ -140,12 +175,34 @@ export class Group implements GroupInfo {
   /** Ends the part of this process in the job, once all ranks have come here. */
   async close(): Promise<void> {
     if (this.closed || this.closing) return;
-    this.closing = true;
+    if (!this.parted) {
+      this.closing = true;
+      await this.collective(
+        null,
+        () => 'close',
+        async () => undefined,
+      );
+    }
+    this.finish();
+  }
+
+  /**
+   * Ends the part of this process with an error: at their next call the others end with a
+   * {@link RankFailure} that has `reason` in it. Resolves when they have been told, or cannot be.
+   */
+  async fail(reason: string): Promise<void> {
+    if (this.closed || this.closing || this.library === null) return;
+    this.lastWords = reason;
     await this.collective(
       null,
-      () => 'close',
-      async () => undefined,
-    );
+      () => failing,
+      async () => {
+        this.parted = true;
+      },
+    ).catch(() => undefined);
+  }
+
+  private finish(): void {
     this.closed = true;
     process.off('SIGTERM', this.ended);
     process.off('uncaughtExceptionMonitor', this.tell);
@@ -261,6 +318,13 @@ export class Group implements GroupInfo {
         .toString('utf8')
         .replace(/\0.*$/s, ''),
     );
+    const failed = calls.findIndex((text) => text.startsWith(failing));
+    if (failed >= 0) {
+      const own = new Uint8Array(Buffer.from(this.lastWords));
+      const words = await this.unlessLost(this.gatherBytes(library, own), call);
+      this.parted = true;
+      return new RankFailure(failed, Buffer.from(words[failed]!).toString('utf8'), this.nameOf(failed));
+    }
     const other = calls.findIndex((text) => text !== calls[0]);
     return new DistributedError(
       `distributed: the ranks do not call the same: ${this.nameOf(0)} calls ${calls[0]}, ${this.nameOf(other)} ${calls[other]}`,
@@ -357,19 +421,39 @@ export class Group implements GroupInfo {
     const all = await this.collective(
       own,
       () => 'allGather of an object',
-      async (mpi) => {
-        const lengths = new Int32Array(this.worldSize);
-        await mpi.allGather(Int32Array.of(own.length), lengths, 'int32');
-        const longest = Math.max(...lengths);
-        const padded = new Uint8Array(longest);
-        padded.set(own);
-        const to = new Uint8Array(longest * this.worldSize);
-        await mpi.allGather(padded, to, 'uint8');
-        this.traffic.bytes += to.byteLength;
-        return Array.from(lengths, (length, rank) => to.subarray(rank * longest, rank * longest + length));
-      },
+      (mpi) => this.gatherBytes(mpi, own),
     );
     return all ?? [own];
+  }
+
+  private async gatherBytes(mpi: Mpi, own: Uint8Array): Promise<Uint8Array[]> {
+    const lengths = new Int32Array(this.worldSize);
+    await mpi.allGather(Int32Array.of(own.length), lengths, 'int32');
+    const longest = Math.max(...lengths);
+    const padded = new Uint8Array(longest);
+    padded.set(own);
+    const to = new Uint8Array(longest * this.worldSize);
+    await mpi.allGather(padded, to, 'uint8');
+    this.traffic.bytes += to.byteLength;
+    return Array.from(lengths, (length, rank) => to.subarray(rank * longest, rank * longest + length));
+  }
+
+  /** Rank `source`'s bytes, whose number the others need not know. */
+  async broadcastBytes(own: Uint8Array, source: number): Promise<Uint8Array> {
+    this.checkRank('broadcastObject', source);
+    const all = await this.collective(
+      own,
+      () => `broadcast of an object from rank ${source}`,
+      async (mpi) => {
+        const length = Float64Array.of(own.length);
+        await mpi.broadcast(length, 'float64', source);
+        const bytes = this.rank === source ? own : new Uint8Array(length[0] as number);
+        await mpi.broadcast(bytes, 'uint8', source);
+        this.traffic.bytes += bytes.byteLength;
+        return bytes;
+      },
+    );
+    return all ?? own;
   }
 
   async barrier(): Promise<void> {

@@ -9,9 +9,14 @@ export {
   broadcast,
   broadcastObject,
   reduceScatter,
+  type Ranks,
   type ReduceOptions,
 } from './collectives.js';
 export { close, getLocalRank, getRank, getWorldSize, init, isInitialized, traffic } from './process.js';
 export { DistributedDataParallel, type DataParallelOptions } from './data-parallel.js';
-export { DistributedSampler, type DistributedSamplerOptions } from './sampler.js';
+export {
+  DistributedSampler,
+  UnrepeatedDistributedSampler,
+  type DistributedSamplerOptions,
+} from './sampler.js';
 export { SyncBatchNorm } from './sync-batch-norm.js';
