@@ -93,6 +93,8 @@ export class Group implements GroupInfo {
   private closing = false;
   /** What this rank ends with, for the others. */
   private lastWords = '';
+  /** All ranks are about to leave, so that one may be gone in good order. */
+  private leaving = false;
   /** The ranks have met to end with an error of one of them, so that each can leave in good order. */
   private parted = false;
 
@@ -176,7 +178,7 @@ export class Group implements GroupInfo {
   async close(): Promise<void> {
     if (this.closed || this.closing) return;
     if (!this.parted) {
-      this.closing = true;
+      this.closing = this.leaving = true;
       await this.collective(
         null,
         () => 'close',
@@ -193,6 +195,7 @@ export class Group implements GroupInfo {
   async fail(reason: string): Promise<void> {
     if (this.closed || this.closing || this.library === null) return;
     this.lastWords = reason;
+    this.leaving = true;
     await this.collective(
       null,
       () => failing,
@@ -214,7 +217,7 @@ export class Group implements GroupInfo {
     const { watch } = this;
     if (watch === null || watch.gone.size === 0) return null;
     const gone = [...watch.gone];
-    const first = gone.find(([, { orderly }]) => !orderly) ?? (this.closing ? undefined : gone[0]);
+    const first = gone.find(([, { orderly }]) => !orderly) ?? (this.leaving ? undefined : gone[0]);
     if (first === undefined) return null;
     const [rank, how] = first;
     const what = how.orderly ? 'has ended its part' : 'has ended, or its host cannot be reached any more';
@@ -320,6 +323,7 @@ export class Group implements GroupInfo {
     );
     const failed = calls.findIndex((text) => text.startsWith(failing));
     if (failed >= 0) {
+      this.leaving = true;
       const own = new Uint8Array(Buffer.from(this.lastWords));
       const words = await this.unlessLost(this.gatherBytes(library, own), call);
       this.parted = true;
