@@ -18,6 +18,8 @@ export interface Samples {
   readonly labels: Int32Array;
   /** Why sample `index` was left out, once it was tried; nothing is ever left out where this is missing. */
   readonly skipped?: (index: number) => string | undefined;
+  /** Takes it from another rank that a sample could not be read; there with `skipped`. */
+  readonly skip?: (index: number, reason: string) => void;
   /** Threads that make the samples; default 0. */
   readonly workers?: number;
 }
@@ -135,7 +137,7 @@ export function relabelled(
 /** Some of the images, in the given order. */
 export function selected(images: LabelledImages, indices: readonly number[]): LabelledImages {
   const at = (index: number): number => indices[index] ?? 0;
-  const { skipped } = images;
+  const { skipped, skip } = images;
   return {
     ...images,
     labels: Int32Array.from(indices, (i) => images.labels[i] ?? 0),
@@ -143,6 +145,7 @@ export function selected(images: LabelledImages, indices: readonly number[]): La
     describe: (index) => images.describe(at(index)),
     picture: (index) => images.picture(at(index)),
     ...(skipped && { skipped: (index: number) => skipped(at(index)) }),
+    ...(skip && { skip: (index: number, reason: string) => skip(at(index), reason) }),
   };
 }
 

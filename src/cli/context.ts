@@ -1,5 +1,6 @@
 import type { Output } from './output.js';
 import { Interrupted } from './errors.js';
+import type { CommandRanks } from './ranks.js';
 
 /** What every command is given. */
 export interface Context {
@@ -12,6 +13,8 @@ export interface Context {
    * file from a stranger, for one). So ask for it when there is something to put in order, not before.
    */
   readonly signal: AbortSignal;
+  /** The processes that the command is run by; null where it is this one alone. */
+  readonly ranks: CommandRanks | null;
   /** `init()`. */
   readonly openDevice: () => Promise<void>;
 }

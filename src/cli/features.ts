@@ -3,9 +3,11 @@ import type { HostArray } from '../data/host.js';
 import type { Head } from '../models/head.js';
 import type { TensorModule } from '../nn/index.js';
 import { featureRows } from '../train/features.js';
+import type { Ranks } from '../train/ranks.js';
 import { SampleLoader } from './batches.js';
 import type { Samples } from './classes.js';
 import type { Context } from './context.js';
+import { shareSkipped } from './ranks.js';
 import { inWordsOf } from './training.js';
 
 /** Features beyond this are not kept. */
@@ -19,21 +21,28 @@ const maxBytes = 2 ** 30;
  * @throws Interrupted after Ctrl-C
  */
 export async function trunkFeatures(
-  { output, signal }: Context,
+  context: Context,
   model: TensorModule,
   head: Head,
   images: Samples,
   { batchSize, label, amp }: { readonly batchSize: number; readonly label: string; readonly amp?: boolean },
 ): Promise<Samples | null> {
+  const { output, signal, ranks } = context;
   const count = images.dataset.length;
   const width = head.inFeatures;
   if (count * width * 4 > maxBytes) return null;
   const features = new Float32Array(count * width);
-  const loader = new SampleLoader(images, { batchSize });
-  const bar = output.progress(label, count);
+  const loader = new SampleLoader(images, { batchSize, ranks });
+  const bar = output.progress(label, ranks === null ? count : Math.ceil(count / ranks.worldSize));
+  const seen: number[] = [];
+  let usable = true;
   try {
     for await (const part of featureRows(model, loader, { head, amp, signal })) {
-      if (part === null) return null;
+      if (part === null) {
+        usable = false;
+        break;
+      }
+      seen.push(...loader.indices);
       loader.indices.forEach((index, i) =>
         features.set(part.rows.subarray(i * width, (i + 1) * width), index * width),
       );
@@ -44,7 +53,38 @@ export async function trunkFeatures(
   } finally {
     bar.stop();
   }
+  if (ranks !== null) {
+    usable = !(await ranks.allGatherObject(usable)).includes(false);
+    if (usable) await shareRows(ranks, seen, features, width);
+    await shareSkipped(context, images);
+  }
+  if (!usable) return null;
   return rowsOf({ data: features, shape: [count, width] }, images);
+}
+
+/** Bytes that each rank tells at once. */
+const pieceBytes = 2 ** 25;
+
+/** Each rank's rows, which are those of `own`, go to all. */
+async function shareRows(
+  ranks: Ranks,
+  own: readonly number[],
+  features: Float32Array,
+  width: number,
+): Promise<void> {
+  const rows = Math.max(1, Math.floor(pieceBytes / (4 * width)));
+  const most = Math.max(...(await ranks.allGatherObject(own.length)));
+  for (let from = 0; from < most; from += rows) {
+    const indices = own.slice(from, from + rows);
+    const values = new Float32Array(indices.length * width);
+    indices.forEach((index, i) =>
+      values.set(features.subarray(index * width, (index + 1) * width), i * width),
+    );
+    for (const piece of await ranks.allGatherObject({ indices, values }))
+      piece.indices.forEach((index, i) =>
+        features.set(piece.values.subarray(i * width, (i + 1) * width), index * width),
+      );
+  }
 }
 
 /** Rows of features as samples; images that could not be read have none. */

@@ -106,7 +106,10 @@ function openFolder(
     describe: pathOf,
     picture: (index) => readImage(pathOf(index)),
     stray: folder.stray,
-    ...(onBadImage === 'skip' && { skipped: (index: number) => folder.skipped.get(pathOf(index)) }),
+    ...(onBadImage === 'skip' && {
+      skipped: (index: number) => folder.skipped.get(pathOf(index)),
+      skip: (index: number, reason: string) => void folder.skipped.set(pathOf(index), reason),
+    }),
   };
 }
 

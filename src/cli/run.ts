@@ -17,6 +17,7 @@ import { profileCommand } from './commands/profile.js';
 import { setupCommand } from './commands/setup.js';
 import { downloadCommand, weightsCommand } from './commands/weights.js';
 import type { Context } from './context.js';
+import type { CommandRanks } from './ranks.js';
 import { exitCodes, Interrupted, plainest, UsageError } from './errors.js';
 import { Output, shellWord, shownError, type Streams } from './output.js';
 import { packageVersion } from './versions.js';
@@ -28,6 +29,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** Called whenever the command asks for its signal: from then on it has something to put in order. */
   readonly onSignalUse?: () => void;
+  /** The processes that run it together, of which this is one. Default: this one alone. */
+  readonly ranks?: CommandRanks | null;
   /** Default: `init`. */
   readonly openDevice?: () => Promise<void>;
 }
@@ -43,6 +46,7 @@ export async function run(args: readonly string[], options: RunOptions = {}): Pr
   const streams = options.streams ?? process;
   const signal = options.signal ?? new AbortController().signal;
   const outputs: Output[] = [];
+  const { ranks = null } = options;
   const makeContext = (json: boolean): Context => {
     const output = new Output(streams, json);
     outputs.push(output);
@@ -52,15 +56,17 @@ export async function run(args: readonly string[], options: RunOptions = {}): Pr
         options.onSignalUse?.();
         return signal;
       },
+      ranks,
       openDevice: options.openDevice ?? (() => init()),
     };
   };
   try {
     await program(streams, makeContext).parseAsync(modern(args), { from: 'user' });
+    await ranks?.close();
     return exitCodes.ok;
   } catch (error) {
     for (const output of outputs) output.end();
-    return report(error, streams);
+    return report(ranks === null ? error : await ranks.fail(error), streams);
   }
 }
 

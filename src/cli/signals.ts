@@ -1,5 +1,6 @@
 /** What a process is told from outside while a command runs: signals, and output that nobody takes. */
 import { Interrupted } from './errors.js';
+import type { CommandRanks } from './ranks.js';
 
 /** Requests to end, by number; shells give 128 and the number as the exit status. */
 const requests = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
@@ -15,6 +16,9 @@ export class Interrupts {
   private answering = false;
   /** Of the first Ctrl-C, by `performance.now()`. */
   private pressedAt: number | null = null;
+
+  /** @param ranks that run the command together: rank 0 alone answers in words */
+  constructor(private readonly ranks: Pick<CommandRanks, 'rank' | 'lost'> | null = null) {}
 
   /**
    * Answers signals from now on; until then they end the process as they end any other.
@@ -37,7 +41,9 @@ export class Interrupts {
     if (pressed) this.pressedAt ??= now;
     if (this.signal.aborted) return;
     const again = pressed ? '; press Ctrl-C again to stop at once' : '';
-    process.stderr.write(`\nkindling: stopping after the work under way${again}\n`);
+    // A launcher ends the others when one is lost, of which an error tells.
+    const quiet = this.ranks !== null && (this.ranks.rank > 0 || this.ranks.lost());
+    if (!quiet) process.stderr.write(`\nkindling: stopping after the work under way${again}\n`);
     this.controller.abort(new Interrupted(pressed ? 'interrupted' : `interrupted by ${name}`, exitCode));
   }
 

@@ -1,10 +1,12 @@
 import type { TensorModule } from '../nn/index.js';
 import * as train from '../train/evaluate.js';
 import { NotANumberError } from '../train/errors.js';
+import { OtherRankEndedError } from '../train/ranks.js';
 import { SampleLoader } from './batches.js';
 import type { Samples } from './classes.js';
 import { interruptionOf, type Context } from './context.js';
 import { CliError } from './errors.js';
+import { shareSkipped } from './ranks.js';
 
 export interface Evaluation {
   /** Samples that were seen; those left out do not count. */
@@ -46,22 +48,27 @@ export const inferenceBatch = (size: number): number =>
  * @throws Interrupted after Ctrl-C; CliError for outputs that are no numbers
  */
 export async function evaluate(
-  { output, signal }: Context,
+  context: Context,
   model: TensorModule,
   samples: Samples,
   { batchSize, label, top }: EvaluateOptions,
 ): Promise<Evaluation> {
+  const { output, signal, ranks } = context;
   const { length } = samples.dataset;
   const predictions = new Int32Array(length).fill(-1);
   const losses = new Float64Array(length);
   const confidences = new Float64Array(length);
-  const bar = label === undefined ? null : output.progress(label, length);
-  const loader = new SampleLoader(samples, { batchSize });
+  const share = ranks === null ? length : Math.ceil(length / ranks.worldSize);
+  const bar = label === undefined ? null : output.progress(label, share);
+  const loader = new SampleLoader(samples, { batchSize, ranks });
+  const seen: number[] = [];
   try {
     const { count, correct, topCorrect, loss } = await train.evaluate(model, loader, {
       top,
       signal,
+      ranks,
       onBatch: ({ count, correct }, batch) => {
+        seen.push(...loader.indices);
         loader.indices.forEach((index, i) => {
           predictions[index] = batch?.predictions[i] ?? -1;
           losses[index] = batch?.losses[i] ?? NaN;
@@ -71,8 +78,20 @@ export async function evaluate(
       },
     });
     bar?.stop();
+    if (ranks !== null) {
+      const all = await ranks.allGatherObject({ seen, predictions, losses, confidences });
+      for (const theirs of all)
+        for (const index of theirs.seen) {
+          predictions[index] = theirs.predictions[index] ?? -1;
+          losses[index] = theirs.losses[index] ?? NaN;
+          confidences[index] = theirs.confidences[index] ?? NaN;
+        }
+      await shareSkipped(context, samples);
+    }
     return {
-      ...{ count, loss, predictions, losses, confidences },
+      ...{ count, predictions, losses, confidences },
+      // In the data's order, as one process adds them up.
+      loss: ranks === null ? loss : losses.reduce((sum, each) => sum + each, 0) / count,
       correct: correct ?? 0,
       topCorrect: topCorrect ?? 0,
     };
@@ -87,7 +106,8 @@ export const accuracyNote = (correct: number | null, count: number): string =>
 
 /** What `kindling/train` throws, as the command says it. */
 export function inWordsOf(error: unknown, signal: AbortSignal, loader: SampleLoader | null): unknown {
-  if (signal.aborted && error === signal.reason) return interruptionOf(signal);
+  if (error instanceof OtherRankEndedError || (signal.aborted && error === signal.reason))
+    return interruptionOf(signal);
   if (error instanceof NotANumberError && loader !== null) {
     const sample = loader.indexOf(error.sample);
     return new CliError(`sample ${sample}: the model's output is not a number (NaN)`, { cause: error });

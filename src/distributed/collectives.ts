@@ -1,3 +1,4 @@
+import { deserialize, serialize } from 'node:v8';
 import { runtime } from '../device/index.js';
 import { tensor } from '../ops/index.js';
 import { checkTensors } from '../ops/base/tensors.js';
@@ -165,17 +166,34 @@ export async function reduceScatter(x: Tensor, ...args: [options?: ReduceOptions
 /** `torch.distributed.barrier`: waits until all ranks have come here. */
 export const barrier = async (): Promise<void> => groupFor('barrier').barrier();
 
-/** `torch.distributed.all_gather_object`: the ranks' values, which JSON can hold, by rank. */
+/**
+ * `torch.distributed.all_gather_object`: the ranks' values, by rank; anything that `structuredClone` copies
+ * (plain data, typed arrays, Maps, NaN among it).
+ */
 export async function allGatherObject<T>(value: T): Promise<T[]> {
-  const group = groupFor('allGatherObject');
-  const own = new Uint8Array(Buffer.from(JSON.stringify(value) ?? 'null'));
-  const all = await group.allGatherBytes(own);
-  return all.map((bytes) => JSON.parse(Buffer.from(bytes).toString('utf8')) as T);
+  const all = await groupFor('allGatherObject').allGatherBytes(serialize(value));
+  return all.map((bytes) => deserialize(bytes) as T);
 }
 
-/** `torch.distributed.broadcast_object_list`, of one: rank `src`'s value, which JSON can hold. */
+/** `torch.distributed.broadcast_object_list`, of one: rank `src`'s value, which `structuredClone` copies. */
 export async function broadcastObject<T>(value: T, ...args: [src?: number | { src?: number }]): Promise<T> {
   const { src } = readBroadcast(args);
-  groupFor('broadcastObject').checkRank('broadcastObject', src);
-  return (await allGatherObject(groupFor('broadcastObject').rank === src ? value : null))[src] as T;
+  const group = groupFor('broadcastObject');
+  group.checkRank('broadcastObject', src);
+  const own = group.rank === src ? serialize(value) : new Uint8Array();
+  return deserialize(await group.broadcastBytes(own, src)) as T;
+}
+
+/** The processes, as `kindling/train` wants to know them. */
+export interface Ranks {
+  readonly rank: number;
+  readonly worldSize: number;
+  allGatherObject<T>(value: T): Promise<T[]>;
+  broadcastObject<T>(value: T): Promise<T>;
+}
+
+/** @internal */
+export function ranksFor(op: string): Ranks {
+  const { rank, worldSize } = groupFor(op);
+  return { rank, worldSize, allGatherObject, broadcastObject: (value) => broadcastObject(value) };
 }

@@ -3,9 +3,9 @@ import { queueCallback } from '../autograd/passes.js';
 import { Module, type Inputs, type Output } from '../nn/index.js';
 import { detach, zerosLike } from '../ops/index.js';
 import { optionReader } from '../tensor/options.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { HookHandle, Tensor } from '../tensor/tensor.js';
 import { bucketsOf, type Bucket, type Travel } from './buckets.js';
-import { broadcastInStream } from './collectives.js';
+import { broadcastInStream, ranksFor, type Ranks } from './collectives.js';
 import { allreduceHook, checkReduced, GradBucket, GradFuture, type CommHook } from './comm-hooks.js';
 import type { WireArray } from './mpi.js';
 import { Joining, type JoinOptions } from './join.js';
@@ -69,6 +69,9 @@ interface Graph {
  */
 export class DistributedDataParallel<M extends Module = Module> extends Module {
   readonly module: M;
+  /** The processes that it averages over. */
+  readonly ranks: Ranks;
+  private readonly hooks: HookHandle[] = [];
   private readonly buckets: readonly Bucket[];
   private readonly bucketOf = new Map<Tensor, Bucket>();
   private readonly settings: Required<DataParallelOptions>;
@@ -97,6 +100,7 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
       throw new Error(`DistributedDataParallel: bucketCapMb must be above 0, got ${settings.bucketCapMb}`);
     super();
     this.module = module;
+    this.ranks = ranksFor('DistributedDataParallel');
     this.settings = settings;
     this.worldSize = worldSize;
     const trained = [...new Set<Tensor>(module.parameters())].filter((parameter) => parameter.requiresGrad);
@@ -116,9 +120,11 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
     for (const bucket of this.buckets)
       for (const parameter of bucket.parameters) {
         this.bucketOf.set(parameter, bucket);
-        parameter.registerPostAccumulateGradHook((leaf) => {
-          this.arrived(leaf);
-        });
+        this.hooks.push(
+          parameter.registerPostAccumulateGradHook((leaf) => {
+            this.arrived(leaf);
+          }),
+        );
       }
   }
 
@@ -221,6 +227,20 @@ export class DistributedDataParallel<M extends Module = Module> extends Module {
 
   private get findsUnused(): boolean {
     return this.settings.findUnusedParameters || this.settings.staticGraph;
+  }
+
+  /**
+   * @internal Rank 0's buffers for all now, where forward passes would share them, and those of an average of
+   * the module: what is measured or saved next is the same on all ranks.
+   */
+  shareBuffers(average: Module | null): void {
+    if (this.worldSize > 1 && this.settings.broadcastBuffers)
+      share([...this.module.buffers(), ...(average?.buffers() ?? [])]);
+  }
+
+  /** @internal It averages nothing any more: another one of the same parameters may be made. */
+  removeHooks(): void {
+    for (const hook of this.hooks) hook.remove();
   }
 
   private reset(): void {
@@ -402,8 +422,8 @@ function times(values: WireArray, factor: number): WireArray {
   return values;
 }
 
-/** Rank 0's values for all. */
-function share(tensors: readonly Tensor[]): void {
+/** @internal Rank 0's values for all. */
+export function share(tensors: readonly Tensor[]): void {
   for (const list of byType(tensors)) {
     // An error comes up again with the gradients.
     broadcastInStream('DistributedDataParallel', list, 0).catch(() => undefined);

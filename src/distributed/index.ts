@@ -9,6 +9,7 @@ export {
   broadcast,
   broadcastObject,
   reduceScatter,
+  type Ranks,
   type ReduceOptions,
 } from './collectives.js';
 export { close, getLocalRank, getRank, getWorldSize, init, isInitialized, traffic } from './process.js';
@@ -23,6 +24,10 @@ export {
 } from './comm-hooks.js';
 export type { HalfType } from './half.js';
 export type { JoinOptions } from './join.js';
-export { DistributedSampler, type DistributedSamplerOptions } from './sampler.js';
+export {
+  DistributedSampler,
+  UnrepeatedDistributedSampler,
+  type DistributedSamplerOptions,
+} from './sampler.js';
 export { ZeroRedundancyOptimizer, type OptimizerClass, type ZeroOptions } from './zero.js';
 export { SyncBatchNorm } from './sync-batch-norm.js';

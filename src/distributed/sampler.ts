@@ -80,3 +80,29 @@ export class DistributedSampler implements Sampler {
     return this.order()[Symbol.iterator]();
   }
 }
+
+const readUnrepeated = optionReader<Required<Omit<DistributedSamplerOptions, 'dropLast'>>>(
+  'UnrepeatedDistributedSampler',
+  { numReplicas: null, rank: null, shuffle: false, seed: 0 },
+  'numReplicas',
+  'rank',
+  'shuffle',
+  'seed',
+);
+
+/**
+ * As {@link DistributedSampler}, but every sample is in one part only, so that parts may differ by a sample
+ * and measures of all of them are exact: for validation (as Lightning's sampler of this name; not for
+ * training, in which all ranks need as many batches). Does not shuffle by default.
+ */
+export class UnrepeatedDistributedSampler extends DistributedSampler {
+  override readonly length: number;
+
+  constructor(
+    source: { readonly length: number },
+    ...args: [options?: Omit<DistributedSamplerOptions, 'dropLast'>]
+  ) {
+    super(source, readUnrepeated(args));
+    this.length = Math.ceil((source.length - this.rank) / this.numReplicas);
+  }
+}

@@ -1,6 +1,6 @@
 import { readOptions } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { Metric, type MetricState } from './metric.js';
+import { Metric, type Gatherer, type MetricState } from './metric.js';
 
 export interface MetricCollectionOptions<P extends string = string, S extends string = string> {
   /** Before each name of what `compute` resolves to. Default ''. */
@@ -92,6 +92,16 @@ export class MetricCollection<
     const theirs = other instanceof MetricCollection ? other.metrics : other;
     this.check('merge', theirs);
     for (const [name, metric] of Object.entries(this.metrics)) metric.merge(theirs[name]!);
+  }
+
+  /** Each becomes what those of all processes have seen together, until `unsync()`; see `Metric.sync`. */
+  async sync(ranks: Gatherer): Promise<void> {
+    for (const metric of Object.values(this.metrics)) await metric.sync(ranks);
+  }
+
+  /** Each goes back to what this process alone has seen. */
+  unsync(): void {
+    for (const metric of Object.values(this.metrics)) metric.unsync();
   }
 
   private check(method: string, other: object): void {

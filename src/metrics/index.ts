@@ -4,7 +4,7 @@ export { ConfusionMatrix, type ConfusionMatrixOptions } from './confusion-matrix
 export { AUROC, AveragePrecision, type CurveAverage, type CurveOptions } from './curves.js';
 export type { TaskOptions } from './inputs.js';
 export { MeanMetric, MeanMetric as Mean, type MeanMetricOptions } from './mean.js';
-export { Metric, type MetricState } from './metric.js';
+export { Metric, type Gatherer, type MetricState } from './metric.js';
 export {
   MeanAbsoluteError,
   MeanSquaredError,

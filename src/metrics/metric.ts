@@ -8,6 +8,11 @@ import type { StatePart, StateValue } from './state.js';
 /** What a metric has seen, as plain data: JSON and back leaves it as it is, unless it holds NaN. */
 export type MetricState = Readonly<Record<string, StateValue>>;
 
+/** What brings the states of several processes together: `kindling/distributed`, or its `Ranks`. */
+export interface Gatherer {
+  allGatherObject<T>(value: T): Promise<T[]>;
+}
+
 /**
  * `torchmetrics.Metric`: takes predictions batch by batch and tells a value of all of them.
  *
@@ -21,6 +26,8 @@ export type MetricState = Readonly<Record<string, StateValue>>;
  */
 export abstract class Metric<R = unknown> {
   private updates = 0;
+  /** What this process has seen, while the state is that of all. */
+  private own: MetricState | null = null;
 
   /**
    * @param name in errors
@@ -55,6 +62,8 @@ export abstract class Metric<R = unknown> {
    */
   protected record(update: () => void): void {
     currentRecording()?.refuse(`${this.name}.update is called in it`);
+    if (this.own !== null)
+      throw new Error(`${this.name}.update: the state is that of all ranks; call unsync() first`);
     scoped(`${this.name}.update`, () => noGrad(update));
     this.updates++;
   }
@@ -62,6 +71,7 @@ export abstract class Metric<R = unknown> {
   /** Forgets everything and frees the GPU's memory. */
   reset(): void {
     this.updates = 0;
+    this.own = null;
     for (const part of Object.values(this.parts)) part.reset();
   }
 
@@ -111,6 +121,36 @@ export abstract class Metric<R = unknown> {
         }),
       );
     }
+  }
+
+  /**
+   * Becomes what the metrics of all processes have seen together, until `unsync()`; to be called on all of
+   * them. Unlike torchmetrics' `compute` ours does not do it by itself:
+   *
+   * ```ts
+   * await accuracy.sync(distributed);
+   * const ofAll = await accuracy.compute();
+   * accuracy.unsync();
+   * ```
+   *
+   * @throws Error (a rejection) where it is in sync already, or another process has a metric of another kind
+   */
+  async sync(ranks: Gatherer): Promise<void> {
+    if (this.own !== null) throw new Error(`${this.name}.sync: it is in sync already; call unsync() first`);
+    const own = await this.stateDict();
+    const states = await ranks.allGatherObject(own);
+    for (const state of states) this.check('sync', state);
+    this.reset();
+    for (const state of states) this.add(state);
+    this.own = own;
+  }
+
+  /** Goes back to what this process alone has seen. @throws Error where it is not in sync */
+  unsync(): void {
+    const { own } = this;
+    if (own === null)
+      throw new Error(`${this.name}.unsync: it is not in sync; sync(distributed) goes before`);
+    this.loadStateDict(own);
   }
 
   private add(state: MetricState): void {

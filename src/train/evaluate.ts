@@ -10,6 +10,15 @@ import { requireLoader, requireMetrics, requireModule } from './checks.js';
 import { NotANumberError } from './errors.js';
 import { disposeBatch, noBatches, ownsBatches, passOf, type Loader } from './loader.js';
 import {
+  joinMetrics,
+  joinParts,
+  OtherRankEndedError,
+  requireMergeable,
+  statesOf,
+  type Part,
+  type Ranks,
+} from './ranks.js';
+import {
   ignoredLabel,
   isClassified,
   measuresOf,
@@ -66,8 +75,17 @@ export interface EvaluateOptions {
   readonly top?: number | undefined;
   /** Reset first, then updated with every batch. */
   readonly metrics?: Metrics | undefined;
-  /** Ends it before the next batch: the promise rejects with the signal's reason. */
+  /**
+   * Ends it before the next batch: the promise rejects with the signal's reason; with several ranks on all of
+   * them, where one is ended.
+   */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Processes that each go through a part of the samples (an `UnrepeatedDistributedSampler` of
+   * `kindling/distributed`): all get the measures of all samples, and metrics are left with what all have
+   * seen. `onBatch` is about the own part.
+   */
+  readonly ranks?: Ranks | null | undefined;
   /**
    * Called after each batch.
    *
@@ -89,6 +107,7 @@ const readEvaluate = optionReader<EvaluateOptions>('evaluate', {
   top: 1,
   metrics: {},
   signal: undefined,
+  ranks: null,
   onBatch: undefined,
 });
 
@@ -119,10 +138,11 @@ export async function* evaluating(
   loader: Loader,
   options: EvaluateOptions = {},
 ): AsyncGenerator<Seen, Evaluation> {
-  const { top = 1, metrics = {}, signal, onBatch, ...read } = readEvaluate([options]);
+  const { top = 1, metrics = {}, signal, ranks = null, onBatch, ...read } = readEvaluate([options]);
   requireModule('evaluate', model);
   requireLoader('evaluate', loader);
   requireMetrics('evaluate', metrics);
+  if (ranks !== null) requireMergeable(metrics);
   const modes = modesOf(model);
   model.eval();
   for (const metric of Object.values(metrics)) metric.reset();
@@ -130,7 +150,10 @@ export async function* evaluating(
   let samples = 0;
   try {
     for await (const { batch } of passOf('evaluate', loader, 1, 0)) {
-      signal?.throwIfAborted();
+      if (signal?.aborted === true) {
+        if (ranks === null) throw signal.reason;
+        break;
+      }
       const [inputs, targets] = batch;
       const outputs = noGrad(() => model(inputs));
       try {
@@ -152,6 +175,16 @@ export async function* evaluating(
   } finally {
     for (const [module, training] of modes) module.training = training;
   }
+  let part: Part = { count, loss, correct, topCorrect, samples, states: {} };
+  if (ranks !== null) {
+    // Of a rank without a batch nothing is known about classes.
+    const states = signal?.aborted === true ? null : await statesOf(metrics);
+    const parts = await ranks.allGatherObject(states === null ? null : { ...part, states });
+    if (parts.includes(null)) throw signal?.aborted === true ? signal.reason : new OtherRankEndedError();
+    part = joinParts(parts as Part[]);
+    joinMetrics(metrics, parts as Part[]);
+  }
+  ({ count, loss, correct, topCorrect, samples } = part);
   if (samples === 0) throw noBatches('evaluate');
   if (count === 0)
     throw new Error(

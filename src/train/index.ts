@@ -37,6 +37,7 @@ export type {
 export type { Loader, TrainBatch } from './loader.js';
 export type { FitOptions, Stage, TrainerOptions } from './options.js';
 export { isBetter, type EpochReport, type EpochSums, type FitResult, type Progress } from './progress.js';
+export type { Ranks } from './ranks.js';
 export { scheduleOf, type AnyScheduler, type Schedule, type Watch } from './schedule.js';
 export {
   outputsOf,

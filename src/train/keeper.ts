@@ -40,6 +40,11 @@ export interface Keeper {
   epoch(report: EpochReport, progress: Progress): Promise<void>;
   /** Called within an epoch, between two steps; asks for the progress only where it needs it. */
   batch(progress: () => Promise<Progress>): Promise<void>;
+  /**
+   * With several ranks, which have to come together for the progress: whether `batch` would ask for it now. A
+   * keeper without it is not called within epochs then.
+   */
+  due?(): boolean;
   /** Called when the training is ended from outside. */
   interrupted(progress: Progress): Promise<void>;
 }

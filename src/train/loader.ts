@@ -27,6 +27,12 @@ interface LoaderFields {
    * batches are counted.
    */
   readonly used?: number;
+  /**
+   * With several ranks: the factor of the loss of the batch that was given last, such that the mean over the
+   * ranks is the mean over the samples of all; 0 for one that only fills a place, and does not count. Default
+   * 1.
+   */
+  readonly weight?: number;
   /** What the order is drawn from; kept in the state of a training where `loadState` can put it back. */
   readonly seed?: number;
   state?(): { readonly batch: number };
@@ -46,6 +52,8 @@ export interface Placed {
   readonly batch: TrainBatch;
   /** Batches of the pass that are done with this one. */
   readonly done: number;
+  /** Factor of its loss. */
+  readonly weight: number;
 }
 
 /**
@@ -72,7 +80,7 @@ export async function* passOf(
   for await (const batch of loader) {
     checkBatch(what, batch);
     done = loader.used ?? loader.state?.().batch ?? done + 1;
-    if (placed || done > from) yield { batch, done };
+    if (placed || done > from) yield { batch, done, weight: loader.weight ?? 1 };
     else if (own) disposeBatch(batch);
   }
   if (!placed && done < from) throw tooShort(what, epoch, from, done);

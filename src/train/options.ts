@@ -18,6 +18,7 @@ import type { Callbacks } from './events.js';
 import type { TrainingFolder } from './keeper.js';
 import type { Loader } from './loader.js';
 import type { EpochReport } from './progress.js';
+import { ranksOf, requireMergeable, type Ranks } from './ranks.js';
 import type { AnyScheduler, Schedule, Watch } from './schedule.js';
 import type { LossFunction, StepRecipe } from './step.js';
 
@@ -71,6 +72,12 @@ export interface TrainerOptions extends Omit<StepRecipe, 'afterStep'> {
    * must come with the model. Default: all.
    */
   readonly changing?: ReadonlySet<string> | undefined;
+  /**
+   * The processes that train together, each with a Trainer of the same options and a loader of its part of
+   * the data. Default: those of a `model` that is a DistributedDataParallel. They stop, save and measure
+   * together; only rank 0 needs a `folder`.
+   */
+  readonly ranks?: Ranks | null | undefined;
 }
 
 export interface FitOptions extends Callbacks {
@@ -80,7 +87,7 @@ export interface FitOptions extends Callbacks {
   /** Ends it between two steps when it is aborted, or between two batches of validation. */
   readonly signal?: AbortSignal | undefined;
   /** Where it is written down. */
-  readonly folder?: TrainingFolder | undefined;
+  readonly folder?: TrainingFolder | null | undefined;
   /** Batches between two `step` events. Default: up to ten events in a second. */
   readonly stepEvery?: number | undefined;
 }
@@ -88,7 +95,7 @@ export interface FitOptions extends Callbacks {
 const trainerKeys = [
   ...['model', 'optimizer', 'loss', 'labelSmoothing', 'classWeights', 'mix', 'clipGradNorm', 'scaler'],
   ...['validationLoss', 'scheduler', 'earlyStopping', 'watch', 'better', 'ema', 'amp', 'accumulate'],
-  ...['metrics', 'trainMode', 'onEpochStart', 'changing'],
+  ...['metrics', 'trainMode', 'onEpochStart', 'changing', 'ranks'],
 ];
 const fitKeys = [
   ...['epochs', 'validation', 'signal', 'folder', 'stepEvery'],
@@ -148,6 +155,14 @@ export function checkOptions(options: TrainerOptions): void {
   checkOwner(options.model, optimizer);
   requireClassWeights('Trainer', classWeights);
   if (options.metrics !== undefined) requireMetrics('Trainer', options.metrics);
+  const ranks = ranksOf(options.model, options.ranks);
+  if (ranks !== null) {
+    if (options.metrics !== undefined) requireMergeable(options.metrics);
+    if (optimizer instanceof LBFGS)
+      throw new Error(
+        'Trainer: LBFGS looks at the loss, of which each rank knows its own only: it does not go with several ranks',
+      );
+  }
   for (const name of ['loss', 'validationLoss', 'mix', 'better', 'trainMode', 'onEpochStart'] as const)
     requireFunction('Trainer', name, options[name]);
   if (!Number.isInteger(accumulate) || accumulate < 1)
@@ -172,7 +187,7 @@ export function checkFit(options: FitOptions): void {
     requireFunction('Trainer.fit', name, options[name]);
   if (options.validation !== undefined && options.validation !== null)
     requireLoader('Trainer.fit: validation', options.validation);
-  if (options.folder !== undefined)
+  if (options.folder !== undefined && options.folder !== null)
     requireMethods('Trainer.fit: `folder`', options.folder, ['keep'], aFolder);
   const { epochs, stepEvery = 1 } = options;
   for (const [name, count] of Object.entries({ epochs, stepEvery }))

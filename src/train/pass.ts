@@ -6,6 +6,8 @@ import type { StepResult } from './step.js';
 interface Counted extends StepResult {
   /** Batches of the epoch that are done with this one. */
   readonly batch: number;
+  /** Factor of its loss; 0 for a batch that does not count. */
+  readonly weight: number;
   /** Learning rates that it is trained with, one per parameter group: a schedule may be further by now. */
   readonly rates: readonly number[];
 }
@@ -66,9 +68,13 @@ export class Pass {
     yield event;
   }
 
-  private async settle({ values, batch, rates }: Counted): Promise<void> {
+  private async settle({ values, batch, rates, weight }: Counted): Promise<void> {
     const { epoch } = this;
     const { loss, correct, count } = await values;
+    if (weight === 0) {
+      this.sums = { ...this.sums, batches: batch };
+      return;
+    }
     if (!Number.isFinite(loss)) throw new NonFiniteLossError(epoch, batch, loss, rates[0]);
     const before = this.sums;
     this.sums = {

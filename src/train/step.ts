@@ -59,6 +59,8 @@ export interface Part {
   readonly first: boolean;
   /** Makes the step. */
   readonly last: boolean;
+  /** Another factor of the loss. Default 1. */
+  readonly weight?: number;
 }
 
 const whole: Part = { of: 1, first: true, last: true };
@@ -214,7 +216,9 @@ export async function trainStep(
     return tidy(() =>
       enableGrad(() => {
         const { logits, loss } = scaler === null ? forward() : autocast({}, forward);
-        const share = part.of === 1 ? loss : div(loss, part.of);
+        const factor = (part.weight ?? 1) / part.of;
+        const share =
+          factor === 1 ? loss : part.weight === undefined ? div(loss, part.of) : mul(loss, factor);
         backward(scaler?.scale(share) ?? share);
         return noGrad(() => {
           const value = loss.dtype === 'float32' ? detach(loss) : float(detach(loss));

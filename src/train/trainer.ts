@@ -24,7 +24,19 @@ import {
   type TrainerOptions,
 } from './options.js';
 import { Pass } from './pass.js';
+import { broadcastSaved } from './packed.js';
 import { atStart, isBetter, noSums, type EpochReport, type FitResult, type Progress } from './progress.js';
+import {
+  agreed,
+  innerOf,
+  joined,
+  OtherRankEndedError,
+  ranksOf,
+  shareBuffers,
+  spreadRandom,
+  type Ranks,
+  type Word,
+} from './ranks.js';
 import { checkWatch, metricFor, scheduleOf } from './schedule.js';
 import { entriesOf, progressOf, restoreState, seedOf, stateOf, type Training } from './state.js';
 import { trainStep, update, type StepRecipe, type StepResult } from './step.js';
@@ -45,6 +57,8 @@ import { trainStep, update, type StepRecipe, type StepResult } from './step.js';
  */
 export class Trainer implements Kept {
   private readonly training: Training;
+  /** Null where this process trains alone. */
+  private readonly ranks: Ranks | null;
   private readonly recipe: StepRecipe;
   private progress = atStart;
   private underway: { readonly pass: Pass; readonly progress: () => Promise<Progress> } | null = null;
@@ -56,7 +70,9 @@ export class Trainer implements Kept {
   /** @throws Error for unknown options, and for such as do not go together */
   constructor(private readonly options: TrainerOptions) {
     checkOptions(options);
-    const { model, optimizer, scheduler = null, ema = null, amp = false, changing = null } = options;
+    const { optimizer, scheduler = null, ema = null, amp = false, changing = null } = options;
+    const model = innerOf(options.model);
+    this.ranks = ranksOf(options.model, options.ranks);
     const average =
       typeof ema === 'number' ? new AveragedModel(model, { multiAvgFn: getEmaMultiAvgFn(ema) }) : ema;
     const schedule = scheduler === null || 'per' in scheduler ? scheduler : scheduleOf(scheduler);
@@ -80,6 +96,7 @@ export class Trainer implements Kept {
     };
   }
 
+  /** The model; of a DistributedDataParallel what it wraps. */
   get model(): TensorModule {
     return this.training.model;
   }
@@ -96,6 +113,7 @@ export class Trainer implements Kept {
    */
   savedPart(part: TensorModule): TensorModule {
     if (this.training.average === null) return part;
+    if (part === this.model) return this.saved;
     const found = this.model.namedModules().find(([, module]) => module === part);
     if (found === undefined)
       throw new Error(
@@ -144,13 +162,14 @@ export class Trainer implements Kept {
   }
 
   /**
-   * Measures what is validated: the model, or its moving average.
+   * Measures what is validated: the model, or its moving average. With several ranks each gives the loader of
+   * its part, and all get the measures of the whole.
    *
    * @param options.loss default: as in the validation
    */
   evaluate(loader: Loader, options: EvaluateOptions = {}): Promise<Evaluation> {
     const { validationLoss: loss = this.options.loss, metrics } = this.options;
-    return evaluate(this.saved, loader, { loss, metrics, ...options });
+    return evaluate(this.saved, loader, { loss, metrics, ranks: this.ranks, ...options });
   }
 
   /**
@@ -158,13 +177,14 @@ export class Trainer implements Kept {
    * stepped where it steps per batch. Modes and the batch are yours.
    */
   trainStep(batch: TrainBatch): Promise<StepResult> {
-    return trainStep(this.model, this.options.optimizer, batch, this.recipe);
+    return trainStep(this.options.model, this.options.optimizer, batch, this.recipe);
   }
 
   /**
    * Everything that is needed to go on to the same bits, also in the middle of an epoch: weights, optimizer,
    * schedule, scaler, average, early stopping, random numbers, place and history. For `saveTorch`; the
-   * tensors are handles of their own. Ask for it between two events, not while one is awaited.
+   * tensors are handles of their own. Ask for it between two events, not while one is awaited; with several
+   * ranks on all of them.
    */
   async stateDict(): Promise<TrainingState> {
     return this.stateAt(this.underway === null ? this.progress : await this.underway.progress());
@@ -199,11 +219,15 @@ export class Trainer implements Kept {
   /**
    * Takes the training up from a folder (`RunFolder` of `kindling/train/node`).
    *
+   * @param folder with several ranks rank 0's, from which all are told; the others may give null
    * @returns whether there was something to take up
    */
-  async resume(folder: ResumableFolder): Promise<boolean> {
-    requireMethods('Trainer.resume: the folder', folder, ['load', 'keep'], aFolder);
-    const found = await folder.load();
+  async resume(folder: ResumableFolder | null): Promise<boolean> {
+    const { ranks } = this;
+    const reads = ranks === null || ranks.rank === 0;
+    if (reads) requireMethods('Trainer.resume: the folder', folder, ['load', 'keep'], aFolder);
+    const own = reads ? ((await folder?.load()) ?? null) : null;
+    const found = ranks === null ? own : await broadcastSaved(ranks, own);
     if (found === null) return false;
     await this.restore(found.state, found.weights);
     this.resumedFrom = folder;
@@ -214,16 +238,18 @@ export class Trainer implements Kept {
     if (this.running) throw new Error('Trainer.fit: the training is under way already');
     this.running = true;
     try {
-      const keeper = options.folder?.keep(this) ?? null;
+      const { ranks } = this;
+      const keeper = (ranks?.rank ?? 0) === 0 ? (options.folder?.keep(this) ?? null) : null;
       const { earlyStopping } = this.training;
       const stopped = earlyStopping !== null && earlyStopping.numBadEpochs >= earlyStopping.patience;
       const done = this.progress.epochs.length;
       this.progress = { ...this.progress, finished: done >= options.epochs || (done > 0 && stopped) };
-      this.seedOrder(train);
+      await this.seedOrder(train);
+      if (ranks !== null) await spreadRandom(ranks);
       const resumed = keeper !== null && options.folder === this.resumedFrom;
       this.resumedFrom = null;
       await keeper?.start(this.progress, resumed);
-      let interrupted = !this.progress.finished && options.signal?.aborted === true;
+      let interrupted = !this.progress.finished && (await this.oneIsAborted(options.signal));
       if (!this.progress.finished) {
         yield { type: 'start', progress: this.progress };
         while (!this.progress.finished && !interrupted)
@@ -250,10 +276,10 @@ export class Trainer implements Kept {
     const started = performance.now() - 1000 * before.seconds;
     const seconds = (): number => (performance.now() - started) / 1000;
     const { trainMode = (model) => model.train() } = this.options;
-    trainMode(this.model, epoch);
+    trainMode(this.options.model, epoch);
     const stage = checkStage(await this.options.onEpochStart?.(epoch));
     checkTrained(optimizer, epoch);
-    const { model = this.model, train = loader, validation = options.validation ?? null } = stage;
+    const { model = this.options.model, train = loader, validation = options.validation ?? null } = stage;
     // The last group is the head.
     const lr = before.lr ?? optimizer.paramGroups.at(-1)?.lr ?? 0;
 
@@ -265,7 +291,7 @@ export class Trainer implements Kept {
     let checked: Evaluation | null = null;
     if (validation !== null) {
       checked = yield* this.validate(
-        stage.validated ?? this.savedPart(model),
+        stage.validated ?? this.savedPart(innerOf(model)),
         validation,
         epoch,
         options.signal,
@@ -279,7 +305,7 @@ export class Trainer implements Kept {
       validationAccuracy: checked === null ? null : checked.accuracy,
       validationLoss: checked === null ? null : checked.loss,
       lr,
-      seconds: seconds(),
+      seconds: (await this.ranks?.broadcastObject(seconds())) ?? seconds(),
       ...(checked !== null && this.options.metrics !== undefined && { metrics: checked.metrics }),
     };
     const { improved, stopped } = this.close(report, options.epochs);
@@ -291,11 +317,19 @@ export class Trainer implements Kept {
     return false;
   }
 
-  /** The order of the batches is the one that the state was saved with. */
-  private seedOrder(train: Loader): void {
+  private async oneIsAborted(signal: AbortSignal | undefined): Promise<boolean> {
+    const own = signal?.aborted === true;
+    const all = (await this.ranks?.allGatherObject(own)) ?? [own];
+    return all.includes(true);
+  }
+
+  /** The order of the batches is the one that the state was saved with, or rank 0's. */
+  private async seedOrder(train: Loader): Promise<void> {
     const seeded = typeof train.loadState === 'function' && typeof train.seed === 'number';
-    if (seeded && this.seed !== null) train.loadState?.({ seed: this.seed, epoch: 0, batch: 0 });
-    this.seed = seeded ? (train.seed ?? null) : null;
+    const own = seeded ? (this.seed ?? train.seed ?? null) : null;
+    const seed = this.ranks === null ? own : await this.ranks.broadcastObject(own);
+    if (seeded && seed !== null && seed !== train.seed) train.loadState?.({ seed, epoch: 0, batch: 0 });
+    this.seed = seed;
   }
 
   /** Trains to the end of the epoch. @returns null where it was ended from outside */
@@ -310,58 +344,95 @@ export class Trainer implements Kept {
     const { epoch, before, seconds, lr } = at;
     const { optimizer } = this.training;
     const { accumulate = 1 } = this.options;
-    const progress = async (): Promise<Progress> => {
-      return { ...before, sums: await pass.settled(), seconds: seconds(), lr };
+    const { ranks } = this;
+    const progress = async (joint = true): Promise<Progress> => {
+      const own = { sums: await pass.settled(), seconds: seconds() };
+      const all = ranks === null || !joint ? null : await ranks.allGatherObject(own);
+      const { seconds: spent } = all?.[0] ?? own;
+      const sums =
+        all === null
+          ? own.sums
+          : joined(
+              before.sums,
+              all.map((each) => each.sums),
+            );
+      return { ...before, sums, seconds: spent, lr };
     };
     const from = before.sums.batches;
     if (pass.batches !== null && from > pass.batches)
       throw tooShort('Trainer.fit', epoch, from, pass.batches);
     this.underway = { pass, progress };
     const own = ownsBatches(train);
+    const aborted = (): boolean => signal?.aborted === true;
+    // Said before the step and heard after it: nothing waits for it but what waits for the step before.
+    const say = (more: boolean): Promise<Word[]> | null => {
+      const said = ranks?.allGatherObject({ more, stop: aborted(), save: keeper?.due?.() === true }) ?? null;
+      said?.catch(() => undefined);
+      return said;
+    };
     let interrupted = false;
-    let held = 0;
-    let failed = true;
+    let [held, last] = [0, from];
+    let ended: 'well' | 'badly' | null = null;
     try {
       yield { type: 'epochStart', epoch, done: from, batches: pass.batches };
       if (pass.batches === null || from < pass.batches) {
-        for await (const { batch, done } of passOf('Trainer.fit', train, epoch, from)) {
-          if (held === 0 && signal?.aborted === true) {
+        for await (const { batch, done, weight } of passOf('Trainer.fit', train, epoch, from)) {
+          if (ranks === null && held === 0 && aborted()) {
             interrupted = true;
             if (own) disposeBatch(batch);
             break;
           }
-          const part = { of: accumulate, first: held === 0, last: held + 1 === accumulate };
+          const said = say(true);
+          const part = {
+            of: accumulate,
+            first: held === 0,
+            last: held + 1 === accumulate,
+            ...(weight !== 1 && { weight }),
+          };
           const recipe = { ...this.recipe, place: { epoch, batch: done }, part };
           const rates = optimizer.paramGroups.map((group) => group.lr);
-          const step = { ...(await trainStep(model, optimizer, batch, recipe)), batch: done, rates };
+          const step = {
+            ...(await trainStep(model, optimizer, batch, recipe)),
+            ...{ batch: done, rates, weight },
+          };
           if (own) disposeBatch(batch);
           held = part.last ? 0 : held + 1;
+          const word = said === null ? null : agreed(await said, 'Trainer.fit', epoch, last);
+          last = done;
           if (held > 0) {
             pass.hold(step);
             continue;
           }
           await pass.add(step);
           yield* pass.events(false);
-          interrupted = signal?.aborted === true;
+          interrupted = word?.stop ?? aborted();
           if (interrupted) break;
-          await keeper?.batch(progress);
+          if (word === null) await keeper?.batch(progress);
+          else if (word.save) {
+            const reached = await progress();
+            await keeper?.batch(() => Promise.resolve(reached));
+          }
         }
+        if (ranks !== null && !interrupted)
+          agreed(await (say(false) as Promise<Word[]>), 'Trainer.fit', epoch, last);
         // The last step of an epoch may be of fewer batches.
         if (held > 0) await update(optimizer, this.recipe, accumulate / held);
         held = 0;
       }
       await pass.settled();
       yield* pass.events(true);
-      failed = false;
+      shareBuffers(model, this.training.average?.module ?? null);
+      ended = 'well';
+    } catch (error) {
+      ended = 'badly';
+      throw error;
     } finally {
       this.underway = null;
       // Batches without their step are done again.
       pass.drop(held);
-      // Also where the consumer of the events has left its loop.
-      this.progress = await progress().catch((error: unknown) => {
-        if (!failed) throw error;
-        return before;
-      });
+      // Also where the consumer of the events has left its loop. After an error no other rank joins in.
+      const reached = progress(ended !== 'badly');
+      this.progress = ended === 'well' ? await reached : await reached.catch(() => before);
     }
     return interrupted ? null : this.progress.sums;
   }
@@ -373,7 +444,7 @@ export class Trainer implements Kept {
     signal: AbortSignal | undefined,
   ): AsyncGenerator<TrainEvent, Evaluation | null> {
     const { validationLoss: loss = this.options.loss, metrics } = this.options;
-    const checking = evaluating(model, loader, { loss, metrics, signal });
+    const checking = evaluating(model, loader, { loss, metrics, signal, ranks: this.ranks });
     yield { type: 'validationStep', epoch, count: 0, correct: 0 };
     try {
       for (;;) {
@@ -382,6 +453,7 @@ export class Trainer implements Kept {
         yield { type: 'validationStep', epoch, ...next.value };
       }
     } catch (error) {
+      if (error instanceof OtherRankEndedError) return null;
       if (signal?.aborted === true && error === signal.reason) return null;
       throw error;
     } finally {

@@ -41,7 +41,8 @@ function terminal(json = false, signal = new AbortController().signal) {
     stdout: { write: (part: string) => void (text.out += part) },
     stderr: { write: (part: string) => void (text.err += part) },
   };
-  return { text, context: { output: new Output(streams, json), signal, openDevice: () => Promise.resolve() } };
+  const output = new Output(streams, json);
+  return { text, context: { output, signal, ranks: null, openDevice: () => Promise.resolve() } };
 }
 const path = (): string => join(folder, 'hub', 'checkpoints', 'v2.pth');
 

@@ -283,6 +283,49 @@ describe('a merge', () => {
   });
 });
 
+describe('in sync', () => {
+  /** Two processes, the other of which has seen `state`. */
+  const withOther = (state: unknown) => ({
+    allGatherObject: <T>(own: T): Promise<T[]> => Promise.resolve([own, state as T]),
+  });
+
+  it('a metric has seen what all have, and its own again afterwards', async () => {
+    const [mine, other] = [new Accuracy({ numClasses: 3 }), new Accuracy({ numClasses: 3 })];
+    mine.update(ints([0, 1]), ints([0, 1]));
+    other.update(ints([0, 1, 2, 0, 0, 0]), ints([1, 2, 0, 1, 1, 2]));
+    await mine.sync(withOther(await other.stateDict()));
+    expect(await mine.compute()).toBe(0.25);
+    mine.unsync();
+    expect(await mine.compute()).toBe(1);
+    mine.update(ints([2]), ints([0]));
+    expect(await mine.compute()).toBeCloseTo(2 / 3);
+  });
+
+  it('it takes nothing in, and is not brought in sync again', async () => {
+    const mean = new MeanMetric();
+    mean.update(k.tensor([1, 3]));
+    expect(() => mean.unsync()).toThrow('MeanMetric.unsync: it is not in sync');
+    const ranks = withOther(await mean.stateDict());
+    await mean.sync(ranks);
+    expect(() => mean.update(k.tensor([1]))).toThrow(
+      'MeanMetric.update: the state is that of all ranks; call unsync() first',
+    );
+    await expect(mean.sync(ranks)).rejects.toThrow('MeanMetric.sync: it is in sync already');
+    mean.reset();
+    mean.update(k.tensor([5]));
+    expect(await mean.compute()).toBe(5);
+  });
+
+  it('it refuses the state of another kind', async () => {
+    const f1 = new F1Score({ numClasses: 3 });
+    f1.update(ints([1]), ints([1]));
+    await expect(f1.sync(withOther({ updates: [1], sums: [] }))).rejects.toThrow(
+      'F1Score.sync: expected updates, counts',
+    );
+    expect(await f1.compute()).toBe(1);
+  });
+});
+
 describe('what cannot be counted', () => {
   it('is told at once where the host knows the labels, and counts nothing', async () => {
     const accuracy = new Accuracy({ numClasses: 3, ignoreIndex: -1 });

@@ -5,7 +5,7 @@ import { defineCommand } from '../command.js';
 import type { Context } from '../context.js';
 import { CliError, UsageError } from '../errors.js';
 import { checkReplaceable } from '../files.js';
-import { skippedImages, warnOfStray, warnSkipped } from '../finetune/data.js';
+import { digestOfImages, skippedImages, warnOfStray, warnSkipped } from '../finetune/data.js';
 import { classMapOf } from '../finetune/plan.js';
 import { scoresOf, type ClassScore } from '../finetune/scores.js';
 import { openImages } from '../images.js';
@@ -14,6 +14,7 @@ import type { ModelCard } from '../model-card.js';
 import * as read from '../option-readers.js';
 import { formerly, text, value, type Options } from '../option-rows.js';
 import { grouped, percent, table } from '../output.js';
+import { isLead, oneFirst, sameOnAll } from '../ranks.js';
 import {
   batchSize,
   data,
@@ -55,8 +56,8 @@ async function evaluateModel(context: Context, options: EvalOptions): Promise<vo
     throw new UsageError('eval: name a run or a weight file: eval WEIGHTS DATA, or --weights');
   if (data === undefined) throw new UsageError('eval: name the images: eval WEIGHTS DATA, or --data');
   const map = classMapOf(options);
-  if (options.predictions !== undefined) await checkReplaceable(options.predictions);
-  const trained = await openTrained(context, options);
+  if (options.predictions !== undefined && isLead(context)) await checkReplaceable(options.predictions);
+  const trained = await oneFirst(context, () => openTrained(context, options));
 
   await context.openDevice();
   const { model, outputs } = await makeTrained(trained, options.numClasses);
@@ -64,6 +65,7 @@ async function evaluateModel(context: Context, options: EvalOptions): Promise<vo
   warnOfStray(context, opened);
   const images = labelledFor(opened, outputs, options, map ?? mapOfCard(trained.card, opened), trained.card);
   const chosen = limited(images, options.limit ?? null, options.seed);
+  await sameOnAll(context, 'images', digestOfImages(chosen, data));
 
   output.line(`${trained.modelName} with ${weights}, ${grouped(chosen.dataset.length)} images of ${data}`);
   const started = performance.now();
@@ -74,7 +76,7 @@ async function evaluateModel(context: Context, options: EvalOptions): Promise<vo
   });
   const seconds = (performance.now() - started) / 1000;
   const { count, correct, topCorrect, loss, predictions } = result;
-  if (options.predictions !== undefined) {
+  if (options.predictions !== undefined && isLead(context)) {
     const text = `${JSON.stringify([...predictions])}\n`;
     await writeFileAtomically(options.predictions, [new TextEncoder().encode(text)]);
   }

@@ -23,6 +23,7 @@ import { builderOf } from '../load-model.js';
 import { flagOf } from '../option-rows.js';
 import { operand } from '../shared-options.js';
 import { percent } from '../output.js';
+import { isLead, oneFirst, sameOnAll } from '../ranks.js';
 import { versions } from '../versions.js';
 import { fileDigest, openNamedWeights } from '../weights-file.js';
 
@@ -37,25 +38,34 @@ async function finetune({ context, options, given }: Call<typeof finetuneOptions
   if (dataPath === undefined)
     throw new UsageError('finetune: name the folder of the data, or a run with --resume');
   checkOptions(options, given);
+  checkRanks(context, options.optimizer);
   const { out } = options;
   const { force = false } = options;
   const isFile = out !== undefined && !(await namesFolder(out));
   if (isFile && !/\.safetensors$/i.test(out))
     throw new UsageError(`--out: '${out}' must be a folder, or end in .safetensors`);
-  if (isFile) await checkNewFile(out, force);
-  else if (out !== undefined) await RunFolder.checkNew(out, force);
+  if (isLead(context)) {
+    if (isFile) await checkNewFile(out, force);
+    else if (out !== undefined) await RunFolder.checkNew(out, force);
+  }
 
+  const { weights: named } = options;
   const weights =
-    options.weights === undefined ? null : await openNamedWeights(context, options.model, options.weights);
+    named === undefined
+      ? null
+      : await oneFirst(context, () => openNamedWeights(context, options.model, named));
   const card = weights?.card ?? {};
   const modelName = options.model ?? card.model;
   if (modelName === undefined) throw new UsageError('--model is missing');
   builderOf(modelName);
   const plan = planOf(dataPath, modelName, card, weights !== null, options);
   const data = await openData(context, plan, options.workers);
+  await sameOnAll(context, 'images', digestOf(plan, data));
   await context.openDevice();
-  const digest = weights === null || out === undefined || isFile ? null : await fileDigest(weights.path);
+  const noDigest = weights === null || out === undefined || isFile || !isLead(context);
+  const digest = noDigest ? null : await fileDigest(weights.path);
   const config = configOf(
+    context,
     plan,
     data,
     digest === null ? null : { source: weights?.path ?? '', ...digest },
@@ -63,7 +73,7 @@ async function finetune({ context, options, given }: Call<typeof finetuneOptions
   );
   const makeFirst = (): Promise<TrainedModel> => start(context, plan, data, weights?.checkpoint ?? null);
   const prepared = await survivingLosses(context, null, makeFirst, makeFirst);
-  const run = out === undefined || isFile ? null : await RunFolder.create(out, config);
+  const run = out === undefined || isFile ? null : await RunFolder.create(context, out, config);
   try {
     const session = new Session(context, plan, prepared, data, run);
     const from = weights === null ? ', from scratch' : ` with ${options.weights}`;
@@ -109,9 +119,10 @@ async function resume(
   const began = performance.now();
   // From here on there is a lock to give back.
   checkInterrupted(context);
-  const run = await RunFolder.open(path);
+  const run = await RunFolder.open(context, path);
   try {
     const { weights } = run.config;
+    checkRanks(context, run.config.plan.optimizer);
     const reachedBefore = await readState(run);
     const plan: Plan = {
       ...run.config.plan,
@@ -119,11 +130,15 @@ async function resume(
       ...(given.has('onBadImage') && { onBadImage: options.onBadImage }),
     };
     const data = await dataOf(context, run, plan, options.workers);
+    await sameOnAll(context, 'images', digestOf(plan, data));
+    const ranks = ranksHere(context, run.config, reachedBefore);
     if (digestOf(plan, data) !== run.config.dataDigest) {
       if (hasTrained(reachedBefore)) throw changedImages(run, data);
-      await run.begin({ ...run.config, plan, ...factsOf(plan, data) });
+      await run.begin({ ...run.config, ...ranks, plan, ...factsOf(plan, data) });
       context.output.line('the images have changed, and nothing was trained yet: the run begins with them');
-    } else if (!isDeepStrictEqual(plan, run.config.plan)) await run.configure({ ...run.config, plan });
+    } else if (!isDeepStrictEqual({ ...run.config, ...ranks, plan }, run.config))
+      await run.configure({ ...run.config, ...ranks, plan });
+    await context.ranks?.barrier();
     await context.openDevice();
     const attempt = async (again: boolean): Promise<void> => {
       const reached = await readState(run);
@@ -189,7 +204,33 @@ async function start(
 ): ReturnType<typeof prepareModel> {
   checkInterrupted(context);
   manualSeed(plan.seed);
-  return prepareModel(plan, checkpoint, data.train.classes.length, fresh);
+  const trained = await prepareModel(plan, checkpoint, data.train.classes.length, fresh);
+  // Adapters of different kinds may draw different numbers.
+  context.ranks?.share(trained.model);
+  return trained;
+}
+
+/** @throws UsageError for what cannot be shared among ranks */
+function checkRanks({ ranks }: Context, optimizer: string): void {
+  if (ranks !== null && optimizer === 'lbfgs')
+    throw new UsageError(
+      '--optimizer lbfgs looks at the loss itself, of which each rank knows its own part only; start it without mpirun',
+    );
+}
+
+/** What a configuration says of the processes that take the run up, and of where they do. */
+function ranksHere(
+  { ranks }: Context,
+  { ranks: before = 1, turn = null, plan }: RunConfig,
+  state: RunState | null,
+): Pick<RunConfig, 'ranks' | 'turn'> {
+  const now = ranks?.worldSize ?? 1;
+  if (now === before) return {};
+  const epoch = state?.progress.epochs.length ?? 0;
+  const batches = state?.progress.sums.batches ?? 0;
+  const from = turn?.epoch === epoch ? turn : { batches: 0, samples: 0 };
+  const samples = from.samples + (batches - from.batches) * before * plan.batchSize;
+  return { ranks: now, turn: batches === 0 ? null : { epoch, batches, samples } };
 }
 
 interface Work {
@@ -223,17 +264,19 @@ async function work(
   if (nothingLeft) output.line(`the run was finished before; ${howToExtend(run, state)}`);
   const skipped = skippedImages([data.train, data.validation]);
   warnSkipped(context, skipped);
-  if (file !== null) await saveWeights(session.model, file, { metadata: session.metadata(result.epochs) });
+  if (file !== null && isLead(context))
+    await saveWeights(session.model, file, { metadata: session.metadata(result.epochs) });
   if (run !== null && !result.interrupted && !nothingLeft) {
     const evaluation = await session.evaluateBest(run, result).catch((error: unknown) => {
       throw error instanceof BadImageError ? goOnWithout(run, error) : error;
     });
-    await writeReport(run, {
-      ...{ config, data, result, evaluation, skipped },
-      parts: session.partsOver(result.epochs.length),
-      seconds: (performance.now() - began) / 1000,
-      resumed: state !== null,
-    });
+    const seconds = (performance.now() - began) / 1000;
+    const parts = session.partsOver(result.epochs.length);
+    if (isLead(context))
+      await writeReport(run, {
+        ...{ config, data, result, evaluation, skipped, parts, seconds },
+        resumed: state !== null,
+      });
   }
   const seconds = (performance.now() - started) / 1000;
   summary(context, {
@@ -258,6 +301,7 @@ const goOnWithout = (run: RunFolder, error: BadImageError): CliError =>
   );
 
 function configOf(
+  { ranks }: Context,
   plan: Plan,
   data: TrainingData,
   weights: RunConfig['weights'],
@@ -274,6 +318,7 @@ function configOf(
     ...factsOf(plan, data),
     versions: versions(),
     adapter: { vendor, architecture, device, description },
+    ...(ranks !== null && { ranks: ranks.worldSize }),
   };
 }
 
@@ -321,6 +366,7 @@ function summary({ output }: Context, outcome: Outcome): void {
     trainableParameters: trainable,
     epochs,
     bestEpoch,
+    ...(config.ranks !== undefined && { ranks: config.ranks }),
     validationAccuracy: last?.validationAccuracy ?? null,
     interrupted,
     seconds: Number(seconds.toFixed(3)),
@@ -342,6 +388,7 @@ export const finetuneCommand = defineCommand({
       "kindling finetune train.bin --model cifar_resnet20 --augment --map 'animal=cat,dog;vehicle=truck,ship'",
     ],
     ['kindling finetune --resume run --epochs 20', 'goes on, for 20 epochs in all'],
+    ['mpirun -n 2 kindling finetune photos --weights resnet18 --out run', 'on two ranks, with MPI and koffi'],
   ],
   run: (call) => finetune(call),
 });

@@ -12,6 +12,7 @@ import { imageTransform } from '../images.js';
 import * as read from '../option-readers.js';
 import { value, type Options } from '../option-rows.js';
 import { grouped, table } from '../output.js';
+import { oneFirst, sameOnAll } from '../ranks.js';
 import { batchSize, operand, trainedModel, weightsOperand } from '../shared-options.js';
 import { classNames, makeTrained, openTrained } from '../trained.js';
 import { isFolder } from '../weights-file.js';
@@ -34,6 +35,23 @@ interface Prediction {
   readonly predictions: readonly Guess[];
 }
 
+interface Failure {
+  readonly image: string;
+  readonly error: string;
+}
+
+interface Input {
+  readonly image: string;
+  readonly input: HostArray<Float32Array>;
+}
+
+/** What images from one on, by number, were taken for. */
+interface Batch {
+  readonly from: number;
+  readonly done: readonly Prediction[];
+  readonly failed: readonly Failure[];
+}
+
 /**
  * `kindling predict`: what a model takes pictures for. A picture that cannot be read is named, and the others
  * are done.
@@ -46,30 +64,39 @@ async function predict(
 ): Promise<void> {
   const { output } = context;
   const images = paths.flatMap((path) => (isFolder(path) ? imagesIn(path, context) : [path]));
-  const trained = await openTrained(context, options);
+  const { ranks } = context;
+  await sameOnAll(context, 'images', images);
+  const trained = await oneFirst(context, () => openTrained(context, options));
   await context.openDevice();
   const { model, outputs } = await makeTrained(trained, options.numClasses);
   const names = await classNames(trained, outputs);
   const transform = imageTransform(trained.input);
 
-  const done: Prediction[] = [];
-  const failed: { image: string; error: string }[] = [];
-  const bar = output.progress('predicting', images.length);
-  for (let from = 0; from < images.length; from += most) {
+  const own: Batch[] = [];
+  // Ranks take turns with whole batches, which so are those of one process.
+  const [first, step] = ranks === null ? [0, most] : [ranks.rank * most, ranks.worldSize * most];
+  const bar = output.progress(
+    'predicting',
+    ranks === null ? images.length : Math.ceil(images.length / ranks.worldSize),
+  );
+  for (let from = first; from < images.length; from += step) {
     checkInterrupted(context);
+    const done: Prediction[] = [];
+    const failed: Failure[] = [];
+    own.push({ from, done, failed });
     const read = await Promise.all(
-      images.slice(from, from + most).map(async (image) => {
+      images.slice(from, from + most).map(async (image): Promise<Input | Failure> => {
         try {
           return { image, input: transform(await readImage(image)) };
         } catch (error) {
           const message = error instanceof Error ? error.message : String(error);
           if (message.includes('npm install sharp')) throw error;
-          failed.push({ image, error: message });
-          return null;
+          return { image, error: message };
         }
       }),
     );
-    const good = read.filter((entry) => entry !== null);
+    const good = read.filter((entry) => 'input' in entry);
+    failed.push(...read.filter((entry) => 'error' in entry));
     if (good.length > 0) {
       const batch = stackSamples(good.map(({ input }) => input)) as HostArray<Float32Array>;
       const inputs = tensor(batch.data, { shape: [...batch.shape] });
@@ -86,6 +113,10 @@ async function predict(
     bar.advance(read.length);
   }
   bar.stop();
+  const batches = ranks === null ? own : (await ranks.allGatherObject(own)).flat();
+  batches.sort((a, b) => a.from - b.from);
+  const done = batches.flatMap((batch) => batch.done);
+  const failed = batches.flatMap((batch) => batch.failed);
 
   for (const { image, predictions } of done) {
     output.line(image);

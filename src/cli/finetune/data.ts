@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { relative } from 'node:path';
 import { stratifiedSplit } from '../../data/index.js';
 import {
@@ -122,17 +122,23 @@ function underSameLabels(
  */
 export function digestOf(plan: Plan, { train, validation }: TrainingData): string {
   const hash = createHash('sha256');
-  for (const [images, root] of [
-    [train, plan.train],
-    [validation, plan.val ?? plan.train],
-  ] as const) {
-    if (images === null) continue;
-    images.labels.forEach((label, i) =>
-      hash.update(`${relative(root, images.describe(i))}\0${images.classes[label]}\n`),
-    );
-    hash.update('\n');
-  }
+  addTo(hash, train, plan.train);
+  if (validation !== null) addTo(hash, validation, plan.val ?? plan.train);
   return hash.digest('hex').slice(0, 16);
+}
+
+/** The same of one set of images. */
+export function digestOfImages(images: LabelledImages, root: string): string {
+  const hash = createHash('sha256');
+  addTo(hash, images, root);
+  return hash.digest('hex').slice(0, 16);
+}
+
+function addTo(hash: Hash, images: LabelledImages, root: string): void {
+  images.labels.forEach((label, i) =>
+    hash.update(`${relative(root, images.describe(i))}\0${images.classes[label]}\n`),
+  );
+  hash.update('\n');
 }
 
 /** Why images were left out so far, one reason for each. */

@@ -22,6 +22,8 @@ export async function survivingLosses<R>(
   first: () => Promise<R>,
   again: () => Promise<R>,
 ): Promise<R> {
+  // The other ranks are in the middle of the step, and would have to be taken back as well.
+  if (context.ranks !== null) return first();
   let [losses, saved] = [0, savedAt(run)];
   for (let job = first; ; job = again) {
     try {

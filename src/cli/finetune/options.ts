@@ -64,7 +64,17 @@ export const finetuneOptions = {
   }),
   ...grouped('Training:', {
     epochs: planned(value('<n>', 'passes over the data', read.positiveInteger, 10)),
-    batchSize: planned(formerly(value('<n>', 'images at once: a step', read.positiveInteger, 32), '--batch')),
+    batchSize: planned(
+      formerly(
+        value(
+          '<n>',
+          'images at once: a step; under mpirun of each rank, so that a step is made of n times the ranks',
+          read.positiveInteger,
+          32,
+        ),
+        '--batch',
+      ),
+    ),
     optimizer: planned(choice('<name>', 'what makes the steps', optimizerNames, 'sgd')),
     lr: value('<rate>', 'learning rate; default: 0.01 for sgd, 0.001 for adam, ...', read.nonNegative),
     headLr: planned(value('<rate>', "the head's own learning rate", read.nonNegative)),

@@ -31,7 +31,7 @@ const table = (rows: readonly Row[]): Html =>
   </table>`;
 
 /** What was given comes first; what nobody chose, and what it ran on, is folded. */
-export function settings({ plan, given, weights, versions, adapter }: RunConfig): Html {
+export function settings({ plan, given, weights, versions, adapter, ranks = 1 }: RunConfig): Html {
   const { input, ...rest } = plan;
   const defaults = plannedOf(finetuneOptions, fallbacks(finetuneOptions)) as Readonly<
     Record<string, unknown>
@@ -53,11 +53,12 @@ export function settings({ plan, given, weights, versions, adapter }: RunConfig)
   return html`${
       line !== null &&
       html`<p class="note">This does the training again:</p>
-        <pre class="command"><code>${line}</code></pre>`
+        <pre class="command"><code>${ranks > 1 ? `mpirun -n ${ranks} ` : ''}${line}</code></pre>`
     }
     ${table([
       ['images', plan.train],
       ['weights', weights === null ? 'none: random' : weights.source],
+      ...(ranks > 1 ? [['ranks', `${ranks}, each with batches of ${plan.batchSize}`] as const] : []),
       ...own,
     ])}
     <details>

@@ -2,8 +2,11 @@ import { join } from 'node:path';
 import { printable } from '../../tensor/printable.js';
 import * as train from '../../train/node/index.js';
 import { runFiles as baseFiles } from '../../train/node/run-folder.js';
+import type { Turn } from '../batches.js';
+import type { Context } from '../context.js';
 import { CliError } from '../errors.js';
 import { shellWord } from '../output.js';
+import { isLead } from '../ranks.js';
 import type { GivenOptions } from './command-line.js';
 import { completePlan, type Plan } from './plan.js';
 
@@ -22,6 +25,10 @@ export interface RunConfig {
   readonly images: { readonly train: number; readonly validation: number | null };
   readonly versions: Readonly<Record<string, string | null>>;
   readonly adapter: Readonly<Record<string, string>>;
+  /** Processes that train together, each on batches of its own; missing where it is one. */
+  readonly ranks?: number;
+  /** Where others than these took a pass up. */
+  readonly turn?: Turn | null;
 }
 
 const ownFiles = { classes: 'classes.txt', report: 'report.html' } as const;
@@ -43,9 +50,17 @@ const kind: train.RunKind<RunConfig, keyof typeof ownFiles> = {
 export const RunFolder = {
   checkNew: (path: string, force: boolean): Promise<void> =>
     inWords(path, () => train.RunFolder.checkNew(path, force, kind)),
-  create: (path: string, config: RunConfig): Promise<RunFolder> =>
-    inWords(path, () => train.RunFolder.make(path, config, kind)),
-  open: (path: string): Promise<RunFolder> => inWords(path, () => train.RunFolder.take(path, kind)),
+  /** Rank 0 writes it; the others wait for it, and read. */
+  create: async (context: Context, path: string, config: RunConfig): Promise<RunFolder> => {
+    const run = isLead(context) ? await inWords(path, () => train.RunFolder.make(path, config, kind)) : null;
+    await context.ranks?.barrier();
+    return run ?? train.RunFolder.beside(path, config, kind);
+  },
+  open: async (context: Context, path: string): Promise<RunFolder> => {
+    const run = isLead(context) ? await inWords(path, () => train.RunFolder.take(path, kind)) : null;
+    const config = (await context.ranks?.broadcastObject(run?.config ?? null)) ?? null;
+    return run ?? train.RunFolder.beside(path, config as RunConfig, kind);
+  },
 };
 
 /**

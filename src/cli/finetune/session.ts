@@ -1,12 +1,13 @@
 import { EarlyStopping } from '../../optim/index.js';
 import type { TensorModule } from '../../nn/index.js';
 import { balancedClassWeights, mixing, Trainer, type Stage } from '../../train/index.js';
-import { SampleLoader } from '../batches.js';
+import { SampleLoader, type Turn } from '../batches.js';
 import { shortList, type LabelledImages, type Samples } from '../classes.js';
-import type { Context } from '../context.js';
+import { interruptionOf, type Context } from '../context.js';
 import { trunkFeatures } from '../features.js';
 import { fit, type EpochReport, type FitResult, type Progress } from '../training-loop.js';
 import { cardMetadata, type ModelCard } from '../model-card.js';
+import { isLead, shareSkipped, type CommandRanks } from '../ranks.js';
 import { makeOptimizer } from '../optimizers.js';
 import { grouped } from '../output.js';
 import { makeSchedule } from '../schedules.js';
@@ -18,10 +19,30 @@ import type { Plan } from './plan.js';
 import type { RunFolder } from './run-folder.js';
 import type { RunState } from './state.js';
 
+type Averaging = ReturnType<CommandRanks['parallel']>;
+
+const ranksOf = ({ ranks }: Context): { readonly ranks?: number } =>
+  ranks === null ? {} : { ranks: ranks.worldSize };
+
+/** Tries which images can be read, where that has to be known before the ranks share batches. */
+async function tryAll(context: Context, images: LabelledImages, batchSize: number): Promise<void> {
+  const { ranks, signal } = context;
+  if (ranks === null || images.skipped === undefined) return;
+  for await (const batch of new SampleLoader(images, { batchSize, ranks })) {
+    for (const tensor of batch) tensor.dispose();
+    if (signal.aborted) throw interruptionOf(signal);
+  }
+  await shareSkipped(context, images);
+}
+
 /** One training, from its start or from where it was stopped. */
 export class Session {
   private readonly trainer: Trainer;
   private features: { train: Samples; validation: Samples | null } | null = null;
+  /** What of the model is averaged over the ranks now. */
+  private averaged: { readonly model: TensorModule; readonly keys: string; readonly by: Averaging } | null =
+    null;
+  private turn: Turn | null = null;
 
   constructor(
     private readonly context: Context,
@@ -31,12 +52,14 @@ export class Session {
     private readonly run: RunFolder | null,
   ) {
     const optimizer = makeOptimizer(rateGroups(plan, trained), plan);
-    const batches = Math.ceil(data.train.dataset.length / plan.batchSize);
+    const { ranks } = context;
+    const batches = Math.ceil(data.train.dataset.length / (plan.batchSize * (ranks?.worldSize ?? 1)));
     const { labels, classes } = data.train;
     const { mixup, cutmix, seed } = plan;
     this.trainer = new Trainer({
       model: trained.model,
       optimizer,
+      ranks,
       amp: plan.amp,
       ema: plan.ema,
       changing: trained.stages.changing,
@@ -49,10 +72,13 @@ export class Session {
       mix:
         mixup === null && cutmix === null
           ? undefined
-          : mixing({ mixup, cutmix, numClasses: classes.length, seed }),
+          : mixing({ mixup, cutmix, numClasses: classes.length, seed: seed + (ranks?.rank ?? 0) }),
       onEpochStart: (epoch) => {
         trained.stages.enter(epoch);
-        return this.stage(epoch);
+        const stage = this.stage(epoch);
+        return ranks === null
+          ? stage
+          : { ...stage, model: this.average(ranks, stage?.model ?? trained.model) };
       },
     });
   }
@@ -79,12 +105,13 @@ export class Session {
             // The model was made of the last weights.
             load: async () => state && { state: state.values, weights: null },
           };
-    if (state !== null && folder !== undefined) {
+    if (state !== null && run !== null && folder !== undefined) {
+      this.turn = run.config.turn ?? null;
       await trainer.resume(folder);
       this.hasGoodState = true;
     }
     return fit(context, trainer, {
-      train: this.loaderOf(data.train),
+      train: this.loaderOf(data.train, trainer.history.length),
       validation: data.validation === null ? null : this.validationOf(data.validation),
       epochs: plan.epochs,
       patience: plan.earlyStop?.patience,
@@ -92,24 +119,44 @@ export class Session {
       onStart: async () => {
         this.hasGoodState = run !== null;
         if (this.mayCache(trainer.history.length + 1)) await this.cacheFeatures();
+        if (this.features === null) await tryAll(context, data.train, inferenceBatch(plan.input.size));
       },
     });
   }
 
-  private loaderOf(samples: Samples): SampleLoader {
+  /** @param epoch that comes next, from 0 */
+  private loaderOf(samples: Samples, epoch: number): SampleLoader {
     const { batchSize, seed } = this.plan;
-    return new SampleLoader(samples, { batchSize, seed });
+    const loader = new SampleLoader(samples, { batchSize, seed, ranks: this.context.ranks, turn: this.turn });
+    loader.epoch = epoch;
+    return loader;
   }
 
   private validationOf(samples: Samples): SampleLoader {
-    return new SampleLoader(samples, { batchSize: inferenceBatch(this.plan.input.size) });
+    const { ranks } = this.context;
+    return new SampleLoader(samples, { batchSize: inferenceBatch(this.plan.input.size), ranks });
+  }
+
+  /** The model with its gradients averaged over the ranks: made anew when other parameters are trained. */
+  private average(ranks: CommandRanks, model: TensorModule): TensorModule {
+    const trained = model.namedParameters().filter(([, parameter]) => parameter.requiresGrad);
+    const keys = trained.map(([key]) => key).join();
+    const before = this.averaged;
+    if (before?.model === model && before.keys === keys) return before.by;
+    before?.by.removeHooks();
+    const { changing } = this.trained.stages;
+    const broadcastBuffers = this.trained.model.namedBuffers().some(([key]) => changing.has(key));
+    const by = ranks.parallel(model, { broadcastBuffers });
+    this.averaged = { model, keys, by };
+    return by;
   }
 
   /** The best epoch's weights on the validation data; null where there are none. */
   async evaluateBest(run: RunFolder, { bestEpoch }: Progress): Promise<Evaluation | null> {
     const { context, data, trainer } = this;
     if (data.validation === null || bestEpoch === 0) return null;
-    await run.loadBest(trainer.saved);
+    if (isLead(context)) await run.loadBest(trainer.saved);
+    context.ranks?.share(trainer.saved);
     const cached = this.stage(bestEpoch);
     const features = cached === undefined ? null : (this.features?.validation ?? null);
     const model = trainer.savedPart(cached?.model ?? trainer.model);
@@ -125,7 +172,7 @@ export class Session {
     if (features === null || !trained.stages.trunkStandsStill(epoch)) return undefined;
     return {
       model: trained.head.layer as TensorModule,
-      train: this.loaderOf(features.train),
+      train: this.loaderOf(features.train, epoch - 1),
       validation: features.validation === null ? undefined : this.validationOf(features.validation),
     };
   }
@@ -169,7 +216,7 @@ export class Session {
     const { seed, optimizer, batchSize, schedule } = plan;
     return {
       ...cardMetadata(card),
-      training: JSON.stringify({ seed, optimizer, batchSize, schedule, epochs }),
+      training: JSON.stringify({ seed, optimizer, batchSize, ...ranksOf(this.context), schedule, epochs }),
     };
   }
 
@@ -201,6 +248,11 @@ export class Session {
           ? ''
           : `, validation ${grouped(validation.dataset.length)} of ${validation.name}`),
     );
+    const { ranks } = this.context;
+    if (ranks !== null)
+      output.line(
+        `${ranks.worldSize} ranks with batches of ${plan.batchSize} each: a step is made of ${ranks.worldSize * plan.batchSize} images`,
+      );
     output.line(`training ${grouped(this.trainableCount)} of ${grouped(all)} parameters`);
   }
 }

@@ -93,6 +93,8 @@ export class RunFolder<C extends BaseConfig = ScriptConfig, F extends string = n
     private current: C,
     private readonly kind: RunKind<C, F>,
     private readonly unlock: () => Promise<void>,
+    /** False where another process writes it. */
+    private readonly writes = true,
   ) {}
 
   /**
@@ -192,6 +194,20 @@ export class RunFolder<C extends BaseConfig = ScriptConfig, F extends string = n
     }
   }
 
+  /**
+   * The run of another process, which writes it and has the lock: what is written here is nowhere but in this
+   * object.
+   *
+   * @param config as the other one has it
+   */
+  static beside<C extends BaseConfig, F extends string>(
+    path: string,
+    config: C,
+    kind: RunKind<C, F>,
+  ): RunFolder<C, F> {
+    return new RunFolder(path, config, kind, () => Promise.resolve(), false);
+  }
+
   /** Takes up a run of some kind. */
   static async take<C extends BaseConfig, F extends string>(
     path: string,
@@ -214,6 +230,10 @@ export class RunFolder<C extends BaseConfig = ScriptConfig, F extends string = n
 
   /** Puts the folder into the state of a run that has trained nothing yet. */
   async begin(config: C): Promise<void> {
+    if (!this.writes) {
+      this.current = config;
+      return;
+    }
     // The old state must not outlive the old configuration.
     await rm(this.file('state'), { force: true });
     await this.configure(config);
@@ -246,7 +266,7 @@ export class RunFolder<C extends BaseConfig = ScriptConfig, F extends string = n
 
   /** Writes a file, whole or not at all. */
   async write(name: BaseFile | F, text: string): Promise<void> {
-    await writeFileAtomically(this.file(name), encode(text));
+    if (this.writes) await writeFileAtomically(this.file(name), encode(text));
   }
 
   private async writeDerived(which: (name: F) => boolean): Promise<void> {
@@ -266,6 +286,7 @@ export class RunFolder<C extends BaseConfig = ScriptConfig, F extends string = n
   }
 
   async appendHistory(epoch: EpochReport): Promise<void> {
+    if (!this.writes) return;
     const path = this.file('history');
     try {
       const file = await open(path, 'a');

@@ -78,7 +78,11 @@ export class Saver implements Keeper {
 
   /** Long epochs are saved in the middle too; what is lost to a kill is minutes at most. */
   async batch(progress: () => Promise<Progress>): Promise<void> {
-    if ((performance.now() - this.savedAt) / 1000 > savedWithinEpoch) await this.save(await progress());
+    if (this.due()) await this.save(await progress());
+  }
+
+  due(): boolean {
+    return (performance.now() - this.savedAt) / 1000 > savedWithinEpoch;
   }
 
   interrupted(progress: Progress): Promise<void> {

@@ -1,0 +1,57 @@
+import { readAll } from '../formats/device-tensor.js';
+import type { HostDtype } from '../formats/dtypes.js';
+import { HostTensor } from '../formats/host-tensor.js';
+import { isPlainObject } from '../tensor/options.js';
+import { isTensor } from '../tensor/tensor.js';
+import type { SavedTraining } from './keeper.js';
+import type { Ranks } from './ranks.js';
+
+/** A tensor as `structuredClone` takes it. */
+interface Packed {
+  readonly packedTensor: HostDtype;
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
+const isPacked = (value: object): value is Packed => Object.hasOwn(value, 'packedTensor');
+
+async function pack(value: unknown): Promise<unknown> {
+  if (isTensor(value)) return pack(readAll(new Map([['', value]])).get(''));
+  if (value instanceof HostTensor)
+    return {
+      ...{ packedTensor: value.dtype, name: value.name, shape: [...value.shape] },
+      bytes: await value.bytes(),
+    } satisfies Packed;
+  if (value instanceof Map) {
+    const packed = new Map<unknown, unknown>();
+    for (const [key, item] of value) packed.set(key, await pack(item));
+    return packed;
+  }
+  if (Array.isArray(value)) {
+    const packed: unknown[] = [];
+    for (const item of value) packed.push(await pack(item));
+    return packed;
+  }
+  if (!isPlainObject(value)) return value;
+  const packed: Record<string, unknown> = {};
+  for (const [key, item] of Object.entries(value)) packed[key] = await pack(item);
+  return packed;
+}
+
+function unpack(value: unknown): unknown {
+  if (value instanceof Map) return new Map([...value].map(([key, item]) => [key, unpack(item)]));
+  if (Array.isArray(value)) return value.map(unpack);
+  if (!isPlainObject(value)) return value;
+  if (isPacked(value)) {
+    const { packedTensor, name, shape, bytes } = value;
+    return HostTensor.fromBytes(packedTensor, [...shape], bytes, { name });
+  }
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, unpack(item)]));
+}
+
+/** Rank 0's, for all. */
+export async function broadcastSaved(ranks: Ranks, own: SavedTraining | null): Promise<SavedTraining | null> {
+  const packed = await ranks.broadcastObject(ranks.rank === 0 ? await pack(own) : null);
+  return ranks.rank === 0 ? own : (unpack(packed) as SavedTraining | null);
+}
