@@ -22,7 +22,7 @@ const make = () => {
 };
 /** @param {ReturnType<typeof make>} model */
 const groupsOf = ({ module }) => [
-  { params: module[0].parameters() },
+  { params: module.slice(0, 1).parameters() },
   { params: module.slice(2).parameters(), lr: 0.02, weightDecay: 0.1 },
 ];
 /** @param {ReturnType<typeof make>} model @param {number} step */
