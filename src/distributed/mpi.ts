@@ -107,12 +107,24 @@ async function loadKoffi(): Promise<Loader> {
   }
 }
 
+/**
+ * Keeps the library in memory until the process has ended. koffi lets it go before that, when its threads,
+ * which end later, have still to run what the library has left for their end: a crash.
+ */
+function pin(lib: Library, path: string): void {
+  if (process.platform !== 'linux') return;
+  const [lazy, noDelete] = [0x1, 0x1000];
+  lib.func('void *dlopen(const char *path, int flags)')(path, lazy | noDelete);
+}
+
 function loadLibrary(koffi: Loader): { lib: Library; path: string } {
   const failures: string[] = [];
   for (const path of candidates()) {
     try {
       // Open MPI's own plug-ins look for its symbols among the global ones.
-      return { lib: koffi.load(path, { global: true }), path };
+      const lib = koffi.load(path, { global: true });
+      pin(lib, path);
+      return { lib, path };
     } catch (error) {
       failures.push(error instanceof Error ? error.message : String(error));
     }
