@@ -1,6 +1,6 @@
 /** Metrics beside torchmetrics and scikit-learn, by goldens (scripts/goldens/metrics.py). */
 import { readFileSync } from 'node:fs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import * as k from '../../src/index.js';
 import * as metrics from '../../src/metrics/index.js';
 import type { NestedArray, Tensor } from '../../src/index.js';
@@ -38,7 +38,12 @@ function optionsOf({ metric, options, batches: [first] }: Golden): Record<string
 function tensorsOf(golden: Golden, number: number): [Tensor, Tensor] {
   const { preds, target, float } = batches[number]!;
   const labels = regression.includes(golden.metric) ? 'float32' : 'int32';
-  return [k.tensor(preds, { dtype: float ? 'float32' : 'int32' }), k.tensor(target, { dtype: labels })];
+  const values = (x: NestedArray): NestedArray =>
+    Array.isArray(x) ? (x as NestedArray[]).map(values) : (x as unknown) === 'NaN' ? NaN : x;
+  return [
+    k.tensor(values(preds), { dtype: float ? 'float32' : 'int32' }),
+    k.tensor(values(target), { dtype: labels }),
+  ];
 }
 
 /** Numbers as they are, in nested lists; NaN came as a string. */
@@ -46,6 +51,8 @@ const listed = (value: unknown): number[] =>
   Array.isArray(value) ? value.flatMap(listed) : [value === 'NaN' ? NaN : (value as number)];
 
 beforeAll(() => k.init());
+// A mean that warns does so.
+vi.spyOn(console, 'warn').mockImplementation(() => undefined);
 
 describe.each([...new Set(cases.map(({ metric }) => metric))])('%s is what others make of it', (name) => {
   it.each(cases.filter(({ metric }) => metric === name))('$name ($by)', async (golden) => {
