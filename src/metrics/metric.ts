@@ -1,5 +1,6 @@
 import { currentRecording } from '../device/index.js';
 import { noGrad } from '../autograd/mode.js';
+import { lineOf } from '../tensor/line.js';
 import { isPlainObject } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
@@ -23,9 +24,6 @@ function difference(mine: MetricSettings, theirs: MetricSettings): string | null
   }
   return null;
 }
-
-const printed = (value: unknown): string =>
-  typeof value === 'string' ? `'${value}'` : Array.isArray(value) ? `[${value.join(', ')}]` : String(value);
 
 /**
  * `torchmetrics.Metric`: takes predictions batch by batch and tells a value of all of them.
@@ -61,8 +59,7 @@ export abstract class Metric<R = unknown> {
   toString(): string {
     const { metric: _, ...options } = this.made;
     const shown = Object.entries(options).filter(([, value]) => value !== null);
-    const all = [...shown, ['updates', this.updates] as const];
-    return `${this.name}(${all.map(([key, value]) => `${key}=${printed(value)}`).join(', ')})`;
+    return lineOf(this.name, { ...Object.fromEntries(shown), updates: this.updates });
   }
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {

@@ -1,6 +1,7 @@
 import { GradScaler } from '../amp/grad-scaler.js';
 import type { TensorModule } from '../nn/index.js';
 import { AveragedModel, getEmaMultiAvgFn } from '../optim/swa-utils.js';
+import { lineOf } from '../tensor/line.js';
 import { requireLoader, requireMethods } from './checks.js';
 import { evaluate, evaluating, type Evaluation, type EvaluateOptions } from './evaluate.js';
 import { LazyFit, type Fit, type TrainEvent } from './events.js';
@@ -78,6 +79,26 @@ export class Trainer implements Kept {
         if (schedule?.per === 'batch') schedule.step(NaN);
       },
     };
+  }
+
+  /** What is trained by what, and how far it has come. */
+  toString(): string {
+    const { model, optimizer, average, schedule, earlyStopping, scaler } = this.training;
+    const { scheduler } = this.options;
+    const own = (value: object | null | undefined): string | undefined => value?.constructor.name;
+    const line = lineOf('Trainer', {
+      ...{ epochs: this.history.length, best: this.best?.epoch },
+      ...{ ema: average === null ? undefined : true, amp: scaler === null ? undefined : true },
+      earlyStopping: earlyStopping ?? undefined,
+    });
+    const named = [`model=${own(model)}`, `optimizer=${own(optimizer)}`];
+    if (schedule !== null)
+      named.push(`scheduler=${scheduler === schedule ? `per ${schedule.per}` : own(scheduler)}`);
+    return line.replace('(', `(${named.join(', ')}, `);
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 
   get model(): TensorModule {
