@@ -57,8 +57,8 @@ export class CohenKappa extends PairMetric<number> {
 
 /**
  * `torchmetrics.MatthewsCorrCoef`: the correlation of labels and predictions, from -1 to 1 (of several
- * classes: J. Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient", 2004);
- * of a multilabel task that of all its yes and no together.
+ * classes: J. Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient",
+ * 2004); of a multilabel task that of all its yes and no together.
  *
  * Where labels or predictions are all of one class it is 0, as in scikit-learn; torchmetrics has 1, -1 or a
  * small number for some of these.

@@ -70,8 +70,10 @@ export interface ConfusionMatrixOptions<T extends TaskName = TaskName> extends P
 export type ConfusionMatrices<T extends TaskName> = T extends 'multilabel' ? number[][][] : number[][];
 
 /**
- * `torchmetrics.ConfusionMatrix`: how often label i (row) was predicted as j (column), [C][C]; of a multilabel
- * task one for each label, [labels][2][2]. Normalised, a row, column or matrix without samples is 0.
+ * `torchmetrics.ConfusionMatrix`: how often label i (row) was predicted as j (column), [C][C]; of a
+ * multilabel task one for each label, [labels][2][2].
+ *
+ * Normalised, a row, column or matrix without samples is 0.
  */
 export class ConfusionMatrix<T extends TaskName = 'multiclass'> extends PairMetric<ConfusionMatrices<T>> {
   private readonly normalize: string;

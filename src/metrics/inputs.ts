@@ -211,7 +211,7 @@ export interface Decision {
   readonly threshold: number;
 }
 
-/** @internal The class of each sample and its label, int32 [n]; of a multilabel task [n * labels], label by label. */
+/** @internal The class of each sample and its label, int32 [n]; of a multilabel task [n * labels]. */
 export function classesOf(
   name: string,
   task: Task,
@@ -256,8 +256,10 @@ const above: Pointwise = {
 };
 
 /**
- * @internal Probabilities, float32 [n, C] ([n, 1] for a binary task, of class 1; [n, labels] for a multilabel
- * one), and labels, int32 [n] ([n * labels]). Scores of a batch of which one is below 0 or above 1 are logits.
+ * @internal Probabilities and labels; scores of a batch of which one is below 0 or above 1 are logits.
+ *
+ * @returns float32 [n, C] and int32 [n]; of a binary task [n, 1], of class 1, and int32 [n]; of a multilabel
+ *   task [n, labels] and int32 [n * labels]
  */
 export function scoresOf(
   name: string,

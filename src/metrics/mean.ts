@@ -16,10 +16,10 @@ import { ExactSums } from './state.js';
 export interface MeanMetricOptions {
   /**
    * What to do with a value that is NaN or has a weight that is. 'error' (the default): at once, or at the
-   * next await; 'warn' (torchmetrics' default): leave it out, and `compute` says on the console how many there
-   * were; 'ignore': leave it out; a number: that in its place, with weight 1; 'disable': the mean is NaN.
+   * next await; 'ignore': leave it out; a number: that in its place, with weight 1; 'disable': the mean is
+   * NaN. torchmetrics' default, 'warn', is refused: nothing here is only told to the console.
    */
-  nanStrategy?: 'error' | 'warn' | 'ignore' | 'disable' | number;
+  nanStrategy?: 'error' | 'ignore' | 'disable' | number;
 }
 
 /**
@@ -34,16 +34,17 @@ export interface MeanMetricOptions {
 export class MeanMetric extends Metric<number> {
   private readonly sums: ExactSums;
   private readonly nanStrategy: string | number;
-  /** How many the console has been told of. */
-  private told = 0;
 
   constructor(options?: MeanMetricOptions) {
     const name = 'MeanMetric';
     const { nanStrategy } = readOptions<Required<MeanMetricOptions>>(name, { nanStrategy: 'error' }, options);
+    if ((nanStrategy as unknown) === 'warn')
+      throw new Error(
+        `${name}: nanStrategy 'warn' is not supported; say 'error' to be told of NaN, or 'ignore' to leave it out`,
+      );
     if (typeof nanStrategy !== 'number' || Number.isNaN(nanStrategy))
-      oneOf(name, 'nanStrategy', nanStrategy, ['error', 'warn', 'ignore', 'disable'], ', or a number');
-    // With 'warn' the third is how many were left out.
-    const sums = new ExactSums(nanStrategy === 'warn' ? 3 : 2);
+      oneOf(name, 'nanStrategy', nanStrategy, ['error', 'ignore', 'disable'], ', or a number');
+    const sums = new ExactSums(2);
     super(name, { sums }, { nanStrategy });
     [this.sums, this.nanStrategy] = [sums, nanStrategy];
   }
@@ -64,12 +65,9 @@ export class MeanMetric extends Metric<number> {
 
   private addNumbers(value: number, weight: number): void {
     const { nanStrategy } = this;
-    const counted = (...terms: readonly [number, number]): void =>
-      this.sums.add(nanStrategy === 'warn' ? [...terms, 0] : terms);
     if (nanStrategy === 'disable' || !(Number.isNaN(value) || Number.isNaN(weight)))
-      counted(value * weight, weight);
-    else if (typeof nanStrategy === 'number') counted(nanStrategy, 1);
-    else if (nanStrategy === 'warn') this.sums.add([0, 0, 1]);
+      this.sums.add([value * weight, weight]);
+    else if (typeof nanStrategy === 'number') this.sums.add([nanStrategy, 1]);
     else if (nanStrategy === 'error')
       throw new Error(`${this.name}.update: got NaN; leave it out by { nanStrategy: 'ignore' }`);
   }
@@ -85,27 +83,17 @@ export class MeanMetric extends Metric<number> {
       for (const [what, x] of Object.entries({ value: v, weight: given }))
         checkOnDevice(`${op} (${what})`, 'number', x);
     const products = mul(v, w);
-    const isLooked = nanStrategy !== 'error' && nanStrategy !== 'disable';
-    const bad = isLooked ? logicalOr(isnan(v), isnan(w)) : null;
+    const isReplaced = nanStrategy === 'ignore' || typeof nanStrategy === 'number';
+    const bad = isReplaced ? logicalOr(isnan(v), isnan(w)) : null;
     const [inPlace, itsWeight] = typeof nanStrategy === 'number' ? [nanStrategy, 1] : [0, 0];
     const total = (x: Tensor, instead: number): Tensor =>
       sum(reshape(bad === null ? x : where(bad, instead, x), [-1]), 0);
-    const terms = [total(products, inPlace), total(w, itsWeight)];
-    if (nanStrategy === 'warn') terms.push(sum(reshape(to(bad as Tensor, 'float32'), [-1]), 0));
-    this.sums.push(op, stack(terms));
-  }
-
-  override reset(): void {
-    super.reset();
-    this.told = 0;
+    this.sums.push(op, stack([total(products, inPlace), total(w, itsWeight)]));
   }
 
   /** NaN where the weights add up to 0. */
   protected async value(): Promise<number> {
-    const [total, weights, left = 0] = (await this.sums.totals()) as [number, number, number?];
-    if (left > this.told)
-      console.warn(`${this.name}: ${left} values that are NaN, or whose weights are, were left out`);
-    this.told = Math.max(left, this.told);
+    const [total, weights] = (await this.sums.totals()) as [number, number];
     return total / weights;
   }
 }

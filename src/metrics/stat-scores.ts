@@ -24,7 +24,10 @@ export interface StatOptions<A extends Average = Average> extends TaskOptions {
    * 'weighted': the mean by how often each is there; 'none': one value per class or label.
    */
   average?: A;
-  /** A prediction is right if the label has one of the k highest scores. Needs scores of a multiclass task. Default 1. */
+  /**
+   * A prediction is right if the label has one of the k highest scores. Needs scores of a multiclass task.
+   * Default 1.
+   */
   topK?: number;
   /** Of binary and multilabel tasks: the probability above which a score means class 1. Default 0.5. */
   threshold?: number;

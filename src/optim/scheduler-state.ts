@@ -26,9 +26,10 @@ const special: Readonly<Record<string, string>> = {
 const isPlain = (value: unknown): value is PlainState =>
   ['number', 'string', 'boolean'].includes(typeof value) || (Array.isArray(value) && value.every(isPlain));
 
+const isNone = (value: unknown): boolean => value === null || value === undefined;
 const keyOf = (field: string): string => special[field] ?? snakeCase(field);
 
-/** What PyTorch's state dicts hold besides, of which a scheduler here is told by its constructor, or never. */
+/** What PyTorch's state dicts hold besides; a scheduler here has it from its constructor, or not at all. */
 const pytorchsOwn = [
   ...['verbose', '_get_lr_called_within_step', '_is_initial', 'lr_lambdas', '_milestones'],
   ...['_schedule_phases', 'anneal_func', '_anneal_func_type', 'use_beta1'],
@@ -58,8 +59,8 @@ export function readFields(what: string, state: SavedState): Readonly<Record<str
 export function loadFields(scheduler: object, state: SavedState): void {
   const where = `${scheduler.constructor.name}.loadStateDict`;
   const values = readFields(scheduler.constructor.name, state);
-  const fields = Object.entries(scheduler).filter(([, value]) => isPlain(value) || value == null);
-  const missing = fields.filter(([name, value]) => value != null && !Object.hasOwn(values, keyOf(name)));
+  const fields = Object.entries(scheduler).filter(([, value]) => isPlain(value) || isNone(value));
+  const missing = fields.filter(([name, value]) => !isNone(value) && !Object.hasOwn(values, keyOf(name)));
   const known = [...fields.map(([name]) => keyOf(name)), ...pytorchsOwn];
   const unknown = Object.keys(values).filter((key) => !known.includes(key));
   if (missing.length + unknown.length > 0) {
@@ -82,17 +83,17 @@ export function loadFields(scheduler: object, state: SavedState): void {
 function ofKind(now: unknown, given: unknown): PlainState | undefined {
   const value = typeof given === 'bigint' ? Number(given) : given;
   if (Array.isArray(value)) {
-    if (now != null && !Array.isArray(now)) return undefined;
+    if (!isNone(now) && !Array.isArray(now)) return undefined;
     const sample = (now as readonly unknown[] | null | undefined)?.[0];
     const items = value.map((item) => ofKind(sample, item));
     return items.includes(undefined) ? undefined : (items as PlainState[]);
   }
-  if (value === null) return now == null ? null : undefined;
-  return isPlain(value) && (now == null || typeof now === typeof value) ? value : undefined;
+  if (value === null) return isNone(now) ? null : undefined;
+  return isPlain(value) && (isNone(now) || typeof now === typeof value) ? value : undefined;
 }
 
 const kindOf = (now: unknown): string =>
-  Array.isArray(now) ? 'a list' : now == null ? 'plain data' : `a ${typeof now}`;
+  Array.isArray(now) ? 'a list' : isNone(now) ? 'plain data' : `a ${typeof now}`;
 
 /** @internal A scheduler's settings and where it stands, for the console. */
 export function fieldsOf(scheduler: object): Readonly<Record<string, unknown>> {

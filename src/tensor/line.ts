@@ -17,7 +17,7 @@ function shown(value: unknown): string {
   return line.includes('\n') ? (constructor?.name ?? 'object') : line;
 }
 
-/** @internal A class with what is worth knowing of it, `StepLR(stepSize=5, gamma=0.1)`; undefined is left out. */
+/** @internal A class with what is worth knowing of it, `StepLR(stepSize=5)`; undefined is left out. */
 export function lineOf(name: string, fields: Readonly<Record<string, unknown>>): string {
   const all = Object.entries(fields).filter(([, value]) => value !== undefined);
   return `${name}(${all.map(([key, value]) => `${key}=${shown(value)}`).join(', ')})`;

@@ -1,6 +1,6 @@
 /** Metrics beside torchmetrics and scikit-learn, by goldens (scripts/goldens/metrics.py). */
 import { readFileSync } from 'node:fs';
-import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import * as metrics from '../../src/metrics/index.js';
 import type { NestedArray, Tensor } from '../../src/index.js';
@@ -51,8 +51,6 @@ const listed = (value: unknown): number[] =>
   Array.isArray(value) ? value.flatMap(listed) : [value === 'NaN' ? NaN : (value as number)];
 
 beforeAll(() => k.init());
-// A mean that warns does so.
-vi.spyOn(console, 'warn').mockImplementation(() => undefined);
 
 describe.each([...new Set(cases.map(({ metric }) => metric))])('%s is what others make of it', (name) => {
   it.each(cases.filter(({ metric }) => metric === name))('$name ($by)', async (golden) => {
