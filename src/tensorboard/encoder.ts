@@ -58,7 +58,7 @@ export interface PrCurveOptions extends EventOptions {
 
 /** Numbers on the host; those of a list as they are at the call. */
 const listOf = (values: Tensor | ArrayLike<number>): ArrayLike<number> | Promise<ArrayLike<number>> =>
-  isTensor(values) ? values.data() : ArrayBuffer.isView(values) ? values.slice() : Array.from(values);
+  isTensor(values) ? values.data() : values instanceof Float32Array ? values.slice() : Array.from(values);
 
 const lengthOf = (values: unknown): number | undefined =>
   isTensor(values) ? values.numel() : (values as Partial<ArrayLike<number>> | null | undefined)?.length;

@@ -1,7 +1,7 @@
 import { GradScaler } from '../amp/grad-scaler.js';
-import type { TensorModule } from '../nn/index.js';
 import { AveragedModel, getEmaMultiAvgFn } from '../optim/swa-utils.js';
 import { lineOf } from '../tensor/line.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { requireLoader, requireMethods } from './checks.js';
 import { evaluate, evaluating, type Evaluation, type EvaluateOptions } from './evaluate.js';
 import { LazyFit, type Fit, type TrainEvent } from './events.js';
@@ -28,7 +28,7 @@ import { Pass } from './pass.js';
 import { atStart, isBetter, noSums, type EpochReport, type FitResult, type Progress } from './progress.js';
 import { checkWatch, metricFor, scheduleOf } from './schedule.js';
 import { entriesOf, progressOf, restoreState, seedOf, stateOf, type Training } from './state.js';
-import { trainStep, update, type StepRecipe, type StepResult } from './step.js';
+import { trainStep, update, type StepRecipe, type StepResult, type Trainable } from './step.js';
 
 /**
  * Trains a model, with everything around the step: validation, the best epoch, schedules, early stopping,
@@ -44,9 +44,9 @@ import { trainStep, update, type StepRecipe, type StepResult } from './step.js';
  * (they are passed over until they have gradients): its state is put back into the groups that it was saved
  * from.
  */
-export class Trainer implements Kept {
-  private readonly training: Training;
-  private readonly recipe: StepRecipe;
+export class Trainer<O = Tensor> implements Kept {
+  private readonly training: Training<Trainable<O>>;
+  private readonly recipe: StepRecipe<O>;
   private progress = atStart;
   private underway: { readonly pass: Pass; readonly progress: () => Promise<Progress> } | null = null;
   private running = false;
@@ -55,7 +55,7 @@ export class Trainer implements Kept {
   private seed: number | null = null;
 
   /** @throws Error for unknown options, and for such as do not go together */
-  constructor(private readonly options: TrainerOptions) {
+  constructor(private readonly options: TrainerOptions<O>) {
     checkOptions(options);
     const { model, optimizer, scheduler = null, ema = null, amp = false, changing = null } = options;
     const average =
@@ -101,12 +101,12 @@ export class Trainer implements Kept {
     return this.toString();
   }
 
-  get model(): TensorModule {
+  get model(): Trainable<O> {
     return this.training.model;
   }
 
   /** What is validated and saved as weights: the model, or its moving average. */
-  get saved(): TensorModule {
+  get saved(): Trainable<O> {
     return this.training.average?.module ?? this.training.model;
   }
 
@@ -115,14 +115,14 @@ export class Trainer implements Kept {
    *
    * @throws Error where it is not a part of the model
    */
-  savedPart(part: TensorModule): TensorModule {
+  savedPart(part: Trainable<O>): Trainable<O> {
     if (this.training.average === null) return part;
     const found = this.model.namedModules().find(([, module]) => module === part);
     if (found === undefined)
       throw new Error(
         'Trainer: what is trained is not a part of the model, so its average is not known; say what is `validated`',
       );
-    return this.saved.getSubmodule(found[0]) as TensorModule;
+    return this.saved.getSubmodule(found[0]) as Trainable<O>;
   }
 
   /** Keys of the state of `saved` that training may change. */
@@ -169,7 +169,7 @@ export class Trainer implements Kept {
    *
    * @param options.loss default: as in the validation
    */
-  evaluate(loader: Loader, options: EvaluateOptions = {}): Promise<Evaluation> {
+  evaluate(loader: Loader, options: EvaluateOptions<O> = {}): Promise<Evaluation> {
     const { validationLoss: loss = this.options.loss, metrics } = this.options;
     return evaluate(this.saved, loader, { loss, metrics, ...options });
   }
@@ -322,7 +322,7 @@ export class Trainer implements Kept {
   /** Trains to the end of the epoch. @returns null where it was ended from outside */
   private async *pass(
     pass: Pass,
-    model: TensorModule,
+    model: Trainable<O>,
     train: Loader,
     at: { readonly epoch: number; before: Progress; seconds: () => number; readonly lr: number },
     { signal }: FitOptions,
@@ -388,7 +388,7 @@ export class Trainer implements Kept {
   }
 
   private async *validate(
-    model: TensorModule,
+    model: Trainable<O>,
     loader: Loader,
     epoch: number,
     signal: AbortSignal | undefined,
