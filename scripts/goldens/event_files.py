@@ -38,6 +38,11 @@ with tempfile.TemporaryDirectory() as folder:
     w.add_histogram('one', np.array([1.0, 1.0, 1.0]), 5)
     w.add_histogram('zeros', np.array([0.0, 0.0]), 6)
     w.add_text('note', 'hello **world** \u00e4', 2)
+    labels = torch.tensor([0, 1, 1, 0, 1])
+    scores = torch.tensor([0.1, 0.4, 0.5, 0.8, 1.0])
+    w.add_pr_curve('curve', labels, scores, 3, num_thresholds=5)
+    w.add_pr_curve('weighted', labels, scores, 4, num_thresholds=3, weights=np.array([1, 2, 0.5, 1, 0]))
+    w.add_scalar('earlier', 1.5, 8, walltime=1600000000.5)
     # One each: protobuf writes the entries of a map in any order.
     for name, value in {'lr': 0.1, 'opt': 'sgd', 'none': 0.0}.items():
         w.add_hparams({name: value}, {'hparam/acc': 0.9}, run_name=f'by {name}')

@@ -206,6 +206,81 @@ case('constant, hit', 'R2Score', [([.1, .1, .1], [.1, .1, .1])], lambda p, t: sk
 case('constant, missed', 'R2Score', [([.5, .5, .75], [.5, .5, .5])], lambda p, t: sk.r2_score(t, p), only=True)
 case('weights', 'MeanMetric', [([1., 2., 4.], [1., 1., 2.]), ([7.], [0.5])])
 
+# Several yes or no for each sample: of label 3 there is no yes, of label 4 no no.
+def tags(*shape):
+    drawn = (random.random(shape) < 0.4).astype(int)
+    drawn[:, 3], drawn[:, 4] = 0, 1
+    return drawn
+
+
+marked = [(np.round(random.random((n, 5)), 2), tags(n, 5)) for n in (30, 1, 12)]
+marked_logits = [(logits(n, 5), tags(n, 5)) for n in (25, 8)]
+answers = [(tags(16, 5), tags(16, 5))]
+maps = [(logits(2, 5, 3, 4), tags(2, 5, 3, 4))]
+some = np.where(random.random((20, 5)) < 0.3, -1, tags(20, 5))
+unknown = [(np.round(random.random((20, 5)), 2), some)]
+multilabel = dict(task='multilabel', num_labels=5)
+for a in averages:
+    of = dict(average=a, **multilabel)
+    case(f'labels, {a}', 'Accuracy', marked, num_labels=5, task='multilabel', average=a)
+    case(f'labels, 0 and 1, {a}', 'Accuracy', answers, **of)
+    case(f'labels, ignored, {a}', 'Accuracy', unknown, ignore_index=-1, **of)
+    for metric, reference in stats.items():
+        by = lambda p, t, f=reference, a=a: f(t, half(p), average=sk_average(a), zero_division=0)
+        case(f'labels, {a}', metric, marked, by, **of)
+        case(f'labels, logits and a threshold, {a}', metric, marked_logits,
+             lambda p, t, f=reference, a=a: f(
+                 t, (p > math.log(0.7 / 0.3)).astype(int), average=sk_average(a), zero_division=0),
+             threshold=0.7, **of)
+        case(f'labels, 0 and 1, {a}', metric, answers,
+             lambda p, t, f=reference, a=a: f(t, p, average=sk_average(a), zero_division=0), **of)
+        case(f'labels, ignored, {a}', metric, unknown, ignore_index=-1, **of)
+    case(f'labels, maps, {a}', 'F1Score', maps, **of)
+    case(f'labels, beta 2, {a}', 'FBetaScore', marked, beta=2.0, **of)
+    for metric in ('AUROC', 'AveragePrecision'):
+        case(f'labels, {a}', metric, marked, **of)
+        case(f'labels, logits, {a}', metric, marked_logits, **of)
+        case(f'labels, maps, {a}', metric, maps, **of)
+        case(f'labels, ignored, {a}', metric, unknown, ignore_index=-1, **of)
+        case(f'labels, ignored, thresholds, {a}', metric, unknown, ignore_index=-1, thresholds=5, **of)
+        case(f'labels, thresholds, {a}', metric, marked, thresholds=[0.1, 0.25, 0.3, 0.8], **of)
+# scikit-learn refuses labels that are always yes or always no.
+three = [(p[:, :3], t[:, :3]) for p, t in marked]
+for a in averages:
+    for metric, reference in {'AUROC': sk.roc_auc_score, 'AveragePrecision': sk.average_precision_score}.items():
+        case(f'labels of both kinds, {a}', metric, three,
+             lambda p, t, a=a, f=reference: f(t, p, average=sk_average(a)),
+             task='multilabel', num_labels=3, average=a)
+for normalize in ('none', 'true', 'pred', 'all'):
+    case(f'labels, normalize {normalize}', 'ConfusionMatrix', marked,
+         (lambda p, t: sk.multilabel_confusion_matrix(t, half(p))) if normalize == 'none' else None,
+         normalize=normalize, **multilabel)
+case('labels, ignored', 'ConfusionMatrix', unknown, ignore_index=-1, **multilabel)
+case('labels, maps', 'ConfusionMatrix', maps, **multilabel)
+
+for weights in (None, 'linear', 'quadratic'):
+    kappa = lambda p, t, w=weights: sk.cohen_kappa_score(t, arg(p) if p.ndim == 2 else p, weights=w)
+    case(f'scores, weights {weights}', 'CohenKappa', five, kappa, task='multiclass', num_classes=5, weights=weights)
+    case(f'classes, weights {weights}', 'CohenKappa', guesses, kappa, task='multiclass', num_classes=4, weights=weights)
+case('binary', 'CohenKappa', two, lambda p, t: sk.cohen_kappa_score(t, half(p)), task='binary')
+case('binary, a threshold', 'CohenKappa', two, lambda p, t: sk.cohen_kappa_score(t, p > 0.8), task='binary', threshold=0.8)
+case('an ignored label', 'CohenKappa', skipped, task='multiclass', num_classes=4, ignore_index=-1)
+case('one class alone', 'CohenKappa', [([1, 1, 1], [1, 1, 1])], task='multiclass', num_classes=3)
+case('scores', 'MatthewsCorrCoef', five, lambda p, t: sk.matthews_corrcoef(t, arg(p)), task='multiclass', num_classes=5)
+case('classes', 'MatthewsCorrCoef', guesses, lambda p, t: sk.matthews_corrcoef(t, p), task='multiclass', num_classes=4)
+case('an ignored label', 'MatthewsCorrCoef', skipped, task='multiclass', num_classes=4, ignore_index=-1)
+case('binary', 'MatthewsCorrCoef', two, lambda p, t: sk.matthews_corrcoef(t, half(p)), task='binary')
+case('labels', 'MatthewsCorrCoef', marked, lambda p, t: sk.matthews_corrcoef(t.ravel(), half(p).ravel()), **multilabel)
+case('never right', 'MatthewsCorrCoef', [([0, 1, 1], [1, 0, 0])], lambda p, t: sk.matthews_corrcoef(t, p), task='binary')
+for name, p, t in [('all labels alike', [0, 1, 1], [1, 1, 1]), ('all guesses alike', [0, 0, 0], [0, 1, 0]),
+                   ('all alike and right', [1, 1], [1, 1])]:
+    case(name, 'MatthewsCorrCoef', [(p, t)], lambda p, t: sk.matthews_corrcoef(t, p), only=True, task='binary')
+    case(f'{name}, classes', 'MatthewsCorrCoef', [(p, t)], lambda p, t: sk.matthews_corrcoef(t, p), only=True,
+         task='multiclass', num_classes=3)
+nan = float('nan')
+for strategy in ('ignore', 2.0):
+    case(f'NaN, {strategy}', 'MeanMetric', [([1., nan, 4.], [1., 1., 2.]), ([7., 3.], [0.5, nan])], nan_strategy=strategy)
+
 path = os.path.join(os.path.dirname(__file__), '../../test/goldens/metrics/metrics.json')
 with open(path, 'w') as file:
     lines = lambda all: ',\n'.join(json.dumps(one) for one in all)

@@ -11,6 +11,7 @@ import {
   type Sampler,
   SequentialSampler,
 } from './samplers.js';
+import { lineOf } from '../tensor/line.js';
 import { optionReader, requireBoolean, type Trailing } from '../tensor/options.js';
 
 export interface DataLoaderOptions<T, B> {
@@ -153,6 +154,26 @@ export class DataLoader<T, B = Batch<T>> implements AsyncIterable<B> {
     this.concurrency = checkCount('concurrency', options.concurrency ?? 8, 1);
     this.seedInUse = options.seed ?? entropySeed();
     this.collate = options.collate;
+  }
+
+  /** The class with its dataset, its options, and the pass that comes next. */
+  toString(): string {
+    const { dataset, batches, batchSize, dropLast, numWorkers, length, epoch, startBatch } = this;
+    const sampler = batches instanceof BatchSampler ? batches.sampler : batches;
+    return lineOf('DataLoader', {
+      dataset,
+      sampler,
+      batchSize,
+      dropLast: dropLast || undefined,
+      numWorkers: numWorkers || undefined,
+      length,
+      epoch,
+      startBatch: startBatch || undefined,
+    });
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 
   /** Batches per epoch. */

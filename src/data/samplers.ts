@@ -1,5 +1,6 @@
 import { checkIndex } from './dataset.js';
 import { entropySeed, Random } from './random.js';
+import { lineOf } from '../tensor/line.js';
 import { optionReader, type Trailing } from '../tensor/options.js';
 import { isTensor } from '../tensor/tensor.js';
 
@@ -44,9 +45,24 @@ function checkList(what: string, name: string, list: unknown): void {
     throw new TypeError(`${what}: ${name} must be a list of numbers, got ${String(list)}`);
 }
 
-/** Base of the random samplers: iterated by itself, it takes its numbers from the platform's entropy. */
-abstract class SeededSampler implements Sampler {
+/** Base of the samplers: what the console shows of them. */
+abstract class ShownSampler {
   abstract readonly length: number;
+
+  /** The class with its options. */
+  toString(): string {
+    const { length } = this;
+    const own = this as { readonly replacement?: boolean };
+    return lineOf(this.constructor.name, { length, replacement: own.replacement });
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+}
+
+/** Base of the random samplers: iterated by itself, it takes its numbers from the platform's entropy. */
+abstract class SeededSampler extends ShownSampler implements Sampler {
   abstract order(random: Random): Iterable<number>;
 
   [Symbol.iterator](): Iterator<number> {
@@ -55,10 +71,11 @@ abstract class SeededSampler implements Sampler {
 }
 
 /** PyTorch's `SequentialSampler`: 0 ... length - 1. */
-export class SequentialSampler implements Sampler {
+export class SequentialSampler extends ShownSampler implements Sampler {
   readonly length: number;
 
   constructor(source: { readonly length: number }) {
+    super();
     this.length = lengthOf('SequentialSampler', source);
   }
 
@@ -235,6 +252,16 @@ export class BatchSampler implements BatchesOfIndices {
     if (!Number.isInteger(batchSize) || batchSize < 1) {
       throw new RangeError(`BatchSampler: batchSize must be a positive integer, got ${String(batchSize)}`);
     }
+  }
+
+  /** The class with its sampler and options. */
+  toString(): string {
+    const { sampler, batchSize, dropLast, length } = this;
+    return lineOf('BatchSampler', { sampler, batchSize, dropLast, length });
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 
   get length(): number {

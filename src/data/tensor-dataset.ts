@@ -1,4 +1,5 @@
 import { indexSelect, select, tensor } from '../ops/index.js';
+import { showShape } from '../tensor/shape.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
 import type { HostBatch } from './collate.js';
@@ -51,6 +52,19 @@ export class TensorDataset<const C extends Columns> implements Dataset<Row<C>> {
     });
     this.length = first.shape[0]!;
     this.columns = columns;
+  }
+
+  /** The number of samples, and of each column what it is and its shape. */
+  toString(): string {
+    const columns = this.columns.map((column) => {
+      const kind = isTensor(column) ? column.dtype : column.data.constructor.name;
+      return `${kind} ${showShape(column.shape)}`;
+    });
+    return `TensorDataset(length=${this.length}, columns=[${columns.join(', ')}])`;
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 
   get(index: number): Row<C> {

@@ -1,3 +1,4 @@
+import { lineOf } from '../tensor/line.js';
 import { Random, type Sampler } from '../data/index.js';
 import { optionReader } from '../tensor/options.js';
 import { getRank, getWorldSize, isInitialized } from './process.js';
@@ -57,6 +58,16 @@ export class DistributedSampler implements Sampler {
     this.seed = seed;
     const parts = source.length / this.numReplicas;
     this.length = dropLast ? Math.floor(parts) : Math.ceil(parts);
+  }
+
+  /** The class with its options, and the epoch that is drawn for. */
+  toString(): string {
+    const { length, numReplicas, rank, shuffle, seed, epoch } = this;
+    return lineOf('DistributedSampler', { length, numReplicas, rank, shuffle, seed, epoch });
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 
   /** To be called before each epoch, with its number: else every epoch has the same order. */

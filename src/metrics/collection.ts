@@ -77,20 +77,22 @@ export class MetricCollection<
     return Object.fromEntries(Object.keys(this.metrics).map((name, i) => [name, states[i]!]));
   }
 
-  /** @throws Error where names differ, before anything is taken over, or for a state that does not fit */
+  /** @throws Error where names differ, or for a state that does not fit; then nothing has been taken over */
   loadStateDict(states: Readonly<Record<string, MetricState>>): void {
     this.check('loadStateDict', states);
+    for (const [name, metric] of Object.entries(this.metrics)) metric.checkState(states[name]);
     for (const [name, metric] of Object.entries(this.metrics)) metric.loadStateDict(states[name]!);
   }
 
   /**
    * Adds what another collection of the same metrics, or its state dict, has seen.
    *
-   * @throws Error as loadStateDict
+   * @throws Error, as loadStateDict does
    */
   merge(other: MetricCollection<M, string, string> | Readonly<Record<string, MetricState>>): void {
     const theirs = other instanceof MetricCollection ? other.metrics : other;
     this.check('merge', theirs);
+    for (const [name, metric] of Object.entries(this.metrics)) metric.checkMerge(theirs[name]!);
     for (const [name, metric] of Object.entries(this.metrics)) metric.merge(theirs[name]!);
   }
 
@@ -104,7 +106,21 @@ export class MetricCollection<
     for (const metric of Object.values(this.metrics)) metric.unsync();
   }
 
-  private check(method: string, other: object): void {
+  /** Its metrics, a line each. */
+  toString(): string {
+    const lines = Object.entries(this.metrics).map(([name, metric]) => `  (${name}): ${metric.toString()}\n`);
+    const named = { prefix: this.prefix, postfix: this.postfix };
+    const more = Object.entries(named).filter(([, text]) => text !== '');
+    return `MetricCollection(\n${lines.join('')}${more.map(([key, text]) => `  ${key}='${text}'\n`).join('')})`;
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
+  private check(method: string, other: unknown): asserts other is object {
+    if (typeof other !== 'object' || other === null)
+      throw new Error(`MetricCollection.${method}: expected states by name, got ${String(other)}`);
     const [mine, theirs] = [this.metrics, other].map((x) => Object.keys(x).sort().join(', '));
     if (mine !== theirs)
       throw new Error(`MetricCollection.${method}: expected ${String(mine)}; got ${String(theirs)}`);

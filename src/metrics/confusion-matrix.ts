@@ -1,43 +1,47 @@
 import type { Tensor } from '../tensor/tensor.js';
-import { classesOf, oneOf, pairsOf, readTask, type Task, type TaskOptions } from './inputs.js';
-import { Metric } from './metric.js';
+import {
+  allTasks,
+  checkThreshold,
+  classesOf,
+  matricesOf,
+  oneOf,
+  pairsOf,
+  placesOf,
+  readTask,
+  type Task,
+  type TaskName,
+  type TaskOptions,
+} from './inputs.js';
+import { Metric, type MetricSettings } from './metric.js';
 import { Counts } from './state.js';
 
-export interface ConfusionMatrixOptions extends TaskOptions {
-  /**
-   * 'true': of each label's samples; 'pred': of each prediction's; 'all': of all. Default 'none': counts.
-   */
-  normalize?: 'none' | 'true' | 'pred' | 'all';
-  /** Of a binary task: the probability above which a score means class 1. Default 0.5. */
+export interface PairOptions<T extends TaskName = TaskName> extends TaskOptions {
+  task?: T;
+  /** Of binary and multilabel tasks: the probability above which a score means class 1. Default 0.5. */
   threshold?: number;
 }
 
-/**
- * `torchmetrics.ConfusionMatrix`: how often label i (row) was predicted as j (column), [C][C]. Normalised, a
- * row, column or matrix without samples is 0.
- */
-export class ConfusionMatrix extends Metric<number[][]> {
+/** Counts how often each label was predicted as each other. */
+export abstract class PairMetric<R> extends Metric<R> {
   private readonly counts: Counts;
-  private readonly task: Task;
-  private readonly normalize: string;
+  protected readonly task: Task;
   private readonly threshold: number;
 
-  constructor(options?: ConfusionMatrixOptions) {
-    const name = 'ConfusionMatrix';
-    const [read, task] = readTask<ConfusionMatrixOptions>(
-      name,
-      { normalize: 'none', threshold: 0.5 },
-      options,
-    );
-    const { normalize = 'none', threshold = 0.5 } = read;
-    oneOf(name, 'normalize', normalize, ['none', 'true', 'pred', 'all']);
-    if (!(threshold >= 0 && threshold <= 1))
-      throw new Error(`${name}: threshold must be a number from 0 to 1, got ${String(threshold)}`);
-    if (task.classes ** 2 > 2 ** 31 - 1)
+  /** @internal */
+  protected constructor(
+    name: string,
+    own: Readonly<Record<string, unknown>>,
+    options: PairOptions | undefined,
+    tasks: readonly TaskName[] = allTasks,
+  ) {
+    const [read, task] = readTask<PairOptions>(name, { threshold: 0.5, ...own }, options, tasks);
+    const { threshold = 0.5 } = read;
+    checkThreshold(name, threshold);
+    if (placesOf(task) > 2 ** 31 - 1)
       throw new Error(`${name}: a matrix of ${task.classes} classes has more than 2^31 - 1 places`);
-    const counts = new Counts(1, task.classes ** 2);
-    super(name, { counts });
-    [this.counts, this.task, this.normalize, this.threshold] = [counts, task, normalize, threshold];
+    const counts = new Counts(1, placesOf(task));
+    super(name, { counts }, read as MetricSettings);
+    [this.counts, this.task, this.threshold] = [counts, task, threshold];
   }
 
   /** As `Accuracy.update`. */
@@ -49,12 +53,48 @@ export class ConfusionMatrix extends Metric<number[][]> {
     });
   }
 
-  protected async value(): Promise<number[][]> {
-    const counts = await this.counts.read();
-    const { classes } = this.task;
-    const rows = Array.from({ length: classes }, (_, i) => counts.slice(i * classes, (i + 1) * classes));
+  /** [C][C], labels by predictions: one, or of a multilabel task one for each label. */
+  protected async matrices(): Promise<number[][][]> {
+    return matricesOf(this.task, await this.counts.read());
+  }
+}
+
+export interface ConfusionMatrixOptions<T extends TaskName = TaskName> extends PairOptions<T> {
+  /**
+   * 'true': of each label's samples; 'pred': of each prediction's; 'all': of all. Default 'none': counts.
+   */
+  normalize?: 'none' | 'true' | 'pred' | 'all';
+}
+
+/** [C][C], or of a multilabel task [labels][2][2]. */
+export type ConfusionMatrices<T extends TaskName> = T extends 'multilabel' ? number[][][] : number[][];
+
+/**
+ * `torchmetrics.ConfusionMatrix`: how often label i (row) was predicted as j (column), [C][C]; of a
+ * multilabel task one for each label, [labels][2][2].
+ *
+ * Normalised, a row, column or matrix without samples is 0.
+ */
+export class ConfusionMatrix<T extends TaskName = 'multiclass'> extends PairMetric<ConfusionMatrices<T>> {
+  private readonly normalize: string;
+
+  constructor(options?: ConfusionMatrixOptions<T>) {
+    const { normalize = 'none' } = options ?? {};
+    super('ConfusionMatrix', { normalize: 'none' }, options);
+    oneOf('ConfusionMatrix', 'normalize', normalize, ['none', 'true', 'pred', 'all']);
+    this.normalize = normalize;
+  }
+
+  protected async value(): Promise<ConfusionMatrices<T>> {
+    const matrices = (await this.matrices()).map((rows) => this.normalized(rows));
+    return (this.task.kind === 'multilabel' ? matrices : matrices[0]) as ConfusionMatrices<T>;
+  }
+
+  private normalized(rows: number[][]): number[][] {
+    if (this.normalize === 'none') return rows;
     const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
-    const [perLabel, all] = [rows.map(sum), sum(counts)];
+    const perLabel = rows.map(sum);
+    const all = sum(perLabel);
     const perGuess = rows.map((_, j) => sum(rows.map((row) => row[j] as number)));
     const whole = (i: number, j: number): number =>
       this.normalize === 'true'
@@ -62,7 +102,6 @@ export class ConfusionMatrix extends Metric<number[][]> {
         : this.normalize === 'pred'
           ? (perGuess[j] as number)
           : all;
-    if (this.normalize === 'none') return rows;
     return rows.map((row, i) => row.map((count, j) => (count === 0 ? 0 : count / whole(i, j))));
   }
 }

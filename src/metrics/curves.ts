@@ -5,14 +5,17 @@ import { clone } from '../ops/base/copy.js';
 import { bucketize } from '../ops/index/search.js';
 import { Tensor } from '../tensor/tensor.js';
 import { noLabel, oneOf, readTask, scoresOf, type Task, type TaskOptions } from './inputs.js';
-import { Metric } from './metric.js';
+import { Metric, type MetricSettings } from './metric.js';
 import { Counts, Samples } from './state.js';
 
-/** How the values of classes become one: their mean, the mean by number of labels, or a list of them. */
-export type CurveAverage = 'macro' | 'weighted' | 'none';
+/**
+ * How the values of classes become one: their mean, the mean by number of labels, or a list of them; 'micro',
+ * of a multilabel task: one curve of all its yes and no.
+ */
+export type CurveAverage = 'micro' | 'macro' | 'weighted' | 'none';
 
 export interface CurveOptions<A extends CurveAverage = CurveAverage> extends TaskOptions {
-  /** Of a multiclass task, each class against the rest. Default 'macro'. */
+  /** Of a multiclass task, each class against the rest, or of a multilabel one. Default 'macro'. */
   average?: A;
   /**
    * Null (the default): exact, and every score is kept, on the GPU until it is first read. A number (from 0
@@ -38,9 +41,17 @@ interface Point {
 const slot = input(0, 'i32');
 const label = input(1, 'i32');
 const below = input(2, 'i32');
-const [size, first, classes, ignored] = (['size', 'first', 'classes', 'ignored'] as const).map((name) =>
-  param(name, 'i32'),
-) as [typeof slot, typeof slot, typeof slot, typeof slot];
+const placeParams = ['size', 'first', 'step', 'classes', 'width', 'ignored'] as const;
+const [size, first, step, classes, width, ignored] = placeParams.map((name) => param(name, 'i32')) as [
+  typeof slot,
+  typeof slot,
+  typeof slot,
+  typeof slot,
+  typeof slot,
+  typeof slot,
+];
+/** The label that is a slot's own. */
+const own = e.add(e.mul(slot, step), first);
 
 const isCounted = e.and(e.and(e.ge(label, 0), e.lt(label, classes)), e.ne(label, ignored));
 
@@ -49,12 +60,12 @@ const places: Pointwise = {
   name: 'metric.places',
   expr: e.select(
     isCounted,
-    e.add(e.mul(e.add(e.mul(slot, 2), e.cast(e.eq(label, e.add(slot, first)), 'i32')), size), below),
-    e.mul(e.mul(classes, 2), size),
+    e.add(e.mul(e.add(e.mul(slot, 2), e.cast(e.eq(label, own), 'i32')), size), below),
+    e.mul(e.mul(width, 2), size),
   ),
   inputs: ['int32', 'int32', 'int32'],
   dtype: 'int32',
-  params: ['size', 'first', 'classes', 'ignored'],
+  params: placeParams,
 };
 
 function thresholdsOf(name: string, given: number | readonly number[] | null): readonly number[] | null {
@@ -84,12 +95,16 @@ abstract class CurveMetric<A extends CurveAverage> extends Metric<PerClass<A>> {
   protected constructor(name: string, options?: CurveOptions<A>) {
     const [read, task] = readTask<CurveOptions>(name, { average: 'macro', thresholds: null }, options);
     const { average = 'macro' } = read;
-    oneOf(name, 'average', average, ['macro', 'weighted', 'none']);
+    const several = ['macro', 'weighted', 'none'];
+    oneOf(name, 'average', average, task.kind === 'multilabel' ? ['micro', ...several] : several);
     const thresholds = thresholdsOf(name, read.thresholds ?? null);
-    const width = task.binary ? 1 : task.classes;
+    const width = task.kind === 'multiclass' ? task.classes : task.labels;
     const kept =
-      thresholds === null ? new Samples(width) : new Counts(1, 2 * width * (thresholds.length + 1));
-    super(name, thresholds === null ? { samples: kept } : { counts: kept });
+      thresholds === null
+        ? new Samples(width, task.labels)
+        : new Counts(1, 2 * width * (thresholds.length + 1));
+    const settings = { ...read, thresholds } as MetricSettings;
+    super(name, thresholds === null ? { samples: kept } : { counts: kept }, settings);
     [this.kept, this.task, this.average, this.thresholds, this.width] = [
       kept,
       task,
@@ -100,9 +115,9 @@ abstract class CurveMetric<A extends CurveAverage> extends Metric<PerClass<A>> {
   }
 
   /**
-   * @param preds scores, floating point: [N, C, ...], of a binary task of the shape of `target`.
-   *   Probabilities; if one of the batch is below 0 or above 1 they are logits
-   * @param target classes (int32) [N, ...]
+   * @param preds scores, floating point: [N, C, ...], of binary and multilabel tasks of the shape of
+   *   `target`. Probabilities; if one of the batch is below 0 or above 1 they are logits
+   * @param target classes (int32) [N, ...]; of a multilabel task 0 and 1 (int32, bool) [N, labels, ...]
    * @throws Error for shapes and dtypes that do not fit; at once or at the next await for a label that is no
    *   class and a score that is NaN
    */
@@ -127,21 +142,24 @@ abstract class CurveMetric<A extends CurveAverage> extends Metric<PerClass<A>> {
       [1, width],
       'int32',
     );
-    // A binary task has one slot, for class 1.
-    const params = [thresholds.length + 1, task.binary ? 1 : 0, task.classes, task.ignored ?? noLabel];
-    return reshape(applyPointwise(places, [slots, unsqueeze(labels, 1), reached], params), [1, -1]);
+    // A slot for each class, or for the yes of each label.
+    const [from, by] = task.kind === 'multiclass' ? [0, 1] : [1, 0];
+    const params = [thresholds.length + 1, from, by, task.classes, width, task.ignored ?? noLabel];
+    const rows = task.kind === 'multiclass' ? unsqueeze(labels, 1) : reshape(labels, [-1, width]);
+    return reshape(applyPointwise(places, [slots, rows, reached], params), [1, -1]);
   }
 
   protected async value(): Promise<PerClass<A>> {
     const { kept, task, average, width } = this;
     const read = await kept.read();
-    const curves = Array.from({ length: width }, (_, c) =>
+    const curveOf = (slots: readonly number[]): Point[] =>
       kept instanceof Counts
-        ? this.countedCurve(read as readonly number[], c)
-        : this.exactCurve(read as readonly [readonly number[], readonly number[]], c),
-    );
+        ? this.countedCurve(read as readonly number[], slots)
+        : this.exactCurve(read as readonly [readonly number[], readonly number[]], slots);
+    const each = Array.from({ length: width }, (_, c) => c);
+    if (task.kind === 'binary' || average === 'micro') return this.area(curveOf(each)) as PerClass<A>;
+    const curves = each.map((c) => curveOf([c]));
     const areas = curves.map((curve) => this.area(curve));
-    if (task.binary) return areas[0] as PerClass<A>;
     if (average === 'none') return areas as PerClass<A>;
     const weights = curves.map((curve) => (average === 'weighted' ? (curve.at(-1)?.tp ?? 0) : 1));
     let [sum, total] = [0, 0];
@@ -154,33 +172,41 @@ abstract class CurveMetric<A extends CurveAverage> extends Metric<PerClass<A>> {
   }
 
   /** From the highest threshold to the lowest, and a last point with everything. */
-  private countedCurve(counts: readonly number[], c: number): Point[] {
+  private countedCurve(counts: readonly number[], slots: readonly number[]): Point[] {
     const n = (this.thresholds as readonly number[]).length + 1;
     const points: Point[] = [];
     let [tp, fp] = [0, 0];
     for (let reached = n - 1; reached >= 0; reached--) {
-      fp += counts[2 * c * n + reached] as number;
-      tp += counts[(2 * c + 1) * n + reached] as number;
+      for (const c of slots) {
+        fp += counts[2 * c * n + reached] as number;
+        tp += counts[(2 * c + 1) * n + reached] as number;
+      }
       points.push({ tp, fp });
     }
     return points;
   }
 
   /** A point for each different score, from the highest. */
-  private exactCurve([scores, labels]: readonly [readonly number[], readonly number[]], c: number): Point[] {
+  private exactCurve(
+    [scores, labels]: readonly [readonly number[], readonly number[]],
+    slots: readonly number[],
+  ): Point[] {
     const { task, width } = this;
-    const positive = task.binary ? 1 : c;
+    const multiclass = task.kind === 'multiclass';
+    const rows = scores.length / width;
     // float32 values leave the last bits of a double free: there whether it is of the class, so that one
     // numeric sort does for both. Scores are not negative, and + 0 makes -0 a 0.
-    const keys = new Float64Array(labels.length);
+    const keys = new Float64Array(rows * slots.length);
     const words = new Uint32Array(keys.buffer);
     let count = 0;
-    labels.forEach((is, i) => {
-      if (is === task.ignored) return;
-      keys[count] = (scores[i * width + c] as number) + 0;
-      if (is === positive) words[2 * count + lowWord]! |= 1;
-      count++;
-    });
+    for (let row = 0; row < rows; row++)
+      for (const c of slots) {
+        const is = labels[multiclass ? row : row * width + c];
+        if (is === task.ignored) continue;
+        keys[count] = (scores[row * width + c] as number) + 0;
+        if (is === (multiclass ? c : 1)) words[2 * count + lowWord]! |= 1;
+        count++;
+      }
     const sorted = keys.subarray(0, count).sort();
     const points: Point[] = [];
     let [tp, fp] = [0, 0];
@@ -236,7 +262,7 @@ export class AUROC<A extends CurveAverage = 'macro'> extends CurveMetric<A> {
 
 /**
  * `torchmetrics.AveragePrecision`: the mean of the precision at each threshold by how much the recall grows
- * there. Without samples of the class it is NaN, which averages leave out, and of a binary task or by
+ * there. Without samples of the class it is NaN, which averages leave out, and of other tasks or by
  * thresholds 0.
  */
 export class AveragePrecision<A extends CurveAverage = 'macro'> extends CurveMetric<A> {
@@ -246,7 +272,7 @@ export class AveragePrecision<A extends CurveAverage = 'macro'> extends CurveMet
 
   protected area(curve: readonly Point[]): number {
     const all = curve.at(-1)?.tp ?? 0;
-    if (all === 0) return this.task.binary || this.thresholds !== null ? 0 : NaN;
+    if (all === 0) return this.task.kind === 'multiclass' && this.thresholds === null ? NaN : 0;
     let [sum, before] = [0, 0];
     for (const { tp, fp } of this.thresholds === null ? curve : curve.slice(0, -1)) {
       if (tp + fp > 0) sum += ((tp - before) * tp) / (tp + fp);

@@ -1,10 +1,16 @@
 /** Measures under torchmetrics' names, counted on the GPU: `kindling/metrics`. */
+export { CohenKappa, MatthewsCorrCoef, type CohenKappaOptions } from './agreement.js';
 export { MetricCollection, type CollectionValues, type MetricCollectionOptions } from './collection.js';
-export { ConfusionMatrix, type ConfusionMatrixOptions } from './confusion-matrix.js';
+export {
+  ConfusionMatrix,
+  type ConfusionMatrices,
+  type ConfusionMatrixOptions,
+  type PairOptions,
+} from './confusion-matrix.js';
 export { AUROC, AveragePrecision, type CurveAverage, type CurveOptions } from './curves.js';
-export type { TaskOptions } from './inputs.js';
+export type { TaskName, TaskOptions } from './inputs.js';
 export { MeanMetric, MeanMetric as Mean, type MeanMetricOptions } from './mean.js';
-export { Metric, type Gatherer, type MetricState } from './metric.js';
+export { Metric, type Gatherer, type MetricSettings, type MetricState } from './metric.js';
 export {
   MeanAbsoluteError,
   MeanSquaredError,

@@ -16,54 +16,84 @@ import { isTensor, Tensor } from '../tensor/tensor.js';
 
 /* What classification metrics are given, brought into one form. */
 
+/** What is asked of each sample. */
+export type TaskName = 'binary' | 'multiclass' | 'multilabel';
+
 export interface TaskOptions {
-  /** Default: 'multiclass' where `numClasses` is given. */
-  task?: 'binary' | 'multiclass';
+  /** Default: 'multiclass' where `numClasses` is given. 'multilabel': several yes or no for each sample. */
+  task?: TaskName;
   /** Of a multiclass task. */
   numClasses?: number | null;
-  /** Samples with this label count nothing. Default: none. */
+  /** Of a multilabel task. */
+  numLabels?: number | null;
+  /** What has this label counts nothing. Default: none. */
   ignoreIndex?: number | null;
 }
 
 /** What is told apart. */
 export interface Task {
-  readonly binary: boolean;
-  /** Two for a binary task. */
+  readonly kind: TaskName;
+  /** Two for yes and no. */
   readonly classes: number;
+  /** Of a multilabel task, how many yes or no a sample has; else 1. */
+  readonly labels: number;
   readonly ignored: number | null;
 }
 
 /** @internal Defaults of the options that say what the task is. */
 export const taskDefaults = {
-  task: undefined as 'binary' | 'multiclass' | undefined,
+  task: undefined as TaskName | undefined,
   numClasses: null as number | null,
+  numLabels: null as number | null,
   ignoreIndex: null as number | null,
 };
 
-/** @internal The options of metric `name`, read, and what they say of the task. */
+/** @internal All there are. */
+export const allTasks = ['binary', 'multiclass', 'multilabel'] as const;
+
+/** @internal The options of metric `name`, read, and what they say of the task, which is one of `allowed`. */
 export function readTask<T extends TaskOptions>(
   name: string,
-  defaults: Readonly<T>,
+  defaults: Readonly<Partial<T>>,
   options: Partial<T> | undefined,
+  allowed: readonly TaskName[] = allTasks,
 ): readonly [Readonly<T>, Task] {
-  const read = readOptions<TaskOptions & T>(
+  const { numLabels: _, ...others } = taskDefaults;
+  const known = allowed.includes('multilabel') ? taskDefaults : others;
+  const given = readOptions<TaskOptions & T>(
     name,
-    { ...taskDefaults, ...defaults } as TaskOptions & T,
+    { ...known, ...defaults } as TaskOptions & T,
     options as Partial<TaskOptions & T>,
   );
-  const { task, numClasses = null, ignoreIndex = null } = read as TaskOptions;
+  const { task: asked, numClasses = null, numLabels = null, ignoreIndex = null } = given as TaskOptions;
   if (ignoreIndex !== null && !Number.isInteger(ignoreIndex))
     throw new Error(`${name}: ignoreIndex must be an integer, got ${String(ignoreIndex)}`);
-  const kind = task ?? (numClasses === null ? undefined : 'multiclass');
-  oneOf(name, 'task', kind, ['binary', 'multiclass'], "; or give numClasses, for 'multiclass'");
-  if (kind === 'binary') {
-    if (numClasses !== null && numClasses !== 2)
-      throw new Error(`${name}: a binary task has two classes, got numClasses ${numClasses}`);
-    return [read, { binary: true, classes: 2, ignored: ignoreIndex }];
+  const kind = asked ?? (numClasses === null ? undefined : 'multiclass');
+  oneOf(name, 'task', kind, allowed, "; or give numClasses, for 'multiclass'");
+  const read = { ...given, task: kind };
+  const several = (option: string, count: number | null): number => {
+    if (count !== null && Number.isInteger(count) && count >= 2) return count;
+    throw new Error(`${name}: ${option} must be an integer of 2 or more, got ${String(count)}`);
+  };
+  if (kind !== 'multilabel' && numLabels !== null)
+    throw new Error(`${name}: numLabels is of a multilabel task; say { task: 'multilabel' }`);
+  if (kind === 'multilabel') {
+    if (numClasses !== null)
+      throw new Error(`${name}: a multilabel task has numLabels, got numClasses ${numClasses}`);
+    const labels = several('numLabels', numLabels);
+    return [read, { kind, classes: 2, labels, ignored: ignoreIndex }];
   }
-  if (numClasses === null || !Number.isInteger(numClasses) || numClasses < 2)
-    throw new Error(`${name}: numClasses must be an integer of 2 or more, got ${String(numClasses)}`);
-  return [read, { binary: false, classes: numClasses, ignored: ignoreIndex }];
+  if (kind === 'multiclass')
+    return [read, { kind, classes: several('numClasses', numClasses), labels: 1, ignored: ignoreIndex }];
+  if (numClasses !== null && numClasses !== 2)
+    throw new Error(`${name}: a binary task has two classes, got numClasses ${numClasses}`);
+  return [read, { kind: 'binary', classes: 2, labels: 1, ignored: ignoreIndex }];
+}
+
+/** @internal @throws Error unless a threshold is a probability */
+export function checkThreshold(name: string, threshold: number): void {
+  if (!(threshold >= 0 && threshold <= 1))
+    throw new Error(`${name}: threshold must be a number from 0 to 1, got ${String(threshold)}`);
 }
 
 /** @internal @throws Error unless `value` is among `allowed` */
@@ -94,12 +124,12 @@ export function labelsOf(
   name: string,
   what: string,
   labels: Tensor,
-  { binary, classes, ignored }: Task,
+  { kind, classes, ignored }: Task,
 ): Tensor {
   const integers = integersOf(
     `${name}.update`,
     what,
-    labels.dtype === 'bool' && binary ? to(labels, 'int32') : labels,
+    labels.dtype === 'bool' && kind !== 'multiclass' ? to(labels, 'int32') : labels,
   );
   // The text leaves an ignored label out that is one of the classes.
   const besides = ignored ?? 0;
@@ -134,6 +164,27 @@ function checkSame(name: string, preds: Tensor, target: Tensor, otherwise: strin
     );
 }
 
+/** With the samples' own dims first and, of a multilabel task, their labels last. */
+const lined = ({ kind }: Task, x: Tensor): Tensor =>
+  kind === 'multilabel' && x.ndim > 2 ? movedim(x, 1, -1) : x;
+
+/** Both of the same shape, [N, labels, ...] of a multilabel task. */
+function checkAlike(name: string, task: Task, preds: Tensor, target: Tensor): void {
+  const { kind, labels } = task;
+  checkSame(
+    name,
+    preds,
+    target,
+    kind === 'multiclass'
+      ? 'class indices must have its shape, scores one dim more'
+      : 'they must have the same shape',
+  );
+  if (kind === 'multilabel' && (target.ndim < 2 || target.shape[1] !== labels))
+    throw new Error(
+      `${name}.update: numLabels ${labels} needs shape [N, ${labels}, ...], got ${showShape(target.shape)}`,
+    );
+}
+
 const float = (name: string, what: string, x: Tensor): Tensor => {
   if (!x.isFloatingPoint()) throw new Error(`${name}.update: ${what} must be floating point, got ${x.dtype}`);
   return to(x, 'float32');
@@ -156,11 +207,11 @@ const areLogits = (scores: Tensor): Tensor => any(applyPointwise(outside, [score
 /** @internal How a class is told from scores. */
 export interface Decision {
   readonly topK: number;
-  /** Of a binary task. */
+  /** Of binary and multilabel tasks. */
   readonly threshold: number;
 }
 
-/** @internal The class of each sample and its label, int32 [n]. */
+/** @internal The class of each sample and its label, int32 [n]; of a multilabel task [n * labels]. */
 export function classesOf(
   name: string,
   task: Task,
@@ -169,7 +220,7 @@ export function classesOf(
   target: Tensor,
 ): readonly [predicted: Tensor, labels: Tensor] {
   checkTensors(name, preds, target);
-  if (preds.isFloatingPoint() && !task.binary) {
+  if (preds.isFloatingPoint() && task.kind === 'multiclass') {
     checkScores(name, preds, target, task.classes);
     const labels = labelsOf(name, 'target', target, task);
     if (topK === 1) return [reshape(argmax(preds, 1), [-1]), labels];
@@ -181,22 +232,18 @@ export function classesOf(
   }
   if (topK !== 1)
     throw new Error(`${name}.update: topK ${topK} needs scores [N, C, ...], got preds of ${preds.dtype}`);
-  checkSame(
-    name,
-    preds,
-    target,
-    task.binary ? 'they must have the same shape' : 'class indices must have its shape, scores one dim more',
-  );
-  const labels = labelsOf(name, 'target', target, task);
+  checkAlike(name, task, preds, target);
+  const [given, wanted] = [lined(task, preds), lined(task, target)];
+  const labels = labelsOf(name, 'target', wanted, task);
   if (preds.isFloatingPoint()) {
-    const scores = reshape(float(name, 'preds', preds), [-1]);
+    const scores = reshape(float(name, 'preds', given), [-1]);
     checkOnDevice(`${name}.update (preds)`, 'number', scores);
     // Sigmoid rises: logits are compared with the logit of the threshold.
     const from = where(areLogits(scores), Math.log(threshold / (1 - threshold)), threshold);
     return [applyPointwise(above, [scores, from], []), labels];
   }
-  if (task.ignored === null) return [labelsOf(name, 'preds', preds, task), labels];
-  const counted = where(eq(target, task.ignored), 0, preds);
+  if (task.ignored === null) return [labelsOf(name, 'preds', given, task), labels];
+  const counted = where(eq(wanted, task.ignored), 0, given);
   return [labelsOf(name, 'preds', counted, { ...task, ignored: null }), labels];
 }
 
@@ -209,8 +256,10 @@ const above: Pointwise = {
 };
 
 /**
- * @internal Probabilities, float32 [n, C] ([n, 1] for a binary task, of class 1), and labels, int32 [n].
- * Scores of a batch of which one is below 0 or above 1 are logits.
+ * @internal Probabilities and labels; scores of a batch of which one is below 0 or above 1 are logits.
+ *
+ * @returns float32 [n, C] and int32 [n]; of a binary task [n, 1], of class 1, and int32 [n]; of a multilabel
+ *   task [n, labels] and int32 [n * labels]
  */
 export function scoresOf(
   name: string,
@@ -219,13 +268,18 @@ export function scoresOf(
   target: Tensor,
 ): readonly [scores: Tensor, labels: Tensor] {
   checkTensors(name, preds, target);
-  if (task.binary) checkSame(name, preds, target, 'they must have the same shape');
-  else checkScores(name, preds, target, task.classes);
+  const { kind } = task;
+  if (kind === 'multiclass') checkScores(name, preds, target, task.classes);
+  else checkAlike(name, task, preds, target);
   const scores = float(name, 'preds', preds);
-  const labels = labelsOf(name, 'target', target, task);
-  const rows = task.binary ? reshape(scores, [-1, 1]) : reshape(movedim(scores, 1, -1), [-1, task.classes]);
+  const labels = labelsOf(name, 'target', lined(task, target), task);
+  const rows =
+    kind === 'multiclass'
+      ? reshape(movedim(scores, 1, -1), [-1, task.classes])
+      : reshape(lined(task, scores), [-1, task.labels]);
   if (rows.numel() === 0) return [rows, labels];
-  const probabilities = where(areLogits(rows), task.binary ? sigmoid(rows) : softmax(rows, -1), rows);
+  const likely = kind === 'multiclass' ? softmax(rows, -1) : sigmoid(rows);
+  const probabilities = where(areLogits(rows), likely, rows);
   // Softmax makes NaN of infinity too.
   checkOnDevice(`${name}.update (preds)`, 'number', probabilities);
   return [probabilities, labels];
@@ -233,6 +287,7 @@ export function scoresOf(
 
 const [part, label, guess] = [input(0, 'i32'), input(1, 'i32'), input(2, 'i32')];
 const [classes, ignored] = [param('classes', 'i32'), param('ignored', 'i32')];
+const labelled = param('labelled', 'i32');
 const isClass = (x: typeof label) => e.and(e.ge(x, 0), e.lt(x, classes));
 const isCounted = e.and(e.and(isClass(label), isClass(guess)), e.ne(label, ignored));
 
@@ -260,6 +315,15 @@ const pairs: Pointwise = {
   params: ['classes', 'ignored'],
 };
 
+/** As `pairs` of two classes, in a matrix for each label. */
+const pairsByLabel: Pointwise = {
+  name: 'metric.pairs_by_label',
+  expr: e.select(isCounted, e.add(e.mul(e.add(e.mul(part, 2), label), 2), guess), e.mul(classes, labelled)),
+  inputs: ['int32', 'int32', 'int32'],
+  dtype: 'int32',
+  params: ['classes', 'ignored', 'labelled'],
+};
+
 const paramsOf = (task: Task): readonly number[] => [task.classes, task.ignored ?? noLabel];
 
 /** @internal Places in rows of counts by class, [3, n]: of labels, of predictions, of those that agree. */
@@ -270,10 +334,34 @@ export const marksOf = (task: Task, predicted: Tensor, labels: Tensor): Tensor =
     paramsOf(task),
   );
 
-/** @internal Places in a matrix of counts, labels by predictions, [1, n]. */
-export const pairsOf = (task: Task, predicted: Tensor, labels: Tensor): Tensor =>
-  applyPointwise(
-    pairs,
-    [labels, labels, predicted].map((x) => unsqueeze(x, 0)),
-    paramsOf(task),
+/** @internal How many places {@link pairsOf} has: a matrix of the classes, or one for each label. */
+export const placesOf = ({ classes, labels }: Task): number => labels * classes ** 2;
+
+/** @internal Places in a matrix of counts, labels by predictions, or in one for each label, [1, n]. */
+export function pairsOf(task: Task, predicted: Tensor, labels: Tensor): Tensor {
+  if (task.kind !== 'multilabel')
+    return applyPointwise(
+      pairs,
+      [labels, labels, predicted].map((x) => unsqueeze(x, 0)),
+      paramsOf(task),
+    );
+  const slots = Tensor.fromHost(
+    Array.from({ length: task.labels }, (_, l) => l),
+    [1, task.labels],
+    'int32',
+  );
+  const rows = [labels, predicted].map((x) => reshape(x, [-1, task.labels]));
+  return reshape(
+    applyPointwise(pairsByLabel, [slots, ...rows], [...paramsOf(task), 2 * task.labels]),
+    [1, -1],
+  );
+}
+
+/** @internal Counts at the places of {@link pairsOf}, [labels][classes][classes]. */
+export const matricesOf = ({ classes, labels }: Task, counts: readonly number[]): number[][][] =>
+  Array.from({ length: labels }, (_, l) =>
+    Array.from({ length: classes }, (_, i) => {
+      const from = (l * classes + i) * classes;
+      return counts.slice(from, from + classes);
+    }),
   );

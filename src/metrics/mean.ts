@@ -15,10 +15,11 @@ import { ExactSums } from './state.js';
 
 export interface MeanMetricOptions {
   /**
-   * What to do with a value or weight that is NaN. 'error' (the default; torchmetrics warns and leaves it
-   * out): at once, or at the next await; 'ignore': leave it out; 'disable': the mean is NaN.
+   * What to do with a value that is NaN or has a weight that is. 'error' (the default): at once, or at the
+   * next await; 'ignore': leave it out; a number: that in its place, with weight 1; 'disable': the mean is
+   * NaN. torchmetrics' default, 'warn', is refused: nothing here is only told to the console.
    */
-  nanStrategy?: 'error' | 'ignore' | 'disable';
+  nanStrategy?: 'error' | 'ignore' | 'disable' | number;
 }
 
 /**
@@ -32,14 +33,19 @@ export interface MeanMetricOptions {
  */
 export class MeanMetric extends Metric<number> {
   private readonly sums: ExactSums;
-  private readonly nanStrategy: string;
+  private readonly nanStrategy: string | number;
 
   constructor(options?: MeanMetricOptions) {
     const name = 'MeanMetric';
     const { nanStrategy } = readOptions<Required<MeanMetricOptions>>(name, { nanStrategy: 'error' }, options);
-    oneOf(name, 'nanStrategy', nanStrategy, ['error', 'ignore', 'disable']);
+    if ((nanStrategy as unknown) === 'warn')
+      throw new Error(
+        `${name}: nanStrategy 'warn' is not supported; say 'error' to be told of NaN, or 'ignore' to leave it out`,
+      );
+    if (typeof nanStrategy !== 'number' || Number.isNaN(nanStrategy))
+      oneOf(name, 'nanStrategy', nanStrategy, ['error', 'ignore', 'disable'], ', or a number');
     const sums = new ExactSums(2);
-    super(name, { sums });
+    super(name, { sums }, { nanStrategy });
     [this.sums, this.nanStrategy] = [sums, nanStrategy];
   }
 
@@ -58,26 +64,31 @@ export class MeanMetric extends Metric<number> {
   }
 
   private addNumbers(value: number, weight: number): void {
-    if (this.nanStrategy !== 'disable' && (Number.isNaN(value) || Number.isNaN(weight))) {
-      if (this.nanStrategy === 'ignore') return;
+    const { nanStrategy } = this;
+    if (nanStrategy === 'disable' || !(Number.isNaN(value) || Number.isNaN(weight)))
+      this.sums.add([value * weight, weight]);
+    else if (typeof nanStrategy === 'number') this.sums.add([nanStrategy, 1]);
+    else if (nanStrategy === 'error')
       throw new Error(`${this.name}.update: got NaN; leave it out by { nanStrategy: 'ignore' }`);
-    }
-    this.sums.add([value * weight, weight]);
   }
 
   private addTensors(value: Tensor | number, weight: Tensor | number): void {
+    const { nanStrategy } = this;
     const op = `${this.name}.update`;
     const v = isTensor(value) ? to(value, 'float32') : full([], value, { dtype: 'float32' });
     const given = isTensor(weight) ? to(weight, 'float32') : full([], weight, { dtype: 'float32' });
     const w = expand(given, v.shape);
     if (v.numel() === 0) return;
-    if (this.nanStrategy === 'error')
+    if (nanStrategy === 'error')
       for (const [what, x] of Object.entries({ value: v, weight: given }))
         checkOnDevice(`${op} (${what})`, 'number', x);
     const products = mul(v, w);
-    const left = this.nanStrategy === 'ignore' ? logicalOr(isnan(v), isnan(w)) : null;
-    const total = (x: Tensor): Tensor => sum(reshape(left === null ? x : where(left, 0, x), [-1]), 0);
-    this.sums.push(op, stack([total(products), total(w)]));
+    const isReplaced = nanStrategy === 'ignore' || typeof nanStrategy === 'number';
+    const bad = isReplaced ? logicalOr(isnan(v), isnan(w)) : null;
+    const [inPlace, itsWeight] = typeof nanStrategy === 'number' ? [nanStrategy, 1] : [0, 0];
+    const total = (x: Tensor, instead: number): Tensor =>
+      sum(reshape(bad === null ? x : where(bad, instead, x), [-1]), 0);
+    this.sums.push(op, stack([total(products, inPlace), total(w, itsWeight)]));
   }
 
   /** NaN where the weights add up to 0. */

@@ -1,12 +1,29 @@
 import { currentRecording } from '../device/index.js';
 import { noGrad } from '../autograd/mode.js';
+import { lineOf } from '../tensor/line.js';
 import { isPlainObject } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 import type { StatePart, StateValue } from './state.js';
 
-/** What a metric has seen, as plain data: JSON and back leaves it as it is, unless it holds NaN. */
-export type MetricState = Readonly<Record<string, StateValue>>;
+/** With which options a metric was made, as plain data. */
+export type MetricSettings = Readonly<Record<string, string | number | boolean | null | readonly number[]>>;
+
+/**
+ * What a metric has seen, as plain data: JSON and back leaves it as it is, unless it holds NaN. `settings`
+ * holds its class and its options, `updates` a count, the rest the parts of its state.
+ */
+export type MetricState = Readonly<Record<string, StateValue | MetricSettings>>;
+
+/** The first option that is not the same, in words; null if all are. */
+function difference(mine: MetricSettings, theirs: MetricSettings): string | null {
+  const show = (value: unknown): string => (value === undefined ? 'not there' : JSON.stringify(value));
+  for (const key of new Set([...Object.keys(mine), ...Object.keys(theirs)])) {
+    const [here, there] = [show(mine[key]), show(theirs[key])];
+    if (here !== there) return `${key} is ${here} here and ${there} there`;
+  }
+  return null;
+}
 
 /** What brings the states of several processes together: `kindling/distributed`, or its `Ranks`. */
 export interface Gatherer {
@@ -28,15 +45,33 @@ export abstract class Metric<R = unknown> {
   private updates = 0;
   /** What this process has seen, while the state is that of all. */
   private own: MetricState | null = null;
+  private readonly made: MetricSettings;
 
   /**
    * @param name in errors
    * @param parts the state; the names are those of the state dict
+   * @param settings the options that it was made with: only states of a metric with the same are taken over
    */
   protected constructor(
     protected readonly name: string,
     private readonly parts: Readonly<Record<string, StatePart>>,
-  ) {}
+    settings: MetricSettings = {},
+  ) {
+    // As JSON gives it back.
+    const entries = Object.entries(settings).filter(([, value]) => (value as unknown) !== undefined);
+    this.made = { metric: name, ...Object.fromEntries(entries) };
+  }
+
+  /** The class with its options and how many batches it has seen. */
+  toString(): string {
+    const { metric: _, ...options } = this.made;
+    const shown = Object.entries(options).filter(([, value]) => value !== null);
+    return lineOf(this.name, { ...Object.fromEntries(shown), updates: this.updates });
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
 
   /** Takes a batch in. */
   abstract update(preds: Tensor, target: Tensor): void;
@@ -80,7 +115,11 @@ export abstract class Metric<R = unknown> {
     const { updates } = this;
     const names = Object.keys(this.parts);
     const values = await Promise.all(Object.values(this.parts).map((part) => part.read()));
-    return { updates: [updates], ...Object.fromEntries(names.map((name, i) => [name, values[i]!])) };
+    return {
+      settings: this.made,
+      updates: [updates],
+      ...Object.fromEntries(names.map((name, i) => [name, values[i]!])),
+    };
   }
 
   /**
@@ -101,15 +140,11 @@ export abstract class Metric<R = unknown> {
    * @throws Error, and stays as it was, for a state of another kind of metric or of other options
    */
   merge(other: Metric<R> | MetricState): void {
+    this.checkMerge(other);
     if (!(other instanceof Metric)) {
-      this.check('merge', other);
       this.add(other);
       return;
     }
-    const names = (metric: Metric<R>): string => `${metric.name} (${Object.keys(metric.parts).join(', ')})`;
-    if (other === this) throw new Error(`${this.name}.merge: cannot be merged with itself`);
-    if (names(other) !== names(this))
-      throw new Error(`${this.name}.merge: expected another ${names(this)}, got ${names(other)}`);
     this.updates += other.updates;
     for (const [name, part] of Object.entries(this.parts)) {
       const where = `${this.name}.merge: '${name}'`;
@@ -153,23 +188,53 @@ export abstract class Metric<R = unknown> {
     this.loadStateDict(own);
   }
 
+  /** @internal @throws Error for what {@link merge} would refuse */
+  checkMerge(other: Metric<R> | MetricState): void {
+    if (!(other instanceof Metric)) {
+      this.check('merge', other);
+      return;
+    }
+    const names = (metric: Metric<R>): string => `${metric.name} (${Object.keys(metric.parts).join(', ')})`;
+    if (other === this) throw new Error(`${this.name}.merge: cannot be merged with itself`);
+    if (names(other) !== names(this) || other.constructor !== this.constructor)
+      throw new Error(`${this.name}.merge: expected another ${names(this)}, got ${names(other)}`);
+    this.checkSettings('merge', other.made);
+  }
+
+  /** @internal @throws Error for what {@link loadStateDict} would refuse */
+  checkState(state: unknown): void {
+    this.check('loadStateDict', state);
+  }
+
+  private checkSettings(method: string, theirs: unknown): void {
+    if (!isPlainObject(theirs))
+      throw new Error(`${this.name}.${method}: 'settings' must be the options that the metric was made with`);
+    const differs = difference(this.made, theirs as MetricSettings);
+    if (differs !== null)
+      throw new Error(
+        `${this.name}.${method}: it is of a metric with other options: ${differs}; make both with the same`,
+      );
+  }
+
   private add(state: MetricState): void {
-    this.updates += state['updates']![0] as number;
-    for (const [name, part] of Object.entries(this.parts)) part.merge(state[name]!);
+    const values = state as Readonly<Record<string, StateValue>>;
+    this.updates += values['updates']![0] as number;
+    for (const [name, part] of Object.entries(this.parts)) part.merge(values[name]!);
   }
 
   private check(method: string, state: unknown): void {
     const where = `${this.name}.${method}`;
     if (!isPlainObject(state))
       throw new Error(`${where}: expected what stateDict() resolves to, got ${String(state)}`);
-    const wanted = ['updates', ...Object.keys(this.parts)];
+    const wanted = ['settings', 'updates', ...Object.keys(this.parts)];
     const missing = wanted.filter((name) => !Object.hasOwn(state, name));
     const unknown = Object.keys(state).filter((name) => !wanted.includes(name));
     if (missing.length + unknown.length > 0)
       throw new Error(
         `${where}: expected ${wanted.join(', ')}; missing: ${missing.join(', ') || 'none'}, unexpected: ${unknown.join(', ') || 'none'}`,
       );
-    const updates = (state['updates'] as readonly unknown[])[0];
+    this.checkSettings(method, state['settings']);
+    const updates = (state['updates'] as readonly unknown[] | null)?.[0];
     if (!Number.isSafeInteger(updates) || (updates as number) < 0)
       throw new Error(`${where}: 'updates' must be a list of one count`);
     for (const [name, part] of Object.entries(this.parts)) part.check(`${where}: '${name}'`, state[name]);

@@ -46,10 +46,10 @@ abstract class MeanError extends Metric<number | number[]> {
   private readonly sums: ExactSums;
   private readonly outputs: number;
 
-  protected constructor(name: string, numOutputs: unknown) {
+  protected constructor(name: string, { numOutputs, ...others }: MeanSquaredErrorOptions) {
     const outputs = outputsOf(name, numOutputs);
     const sums = new ExactSums(outputs + 1, (computed, count) => [...computed, count]);
-    super(name, { sums });
+    super(name, { sums }, { numOutputs: outputs, ...others });
     [this.sums, this.outputs] = [sums, outputs];
   }
 
@@ -92,7 +92,7 @@ export class MeanSquaredError extends MeanError {
       options,
     );
     requireBoolean(`${name}: squared`, read.squared);
-    super(name, read.numOutputs);
+    super(name, read);
     this.squared = read.squared;
   }
 
@@ -109,7 +109,7 @@ export class MeanSquaredError extends MeanError {
 export class MeanAbsoluteError extends MeanError {
   constructor(options?: RegressionOptions) {
     const name = 'MeanAbsoluteError';
-    super(name, readOptions<Required<RegressionOptions>>(name, { numOutputs: 1 }, options).numOutputs);
+    super(name, readOptions<Required<RegressionOptions>>(name, { numOutputs: 1 }, options));
   }
 
   protected of(error: Tensor): Tensor {
@@ -153,7 +153,7 @@ export class R2Score extends Metric<number | number[]> {
       const squares = means.map((m, i) => m * m * count + (computed[n + i] as number));
       return [...sumsOf, ...squares, ...computed.slice(2 * n), count];
     });
-    super(name, { sums });
+    super(name, { sums }, { ...settings });
     [this.sums, this.settings] = [sums, settings];
   }
 

@@ -1,6 +1,17 @@
 import type { Tensor } from '../tensor/tensor.js';
-import { classesOf, marksOf, oneOf, readTask, type Task, type TaskOptions } from './inputs.js';
-import { Metric } from './metric.js';
+import {
+  checkThreshold,
+  classesOf,
+  marksOf,
+  matricesOf,
+  oneOf,
+  pairsOf,
+  placesOf,
+  readTask,
+  type Task,
+  type TaskOptions,
+} from './inputs.js';
+import { Metric, type MetricSettings } from './metric.js';
 import { Counts } from './state.js';
 
 /** How the values of classes become one. */
@@ -8,14 +19,17 @@ export type Average = 'micro' | 'macro' | 'weighted' | 'none';
 
 export interface StatOptions<A extends Average = Average> extends TaskOptions {
   /**
-   * Of a multiclass task. 'micro' (the default): of all samples together; 'macro': the mean of the classes
-   * that there are among labels or predictions; 'weighted': their mean by how many labels they have; 'none':
-   * one value per class.
+   * Of multiclass and multilabel tasks. 'micro' (the default): of all samples together; 'macro': the mean of
+   * the classes that there are among labels or predictions, or of all labels of a multilabel task;
+   * 'weighted': the mean by how often each is there; 'none': one value per class or label.
    */
   average?: A;
-  /** A prediction is right if the label has one of the k highest scores. Needs scores. Default 1. */
+  /**
+   * A prediction is right if the label has one of the k highest scores. Needs scores of a multiclass task.
+   * Default 1.
+   */
   topK?: number;
-  /** Of a binary task: the probability above which a score means class 1. Default 0.5. */
+  /** Of binary and multilabel tasks: the probability above which a score means class 1. Default 0.5. */
   threshold?: number;
 }
 
@@ -29,7 +43,7 @@ export interface FBetaOptions<A extends Average = Average> extends ZeroDivisionO
   beta?: number;
 }
 
-/** A number, or with `average: 'none'` a number for each class. */
+/** A number, or with `average: 'none'` a number for each class or label. */
 export type PerAverage<A extends Average> = 'none' extends A
   ? [A] extends ['none']
     ? number[]
@@ -76,37 +90,40 @@ abstract class StatScores<A extends Average> extends Metric<PerAverage<A>> {
     const { average, topK, threshold, zeroDivision, beta } = settings;
     oneOf(name, 'average', average, ['micro', 'macro', 'weighted', 'none']);
     oneOf(name, 'zeroDivision', zeroDivision, [0, 1]);
-    const most = task.binary ? 1 : task.classes;
+    const most = task.kind === 'multiclass' ? task.classes : 1;
     if (!Number.isInteger(topK) || topK < 1 || topK > most)
       throw new Error(`${name}: topK must be an integer from 1 to ${most}, got ${String(topK)}`);
-    if (!(threshold >= 0 && threshold <= 1))
-      throw new Error(`${name}: threshold must be a number from 0 to 1, got ${String(threshold)}`);
+    checkThreshold(name, threshold);
     if (!(beta > 0 && beta < Infinity))
       throw new Error(`${name}: beta must be a positive number, got ${String(beta)}`);
-    const counts = new Counts(3, task.classes);
-    super(name, { counts });
+    const counts = task.kind === 'multilabel' ? new Counts(1, placesOf(task)) : new Counts(3, task.classes);
+    super(name, { counts }, read as MetricSettings);
     [this.counts, this.task, this.settings] = [counts, task, settings];
   }
 
   /**
    * @param preds scores [N, C, ...], logits or probabilities, or classes (int32) of the shape of `target`;
-   *   of a binary task scores or classes of the shape of `target`. Scores of a binary task are logits if one
-   *   of the batch is below 0 or above 1
-   * @param target classes (int32) [N, ...]
+   *   of binary and multilabel tasks scores or classes of the shape of `target`. Scores of these are logits
+   *   if one of the batch is below 0 or above 1
+   * @param target classes (int32) [N, ...]; of a multilabel task 0 and 1 (int32, bool) [N, labels, ...]
    * @throws Error for shapes and dtypes that do not fit; at once or at the next await for a label that is no
-   *   class, and a score of a binary task that is NaN
+   *   class, and a score of a binary or multilabel task that is NaN
    */
   update(preds: Tensor, target: Tensor): void {
     this.record(() => {
       const { task, settings, name } = this;
       const [predicted, labels] = classesOf(name, task, settings, preds, target);
-      this.counts.count(`${name}.update`, marksOf(task, predicted, labels));
+      this.counts.count(
+        `${name}.update`,
+        task.kind === 'multilabel' ? pairsOf(task, predicted, labels) : marksOf(task, predicted, labels),
+      );
     });
   }
 
   protected async value(): Promise<PerAverage<A>> {
     const counts = await this.counts.read();
-    const { classes, binary } = this.task;
+    const { classes, kind } = this.task;
+    if (kind === 'multilabel') return this.ofLabels(counts) as PerAverage<A>;
     const sum = (row: number): number =>
       counts.slice(row * classes, (row + 1) * classes).reduce((a, b) => a + b, 0);
     const [all, hits] = [sum(0), sum(2)];
@@ -120,20 +137,36 @@ abstract class StatScores<A extends Average> extends Metric<PerAverage<A>> {
     });
     const wrong = all - hits;
     const together = { tp: hits, fp: wrong, fn: wrong, tn: classes * all - 2 * wrong - hits };
-    const result = binary ? this.ofBinary(stats[1] as Stats) : this.averaged(stats, together);
+    const result =
+      kind === 'binary'
+        ? this.ofBinary(stats[1] as Stats)
+        : this.averaged(stats, together, (one) => this.score(one));
     return result as PerAverage<A>;
   }
 
-  private averaged(stats: readonly Stats[], together: Stats): number | number[] {
+  private ofLabels(counts: readonly number[]): number | number[] {
+    const stats = matricesOf(this.task, counts).map((matrix): Stats => {
+      const [tn, fp, fn, tp] = matrix.flat() as [number, number, number, number];
+      return { tp, fp, tn, fn };
+    });
+    const sum = (of: keyof Stats): number => stats.reduce((all, one) => all + one[of], 0);
+    const together = { tp: sum('tp'), fp: sum('fp'), tn: sum('tn'), fn: sum('fn') };
+    return this.averaged(stats, together, (one) => this.ofBinary(one));
+  }
+
+  private averaged(
+    stats: readonly Stats[],
+    together: Stats,
+    score: (of: Stats) => number,
+  ): number | number[] {
     const { average } = this.settings;
-    if (average === 'micro') return this.score(together);
-    const scores = stats.map((one) => this.score(one));
+    if (average === 'micro') return score(together);
+    const scores = stats.map(score);
     if (average === 'none') return scores;
-    const weights = stats.map((one) =>
-      average === 'weighted' ? one.tp + one.fn : this.isThere(one) ? 1 : 0,
-    );
+    const isThere = (one: Stats): boolean => this.task.kind === 'multilabel' || this.isThere(one);
+    const weights = stats.map((one) => (average === 'weighted' ? one.tp + one.fn : isThere(one) ? 1 : 0));
     const total = weights.reduce((a, b) => a + b, 0);
-    return scores.reduce((mean, score, c) => mean + ratio(score * (weights[c] as number), total), 0);
+    return scores.reduce((mean, one, c) => mean + ratio(one * (weights[c] as number), total), 0);
   }
 
   /** Whether 'macro' counts the class. Beyond the first score the others are no predictions. */
@@ -150,7 +183,8 @@ abstract class StatScores<A extends Average> extends Metric<PerAverage<A>> {
 
 /**
  * `torchmetrics.Accuracy`: how many of the predictions are right; with 'macro', 'weighted' and 'none' how
- * many of a class's labels are found, which is its recall.
+ * many of a class's labels are found, which is its recall. Of a multilabel task it is how many yes and no are
+ * right, of all together or label by label.
  *
  * ```ts
  * const accuracy = new Accuracy({ numClasses: 10 });

@@ -218,10 +218,13 @@ export class ExactSums implements StatePart {
 export class Samples implements StatePart {
   private chunks: Chunk[] = [];
 
-  /** @param width scores per label */
-  constructor(private readonly width: number) {}
+  /** @param width scores per sample @param perSample labels per sample */
+  constructor(
+    private readonly width: number,
+    private readonly perSample = 1,
+  ) {}
 
-  /** @param scores float32 [n, width] @param labels int32 [n]; they are taken over */
+  /** @param scores float32 [n, width] @param labels int32 [n * perSample]; they are taken over */
   add(scores: Tensor, labels: Tensor): void {
     if (labels.numel() > 0) this.chunks.push(new Chunk(scores.keep(), labels.keep()));
   }
@@ -234,9 +237,10 @@ export class Samples implements StatePart {
 
   check(where: string, value: unknown): void {
     const [scores, labels] = Array.isArray(value) ? (value as unknown[]) : [];
-    if (!isNumbers(scores) || !isNumbers(labels) || scores.length !== labels.length * this.width)
+    const { width, perSample } = this;
+    if (!isNumbers(scores) || !isNumbers(labels) || scores.length * perSample !== labels.length * width)
       throw new Error(
-        `${where}: expected labels and ${this.width} scores for each; it is of a metric with other options, or damaged`,
+        `${where}: expected ${width} scores of each sample and ${perSample === 1 ? 'its label' : `${perSample} labels`}; it is of a metric with other options, or damaged`,
       );
   }
 

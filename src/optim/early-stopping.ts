@@ -1,6 +1,7 @@
+import { lineOf } from '../tensor/line.js';
 import { readOptions } from '../tensor/options.js';
 import { oneOf } from './lr-args.js';
-import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
+import { fieldsOf, loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
 import { show } from './show.js';
 
 export interface EarlyStoppingOptions {
@@ -69,7 +70,17 @@ export class EarlyStopping {
     return saveFields(this);
   }
 
+  /** @throws Error, and changes nothing, where a field is missing, unknown, or of another kind */
   loadStateDict(state: SavedState): void {
     loadFields(this, state);
+  }
+
+  /** The class with its options and where it stands. */
+  toString(): string {
+    return lineOf(this.constructor.name, fieldsOf(this));
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 }

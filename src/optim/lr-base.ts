@@ -1,8 +1,9 @@
 import { currentRecording } from '../device/index.js';
+import { lineOf } from '../tensor/line.js';
 import { checkCount } from '../tensor/options.js';
 import { aWhole } from './lr-args.js';
 import type { Optimizer } from './optimizer.js';
-import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
+import { fieldsOf, loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
 
 /** @internal Runs `step` now, and again in each replay of a compiled function that calls it. */
 export function recorded(step: () => void): void {
@@ -19,7 +20,11 @@ export interface Scheduler {
   getLastLr(): readonly number[];
   /** Plain values under PyTorch's names; what a function computes is not among them. */
   stateDict(): SchedulerState;
-  /** Goes on where the other stopped. The rates themselves come back with the optimizer's state dict. */
+  /**
+   * Goes on where the other stopped. The rates themselves come back with the optimizer's state dict.
+   *
+   * @throws Error, and changes nothing, where a field is missing, unknown, or of another kind
+   */
   loadStateDict(state: SavedState): void;
 }
 
@@ -120,8 +125,18 @@ export abstract class LRScheduler implements Scheduler {
     return saveFields(this);
   }
 
+  /** @throws Error, and changes nothing, where a field is missing, unknown, or of another kind */
   loadStateDict(state: SavedState): void {
     loadFields(this, state);
+  }
+
+  /** The class with its options, where it stands and the rates. */
+  toString(): string {
+    return lineOf(this.constructor.name, fieldsOf(this));
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 
   /** The groups' present rates through `change`. */

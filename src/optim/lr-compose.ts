@@ -1,3 +1,4 @@
+import { lineOf } from '../tensor/line.js';
 import { argumentReader, checkCount, required, type Needed } from '../tensor/options.js';
 import { epochs, readSchedule } from './lr-args.js';
 import { LRScheduler, recorded, type Scheduler } from './lr-base.js';
@@ -5,10 +6,40 @@ import type { Optimizer } from './optimizer.js';
 import { readFields, type SavedState, type SchedulerState } from './scheduler-state.js';
 import { show } from './show.js';
 
-function loadEach(what: string, schedulers: readonly Scheduler[], saved: unknown): void {
-  if (!Array.isArray(saved) || saved.length !== schedulers.length)
-    throw new Error(`${what}.loadStateDict: the state is not of ${schedulers.length} schedulers`);
-  schedulers.forEach((scheduler, i) => scheduler.loadStateDict(saved[i] as SavedState));
+/** What a composition's state must have, and PyTorch's has besides. */
+const composed = ['last_epoch', '_schedulers'];
+const composedKeys = [...composed, '_last_lr', '_milestones'];
+
+/**
+ * Loads the states of all schedulers.
+ *
+ * @returns `last_epoch`, which PyTorch's ChainedScheduler has not
+ * @throws Error where the state does not fit; then all are as they were
+ */
+function loadEach(what: string, schedulers: readonly Scheduler[], state: SavedState): number | undefined {
+  const where = `${what}.loadStateDict`;
+  const saved = readFields(what, state);
+  const needed = what === 'ChainedScheduler' && Object.hasOwn(saved, '_last_lr') ? ['_schedulers'] : composed;
+  const missing = needed.filter((key) => !Object.hasOwn(saved, key));
+  const unknown = Object.keys(saved).filter((key) => !composedKeys.includes(key));
+  if (missing.length + unknown.length > 0)
+    throw new Error(
+      `${where}: the state does not fit; missing: ${missing.join(', ') || 'none'}, unexpected: ${unknown.join(', ') || 'none'}`,
+    );
+  const { last_epoch: given, _schedulers: states } = saved;
+  const lastEpoch = typeof given === 'bigint' ? Number(given) : given;
+  if (Object.hasOwn(saved, 'last_epoch') && !Number.isInteger(lastEpoch))
+    throw new Error(`${where}: 'last_epoch' must be a whole number, got ${show(lastEpoch)}`);
+  if (!Array.isArray(states) || states.length !== schedulers.length)
+    throw new Error(`${where}: the state is not of ${schedulers.length} schedulers`);
+  const before = schedulers.map((scheduler) => scheduler.stateDict());
+  try {
+    schedulers.forEach((scheduler, i) => scheduler.loadStateDict(states[i] as SavedState));
+  } catch (error) {
+    schedulers.forEach((scheduler, i) => scheduler.loadStateDict(before[i] as SavedState));
+    throw error;
+  }
+  return lastEpoch as number | undefined;
 }
 
 function requireSchedulers(what: string, value: unknown, fits: (item: unknown) => boolean): void {
@@ -96,10 +127,19 @@ export class SequentialLR implements Scheduler {
     };
   }
 
+  /** @throws Error, and changes nothing, where the state does not fit */
   loadStateDict(state: SavedState): void {
-    const saved = readFields(state);
-    if (typeof saved['last_epoch'] === 'number') this.lastEpoch = saved['last_epoch'];
-    loadEach('SequentialLR', this.schedulers, saved['_schedulers']);
+    this.lastEpoch = loadEach('SequentialLR', this.schedulers, state) as number;
+  }
+
+  /** The class with its schedulers and where it stands. */
+  toString(): string {
+    const { schedulers, milestones, lastEpoch } = this;
+    return lineOf('SequentialLR', { schedulers, milestones, lastEpoch });
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 }
 
@@ -152,9 +192,19 @@ export class ChainedScheduler implements Scheduler {
     };
   }
 
+  /** @throws Error, and changes nothing, where the state does not fit */
   loadStateDict(state: SavedState): void {
-    const saved = readFields(state);
-    if (typeof saved['last_epoch'] === 'number') this.lastEpoch = saved['last_epoch'];
-    loadEach('ChainedScheduler', this.schedulers, saved['_schedulers']);
+    const lastEpoch = loadEach('ChainedScheduler', this.schedulers, state);
+    this.lastEpoch = lastEpoch ?? this.schedulers[0]?.lastEpoch ?? 0;
+  }
+
+  /** The class with its schedulers and where it stands. */
+  toString(): string {
+    const { schedulers, lastEpoch } = this;
+    return lineOf('ChainedScheduler', { schedulers, lastEpoch });
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 }

@@ -1,8 +1,9 @@
+import { lineOf } from '../tensor/line.js';
 import { type Trailing } from '../tensor/options.js';
 import { aNumber, anAmount, eachGroup, oneOf, readSchedule, requireOptimizer } from './lr-args.js';
 import { perGroup, type Scheduler } from './lr-base.js';
 import type { Optimizer } from './optimizer.js';
-import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
+import { fieldsOf, loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
 import { show } from './show.js';
 
 export interface PlateauOptions {
@@ -125,7 +126,17 @@ export class ReduceLROnPlateau implements Scheduler {
     return saveFields(this);
   }
 
+  /** @throws Error, and changes nothing, where a field is missing, unknown, or of another kind */
   loadStateDict(state: SavedState): void {
     loadFields(this, state);
+  }
+
+  /** The class with its options, where it stands and the rates. */
+  toString(): string {
+    return lineOf(this.constructor.name, fieldsOf(this));
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 }

@@ -1,20 +1,22 @@
-import { isPlainObject, readOptions } from '../tensor/options.js';
+import { checkCount, isPlainObject, readOptions } from '../tensor/options.js';
 import { showShape } from '../tensor/shape.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { histogramOf } from './histogram.js';
-import { checkImage, pixelsOf, type DataFormat } from './image.js';
+import { checkImage, pixelsOf, type BatchFormat, type DataFormat } from './image.js';
 import {
   eventOf,
   fileVersion,
   histogramContent,
   hparamContents,
   imageContent,
+  prCurveContent,
   scalarContent,
   sessionStart,
   textContent,
   type Content,
 } from './messages.js';
 import { encodePng } from './png.js';
+import { prCurveOf } from './pr-curve.js';
 import { recordOf } from './record.js';
 import type { HparamValue } from './types.js';
 
@@ -31,10 +33,35 @@ export interface EncoderOptions {
   purgeStep?: number | null;
 }
 
-export interface ImageOptions {
+/** What all events may be told. */
+export interface EventOptions {
+  /** When it happened, in seconds since 1970. Default: now. */
+  walltime?: number | null;
+}
+
+export interface ImageOptions extends EventOptions {
   /** Default 'CHW'. */
   dataformats?: DataFormat;
 }
+
+export interface ImagesOptions extends EventOptions {
+  /** Default 'NCHW'. */
+  dataformats?: BatchFormat;
+}
+
+export interface PrCurveOptions extends EventOptions {
+  /** Points of the curve, 2 to 127, which are most that TensorBoard shows. Default 127. */
+  numThresholds?: number;
+  /** How much each sample counts. Default: all alike. */
+  weights?: Tensor | ArrayLike<number> | null;
+}
+
+/** Numbers on the host; those of a list as they are at the call. */
+const listOf = (values: Tensor | ArrayLike<number>): ArrayLike<number> | Promise<ArrayLike<number>> =>
+  isTensor(values) ? values.data() : values instanceof Float32Array ? values.slice() : Array.from(values);
+
+const lengthOf = (values: unknown): number | undefined =>
+  isTensor(values) ? values.numel() : (values as Partial<ArrayLike<number>> | null | undefined)?.length;
 
 /** In seconds since 1970. */
 const now = (): number => Date.now() / 1000;
@@ -77,20 +104,34 @@ export class SummaryEncoder {
   }
 
   /** A number over steps. @param value a number, or a tensor of one element */
-  addScalar(tag: string, value: number | Tensor, step = 0): void {
-    this.addNumber('addScalar', '', tag, value, step);
+  addScalar(tag: string, value: number | Tensor, step = 0, options?: EventOptions): void {
+    const time = this.timeOf('addScalar', arguments.length, options);
+    this.addNumber('addScalar', '', tag, value, step, time);
   }
 
   /**
    * Several numbers in one chart. Each is a run of its own, called by `mainTag` and its key, as PyTorch has
    * it.
    */
-  addScalars(mainTag: string, values: Readonly<Record<string, number | Tensor>>, step = 0): void {
+  addScalars(
+    mainTag: string,
+    values: Readonly<Record<string, number | Tensor>>,
+    step = 0,
+    options?: EventOptions,
+  ): void {
     const where = `${this.name}.addScalars`;
+    const time = this.timeOf('addScalars', arguments.length, options);
     if (!isPlainObject(values))
       throw new Error(`${where}: expected an object of numbers or tensors, got ${String(values)}`);
     for (const [key, value] of Object.entries(values))
-      this.addNumber('addScalars', `${String(mainTag).replaceAll('/', '_')}_${key}`, mainTag, value, step);
+      this.addNumber(
+        'addScalars',
+        `${String(mainTag).replaceAll('/', '_')}_${key}`,
+        mainTag,
+        value,
+        step,
+        time,
+      );
   }
 
   /**
@@ -99,13 +140,59 @@ export class SummaryEncoder {
    * @param image [C, H, W] with 1, 3 or 4 channels: floats from 0 to 1 (others are cut), or uint8
    */
   addImage(tag: string, image: Tensor, step = 0, options?: ImageOptions): void {
-    const where = `${this.name}.addImage`;
-    const { dataformats } = readOptions<Required<ImageOptions>>(where, { dataformats: 'CHW' }, options);
-    if (!isTensor(image)) throw new Error(`${where}: expected a tensor, got ${String(image)}`);
-    checkImage(where, image, dataformats);
-    const pixels = pixelsOf(image, dataformats);
-    const content = pixels.then(async (p) => imageContent(tag, p, await encodePng(p.bytes, p)));
-    this.add('addImage', '', tag, step, content);
+    this.addPixels('addImage', tag, image, step, arguments.length, options, ['CHW', 'HWC', 'HW']);
+  }
+
+  /**
+   * Pictures in a grid, eight in a row.
+   *
+   * @param images [N, C, H, W] with 1, 3 or 4 channels: floats from 0 to 1 (others are cut), or uint8
+   */
+  addImages(tag: string, images: Tensor, step = 0, options?: ImagesOptions): void {
+    this.addPixels('addImages', tag, images, step, arguments.length, options, ['NCHW', 'NHWC']);
+  }
+
+  /**
+   * A curve of precision over recall, by thresholds.
+   *
+   * @param labels 0 or 1 for each sample, of any shape
+   * @param predictions the probability of 1, as many
+   */
+  addPrCurve(
+    tag: string,
+    labels: Tensor | ArrayLike<number>,
+    predictions: Tensor | ArrayLike<number>,
+    step = 0,
+    options?: PrCurveOptions,
+  ): void {
+    const where = `${this.name}.addPrCurve`;
+    checkCount(where, arguments.length, 5);
+    const { numThresholds, weights, walltime } = readOptions<Required<PrCurveOptions>>(
+      where,
+      { numThresholds: 127, weights: null, walltime: null },
+      options,
+    );
+    if (!Number.isInteger(numThresholds) || numThresholds < 2 || numThresholds > 127)
+      throw new Error(`${where}: numThresholds must be an integer from 2 to 127, got ${numThresholds}`);
+    const [count = 0, ...others] = [labels, predictions, ...(weights === null ? [] : [weights])].map(
+      lengthOf,
+    );
+    if (count === 0 || others.some((length) => length !== count))
+      throw new Error(
+        `${where}: '${tag}' needs as many predictions and weights as labels, at least one; got ${[count, ...others].join(', ')}`,
+      );
+    const made = (lists: readonly ArrayLike<number>[]): Content => {
+      const [of, p, w = null] = lists as [ArrayLike<number>, ArrayLike<number>, ArrayLike<number>?];
+      return prCurveContent(
+        tag,
+        prCurveOf({ labels: of, predictions: p, weights: w }, numThresholds),
+        numThresholds,
+      );
+    };
+    const lists = [labels, predictions, ...(weights === null ? [] : [weights])].map(listOf);
+    const isKnown = (list: unknown): list is ArrayLike<number> => !(list instanceof Promise);
+    const content = lists.every(isKnown) ? made(lists) : Promise.all(lists).then(made);
+    this.add('addPrCurve', '', tag, step, content, this.checkedTime(where, walltime));
   }
 
   /**
@@ -113,8 +200,9 @@ export class SummaryEncoder {
    *
    * @param values of any shape, at least one; all finite
    */
-  addHistogram(tag: string, values: Tensor | ArrayLike<number>, step = 0): void {
+  addHistogram(tag: string, values: Tensor | ArrayLike<number>, step = 0, options?: EventOptions): void {
     const where = `${this.name}.addHistogram`;
+    const time = this.timeOf('addHistogram', arguments.length, options);
     const count = isTensor(values) ? values.numel() : values.length;
     if (!(count > 0))
       throw new Error(
@@ -122,14 +210,22 @@ export class SummaryEncoder {
       );
     const content = (list: ArrayLike<number>): Content => histogramContent(tag, histogramOf(list));
     // Later changes of a list are not to be seen.
-    this.add('addHistogram', '', tag, step, isTensor(values) ? values.data().then(content) : content(values));
+    this.add(
+      'addHistogram',
+      '',
+      tag,
+      step,
+      isTensor(values) ? values.data().then(content) : content(values),
+      time,
+    );
   }
 
   /** Text, which TensorBoard shows as Markdown. */
-  addText(tag: string, text: string, step = 0): void {
+  addText(tag: string, text: string, step = 0, options?: EventOptions): void {
+    const time = this.timeOf('addText', arguments.length, options);
     if (typeof text !== 'string')
       throw new Error(`${this.name}.addText: expected a string, got ${String(text)}`);
-    this.add('addText', '', tag, step, textContent(tag, text));
+    this.add('addText', '', tag, step, textContent(tag, text), time);
   }
 
   /**
@@ -143,6 +239,7 @@ export class SummaryEncoder {
     run = String(now()),
   ): void {
     const where = `${this.name}.addHparams`;
+    checkCount(where, arguments.length, 3);
     for (const [name, value] of Object.entries(hparams))
       if (!['number', 'string', 'boolean'].includes(typeof value))
         throw new Error(`${where}: '${name}' must be a number, a string or a boolean, got ${String(value)}`);
@@ -167,7 +264,51 @@ export class SummaryEncoder {
     await this.flush();
   }
 
-  private addNumber(method: string, run: string, tag: string, value: number | Tensor, step: number): void {
+  private addPixels(
+    method: string,
+    tag: string,
+    image: Tensor,
+    step: number,
+    given: number,
+    options: ImageOptions | ImagesOptions | undefined,
+    formats: readonly string[],
+  ): void {
+    const where = `${this.name}.${method}`;
+    checkCount(where, given, 4);
+    const { dataformats, walltime } = readOptions(
+      where,
+      { dataformats: formats[0] as string, walltime: null as number | null },
+      options,
+    );
+    checkImage(where, image, dataformats, formats);
+    const content = pixelsOf(image, dataformats).then(async (p) =>
+      imageContent(tag, p, await encodePng(p.bytes, p)),
+    );
+    this.add(method, '', tag, step, content, this.checkedTime(where, walltime));
+  }
+
+  /** @param given how many arguments there were */
+  private timeOf(method: string, given: number, options: EventOptions | undefined): number {
+    const where = `${this.name}.${method}`;
+    checkCount(where, given, 4);
+    const { walltime } = readOptions<Required<EventOptions>>(where, { walltime: null }, options);
+    return this.checkedTime(where, walltime);
+  }
+
+  private checkedTime(where: string, walltime: number | null): number {
+    if (walltime !== null && !Number.isFinite(walltime))
+      throw new Error(`${where}: walltime must be seconds since 1970, got ${String(walltime)}`);
+    return walltime ?? now();
+  }
+
+  private addNumber(
+    method: string,
+    run: string,
+    tag: string,
+    value: number | Tensor,
+    step: number,
+    time: number,
+  ): void {
     const where = `${this.name}.${method}`;
     if (isTensor(value) && value.numel() !== 1)
       throw new Error(
@@ -176,7 +317,7 @@ export class SummaryEncoder {
     if (!isTensor(value) && typeof value !== 'number')
       throw new Error(`${where}: '${tag}' must be a number or a tensor of one element, got ${String(value)}`);
     const content = (number: number): Content => scalarContent(tag, number);
-    this.add(method, run, tag, step, isTensor(value) ? value.item().then(content) : content(value));
+    this.add(method, run, tag, step, isTensor(value) ? value.item().then(content) : content(value), time);
   }
 
   /** Puts an event at the end. */
@@ -186,6 +327,7 @@ export class SummaryEncoder {
     tag: string,
     step: number,
     content: Content | Promise<Content>,
+    time = now(),
   ): void {
     const where = `${this.name}.${method}`;
     if (content instanceof Promise) content.catch(() => undefined); // told of below
@@ -195,7 +337,6 @@ export class SummaryEncoder {
       throw new Error(`${where}: the tag must be a string with something in it, got '${String(tag)}'`);
     if (!Number.isSafeInteger(step))
       throw new Error(`${where}: the step of '${tag}' must be an integer, got ${String(step)}`);
-    const time = now();
     if (this.tail === null && !(content instanceof Promise)) {
       this.write(run, eventOf(time, step, content));
       return;

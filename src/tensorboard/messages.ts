@@ -1,6 +1,7 @@
 /*
  * The protobuf messages of TensorBoard's event files, field numbers as in its event.proto, summary.proto,
- * tensor.proto and plugins/hparams/plugin_data.proto (tensorboard/compat/proto, version 2.21).
+ * tensor.proto and the plugin_data.proto of plugins/hparams and plugins/pr_curve (tensorboard/compat/proto,
+ * version 2.21).
  */
 import protobuf from 'protobufjs/minimal.js';
 import type { HparamValue } from './types.js';
@@ -129,6 +130,17 @@ export function textContent(name: string, value: string): Content {
   const shape = message(2, message(2, integer(1, 1)));
   const tensor = message(8, all(integer(1, stringType), shape, text(8, value)));
   return summary(all(text(1, `${name}/text_summary`), tensor, plugin('text')));
+}
+
+/** `DataType.DT_FLOAT`. */
+const floatType = 1;
+
+/** `PrCurvePluginData` of version 0 and its tensor, [6, thresholds]. */
+export function prCurveContent(name: string, rows: readonly number[], thresholds: number): Content {
+  const dim = (size: number): Fields => message(2, integer(1, size));
+  const values = message(5, (w) => rows.forEach((value) => w.float(value)));
+  const tensor = all(integer(1, floatType), message(2, all(dim(6), dim(thresholds))), values);
+  return summary(all(text(1, name), message(8, tensor), plugin('pr_curves', encode(integer(2, thresholds)))));
 }
 
 /** `DataType` of hyper-parameters, and the field of `google.protobuf.Value`. */

@@ -1,6 +1,6 @@
 import { noGrad } from '../ops/autograd/autograd.js';
 import { crossEntropy } from '../nn/functional.js';
-import type { Module, TensorModule } from '../nn/index.js';
+import type { Module } from '../nn/index.js';
 import { float } from '../ops/index.js';
 import type { TypedArray } from '../tensor/dtype.js';
 import { isPlainObject, optionReader } from '../tensor/options.js';
@@ -27,22 +27,26 @@ import {
   outputsOf,
   readMeasures,
   type LossFunction,
+  type Trainable,
 } from './step.js';
 
+/** What a metric is given of what a model has returned: its scores, or else all of it. */
+export type Scored<O> = O extends Tensor | { readonly logits: Tensor } ? Tensor : O;
+
 /** What is measured besides loss and accuracy; classes of `kindling/metrics` are such. */
-export interface MetricLike {
+export interface MetricLike<P = Tensor> {
   /**
    * The tensors are freed afterwards.
    *
    * @param outputs the model's scores; what it returned where that is neither a tensor nor has `logits`
    */
-  update(outputs: Tensor, targets: Tensor): void;
+  update(outputs: P, targets: Tensor): void;
   /** Plain data (numbers, lists, objects), as a history is written as JSON. */
   compute(): Promise<unknown>;
   reset(): void;
 }
 
-export type Metrics = Readonly<Record<string, MetricLike>>;
+export type Metrics<P = Tensor> = Readonly<Record<string, MetricLike<P>>>;
 
 export interface Evaluation {
   /** Samples that count: a label of -100 is left out of everything, a share where a sample has several. */
@@ -68,13 +72,13 @@ export interface ClassifiedBatch {
   readonly confidences: Float64Array;
 }
 
-export interface EvaluateOptions {
+export interface EvaluateOptions<O = Tensor> {
   /** Default: cross-entropy. */
-  readonly loss?: LossFunction | undefined;
+  readonly loss?: LossFunction<O> | undefined;
   /** What `topCorrect` counts. Default 1. */
   readonly top?: number | undefined;
   /** Reset first, then updated with every batch. */
-  readonly metrics?: Metrics | undefined;
+  readonly metrics?: Metrics<Scored<O>> | undefined;
   /**
    * Ends it before the next batch: the promise rejects with the signal's reason; with several ranks on all of
    * them, where one is ended.
@@ -102,7 +106,7 @@ export interface Seen {
   readonly correct: number | null;
 }
 
-const readEvaluate = optionReader<EvaluateOptions>('evaluate', {
+const readEvaluate = optionReader<EvaluateOptions<unknown>>('evaluate', {
   loss: undefined,
   top: 1,
   metrics: {},
@@ -120,10 +124,10 @@ const readEvaluate = optionReader<EvaluateOptions>('evaluate', {
  *
  * @throws Error (a rejection) for a loader that gives nothing; NotANumberError
  */
-export async function evaluate(
-  model: TensorModule,
+export async function evaluate<O = Tensor>(
+  model: Trainable<O>,
   loader: Loader,
-  options: EvaluateOptions = {},
+  options: EvaluateOptions<O> = {},
 ): Promise<Evaluation> {
   const pass = evaluating(model, loader, options);
   for (;;) {
@@ -133,12 +137,19 @@ export async function evaluate(
 }
 
 /** {@link evaluate}, batch by batch. */
-export async function* evaluating(
-  model: TensorModule,
+export async function* evaluating<O = Tensor>(
+  model: Trainable<O>,
   loader: Loader,
-  options: EvaluateOptions = {},
+  options: EvaluateOptions<O> = {},
 ): AsyncGenerator<Seen, Evaluation> {
-  const { top = 1, metrics = {}, signal, ranks = null, onBatch, ...read } = readEvaluate([options]);
+  const {
+    top = 1,
+    metrics = {},
+    signal,
+    ranks = null,
+    onBatch,
+    ...read
+  } = readEvaluate([options]) as EvaluateOptions<unknown>;
   requireModule('evaluate', model);
   requireLoader('evaluate', loader);
   requireMetrics('evaluate', metrics);
@@ -155,7 +166,7 @@ export async function* evaluating(
         break;
       }
       const [inputs, targets] = batch;
-      const outputs = noGrad(() => model(inputs));
+      const outputs: unknown = noGrad(() => model(inputs));
       try {
         const seen = await measure(outputs, targets, { before: samples, top, loss: read.loss });
         for (const metric of Object.values(metrics))
@@ -212,7 +223,7 @@ interface How {
   /** Samples before the batch. */
   readonly before: number;
   readonly top: number;
-  readonly loss: LossFunction | undefined;
+  readonly loss: LossFunction<unknown> | undefined;
 }
 
 /** Frees what a model has returned, but for its input and what is the model's own. */
@@ -231,7 +242,7 @@ function disposeOutputs(outputs: unknown, inputs: Tensor, model: Module): void {
   free(outputs);
 }
 
-async function measure(outputs: Tensor, targets: Tensor, how: How): Promise<Measured> {
+async function measure(outputs: unknown, targets: Tensor, how: How): Promise<Measured> {
   const logits = how.loss === undefined ? outputsOf(outputs).logits : logitsOf(outputs);
   if (how.loss === undefined && logits?.ndim === 2 && isClassified(logits, targets)) {
     const [scores, labels] = await Promise.all([logits.data(), targets.data()]);
@@ -241,7 +252,9 @@ async function measure(outputs: Tensor, targets: Tensor, how: How): Promise<Meas
     noGrad(() => {
       const loss = oneNumber(
         'evaluate',
-        how.loss === undefined ? crossEntropy(logits ?? outputs, targets) : how.loss(outputs, targets),
+        how.loss === undefined
+          ? crossEntropy(logits ?? (outputs as Tensor), targets)
+          : how.loss(outputs, targets),
       );
       return measuresOf(float(loss), logits, targets);
     }),

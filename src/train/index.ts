@@ -11,6 +11,7 @@ export {
   type Evaluation,
   type MetricLike,
   type Metrics,
+  type Scored,
   type Seen,
 } from './evaluate.js';
 export type {
@@ -49,6 +50,7 @@ export {
   type StepRecipe,
   type StepResult,
   type StepValues,
+  type Trainable,
 } from './step.js';
 export { Trainer } from './trainer.js';
 export {

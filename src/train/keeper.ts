@@ -1,4 +1,4 @@
-import type { TensorModule } from '../nn/index.js';
+import type { Module } from '../nn/index.js';
 import type { EpochReport, Progress } from './progress.js';
 
 /**
@@ -23,7 +23,7 @@ export interface TrainingState {
 /** A training as those see it who write it down. */
 export interface Kept {
   /** What is validated and saved as weights: the model, or a moving average of it. */
-  readonly saved: TensorModule;
+  readonly saved: Module;
   /** Keys of its state that training may change. */
   readonly savedKeys: ReadonlySet<string>;
   /** The state at this place; between two steps only. */

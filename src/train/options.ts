@@ -1,4 +1,4 @@
-import type { TensorModule } from '../nn/index.js';
+import type { Module } from '../nn/index.js';
 import type { EarlyStopping } from '../optim/early-stopping.js';
 import { LBFGS } from '../optim/lbfgs.js';
 import { Optimizer } from '../optim/optimizer.js';
@@ -13,31 +13,36 @@ import {
   requireOptions,
   shown,
 } from './checks.js';
-import type { Metrics } from './evaluate.js';
+import type { Metrics, Scored } from './evaluate.js';
 import type { Callbacks } from './events.js';
 import type { TrainingFolder } from './keeper.js';
 import type { Loader } from './loader.js';
 import type { EpochReport } from './progress.js';
 import { ranksOf, requireMergeable, type Ranks } from './ranks.js';
 import type { AnyScheduler, Schedule, Watch } from './schedule.js';
-import type { LossFunction, StepRecipe } from './step.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { LossFunction, StepRecipe, Trainable } from './step.js';
 
 /** What an epoch trains, where that is not the model on the loaders of `fit`. */
-export interface Stage {
+export interface Stage<O = Tensor> {
   /** A part of the model: its head on features that were made once, for one. */
-  readonly model?: TensorModule | undefined;
+  readonly model?: Trainable<O> | undefined;
   /** What is validated. Default: `model`, or the same part of the average. */
-  readonly validated?: TensorModule | undefined;
+  readonly validated?: Trainable<O> | undefined;
   readonly train?: Loader | undefined;
   readonly validation?: Loader | undefined;
 }
 
-/** How a model is trained. What is not given is not done. */
-export interface TrainerOptions extends Omit<StepRecipe, 'afterStep'> {
-  readonly model: TensorModule;
+/**
+ * How a model is trained. What is not given is not done.
+ *
+ * @typeParam O what the model returns, which `loss` is given: a tensor, or tensors in a list or under names
+ */
+export interface TrainerOptions<O = Tensor> extends Omit<StepRecipe<O>, 'afterStep'> {
+  readonly model: Trainable<O>;
   readonly optimizer: Optimizer;
   /** Of the validation. Default: `loss`; without one plain cross-entropy. */
-  readonly validationLoss?: LossFunction | undefined;
+  readonly validationLoss?: LossFunction<O> | undefined;
   /** A scheduler, or one with when it steps (`scheduleOf`). */
   readonly scheduler?: AnyScheduler | Schedule | null | undefined;
   readonly earlyStopping?: EarlyStopping | null | undefined;
@@ -52,21 +57,21 @@ export interface TrainerOptions extends Omit<StepRecipe, 'afterStep'> {
    * A moving average of the weights, which is validated and saved as weights in the model's place: its decay,
    * such as 0.999, or a model that averages.
    */
-  readonly ema?: number | AveragedModel | null | undefined;
+  readonly ema?: number | AveragedModel<Trainable<O>> | null | undefined;
   /** Mixed precision, with a GradScaler where none is given. */
   readonly amp?: boolean | undefined;
   /** Batches whose gradients make one step, in the mean. Default 1. */
   readonly accumulate?: number | undefined;
   /** Measured in the validation, for the reports. */
-  readonly metrics?: Metrics | undefined;
+  readonly metrics?: Metrics<Scored<O>> | undefined;
   /** Puts the modules into the modes that they are trained in. Default: `model.train()`. */
-  readonly trainMode?: ((model: TensorModule, epoch: number) => void) | undefined;
+  readonly trainMode?: ((model: Trainable<O>, epoch: number) => void) | undefined;
   /**
    * Called before each epoch (from 1), after `trainMode`: freezes and unfreezes, sets modes and rates. What
    * it returns is trained in this epoch; loaders that shuffle should have a seed. It is called again for an
    * epoch that is gone on with.
    */
-  readonly onEpochStart?: ((epoch: number) => Stage | void | Promise<Stage | void>) | undefined;
+  readonly onEpochStart?: ((epoch: number) => Stage<O> | void | Promise<Stage<O> | void>) | undefined;
   /**
    * Keys of the model's state that training may change, which is all that a state holds of it; the others
    * must come with the model. Default: all.
@@ -121,7 +126,7 @@ function requireFunction(where: string, name: string, value: unknown): void {
 }
 
 /** @throws Error for an optimizer that trains another model */
-function checkOwner(model: TensorModule, optimizer: Optimizer): void {
+function checkOwner(model: Module, optimizer: Optimizer): void {
   const own = new Set<unknown>(model.parameters());
   const trained = optimizer.paramGroups.flatMap(({ params }) => params);
   if (trained.length > 0 && !trained.some((parameter) => own.has(parameter)))
@@ -139,14 +144,14 @@ export function checkTrained(optimizer: Optimizer, epoch: number): void {
 }
 
 /** @throws Error for what `onEpochStart` may not return */
-export function checkStage(stage: unknown): Stage {
+export function checkStage<O>(stage: Stage<O> | void | null): Stage<O> {
   if (stage === undefined || stage === null) return {};
   requireOptions('Trainer: what onEpochStart returns', stage, '{ model, train }');
   checkKeys('Trainer: what onEpochStart returns', stage, ['model', 'validated', 'train', 'validation']);
   return stage;
 }
 
-export function checkOptions(options: TrainerOptions): void {
+export function checkOptions<O>(options: TrainerOptions<O>): void {
   requireOptions('Trainer', options, '{ model, optimizer }');
   checkKeys('Trainer', options, trainerKeys);
   const { optimizer, accumulate = 1, loss, labelSmoothing, classWeights, amp, scaler } = options;

@@ -1,7 +1,7 @@
 import { Random } from '../data/random.js';
-import type { TensorModule } from '../nn/index.js';
+import type { Module } from '../nn/index.js';
 import { getRngState, setRngState } from '../ops/index.js';
-import type { Evaluation, Metrics } from './evaluate.js';
+import type { Evaluation } from './evaluate.js';
 import type { EpochSums } from './progress.js';
 
 /** Processes that train one model, each on its part of the data: `ranks` of a DistributedDataParallel. */
@@ -25,12 +25,12 @@ export class OtherRankEndedError extends Error {
 
 /** What a DistributedDataParallel of `kindling/distributed` is, as seen from here. */
 interface Parallel {
-  readonly module: TensorModule;
+  readonly module: Module;
   readonly ranks: Ranks;
-  shareBuffers(average: TensorModule | null): void;
+  shareBuffers(average: Module | null): void;
 }
 
-const parallelOf = (model: TensorModule): Parallel | null => {
+const parallelOf = (model: Module): Parallel | null => {
   const { module, ranks, shareBuffers } = model as unknown as Partial<Parallel>;
   return module !== undefined && ranks !== undefined && typeof shareBuffers === 'function'
     ? (model as unknown as Parallel)
@@ -38,16 +38,16 @@ const parallelOf = (model: TensorModule): Parallel | null => {
 };
 
 /** The ranks that a model is trained by; null where it is by one. */
-export function ranksOf(model: TensorModule, given: Ranks | null | undefined): Ranks | null {
+export function ranksOf(model: Module, given: Ranks | null | undefined): Ranks | null {
   const ranks = given ?? parallelOf(model)?.ranks ?? null;
   return ranks === null || ranks.worldSize === 1 ? null : ranks;
 }
 
 /** The model itself, where averaging over ranks is wrapped around it. */
-export const innerOf = (model: TensorModule): TensorModule => parallelOf(model)?.module ?? model;
+export const innerOf = <M extends Module>(model: M): M => (parallelOf(model)?.module as M | undefined) ?? model;
 
 /** Running statistics differ between the ranks until rank 0's are those of all. */
-export const shareBuffers = (model: TensorModule, average: TensorModule | null): void =>
+export const shareBuffers = (model: Module, average: Module | null): void =>
   parallelOf(model)?.shareBuffers(average);
 
 /**
@@ -131,7 +131,7 @@ interface Mergeable {
 }
 
 /** @throws Error for a metric that knows only what its own rank has seen */
-export function requireMergeable(metrics: Metrics): void {
+export function requireMergeable(metrics: Readonly<Record<string, object>>): void {
   for (const [name, metric] of Object.entries(metrics)) {
     const { stateDict, merge } = metric as Partial<Mergeable>;
     if (typeof stateDict !== 'function' || typeof merge !== 'function')
@@ -143,17 +143,17 @@ export function requireMergeable(metrics: Metrics): void {
 }
 
 /** The states of metrics, for other ranks. */
-export async function statesOf(metrics: Metrics): Promise<Record<string, unknown>> {
+export async function statesOf(metrics: Readonly<Record<string, object>>): Promise<Record<string, unknown>> {
   const states: Record<string, unknown> = {};
   for (const [name, metric] of Object.entries(metrics))
-    states[name] = await (metric as unknown as Mergeable).stateDict();
+    states[name] = await (metric as Mergeable).stateDict();
   return states;
 }
 
 /** Each metric becomes what all ranks have seen. */
-export function joinMetrics(metrics: Metrics, parts: readonly Part[]): void {
+export function joinMetrics(metrics: Readonly<Record<string, object>>, parts: readonly Part[]): void {
   for (const [name, metric] of Object.entries(metrics)) {
-    metric.reset();
-    for (const { states } of parts) (metric as unknown as Mergeable).merge(states[name]);
+    (metric as Mergeable).reset();
+    for (const { states } of parts) (metric as Mergeable).merge(states[name]);
   }
 }

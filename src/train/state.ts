@@ -1,5 +1,5 @@
 import type { GradScaler } from '../amp/grad-scaler.js';
-import type { Module, TensorModule } from '../nn/index.js';
+import type { Module } from '../nn/index.js';
 import { noGrad } from '../ops/autograd/autograd.js';
 import { clone, getRngState, setRngState, type RngState } from '../ops/index.js';
 import type { EarlyStopping } from '../optim/early-stopping.js';
@@ -10,11 +10,11 @@ import type { Progress } from './progress.js';
 import type { Schedule } from './schedule.js';
 
 /** Everything of a training that changes, beside its progress. */
-export interface Training {
-  readonly model: TensorModule;
+export interface Training<M extends Module = Module> {
+  readonly model: M;
   /** Keys of the model's state that training may change; null for all. */
   readonly changing: ReadonlySet<string> | null;
-  readonly average: swaUtils.AveragedModel | null;
+  readonly average: swaUtils.AveragedModel<M> | null;
   readonly optimizer: Optimizer;
   /** Of mixed precision. */
   readonly scaler: GradScaler | null;

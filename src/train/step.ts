@@ -2,7 +2,7 @@ import { autocast } from '../amp/autocast.js';
 import type { GradScaler } from '../amp/grad-scaler.js';
 import { crossEntropy } from '../nn/functional.js';
 import { clipGradNorm_ } from '../nn/tools/utils.js';
-import type { TensorModule } from '../nn/index.js';
+import type { Module } from '../nn/index.js';
 import { backward, enableGrad, noGrad } from '../ops/autograd/autograd.js';
 import { add, argmax, detach, div, eq, float, mean, mul, mul_, reshape, stack, sum } from '../ops/index.js';
 import { LBFGS } from '../optim/lbfgs.js';
@@ -13,11 +13,16 @@ import { tidy } from '../tensor/tidy.js';
 import { requireClassWeights } from './checks.js';
 import { checkBatch, type TrainBatch } from './loader.js';
 
+/** A module that makes `O` of a tensor: a tensor, or tensors in a list or under names. */
+export interface Trainable<O = Tensor> extends Module {
+  forward(x: Tensor): O;
+}
+
 /**
  * The mean loss of a batch, a tensor of one element; of what the model's forward has returned, whole, and the
  * targets.
  */
-export type LossFunction = (outputs: Tensor, targets: Tensor) => Tensor;
+export type LossFunction<O = Tensor> = (outputs: O, targets: Tensor) => Tensor;
 
 /** Which batch a step is made of. */
 export interface Place {
@@ -34,9 +39,9 @@ export type Mix = (
 ) => { readonly inputs: Tensor; readonly targets: Tensor };
 
 /** How a step is made, besides forward, backward and update. */
-export interface StepRecipe {
+export interface StepRecipe<O = Tensor> {
   /** Default: cross-entropy, which takes scores [N, classes, ...] and labels [N, ...] or probabilities. */
-  readonly loss?: LossFunction | undefined;
+  readonly loss?: LossFunction<O> | undefined;
   /** Share of each label that is spread over all classes; of the default loss. */
   readonly labelSmoothing?: number | undefined;
   /** A factor per class, [classes]; of the default loss. */
@@ -96,7 +101,7 @@ const auxiliaryShare = 0.3;
  * GoogLeNet and Inception v3 return the outputs of their auxiliary classifiers as well while they are
  * trained: `{ logits, auxLogits, ... }`.
  */
-export function outputsOf(outputs: Tensor | { readonly logits: Tensor }): {
+export function outputsOf(outputs: unknown): {
   readonly logits: Tensor;
   readonly auxiliary: readonly Tensor[];
 } {
@@ -154,7 +159,7 @@ export function correctOf(outputs: Tensor, targets: Tensor): Tensor {
   return targets.ndim === 1 ? float(sum(right)) : mul(mean(float(right)), targets.shape[0] ?? 0);
 }
 
-const plainLoss = (outputs: Tensor, targets: Tensor, recipe: StepRecipe): Tensor =>
+const plainLoss = (outputs: Tensor, targets: Tensor, recipe: StepRecipe<never>): Tensor =>
   crossEntropy(outputs, targets, {
     labelSmoothing: recipe.labelSmoothing ?? 0,
     weight: recipe.classWeights ?? null,
@@ -185,11 +190,11 @@ export function oneNumber(what: string, loss: Tensor): Tensor {
  * @param batch stays yours: nothing of it is freed
  * @throws Error (a rejection) for what is no batch, and for a loss that is not one number
  */
-export async function trainStep(
-  model: TensorModule,
+export async function trainStep<O = Tensor>(
+  model: Trainable<O>,
   optimizer: Optimizer,
   batch: TrainBatch,
-  recipe: StepRecipe & { readonly place?: Place; readonly part?: Part } = {},
+  recipe: StepRecipe<O> & { readonly place?: Place; readonly part?: Part } = {},
 ): Promise<StepResult> {
   checkBatch('trainStep', batch);
   requireClassWeights('trainStep', recipe.classWeights);
@@ -197,7 +202,7 @@ export async function trainStep(
   const [inputs, targets] = batch;
   const mixed = mix === undefined ? { inputs, targets } : mix({ inputs, targets }, place);
   const forward = (): { readonly logits: Tensor | null; readonly loss: Tensor } => {
-    const outputs = model(mixed.inputs);
+    const outputs = model(mixed.inputs) as O;
     if (recipe.loss !== undefined)
       return {
         logits: logitsOf(outputs),
@@ -251,7 +256,7 @@ export async function trainStep(
 }
 
 /** Clips the gradients and makes the step. */
-export async function update(optimizer: Optimizer, recipe: StepRecipe, factor = 1): Promise<void> {
+export async function update(optimizer: Optimizer, recipe: StepRecipe<never>, factor = 1): Promise<void> {
   const { scaler = null, afterStep } = recipe;
   if (factor !== 1) {
     for (const { params } of optimizer.paramGroups)
@@ -266,7 +271,7 @@ export async function update(optimizer: Optimizer, recipe: StepRecipe, factor = 
   afterStep?.();
 }
 
-function clip(optimizer: Optimizer, { scaler, clipGradNorm }: StepRecipe): void {
+function clip(optimizer: Optimizer, { scaler, clipGradNorm }: StepRecipe<never>): void {
   if (clipGradNorm === undefined) return;
   scaler?.unscale_(optimizer);
   const parameters = optimizer.paramGroups.flatMap(({ params }) => params);

@@ -1,6 +1,7 @@
 import { GradScaler } from '../amp/grad-scaler.js';
-import type { TensorModule } from '../nn/index.js';
 import { AveragedModel, getEmaMultiAvgFn } from '../optim/swa-utils.js';
+import { lineOf } from '../tensor/line.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { requireLoader, requireMethods } from './checks.js';
 import { evaluate, evaluating, type Evaluation, type EvaluateOptions } from './evaluate.js';
 import { LazyFit, type Fit, type TrainEvent } from './events.js';
@@ -39,7 +40,7 @@ import {
 } from './ranks.js';
 import { checkWatch, metricFor, scheduleOf } from './schedule.js';
 import { entriesOf, progressOf, restoreState, seedOf, stateOf, type Training } from './state.js';
-import { trainStep, update, type StepRecipe, type StepResult } from './step.js';
+import { trainStep, update, type StepRecipe, type StepResult, type Trainable } from './step.js';
 
 /**
  * Trains a model, with everything around the step: validation, the best epoch, schedules, early stopping,
@@ -55,11 +56,11 @@ import { trainStep, update, type StepRecipe, type StepResult } from './step.js';
  * (they are passed over until they have gradients): its state is put back into the groups that it was saved
  * from.
  */
-export class Trainer implements Kept {
-  private readonly training: Training;
+export class Trainer<O = Tensor> implements Kept {
+  private readonly training: Training<Trainable<O>>;
   /** Null where this process trains alone. */
   private readonly ranks: Ranks | null;
-  private readonly recipe: StepRecipe;
+  private readonly recipe: StepRecipe<O>;
   private progress = atStart;
   private underway: { readonly pass: Pass; readonly progress: () => Promise<Progress> } | null = null;
   private running = false;
@@ -68,7 +69,7 @@ export class Trainer implements Kept {
   private seed: number | null = null;
 
   /** @throws Error for unknown options, and for such as do not go together */
-  constructor(private readonly options: TrainerOptions) {
+  constructor(private readonly options: TrainerOptions<O>) {
     checkOptions(options);
     const { optimizer, scheduler = null, ema = null, amp = false, changing = null } = options;
     const model = innerOf(options.model);
@@ -96,13 +97,33 @@ export class Trainer implements Kept {
     };
   }
 
+  /** What is trained by what, and how far it has come. */
+  toString(): string {
+    const { model, optimizer, average, schedule, earlyStopping, scaler } = this.training;
+    const { scheduler } = this.options;
+    const own = (value: object | null | undefined): string | undefined => value?.constructor.name;
+    const line = lineOf('Trainer', {
+      ...{ epochs: this.history.length, best: this.best?.epoch },
+      ...{ ema: average === null ? undefined : true, amp: scaler === null ? undefined : true },
+      earlyStopping: earlyStopping ?? undefined,
+    });
+    const named = [`model=${own(model)}`, `optimizer=${own(optimizer)}`];
+    if (schedule !== null)
+      named.push(`scheduler=${scheduler === schedule ? `per ${schedule.per}` : own(scheduler)}`);
+    return line.replace('(', `(${named.join(', ')}, `);
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
   /** The model; of a DistributedDataParallel what it wraps. */
-  get model(): TensorModule {
+  get model(): Trainable<O> {
     return this.training.model;
   }
 
   /** What is validated and saved as weights: the model, or its moving average. */
-  get saved(): TensorModule {
+  get saved(): Trainable<O> {
     return this.training.average?.module ?? this.training.model;
   }
 
@@ -111,7 +132,7 @@ export class Trainer implements Kept {
    *
    * @throws Error where it is not a part of the model
    */
-  savedPart(part: TensorModule): TensorModule {
+  savedPart(part: Trainable<O>): Trainable<O> {
     if (this.training.average === null) return part;
     if (part === this.model) return this.saved;
     const found = this.model.namedModules().find(([, module]) => module === part);
@@ -119,7 +140,7 @@ export class Trainer implements Kept {
       throw new Error(
         'Trainer: what is trained is not a part of the model, so its average is not known; say what is `validated`',
       );
-    return this.saved.getSubmodule(found[0]) as TensorModule;
+    return this.saved.getSubmodule(found[0]) as Trainable<O>;
   }
 
   /** Keys of the state of `saved` that training may change. */
@@ -167,7 +188,7 @@ export class Trainer implements Kept {
    *
    * @param options.loss default: as in the validation
    */
-  evaluate(loader: Loader, options: EvaluateOptions = {}): Promise<Evaluation> {
+  evaluate(loader: Loader, options: EvaluateOptions<O> = {}): Promise<Evaluation> {
     const { validationLoss: loss = this.options.loss, metrics } = this.options;
     return evaluate(this.saved, loader, { loss, metrics, ranks: this.ranks, ...options });
   }
@@ -335,7 +356,7 @@ export class Trainer implements Kept {
   /** Trains to the end of the epoch. @returns null where it was ended from outside */
   private async *pass(
     pass: Pass,
-    model: TensorModule,
+    model: Trainable<O>,
     train: Loader,
     at: { readonly epoch: number; before: Progress; seconds: () => number; readonly lr: number },
     { signal }: FitOptions,
@@ -438,7 +459,7 @@ export class Trainer implements Kept {
   }
 
   private async *validate(
-    model: TensorModule,
+    model: Trainable<O>,
     loader: Loader,
     epoch: number,
     signal: AbortSignal | undefined,

@@ -1,4 +1,5 @@
 /** What metrics do with the device, with bad input and with each other's states. */
+import { inspect } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import type { Tensor } from '../../src/index.js';
@@ -6,8 +7,10 @@ import {
   Accuracy,
   AUROC,
   AveragePrecision,
+  CohenKappa,
   ConfusionMatrix,
   F1Score,
+  MatthewsCorrCoef,
   Mean,
   MeanAbsoluteError,
   MeanMetric,
@@ -29,6 +32,7 @@ const makers: Readonly<Record<string, () => Metric>> = {
   'top-2 accuracy': () => new Accuracy({ numClasses: 3, topK: 2 }),
   'precision per class': () => new Precision({ numClasses: 3, average: 'none' }),
   ConfusionMatrix: () => new ConfusionMatrix({ numClasses: 3 }),
+  CohenKappa: () => new CohenKappa({ numClasses: 3 }),
   'exact AUROC': () => new AUROC({ numClasses: 3 }),
   'AUROC by thresholds': () => new AUROC({ numClasses: 3, thresholds: 11 }),
 };
@@ -37,12 +41,19 @@ const regressions: Readonly<Record<string, () => Metric>> = {
   R2Score: () => new R2Score(),
   MeanMetric: () => new MeanMetric(),
 };
-const all = { ...makers, ...regressions };
+const labelled = { task: 'multilabel', numLabels: 3 } as const;
+const multilabel: Readonly<Record<string, () => Metric>> = {
+  'F1Score of labels': () => new F1Score(labelled),
+  'ConfusionMatrix of labels': () => new ConfusionMatrix(labelled),
+  'AUROC of labels': () => new AUROC({ ...labelled, average: 'micro' }),
+};
+const all = { ...makers, ...regressions, ...multilabel };
 
 /** A batch that any of them takes. */
 const batch = (name: string, seed: number): [Tensor, Tensor] => {
   k.manualSeed(seed);
   if (name in regressions) return [k.randn(8), k.randn(8).abs()];
+  if (name in multilabel) return [k.randn(8, 3), k.randint(0, 2, [8, 3], { dtype: 'int32' })];
   return [k.randn(8, 3), k.randint(0, 3, [8], { dtype: 'int32' })];
 };
 
@@ -56,7 +67,7 @@ describe('an update', () => {
     const live = (): number => k.memoryStats().requestedBytes;
     const before = live();
     // Exact curves keep scores and labels.
-    const copies = name === 'exact AUROC' ? [preds.clone(), target.clone()] : [];
+    const copies = ['exact AUROC', 'AUROC of labels'].includes(name) ? [preds.clone(), target.clone()] : [];
     const kept = live() - before;
     metric.update(preds, target);
     metric.update(preds, target);
@@ -167,6 +178,13 @@ describe('a value', () => {
   });
 });
 
+it('of several yes and no is a matrix for each', async () => {
+  const matrix = new ConfusionMatrix(labelled);
+  matrix.update(k.tensor([[0.9, 0.1, 0.6], [0.2, 0.3, 0.5]]), ints([[1, 1, 0], [0, 0, 1]])); // prettier-ignore
+  const value: number[][][] = await matrix.compute();
+  expect(value).toEqual([[[1, 0], [0, 1]], [[1, 0], [1, 0]], [[0, 1], [1, 0]]]); // prettier-ignore
+});
+
 describe('counts', () => {
   it('go on as numbers of the host before an int32 overflows', async () => {
     const counts = new Counts(1, 2, 5);
@@ -185,7 +203,8 @@ describe('counts', () => {
 
   it('go past 2^31 by a merge', async () => {
     const accuracy = new Accuracy({ numClasses: 2 });
-    accuracy.merge({ updates: [1], counts: [2 ** 40, 2 ** 40, 2 ** 41, 0, 2 ** 40, 0] });
+    const { settings } = await accuracy.stateDict();
+    accuracy.merge({ settings: settings!, updates: [1], counts: [2 ** 40, 2 ** 40, 2 ** 41, 0, 2 ** 40, 0] });
     accuracy.update(ints([1]), ints([1]));
     expect((await accuracy.stateDict())['counts']).toEqual([2 ** 40, 2 ** 40 + 1, 2 ** 41, 1, 2 ** 40, 1]);
   });
@@ -226,7 +245,7 @@ describe('a state dict', () => {
     expect(await second.compute()).toEqual(await whole.compute());
   });
 
-  it.each(Object.entries(all))('of %s is plain numbers', async (name, make) => {
+  it.each(Object.entries(all))('of %s is plain data', async (name, make) => {
     const metric = make();
     metric.update(...batch(name, 3));
     const state = await metric.stateDict();
@@ -237,13 +256,16 @@ describe('a state dict', () => {
     const accuracy = new Accuracy({ numClasses: 2 });
     accuracy.update(ints([0]), ints([0]));
     const other = await new Accuracy({ numClasses: 3 }).stateDict();
+    const state = await accuracy.stateDict();
     expect(() => accuracy.loadStateDict(other)).toThrow(
-      "Accuracy.loadStateDict: 'counts': expected 6 counts; it is of a metric with other options, or damaged",
+      'Accuracy.loadStateDict: it is of a metric with other options: numClasses is 2 here and 3 there',
     );
+    const micro = new F1Score({ numClasses: 2 });
+    expect(() => micro.loadStateDict(state)).toThrow(/metric is "F1Score" here and "Accuracy" there/);
     expect(() => accuracy.merge({ updates: [1], sums: [] })).toThrow(
-      'Accuracy.merge: expected updates, counts; missing: counts, unexpected: sums',
+      'Accuracy.merge: expected settings, updates, counts; missing: settings, counts, unexpected: sums',
     );
-    const negative = { updates: [1], counts: [-1, 0, 0, 0, 0, 0] };
+    const negative = { ...state, counts: [-1, 0, 0, 0, 0, 0] };
     expect(() => accuracy.loadStateDict(negative)).toThrow(/expected 6 counts/);
     expect(() => accuracy.loadStateDict(null as never)).toThrow(/expected what stateDict\(\) resolves to/);
     expect(await accuracy.compute()).toBe(1);
@@ -275,11 +297,38 @@ describe('a merge', () => {
     expect(() => f1.merge(new Accuracy({ numClasses: 3 }))).toThrow(/expected another F1Score \(counts\)/);
   });
 
-  it('with other options is an error of the value', async () => {
-    const [a, b] = [new Accuracy({ numClasses: 2 }), new Accuracy({ numClasses: 3 })];
-    a.merge(b);
-    a.update(ints([0]), ints([0]));
-    await expect(a.compute()).rejects.toThrow("Accuracy.merge: 'counts': expected 6 counts");
+  const curve = { numClasses: 3, thresholds: 5 };
+  it.each<[string, Metric, Metric]>([
+    ['numClasses is 2 here and 3 there', new Accuracy({ numClasses: 2 }), new Accuracy({ numClasses: 3 })],
+    ['topK is 1 here and 2 there', new Accuracy({ numClasses: 3 }), new Accuracy({ numClasses: 3, topK: 2 })],
+    ['average is "micro" here and "none" there', new Recall({ numClasses: 3 }), new Recall({ numClasses: 3, average: 'none' })], // prettier-ignore
+    ['ignoreIndex is null here and 1 there', new CohenKappa({ numClasses: 3 }), new CohenKappa({ numClasses: 3, ignoreIndex: 1 })], // prettier-ignore
+    ['thresholds is [0,0.25,0.5,0.75,1] here and [0,1] there', new AUROC(curve), new AUROC({ ...curve, thresholds: 2 })], // prettier-ignore
+    ['threshold is 0.5 here and 0.25 there', new F1Score(labelled), new F1Score({ ...labelled, threshold: 0.25 })], // prettier-ignore
+    ['task is "multiclass" here and "binary" there', new ConfusionMatrix({ numClasses: 2 }), new ConfusionMatrix({ task: 'binary', numClasses: 2 })], // prettier-ignore
+    ['squared is true here and false there', new MeanSquaredError(), new MeanSquaredError({ squared: false })], // prettier-ignore
+    ['adjusted is 0 here and 1 there', new R2Score(), new R2Score({ adjusted: 1 })],
+    ['nanStrategy is "error" here and 2 there', new MeanMetric(), new MeanMetric({ nanStrategy: 2 })],
+  ])('with other options is refused, as is their state: %s', async (why, one, other) => {
+    const state = await other.stateDict();
+    for (const given of [other, state]) expect(() => one.merge(given as Metric)).toThrow(why);
+    expect(() => one.loadStateDict(state)).toThrow(why);
+  });
+});
+
+describe('its line on the console', () => {
+  it.each<[string, object]>([
+    ["Accuracy(task='multiclass', numClasses=10, average='micro', topK=5, threshold=0.5, updates=0)", new Accuracy({ numClasses: 10, topK: 5 })], // prettier-ignore
+    ["AUROC(task='multilabel', numLabels=3, average='macro', thresholds=[0, 1], updates=0)", new AUROC({ ...labelled, thresholds: 2 })], // prettier-ignore
+    ["MeanMetric(nanStrategy='error', updates=0)", new MeanMetric()],
+    ['R2Score(numOutputs=2, adjusted=0, multioutput=\'uniform_average\', updates=0)', new R2Score({ numOutputs: 2 })], // prettier-ignore
+    ["MetricCollection(\n  (mse): MeanSquaredError(numOutputs=1, squared=true, updates=0)\n  prefix='val_'\n)", new MetricCollection({ mse: new MeanSquaredError() }, { prefix: 'val_' })], // prettier-ignore
+  ])('is %s', (line, metric) => expect(inspect(metric)).toBe(line));
+
+  it('says how many batches it has seen', () => {
+    const mean = new Mean();
+    mean.update(3);
+    expect(inspect([mean])).toBe("[ MeanMetric(nanStrategy='error', updates=1) ]");
   });
 });
 
@@ -381,7 +430,20 @@ describe('what cannot be counted', () => {
     expect(await open.compute()).toBeNaN();
   });
 
+  it('is NaN that a mean has another number for, with weight 1', async () => {
+    const mean = new MeanMetric({ nanStrategy: 5 });
+    mean.update(NaN, 3);
+    mean.update(k.tensor([NaN, 2]), k.tensor([4, 2]));
+    expect(await mean.compute()).toBe((5 + 5 + 2 * 2) / 4);
+  });
+
   it.each<[string, RegExp, () => void]>([
+    ['labels of another number', /numLabels 3 needs shape \[N, 3, ...\], got \[2, 4\]/, () => {
+      new F1Score(labelled).update(k.zeros(2, 4), k.zeros([2, 4], { dtype: 'int32' }));
+    }],
+    ['a label that is neither yes nor no', /label 2 at position 1 is out of range for 2 classes/, () => {
+      new Accuracy(labelled).update(k.zeros(1, 3), ints([[0, 2, 1]]));
+    }],
     ['no scores of the classes', /needs scores of shape \[N, C, ...\] with C = 3/, () => {
       new Accuracy({ numClasses: 3 }).update(k.zeros(2, 4), ints([0, 1]));
     }],
@@ -420,7 +482,17 @@ describe('what cannot be counted', () => {
 
 describe('an option', () => {
   it.each<[RegExp, () => unknown]>([
-    [/Accuracy: task must be one of 'binary', 'multiclass'; or give numClasses/, () => new Accuracy()],
+    [/Accuracy: task must be one of 'binary', 'multiclass', 'multilabel'; or give numClasses/, () => new Accuracy()],
+    [/CohenKappa: task must be one of 'binary', 'multiclass'; or/, () => new CohenKappa({ task: 'multilabel' as never })],
+    [/CohenKappa: weights must be one of 'linear'/, () => new CohenKappa({ numClasses: 3, weights: 'cubic' as never })],
+    [/no option 'numLabels'/, () => new CohenKappa({ numClasses: 3, numLabels: 2 } as never)],
+    [/MatthewsCorrCoef: numLabels must be an integer of 2 or more, got null/, () => new MatthewsCorrCoef({ task: 'multilabel' })],
+    [/numLabels is of a multilabel task/, () => new Accuracy({ numClasses: 3, numLabels: 3 })],
+    [/a multilabel task has numLabels, got numClasses 3/, () => new Accuracy({ task: 'multilabel', numClasses: 3 })],
+    [/topK must be an integer from 1 to 1/, () => new Accuracy({ ...labelled, topK: 2 })],
+    [/average must be one of 'macro', 'weighted', 'none'; got micro/, () => new AUROC({ numClasses: 3, average: 'micro' })],
+    [/nanStrategy 'warn' is not supported; say 'error' to be told of NaN, or 'ignore'/, () => new MeanMetric({ nanStrategy: 'warn' as never })],
+    [/nanStrategy must be one of .*, or a number; got NaN/, () => new MeanMetric({ nanStrategy: NaN })],
     [/numClasses must be an integer of 2 or more, got 1/, () => new Accuracy({ numClasses: 1 })],
     [/a binary task has two classes/, () => new Accuracy({ task: 'binary', numClasses: 3 })],
     [/topK must be an integer from 1 to 3, got 4/, () => new Accuracy({ numClasses: 3, topK: 4 })],
@@ -464,6 +536,10 @@ describe('a collection', () => {
     const loaded = make();
     loaded.loadStateDict(await a.stateDict());
     loaded.merge(b);
+    expect(await loaded.compute()).toEqual(await whole.compute());
+    const misfit = { ...(await a.stateDict()), matrix: await new Mean().stateDict() };
+    expect(() => loaded.loadStateDict(misfit)).toThrow(/ConfusionMatrix.loadStateDict/);
+    expect(() => loaded.merge(misfit)).toThrow(/ConfusionMatrix.merge/);
     expect(await loaded.compute()).toEqual(await whole.compute());
     loaded.reset();
     await expect(loaded.compute()).rejects.toThrow(/no value yet/);

@@ -38,7 +38,12 @@ function optionsOf({ metric, options, batches: [first] }: Golden): Record<string
 function tensorsOf(golden: Golden, number: number): [Tensor, Tensor] {
   const { preds, target, float } = batches[number]!;
   const labels = regression.includes(golden.metric) ? 'float32' : 'int32';
-  return [k.tensor(preds, { dtype: float ? 'float32' : 'int32' }), k.tensor(target, { dtype: labels })];
+  const values = (x: NestedArray): NestedArray =>
+    Array.isArray(x) ? (x as NestedArray[]).map(values) : (x as unknown) === 'NaN' ? NaN : x;
+  return [
+    k.tensor(values(preds), { dtype: float ? 'float32' : 'int32' }),
+    k.tensor(values(target), { dtype: labels }),
+  ];
 }
 
 /** Numbers as they are, in nested lists; NaN came as a string. */

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { expect, it } from 'vitest';
 import { EarlyStopping } from '../../src/optim/early-stopping.js';
 
@@ -34,4 +35,25 @@ it('refuses settings without a meaning', () => {
   expect(() => new EarlyStopping({ mode })).toThrow("mode must be 'min' or 'max', got 'least'");
   const nothing = undefined as unknown as number;
   expect(() => new EarlyStopping().step(nothing)).toThrow('EarlyStopping.step: expected the metric');
+});
+
+it('refuses a state that is not its own, by what does not fit, and stays as it was', () => {
+  const stopping = new EarlyStopping({ patience: 2 });
+  stopping.step(1);
+  const before = stopping.stateDict();
+  const { best: _, ...without } = before;
+  expect(() => stopping.loadStateDict({ ...without, patience: 7, epoch: 3 })).toThrow(
+    'EarlyStopping.loadStateDict: the state does not fit; missing: best, unexpected: epoch; load what',
+  );
+  expect(() => stopping.loadStateDict({ ...before, patience: 7, num_bad_epochs: '1' })).toThrow(
+    "EarlyStopping.loadStateDict: 'num_bad_epochs' must be a number, got '1'",
+  );
+  expect(() => stopping.loadStateDict(null as never)).toThrow('expected what stateDict() gave, got null');
+  expect(stopping.stateDict()).toEqual(before);
+});
+
+it('shows its options and where it stands', () => {
+  expect(inspect(new EarlyStopping({ mode: 'max' }))).toBe(
+    "EarlyStopping(patience=5, minDelta=0, mode='max', best=-Infinity, numBadEpochs=0)",
+  );
 });

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { formats, init, optim, zeros, type Tensor } from '../../src/index.js';
 import { loadRows } from '../rows.js';
@@ -72,6 +73,82 @@ describe.each(loadRows<Row, Golden>('optim/schedulers'))('$key', ({ row, golden 
       expectClose(rates(second.optimizer), golden.rates[epoch] as number[], epoch);
     }
   });
+
+  it('refuses a state that lacks a field, has another or one of another kind, and stays as it was', () => {
+    const [from, { scheduler }] = [made(row), made(row)];
+    for (let epoch = 0; epoch < 3; epoch++) from.scheduler.step(...given(row, epoch));
+    const [saved, before] = [from.scheduler.stateDict(), scheduler.stateDict()];
+    for (const key of Object.keys(saved)) {
+      const { [key]: _, ...without } = saved;
+      // A chain takes these from its schedulers; PyTorch's has no place of its own.
+      if (!('_schedulers' in saved && '_last_lr' in saved && key !== '_schedulers'))
+        expect(() => scheduler.loadStateDict(without), key).toThrow(`missing: ${key}, unexpected: none`);
+      if (key !== '_last_lr')
+        expect(() => scheduler.loadStateDict({ ...saved, [key]: {} }), key).toThrow(/loadStateDict/);
+      expect(scheduler.stateDict()).toEqual(before);
+    }
+    expect(() => scheduler.loadStateDict({ ...saved, speed: 1 })).toThrow(/missing: none, unexpected: speed/);
+    expect(scheduler.stateDict()).toEqual(before);
+  });
+
+  it('shows its class, its options and where it stands in one line', () => {
+    const { scheduler } = made(row);
+    const line = inspect(scheduler);
+    expect(line).toMatch(new RegExp(`^${scheduler.constructor.name}\\(.*lastEpoch=\\d`));
+    expect(line).not.toContain('\n');
+  });
+});
+
+it('a composition whose second part does not fit leaves the first as it was', () => {
+  const { SequentialLR, ChainedScheduler, ConstantLR, StepLR } = optim.lrScheduler;
+  const parts = (optimizer: optim.SGD) => [new ConstantLR(optimizer), new StepLR(optimizer, 2)];
+  const [a, b] = [sgd(), sgd()];
+  for (const scheduler of [
+    new SequentialLR(a, parts(a), { milestones: [3] }),
+    new ChainedScheduler(parts(b)),
+  ]) {
+    const before = scheduler.stateDict();
+    const [first, second] = before['_schedulers'] as Record<string, number>[];
+    const moved = {
+      ...before,
+      last_epoch: 9,
+      _schedulers: [
+        { ...first, last_epoch: 9 },
+        { ...second, extra: 1 },
+      ],
+    };
+    expect(() => scheduler.loadStateDict(moved)).toThrow(/StepLR.loadStateDict: .* unexpected: extra/);
+    expect(scheduler.stateDict()).toEqual(before);
+  }
+});
+
+it("what PyTorch's schedulers keep besides is no unknown field", () => {
+  const scheduler = new optim.lrScheduler.StepLR(sgd(), 5);
+  const theirs = { verbose: false, _get_lr_called_within_step: false, _is_initial: false };
+  scheduler.loadStateDict({ ...scheduler.stateDict(), ...theirs, last_epoch: 4n });
+  expect(scheduler.lastEpoch).toBe(4);
+});
+
+it("a chain takes its place from its schedulers where PyTorch's state has none", () => {
+  const { ChainedScheduler, ConstantLR } = optim.lrScheduler;
+  const chain = () => new ChainedScheduler([new ConstantLR(sgd())]);
+  const [from, to] = [chain(), chain()];
+  for (let epoch = 0; epoch < 3; epoch++) from.step();
+  const { last_epoch: _, ...theirs } = from.stateDict();
+  to.loadStateDict(theirs);
+  expect(to.lastEpoch).toBe(3);
+});
+
+it('schedulers show their options', () => {
+  const { StepLR, SequentialLR, ConstantLR } = optim.lrScheduler;
+  const optimizer = sgd();
+  expect(inspect(new StepLR(optimizer, 5))).toBe(
+    'StepLR(lastEpoch=0, stepSize=5, gamma=0.1, lr=[0.3, 0.05])',
+  );
+  const both = [new ConstantLR(optimizer), new StepLR(optimizer, 2)];
+  expect(inspect(new SequentialLR(optimizer, both, [3]))).toMatch(
+    /^SequentialLR\(schedulers=\[ConstantLR\(.*\), StepLR\(.*\)\], milestones=\[3\], lastEpoch=0\)$/,
+  );
 });
 
 it('groups added later are scheduled from their own rate, or the scheduler says that it cannot', () => {

@@ -59,6 +59,13 @@ describe('records', () => {
     log.addHistogram('one', [1, 1, 1], 5);
     log.addHistogram('zeros', [0, 0], 6);
     log.addText('note', 'hello **world** ä', 2);
+    const [labels, scores] = [
+      k.tensor([0, 1, 1, 0, 1], { dtype: 'int32' }),
+      k.tensor([0.1, 0.4, 0.5, 0.8, 1]),
+    ];
+    log.addPrCurve('curve', labels, scores, 3, { numThresholds: 5 });
+    log.addPrCurve('weighted', labels, scores, 4, { numThresholds: 3, weights: [1, 2, 0.5, 1, 0] });
+    log.addScalar('earlier', 1.5, 8, { walltime: 1600000000.5 });
     for (const [name, value] of Object.entries({ lr: 0.1, opt: 'sgd', none: 0 }))
       log.addHparams({ [name]: value }, { 'hparam/acc': 0.9 }, `by ${name}`);
     await log.close();
@@ -110,22 +117,22 @@ describe('records', () => {
   });
 });
 
-describe('an image', () => {
-  /** Reads a PNG by its chunks: sizes and rows without their filters, which are 0. */
-  function decode(png: Uint8Array): { width: number; height: number; type: number; rows: number[][] } {
-    const view = new DataView(png.buffer, png.byteOffset, png.length);
-    let data: number[] = [];
-    for (let at = 8; at < png.length; at += 12 + view.getUint32(at))
-      if (textOf(png.subarray(at + 4, at + 8)) === 'IDAT')
-        data = [...data, ...png.subarray(at + 8, at + 8 + view.getUint32(at))];
-    const [width, height] = [view.getUint32(16), view.getUint32(20)];
-    const raw = [...inflateSync(Uint8Array.from(data))];
-    const row = raw.length / height;
-    const rows = Array.from({ length: height }, (_, y) => raw.slice(y * row, (y + 1) * row));
-    expect(rows.every((bytes) => bytes[0] === 0)).toBe(true);
-    return { width, height, type: png[25]!, rows: rows.map((bytes) => bytes.slice(1)) };
-  }
+/** Reads a PNG by its chunks: sizes and rows without their filters, which are 0. */
+function decode(png: Uint8Array): { width: number; height: number; type: number; rows: number[][] } {
+  const view = new DataView(png.buffer, png.byteOffset, png.length);
+  let data: number[] = [];
+  for (let at = 8; at < png.length; at += 12 + view.getUint32(at))
+    if (textOf(png.subarray(at + 4, at + 8)) === 'IDAT')
+      data = [...data, ...png.subarray(at + 8, at + 8 + view.getUint32(at))];
+  const [width, height] = [view.getUint32(16), view.getUint32(20)];
+  const raw = [...inflateSync(Uint8Array.from(data))];
+  const row = raw.length / height;
+  const rows = Array.from({ length: height }, (_, y) => raw.slice(y * row, (y + 1) * row));
+  expect(rows.every((bytes) => bytes[0] === 0)).toBe(true);
+  return { width, height, type: png[25]!, rows: rows.map((bytes) => bytes.slice(1)) };
+}
 
+describe('an image', () => {
   it('of floats is a PNG of them, cut to 0 ... 1', async () => {
     const { log, events } = encoder();
     log.addImage('p', k.tensor([[[0, 0.5, 2]], [[1, -1, 0.25]], [[0.1, 1, 0]]]), 3); // prettier-ignore
@@ -148,6 +155,45 @@ describe('an image', () => {
     expect(grey).toEqual({ width: 2, height: 2, type: 0, rows: [[0, 255], [128, 7]] }); // prettier-ignore
     expect(rgba!.type).toBe(6);
     expect(rgba!.rows[1]).toEqual([128, 128, 128, 128, 7, 7, 7, 7]);
+  });
+});
+
+describe('images', () => {
+  const sizes = (event: Uint8Array) => [1, 2, 3].map((field) => fieldAt(event, summary, value, image, field));
+
+  it('are a grid of eight in a row, without gaps, in either order of dims', async () => {
+    const { log, events } = encoder();
+    // Nine images of 1 x 2 pixels, each of its number.
+    const pixels = k.tensor(
+      Array.from({ length: 9 }, (_, n) => [[[n, n + 100]]]),
+      { dtype: 'uint8' },
+    );
+    log.addImages('nchw', pixels, 2);
+    log.addImages('nhwc', pixels.permute(0, 2, 3, 1), 2, { dataformats: 'NHWC' });
+    await log.flush();
+    const first = Array.from({ length: 8 }, (_, n) => [n, n + 100]).flat();
+    const second = [8, 108, ...new Array<number>(14).fill(0)];
+    for (const event of events().slice(1)) {
+      expect([...sizes(event), fieldAt(event, step)]).toEqual([2n, 16n, 1n, 2n]);
+      const { rows } = decode(fieldAt(event, summary, value, image, 4) as Uint8Array);
+      expect(rows).toEqual([first, second]);
+    }
+  });
+
+  it('of colours keep their channels', async () => {
+    const { log, events } = encoder();
+    log.addImages(
+      'rgb',
+      k.tensor([
+        [[[0]], [[0.5]], [[1]]],
+        [[[1]], [[0]], [[0.25]]],
+      ]),
+    );
+    await log.flush();
+    expect(sizes(events()[1]!)).toEqual([1n, 2n, 3n]);
+    expect(decode(fieldAt(events()[1]!, summary, value, image, 4) as Uint8Array).rows).toEqual([
+      [0, 127, 255, 255, 0, 63],
+    ]);
   });
 });
 
@@ -231,6 +277,49 @@ describe('what cannot be logged', () => {
       (log) => log.addImage('x', k.ones(2, 4, 4)),
     ],
     [/expected uint8 .* got int32/, (log) => log.addImage('x', k.ones([1, 4, 4], { dtype: 'int32' }))],
+    [
+      /addImages: expected images NCHW with 1, 3 or 4 channels, got shape \[3, 4, 4\]/,
+      (log) => log.addImages('x', k.ones(3, 4, 4)),
+    ],
+    [
+      /dataformats must be 'NCHW' or 'NHWC', got CHW/,
+      (log) => log.addImages('x', k.ones(1, 1, 4, 4), 0, { dataformats: 'CHW' as never }),
+    ],
+    [
+      /addScalar: there is no option 'doublePrecision'/,
+      (log) => log.addScalar('x', 1, 0, { doublePrecision: true } as never),
+    ],
+    [
+      /addHistogram: there is no option 'bins'/,
+      (log) => log.addHistogram('x', [1], 0, { bins: 'auto' } as never),
+    ],
+    [/addText: there is no option/, (log) => log.addText('x', 'y', 0, { markdown: true } as never)],
+    [
+      /addImage: there is no option/,
+      (log) => log.addImage('x', k.ones(1, 2, 2), 0, { format: 'CHW' } as never),
+    ],
+    [/addScalars: there is no option/, (log) => log.addScalars('x', { a: 1 }, 0, { bins: 1 } as never)],
+    [/addScalar.*5/, (log) => (log.addScalar as (...args: unknown[]) => void).call(log, 'x', 1, 0, {}, 2)],
+    [/walltime must be seconds since 1970, got NaN/, (log) => log.addScalar('x', 1, 0, { walltime: NaN })],
+    [/label 1 must be 0 or 1, got 2/, (log) => log.addPrCurve('x', [0, 2], [0.5, 0.5])],
+    [/prediction 0 must be a probability from 0 to 1, got -1/, (log) => log.addPrCurve('x', [0], [-1])],
+    [
+      /weight 0 must be a finite number of at least 0, got -1/,
+      (log) => log.addPrCurve('x', [0], [1], 0, { weights: [-1] }),
+    ],
+    [
+      /'x' needs as many predictions and weights as labels, at least one; got 2, 1/,
+      (log) => log.addPrCurve('x', [0, 1], [1]),
+    ],
+    [/'x' needs as many .* got 0, 0/, (log) => log.addPrCurve('x', [], [])],
+    [
+      /numThresholds must be an integer from 2 to 127, got 200/,
+      (log) => log.addPrCurve('x', [0], [1], 0, { numThresholds: 200 }),
+    ],
+    [
+      /there is no option 'num_thresholds'; did you mean 'numThresholds'/,
+      (log) => log.addPrCurve('x', [0], [1], 0, { num_thresholds: 5 } as never),
+    ],
     [/dataformats must be/, (log) => log.addImage('x', k.ones(1, 4, 4), 0, { dataformats: 'WH' as never })],
     [/'x' has no values: its shape is \[0\]/, (log) => log.addHistogram('x', k.ones(0))],
     [/value 0 is Infinity/, (log) => log.addHistogram('x', [Infinity])],

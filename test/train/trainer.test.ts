@@ -1,7 +1,15 @@
 /** What a Trainer does around the steps, seen from outside. */
+import { inspect } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { init, manualSeed, nn, noGrad, optim, randn, tensor, type Tensor } from '../../src/index.js';
-import { evaluate, scheduleOf, Trainer, trainStep, type TrainEvent } from '../../src/train/index.js';
+import {
+  evaluate,
+  scheduleOf,
+  Trainer,
+  trainStep,
+  type LossFunction,
+  type TrainEvent,
+} from '../../src/train/index.js';
 import { bytesOf, fresh, network, numbers, trainLoader, valLoader } from './support.js';
 
 beforeAll(() => init());
@@ -177,6 +185,22 @@ describe('evaluation', () => {
   });
 });
 
+it('shows what it trains and how far it has come', async () => {
+  const model = new nn.Sequential(new nn.Linear(2, 3));
+  const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+  const trainer = new Trainer({
+    model,
+    optimizer,
+    scheduler: new optim.lrScheduler.StepLR(optimizer, 1),
+    ema: 0.9,
+  });
+  expect(inspect(trainer)).toBe(
+    'Trainer(model=Sequential, optimizer=SGD, scheduler=StepLR, epochs=0, ema=true)',
+  );
+  await trainer.fit(trainLoader(), { epochs: 1, validation: valLoader() });
+  expect(inspect(trainer)).toMatch(/scheduler=StepLR, epochs=1, best=1, ema=true\)$/);
+});
+
 describe('a model that returns several tensors', () => {
   class Returning extends nn.Module {
     readonly one = new nn.Linear(2, 3);
@@ -190,9 +214,9 @@ describe('a model that returns several tensors', () => {
   }
   const fitted = async (form: (one: Tensor, other: Tensor) => unknown, loss?: unknown) => {
     manualSeed(4);
-    const model = new Returning(form) as unknown as nn.TensorModule;
+    const model = new Returning(form);
     const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
-    const trainer = new Trainer({ model, optimizer, loss: loss as never });
+    const trainer = new Trainer({ model, optimizer, loss: loss as LossFunction<unknown> });
     await trainer.fit(trainLoader(), { epochs: 1, validation: valLoader() });
     return trainer.history[0]!;
   };

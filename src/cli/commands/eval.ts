@@ -80,7 +80,7 @@ async function evaluateModel(context: Context, options: EvalOptions): Promise<vo
     const text = `${JSON.stringify([...predictions])}\n`;
     await writeFileAtomically(options.predictions, [new TextEncoder().encode(text)]);
   }
-  const byClass = perClass(chosen, predictions, options.outputs);
+  const byClass = await perClass(chosen, predictions, options.outputs);
   output.line(`accuracy ${correct}/${count} (${percent(correct, count)})`);
   if (options.topK !== undefined)
     output.line(`top-${options.topK} accuracy ${topCorrect}/${count} (${percent(topCorrect, count)})`);
@@ -122,17 +122,17 @@ interface ClassCount extends ClassScore {
 }
 
 /** Images, hits and scores of each class that has images; their labels may be any of the model's outputs. */
-function perClass(
+async function perClass(
   { classes, labels }: LabelledImages,
   predictions: Int32Array,
   outputsOfClasses: readonly number[] | undefined,
-): ClassCount[] {
+): Promise<ClassCount[]> {
   const outputs = [...new Set(labels)].sort((a, b) => a - b);
   const nameOf = (label: number): string =>
     classes[outputsOfClasses === undefined ? label : outputsOfClasses.indexOf(label)] ?? `class ${label}`;
   const names = outputs.map(nameOf);
   const at = (label: number): number => outputs.indexOf(label);
-  const { perClass: scores, matrix } = scoresOf(
+  const { perClass: scores, matrix } = await scoresOf(
     [...names, 'another'],
     Array.from(labels, at),
     Array.from(predictions, (prediction) =>

@@ -36,7 +36,7 @@ export async function writeReport(run: RunFolder, input: ReportInput): Promise<v
       ? null
       : {
           evaluation,
-          scores: scoresOf(validation.classes, validation.labels, evaluation.predictions),
+          scores: await scoresOf(validation.classes, validation.labels, evaluation.predictions),
           mistakes: await worstMistakes(validation, evaluation),
         };
   await run.write(

@@ -1,3 +1,6 @@
+import { ConfusionMatrix, F1Score, MetricCollection, Precision, Recall } from '../../metrics/index.js';
+import { tensor } from '../../ops/index.js';
+
 /** How often each class was taken for each other, and what follows from it. */
 export interface Scores {
   /** `matrix[actual][predicted]`: numbers of images. */
@@ -18,30 +21,36 @@ export interface ClassScore {
 }
 
 /** @param predictions -1 for images that were left out */
-export function scoresOf(
+export async function scoresOf(
   classes: readonly string[],
   labels: ArrayLike<number>,
   predictions: ArrayLike<number>,
-): Scores {
-  const matrix = classes.map(() => classes.map(() => 0));
-  for (let i = 0; i < labels.length; i++) {
-    const row = matrix[labels[i] ?? -1];
-    const predicted = predictions[i] ?? -1;
-    if (row?.[predicted] !== undefined) row[predicted]++;
-  }
+): Promise<Scores> {
+  const kept = Array.from({ length: labels.length }, (_, i) => i).filter((i) => (predictions[i] ?? -1) >= 0);
+  // One class alone is not told apart from anything.
+  const options = { numClasses: Math.max(classes.length, 2), average: 'none' } as const;
+  const measures = new MetricCollection({
+    matrix: new ConfusionMatrix({ numClasses: options.numClasses }),
+    precision: new Precision(options),
+    recall: new Recall(options),
+    f1: new F1Score(options),
+  });
+  const classesOf = (all: ArrayLike<number>) => Int32Array.from(kept, (i) => all[i] ?? -1);
+  const [predicted, actual] = [tensor(classesOf(predictions)), tensor(classesOf(labels))];
+  measures.update(predicted, actual);
+  const { matrix, precision, recall, f1 } = await measures.compute();
+  measures.reset();
+  for (const one of [predicted, actual]) one.dispose();
   const perClass = classes.map((name, i) => {
-    const right = matrix[i]?.[i] ?? 0;
     const images = (matrix[i] ?? []).reduce((sum, count) => sum + count, 0);
     const taken = matrix.reduce((sum, row) => sum + (row[i] ?? 0), 0);
-    const precision = taken === 0 ? null : right / taken;
-    const recall = images === 0 ? null : right / images;
-    const both = (precision ?? 0) + (recall ?? 0);
+    const unless0 = (whole: number, value: number | undefined) => (whole === 0 ? null : (value ?? null));
     return {
       name,
       images,
-      precision,
-      recall,
-      f1: images === 0 ? null : both === 0 ? 0 : (2 * (precision ?? 0) * (recall ?? 0)) / both,
+      precision: unless0(taken, precision[i]),
+      recall: unless0(images, recall[i]),
+      f1: unless0(images, f1[i]),
     };
   });
   return { matrix, perClass };

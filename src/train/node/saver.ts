@@ -2,7 +2,7 @@ import { readAll } from '../../formats/device-tensor.js';
 import { HostTensor } from '../../formats/host-tensor.js';
 import { saveSafetensors, saveTorch } from '../../formats/node-files.js';
 import type { TorchValue } from '../../formats/torch-writer.js';
-import type { TensorModule } from '../../nn/index.js';
+import type { Module } from '../../nn/index.js';
 import type { Keeper, Kept } from '../keeper.js';
 import type { EpochReport, Progress } from '../progress.js';
 import { disposeState } from '../state.js';
@@ -135,10 +135,7 @@ export class Saver implements Keeper {
 }
 
 /** Copies of some of a model's tensors on the host. */
-async function copyOf(
-  model: TensorModule,
-  keys: ReadonlySet<string>,
-): Promise<ReadonlyMap<string, HostTensor>> {
+async function copyOf(model: Module, keys: ReadonlySet<string>): Promise<ReadonlyMap<string, HostTensor>> {
   const state = model.stateDict();
   const chosen = [...readAll(state)].filter(([key]) => keys.has(key));
   try {
