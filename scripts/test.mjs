@@ -1,14 +1,14 @@
 /**
  * `npm test`: sets up what is missing, then checks format, lint, import circles and types and runs the tests.
- * Arguments go to vitest; with arguments only the tests run. `--full` adds the slow tests of `test/full`, and Open MPI for
- * those of several processes.
+ * Arguments go to vitest; with arguments only the tests run. `--full` adds the slow tests of `test/full`, and
+ * installs what those use (MPI, Chromium) where it may.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { build } from './build.mjs';
-import { ensureMpi } from './driver/install.mjs';
 import { cacheDir, prepare, root, runMain } from './setup.mjs';
+import { ensureTestTools } from './test-tools.mjs';
 
 /** @typedef {{ name: string, ok: boolean, seconds: number }} Step */
 
@@ -122,7 +122,7 @@ void runMain(import.meta.url, async () => {
   const vitestArgs = process.argv.slice(2).filter((arg) => arg !== '--full');
   const { adapter } = prepare();
   console.log(`WebGPU adapter: ${adapter}`);
-  if (full) ensureMpi();
+  if (full) ensureTestTools();
 
   const steps = [step('build', buildSucceeds)];
   if (vitestArgs.length === 0) steps.push(...(await checks()));
