@@ -60,7 +60,11 @@ export function ensureTools(tools, { prefix, apt = aptGet, log = console.log }) 
       }
     } catch (error) {
       // The line alone: what apt says of a mirror that is away takes a screen.
-      why = String(error instanceof Error ? error.message : error).trim().split('\n').at(-1) ?? '';
+      why =
+        String(error instanceof Error ? error.message : error)
+          .trim()
+          .split('\n')
+          .at(-1) ?? '';
     }
     if (!there()) log(`No ${name}: ${without} (${command}). ${why}`);
   }

@@ -190,6 +190,35 @@ test('is used by keyboard alone', async ({ page }) => {
   await expect(notice(page)).toHaveText(/^Done after epoch 30: 100 % of the training pictures/);
 });
 
+test('leaves the focus where a keyboard goes on', async ({ page }) => {
+  const label = () =>
+    page.evaluate(() => {
+      const { activeElement: at } = document;
+      return at?.getAttribute('aria-label') ?? at?.textContent;
+    });
+  await open(page);
+  await button(page, 'Add a class').click();
+  await button(page, 'Make').focus();
+  await page.keyboard.press('Enter');
+  await button(page, 'Make twelve').focus();
+  await page.keyboard.press('Enter');
+  await expect(page.locator('.picture')).toHaveCount(12);
+  await expect.poll(label).toBe('Make');
+
+  await button(page, 'Remove picture 12 of Class 1').focus();
+  await page.keyboard.press('Enter');
+  await expect(page.locator('.picture')).toHaveCount(11);
+  await expect.poll(label).toBe('Remove picture 11 of Class 1');
+  for (let i = 0; i < 11; i++) await page.keyboard.press('Enter');
+  await expect(page.locator('.picture')).toHaveCount(0);
+  await expect.poll(label).toBe('Name of the class');
+
+  await button(page, 'Remove the class Class 1').focus();
+  await page.keyboard.press('Enter');
+  await expect(page.locator('.class')).toHaveCount(0);
+  await expect.poll(label).toBe('Add a class');
+});
+
 test('takes pictures from files and a camera, and names files that are none', async ({ page }) => {
   await open(page);
   await button(page, 'Add a class').click();
@@ -228,6 +257,7 @@ test('fits a phone', async ({ page }) => {
   await button(page, 'One of these').click();
   await expect(page.locator('.tried')).toBeVisible();
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
+  await page.setViewportSize({ width: 390, height: 740 });
   await screenshot(page, 'phone');
 });
 
