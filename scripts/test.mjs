@@ -1,14 +1,13 @@
 /**
- * `npm test`: sets up what is missing, then checks format, lint, import circles and types and runs the tests.
- * Arguments go to vitest; with arguments only the tests run. `--full` adds the slow tests of `test/full`, and Open MPI for
- * those of several processes.
+ * `npm test`: sets up what is missing, then builds, checks format, lint, import circles and types and runs the tests.
+ * Arguments go to vitest; with arguments only the tests run. `--full` adds the slow tests of `test/full`, and
+ * installs what those use (MPI, Chromium) where it may.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { build } from './build.mjs';
-import { ensureMpi } from './driver/install.mjs';
 import { cacheDir, prepare, root, runMain } from './setup.mjs';
+import { ensureTestTools } from './test-tools.mjs';
 
 /** @typedef {{ name: string, ok: boolean, seconds: number }} Step */
 
@@ -67,12 +66,13 @@ const command = (script, ...args) => [join(root, 'node_modules', script), ...arg
  * A check in a process of its own, whose output is printed at its end: several run at once.
  * @param {string} name
  * @param {readonly string[]} args
+ * @param {NodeJS.ProcessEnv} env
  * @returns {Promise<Step>}
  */
-function check(name, args) {
+function check(name, args, env) {
   const start = performance.now();
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
     /** @type {Buffer[]} */
     const output = [];
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => output.push(chunk));
@@ -85,13 +85,18 @@ function check(name, args) {
   });
 }
 
-/** Each uses one core. The longest begins first. @returns {Promise<Step[]>} */
-async function checks() {
+/**
+ * The build, the types (of tests that import the build, too) after it, and beside both what needs no build. Each uses
+ * one core.
+ * @param {{ checked: boolean, full: boolean }} options
+ * @returns {Promise<Step[]>}
+ */
+async function beforeTests({ checked, full }) {
   const prettier = ['--check', '--log-level=warn', '--cache', '--cache-location'];
+  const types = command('typescript/bin/tsc', '-p', 'tsconfig.json');
   const waiting = Object.entries({
     lint: command('eslint/bin/eslint.js', '.', '--max-warnings=0'),
     format: command('prettier/bin/prettier.cjs', ...prettier, join(cacheDir, 'kindling/prettier'), '.'),
-    types: command('typescript/bin/tsc', '-p', 'tsconfig.json'),
     circles: command(
       'dependency-cruiser/bin/dependency-cruise.mjs',
       '--config',
@@ -99,22 +104,18 @@ async function checks() {
       'src',
     ),
   });
+  const env = full ? process.env : { ...process.env, KINDLING_LINT: 'quick' };
   /** @type {Step[]} */
   const steps = [];
-  const lane = async () => {
-    for (let next = waiting.shift(); next; next = waiting.shift()) steps.push(await check(...next));
+  const rest = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) steps.push(await check(...next, env));
   };
-  await Promise.all([lane(), lane()]);
+  const afterBuild = async () => {
+    steps.push(await check('build', [join(root, 'scripts/build.mjs')], env));
+    if (checked) steps.push(await check('types', types, env));
+  };
+  await (checked ? Promise.all([afterBuild().then(rest), rest()]) : afterBuild());
   return steps;
-}
-
-function buildSucceeds() {
-  try {
-    build();
-    return true;
-  } catch {
-    return false; // the compiler has said why
-  }
 }
 
 void runMain(import.meta.url, async () => {
@@ -122,10 +123,9 @@ void runMain(import.meta.url, async () => {
   const vitestArgs = process.argv.slice(2).filter((arg) => arg !== '--full');
   const { adapter } = prepare();
   console.log(`WebGPU adapter: ${adapter}`);
-  if (full) ensureMpi();
+  if (full) ensureTestTools();
 
-  const steps = [step('build', buildSucceeds)];
-  if (vitestArgs.length === 0) steps.push(...(await checks()));
+  const steps = await beforeTests({ checked: vitestArgs.length === 0, full });
   const reportFile = join(cacheDir, 'kindling/test-report.json');
   mkdirSync(dirname(reportFile), { recursive: true });
   rmSync(reportFile, { force: true });

@@ -112,7 +112,7 @@ const succeeds = (command, args) => spawnSync(command, args, { stdio: 'ignore' }
 /**
  * @returns {string[] | null} what to put before a command to run it as root; null when that needs a password
  */
-function rootPrefix() {
+export function rootPrefix() {
   if (process.getuid?.() === 0) return [];
   return succeeds('sudo', ['-n', 'true']) ? ['sudo', '-n'] : null;
 }
@@ -129,7 +129,7 @@ function aptSourceFiles(directory = '/etc/apt') {
  * Runs apt-get quietly; its output is shown only when it fails.
  * @param {readonly string[]} prefix @param {readonly string[]} args
  */
-function aptGet(prefix, args) {
+export function aptGet(prefix, args) {
   const options = ['-qq', '-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=3'];
   const command = [...prefix, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...options, ...args];
   for (let attempt = 1; ; attempt++) {
@@ -174,16 +174,6 @@ function installWithApt(prefix) {
     else if (entry.kind === 'add') succeeds(command, [...prefix.slice(1), 'rm', '-f', backportsFile]);
     throw error;
   }
-}
-
-/** Installs Open MPI with apt, for the tests of several processes, where that needs no password. */
-export function ensureMpi() {
-  if (succeeds('mpirun', ['--version'])) return;
-  const prefix = succeeds('apt-get', ['--version']) ? rootPrefix() : null;
-  if (prefix === null) return;
-  console.log('Installing Open MPI (apt-get install openmpi-bin) ...');
-  aptGet(prefix, ['update']);
-  aptGet(prefix, ['install', '-y', '--no-install-recommends', 'openmpi-bin']);
 }
 
 /**

@@ -74,7 +74,7 @@ it.each([
   { timeout: 240_000 },
   async (_, signal, status, report) => {
     const out = join(folder, `${signal}.safetensors`);
-    const args = ['finetune', data, '--weights', weights, '--model', 'cifar_resnet8', '--freeze', 'none'];
+    const args = ['finetune', data, '--weights', weights, '--model', 'cifar_resnet8'];
     const outcome = await kindling(
       [...args, '--epochs', '10000', '--batch-size', '20', '--out', out],
       'epoch',

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { init, tensor } from '../../src/index.js';
+import { init, stack, tensor, type Tensor } from '../../src/index.js';
 import { cutmix, mixup, Random } from '../../src/data/index.js';
 
 beforeAll(() => init());
@@ -37,13 +37,13 @@ describe('mixup', () => {
     const [x, y] = [batch(2, 1), labelsOf(0, 1)];
     const draw = async (alpha: number): Promise<number[]> => {
       const random = new Random(11);
-      const shares: number[] = [];
+      const firsts: Tensor[] = [];
       for (let i = 0; i < 400; i++) {
         const [inputs, targets] = mixup(x, y, { alpha, numClasses: 2, random });
-        shares.push((await targets.data())[0]!);
-        for (const each of [inputs, targets]) each.dispose();
+        inputs.dispose();
+        firsts.push(targets.select(0, 0).select(0, 0));
       }
-      return shares;
+      return [...(await stack(firsts).data())];
     };
     for (const alpha of [0.2, 1, 4]) {
       const shares = await draw(alpha);

@@ -78,13 +78,14 @@ describe('loadStateDict', () => {
 
   it('uploads large tensors in pieces', async () => {
     const count = 2 * 1024 ** 2 + 3;
-    const source = storage(4 * count);
-    const numbers = Float32Array.from({ length: count }, (_, i) => Math.sin(i));
+    // Whole numbers that float32 holds, each its own.
+    const numbers = new Float32Array(count).map((_, i) => i);
     const values = memorySource(new Uint8Array(numbers.buffer));
+    let largest = 0;
     const counting = {
       size: values.size,
-      read: async (offset: number, length: number) => {
-        await source.read(offset, length);
+      read: (offset: number, length: number) => {
+        largest = Math.max(largest, length);
         return values.read(offset, length);
       },
     };
@@ -95,8 +96,10 @@ describe('loadStateDict', () => {
         ['bias', HostTensor.from('float64', [1], [0.25])],
       ]),
     );
-    expect(source.largest()).toBeLessThanOrEqual(4 * 1024 ** 2);
-    expect(await layer.weight.data()).toEqual(numbers);
+    expect(largest).toBeLessThanOrEqual(4 * 1024 ** 2);
+    const loaded = await layer.weight.data();
+    expect(loaded.length).toBe(count);
+    expect(loaded.findIndex((value, i) => value !== numbers[i])).toBe(-1);
     expect(await layer.bias!.data()).toEqual(new Float32Array([0.25]));
   });
 

@@ -54,7 +54,10 @@ async function runInBrowser(executable: string, script: string): Promise<unknown
   const { port } = server.address() as AddressInfo;
   const browser = spawn(executable, [...flags, `--user-data-dir=${profile}`, `http://127.0.0.1:${port}/`], {
     stdio: 'ignore',
+    // A group of processes, which ends as one.
+    detached: true,
   });
+  const closed = new Promise((resolve) => browser.on('close', resolve));
   const gone = new Promise<never>((_, reject) => {
     browser.on('error', reject);
     browser.on('exit', (code) =>
@@ -65,10 +68,17 @@ async function runInBrowser(executable: string, script: string): Promise<unknown
     return JSON.parse(await Promise.race([posted, gone]));
   } finally {
     gone.catch(() => {});
-    browser.kill('SIGKILL');
+    if (browser.pid !== undefined) {
+      try {
+        process.kill(-browser.pid, 'SIGKILL');
+      } catch {
+        // It has ended by itself, which `gone` says.
+      }
+      await closed;
+    }
     server.close();
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+    // Those of its processes that are still dying may write into it.
+    rmSync(profile, { recursive: true, force: true, maxRetries: 50, retryDelay: 20 });
   }
 }
 

@@ -1,6 +1,4 @@
-import { existsSync } from 'node:fs';
+import { findChromium } from '../../scripts/test-tools.mjs';
 
 /** The system's browser, if it has one. */
-export const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
-  existsSync,
-);
+export const chromium = findChromium();

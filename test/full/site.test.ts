@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
 describe('the documentation', () => {
-  it('becomes a site without a broken link', () => {
+  it('becomes a site without a broken link', { timeout: 900_000 }, () => {
     const { status, stdout, stderr } = spawnSync('node', ['site/build.mjs'], { cwd: root, encoding: 'utf8' });
     expect(status, stdout + stderr).toBe(0);
     expect(stdout).toMatch(/[1-9]\d{3} links, 0 broken/);

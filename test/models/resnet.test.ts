@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import * as k from '../../src/index.js';
 import { labels } from './fill.js';
 import { ModelGolden, relativeL2, type CifarGolden } from './goldens.js';
+import { full } from '../tooling/full.js';
 import { checkTraining, describeTorchvision, limits, slow } from './training.js';
 
 const data = process.env['KINDLING_DATA'] ?? fileURLToPath(new URL('../../../shared/data', import.meta.url));
@@ -12,7 +13,9 @@ const testImages = `${data}/cifar10/test_subset.bin`;
 
 beforeAll(() => k.init());
 
-for (const name of ['resnet18', 'resnet50']) describeTorchvision(name);
+describeTorchvision('resnet18');
+// The bottlenecks' gradients are a matter of minutes where nothing is compiled yet.
+describeTorchvision('resnet50', { trains: full });
 
 const missing = [checkpoint, testImages].filter((path) => !existsSync(path));
 describe.skipIf(missing.length > 0)('the published CIFAR ResNet-20 against PyTorch', () => {

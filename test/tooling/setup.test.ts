@@ -12,6 +12,7 @@ import {
 import { probeAdapter } from '../../scripts/driver/install.mjs';
 import { withoutDawnNotices } from '../../scripts/quiet.mjs';
 import { dependenciesInstalled, nodeProblem } from '../../scripts/setup.mjs';
+import { ensureTools } from '../../scripts/test-tools.mjs';
 import { closingLine, testCounts } from '../../scripts/test.mjs';
 
 const deb822 = `Types: deb
@@ -106,6 +107,47 @@ Signed-By:
     expect(driverPlan(release('debian', '13', 'trixie'))).toEqual({ backports: null });
     expect(driverPlan(release('ubuntu', '24.04', 'noble'))).toEqual({ backports: null });
     expect(driverPlan('')).toEqual({ backports: null });
+  });
+});
+
+describe('the programs that slow tests use', () => {
+  const tool = (name: string, there: () => boolean) => ({
+    name,
+    packages: [`${name}-bin`],
+    there,
+    without: `tests of ${name} are skipped`,
+  });
+
+  it('are installed where they are missing and apt may be used, after one update', () => {
+    const [calls, lines, installed] = [[] as string[], [] as string[], new Set(['a'])];
+    const apt = (_: readonly string[], args: readonly string[]) => {
+      calls.push(args.join(' '));
+      if (args[0] === 'install') installed.add(args.at(-1)!.replace('-bin', ''));
+    };
+    const tools = ['a', 'b', 'c'].map((name) => tool(name, () => installed.has(name)));
+    ensureTools(tools, { prefix: [], apt, log: (line) => void lines.push(line) });
+    const install = 'install -y --no-install-recommends';
+    expect(calls).toEqual(['update', `${install} b-bin`, `${install} c-bin`]);
+    expect(lines).toEqual([
+      'Installing b (apt-get install b-bin) ...',
+      'Installing c (apt-get install c-bin) ...',
+    ]);
+  });
+
+  it('are named in a line each where they cannot be had, and nothing fails', () => {
+    const lines: string[] = [];
+    const log = (line: string) => void lines.push(line);
+    const tools = [tool('a', () => false)];
+    ensureTools(tools, { prefix: null, log });
+    const apt = () => {
+      throw new Error('apt-get update failed:\nErr: a mirror\nE: no such package\n');
+    };
+    ensureTools(tools, { prefix: [], apt, log });
+    expect(lines).toEqual([
+      'No a: tests of a are skipped (apt-get install a-bin). apt may not be used here',
+      'Installing a (apt-get install a-bin) ...',
+      'No a: tests of a are skipped (apt-get install a-bin). E: no such package',
+    ]);
   });
 });
 

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { expect, test, type Page } from '@playwright/test';
 import * as k from 'kindling';
@@ -26,6 +25,15 @@ async function train(page: Page, epochs: number, name = 'Train'): Promise<void> 
 /** What the held-out pictures' figure says, in percent. */
 async function heldOut(page: Page): Promise<number> {
   return parseFloat(await page.locator('.figures div:nth-child(3) dd').innerText());
+}
+
+/** As a driver's crash does; of this browser alone. */
+async function killGpuProcess(page: Page): Promise<void> {
+  const session = await page.context().browser()?.newBrowserCDPSession();
+  const { processInfo = [] } = (await session?.send('SystemInfo.getProcessInfo')) ?? {};
+  const ids = processInfo.filter(({ type }) => type === 'GPU').map(({ id }) => id);
+  expect(ids).toHaveLength(1);
+  for (const id of ids) process.kill(id, 'SIGKILL');
 }
 
 /** Into the folder that KINDLING_SCREENSHOTS names, if it does. */
@@ -100,7 +108,7 @@ test('survives the loss of the GPU', async ({ page }) => {
   });
   await train(page, 1000);
   await expect(page.getByText(/^Epoch \d+ of 1000/)).toBeVisible();
-  execFileSync('pkill', ['-9', '-f', 'chrom.*type=gpu-proces[s]']);
+  await killGpuProcess(page);
   await expect(notice(page)).toHaveText(/is back/);
   await expect(page.getByText(/^Epoch \d+ of 1000/)).toBeVisible();
   await button(page, 'Stop').click();
@@ -182,6 +190,35 @@ test('is used by keyboard alone', async ({ page }) => {
   await expect(notice(page)).toHaveText(/^Done after epoch 30: 100 % of the training pictures/);
 });
 
+test('leaves the focus where a keyboard goes on', async ({ page }) => {
+  const label = () =>
+    page.evaluate(() => {
+      const { activeElement: at } = document;
+      return at?.getAttribute('aria-label') ?? at?.textContent;
+    });
+  await open(page);
+  await button(page, 'Add a class').click();
+  await button(page, 'Make').focus();
+  await page.keyboard.press('Enter');
+  await button(page, 'Make twelve').focus();
+  await page.keyboard.press('Enter');
+  await expect(page.locator('.picture')).toHaveCount(12);
+  await expect.poll(label).toBe('Make');
+
+  await button(page, 'Remove picture 12 of Class 1').focus();
+  await page.keyboard.press('Enter');
+  await expect(page.locator('.picture')).toHaveCount(11);
+  await expect.poll(label).toBe('Remove picture 11 of Class 1');
+  for (let i = 0; i < 11; i++) await page.keyboard.press('Enter');
+  await expect(page.locator('.picture')).toHaveCount(0);
+  await expect.poll(label).toBe('Name of the class');
+
+  await button(page, 'Remove the class Class 1').focus();
+  await page.keyboard.press('Enter');
+  await expect(page.locator('.class')).toHaveCount(0);
+  await expect.poll(label).toBe('Add a class');
+});
+
 test('takes pictures from files and a camera, and names files that are none', async ({ page }) => {
   await open(page);
   await button(page, 'Add a class').click();
@@ -220,6 +257,7 @@ test('fits a phone', async ({ page }) => {
   await button(page, 'One of these').click();
   await expect(page.locator('.tried')).toBeVisible();
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
+  await page.setViewportSize({ width: 390, height: 740 });
   await screenshot(page, 'phone');
 });
 

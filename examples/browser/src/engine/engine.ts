@@ -51,8 +51,11 @@ export class Engine {
   async start(): Promise<string> {
     await init();
     await this.useTrunk(await Trunk.small());
-    const { info } = runtime();
-    return info.description || [info.vendor, info.architecture].filter(Boolean).join(' ') || 'WebGPU';
+    const { info, target } = runtime();
+    const name = info.description || [info.vendor, info.architecture].filter(Boolean).join(' ') || 'WebGPU';
+    return target.kind === 'software'
+      ? `${name} (software: this browser uses no GPU, so training takes longer)`
+      : name;
   }
 
   add(id: number, picture: ImageBitmap): void {

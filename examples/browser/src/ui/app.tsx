@@ -1,11 +1,26 @@
+import { effect } from '@preact/signals';
 import { Classes } from './classes.js';
 import { Header } from './header.js';
-import { notice, phase, start } from './state.js';
+import { isBusy, notice, phase, start } from './state.js';
 import { Training } from './training.js';
 import { Trying } from './trying.js';
 
 const supported = 'gpu' in navigator;
 if (supported) void start();
+
+/** What had the focus when the page grew busy: it is disabled meanwhile, and gets the focus back. */
+let before: Element | null = null;
+effect(() => {
+  if (isBusy.value) {
+    before ??= document.activeElement;
+    return;
+  }
+  const element = before;
+  before = null;
+  setTimeout(() => {
+    if (document.activeElement === document.body && element instanceof HTMLElement) element.focus();
+  });
+});
 
 export function App() {
   if (!supported) return <CannotStart />;
@@ -38,7 +53,8 @@ function CannotStart({ reason }: { reason?: string }) {
         <li>Chrome and Edge have it on Windows, macOS, ChromeOS and Android; Safari from version 26.</li>
         <li>Firefox has it on Windows, and on macOS with Apple silicon.</li>
         <li>
-          On Linux, Chrome needs <code>--enable-unsafe-webgpu --enable-features=Vulkan</code> for most GPUs.
+          On Linux, Chrome needs <code>--enable-unsafe-webgpu</code> <code>--enable-features=Vulkan</code> for
+          most GPUs.
         </li>
         <li>The page must come from https: or from localhost.</li>
       </ul>

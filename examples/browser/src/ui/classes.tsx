@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { CameraDialog, hasCamera } from './camera-dialog.js';
-import { Dialog } from './dialog.js';
+import { closeDialog, Dialog } from './dialog.js';
 import { DrawDialog } from './draw-dialog.js';
 import { DropZone } from './drop-zone.js';
 import { FileButton } from './file-button.js';
@@ -37,13 +37,20 @@ export function Classes() {
         <ClassCard key={entry.id} entry={entry} />
       ))}
       <div class="row">
-        <button type="button" disabled={isBusy.value} onClick={() => addClass()}>
+        <button type="button" class="add" disabled={isBusy.value} onClick={() => addClass()}>
           Add a class
         </button>
         {phase.value.kind === 'busy' && <span class="muted">{phase.value.text} …</span>}
       </div>
     </section>
   );
+}
+
+/** Whoever uses the keyboard goes on beside a picture that goes away. */
+function focusBeside(button: HTMLElement): void {
+  const item = button.closest('li');
+  const beside = item?.nextElementSibling ?? item?.previousElementSibling ?? button.closest('.class');
+  beside?.querySelector<HTMLElement>('button.picture, input')?.focus();
 }
 
 type Open = 'draw' | 'camera' | 'make' | null;
@@ -69,7 +76,10 @@ function ClassCard({ entry }: { entry: PictureClass }) {
           class="quiet"
           aria-label={`Remove the class ${name}`}
           disabled={isBusy.value}
-          onClick={() => removeClass(id)}
+          onClick={(event) => {
+            event.currentTarget.closest('section')?.querySelector<HTMLElement>('.add')?.focus();
+            removeClass(id);
+          }}
         >
           ✕
         </button>
@@ -106,7 +116,10 @@ function ClassCard({ entry }: { entry: PictureClass }) {
                 disabled={isBusy.value}
                 aria-label={`Remove picture ${i + 1} of ${name}`}
                 title="Remove"
-                onClick={() => removePicture(id, picture)}
+                onClick={(event) => {
+                  focusBeside(event.currentTarget);
+                  removePicture(id, picture);
+                }}
               >
                 <Thumbnail bitmap={picture.bitmap} size={48} label={`${name}, picture ${i + 1}`} />
               </button>
@@ -152,8 +165,8 @@ function MakeDialog({ entry, onClose }: { entry: PictureClass; onClose: () => vo
           type="button"
           class="primary"
           onClick={() => {
+            closeDialog();
             void makePictures(entry.id, outline.value);
-            onClose();
           }}
         >
           Make twelve

@@ -25,9 +25,9 @@ export function Curves() {
     if (!place.current || epochs.length < 2) return;
     const options = {
       width: 320,
-      height: 150,
+      height: 160,
       marginLeft: 40,
-      x: { label: null, ticks: 5, tickFormat: 'd' },
+      x: { label: 'epoch', ticks: 5, tickFormat: 'd' },
       color: { domain: ['training', 'held out'], range: ['var(--accent)', 'var(--second)'] },
     } as const;
     const lines = (what: 'loss' | 'accuracy') =>

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 
 interface Properties {
   readonly title: string;
@@ -7,10 +7,14 @@ interface Properties {
   readonly children: ComponentChildren;
 }
 
+/** Closes the dialog that is open; the focus is at once where it was before. */
+export const closeDialog = (): void => document.querySelector<HTMLDialogElement>('dialog[open]')?.close();
+
 /** A modal dialog: focus stays in it, Escape closes it. */
 export function Dialog({ title, onClose, children }: Properties) {
   const element = useRef<HTMLDialogElement>(null);
-  useEffect(() => element.current?.showModal(), []);
+  // Before the next event: one that comes earlier would be lost with the focus.
+  useLayoutEffect(() => element.current?.showModal(), []);
   return (
     <dialog ref={element} aria-label={title} onClose={onClose}>
       <div class="dialog-head">

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { Dialog } from './dialog.js';
 
 const side = 256;
@@ -28,7 +28,7 @@ export function DrawDialog({ title, button, onPicture, onClose }: Properties) {
     pad.lineWidth = brush;
     pad.lineCap = 'round';
   };
-  useEffect(clear, []);
+  useLayoutEffect(clear, []);
 
   const lineTo = (x: number, y: number, draws: boolean) => {
     const pad = context();

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { trunks, type TrunkName } from '../engine/messages.js';
-import { Dialog } from './dialog.js';
+import { closeDialog, Dialog } from './dialog.js';
 import { FileButton } from './file-button.js';
 import { adapter, isBusy, known, load, loadTrunk, phase, save, trunk } from './state.js';
 
@@ -59,8 +59,8 @@ function ChooseTrunk({ onClose }: { onClose: () => void }) {
         accept=".pth,.pt,.safetensors"
         primary
         onFiles={([file]) => {
+          closeDialog();
           if (file) void loadTrunk(name.value, file);
-          onClose();
         }}
       />
     </Dialog>

@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { CameraDialog, hasCamera } from './camera-dialog.js';
+import { closeDialog } from './dialog.js';
 import { DrawDialog } from './draw-dialog.js';
 import { DropZone } from './drop-zone.js';
 import { FileButton } from './file-button.js';
@@ -61,8 +62,8 @@ export function Trying() {
           title="Draw something"
           button="Try it"
           onPicture={(canvas) => {
+            closeDialog();
             void tryPicture(canvas);
-            close();
           }}
           onClose={close}
         />
