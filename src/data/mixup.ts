@@ -2,7 +2,7 @@ import { add, float, mul, oneHot, reshape, roll, tensor, where } from '../ops/in
 import { tidy } from '../tensor/tidy.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { entropySeed, Random } from './random.js';
-import { checkOptions } from '../tensor/options.js';
+import { checkOptions, noMore } from '../tensor/options.js';
 
 export interface MixOptions {
   /**
@@ -68,6 +68,7 @@ function softLabels(y: Tensor, keep: number, numClasses: number): Tensor {
  * @returns inputs [N, ...] and probabilities [N, numClasses], which `crossEntropy` takes as its target
  */
 export function mixup(x: Tensor, y: Tensor, options: MixOptions): [inputs: Tensor, targets: Tensor] {
+  noMore('mixup', arguments, 3);
   checkOptions('mixup', options, 'alpha', 'numClasses', 'random');
   const { alpha = 1, numClasses, random = new Random(entropySeed()) } = options;
   check('mixup', x, y, alpha, 1);
@@ -85,6 +86,7 @@ export function mixup(x: Tensor, y: Tensor, options: MixOptions): [inputs: Tenso
  * @returns images [N, C, H, W] and probabilities [N, numClasses]
  */
 export function cutmix(x: Tensor, y: Tensor, options: MixOptions): [inputs: Tensor, targets: Tensor] {
+  noMore('cutmix', arguments, 3);
   checkOptions('cutmix', options, 'alpha', 'numClasses', 'random');
   const { alpha = 1, numClasses, random = new Random(entropySeed()) } = options;
   check('cutmix', x, y, alpha, 4);

@@ -1,6 +1,6 @@
 import { checkIndex } from './dataset.js';
 import { entropySeed, Random } from './random.js';
-import { optionReader, type Trailing } from '../tensor/options.js';
+import { optionReader, type Trailing, noMore } from '../tensor/options.js';
 import { isTensor } from '../tensor/tensor.js';
 
 /**
@@ -59,6 +59,7 @@ export class SequentialSampler implements Sampler {
   readonly length: number;
 
   constructor(source: { readonly length: number }) {
+    noMore(new.target.name, arguments, 1);
     this.length = lengthOf('SequentialSampler', source);
   }
 
@@ -123,6 +124,7 @@ export class SubsetRandomSampler extends SeededSampler {
   readonly indices: readonly number[];
 
   constructor(indices: Iterable<number>) {
+    noMore(new.target.name, arguments, 1);
     super();
     checkList('SubsetRandomSampler', 'indices', indices);
     this.indices = [...indices];

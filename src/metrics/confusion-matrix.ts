@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { classesOf, oneOf, pairsOf, readTask, type Task, type TaskOptions } from './inputs.js';
 import { Metric } from './metric.js';
@@ -23,6 +24,7 @@ export class ConfusionMatrix extends Metric<number[][]> {
   private readonly threshold: number;
 
   constructor(options?: ConfusionMatrixOptions) {
+    noMore(new.target.name, arguments, 1);
     const name = 'ConfusionMatrix';
     const [read, task] = readTask<ConfusionMatrixOptions>(
       name,

@@ -1,7 +1,7 @@
 import type { Module } from '../nn/base/module.js';
 import { isModule } from '../nn/base/call.js';
 import { encode, type DType } from '../tensor/dtype.js';
-import { readOptions } from '../tensor/options.js';
+import { noMore, readOptions } from '../tensor/options.js';
 import { numel, showShape, type Shape } from '../tensor/shape.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { assemble, type Assembled, type Weight } from './assemble.js';
@@ -62,6 +62,7 @@ export async function exportOnnx(
   exampleInputs: Tensor | readonly Tensor[],
   options: ExportOnnxOptions = {},
 ): Promise<Uint8Array> {
+  noMore('exportOnnx', arguments, 3);
   const read = readOptions<Read>(
     'exportOnnx',
     {

@@ -1,3 +1,5 @@
+import { noMore } from '../tensor/options.js';
+import { checkPath } from '../formats/device-tensor.js';
 import { writeFileAtomically } from '../formats/node-files.js';
 import type { Module } from '../nn/base/module.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -15,6 +17,8 @@ export async function saveOnnx(
   path: string,
   options: ExportOnnxOptions = {},
 ): Promise<void> {
+  noMore('saveOnnx', arguments, 4);
+  checkPath('saveOnnx(model, exampleInputs, path)', path);
   const { exportOnnx } = await import('./export.js');
   await writeFileAtomically(path, [await exportOnnx(model, exampleInputs, options)]);
 }

@@ -1,4 +1,4 @@
-import { readOptions } from '../tensor/options.js';
+import { readOptions, noMore } from '../tensor/options.js';
 import { oneOf } from './lr-args.js';
 import { loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
 import { show } from './show.js';
@@ -33,6 +33,7 @@ export class EarlyStopping {
    *   `mode`
    */
   constructor(options: EarlyStoppingOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { patience, minDelta, mode } = readOptions<Required<EarlyStoppingOptions>>(
       'EarlyStopping',
       { patience: 5, minDelta: 0, mode: 'min' },

@@ -1,4 +1,4 @@
-import { isPlainObject, readOptions } from '../tensor/options.js';
+import { isPlainObject, readOptions, noMore } from '../tensor/options.js';
 import { showShape } from '../tensor/shape.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { histogramOf } from './histogram.js';
@@ -66,6 +66,7 @@ export class SummaryEncoder {
     private readonly sink: RecordSink,
     options?: EncoderOptions,
   ) {
+    noMore(new.target.name, arguments, 2);
     const { purgeStep } = readOptions<Required<EncoderOptions>>(
       'SummaryWriter',
       { purgeStep: null },

@@ -1,3 +1,4 @@
+import { noMore, optionReader, type Trailing } from '../../tensor/options.js';
 import type { ModuleExport, Portable } from '../portable.js';
 import { entropySeed, Random } from '../random.js';
 
@@ -19,6 +20,7 @@ let fallback: Random | undefined;
  */
 export abstract class Transform<In, Out> implements Portable {
   constructor() {
+    noMore(new.target.name, arguments, 0);
     const call = (input: In, random?: Random): Out =>
       (call as unknown as Transform<In, Out>).forward(
         input,
@@ -84,6 +86,13 @@ export function pair(what: string, size: Size): readonly [height: number, width:
 export function checkProbability(what: string, p: number): number {
   if (!(p >= 0 && p <= 1)) throw new RangeError(`${what}: the probability must be in 0 ... 1, got ${p}`);
   return p;
+}
+
+export type ChanceArgs = Trailing<[p: number], { p?: number }>;
+
+/** The probability, by position or by name. */
+export function readChance(what: string, args: ChanceArgs, usual: number): number {
+  return checkProbability(what, optionReader(what, { p: usual }, 'p')(args).p);
 }
 
 /** Two numbers, the lower first. */

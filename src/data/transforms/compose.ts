@@ -1,6 +1,7 @@
+import { noMore } from '../../tensor/options.js';
 import type { ModuleExport } from '../portable.js';
 import type { Random } from '../random.js';
-import { checkProbability, Transform, type TransformFunction } from './base.js';
+import { type ChanceArgs, readChance, Transform, type TransformFunction } from './base.js';
 
 type AnyTransform = (input: never, random: Random) => unknown;
 type First<T extends readonly AnyTransform[]> = T extends readonly [
@@ -25,6 +26,7 @@ export class Compose<const T extends readonly [AnyTransform, ...AnyTransform[]]>
   Last<T>
 > {
   constructor(readonly transforms: T) {
+    noMore(new.target.name, arguments, 1);
     super();
     transforms.forEach((transform: unknown, i) => {
       if (!isDeferred(transforms[i - 1]) || !(transform instanceof Transform) || transform instanceof Lambda)
@@ -55,12 +57,14 @@ type List<T> = readonly [TransformFunction<T, T>, ...TransformFunction<T, T>[]];
 
 /** torchvision's `RandomApply`: all of `transforms` with probability `p`, else none. */
 export class RandomApply<T> extends Transform<T, T> {
+  readonly p: number;
+
   constructor(
     readonly transforms: List<T>,
-    readonly p = 0.5,
+    ...args: ChanceArgs
   ) {
     super();
-    checkProbability('RandomApply', p);
+    this.p = readChance('RandomApply', args, 0.5);
   }
 
   override settings(): readonly unknown[] {
@@ -79,6 +83,7 @@ export class RandomChoice<T> extends Transform<T, T> {
     readonly transforms: List<T>,
     readonly p?: readonly number[],
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
     if (
       p !== undefined &&
@@ -117,6 +122,7 @@ export class RandomChoice<T> extends Transform<T, T> {
 /** torchvision's `RandomOrder`: all of `transforms`, in random order. */
 export class RandomOrder<T> extends Transform<T, T> {
   constructor(readonly transforms: List<T>) {
+    noMore(new.target.name, arguments, 1);
     super();
   }
 
@@ -143,6 +149,7 @@ export class Lambda<In, Out> extends Transform<In, Out> {
     readonly run: TransformFunction<In, Out>,
     readonly origin?: ModuleExport,
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
   }
 
