@@ -1,5 +1,6 @@
 import { checkIndex } from './dataset.js';
-import { entropySeed, Random } from './random.js';
+import { derivedSeed } from './derived-seed.js';
+import { Random } from './random.js';
 import { optionReader, type Trailing, noMore } from '../tensor/options.js';
 import { isTensor } from '../tensor/tensor.js';
 
@@ -44,13 +45,14 @@ function checkList(what: string, name: string, list: unknown): void {
     throw new TypeError(`${what}: ${name} must be a list of numbers, got ${String(list)}`);
 }
 
-/** Base of the random samplers: iterated by itself, it takes its numbers from the platform's entropy. */
+/** Base of the random samplers: iterated by itself, it takes a seed that follows from
+ * that of `manualSeed`. */
 abstract class SeededSampler implements Sampler {
   abstract readonly length: number;
   abstract order(random: Random): Iterable<number>;
 
   [Symbol.iterator](): Iterator<number> {
-    return this.order(new Random(entropySeed()))[Symbol.iterator]();
+    return this.order(new Random(derivedSeed()))[Symbol.iterator]();
   }
 }
 

@@ -130,7 +130,6 @@ function kindOf(value: unknown): string {
   if (isTensor(value) || value instanceof HostTensor) return 'a tensor';
   if (typeof value === 'function') return 'a model or function';
   if (typeof value !== 'object' || value === null) return String(value);
-  if (value instanceof Map) return 'a Map';
   return value instanceof Promise
     ? 'a promise (await it first)'
     : `an object (${value.constructor?.name ?? 'no class'})`;

@@ -159,10 +159,10 @@ export function noMore(where: string, given: ArrayLike<unknown>, most: number): 
   const names = isPlainObject(surplus) ? Object.keys(surplus) : [];
   const what =
     names.length > 0
-      ? `has no option${names.length === 1 ? '' : 's'} '${names.join("', '")}' there`
-      : `does not know what to do with its argument ${String(surplus).slice(0, 40)}`;
+      ? `there is no option '${names.join("' and no option '")}'`
+      : `it does not know what to do with ${String(surplus).slice(0, 40)}`;
   const wanted = most === 0 ? 'no arguments' : `${most} argument${most === 1 ? '' : 's'}`;
-  throw new Error(`${where}: ${what} (it takes ${wanted}, got ${given.length})`);
+  throw new Error(`${where}: takes ${wanted}, got ${given.length}; ${what}`);
 }
 
 /** `value` as a number. @throws Error unless it is one, or true or false; `what` names it */

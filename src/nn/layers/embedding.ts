@@ -59,7 +59,7 @@ abstract class Table extends Layer {
     options: EmbeddingOptions = {},
     table?: Parameter,
   ) {
-    noMore(new.target.name, arguments, table instanceof Parameter ? 4 : 3);
+    noMore(new.target.name, arguments, table === undefined || table instanceof Parameter ? 4 : 3);
     const { paddingIdx, maxNorm, normType, scaleGradByFreq } = readOptions<Required<EmbeddingOptions>>(
       new.target.name,
       { paddingIdx: null, maxNorm: null, normType: 2, scaleGradByFreq: false },
@@ -194,7 +194,7 @@ export class EmbeddingBag extends Table {
     options: EmbeddingBagLayerOptions = {},
     table?: Parameter,
   ) {
-    noMore(new.target.name, arguments, table instanceof Parameter ? 4 : 3);
+    noMore(new.target.name, arguments, table === undefined || table instanceof Parameter ? 4 : 3);
     if (typeof options !== 'object')
       throw new Error(
         `EmbeddingBag: options are given by name, as in { maxNorm: 1 }, got ${String(options)}`,
