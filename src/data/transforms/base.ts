@@ -99,7 +99,7 @@ export function readChance(what: string, args: ChanceArgs, usual: number): numbe
 export type Range = readonly [low: number, high: number];
 
 export function checkRange(what: string, range: Range, least = -Infinity, most = Infinity): Range {
-  const [low, high] = range;
+  const [low, high] = Array.isArray(range) ? (range as Range) : [NaN, NaN];
   if (range.length !== 2 || !(low <= high && low >= least && high <= most)) {
     const bounds =
       least === -Infinity && most === Infinity ? '' : ` within ${least} ... ${most === Infinity ? '' : most}`;

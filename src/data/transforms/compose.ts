@@ -1,4 +1,4 @@
-import { noMore } from '../../tensor/options.js';
+import { checkOptions, noMore } from '../../tensor/options.js';
 import type { ModuleExport } from '../portable.js';
 import type { Random } from '../random.js';
 import { type ChanceArgs, readChance, Transform, type TransformFunction } from './base.js';
@@ -87,12 +87,13 @@ export class RandomChoice<T> extends Transform<T, T> {
     super();
     if (
       p !== undefined &&
-      (p.length !== transforms.length ||
+      (!Array.isArray(p) ||
+        p.length !== transforms.length ||
         p.some((weight) => !(weight >= 0)) ||
         !p.some((weight) => weight > 0))
     ) {
       throw new Error(
-        `RandomChoice: p must hold ${transforms.length} weights, none negative and not all 0, got [${p.join(', ')}]`,
+        `RandomChoice: p must hold ${transforms.length} weights, none negative and not all 0, got ${JSON.stringify(p)}`,
       );
     }
   }
@@ -151,6 +152,8 @@ export class Lambda<In, Out> extends Transform<In, Out> {
   ) {
     noMore(new.target.name, arguments, 2);
     super();
+    if (typeof run !== 'function') throw new Error(`Lambda: expected a function, got ${String(run)}`);
+    if (origin !== undefined) checkOptions('Lambda', origin, 'module', 'name');
   }
 
   override forward(input: In, random: Random): Out {

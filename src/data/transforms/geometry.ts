@@ -373,7 +373,7 @@ export class RandomAffine extends Transform<RGBImage, RGBImage> {
   }
 
   override forward(image: RGBImage, random: Random): RGBImage {
-    const { translate, scale } = this.options;
+    const { translate, scale, shear: _, ...warp } = this.options;
     const within = (limit: number): number => roundHalfEven(random.uniform(-limit, limit));
     const angle = random.uniform(...this.degrees);
     const shift: [number, number] =
@@ -384,6 +384,6 @@ export class RandomAffine extends Transform<RGBImage, RGBImage> {
     const [xLow = 0, xHigh = 0, yLow, yHigh] = this.shear ?? [];
     const shearX = this.shear === undefined ? 0 : random.uniform(xLow, xHigh);
     const shearY = yLow === undefined || yHigh === undefined ? 0 : random.uniform(yLow, yHigh);
-    return affine(image, { angle, translate: shift, scale: zoom, shear: [shearX, shearY] }, this.options);
+    return affine(image, { angle, translate: shift, scale: zoom, shear: [shearX, shearY] }, warp);
   }
 }
