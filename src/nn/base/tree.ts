@@ -120,7 +120,7 @@ export function ownParameters(module: Called): Entry<Parameter>[] {
 /** @internal Ends the constructor of a layer that has parameters. */
 export const noteParameters = (module: Called): void => void ownParameters(module);
 
-/** @internal The child `name` of `parent`, of which `path` was asked for. @throws Error naming what there is */
+/** @internal The child `name` of `parent`, on the way to `path`. @throws Error naming what there is */
 export function childNamed<M extends Called>(parent: M, name: string, path: string): M {
   const children = ownChildren(parent);
   const fields = parent as unknown as Readonly<Record<string, unknown>>;

@@ -82,7 +82,7 @@ abstract class LazyModule extends Layer {
   }
 }
 
-/** The layer that `lazy` stands for, of some size; what is wrong with the arguments is said in its own name. */
+/** The layer that `lazy` stands for, of some size; errors about its arguments bear the lazy name. */
 function patternOf(lazy: string, { make, unit = 1 }: Laziness): ReturnType<Laziness['make']> {
   try {
     return make(unit);
@@ -142,7 +142,7 @@ type LazyConvTransposeArgs<S extends SizeNd> = Needed<
 const withSize = <A extends readonly unknown[]>(size: number, args: readonly unknown[]): A =>
   [size, ...args] as unknown as A;
 
-/** `sizeAt` is where the weight's shape has the input channels; groups stand among the options, at the end. */
+/** `sizeAt` is where the weight's shape has the input channels; groups are an option, at the end. */
 function convolution(
   make: Laziness['make'],
   dims: number,
