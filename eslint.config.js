@@ -47,6 +47,17 @@ export default tseslint.config(
     rules: {
       'kindling/rooms': 'error',
       'max-lines': ['error', 500],
+      // In its place, so that signatures stay as they are: `arguments` is counted, or handed to what refuses
+      // those too many.
+      'prefer-rest-params': 'off',
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector:
+            'Identifier[name="arguments"]:not(MemberExpression[computed=false] > Identifier):not(CallExpression[callee.name=/^(noMore|checkHook|checkFunction)$/] > Identifier)',
+          message: 'Use rest parameters; `arguments` is for its length and for noMore() only.',
+        },
+      ],
       // prettier sees to the code.
       'max-len': ['error', { code: 1000, comments: 110, ignoreUrls: true }],
     },

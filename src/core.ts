@@ -2,6 +2,7 @@
  * Tensors and ops as functions, in Node and in browsers: `kindling/core`. A bundle of it holds what the
  * program calls.
  */
+import { noMore } from './tensor/options.js';
 import { init as initDevice, runtime, type InitOptions, type MemoryStats } from './device/index.js';
 import { installLifetime } from './tensor/lifetime.js';
 
@@ -16,10 +17,16 @@ export async function init(options?: InitOptions): Promise<void> {
 }
 
 /** Live, pooled and peak bytes of GPU memory, with the largest holders. */
-export const memoryStats = (): MemoryStats => runtime().memoryStats();
+export function memoryStats(): MemoryStats {
+  noMore('memoryStats', arguments, 0);
+  return runtime().memoryStats();
+}
 
 /** Resolves when everything recorded so far has run; rejects with the errors it met. */
-export const synchronize = (): Promise<void> => runtime().synchronize();
+export function synchronize(): Promise<void> {
+  noMore('synchronize', arguments, 0);
+  return runtime().synchronize();
+}
 
 export {
   close,

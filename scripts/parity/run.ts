@@ -118,6 +118,10 @@ relative L2 distances to PyTorch's float32 logits, on Mesa's software adapter; b
 float64 logits. Multiply-adds are those of
 \`model.summary()\`, in billions; beside them is what torchvision publishes. Parameters equal torchvision's in every row.
 
+Beside these the zoo has the ResNets for 32 x 32 images of the paper's section 4.2 (https://arxiv.org/abs/1512.03385), which torchvision has not;
+parameters and multiply-adds are \`cifar_resnet8\` 75,290 and 0.012 G, \`cifar_resnet20\` 269,722 and 0.041 G, \`cifar_resnet32\` 464,154 and 0.069 G,
+\`cifar_resnet44\` 658,586 and 0.097 G, \`cifar_resnet56\` 853,018 and 0.125 G, \`cifar_resnet110\` 1,727,962 and 0.253 G.
+
 | model | size | parameters | multiply-adds (G) | torchvision's (G) | error, zip | error, legacy | PyTorch's own |
 |---|---|---|---|---|---|---|---|
 `;

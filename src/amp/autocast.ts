@@ -10,7 +10,7 @@ import { currentSaver } from '../autograd/recompute.js';
 import { runtime } from '../device/index.js';
 import { to } from '../ops/base/copy.js';
 import { isFloatingPoint, type DType } from '../tensor/dtype.js';
-import { isPlainObject, readOptions, requireBoolean } from '../tensor/options.js';
+import { isPlainObject, readOptions, requireBoolean, noMore } from '../tensor/options.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
 import { policies, type Policy } from './op-lists.js';
@@ -183,6 +183,7 @@ function checkDtype(dtype: unknown): asserts dtype is 'float16' {
 export function autocast(options?: AutocastOptions): ModeGuard;
 export function autocast<R>(options: AutocastOptions, fn: () => R): R;
 export function autocast<R>(options: AutocastOptions = {}, fn?: () => R): R | ModeGuard {
+  noMore('autocast', arguments, 2);
   const { dtype, enabled, cacheEnabled } = readOptions<Required<AutocastOptions>>(
     'amp.autocast',
     { dtype: 'float16', enabled: true, cacheEnabled: true },
@@ -199,10 +200,14 @@ export function autocast<R>(options: AutocastOptions = {}, fn?: () => R): R | Mo
 }
 
 /** `torch.is_autocast_enabled`. */
-export const isAutocastEnabled = (): boolean => (currentInterceptor()?.enter ?? null) !== null;
+export function isAutocastEnabled(): boolean {
+  noMore('isAutocastEnabled', arguments, 0);
+  return (currentInterceptor()?.enter ?? null) !== null;
+}
 
 /** `torch.clear_autocast_cache`: casts of parameters that are kept are dropped. */
 export function clearAutocastCache(): void {
+  noMore('clearAutocastCache', arguments, 0);
   const region = currentInterceptor();
   if (region instanceof Region) region.clear();
 }

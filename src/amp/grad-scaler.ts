@@ -8,7 +8,7 @@ import { copy_ } from '../ops/base/copy.js';
 import { launch } from '../ops/base/launch.js';
 import { planLimits } from '../ops/base/run-plan.js';
 import { mul } from '../ops/pointwise/pointwise.js';
-import { readOptions, requireBoolean, requireNumber } from '../tensor/options.js';
+import { readOptions, requireBoolean, requireNumber, noMore } from '../tensor/options.js';
 import type { Storage } from '../tensor/storage.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
 import { scoped } from '../tensor/tidy.js';
@@ -103,6 +103,7 @@ export class GradScaler {
 
   /** @throws Error unless `growthFactor` is above 1 and `backoffFactor` below */
   constructor(options: GradScalerOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { initScale, growthFactor, backoffFactor, growthInterval, enabled } = readOptions<
       Required<GradScalerOptions>
     >(

@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 let enabled = false;
@@ -23,6 +24,7 @@ export function noteGradient(op: string, trace: string | undefined, flag: Tensor
  * returned promise, naming the op and where its forward was called. Slow: for debugging.
  */
 export async function detectAnomaly<R>(fn: () => R | Promise<R>): Promise<R> {
+  noMore('detectAnomaly', arguments, 1);
   const before = enabled;
   enabled = true;
   try {

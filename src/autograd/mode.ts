@@ -1,5 +1,6 @@
 /** Grad mode: whether ops record themselves on the tape. */
 
+import { isPlainObject, noMore } from '../tensor/options.js';
 import { nodeBuiltin } from '../device/adapter.js';
 
 /** What calls of ops go through first where it is in force (`amp.autocast`). */
@@ -237,6 +238,14 @@ function isPromise(value: unknown): value is PromiseLike<unknown> {
   );
 }
 
+/** The last of `most` arguments is what is to run, if it is there. */
+function checkFunction(op: string, given: ArrayLike<unknown>, most: number): void {
+  noMore(op, given, most);
+  const fn = given[most - 1];
+  if (fn !== undefined && typeof fn !== 'function')
+    throw new Error(`${op}: expected a function to run, got ${isPlainObject(fn) ? 'options' : String(fn)}`);
+}
+
 /**
  * `torch.no_grad`: ops inside record nothing. With a callback, sync or async, it returns what the callback
  * returns. The mode holds for the callback and all that it awaits, and for no other code that runs meanwhile;
@@ -250,6 +259,7 @@ function isPromise(value: unknown): value is PromiseLike<unknown> {
 export function noGrad(): ModeGuard;
 export function noGrad<R>(fn: () => R): R;
 export function noGrad<R>(fn?: () => R): R | ModeGuard {
+  checkFunction('noGrad', arguments, 1);
   return inModeOf({ name: 'noGrad', grad: false }, fn);
 }
 
@@ -257,6 +267,7 @@ export function noGrad<R>(fn?: () => R): R | ModeGuard {
 export function enableGrad(): ModeGuard;
 export function enableGrad<R>(fn: () => R): R;
 export function enableGrad<R>(fn?: () => R): R | ModeGuard {
+  checkFunction('enableGrad', arguments, 1);
   return inModeOf({ name: 'enableGrad', grad: true }, fn);
 }
 
@@ -264,6 +275,7 @@ export function enableGrad<R>(fn?: () => R): R | ModeGuard {
 export function inferenceMode(): ModeGuard;
 export function inferenceMode<R>(fn: () => R): R;
 export function inferenceMode<R>(fn?: () => R): R | ModeGuard {
+  checkFunction('inferenceMode', arguments, 1);
   return inModeOf({ name: 'inferenceMode', grad: false, inference: true }, fn);
 }
 
@@ -274,6 +286,7 @@ export function inferenceMode<R>(fn?: () => R): R | ModeGuard {
 export function setGradEnabled(enabled: boolean): ModeGuard;
 export function setGradEnabled<R>(enabled: boolean, fn: () => R): R;
 export function setGradEnabled<R>(enabled: boolean, fn?: () => R): R | ModeGuard {
+  checkFunction('setGradEnabled', arguments, 2);
   const change = { name: 'setGradEnabled', args: `${enabled}, `, grad: enabled, stays: true };
   return fn === undefined ? guard(change) : run(change, fn);
 }

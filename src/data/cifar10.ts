@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import type { ByteImageOptions } from './byte-images.js';
 import { CIFARRecords, type DataFile } from './cifar-records.js';
 import type { HostArray } from './host.js';
@@ -39,6 +40,7 @@ export class CIFAR10<Sample = HostArray<Float32Array>> extends CIFARRecords<Samp
     files: readonly DataFile[],
     private readonly options: ByteImageOptions<Sample> = {},
   ) {
+    noMore(new.target.name, arguments, 2);
     super({ what: 'CIFAR10', archive: 'cifar-10-binary.tar.gz', labels: [10], label: 0 }, files, options);
   }
 

@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import type { ByteImageOptions } from './byte-images.js';
 import { CIFARRecords, type DataFile } from './cifar-records.js';
 import type { HostArray } from './host.js';
@@ -38,6 +39,7 @@ export class CIFAR100<Sample = HostArray<Float32Array>> extends CIFARRecords<Sam
     files: readonly DataFile[],
     private readonly options: CIFAR100Options<Sample> = {},
   ) {
+    noMore(new.target.name, arguments, 2);
     const { labels = 'fine', ...rest } = options;
     const archive = 'cifar-100-binary.tar.gz';
     super({ what: 'CIFAR100', archive, labels: [20, 100], label: labels === 'fine' ? 1 : 0 }, files, rest);

@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { stack } from '../ops/shape/join.js';
 import { tensor } from '../ops/creation/creation.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
@@ -45,11 +46,13 @@ export type Batch<T> = T extends null | undefined
  * @throws Error naming the field, when samples do not fit together
  */
 export function stackSamples<T>(samples: readonly T[]): HostBatch<T> {
+  noMore('stackSamples', arguments, 1);
   return stackOnHost(samples, stack) as HostBatch<T>;
 }
 
 /** Uploads every host array and all packed images in a batch; the rest stays as it is. */
 export function toTensors<T>(batch: HostBatch<T>): Batch<T> {
+  noMore('toTensors', arguments, 1);
   const upload = (value: unknown): unknown => {
     if (isHostArray(value)) return tensor(value.data, { shape: value.shape });
     if (isPackedImages(value)) return unpackImages(value);
@@ -65,5 +68,6 @@ export function toTensors<T>(batch: HostBatch<T>): Batch<T> {
 
 /** PyTorch's `default_collate`: {@link stackSamples}, then {@link toTensors}. */
 export function defaultCollate<T>(samples: readonly T[]): Batch<T> {
+  noMore('defaultCollate', arguments, 1);
   return toTensors<T>(stackSamples(samples));
 }

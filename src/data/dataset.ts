@@ -1,7 +1,7 @@
 import type { HostBatch } from './collate.js';
 import { exportedClass, type ModuleExport, type Portable } from './portable.js';
 import { Random } from './random.js';
-import { optionReader, type Trailing } from '../tensor/options.js';
+import { optionReader, type Trailing, noMore } from '../tensor/options.js';
 
 /**
  * A map-style dataset (PyTorch's `torch.utils.data.Dataset`). `DataLoader` passes `random`, a stream that
@@ -40,6 +40,7 @@ export class Subset<T> implements Dataset<T> {
     readonly dataset: Dataset<T>,
     indices: Iterable<number>,
   ) {
+    noMore(new.target.name, arguments, 2);
     this.indices = [...indices];
     for (const index of this.indices) checkIndex('Subset', index, dataset.length);
     if (dataset.getBatch !== undefined) {
@@ -78,6 +79,7 @@ export class ConcatDataset<T> implements Dataset<T> {
   readonly length: number;
 
   constructor(readonly datasets: readonly Dataset<T>[]) {
+    noMore(new.target.name, arguments, 1);
     if (datasets.length === 0) throw new Error('ConcatDataset: give it at least one dataset');
     this.length = datasets.reduce((sum, dataset) => sum + dataset.length, 0);
   }

@@ -2,7 +2,8 @@ import { type Batch, type HostBatch, stackSamples, toTensors } from './collate.j
 import type { Dataset } from './dataset.js';
 import { type BatchRequest, loadBatch, type Loaded, orderStream } from './load-batch.js';
 import type { WorkerPool } from './node/worker-pool.js';
-import { entropySeed, Random } from './random.js';
+import { derivedSeed } from './derived-seed.js';
+import { Random } from './random.js';
 import {
   BatchSampler,
   type BatchesOfIndices,
@@ -28,7 +29,10 @@ export interface DataLoaderOptions<T, B> {
   readonly batchSampler?: BatchesOfIndices;
   /** Leaves out a last batch that is not full. Default false. */
   readonly dropLast?: boolean;
-  /** The same seed gives the same order and the same augmentation. Default: random. */
+  /**
+   * The same seed gives the same order and the same augmentation. Default: one that follows from the seed of
+   * `manualSeed` and from how many loaders were made without one since.
+   */
   readonly seed?: number;
   /**
    * Makes a batch of the samples, in this thread; its result is yielded as it is. Default: stack them to
@@ -152,7 +156,7 @@ export class DataLoader<T, B = Batch<T>> implements AsyncIterable<B> {
     const factor = checkCount('prefetchFactor', options.prefetchFactor ?? (this.numWorkers > 0 ? 2 : 1), 0);
     this.ahead = this.numWorkers > 0 ? this.numWorkers * Math.max(factor, 1) : factor;
     this.concurrency = checkCount('concurrency', options.concurrency ?? 8, 1);
-    this.seedInUse = options.seed ?? entropySeed();
+    this.seedInUse = options.seed ?? derivedSeed();
     this.collate = options.collate;
   }
 
@@ -181,7 +185,7 @@ export class DataLoader<T, B = Batch<T>> implements AsyncIterable<B> {
     return this.batches.length;
   }
 
-  /** Set by the options, or random. */
+  /** Set by the options, or by what `manualSeed` was given. */
   get seed(): number {
     return this.seedInUse;
   }

@@ -1,8 +1,9 @@
 import { add, float, mul, oneHot, reshape, roll, tensor, where } from '../ops/index.js';
 import { tidy } from '../tensor/tidy.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { entropySeed, Random } from './random.js';
-import { checkOptions } from '../tensor/options.js';
+import { derivedSeed } from './derived-seed.js';
+import { Random } from './random.js';
+import { checkOptions, noMore } from '../tensor/options.js';
 
 export interface MixOptions {
   /**
@@ -11,7 +12,7 @@ export interface MixOptions {
    */
   readonly alpha?: number;
   readonly numClasses: number;
-  /** Where the random numbers come from. Default: a stream of random seed. */
+  /** Where the random numbers come from. Default: a stream whose seed follows from that of `manualSeed`. */
   readonly random?: Random;
 }
 
@@ -68,8 +69,9 @@ function softLabels(y: Tensor, keep: number, numClasses: number): Tensor {
  * @returns inputs [N, ...] and probabilities [N, numClasses], which `crossEntropy` takes as its target
  */
 export function mixup(x: Tensor, y: Tensor, options: MixOptions): [inputs: Tensor, targets: Tensor] {
+  noMore('mixup', arguments, 3);
   checkOptions('mixup', options, 'alpha', 'numClasses', 'random');
-  const { alpha = 1, numClasses, random = new Random(entropySeed()) } = options;
+  const { alpha = 1, numClasses, random = new Random(derivedSeed()) } = options;
   check('mixup', x, y, alpha, 1);
   const keep = share(alpha, random);
   return tidy(() => [add(mul(x, keep), mul(roll(x, 1, 0), 1 - keep)), softLabels(y, keep, numClasses)]);
@@ -85,8 +87,9 @@ export function mixup(x: Tensor, y: Tensor, options: MixOptions): [inputs: Tenso
  * @returns images [N, C, H, W] and probabilities [N, numClasses]
  */
 export function cutmix(x: Tensor, y: Tensor, options: MixOptions): [inputs: Tensor, targets: Tensor] {
+  noMore('cutmix', arguments, 3);
   checkOptions('cutmix', options, 'alpha', 'numClasses', 'random');
-  const { alpha = 1, numClasses, random = new Random(entropySeed()) } = options;
+  const { alpha = 1, numClasses, random = new Random(derivedSeed()) } = options;
   check('cutmix', x, y, alpha, 4);
   const [height, width] = x.shape.slice(-2) as [number, number];
   const keep = share(alpha, random);

@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { ByteImageDataset, type ByteImageOptions } from './byte-images.js';
 import type { DataFile } from './cifar-records.js';
 import type { HostArray } from './host.js';
@@ -87,6 +88,7 @@ export class MNIST<Sample = HostArray<Float32Array>> extends ByteImageDataset<Sa
     private readonly options: ByteImageOptions<Sample> = {},
     what = 'MNIST',
   ) {
+    noMore(new.target.name, arguments, 3);
     const images = parseIDX(what, files.images, 3);
     const [count, height, width] = images.shape as [number, number, number];
     super(what, width, height, options, 1);
@@ -130,6 +132,7 @@ export class FashionMNIST<Sample = HostArray<Float32Array>> extends MNIST<Sample
   override readonly classes: readonly string[] = fashionMNISTClasses;
 
   constructor(files: MNISTFiles, options: ByteImageOptions<Sample> = {}) {
+    noMore(new.target.name, arguments, 2);
     super(files, options, 'FashionMNIST');
   }
 

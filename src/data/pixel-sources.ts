@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { showShape } from '../tensor/shape.js';
 import type { RGBImage } from './host.js';
@@ -78,6 +79,7 @@ function drawn(source: Drawable): RGBAPixels {
  * @throws Error for pixels that are not four bytes each, or a source that is not loaded yet
  */
 export function fromPixels(source: PixelSource): RGBImage {
+  noMore('fromPixels', arguments, 1);
   if (typeof source !== 'object' || (source as unknown) === null)
     throw new TypeError(`fromPixels: expected ImageData or what can be drawn, got ${String(source)}`);
   const { width, height, data: rgba } = hasPixels(source) ? source : drawn(source);
@@ -103,6 +105,7 @@ export function fromPixels(source: PixelSource): RGBImage {
  * @returns `ImageData` where the platform has it, else an object of the same fields
  */
 export async function toImageData(image: Tensor): Promise<RGBAPixels> {
+  noMore('toImageData', arguments, 1);
   if (!isTensor(image)) throw new TypeError(`toImageData: expected a tensor, got ${String(image)}`);
   const { shape, dtype } = image;
   const [channels, height, width] = shape.length === 2 ? [1, ...shape] : shape;

@@ -1,7 +1,8 @@
 import { checkIndex } from './dataset.js';
-import { entropySeed, Random } from './random.js';
+import { derivedSeed } from './derived-seed.js';
+import { Random } from './random.js';
 import { lineOf } from '../tensor/line.js';
-import { optionReader, type Trailing } from '../tensor/options.js';
+import { noMore, optionReader, type Trailing } from '../tensor/options.js';
 import { isTensor } from '../tensor/tensor.js';
 
 /**
@@ -61,12 +62,12 @@ abstract class ShownSampler {
   }
 }
 
-/** Base of the random samplers: iterated by itself, it takes its numbers from the platform's entropy. */
+/** Base of the random samplers: iterated by itself, it takes a seed that follows from that of `manualSeed`. */
 abstract class SeededSampler extends ShownSampler implements Sampler {
   abstract order(random: Random): Iterable<number>;
 
   [Symbol.iterator](): Iterator<number> {
-    return this.order(new Random(entropySeed()))[Symbol.iterator]();
+    return this.order(new Random(derivedSeed()))[Symbol.iterator]();
   }
 }
 
@@ -76,6 +77,7 @@ export class SequentialSampler extends ShownSampler implements Sampler {
 
   constructor(source: { readonly length: number }) {
     super();
+    noMore(new.target.name, arguments, 1);
     this.length = lengthOf('SequentialSampler', source);
   }
 
@@ -140,6 +142,7 @@ export class SubsetRandomSampler extends SeededSampler {
   readonly indices: readonly number[];
 
   constructor(indices: Iterable<number>) {
+    noMore(new.target.name, arguments, 1);
     super();
     checkList('SubsetRandomSampler', 'indices', indices);
     this.indices = [...indices];

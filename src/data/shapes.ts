@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { ByteImageDataset, type ByteImageOptions } from './byte-images.js';
 import type { HostArray } from './host.js';
 import { exportedClass, type ModuleExport } from './portable.js';
@@ -46,6 +47,7 @@ export class ShapesDataset<Sample = HostArray<Float32Array>> extends ByteImageDa
   private readonly options: ShapesOptions<Sample>;
 
   constructor(options: ShapesOptions<Sample>) {
+    noMore(new.target.name, arguments, 1);
     const { classes, perClass, seed = 0, size = 32, ...images } = options;
     if (!Number.isInteger(size) || size < 8) {
       throw new RangeError(`ShapesDataset: size must be an integer of at least 8 pixels, got ${size}`);

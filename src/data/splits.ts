@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { Random } from './random.js';
 
 /** Positions of the samples of each label, in order; labels in ascending order. */
@@ -30,6 +31,7 @@ export function stratifiedSplit(
   fraction: number,
   seed: number,
 ): { train: number[]; val: number[] } {
+  noMore('stratifiedSplit', arguments, 3);
   if (!(fraction > 0 && fraction < 1)) {
     throw new RangeError(`stratifiedSplit: the fraction must be between 0 and 1, got ${fraction}`);
   }
@@ -57,6 +59,7 @@ export function stratifiedSplit(
  * @param labels the class of every sample
  */
 export function classBalancedWeights(labels: ArrayLike<number>): Float64Array {
+  noMore('classBalancedWeights', arguments, 1);
   const weights = new Float64Array(labels.length);
   for (const members of byLabel('classBalancedWeights', labels).values()) {
     for (const member of members) weights[member] = 1 / members.length;

@@ -1,4 +1,5 @@
 import { indexSelect, select, tensor } from '../ops/index.js';
+import { isPlainObject } from '../tensor/options.js';
 import { showShape } from '../tensor/shape.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
@@ -31,6 +32,12 @@ export class TensorDataset<const C extends Columns> implements Dataset<Row<C>> {
   constructor(...columns: C) {
     const first = columns[0];
     if (first === undefined) throw new Error('TensorDataset: give it at least one tensor');
+    columns.forEach((column: Tensor | HostArray | undefined, i) => {
+      if (!isTensor(column) && !Array.isArray((column as HostArray | undefined)?.shape))
+        throw new Error(
+          `TensorDataset: argument ${i} is ${isPlainObject(column) ? `an object of ${Object.keys(column).join(', ')}` : String(column)}; give it tensors, or host arrays { data, shape }, and nothing else`,
+        );
+    });
     columns.forEach((column, i) => {
       if (column.shape.length === 0) {
         throw new Error(`TensorDataset: argument ${i} has no dimensions; the first one counts the samples`);

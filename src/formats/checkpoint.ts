@@ -1,3 +1,4 @@
+import { namedMap } from '../tensor/named-map.js';
 import { printable } from '../tensor/printable.js';
 import type { ByteSource } from './byte-source.js';
 import { blobSource, memorySource } from './byte-source.js';
@@ -309,7 +310,7 @@ const clash = (name: string, what: string): CheckpointError =>
 
 /** Tensors under new keys, and named by them. Tied weights, one tensor under two keys, become two handles. */
 function rename(tensors: Map<string, HostTensor>, to: (key: string) => string): Map<string, HostTensor> {
-  const renamed = new Map<string, HostTensor>();
+  const renamed = namedMap<HostTensor>();
   for (const [key, tensor] of tensors) {
     const name = to(key);
     renamed.set(name, tensor.renamed(name));

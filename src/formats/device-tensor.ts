@@ -104,9 +104,25 @@ export function readAll(tensors: NamedTensors, dtype?: FloatDtype): Map<string, 
 
 function entriesOf(tensors: unknown): readonly (readonly [unknown, unknown])[] {
   if (tensors instanceof Map) return [...(tensors as ReadonlyMap<unknown, unknown>)];
-  if (isPlainObject(tensors)) return Object.entries(tensors);
+  if (isPlainObject(tensors)) {
+    const entries = Object.entries(tensors);
+    if (entries.length > 0) return entries;
+    throw new CheckpointError(
+      'cannot save an object without entries: pass model.stateDict(), or Object.fromEntries(map) of a Map, ' +
+        'whose spread { ...map } is empty',
+    );
+  }
   throw new CheckpointError(
     `cannot save ${kindOf(tensors)}: expected a Map or an object of tensors by name, such as model.stateDict()`,
+  );
+}
+
+/** @throws CheckpointError unless `path` can be one; `call` shows the order of the arguments */
+export function checkPath(call: string, path: unknown): void {
+  if (typeof path === 'string' && path !== '') return;
+  const got = path === '' ? "''" : kindOf(path);
+  throw new CheckpointError(
+    `${call.replace(/\(.*/, '')}: expected the path of a file, got ${got}; the order is ${call}`,
   );
 }
 

@@ -3,12 +3,13 @@
  * the browser can follow the import of this module without meeting `node:` names.
  */
 
+import { noMore } from '../tensor/options.js';
 import type { FileHandle } from 'node:fs/promises';
 import { printable } from '../tensor/printable.js';
 import type { ByteSource } from './byte-source.js';
 import { checkRange } from './byte-source.js';
 import { allocate, CheckpointError } from './errors.js';
-import type { NamedTensors } from './device-tensor.js';
+import { checkPath, type NamedTensors } from './device-tensor.js';
 import type { FileLayout } from './layout.js';
 import { removeAtExit } from './leftovers.js';
 import { layoutNpz } from './numpy-files.js';
@@ -93,6 +94,7 @@ export async function writeFileAtomically(
   chunks: Chunks,
   patches?: FileLayout['patches'],
 ): Promise<void> {
+  checkPath('writeFileAtomically(path, chunks)', path);
   const place = await placeOf(path);
   if (place.kind === 'stream') {
     await writeInPlace(path, chunks);
@@ -293,6 +295,8 @@ export async function saveSafetensors(
   tensors: NamedTensors,
   options: SafetensorsOptions = {},
 ): Promise<void> {
+  noMore('saveSafetensors', arguments, 3);
+  checkPath('saveSafetensors(path, tensors)', path);
   await writeLayout(path, layoutSafetensors(tensors, options));
 }
 
@@ -305,6 +309,8 @@ export async function saveSafetensors(
  * @throws CheckpointError for a value that cannot be written (naming its place), or when the file cannot be
  */
 export async function saveTorch(path: string, value: TorchValue, options: TorchOptions = {}): Promise<void> {
+  noMore('saveTorch', arguments, 3);
+  checkPath('saveTorch(path, value)', path);
   await writeLayout(path, layoutTorch(value, options));
 }
 
@@ -313,5 +319,7 @@ export async function saveTorch(path: string, value: TorchValue, options: TorchO
  * writeFileAtomically}), holding a piece in memory at a time.
  */
 export async function saveNpz(path: string, tensors: NamedTensors): Promise<void> {
+  noMore('saveNpz', arguments, 2);
+  checkPath('saveNpz(path, tensors)', path);
   await writeLayout(path, layoutNpz(tensors));
 }

@@ -3,6 +3,7 @@
  * archive of them: read in ranges and written.
  */
 
+import { noMore } from '../tensor/options.js';
 import { latin1, type ByteRange, type ByteSource } from './byte-source.js';
 import { itemSize } from './dtypes.js';
 import type { HostDtype } from './dtypes.js';
@@ -128,6 +129,7 @@ function npyHeader(dtype: HostDtype, shape: readonly number[], name: string): Ui
 
 /** Lays out what `numpy.savez` writes: a ZIP archive with one stored `.npy` for each tensor. */
 export function layoutNpz(tensors: NamedTensors): FileLayout {
+  noMore('layoutNpz', arguments, 1);
   return layoutZip(
     [...readAll(tensors)].map(([key, tensor]) => {
       const header = npyHeader(tensor.dtype, tensor.shape, key);
@@ -145,5 +147,6 @@ export function layoutNpz(tensors: NamedTensors): FileLayout {
 
 /** The bytes of an `.npz` file in memory, e.g. for a download in the browser. */
 export async function encodeNpz(tensors: NamedTensors): Promise<Uint8Array<ArrayBuffer>> {
+  noMore('encodeNpz', arguments, 1);
   return collect(layoutNpz(tensors), 'npz');
 }

@@ -211,7 +211,7 @@ export function writePlain(
 
 /** A module, an optimizer, a scheduler, ... */
 const hasState = (value: unknown): boolean =>
-  typeof (value as { stateDict?: unknown }).stateDict === 'function';
+  typeof (value as { stateDict?: unknown } | undefined)?.stateDict === 'function';
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false;

@@ -2,6 +2,7 @@
  * The safetensors format, written; apart from the reader, which programs that only load weights start with.
  */
 
+import { noMore } from '../tensor/options.js';
 import { crc32 } from './crc32.js';
 import { readAll, type NamedTensors } from './device-tensor.js';
 import { itemSize } from './dtypes.js';
@@ -24,6 +25,7 @@ export interface SafetensorsOptions {
  * are written out in full. Tensors on the GPU are read as the file is made.
  */
 export function layoutSafetensors(named: NamedTensors, options: SafetensorsOptions = {}): FileLayout {
+  noMore('layoutSafetensors', arguments, 2);
   const tensors = readAll(named);
   const byWidth = [...tensors].sort(([, a], [, b]) => itemSize[b.dtype] - itemSize[a.dtype]);
   const begins = new Map<string, number>();
@@ -89,5 +91,6 @@ export async function encodeSafetensors(
   tensors: NamedTensors,
   options: SafetensorsOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
+  noMore('encodeSafetensors', arguments, 2);
   return collect(layoutSafetensors(tensors, options), 'safetensors');
 }

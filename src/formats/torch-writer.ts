@@ -2,6 +2,7 @@
  * Writes the zip container of `torch.save` (PyTorch 1.6 and later, `torch/serialization.py`), front to back.
  */
 
+import { noMore } from '../tensor/options.js';
 import { isTensor } from '../tensor/tensor.js';
 import type { ByteRange } from './byte-source.js';
 import { TensorReader, type FloatDtype, type TensorSource } from './device-tensor.js';
@@ -76,6 +77,7 @@ interface Placement {
  * @throws CheckpointError for a value of a kind that cannot be written, naming its place
  */
 export function layoutTorch(value: TorchValue, options: TorchOptions = {}): FileLayout {
+  noMore('layoutTorch', arguments, 2);
   const reader = new TensorReader(options.dtype);
   const tensors = new Map<object, HostTensor>();
   const find = (item: unknown, path: string): HostTensor | undefined => {
@@ -228,5 +230,6 @@ export async function encodeTorch(
   value: TorchValue,
   options: TorchOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
+  noMore('encodeTorch', arguments, 2);
   return collect(layoutTorch(value, options), 'torch');
 }

@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { oneOf } from './inputs.js';
 import { PairMetric, type PairOptions } from './confusion-matrix.js';
 
@@ -28,6 +29,7 @@ export class CohenKappa extends PairMetric<number> {
   private readonly weights: string | null;
 
   constructor(options?: CohenKappaOptions) {
+    noMore(new.target.name, arguments, 1);
     const { weights = null } = options ?? {};
     super('CohenKappa', { weights: null }, options, ['binary', 'multiclass']);
     oneOf('CohenKappa', 'weights', weights, ['linear', 'quadratic', 'none', null]);
@@ -65,6 +67,7 @@ export class CohenKappa extends PairMetric<number> {
  */
 export class MatthewsCorrCoef extends PairMetric<number> {
   constructor(options?: PairOptions) {
+    noMore(new.target.name, arguments, 1);
     super('MatthewsCorrCoef', {}, options);
   }
 

@@ -1,4 +1,4 @@
-import { readOptions } from '../tensor/options.js';
+import { readOptions, noMore } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Metric, type Gatherer, type MetricState } from './metric.js';
 
@@ -39,6 +39,7 @@ export class MetricCollection<
     readonly metrics: M,
     options?: MetricCollectionOptions<P, S>,
   ) {
+    noMore(new.target.name, arguments, 2);
     const read = readOptions<Required<MetricCollectionOptions>>(
       'MetricCollection',
       { prefix: '', postfix: '' },

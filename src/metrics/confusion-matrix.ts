@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
 import {
   allTasks,
@@ -79,6 +80,7 @@ export class ConfusionMatrix<T extends TaskName = 'multiclass'> extends PairMetr
   private readonly normalize: string;
 
   constructor(options?: ConfusionMatrixOptions<T>) {
+    noMore(new.target.name, arguments, 1);
     const { normalize = 'none' } = options ?? {};
     super('ConfusionMatrix', { normalize: 'none' }, options);
     oneOf('ConfusionMatrix', 'normalize', normalize, ['none', 'true', 'pred', 'all']);

@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { e, input, param } from '../kernels/expr/expr.js';
 import { applyPointwise, type Pointwise } from '../ops/base/apply.js';
 import { reshape, unsqueeze } from '../ops/base/view.js';
@@ -242,6 +243,7 @@ function withoutMark(key: number): number {
  */
 export class AUROC<A extends CurveAverage = 'macro'> extends CurveMetric<A> {
   constructor(options?: CurveOptions<A>) {
+    noMore(new.target.name, arguments, 1);
     super('AUROC', options);
   }
 
@@ -267,6 +269,7 @@ export class AUROC<A extends CurveAverage = 'macro'> extends CurveMetric<A> {
  */
 export class AveragePrecision<A extends CurveAverage = 'macro'> extends CurveMetric<A> {
   constructor(options?: CurveOptions<A>) {
+    noMore(new.target.name, arguments, 1);
     super('AveragePrecision', options);
   }
 

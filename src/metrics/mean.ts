@@ -7,7 +7,7 @@ import { mul } from '../ops/pointwise/pointwise.js';
 import { where } from '../ops/pointwise/where.js';
 import { sum } from '../ops/reduce/reduce.js';
 import { stack } from '../ops/shape/join.js';
-import { readOptions } from '../tensor/options.js';
+import { readOptions, noMore } from '../tensor/options.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { oneOf } from './inputs.js';
 import { Metric } from './metric.js';
@@ -36,6 +36,7 @@ export class MeanMetric extends Metric<number> {
   private readonly nanStrategy: string | number;
 
   constructor(options?: MeanMetricOptions) {
+    noMore(new.target.name, arguments, 1);
     const name = 'MeanMetric';
     const { nanStrategy } = readOptions<Required<MeanMetricOptions>>(name, { nanStrategy: 'error' }, options);
     if ((nanStrategy as unknown) === 'warn')

@@ -3,7 +3,7 @@ import { reshape } from '../ops/base/view.js';
 import { cat } from '../ops/shape/join.js';
 import { abs, mul, sub } from '../ops/pointwise/pointwise.js';
 import { mean, sum } from '../ops/reduce/reduce.js';
-import { readOptions, requireBoolean } from '../tensor/options.js';
+import { readOptions, requireBoolean, noMore } from '../tensor/options.js';
 import { sameShape, showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { checkTensors, oneOf } from './inputs.js';
@@ -85,6 +85,7 @@ export class MeanSquaredError extends MeanError {
   private readonly squared: boolean;
 
   constructor(options?: MeanSquaredErrorOptions) {
+    noMore(new.target.name, arguments, 1);
     const name = 'MeanSquaredError';
     const read = readOptions<Required<MeanSquaredErrorOptions>>(
       name,
@@ -108,6 +109,7 @@ export class MeanSquaredError extends MeanError {
 /** `torchmetrics.MeanAbsoluteError`. NaN where no value has come yet, but empty batches. */
 export class MeanAbsoluteError extends MeanError {
   constructor(options?: RegressionOptions) {
+    noMore(new.target.name, arguments, 1);
     const name = 'MeanAbsoluteError';
     super(name, readOptions<Required<RegressionOptions>>(name, { numOutputs: 1 }, options));
   }
@@ -136,6 +138,7 @@ export class R2Score extends Metric<number | number[]> {
   private readonly settings: Readonly<Required<R2ScoreOptions>>;
 
   constructor(options?: R2ScoreOptions) {
+    noMore(new.target.name, arguments, 1);
     const name = 'R2Score';
     const settings = readOptions<Required<R2ScoreOptions>>(
       name,

@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import type { Tensor } from '../tensor/tensor.js';
 import {
   checkThreshold,
@@ -194,6 +195,7 @@ abstract class StatScores<A extends Average> extends Metric<PerAverage<A>> {
  */
 export class Accuracy<A extends Average = 'micro'> extends StatScores<A> {
   constructor(options?: StatOptions<A>) {
+    noMore(new.target.name, arguments, 1);
     super('Accuracy', options, []);
   }
 
@@ -209,6 +211,7 @@ export class Accuracy<A extends Average = 'micro'> extends StatScores<A> {
 /** `torchmetrics.Precision`: how many of the predictions of a class are right, tp / (tp + fp). */
 export class Precision<A extends Average = 'micro'> extends StatScores<A> {
   constructor(options?: ZeroDivisionOptions<A>) {
+    noMore(new.target.name, arguments, 1);
     super('Precision', options, ['zeroDivision']);
   }
 
@@ -220,6 +223,7 @@ export class Precision<A extends Average = 'micro'> extends StatScores<A> {
 /** `torchmetrics.Recall`: how many of a class's labels are found, tp / (tp + fn). */
 export class Recall<A extends Average = 'micro'> extends StatScores<A> {
   constructor(options?: ZeroDivisionOptions<A>) {
+    noMore(new.target.name, arguments, 1);
     super('Recall', options, ['zeroDivision']);
   }
 
@@ -244,6 +248,7 @@ abstract class FScore<A extends Average> extends StatScores<A> {
 /** `torchmetrics.F1Score`: the harmonic mean of precision and recall. */
 export class F1Score<A extends Average = 'micro'> extends FScore<A> {
   constructor(options?: ZeroDivisionOptions<A>) {
+    noMore(new.target.name, arguments, 1);
     super('F1Score', options, ['zeroDivision']);
   }
 }
@@ -251,6 +256,7 @@ export class F1Score<A extends Average = 'micro'> extends FScore<A> {
 /** `torchmetrics.FBetaScore`: as F1Score, with recall `beta` times as important as precision. */
 export class FBetaScore<A extends Average = 'micro'> extends FScore<A> {
   constructor(options?: FBetaOptions<A>) {
+    noMore(new.target.name, arguments, 1);
     super('FBetaScore', options, ['zeroDivision', 'beta']);
   }
 }

@@ -1,7 +1,9 @@
-import { readAll, type FloatDtype } from '../formats/device-tensor.js';
+import { checkPath, readAll, type FloatDtype } from '../formats/device-tensor.js';
 import { CheckpointError } from '../formats/errors.js';
 import { HostTensor } from '../formats/host-tensor.js';
 import type { Module } from '../nn/index.js';
+import { namedMap } from '../tensor/named-map.js';
+import { checkOptions, noMore } from '../tensor/options.js';
 
 export interface HostStateDictOptions {
   /** Floating point values are stored as this. Default: as the model has them. */
@@ -26,7 +28,7 @@ export async function hostStateDict(
   const lazy = [...readAll(state, options.dtype)];
   const copies = await Promise.all(lazy.map(([, tensor]) => tensor.bytes()));
   for (const tensor of state.values()) tensor.dispose();
-  return new Map(
+  return namedMap(
     lazy.map(([name, { dtype, shape }], i) => [
       name,
       HostTensor.fromBytes(dtype, shape, copies[i]!, { name }),
@@ -56,6 +58,9 @@ export async function saveWeights(
   path: string,
   options: SaveWeightsOptions = {},
 ): Promise<void> {
+  noMore('saveWeights', arguments, 3);
+  checkPath('saveWeights(model, path)', path);
+  checkOptions('saveWeights', options, 'metadata', 'dtype');
   const { metadata, dtype } = options;
   const ending = /\.(safetensors|pth|pt)$/i.exec(path)?.[1]?.toLowerCase();
   if (ending === undefined) {

@@ -1,6 +1,6 @@
 import type { Module } from '../nn/base/module.js';
 import { isModule } from '../nn/base/call.js';
-import { readOptions } from '../tensor/options.js';
+import { noMore, readOptions } from '../tensor/options.js';
 import { numel, showShape } from '../tensor/shape.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { assemble, type Assembled } from './assemble.js';
@@ -71,6 +71,7 @@ export async function exportOnnx(
   exampleInputs: Tensor | readonly Tensor[],
   options: ExportOnnxOptions = {},
 ): Promise<Uint8Array> {
+  noMore('exportOnnx', arguments, 3);
   const exported = follow(model, exampleInputs, options);
   if (exported.isLarge)
     throw new Error(

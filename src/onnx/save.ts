@@ -1,4 +1,6 @@
+import { checkPath } from '../formats/device-tensor.js';
 import { writeFileAtomically, writeFilesAtomically } from '../formats/node-files.js';
+import { noMore } from '../tensor/options.js';
 import type { Module } from '../nn/base/module.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ExportOnnxOptions } from './export.js';
@@ -29,6 +31,8 @@ export async function saveOnnx(
   path: string,
   options: SaveOnnxOptions = {},
 ): Promise<readonly string[]> {
+  noMore('saveOnnx', arguments, 4);
+  checkPath('saveOnnx(model, exampleInputs, path)', path);
   const { exportOnnx, follow } = await import('./export.js');
   const { externalData, ...rest } = options;
   if (externalData !== undefined && typeof externalData !== 'boolean')

@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { adadeltaRule, adagradRule } from '../kernels/optim/rules.js';
 import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';
 import { requireAtLeast, type BaseOptions, type ParamGroup, type Params } from './optimizer.js';
@@ -18,6 +19,7 @@ export interface AdagradOptions extends BaseOptions {
 /** `torch.optim.Adagrad` (Duchi, Hazan & Singer 2011, https://jmlr.org/papers/v12/duchi11a.html). */
 export class Adagrad extends FusedOptimizer<AdagradOptions> {
   constructor(params: Params<AdagradOptions>, options: Partial<AdagradOptions> = {}) {
+    noMore(new.target.name, arguments, 2);
     const start = { initialAccumulatorValue: 0, eps: 1e-10, maximize: false };
     super(params, { lr: 1e-2, lrDecay: 0, weightDecay: 0, ...start }, options);
   }
@@ -52,6 +54,7 @@ export interface AdadeltaOptions extends BaseOptions {
 /** `torch.optim.Adadelta` (Zeiler 2012, https://arxiv.org/abs/1212.5701). */
 export class Adadelta extends FusedOptimizer<AdadeltaOptions> {
   constructor(params: Params<AdadeltaOptions>, options: Partial<AdadeltaOptions> = {}) {
+    noMore(new.target.name, arguments, 2);
     super(params, { lr: 1, rho: 0.9, eps: 1e-6, weightDecay: 0, maximize: false }, options);
   }
 

@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { adamaxRule, nadamRule, radamRule } from '../kernels/optim/rules.js';
 import type { Shape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -39,6 +40,7 @@ const adamKin = (lr: number): AdamKinOptions => ({
  */
 export class Adamax extends AdamKin<AdamKinOptions> {
   constructor(params: Params<AdamKinOptions>, options: Partial<AdamKinOptions> = {}) {
+    noMore(new.target.name, arguments, 2);
     super(params, adamKin(2e-3), options);
   }
 
@@ -65,6 +67,7 @@ export interface NAdamOptions extends AdamKinOptions {
  */
 export class NAdam extends AdamKin<NAdamOptions> {
   constructor(params: Params<NAdamOptions>, options: Partial<NAdamOptions> = {}) {
+    noMore(new.target.name, arguments, 2);
     super(params, { ...adamKin(2e-3), momentumDecay: 4e-3 }, options);
   }
 
@@ -109,6 +112,7 @@ export class NAdam extends AdamKin<NAdamOptions> {
  */
 export class RAdam extends AdamKin<AdamKinOptions> {
   constructor(params: Params<AdamKinOptions>, options: Partial<AdamKinOptions> = {}) {
+    noMore(new.target.name, arguments, 2);
     super(params, adamKin(1e-3), options);
   }
 

@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { adamRule } from '../kernels/optim/rules.js';
 import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';
 import { requireAtLeast, requireBetas, type BaseOptions, type ParamGroup, type Params } from './optimizer.js';
@@ -59,6 +60,7 @@ export class Adam extends AdamBase {
   }
 
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
+    noMore(new.target.name, arguments, 2);
     super(params, options, 0);
   }
 }
@@ -73,6 +75,7 @@ export class AdamW extends AdamBase {
   }
 
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
+    noMore(new.target.name, arguments, 2);
     super(params, options, 1e-2);
   }
 }

@@ -1,5 +1,5 @@
 import { lineOf } from '../tensor/line.js';
-import { readOptions } from '../tensor/options.js';
+import { noMore, readOptions } from '../tensor/options.js';
 import { oneOf } from './lr-args.js';
 import { fieldsOf, loadFields, saveFields, type SavedState, type SchedulerState } from './scheduler-state.js';
 import { show } from './show.js';
@@ -34,6 +34,7 @@ export class EarlyStopping {
    *   `mode`
    */
   constructor(options: EarlyStoppingOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { patience, minDelta, mode } = readOptions<Required<EarlyStoppingOptions>>(
       'EarlyStopping',
       { patience: 5, minDelta: 0, mode: 'min' },

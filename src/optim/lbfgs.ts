@@ -17,7 +17,7 @@ import {
   sum,
   zeros,
 } from '../ops/index.js';
-import { isPlainObject } from '../tensor/options.js';
+import { isPlainObject, noMore } from '../tensor/options.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import type { Shape } from '../tensor/shape.js';
 import { tidy } from '../tensor/tidy.js';
@@ -83,6 +83,7 @@ async function read(scalars: () => Tensor[]): Promise<number[]> {
  */
 export class LBFGS extends Optimizer<LBFGSOptions> {
   constructor(params: Params<LBFGSOptions>, options: Partial<LBFGSOptions> = {}) {
+    noMore(new.target.name, arguments, 2);
     const { maxIter = 20 } = isPlainObject(options) ? options : {};
     const steps = { maxIter: 20, maxEval: Math.floor((maxIter * 5) / 4), historySize: 100 };
     const rest = { toleranceGrad: 1e-7, toleranceChange: 1e-9, lineSearchFn: null };

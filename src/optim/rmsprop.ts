@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { rmspropRule } from '../kernels/optim/rules.js';
 import { countStep, FusedOptimizer, type Step } from './fused-optimizer.js';
 import { requireAtLeast, type BaseOptions, type ParamGroup, type Params } from './optimizer.js';
@@ -19,6 +20,7 @@ export interface RMSpropOptions extends BaseOptions {
 /** `torch.optim.RMSprop` (https://pytorch.org/docs/stable/generated/torch.optim.RMSprop.html). */
 export class RMSprop extends FusedOptimizer<RMSpropOptions> {
   constructor(params: Params<RMSpropOptions>, options: Partial<RMSpropOptions> = {}) {
+    noMore(new.target.name, arguments, 2);
     const rest = { momentum: 0, centered: false, maximize: false };
     super(params, { lr: 1e-2, alpha: 0.99, eps: 1e-8, weightDecay: 0, ...rest }, options);
   }

@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { asgdRule, rpropRule } from '../kernels/optim/rules.js';
 import type { Shape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -16,6 +17,7 @@ export interface RpropOptions extends BaseOptions {
 /** `torch.optim.Rprop` (Riedmiller & Braun 1993), for full batches; `lr` is the first step size. */
 export class Rprop extends FusedOptimizer<RpropOptions> {
   constructor(params: Params<RpropOptions>, options: Partial<RpropOptions> = {}) {
+    noMore(new.target.name, arguments, 2);
     super(params, { lr: 1e-2, etas: [0.5, 1.2], stepSizes: [1e-6, 50], maximize: false }, options);
   }
 
@@ -51,6 +53,7 @@ export interface ASGDOptions extends BaseOptions {
 /** `torch.optim.ASGD` (Polyak & Juditsky 1992): SGD whose averaged weights are in the state under `ax`. */
 export class ASGD extends FusedOptimizer<ASGDOptions> {
   constructor(params: Params<ASGDOptions>, options: Partial<ASGDOptions> = {}) {
+    noMore(new.target.name, arguments, 2);
     const defaults = { lr: 1e-2, lambd: 1e-4, alpha: 0.75, t0: 1e6, weightDecay: 0, maximize: false };
     super(params, defaults, options);
   }

@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { sgdRule } from '../kernels/optim/rules.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { FusedOptimizer, type Step } from './fused-optimizer.js';
@@ -21,6 +22,7 @@ export class SGD extends FusedOptimizer<SGDOptions> {
   );
   constructor(params: Params<SGDOptions>, options: BaseOptions & Partial<SGDOptions>);
   constructor(params: Params<SGDOptions>, options: Partial<SGDOptions> = {}) {
+    noMore(new.target.name, arguments, 2);
     const rest = { momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false };
     // Without a default, as in PyTorch: what neither the options nor a group gives is missed.
     super(params, { lr: undefined as unknown as number, ...rest }, options);

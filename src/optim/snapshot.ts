@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { Module } from '../nn/index.js';
 import { assign } from '../nn/base/state-dict.js';
 import { getRngState, setRngState, type RngState } from '../ops/index.js';
@@ -50,6 +51,7 @@ export interface Snapshot {
  * It takes as much host memory as the training takes on the device (without gradients and activations).
  */
 export async function snapshot(parts: Parts): Promise<Snapshot> {
+  noMore('snapshot', arguments, 1);
   checkNames('snapshot', parts);
   const random = getRngState();
   const reads: Promise<void>[] = [];
@@ -93,6 +95,7 @@ export async function restore(
   source: Snapshot | ReadonlyMap<string, unknown> | Readonly<Record<string, unknown>>,
   parts: Parts,
 ): Promise<void> {
+  noMore('restore', arguments, 2);
   checkNames('restore', parts);
   const { states, buffers, random } = readSource(source);
   const list = present(parts);

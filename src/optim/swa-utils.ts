@@ -6,7 +6,7 @@ import { add_, copy_, detach, eq, tensor, where } from '../ops/index.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { sameShape, showShape } from '../tensor/shape.js';
 import { scoped } from '../tensor/tidy.js';
-import { checkCount, optionReader, required, type Needed, type Trailing } from '../tensor/options.js';
+import { checkCount, optionReader, required, type Needed, type Trailing, noMore } from '../tensor/options.js';
 import { applyRules } from './fused.js';
 import { aNumber, aWhole, eachGroup, oneOf, readSchedule, requireOptimizer } from './lr-args.js';
 import { LRScheduler, perGroup } from './lr-base.js';
@@ -32,7 +32,10 @@ const fused =
   };
 
 /** Equal weights: stochastic weight averaging (Izmailov et al. 2018, https://arxiv.org/abs/1803.05407). */
-export const getSwaMultiAvgFn = (): MultiAvgFn => fused('equal', []);
+export function getSwaMultiAvgFn(): MultiAvgFn {
+  noMore('getSwaMultiAvgFn', arguments, 0);
+  return fused('equal', []);
+}
 
 /** An exponential moving average: `decay * averaged + (1 - decay) * current`. */
 export function getEmaMultiAvgFn(decay = 0.999): MultiAvgFn {

@@ -1,4 +1,4 @@
-import { readOptions } from '../tensor/options.js';
+import { noMore, readOptions } from '../tensor/options.js';
 import { isFloatingPoint, type TypedArray } from './dtype.js';
 import { numel } from './shape.js';
 import type { Tensor } from './tensor.js';
@@ -52,6 +52,7 @@ function notationFor(
 
 /** Reads `x` and formats it as PyTorch prints a tensor. */
 export async function format(x: Tensor, options: PrintOptions = {}): Promise<string> {
+  noMore('format', arguments, 2);
   const { precision, threshold, edgeitems, linewidth } = readOptions<Required<PrintOptions>>(
     'format',
     { precision: 4, threshold: 1000, edgeitems: 3, linewidth: 80 },

@@ -148,6 +148,23 @@ export function checkCount(op: string, count: number, most: number): void {
     );
 }
 
+/**
+ * For what takes its arguments by position and no options behind them: refuses what follows the last one.
+ * `given` is the caller's own `arguments`.
+ * @throws Error that names the first argument too many, or the options that it has
+ */
+export function noMore(where: string, given: ArrayLike<unknown>, most: number): void {
+  if (given.length <= most) return;
+  const surplus = given[most];
+  const names = isPlainObject(surplus) ? Object.keys(surplus) : [];
+  const what =
+    names.length > 0
+      ? `there is no option '${names.join("' and no option '")}'`
+      : `it does not know what to do with ${String(surplus).slice(0, 40)}`;
+  const wanted = most === 0 ? 'no arguments' : `${most} argument${most === 1 ? '' : 's'}`;
+  throw new Error(`${where}: takes ${wanted}, got ${given.length}; ${what}`);
+}
+
 /** `value` as a number. @throws Error unless it is one, or true or false; `what` names it */
 export function requireNumber(what: string, value: unknown): number {
   if (typeof value === 'number' || typeof value === 'boolean') return Number(value);

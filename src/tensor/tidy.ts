@@ -1,3 +1,4 @@
+import { noMore } from './options.js';
 import { abandonScope, beginScope, endScope } from './scope.js';
 
 /** @internal Runs `fn` in a scope: what it makes and neither returns nor keeps is freed when it returns. */
@@ -24,6 +25,7 @@ export function scoped<R>(name: string, fn: () => R, also?: () => unknown): R {
  * second time.
  */
 export function tidy<R>(fn: () => R): R {
+  noMore('tidy', arguments, 1);
   return scoped('tidy()', () => callSync('tidy', tidyAdvice, fn, fn));
 }
 

@@ -1,4 +1,4 @@
-import { checkCount, isPlainObject, readOptions } from '../tensor/options.js';
+import { checkCount, isPlainObject, noMore, readOptions } from '../tensor/options.js';
 import { showShape } from '../tensor/shape.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { histogramOf } from './histogram.js';
@@ -93,6 +93,7 @@ export class SummaryEncoder {
     private readonly sink: RecordSink,
     options?: EncoderOptions,
   ) {
+    noMore(new.target.name, arguments, 2);
     const { purgeStep } = readOptions<Required<EncoderOptions>>(
       'SummaryWriter',
       { purgeStep: null },

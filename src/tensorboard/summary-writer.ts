@@ -1,5 +1,5 @@
 import { nodeBuiltin } from '../device/adapter.js';
-import { readOptions } from '../tensor/options.js';
+import { readOptions, noMore } from '../tensor/options.js';
 import { SummaryEncoder, type EncoderOptions, type RecordSink } from './encoder.js';
 
 export interface SummaryWriterOptions extends EncoderOptions {
@@ -118,6 +118,7 @@ export class SummaryWriter extends SummaryEncoder {
    * @throws Error where there is no file system, and for a folder that cannot be made
    */
   constructor(logDir?: string, options?: SummaryWriterOptions) {
+    noMore(new.target.name, arguments, 2);
     const { comment, filenameSuffix, purgeStep } = readOptions<Required<SummaryWriterOptions>>(
       'SummaryWriter',
       { comment: '', filenameSuffix: '', purgeStep: null },

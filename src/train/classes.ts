@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { cutmix, mixup } from '../data/mixup.js';
 import { Random } from '../data/random.js';
 import { tensor } from '../ops/index.js';
@@ -13,6 +14,7 @@ import type { Mix } from './step.js';
  * @throws Error for a label that is no class
  */
 export function balancedClassWeights(labels: ArrayLike<number>, numClasses: number): Tensor {
+  noMore('balancedClassWeights', arguments, 2);
   const counts = new Float64Array(numClasses);
   for (let i = 0; i < labels.length; i++) {
     const label = labels[i] ?? NaN;

@@ -1,3 +1,4 @@
+import { noMore } from '../tensor/options.js';
 import { findHead, findHeads } from '../models/head.js';
 import type { Module, Parameter, TensorModule } from '../nn/index.js';
 
@@ -66,6 +67,7 @@ export class Unfreezing {
     readonly model: TensorModule,
     { freeze = ['trunk'], at = [], mode = 'auto' }: UnfreezingOptions = {},
   ) {
+    noMore(new.target.name, arguments, 2);
     this.mode = mode;
     const named = model.namedParameters();
     const frozen = new Set(freeze.flatMap((name) => parametersNamed(model, name, 'freeze')));
@@ -155,6 +157,7 @@ export const headParameters = (model: Module): Set<Parameter> =>
  * parameters (dropout) go with their parent.
  */
 export function trainUnfrozen(module: Module, parent = true): void {
+  noMore('trainUnfrozen', arguments, 2);
   const parameters = module.parameters();
   const training = parameters.length === 0 ? parent : parameters.some(({ requiresGrad }) => requiresGrad);
   module.training = training;

@@ -185,8 +185,9 @@ it.each([
   ['GLU', [{ dim: '1' }]],
   ['Softmax', [1, 2]],
   ['Dropout', [0.5, 1]],
-  ['ConstantPad2d', [1, { value: 3 }]],
-  ['ZeroPad2d', [{ padding: 1 }]],
+  ['ConstantPad2d', [1, { value: '3' }]],
+  ['ZeroPad2d', [{ padding: 'same' }]],
+  ['Sigmoid', [{ inplace: true }]],
 ])('%s refuses %j', (layer, args) => {
   expect(() => new (nn as unknown as LooseClasses)[layer]!(...args)).toThrow(layer);
 });

@@ -80,6 +80,8 @@ it.each<[keyof typeof nn, unknown[], string]>([
   ['ChannelShuffle', [{ groups: 2 }], 'groups=2'],
   ['LocalResponseNorm', [{ size: 2, k: 2 }], '2, alpha=0.0001, beta=0.75, k=2'],
   ['LayerNorm', [{ normalizedShape: 3, eps: 1e-3 }], '(3,), eps=0.001, elementwise_affine=True'],
+  ['ZeroPad2d', [{ padding: 1 }], '(1, 1, 1, 1)'],
+  ['ConstantPad1d', [1, { value: 3 }], 'padding=(1, 1), value=3.0'],
   ['RMSNorm', [{ normalizedShape: [3] }], '(3,), eps=None'],
 ])('%s takes its arguments by name, and says which is missing', (name, args, printed) => {
   const type = nn[name] as unknown as Make;

@@ -73,6 +73,19 @@ describe('AdaptiveLogSoftmaxWithLoss', () => {
   });
 });
 
+describe('EmbeddingBag', () => {
+  it('takes offsets and weights by position and by name', async () => {
+    const bag = new nn.EmbeddingBag(4, 2, { mode: 'sum' });
+    const ids = tensor([0, 1, 2], { dtype: 'int32' });
+    const offsets = tensor([0, 2], { dtype: 'int32' });
+    const perSampleWeights = tensor([1, 2, 3]);
+    const want = await bag(ids, offsets, perSampleWeights).data();
+    expect(await bag(ids, { offsets, perSampleWeights }).data()).toEqual(want);
+    expect(await bag(ids, offsets, { perSampleWeights }).data()).toEqual(want);
+    expect(() => bag(ids, { offset: offsets } as object)).toThrow("there is no option 'offset'");
+  });
+});
+
 describe('Embedding', () => {
   it('scales rows that are too long down in place when they are looked up', async () => {
     const layer = new nn.Embedding(3, 2, { maxNorm: 1 });

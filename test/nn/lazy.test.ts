@@ -68,6 +68,21 @@ describe('a lazy layer', () => {
     expect(String(layer)).toBe(printed);
   });
 
+  it('takes its arguments by name, and says in its own name what is wrong with them', () => {
+    const conv = new nn.LazyConv2d({ outChannels: 4, kernelSize: 3, groups: 2 });
+    conv(zeros(1, 6, 5, 5));
+    expect(String(conv)).toBe('Conv2d(6, 4, kernel_size=(3, 3), stride=(1, 1), groups=2)');
+    const linear = new nn.LazyLinear({ outFeatures: 2, bias: false });
+    linear(zeros(1, 3));
+    expect(String(linear)).toBe('Linear(in_features=3, out_features=2, bias=False)');
+    expect(() => new nn.LazyConv2d(4, 3, { zzz: 1 } as object)).toThrow(
+      "LazyConv2d: there is no option 'zzz'",
+    );
+    expect(() => new (nn.LazyLinear as unknown as new () => object)()).toThrow(
+      "LazyLinear: 'outFeatures' is missing",
+    );
+  });
+
   it('takes its size from a state dict', async () => {
     const net = new nn.Sequential(new nn.LazyLinear(2));
     const from = new nn.Sequential(new nn.Linear(3, 2));

@@ -1,3 +1,4 @@
+import { noMore } from '../../tensor/options.js';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ByteImageOptions } from '../byte-images.js';
@@ -63,6 +64,7 @@ export async function loadCIFAR10<Sample = HostArray<Float32Array>>(
   path: string | readonly string[],
   options: LoadCIFAR10Options<Sample> = {},
 ): Promise<CIFAR10<Sample>> {
+  noMore('loadCIFAR10', arguments, 2);
   const { train = true, ...rest } = options;
   const files = train ? [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`) : ['test_batch.bin'];
   const archive = 'cifar-10-binary.tar.gz';
@@ -80,6 +82,7 @@ export async function loadCIFAR100<Sample = HostArray<Float32Array>>(
   path: string | readonly string[],
   options: LoadCIFAR100Options<Sample> = {},
 ): Promise<CIFAR100<Sample>> {
+  noMore('loadCIFAR100', arguments, 2);
   const { train = true, ...rest } = options;
   const files = [train ? 'train.bin' : 'test.bin'];
   const archive = 'cifar-100-binary.tar.gz';

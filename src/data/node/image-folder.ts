@@ -6,7 +6,7 @@ import { exportedClass, type ModuleExport } from '../portable.js';
 import { Random } from '../random.js';
 import type { TransformFunction } from '../transforms.js';
 import { type ImageOptions, readImage } from './image.js';
-import { checkOptions } from '../../tensor/options.js';
+import { checkOptions, noMore } from '../../tensor/options.js';
 
 /** File name endings that count as images, torchvision's `IMG_EXTENSIONS`; upper and lower case are alike. */
 export const imageExtensions: readonly string[] = [
@@ -128,6 +128,7 @@ export class ImageFolder<Sample = RGBImage> implements Dataset<[Sample, number] 
     private readonly options: ImageFolderOptions<Sample> = {},
     listing?: ImageListing,
   ) {
+    noMore(new.target.name, arguments, 3);
     checkOptions(
       'ImageFolder',
       options,

@@ -1,3 +1,4 @@
+import { noMore } from '../../tensor/options.js';
 import { readFile } from 'node:fs/promises';
 import type { Sharp, SharpOptions } from 'sharp';
 import type { RGBImage } from '../host.js';
@@ -91,6 +92,7 @@ export async function decodeImage(
   name = 'image',
   options: ImageOptions = {},
 ): Promise<RGBImage> {
+  noMore('decodeImage', arguments, 3);
   const { exifOrientation = false, maxPixels = defaultMaxPixels } = options;
   if (encoded.length === 0) throw new Error(`${name}: the file is empty (0 bytes)`);
   const fail = (cause: unknown): never => {
@@ -121,6 +123,7 @@ export async function decodeImage(
 
 /** Reads and decodes an image file; see {@link decodeImage}. */
 export async function readImage(path: string, options: ImageOptions = {}): Promise<RGBImage> {
+  noMore('readImage', arguments, 2);
   const encoded = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
     throw new Error(`${path}: ${cause.code === 'ENOENT' ? 'no such file' : cause.message}`, { cause });
   });

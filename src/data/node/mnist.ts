@@ -1,3 +1,4 @@
+import { noMore } from '../../tensor/options.js';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ByteImageOptions } from '../byte-images.js';
@@ -59,6 +60,7 @@ export async function loadMNIST<Sample = HostArray<Float32Array>>(
   root: string,
   options: LoadMNISTOptions<Sample> = {},
 ): Promise<MNIST<Sample>> {
+  noMore('loadMNIST', arguments, 2);
   const { train = true, ...rest } = options;
   return new MNIST(await files('MNIST', root, train), rest);
 }
@@ -72,6 +74,7 @@ export async function loadFashionMNIST<Sample = HostArray<Float32Array>>(
   root: string,
   options: LoadMNISTOptions<Sample> = {},
 ): Promise<FashionMNIST<Sample>> {
+  noMore('loadFashionMNIST', arguments, 2);
   const { train = true, ...rest } = options;
   return new FashionMNIST(await files('FashionMNIST', root, train), rest);
 }

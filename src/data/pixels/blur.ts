@@ -1,3 +1,4 @@
+import { noMore } from '../../tensor/options.js';
 import type { RGBImage } from '../host.js';
 
 function gaussian(size: number, sigma: number): Float64Array {
@@ -28,6 +29,7 @@ export function gaussianBlur(
   size: readonly [height: number, width: number],
   sigma: readonly [down: number, across: number],
 ): RGBImage {
+  noMore('gaussianBlur', arguments, 3);
   const { width, height, data: source } = image;
   if (size[0] >> 1 >= height || size[1] >> 1 >= width) {
     throw new RangeError(

@@ -1,5 +1,6 @@
 /** Moving pixels without changing them: crops, borders and mirrors. */
 
+import { noMore } from '../../tensor/options.js';
 import type { RGBImage } from '../host.js';
 
 /** A colour, 0 to 255 per channel; one number means grey. */
@@ -43,6 +44,7 @@ export function solid(width: number, height: number, [red, green, blue]: readonl
 
 /** Copies the given box out of an image. The box must lie inside. */
 export function crop(image: RGBImage, top: number, left: number, height: number, width: number): RGBImage {
+  noMore('crop', arguments, 5);
   if (top < 0 || left < 0 || top + height > image.height || left + width > image.width) {
     throw new RangeError(
       `crop: box ${width} x ${height} at (${left}, ${top}) leaves the ${image.width} x ${image.height} image`,
@@ -78,6 +80,7 @@ export function pad(
   fill: Fill = 0,
   mode: PaddingMode = 'constant',
 ): RGBImage {
+  noMore('pad', arguments, 4);
   const width = image.width + left + right;
   const height = image.height + top + bottom;
   if (mode === 'constant') {
@@ -124,12 +127,14 @@ function rearrange(
 
 /** Mirrors left and right. */
 export function horizontalFlip(image: RGBImage): RGBImage {
+  noMore('horizontalFlip', arguments, 1);
   const { width, height } = image;
   return rearrange(image, width, height, (x, y) => y * width + width - 1 - x);
 }
 
 /** Mirrors top and bottom. */
 export function verticalFlip(image: RGBImage): RGBImage {
+  noMore('verticalFlip', arguments, 1);
   const row = image.width * 3;
   const data = new Uint8Array(image.data.length);
   for (let y = 0; y < image.height; y++) {
@@ -140,6 +145,7 @@ export function verticalFlip(image: RGBImage): RGBImage {
 
 /** Turns by quarters, counterclockwise. */
 export function quarterTurns(image: RGBImage, turns: 1 | 2 | 3): RGBImage {
+  noMore('quarterTurns', arguments, 2);
   const { width, height } = image;
   if (turns === 2) return rearrange(image, width, height, (x, y) => (height - 1 - y) * width + width - 1 - x);
   return turns === 1
@@ -188,5 +194,6 @@ export function centerCut(image: Extent, height: number, width: number): Cut {
 
 /** Cuts the box out of the middle, padding with black where the image is smaller. */
 export function centerCrop(image: RGBImage, height: number, width: number): RGBImage {
+  noMore('centerCrop', arguments, 3);
   return cutOut(image, centerCut(image, height, width));
 }

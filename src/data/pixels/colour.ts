@@ -4,6 +4,7 @@
  * so does this, through `Math.fround`.
  */
 
+import { noMore } from '../../tensor/options.js';
 import type { RGBImage } from '../host.js';
 
 const { fround } = Math;
@@ -19,6 +20,7 @@ function luma({ data, width, height }: RGBImage): Uint8Array {
 
 /** torchvision's `to_grayscale` with three channels. */
 export function grayscale(image: RGBImage): RGBImage {
+  noMore('grayscale', arguments, 1);
   const grey = luma(image);
   const data = new Uint8Array(image.data.length);
   for (let i = 0, to = 0; i < grey.length; i++) {
@@ -50,12 +52,14 @@ function checkFactor(what: string, factor: number): void {
 
 /** `ImageEnhance.Brightness`: 0 is black, 1 the image itself. */
 export function adjustBrightness(image: RGBImage, factor: number): RGBImage {
+  noMore('adjustBrightness', arguments, 2);
   checkFactor('adjustBrightness', factor);
   return blend(0, image, factor);
 }
 
 /** `ImageEnhance.Contrast`: 0 is the mean grey, 1 the image itself. */
 export function adjustContrast(image: RGBImage, factor: number): RGBImage {
+  noMore('adjustContrast', arguments, 2);
   checkFactor('adjustContrast', factor);
   const grey = luma(image);
   let sum = 0;
@@ -65,12 +69,14 @@ export function adjustContrast(image: RGBImage, factor: number): RGBImage {
 
 /** `ImageEnhance.Color`: 0 is grey, 1 the image itself. */
 export function adjustSaturation(image: RGBImage, factor: number): RGBImage {
+  noMore('adjustSaturation', arguments, 2);
   checkFactor('adjustSaturation', factor);
   return blend(grayscale(image).data, image, factor);
 }
 
 /** `ImageEnhance.Sharpness`: 0 is smoothed, 1 the image itself, above 1 sharpened. */
 export function adjustSharpness(image: RGBImage, factor: number): RGBImage {
+  noMore('adjustSharpness', arguments, 2);
   checkFactor('adjustSharpness', factor);
   return blend(smooth(image), image, factor);
 }
@@ -100,6 +106,7 @@ function smooth({ data, width, height }: RGBImage): Uint8Array {
  * HSV.
  */
 export function adjustHue(image: RGBImage, factor: number): RGBImage {
+  noMore('adjustHue', arguments, 2);
   if (!(factor >= -0.5 && factor <= 0.5)) {
     throw new RangeError(`adjustHue: the factor must be in -0.5 ... 0.5, got ${factor}`);
   }
@@ -183,14 +190,17 @@ const table = (entry: (value: number) => number): Uint8Array =>
   Uint8Array.from({ length: 256 }, (_, i) => entry(i));
 
 /** `ImageOps.invert`: the negative. */
-export const invert = (image: RGBImage): RGBImage =>
-  lookUp(
+export function invert(image: RGBImage): RGBImage {
+  noMore('invert', arguments, 1);
+  return lookUp(
     image,
     table((value) => 255 - value),
   );
+}
 
 /** `ImageOps.posterize`: keeps the upper `bits` (0 to 8) of each channel. */
 export function posterize(image: RGBImage, bits: number): RGBImage {
+  noMore('posterize', arguments, 2);
   if (!Number.isInteger(bits) || bits < 0 || bits > 8) {
     throw new RangeError(`posterize: bits must be an integer from 0 to 8, got ${bits}`);
   }
@@ -202,11 +212,13 @@ export function posterize(image: RGBImage, bits: number): RGBImage {
 }
 
 /** `ImageOps.solarize`: inverts the values from `threshold` on. */
-export const solarize = (image: RGBImage, threshold: number): RGBImage =>
-  lookUp(
+export function solarize(image: RGBImage, threshold: number): RGBImage {
+  noMore('solarize', arguments, 2);
+  return lookUp(
     image,
     table((value) => (value < threshold ? value : 255 - value)),
   );
+}
 
 /** How often each value occurs, 256 counts for each of the three channels. */
 function histogram({ data }: RGBImage): Uint32Array {
@@ -234,8 +246,9 @@ function byHistogram(
 }
 
 /** `ImageOps.autocontrast`: stretches each channel to 0 ... 255. */
-export const autocontrast = (image: RGBImage): RGBImage =>
-  byHistogram(image, (counts) => {
+export function autocontrast(image: RGBImage): RGBImage {
+  noMore('autocontrast', arguments, 1);
+  return byHistogram(image, (counts) => {
     const low = counts.findIndex((count) => count > 0);
     const high = counts.findLastIndex((count) => count > 0);
     if (high <= low) return null;
@@ -243,10 +256,12 @@ export const autocontrast = (image: RGBImage): RGBImage =>
     const offset = -low * scale;
     return (value) => Math.min(Math.max(Math.trunc(value * scale + offset), 0), 255);
   });
+}
 
 /** `ImageOps.equalize`: makes each channel's values about equally frequent. */
-export const equalize = (image: RGBImage): RGBImage =>
-  byHistogram(image, (counts) => {
+export function equalize(image: RGBImage): RGBImage {
+  noMore('equalize', arguments, 1);
+  return byHistogram(image, (counts) => {
     const present = counts.filter((count) => count > 0);
     if (present.length <= 1) return null;
     const total = image.width * image.height - present.at(-1)!;
@@ -261,3 +276,4 @@ export const equalize = (image: RGBImage): RGBImage =>
     }
     return (value) => entries[value]!;
   });
+}

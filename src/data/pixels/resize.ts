@@ -5,6 +5,7 @@
  * `Image.resize(size, filter)` bit for bit.
  */
 
+import { noMore } from '../../tensor/options.js';
 import type { RGBImage } from '../host.js';
 
 /** 32 bits less 8 for the pixel and 2 for headroom, as Pillow has it. */
@@ -132,6 +133,7 @@ export function resizeImage(
   height: number,
   filter: ResizeFilter = 'bilinear',
 ): RGBImage {
+  noMore('resizeImage', arguments, 4);
   if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1) {
     throw new RangeError(`Resize: the size must be positive integers, got ${width} x ${height} pixels`);
   }

@@ -3,6 +3,7 @@
  * source in 16.16 fixed point, bilinear samples are taken in doubles and truncated.
  */
 
+import { checkOptions, noMore } from '../../tensor/options.js';
 import type { RGBImage } from '../host.js';
 import { type Fill, fillColor, quarterTurns, solid } from './boxes.js';
 
@@ -120,6 +121,8 @@ export function rotate(
   degrees: number,
   options: WarpOptions & { readonly expand?: boolean } = {},
 ): RGBImage {
+  noMore('rotate', arguments, 3);
+  checkOptions('rotate', options, 'interpolation', 'fill', 'center', 'expand');
   const { interpolation = 'nearest', fill = 0, center, expand = false } = options;
   let { width, height } = image;
   let angle = degrees % 360;
@@ -169,6 +172,9 @@ export interface AffineParameters {
 
 /** torchvision's `affine`: rotates, shears, scales and shifts about `center`; the size stays. */
 export function affine(image: RGBImage, parameters: AffineParameters, options: WarpOptions = {}): RGBImage {
+  noMore('affine', arguments, 3);
+  checkOptions('affine', parameters, 'angle', 'translate', 'scale', 'shear');
+  checkOptions('affine', options, 'interpolation', 'fill', 'center');
   const { angle = 0, translate: [tx, ty] = [0, 0], scale = 1, shear = [0, 0] } = parameters;
   if (!(scale > 0)) throw new RangeError(`affine: scale must be positive, got ${scale}`);
   const { interpolation = 'nearest', fill = 0 } = options;

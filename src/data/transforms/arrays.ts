@@ -2,7 +2,7 @@ import type { HostArray, RGBImage } from '../host.js';
 import { roundHalfEven } from '../pixels/boxes.js';
 import type { Random } from '../random.js';
 import { checkProbability, checkRange, type Range, Transform } from './base.js';
-import { checkOptions } from '../../tensor/options.js';
+import { checkOptions, noMore } from '../../tensor/options.js';
 
 /** torchvision's `ToTensor`: float32 planes [3, height, width] in 0 ... 1. */
 export class ToTensor extends Transform<RGBImage, HostArray<Float32Array>> {
@@ -24,6 +24,7 @@ export class Normalize extends Transform<HostArray<Float32Array>, HostArray<Floa
     readonly mean: readonly number[],
     readonly std: readonly number[],
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
     if (!Array.isArray(mean) || !Array.isArray(std) || mean.length !== std.length) {
       throw new Error(
@@ -80,6 +81,7 @@ export class RandomErasing extends Transform<HostArray<Float32Array>, HostArray<
   readonly value: number | readonly number[] | 'random';
 
   constructor(options: RandomErasingOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     super();
     checkOptions('RandomErasing', options, 'p', 'scale', 'ratio', 'value');
     this.p = checkProbability('RandomErasing', options.p ?? 0.5);

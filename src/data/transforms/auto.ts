@@ -12,7 +12,7 @@ import {
 } from './augment-ops.js';
 import { Transform } from './base.js';
 import { type AutoAugmentPolicy, policies } from './policies.js';
-import { checkOptions } from '../../tensor/options.js';
+import { checkOptions, noMore } from '../../tensor/options.js';
 
 export type { AutoAugmentPolicy } from './policies.js';
 
@@ -46,6 +46,7 @@ export class RandAugment extends Transform<RGBImage, RGBImage> {
   readonly numMagnitudeBins: number;
 
   constructor(readonly options: RandAugmentOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     super();
     checkOptions('RandAugment', options, 'numOps', 'magnitude', 'numMagnitudeBins', 'interpolation', 'fill');
     this.numOps = options.numOps ?? 2;
@@ -87,6 +88,7 @@ export class TrivialAugmentWide extends Transform<RGBImage, RGBImage> {
   private readonly space: readonly (readonly [AugmentOp, Magnitudes])[];
 
   constructor(readonly options: AugmentOptions & { readonly numMagnitudeBins?: number } = {}) {
+    noMore(new.target.name, arguments, 1);
     super();
     checkOptions('TrivialAugmentWide', options, 'numMagnitudeBins', 'interpolation', 'fill');
     this.numMagnitudeBins = checkBins('TrivialAugmentWide', options.numMagnitudeBins ?? 31);
@@ -126,6 +128,7 @@ export class AutoAugment extends Transform<RGBImage, RGBImage> {
     readonly policy: AutoAugmentPolicy = 'imagenet',
     readonly options: AugmentOptions = {},
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
     checkOptions('AutoAugment', options, 'interpolation', 'fill');
     if (!(policy in policies)) {

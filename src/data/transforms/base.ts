@@ -1,3 +1,4 @@
+import { noMore, optionReader, type Trailing } from '../../tensor/options.js';
 import type { ModuleExport, Portable } from '../portable.js';
 import { entropySeed, Random } from '../random.js';
 
@@ -19,6 +20,7 @@ let fallback: Random | undefined;
  */
 export abstract class Transform<In, Out> implements Portable {
   constructor() {
+    noMore(new.target.name, arguments, 0);
     const call = (input: In, random?: Random): Out =>
       (call as unknown as Transform<In, Out>).forward(
         input,
@@ -86,11 +88,18 @@ export function checkProbability(what: string, p: number): number {
   return p;
 }
 
+export type ChanceArgs = Trailing<[p: number], { p?: number }>;
+
+/** The probability, by position or by name. */
+export function readChance(what: string, args: ChanceArgs, usual: number): number {
+  return checkProbability(what, optionReader(what, { p: usual }, 'p')(args).p);
+}
+
 /** Two numbers, the lower first. */
 export type Range = readonly [low: number, high: number];
 
 export function checkRange(what: string, range: Range, least = -Infinity, most = Infinity): Range {
-  const [low, high] = range;
+  const [low, high] = Array.isArray(range) ? (range as Range) : [NaN, NaN];
   if (range.length !== 2 || !(low <= high && low >= least && high <= most)) {
     const bounds =
       least === -Infinity && most === Infinity ? '' : ` within ${least} ... ${most === Infinity ? '' : most}`;

@@ -14,8 +14,15 @@ import {
   solarize,
 } from '../pixels/colour.js';
 import type { Random } from '../random.js';
-import { checkProbability, checkRange, pair, type Range, type Size, Transform } from './base.js';
-import { checkOptions } from '../../tensor/options.js';
+import { type ChanceArgs, checkRange, pair, readChance, type Range, type Size, Transform } from './base.js';
+import {
+  checkOptions,
+  type Needed,
+  noMore,
+  optionReader,
+  required,
+  requireNumber,
+} from '../../tensor/options.js';
 
 export interface ColorJitterOptions {
   /** Factors from [low, high]; a number b means [max(0, 1 - b), 1 + b]. */
@@ -53,6 +60,7 @@ export class ColorJitter extends Transform<RGBImage, RGBImage> {
   }[];
 
   constructor(readonly options: ColorJitterOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     super();
     checkOptions('ColorJitter', options, 'brightness', 'contrast', 'saturation', 'hue');
     const { brightness, contrast, saturation, hue } = options;
@@ -98,6 +106,7 @@ export class GaussianBlur extends Transform<RGBImage, RGBImage> {
     readonly kernelSize: Size,
     readonly sigma: number | Range = [0.1, 2],
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
     if (pair('GaussianBlur', kernelSize).some((length) => length % 2 === 0)) {
       throw new RangeError(`GaussianBlur: the window must be odd, got ${JSON.stringify(kernelSize)}`);
@@ -121,9 +130,11 @@ export class GaussianBlur extends Transform<RGBImage, RGBImage> {
 
 /** Base of the transforms that do one thing with probability `p`. */
 abstract class Chance extends Transform<RGBImage, RGBImage> {
-  constructor(readonly p: number) {
+  readonly p: number;
+
+  constructor(args: ChanceArgs, usual: number) {
     super();
-    checkProbability(new.target.name, p);
+    this.p = readChance(new.target.name, args, usual);
   }
 
   protected abstract change(image: RGBImage): RGBImage;
@@ -139,8 +150,8 @@ abstract class Chance extends Transform<RGBImage, RGBImage> {
 
 /** torchvision's `RandomGrayscale`. */
 export class RandomGrayscale extends Chance {
-  constructor(p = 0.1) {
-    super(p);
+  constructor(...args: ChanceArgs) {
+    super(args, 0.1);
   }
 
   protected override change(image: RGBImage): RGBImage {
@@ -150,8 +161,8 @@ export class RandomGrayscale extends Chance {
 
 /** torchvision's `RandomInvert`. */
 export class RandomInvert extends Chance {
-  constructor(p = 0.5) {
-    super(p);
+  constructor(...args: ChanceArgs) {
+    super(args, 0.5);
   }
 
   protected override change(image: RGBImage): RGBImage {
@@ -161,8 +172,8 @@ export class RandomInvert extends Chance {
 
 /** torchvision's `RandomAutocontrast`: stretches each channel to 0 ... 255. */
 export class RandomAutocontrast extends Chance {
-  constructor(p = 0.5) {
-    super(p);
+  constructor(...args: ChanceArgs) {
+    super(args, 0.5);
   }
 
   protected override change(image: RGBImage): RGBImage {
@@ -172,8 +183,8 @@ export class RandomAutocontrast extends Chance {
 
 /** torchvision's `RandomEqualize`: flattens each channel's histogram. */
 export class RandomEqualize extends Chance {
-  constructor(p = 0.5) {
-    super(p);
+  constructor(...args: ChanceArgs) {
+    super(args, 0.5);
   }
 
   protected override change(image: RGBImage): RGBImage {
@@ -183,11 +194,12 @@ export class RandomEqualize extends Chance {
 
 /** torchvision's `RandomPosterize`: keeps the upper `bits` of each channel. */
 export class RandomPosterize extends Chance {
-  constructor(
-    readonly bits: number,
-    p = 0.5,
-  ) {
-    super(p);
+  readonly bits: number;
+
+  constructor(...args: Needed<[bits: number], ['bits'], [p: number], { p?: number }>) {
+    const read = optionReader(new.target.name, { bits: required<number>(), p: 0.5 }, 'bits', 'p')(args);
+    super([read.p], 0.5);
+    this.bits = requireNumber(`${new.target.name}: bits`, read.bits);
   }
 
   override settings(): readonly unknown[] {
@@ -201,11 +213,17 @@ export class RandomPosterize extends Chance {
 
 /** torchvision's `RandomSolarize`: inverts values from `threshold` on. */
 export class RandomSolarize extends Chance {
-  constructor(
-    readonly threshold: number,
-    p = 0.5,
-  ) {
-    super(p);
+  readonly threshold: number;
+
+  constructor(...args: Needed<[threshold: number], ['threshold'], [p: number], { p?: number }>) {
+    const read = optionReader(
+      new.target.name,
+      { threshold: required<number>(), p: 0.5 },
+      'threshold',
+      'p',
+    )(args);
+    super([read.p], 0.5);
+    this.threshold = requireNumber(`${new.target.name}: threshold`, read.threshold);
   }
 
   override settings(): readonly unknown[] {
@@ -219,11 +237,17 @@ export class RandomSolarize extends Chance {
 
 /** torchvision's `RandomAdjustSharpness`: 0 smooths, 1 changes nothing, 2 sharpens. */
 export class RandomAdjustSharpness extends Chance {
-  constructor(
-    readonly sharpnessFactor: number,
-    p = 0.5,
-  ) {
-    super(p);
+  readonly sharpnessFactor: number;
+
+  constructor(...args: Needed<[sharpnessFactor: number], ['sharpnessFactor'], [p: number], { p?: number }>) {
+    const read = optionReader(
+      new.target.name,
+      { sharpnessFactor: required<number>(), p: 0.5 },
+      'sharpnessFactor',
+      'p',
+    )(args);
+    super([read.p], 0.5);
+    this.sharpnessFactor = requireNumber(`${new.target.name}: sharpnessFactor`, read.sharpnessFactor);
   }
 
   override settings(): readonly unknown[] {

@@ -1,6 +1,7 @@
+import { checkOptions, noMore } from '../../tensor/options.js';
 import type { ModuleExport } from '../portable.js';
 import type { Random } from '../random.js';
-import { checkProbability, Transform, type TransformFunction } from './base.js';
+import { type ChanceArgs, readChance, Transform, type TransformFunction } from './base.js';
 
 type AnyTransform = (input: never, random: Random) => unknown;
 type First<T extends readonly AnyTransform[]> = T extends readonly [
@@ -25,6 +26,7 @@ export class Compose<const T extends readonly [AnyTransform, ...AnyTransform[]]>
   Last<T>
 > {
   constructor(readonly transforms: T) {
+    noMore(new.target.name, arguments, 1);
     super();
     transforms.forEach((transform: unknown, i) => {
       if (!isDeferred(transforms[i - 1]) || !(transform instanceof Transform) || transform instanceof Lambda)
@@ -55,12 +57,14 @@ type List<T> = readonly [TransformFunction<T, T>, ...TransformFunction<T, T>[]];
 
 /** torchvision's `RandomApply`: all of `transforms` with probability `p`, else none. */
 export class RandomApply<T> extends Transform<T, T> {
+  readonly p: number;
+
   constructor(
     readonly transforms: List<T>,
-    readonly p = 0.5,
+    ...args: ChanceArgs
   ) {
     super();
-    checkProbability('RandomApply', p);
+    this.p = readChance('RandomApply', args, 0.5);
   }
 
   override settings(): readonly unknown[] {
@@ -79,15 +83,17 @@ export class RandomChoice<T> extends Transform<T, T> {
     readonly transforms: List<T>,
     readonly p?: readonly number[],
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
     if (
       p !== undefined &&
-      (p.length !== transforms.length ||
+      (!Array.isArray(p) ||
+        p.length !== transforms.length ||
         p.some((weight) => !(weight >= 0)) ||
         !p.some((weight) => weight > 0))
     ) {
       throw new Error(
-        `RandomChoice: p must hold ${transforms.length} weights, none negative and not all 0, got [${p.join(', ')}]`,
+        `RandomChoice: p must hold ${transforms.length} weights, none negative and not all 0, got ${JSON.stringify(p)}`,
       );
     }
   }
@@ -117,6 +123,7 @@ export class RandomChoice<T> extends Transform<T, T> {
 /** torchvision's `RandomOrder`: all of `transforms`, in random order. */
 export class RandomOrder<T> extends Transform<T, T> {
   constructor(readonly transforms: List<T>) {
+    noMore(new.target.name, arguments, 1);
     super();
   }
 
@@ -143,7 +150,10 @@ export class Lambda<In, Out> extends Transform<In, Out> {
     readonly run: TransformFunction<In, Out>,
     readonly origin?: ModuleExport,
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
+    if (typeof run !== 'function') throw new Error(`Lambda: expected a function, got ${String(run)}`);
+    if (origin !== undefined) checkOptions('Lambda', origin, 'module', 'name');
   }
 
   override forward(input: In, random: Random): Out {

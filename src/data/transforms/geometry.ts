@@ -17,8 +17,17 @@ import {
 import { resizeImage, type ResizeFilter } from '../pixels/resize.js';
 import { affine, type Interpolation, rotate } from '../pixels/warp.js';
 import type { Random } from '../random.js';
-import { checkProbability, checkRange, pair, type Range, type Size, Transform } from './base.js';
-import { checkOptions } from '../../tensor/options.js';
+import {
+  type ChanceArgs,
+  checkProbability,
+  checkRange,
+  pair,
+  type Range,
+  readChance,
+  type Size,
+  Transform,
+} from './base.js';
+import { checkOptions, noMore } from '../../tensor/options.js';
 
 /**
  * torchvision's `Resize` of a PIL image (bilinear, always antialiased), equal to Pillow's bit for bit.
@@ -30,6 +39,7 @@ export class Resize extends Transform<RGBImage, RGBImage> {
     readonly size: Size,
     readonly interpolation: ResizeFilter = 'bilinear',
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
     pair('Resize', size);
     if (interpolation !== 'bilinear' && interpolation !== 'bicubic')
@@ -55,6 +65,7 @@ export class Resize extends Transform<RGBImage, RGBImage> {
 /** torchvision's `CenterCrop`. */
 export class CenterCrop extends Transform<RGBImage, RGBImage> {
   constructor(readonly size: Size) {
+    noMore(new.target.name, arguments, 1);
     super();
     pair('CenterCrop', size);
   }
@@ -107,6 +118,7 @@ export class Pad extends Transform<RGBImage, RGBImage> {
     readonly padding: Padding,
     options: PadOptions = {},
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
     checkOptions('Pad', options, 'fill', 'paddingMode');
     borders('Pad', padding);
@@ -126,9 +138,11 @@ export class Pad extends Transform<RGBImage, RGBImage> {
 
 /** torchvision's `RandomHorizontalFlip`: mirrors left and right with probability `p`. */
 export class RandomHorizontalFlip extends Transform<RGBImage, RGBImage> {
-  constructor(readonly p = 0.5) {
+  readonly p: number;
+
+  constructor(...args: ChanceArgs) {
     super();
-    checkProbability('RandomHorizontalFlip', p);
+    this.p = readChance(new.target.name, args, 0.5);
   }
 
   override settings(): readonly unknown[] {
@@ -142,9 +156,11 @@ export class RandomHorizontalFlip extends Transform<RGBImage, RGBImage> {
 
 /** torchvision's `RandomVerticalFlip`: mirrors top and bottom with probability `p`. */
 export class RandomVerticalFlip extends Transform<RGBImage, RGBImage> {
-  constructor(readonly p = 0.5) {
+  readonly p: number;
+
+  constructor(...args: ChanceArgs) {
     super();
-    checkProbability('RandomVerticalFlip', p);
+    this.p = readChance(new.target.name, args, 0.5);
   }
 
   override settings(): readonly unknown[] {
@@ -176,6 +192,7 @@ export class RandomCrop extends Transform<RGBImage, RGBImage> {
     readonly size: Size,
     options: RandomCropOptions = {},
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
     checkOptions('RandomCrop', options, 'padding', 'fill', 'padIfNeeded', 'paddingMode');
     pair('RandomCrop', size);
@@ -237,6 +254,7 @@ export class RandomResizedCrop extends Transform<RGBImage, RGBImage> {
     readonly size: Size,
     options: { readonly scale?: Range; readonly ratio?: Range } = {},
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
     checkOptions('RandomResizedCrop', options, 'scale', 'ratio');
     pair('RandomResizedCrop', size);
@@ -301,6 +319,7 @@ export class RandomRotation extends Transform<RGBImage, RGBImage> {
       readonly expand?: boolean;
     } = {},
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
     checkOptions('RandomRotation', options, 'expand', 'interpolation', 'fill', 'center');
     this.degrees = symmetric('RandomRotation: degrees', degrees);
@@ -336,6 +355,7 @@ export class RandomAffine extends Transform<RGBImage, RGBImage> {
     degrees: number | Range,
     readonly options: RandomAffineOptions = {},
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
     checkOptions('RandomAffine', options, 'translate', 'scale', 'shear', 'interpolation', 'fill', 'center');
     const { translate, scale, shear } = options;
@@ -353,7 +373,7 @@ export class RandomAffine extends Transform<RGBImage, RGBImage> {
   }
 
   override forward(image: RGBImage, random: Random): RGBImage {
-    const { translate, scale } = this.options;
+    const { translate, scale, shear: _, ...warp } = this.options;
     const within = (limit: number): number => roundHalfEven(random.uniform(-limit, limit));
     const angle = random.uniform(...this.degrees);
     const shift: [number, number] =
@@ -364,6 +384,6 @@ export class RandomAffine extends Transform<RGBImage, RGBImage> {
     const [xLow = 0, xHigh = 0, yLow, yHigh] = this.shear ?? [];
     const shearX = this.shear === undefined ? 0 : random.uniform(xLow, xHigh);
     const shearY = yLow === undefined || yHigh === undefined ? 0 : random.uniform(yLow, yHigh);
-    return affine(image, { angle, translate: shift, scale: zoom, shear: [shearX, shearY] }, this.options);
+    return affine(image, { angle, translate: shift, scale: zoom, shear: [shearX, shearY] }, warp);
   }
 }

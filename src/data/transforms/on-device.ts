@@ -1,6 +1,6 @@
 import { type Box, type ByteMeaning, intersection } from '../../kernels/images/packed.js';
 import { byteMeaning } from '../../ops/images/byte-table.js';
-import { checkOptions } from '../../tensor/options.js';
+import { checkOptions, noMore } from '../../tensor/options.js';
 import { type DeferredImage, isRGBImage, type RGBImage } from '../host.js';
 import { type Cut, fillColor } from '../pixels/boxes.js';
 import type { Random } from '../random.js';
@@ -71,6 +71,7 @@ export class OnDevice extends Transform<RGBImage, DeferredImage> {
     readonly transforms: readonly OnDeviceTransform[],
     readonly options: OnDeviceOptions = {},
   ) {
+    noMore(new.target.name, arguments, 2);
     super();
     checkOptions('OnDevice', options, 'dtype');
     const kindOf = (value: unknown): unknown => (value instanceof Transform ? value.constructor : value);

@@ -1,3 +1,4 @@
+import { noMore } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import { clone } from '../../ops/index.js';
 import { isTensor } from '../../tensor/tensor.js';
@@ -11,6 +12,7 @@ import { putField } from './tree.js';
  * @throws Error when the class of a module has private `#fields` or `#methods`: nobody outside sees them
  */
 export function deepcopy<M extends Module>(model: M): M {
+  noMore('deepcopy', arguments, 1);
   const memo = new Map<object, object>();
   return noGrad(() => copyValue(model, memo)) as M;
 }

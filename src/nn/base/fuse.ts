@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { readOptions, noMore } from '../../tensor/options.js';
 import { currentInterceptor, isGradEnabled } from '../../autograd/mode.js';
 import type { EpilogueActivation } from '../../kernels/base/plan.js';
 import type { ConvEpilogue } from '../../ops/conv/conv.js';
@@ -134,6 +134,7 @@ function step(x: Tensor, layers: readonly TensorModule[], at: number, options: F
  * is not of float32 images [N, C, H, W]. Each intermediate result is freed as soon as the next layer has run.
  */
 export function fused(x: Tensor, layers: readonly TensorModule[], options: FusedOptions = {}): Tensor {
+  noMore('fused', arguments, 3);
   if (!Array.isArray(layers))
     throw new Error(`nn.fused: expected an array of layers, got ${String(layers)}; write fused(x, [layer])`);
   const { residual, activation } = readOptions<Required<FusedOptions>>(

@@ -1,7 +1,14 @@
 import { defineOp } from '../../autograd/define.js';
 import { isGradEnabled } from '../../autograd/mode.js';
 import { checkHooked } from '../../autograd/node.js';
+import { noMore } from '../../tensor/options.js';
 import { isTensor, type HookHandle, type Tensor } from '../../tensor/tensor.js';
+
+/** @internal @throws Error unless `hook`, all that `op` was given, is a function */
+export function checkHook(op: string, given: ArrayLike<unknown>, hook: unknown): void {
+  noMore(op, given, 1);
+  if (typeof hook !== 'function') throw new Error(`${op}: expected a function to call, got ${String(hook)}`);
+}
 
 /** @internal An ordered list of callbacks; `add` returns the handle that takes one out again. */
 export class HookList<F> {

@@ -29,6 +29,7 @@ import {
   required,
   requireNumber,
   type Trailing,
+  noMore,
 } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
@@ -100,6 +101,7 @@ export function calculateGain(
 
 /** Inputs that one output sums and outputs that one input reaches, of a weight `[out, in, ...kernel]`. */
 export function fans(tensor: Tensor): { fanIn: number; fanOut: number } {
+  noMore('fans', arguments, 1);
   const [out, into, ...kernel] = tensor.shape;
   if (out === undefined || into === undefined) {
     throw new Error(

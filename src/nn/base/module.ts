@@ -12,7 +12,7 @@ import {
   type ModuleInternals,
 } from './call.js';
 import { convert } from './convert.js';
-import { HookList, type HookGrads } from './hooks.js';
+import { checkHook, HookList, type HookGrads } from './hooks.js';
 import { snakeCase } from './naming.js';
 import { noteModule } from './living.js';
 import { clearGrads, readZeroGrad, type ZeroGradArgs, Parameter } from './parameter.js';
@@ -31,6 +31,7 @@ import {
 import {
   assign,
   checkProperty,
+  childNamed,
   collect,
   ownBuffers,
   ownChildren,
@@ -47,7 +48,8 @@ import {
   type WalkOptions,
 } from './tree.js';
 import { summarize, type Summary, type SummaryOptions } from './summary.js';
-import { checkCount, optionReader, requireBoolean, type Trailing } from '../../tensor/options.js';
+import { namedMap } from '../../tensor/named-map.js';
+import { noMore, optionReader, requireBoolean, type Trailing } from '../../tensor/options.js';
 
 /** The arguments of a module's forward. */
 export type Inputs<M extends Module> = Parameters<M['forward']>;
@@ -117,6 +119,7 @@ export abstract class Module {
   declare readonly [internals]: ModuleInternals;
 
   constructor() {
+    noMore(new.target.name, arguments, 0);
     const self = makeCallable(new.target.prototype) as this;
     self.training = true;
     return self;
@@ -230,7 +233,7 @@ export abstract class Module {
   getSubmodule<M extends Module>(path: string, type: abstract new (...args: never) => M): M;
   getSubmodule(path: string, type?: abstract new (...args: never) => Module): Module {
     const found = (path === '' ? [] : path.split('.')).reduce(
-      (at, name): Module => childNamed(at, name, path),
+      (at, name) => childNamed<Module>(at, name, path),
       this as Module,
     );
     if (type !== undefined && !(found instanceof type)) {
@@ -266,6 +269,7 @@ export abstract class Module {
 
   /** Evaluation mode: `train(false)`. */
   eval(): this {
+    noMore('eval', arguments, 0);
     return this.train(false);
   }
 
@@ -295,25 +299,30 @@ export abstract class Module {
    * device changes nothing: there is one.
    */
   to(target: DType | DeviceName): this {
+    noMore('to', arguments, 1);
     if (!isDeviceName(target)) convert(this.modules(), target);
     return this;
   }
 
   /** Nothing to do: there is one device, the GPU. */
   cuda(): this {
+    noMore('cuda', arguments, 0);
     return this;
   }
 
   /** Nothing to do: there is one device, the GPU. */
   cpu(): this {
+    noMore('cpu', arguments, 0);
     return this;
   }
 
   float(): this {
+    noMore('float', arguments, 0);
     return this.to('float32');
   }
 
   half(): this {
+    noMore('half', arguments, 0);
     return this.to('float16');
   }
 
@@ -331,12 +340,13 @@ export abstract class Module {
   /**
    * Every parameter and persistent buffer under PyTorch's key, as detached tensors that share the model's
    * memory: they change when the model is trained (`clone()` them to keep a snapshot). With `keepVars` they
-   * are the parameters and buffers themselves. `prefix` stands before each key.
+   * are the parameters and buffers themselves. `prefix` stands before each key. The Map's entries are its
+   * properties too: `{ ...model.stateDict() }` has all of them.
    */
   stateDict(...args: Trailing<[prefix: string], StateDictOptions>): Map<string, Tensor> {
     const { prefix, keepVars } = readStateDict(args);
     this.modules().forEach(checkLoaded);
-    const state = new Map<string, Tensor>();
+    const state = namedMap<Tensor>();
     for (const { key, tensor } of stateEntries(this, prefix)) {
       if (keepVars) {
         state.set(key, tensor);
@@ -393,7 +403,7 @@ export abstract class Module {
     this: M,
     hook: (module: M, args: Inputs<M>, output: Output<M>) => Output<M> | null | undefined | void,
   ): HookHandle {
-    checkHook('registerForwardHook', arguments.length, hook);
+    checkHook('registerForwardHook', arguments, hook);
     return this[internals].forwardHooks.add(hook as unknown as ForwardHook);
   }
 
@@ -402,7 +412,7 @@ export abstract class Module {
     this: M,
     hook: (module: M, args: Inputs<M>) => Inputs<M> | Inputs<M>[0] | null | undefined | void,
   ): HookHandle {
-    checkHook('registerForwardPreHook', arguments.length, hook);
+    checkHook('registerForwardPreHook', arguments, hook);
     return this[internals].preHooks.add(hook as unknown as ForwardPreHook);
   }
 
@@ -414,7 +424,7 @@ export abstract class Module {
     this: M,
     hook: (module: M, gradInput: HookGrads, gradOutput: HookGrads) => Tensor | HookGrads | null | void,
   ): HookHandle {
-    checkHook('registerFullBackwardHook', arguments.length, hook);
+    checkHook('registerFullBackwardHook', arguments, hook);
     return this[internals].backwardHooks.add(hook as never);
   }
 
@@ -449,22 +459,7 @@ export abstract class Layer extends Module {
   }
 }
 
-function checkHook(op: string, count: number, hook: unknown): void {
-  checkCount(op, count, 1);
-  if (typeof hook !== 'function') throw new Error(`${op}: expected a function to call, got ${String(hook)}`);
-}
-
 // ---- reading the tree
-
-function childNamed(parent: Module, name: string, path: string): Module {
-  const children = ownChildren(parent);
-  const child = children.find(([key]) => key === name)?.[1] ?? fieldsOf(parent)[name];
-  if (child instanceof Module) return child;
-  throw new Error(
-    `getSubmodule: '${path}' does not exist: ${parent.constructor.name} has no child '${name}' ` +
-      `(it has: ${children.map(([key]) => key).join(', ') || 'none'})`,
-  );
-}
 
 /**
  * @internal The state dict under the keys of today: each module's `loadKey` sees the keys below it, without

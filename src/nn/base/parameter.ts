@@ -1,5 +1,5 @@
 import { currentRecording } from '../../device/index.js';
-import { readOptions } from '../../tensor/options.js';
+import { readOptions, noMore } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import { zero_ } from '../../ops/index.js';
 import { isTensor, Tensor } from '../../tensor/tensor.js';
@@ -16,6 +16,7 @@ export class Parameter extends Tensor {
   declare protected readonly ofModule: true;
 
   constructor(data: Tensor, options: { requiresGrad?: boolean } = {}) {
+    noMore(new.target.name, arguments, 2);
     const { requiresGrad } = readOptions('Parameter', { requiresGrad: true }, options);
     if (!isTensor(data)) throw new Error(`Parameter: expected a tensor, got ${String(data)}`);
     super(data.storage, data.shape, data.dtype, { strides: data.strides, offset: data.offset });
@@ -42,6 +43,7 @@ export class Parameter extends Tensor {
  */
 export class UninitializedParameter extends Parameter {
   constructor() {
+    noMore(new.target.name, arguments, 0);
     const data = Tensor.empty([0], 'float32', 'UninitializedParameter');
     super(data);
     data.dispose();

@@ -120,6 +120,18 @@ export function ownParameters(module: Called): Entry<Parameter>[] {
 /** @internal Ends the constructor of a layer that has parameters. */
 export const noteParameters = (module: Called): void => void ownParameters(module);
 
+/** @internal The child `name` of `parent`, on the way to `path`. @throws Error naming what there is */
+export function childNamed<M extends Called>(parent: M, name: string, path: string): M {
+  const children = ownChildren(parent);
+  const fields = parent as unknown as Readonly<Record<string, unknown>>;
+  const child = children.find(([key]) => key === name)?.[1] ?? fields[name];
+  if (isModule(child)) return child as M;
+  throw new Error(
+    `getSubmodule: '${path}' does not exist: ${parent.constructor.name} has no child '${name}' ` +
+      `(it has: ${children.map(([key]) => key).join(', ') || 'none'})`,
+  );
+}
+
 /** @internal */
 export function ownBuffers(module: Called): Entry<Tensor>[] {
   const { buffers } = module[internals];

@@ -1,4 +1,4 @@
-import { readOptions, type Trailing } from '../../tensor/options.js';
+import { readOptions, type Trailing, noMore } from '../../tensor/options.js';
 import * as ops from '../../ops/index.js';
 import {
   elu_,
@@ -160,6 +160,7 @@ export class GELU extends Layer {
   readonly approximate: 'none' | 'tanh';
 
   constructor(options: { approximate?: 'none' | 'tanh' } = {}) {
+    noMore(new.target.name, arguments, 1);
     const { approximate } = readOptions<{ approximate: 'none' | 'tanh' }>(
       'GELU',
       { approximate: 'none' },
@@ -184,6 +185,7 @@ export class Softplus extends Layer {
   readonly threshold: number;
 
   constructor(options: { beta?: number; threshold?: number } = {}) {
+    noMore(new.target.name, arguments, 1);
     const { beta, threshold } = readOptions('Softplus', { beta: 1, threshold: 20 }, options);
     super();
     this.beta = beta;

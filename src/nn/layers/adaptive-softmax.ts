@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { readOptions, noMore } from '../../tensor/options.js';
 import {
   add,
   argmax,
@@ -45,6 +45,7 @@ export class AdaptiveLogSoftmaxWithLoss extends Layer {
     cutoffs: readonly number[],
     options: { divValue?: number; headBias?: boolean } = {},
   ) {
+    noMore(new.target.name, arguments, 4);
     const { divValue, headBias } = readOptions(
       'AdaptiveLogSoftmaxWithLoss',
       { divValue: 4, headBias: false },

@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { readOptions, noMore } from '../../tensor/options.js';
 import {
   attentionScores,
   causalMask,
@@ -136,6 +136,7 @@ export class MultiheadAttention extends Layer {
     readonly numHeads: number,
     options: MultiheadAttentionOptions = {},
   ) {
+    noMore(new.target.name, arguments, 3);
     const {
       dropout: p,
       bias,

@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { readOptions, noMore } from '../../tensor/options.js';
 import { bilinear } from '../../ops/index.js';
 import { type Tensor } from '../../tensor/tensor.js';
 import { uniform_ } from '../base/init.js';
@@ -18,6 +18,7 @@ export class Bilinear extends Layer {
     readonly outFeatures: number,
     options: { bias?: boolean } = {},
   ) {
+    noMore(new.target.name, arguments, 4);
     const { bias } = readOptions('Bilinear', { bias: true }, options);
     super();
     requireCount('Bilinear', 'in1Features', in1Features);

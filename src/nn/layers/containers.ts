@@ -1,4 +1,4 @@
-import { checkCount, isPlainObject } from '../../tensor/options.js';
+import { checkCount, isPlainObject, noMore } from '../../tensor/options.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 import { internals, propertiesOf } from '../base/call.js';
 import { fused, type Fusion } from '../base/fuse.js';
@@ -209,6 +209,7 @@ export class ModuleList extends ModuleArray {
  */
 export class ModuleDict<M extends Module = TensorModule> extends Module {
   constructor(modules: Named<M> = {}) {
+    noMore(new.target.name, arguments, 1);
     super();
     this.update(modules);
   }
@@ -308,6 +309,7 @@ export class ParameterList extends Module implements Iterable<Parameter> {
   [index: number]: Parameter;
 
   constructor(parameters: Iterable<Tensor> = []) {
+    noMore(new.target.name, arguments, 1);
     super();
     indexByPlace(ParameterList.prototype, (list) => ownParameters(list).map(([, , property]) => property));
     this.extend(parameters);
@@ -351,6 +353,7 @@ export class ParameterList extends Module implements Iterable<Parameter> {
  */
 export class ParameterDict extends Module {
   constructor(parameters: Named<Tensor> = {}) {
+    noMore(new.target.name, arguments, 1);
     super();
     this.update(parameters);
   }

@@ -1,7 +1,7 @@
 import type { ConvOptions, ConvTransposeOptions } from '../../ops/conv/shape.js';
 import { padEdges, sourceIndices, type EdgeMode } from '../../ops/shape/pad-edges.js';
 import { sizesOf, type Size2d, type SizeNd } from '../../ops/base/sizes.js';
-import { optionReader, required, type Needed, type Trailing } from '../../tensor/options.js';
+import { optionReader, required, type Needed } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { resetByFanIn } from './linear.js';
@@ -20,16 +20,6 @@ export interface ConvLayerOptions<S extends SizeNd = Size2d> extends ConvOptions
 export interface ConvTransposeLayerOptions<S extends SizeNd = Size2d> extends ConvTransposeOptions<S> {
   bias?: boolean;
 }
-
-/** What follows the channels and the kernel size of a convolution. */
-export type ConvRest<S extends SizeNd> = Trailing<
-  [stride: S, padding: S | 'same' | 'valid'],
-  ConvLayerOptions<S>
->;
-export type ConvTransposeRest<S extends SizeNd> = Trailing<
-  [stride: S, padding: S, outputPadding: S],
-  ConvTransposeLayerOptions<S>
->;
 
 /** All of a convolution's arguments; what must be given may come by name too. */
 export type ConvArgs<S extends SizeNd> = Needed<

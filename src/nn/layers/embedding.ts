@@ -1,6 +1,6 @@
-import { optionReader, readOptions, type Trailing } from '../../tensor/options.js';
+import { optionReader, readOptions, type Trailing, noMore } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
-import { embedding, embeddingBag, narrow, zero_, type EmbeddingBagOptions } from '../../ops/index.js';
+import { embedding, embeddingBag, narrow, zero_ } from '../../ops/index.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
 import { showShape } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
@@ -59,6 +59,7 @@ abstract class Table extends Layer {
     options: EmbeddingOptions = {},
     table?: Parameter,
   ) {
+    noMore(new.target.name, arguments, table === undefined || table instanceof Parameter ? 4 : 3);
     const { paddingIdx, maxNorm, normType, scaleGradByFreq } = readOptions<Required<EmbeddingOptions>>(
       new.target.name,
       { paddingIdx: null, maxNorm: null, normType: 2, scaleGradByFreq: false },
@@ -149,6 +150,20 @@ const readPretrainedBag = optionReader<Required<EmbeddingBagLayerOptions & FromP
   'mode',
 );
 
+export interface EmbeddingBagInputs {
+  /** int32 [bags]: where each bag begins in ids of one dim. Default null: each row of ids is a bag. */
+  offsets?: Tensor | null;
+  /** A factor for each id; mode `'sum'` only. Default null: 1. */
+  perSampleWeights?: Tensor | null;
+}
+
+const readBags = optionReader<Required<EmbeddingBagInputs>>(
+  'EmbeddingBag',
+  { offsets: null, perSampleWeights: null },
+  'offsets',
+  'perSampleWeights',
+);
+
 /** `torch.nn.EmbeddingBag`: sums, means or maxima of bags of rows of a table. */
 export class EmbeddingBag extends Table {
   /**
@@ -179,6 +194,7 @@ export class EmbeddingBag extends Table {
     options: EmbeddingBagLayerOptions = {},
     table?: Parameter,
   ) {
+    noMore(new.target.name, arguments, table === undefined || table instanceof Parameter ? 4 : 3);
     if (typeof options !== 'object')
       throw new Error(
         `EmbeddingBag: options are given by name, as in { maxNorm: 1 }, got ${String(options)}`,
@@ -189,14 +205,15 @@ export class EmbeddingBag extends Table {
     this.includeLastOffset = includeLastOffset;
   }
 
+  /** `ids` [n] in bags that begin at `offsets` [bags], or [bags, n]; the result is [bags, embeddingDim]. */
   forward(
     ids: Tensor,
-    offsets: Tensor | null = null,
-    options: Pick<EmbeddingBagOptions, 'perSampleWeights'> = {},
+    ...args: Trailing<[offsets: Tensor | null, perSampleWeights: Tensor | null], EmbeddingBagInputs>
   ): Tensor {
+    const { offsets, perSampleWeights } = readBags(args);
     const { weight, paddingIdx, maxNorm, normType, scaleGradByFreq, mode, includeLastOffset } = this;
     const table = { paddingIdx, maxNorm, normType, scaleGradByFreq };
-    return embeddingBag(ids, weight, offsets, { ...table, mode, includeLastOffset, ...options });
+    return embeddingBag(ids, weight, offsets, { ...table, mode, includeLastOffset, perSampleWeights });
   }
 
   override extraRepr(): string {

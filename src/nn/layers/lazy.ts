@@ -2,7 +2,12 @@ import { Tensor } from '../../tensor/tensor.js';
 import { showShape, type Shape } from '../../tensor/shape.js';
 import { internals } from '../base/call.js';
 import { Conv2d, ConvTranspose2d } from './conv.js';
-import type { ConvRest, ConvTransposeRest } from './conv-layer.js';
+import type {
+  ConvArgs,
+  ConvLayerOptions,
+  ConvTransposeArgs,
+  ConvTransposeLayerOptions,
+} from './conv-layer.js';
 import { Conv1d, Conv3d, ConvTranspose1d, ConvTranspose3d } from './conv-nd.js';
 import { Linear } from './linear.js';
 import type { OutputSizeArgs } from './output-size.js';
@@ -11,8 +16,8 @@ import { BatchNorm1d, BatchNorm2d, BatchNorm3d, type BatchNormOptions } from './
 import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, type InstanceNormOptions } from './norm-more.js';
 import { Parameter, UninitializedParameter } from '../base/parameter.js';
 import { noteParameters } from '../base/tree.js';
-import type { Size1d, Size2d, Size3d } from '../../ops/base/sizes.js';
-import { readOptions } from '../../tensor/options.js';
+import type { Size1d, Size2d, Size3d, SizeNd } from '../../ops/base/sizes.js';
+import { isPlainObject, type Needed, noMore, readOptions } from '../../tensor/options.js';
 import { checkTensors } from '../../ops/base/tensors.js';
 
 /** How a lazy layer learns its size. */
@@ -36,8 +41,8 @@ abstract class LazyModule extends Layer {
   readonly laziness: Laziness & { readonly printed: string };
 
   protected constructor(laziness: Laziness) {
+    const pattern = patternOf(new.target.name, laziness);
     super();
-    const pattern = laziness.make(laziness.unit ?? 1);
     const printed = pattern.extraRepr().replace(/\d+/, '0');
     this.laziness = { ...laziness, printed };
     for (const [property, value] of Object.entries(pattern)) {
@@ -77,6 +82,16 @@ abstract class LazyModule extends Layer {
   }
 }
 
+/** The layer that `lazy` stands for, of some size; errors about its arguments bear the lazy name. */
+function patternOf(lazy: string, { make, unit = 1 }: Laziness): ReturnType<Laziness['make']> {
+  try {
+    return make(unit);
+  } catch (error) {
+    if (error instanceof Error) error.message = error.message.replace(lazy.replace('Lazy', ''), lazy);
+    throw error;
+  }
+}
+
 function become(layer: LazyModule, size: number): void {
   const real = layer.laziness.make(size);
   const { training } = layer;
@@ -98,74 +113,109 @@ function become(layer: LazyModule, size: number): void {
 
 /** `torch.nn.LazyLinear`: a Linear whose `inFeatures` come from the first input. */
 export class LazyLinear extends LazyModule {
-  constructor(outFeatures: number, options: { bias?: boolean } = {}) {
+  constructor(...args: Needed<[outFeatures: number], ['outFeatures'], [bias: boolean], { bias?: boolean }>) {
     super({
-      make: (size) => new Linear(size, outFeatures, options),
+      make: (size) => new Linear(...withSize<ConstructorParameters<typeof Linear>>(size, args)),
       axis: -1,
       sizeOf: (shape) => shape[1],
     });
   }
 }
 
-const convolution = (make: Laziness['make'], dims: number, groups = 1): Laziness => ({
-  make,
-  unit: groups,
-  axis: -1 - dims,
-  sizeOf: (shape) => shape[1] && shape[1] * groups,
-});
+type LazySizes<S> = [outChannels: number, kernelSize: S];
+type LazySizeNames = ['outChannels', 'kernelSize'];
+/** The arguments of a convolution without its `inChannels`. */
+type LazyConvArgs<S extends SizeNd> = Needed<
+  LazySizes<S>,
+  LazySizeNames,
+  [stride: S, padding: S | 'same' | 'valid'],
+  ConvLayerOptions<S>
+>;
+type LazyConvTransposeArgs<S extends SizeNd> = Needed<
+  LazySizes<S>,
+  LazySizeNames,
+  [stride: S, padding: S, outputPadding: S],
+  ConvTransposeLayerOptions<S>
+>;
 
-/** Groups stand among the options, which come last. */
-const groupsOf = (args: readonly unknown[]): number =>
-  (args.at(-1) as { groups?: number } | undefined)?.groups ?? 1;
+/** The layer's arguments: the size that was learnt stands before those that were given. */
+const withSize = <A extends readonly unknown[]>(size: number, args: readonly unknown[]): A =>
+  [size, ...args] as unknown as A;
+
+/** `sizeAt` is where the weight's shape has the input channels; groups are an option, at the end. */
+function convolution(
+  make: Laziness['make'],
+  dims: number,
+  args: readonly unknown[],
+  sizeAt: 0 | 1 = 1,
+): Laziness {
+  const given: unknown = args.at(-1);
+  const groups = (isPlainObject(given) ? (given['groups'] as number | undefined) : undefined) ?? 1;
+  const sizeOf = (shape: Shape): number | undefined =>
+    sizeAt === 0 ? shape[0] : shape[1] && shape[1] * groups;
+  return { make, unit: Number.isInteger(groups) && groups > 0 ? groups : 1, axis: -1 - dims, sizeOf };
+}
 
 /** `torch.nn.LazyConv1d`: a Conv1d whose `inChannels` come from the first input. */
 export class LazyConv1d extends LazyModule {
-  constructor(outChannels: number, kernelSize: Size1d, ...args: ConvRest<Size1d>) {
-    const make = (size: number): Conv1d => new Conv1d(size, outChannels, kernelSize, ...args);
-    super(convolution(make, 1, groupsOf(args)));
+  constructor(...args: LazyConvArgs<Size1d>) {
+    super(convolution((size) => new Conv1d(...withSize<ConvArgs<Size1d>>(size, args)), 1, args));
   }
 }
 
 /** `torch.nn.LazyConvTranspose1d`: a ConvTranspose1d whose `inChannels` come from the first input. */
 export class LazyConvTranspose1d extends LazyModule {
-  constructor(outChannels: number, kernelSize: Size1d, ...args: ConvTransposeRest<Size1d>) {
-    const make = (size: number): ConvTranspose1d =>
-      new ConvTranspose1d(size, outChannels, kernelSize, ...args);
-    super({ ...convolution(make, 1, groupsOf(args)), sizeOf: (shape) => shape[0] });
+  constructor(...args: LazyConvTransposeArgs<Size1d>) {
+    super(
+      convolution(
+        (size) => new ConvTranspose1d(...withSize<ConvTransposeArgs<Size1d>>(size, args)),
+        1,
+        args,
+        0,
+      ),
+    );
   }
 }
 
 /** `torch.nn.LazyConv2d`: a Conv2d whose `inChannels` come from the first input. */
 export class LazyConv2d extends LazyModule {
-  constructor(outChannels: number, kernelSize: Size2d, ...args: ConvRest<Size2d>) {
-    const make = (size: number): Conv2d => new Conv2d(size, outChannels, kernelSize, ...args);
-    super(convolution(make, 2, groupsOf(args)));
+  constructor(...args: LazyConvArgs<Size2d>) {
+    super(convolution((size) => new Conv2d(...withSize<ConvArgs<Size2d>>(size, args)), 2, args));
   }
 }
 
 /** `torch.nn.LazyConvTranspose2d`: a ConvTranspose2d whose `inChannels` come from the first input. */
 export class LazyConvTranspose2d extends LazyModule {
-  constructor(outChannels: number, kernelSize: Size2d, ...args: ConvTransposeRest<Size2d>) {
-    const make = (size: number): ConvTranspose2d =>
-      new ConvTranspose2d(size, outChannels, kernelSize, ...args);
-    super({ ...convolution(make, 2, groupsOf(args)), sizeOf: (shape) => shape[0] });
+  constructor(...args: LazyConvTransposeArgs<Size2d>) {
+    super(
+      convolution(
+        (size) => new ConvTranspose2d(...withSize<ConvTransposeArgs<Size2d>>(size, args)),
+        2,
+        args,
+        0,
+      ),
+    );
   }
 }
 
 /** `torch.nn.LazyConv3d`: a Conv3d whose `inChannels` come from the first input. */
 export class LazyConv3d extends LazyModule {
-  constructor(outChannels: number, kernelSize: Size3d, ...args: ConvRest<Size3d>) {
-    const make = (size: number): Conv3d => new Conv3d(size, outChannels, kernelSize, ...args);
-    super(convolution(make, 3, groupsOf(args)));
+  constructor(...args: LazyConvArgs<Size3d>) {
+    super(convolution((size) => new Conv3d(...withSize<ConvArgs<Size3d>>(size, args)), 3, args));
   }
 }
 
 /** `torch.nn.LazyConvTranspose3d`: a ConvTranspose3d whose `inChannels` come from the first input. */
 export class LazyConvTranspose3d extends LazyModule {
-  constructor(outChannels: number, kernelSize: Size3d, ...args: ConvTransposeRest<Size3d>) {
-    const make = (size: number): ConvTranspose3d =>
-      new ConvTranspose3d(size, outChannels, kernelSize, ...args);
-    super({ ...convolution(make, 3, groupsOf(args)), sizeOf: (shape) => shape[0] });
+  constructor(...args: LazyConvTransposeArgs<Size3d>) {
+    super(
+      convolution(
+        (size) => new ConvTranspose3d(...withSize<ConvTransposeArgs<Size3d>>(size, args)),
+        3,
+        args,
+        0,
+      ),
+    );
   }
 }
 
@@ -178,6 +228,7 @@ const norm = (make: Laziness['make'], axis = 1): Laziness => ({
 /** `torch.nn.LazyBatchNorm1d`: a BatchNorm1d whose `numFeatures` come from the first input. */
 export class LazyBatchNorm1d extends LazyModule {
   constructor(options: BatchNormOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     super(norm((size) => new BatchNorm1d(size, options)));
   }
 }
@@ -185,6 +236,7 @@ export class LazyBatchNorm1d extends LazyModule {
 /** `torch.nn.LazyBatchNorm2d`: a BatchNorm2d whose `numFeatures` come from the first input. */
 export class LazyBatchNorm2d extends LazyModule {
   constructor(options: BatchNormOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     super(norm((size) => new BatchNorm2d(size, options)));
   }
 }
@@ -192,6 +244,7 @@ export class LazyBatchNorm2d extends LazyModule {
 /** `torch.nn.LazyBatchNorm3d`: a BatchNorm3d whose `numFeatures` come from the first input. */
 export class LazyBatchNorm3d extends LazyModule {
   constructor(options: BatchNormOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     super(norm((size) => new BatchNorm3d(size, options)));
   }
 }
@@ -199,9 +252,9 @@ export class LazyBatchNorm3d extends LazyModule {
 /**
  * In PyTorch the lazy ones, unlike the others, are affine and keep running statistics unless told otherwise.
  */
-const lazyNorm = (options: InstanceNormOptions): InstanceNormOptions =>
+const lazyNorm = (layer: string, options: InstanceNormOptions): InstanceNormOptions =>
   readOptions<Required<InstanceNormOptions>>(
-    'LazyInstanceNorm',
+    layer,
     { eps: 1e-5, momentum: 0.1, affine: true, trackRunningStats: true },
     options,
   );
@@ -209,7 +262,8 @@ const lazyNorm = (options: InstanceNormOptions): InstanceNormOptions =>
 /** `torch.nn.LazyInstanceNorm1d`: an InstanceNorm1d whose `numFeatures` come from the first input. */
 export class LazyInstanceNorm1d extends LazyModule {
   constructor(options: InstanceNormOptions = {}) {
-    const all = lazyNorm(options);
+    noMore(new.target.name, arguments, 1);
+    const all = lazyNorm(new.target.name, options);
     super(norm((size) => new InstanceNorm1d(size, all), -2));
   }
 }
@@ -217,7 +271,8 @@ export class LazyInstanceNorm1d extends LazyModule {
 /** `torch.nn.LazyInstanceNorm2d`: an InstanceNorm2d whose `numFeatures` come from the first input. */
 export class LazyInstanceNorm2d extends LazyModule {
   constructor(options: InstanceNormOptions = {}) {
-    const all = lazyNorm(options);
+    noMore(new.target.name, arguments, 1);
+    const all = lazyNorm(new.target.name, options);
     super(norm((size) => new InstanceNorm2d(size, all), -3));
   }
 }
@@ -225,7 +280,8 @@ export class LazyInstanceNorm2d extends LazyModule {
 /** `torch.nn.LazyInstanceNorm3d`: an InstanceNorm3d whose `numFeatures` come from the first input. */
 export class LazyInstanceNorm3d extends LazyModule {
   constructor(options: InstanceNormOptions = {}) {
-    const all = lazyNorm(options);
+    noMore(new.target.name, arguments, 1);
+    const all = lazyNorm(new.target.name, options);
     super(norm((size) => new InstanceNorm3d(size, all), -4));
   }
 }

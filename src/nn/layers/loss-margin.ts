@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { readOptions, noMore } from '../../tensor/options.js';
 import * as ops from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Loss, type LossOptions } from './loss-base.js';
@@ -7,6 +7,7 @@ import { Layer } from '../base/module.js';
 /** `torch.nn.SoftMarginLoss`: log(1 + exp(-target * input)) for targets of 1 and -1. */
 export class SoftMarginLoss extends Loss {
   constructor(options: LossOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { reduction } = readOptions<Required<LossOptions>>(
       'SoftMarginLoss',
       { reduction: 'mean' },
@@ -29,6 +30,7 @@ export class HingeEmbeddingLoss extends Loss {
   readonly margin: number;
 
   constructor(options: MarginLossOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { margin, reduction } = readOptions<Required<MarginLossOptions>>(
       'HingeEmbeddingLoss',
       { margin: 1, reduction: 'mean' },
@@ -48,6 +50,7 @@ export class MarginRankingLoss extends Loss {
   readonly margin: number;
 
   constructor(options: MarginLossOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { margin, reduction } = readOptions<Required<MarginLossOptions>>(
       'MarginRankingLoss',
       { margin: 0, reduction: 'mean' },
@@ -67,6 +70,7 @@ export class CosineEmbeddingLoss extends Loss {
   readonly margin: number;
 
   constructor(options: MarginLossOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { margin, reduction } = readOptions<Required<MarginLossOptions>>(
       'CosineEmbeddingLoss',
       { margin: 0, reduction: 'mean' },
@@ -91,6 +95,7 @@ export class MultiMarginLoss extends Loss {
   readonly margin: number;
 
   constructor(options: MarginLossOptions & { p?: number; weight?: Tensor | null } = {}) {
+    noMore(new.target.name, arguments, 1);
     const { p, margin, weight, reduction } = readOptions<
       Required<MarginLossOptions & { p?: number; weight?: Tensor | null }>
     >('MultiMarginLoss', { p: 1, margin: 1, weight: null, reduction: 'mean' }, options);
@@ -109,6 +114,7 @@ export class MultiMarginLoss extends Loss {
 /** `torch.nn.MultiLabelMarginLoss`: targets are each sample's labels followed by -1. */
 export class MultiLabelMarginLoss extends Loss {
   constructor(options: LossOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { reduction } = readOptions<Required<LossOptions>>(
       'MultiLabelMarginLoss',
       { reduction: 'mean' },
@@ -127,6 +133,7 @@ export class MultiLabelSoftMarginLoss extends Loss {
   declare weight: Tensor | null;
 
   constructor(options: LossOptions & { weight?: Tensor | null } = {}) {
+    noMore(new.target.name, arguments, 1);
     const { weight, reduction } = readOptions<Required<LossOptions & { weight?: Tensor | null }>>(
       'MultiLabelSoftMarginLoss',
       { weight: null, reduction: 'mean' },
@@ -158,6 +165,7 @@ export class TripletMarginLoss extends Loss {
   readonly swap: boolean;
 
   constructor(options: TripletMarginOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { margin, p, eps, swap, reduction } = readOptions<Required<TripletMarginOptions>>(
       'TripletMarginLoss',
       { margin: 1, p: 2, eps: 1e-6, swap: false, reduction: 'mean' },
@@ -184,6 +192,7 @@ export class TripletMarginWithDistanceLoss extends Loss {
   readonly swap: boolean;
 
   constructor(options: ops.TripletMarginWithDistanceLossOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { distanceFunction, margin, swap, reduction } = readOptions<
       Required<ops.TripletMarginWithDistanceLossOptions>
     >(
@@ -212,6 +221,7 @@ export class PoissonNLLLoss extends Loss {
   readonly eps: number;
 
   constructor(options: ops.PoissonNllLossOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { logInput, full, eps, reduction } = readOptions<Required<ops.PoissonNllLossOptions>>(
       'PoissonNLLLoss',
       { logInput: true, full: false, eps: 1e-8, reduction: 'mean' },
@@ -235,6 +245,7 @@ export class GaussianNLLLoss extends Loss {
   readonly eps: number;
 
   constructor(options: ops.GaussianNllLossOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { full, eps, reduction } = readOptions<Required<ops.GaussianNllLossOptions>>(
       'GaussianNLLLoss',
       { full: false, eps: 1e-6, reduction: 'mean' },
@@ -257,6 +268,7 @@ export class CTCLoss extends Loss {
   readonly zeroInfinity: boolean;
 
   constructor(options: ops.CtcLossOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { blank, reduction, zeroInfinity } = readOptions<Required<ops.CtcLossOptions>>(
       'CTCLoss',
       { blank: 0, reduction: 'mean', zeroInfinity: false },
@@ -279,6 +291,7 @@ export class CosineSimilarity extends Layer {
   readonly eps: number;
 
   constructor(options: { dim?: number; eps?: number } = {}) {
+    noMore(new.target.name, arguments, 1);
     const { dim, eps } = readOptions('CosineSimilarity', { dim: 1, eps: 1e-8 }, options);
     super();
     this.dim = dim;
@@ -297,6 +310,7 @@ export class PairwiseDistance extends Layer {
   readonly keepdim: boolean;
 
   constructor(options: { p?: number; eps?: number; keepdim?: boolean } = {}) {
+    noMore(new.target.name, arguments, 1);
     const { p, eps, keepdim } = readOptions('PairwiseDistance', { p: 2, eps: 1e-6, keepdim: false }, options);
     super();
     this.p = p;

@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { readOptions, noMore } from '../../tensor/options.js';
 import * as ops from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Loss, type LossOptions, type Reduction } from './loss-base.js';
@@ -21,6 +21,7 @@ export class CrossEntropyLoss extends Loss {
   readonly labelSmoothing: number;
 
   constructor(options: ClassLossOptions & { labelSmoothing?: number } = {}) {
+    noMore(new.target.name, arguments, 1);
     const { weight, ignoreIndex, labelSmoothing, reduction } = readOptions<Required<typeof options>>(
       'CrossEntropyLoss',
       { weight: null, ignoreIndex: -100, labelSmoothing: 0, reduction: 'mean' },
@@ -44,6 +45,7 @@ export class NLLLoss extends Loss {
   readonly ignoreIndex: number;
 
   constructor(options: ClassLossOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { weight, ignoreIndex, reduction } = readOptions<Required<ClassLossOptions>>(
       'NLLLoss',
       { weight: null, ignoreIndex: -100, reduction: 'mean' },
@@ -63,6 +65,7 @@ export class NLLLoss extends Loss {
 /** `torch.nn.MSELoss`: (input - target)^2. */
 export class MSELoss extends Loss {
   constructor(options: LossOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { reduction } = readOptions<Required<LossOptions>>('MSELoss', { reduction: 'mean' }, options);
     super(reduction);
   }
@@ -75,6 +78,7 @@ export class MSELoss extends Loss {
 /** `torch.nn.L1Loss`: |input - target|. */
 export class L1Loss extends Loss {
   constructor(options: LossOptions = {}) {
+    noMore(new.target.name, arguments, 1);
     const { reduction } = readOptions<Required<LossOptions>>('L1Loss', { reduction: 'mean' }, options);
     super(reduction);
   }
@@ -89,6 +93,7 @@ export class SmoothL1Loss extends Loss {
   readonly beta: number;
 
   constructor(options: LossOptions & { beta?: number } = {}) {
+    noMore(new.target.name, arguments, 1);
     const { beta, reduction } = readOptions<Required<LossOptions & { beta?: number }>>(
       'SmoothL1Loss',
       { beta: 1, reduction: 'mean' },
@@ -108,6 +113,7 @@ export class HuberLoss extends Loss {
   readonly delta: number;
 
   constructor(options: LossOptions & { delta?: number } = {}) {
+    noMore(new.target.name, arguments, 1);
     const { delta, reduction } = readOptions<Required<LossOptions & { delta?: number }>>(
       'HuberLoss',
       { delta: 1, reduction: 'mean' },
@@ -127,6 +133,7 @@ export class BCELoss extends Loss {
   declare weight: Tensor | null;
 
   constructor(options: LossOptions & { weight?: Tensor | null } = {}) {
+    noMore(new.target.name, arguments, 1);
     const { weight, reduction } = readOptions<Required<LossOptions & { weight?: Tensor | null }>>(
       'BCELoss',
       { weight: null, reduction: 'mean' },
@@ -147,6 +154,7 @@ export class BCEWithLogitsLoss extends Loss {
   declare posWeight: Tensor | null;
 
   constructor(options: LossOptions & { weight?: Tensor | null; posWeight?: Tensor | null } = {}) {
+    noMore(new.target.name, arguments, 1);
     const { weight, posWeight, reduction } = readOptions<
       Required<LossOptions & { weight?: Tensor | null; posWeight?: Tensor | null }>
     >('BCEWithLogitsLoss', { weight: null, posWeight: null, reduction: 'mean' }, options);
@@ -169,6 +177,7 @@ export class KLDivLoss extends Loss<Reduction | 'batchmean'> {
   readonly logTarget: boolean;
 
   constructor(options: { logTarget?: boolean; reduction?: Reduction | 'batchmean' } = {}) {
+    noMore(new.target.name, arguments, 1);
     const { logTarget, reduction } = readOptions<Required<typeof options>>(
       'KLDivLoss',
       { logTarget: false, reduction: 'mean' },

@@ -1,4 +1,4 @@
-import { type Needed, optionReader, required } from '../../tensor/options.js';
+import { noMore, type Needed, optionReader, required } from '../../tensor/options.js';
 import { instanceNorm, localResponseNorm, rmsNorm, squeeze, unsqueeze } from '../../ops/index.js';
 import { showShape } from '../../tensor/shape.js';
 import { type Tensor } from '../../tensor/tensor.js';
@@ -14,6 +14,7 @@ export type InstanceNormOptions = ChannelNormOptions;
 /** Statistics per channel of each sample (Ulyanov et al. 2016, https://arxiv.org/abs/1607.08022). */
 abstract class InstanceNorm extends ChannelNorm {
   constructor(numFeatures: number, options: InstanceNormOptions = {}) {
+    noMore(new.target.name, arguments, 2);
     super(numFeatures, false, options);
   }
 

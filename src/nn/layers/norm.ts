@@ -1,4 +1,4 @@
-import { type Needed, optionReader, readOptions, required } from '../../tensor/options.js';
+import { noMore, type Needed, optionReader, readOptions, required } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import type { Activation } from '../../kernels/base/plan.js';
 import { hasMask } from '../../ops/pointwise/activation-mask.js';
@@ -20,6 +20,7 @@ export type BatchNormOptions = ChannelNormOptions;
 /** Statistics per channel over all other dims (Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167). */
 abstract class BatchNorm extends ChannelNorm {
   constructor(numFeatures: number, options: BatchNormOptions = {}) {
+    noMore(new.target.name, arguments, 2);
     super(numFeatures, true, options);
   }
 
@@ -178,6 +179,7 @@ export class GroupNorm extends Layer {
     readonly numChannels: number,
     options: { eps?: number; affine?: boolean } = {},
   ) {
+    noMore(new.target.name, arguments, 3);
     const { eps, affine } = readOptions('GroupNorm', { eps: 1e-5, affine: true }, options);
     super();
     requireCount('GroupNorm', 'numGroups', numGroups);

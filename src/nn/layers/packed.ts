@@ -1,7 +1,7 @@
 /** `torch.nn.utils.rnn`: sequences of different lengths in one tensor. */
 import { defineComposite } from '../../autograd/define.js';
 import { cat, full, indexSelect, narrow, reshape, select, tensor } from '../../ops/index.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { optionReader, type Trailing, noMore } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import { isTensor, type Tensor } from '../../tensor/tensor.js';
 
@@ -22,6 +22,7 @@ export class PackedSequence {
     /** The inverse of `sortedIndices`. */
     readonly unsortedIndices: Tensor | null = null,
   ) {
+    noMore(new.target.name, arguments, 4);
     const total = batchSizes.reduce((a, b) => a + b, 0);
     if (total !== data.shape[0])
       throw new Error(
@@ -245,6 +246,7 @@ export function packSequence(
 
 /** `torch.nn.utils.rnn.unpack_sequence`: the inverse of {@link packSequence}. */
 export function unpackSequence(packed: PackedSequence): Tensor[] {
+  noMore('unpackSequence', arguments, 1);
   const [padded, lengths] = padPackedSequence(packed);
   return unpadSequence(padded, lengths);
 }

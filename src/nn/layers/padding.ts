@@ -1,22 +1,26 @@
 import { pad, type PadMode } from '../../ops/index.js';
 import { showShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { requireNumber } from '../../tensor/options.js';
+import { argumentReader, type Needed, requireNumber } from '../../tensor/options.js';
 import { Layer } from '../base/module.js';
 import { py, pyFloat } from '../base/repr.js';
 
 /** One amount for every side, or (before, after) for the last dim, then for the one before it, and so on. */
 export type Padding = number | readonly number[];
 
+type PadArgs = Needed<[padding: Padding], ['padding']>;
+type ConstantPadArgs = Needed<[padding: Padding, value: number], ['padding', 'value']>;
+
 abstract class Pad extends Layer {
   readonly padding: readonly number[];
 
   constructor(
-    padding: Padding,
+    args: PadArgs,
     rank: number,
     /** @internal */
     protected readonly mode: PadMode,
   ) {
+    const [padding] = argumentReader<[Padding]>(new.target.name, 'padding')(args);
     super();
     this.padding = typeof padding === 'number' ? new Array<number>(2 * rank).fill(padding) : padding;
     if (
@@ -46,12 +50,12 @@ abstract class Pad extends Layer {
 }
 
 abstract class ConstantPad extends Pad {
-  constructor(
-    padding: Padding,
-    readonly value: number,
-    rank: number,
-  ) {
-    super(padding, rank, 'constant');
+  readonly value: number;
+
+  constructor(args: ConstantPadArgs, rank: number) {
+    const [padding, value] = argumentReader<[Padding, number]>(new.target.name, 'padding', 'value')(args);
+    super([padding], rank, 'constant');
+    this.value = value;
     requireNumber(`${new.target.name}: value`, value);
   }
 
@@ -64,9 +68,11 @@ abstract class ConstantPad extends Pad {
   }
 }
 
-abstract class ZeroPad extends ConstantPad {
-  constructor(padding: Padding, rank: number) {
-    super(padding, 0, rank);
+abstract class ZeroPad extends Pad {
+  readonly value = 0;
+
+  constructor(args: PadArgs, rank: number) {
+    super(args, rank, 'constant');
   }
 
   override extraRepr(): string {
@@ -76,105 +82,105 @@ abstract class ZeroPad extends ConstantPad {
 
 /** `torch.nn.ConstantPad1d`: pads the last dim with `value`. */
 export class ConstantPad1d extends ConstantPad {
-  constructor(padding: Padding, value: number) {
-    super(padding, value, 1);
+  constructor(...args: ConstantPadArgs) {
+    super(args, 1);
   }
 }
 
 /** `torch.nn.ConstantPad2d`: pads the last two dims with `value`. */
 export class ConstantPad2d extends ConstantPad {
-  constructor(padding: Padding, value: number) {
-    super(padding, value, 2);
+  constructor(...args: ConstantPadArgs) {
+    super(args, 2);
   }
 }
 
 /** `torch.nn.ConstantPad3d`: pads the last three dims with `value`. */
 export class ConstantPad3d extends ConstantPad {
-  constructor(padding: Padding, value: number) {
-    super(padding, value, 3);
+  constructor(...args: ConstantPadArgs) {
+    super(args, 3);
   }
 }
 
 /** `torch.nn.ZeroPad1d`: pads the last dim with zeros. */
 export class ZeroPad1d extends ZeroPad {
-  constructor(padding: Padding) {
-    super(padding, 1);
+  constructor(...args: PadArgs) {
+    super(args, 1);
   }
 }
 
 /** `torch.nn.ZeroPad2d`: pads the last two dims with zeros. */
 export class ZeroPad2d extends ZeroPad {
-  constructor(padding: Padding) {
-    super(padding, 2);
+  constructor(...args: PadArgs) {
+    super(args, 2);
   }
 }
 
 /** `torch.nn.ZeroPad3d`: pads the last three dims with zeros. */
 export class ZeroPad3d extends ZeroPad {
-  constructor(padding: Padding) {
-    super(padding, 3);
+  constructor(...args: PadArgs) {
+    super(args, 3);
   }
 }
 
 /** `torch.nn.ReflectionPad1d`: mirrors the last dim at its ends. */
 export class ReflectionPad1d extends Pad {
-  constructor(padding: Padding) {
-    super(padding, 1, 'reflect');
+  constructor(...args: PadArgs) {
+    super(args, 1, 'reflect');
   }
 }
 
 /** `torch.nn.ReflectionPad2d`: mirrors the last two dims at their ends. */
 export class ReflectionPad2d extends Pad {
-  constructor(padding: Padding) {
-    super(padding, 2, 'reflect');
+  constructor(...args: PadArgs) {
+    super(args, 2, 'reflect');
   }
 }
 
 /** `torch.nn.ReflectionPad3d`: mirrors the last three dims at their ends. */
 export class ReflectionPad3d extends Pad {
-  constructor(padding: Padding) {
-    super(padding, 3, 'reflect');
+  constructor(...args: PadArgs) {
+    super(args, 3, 'reflect');
   }
 }
 
 /** `torch.nn.ReplicationPad1d`: repeats the ends of the last dim. */
 export class ReplicationPad1d extends Pad {
-  constructor(padding: Padding) {
-    super(padding, 1, 'replicate');
+  constructor(...args: PadArgs) {
+    super(args, 1, 'replicate');
   }
 }
 
 /** `torch.nn.ReplicationPad2d`: repeats the ends of the last two dims. */
 export class ReplicationPad2d extends Pad {
-  constructor(padding: Padding) {
-    super(padding, 2, 'replicate');
+  constructor(...args: PadArgs) {
+    super(args, 2, 'replicate');
   }
 }
 
 /** `torch.nn.ReplicationPad3d`: repeats the ends of the last three dims. */
 export class ReplicationPad3d extends Pad {
-  constructor(padding: Padding) {
-    super(padding, 3, 'replicate');
+  constructor(...args: PadArgs) {
+    super(args, 3, 'replicate');
   }
 }
 
 /** `torch.nn.CircularPad1d`: goes on at the other end of the last dim. */
 export class CircularPad1d extends Pad {
-  constructor(padding: Padding) {
-    super(padding, 1, 'circular');
+  constructor(...args: PadArgs) {
+    super(args, 1, 'circular');
   }
 }
 
 /** `torch.nn.CircularPad2d`: goes on at the other ends of the last two dims. */
 export class CircularPad2d extends Pad {
-  constructor(padding: Padding) {
-    super(padding, 2, 'circular');
+  constructor(...args: PadArgs) {
+    super(args, 2, 'circular');
   }
 }
 
 /** `torch.nn.CircularPad3d`: goes on at the other ends of the last three dims. */
 export class CircularPad3d extends Pad {
-  constructor(padding: Padding) {
-    super(padding, 3, 'circular');
+  constructor(...args: PadArgs) {
+    super(args, 3, 'circular');
   }
 }

@@ -10,7 +10,7 @@ import {
 import type { FractionalMaxPoolOptions } from '../../ops/images/pool-fractional.js';
 import type { LpPoolOptions } from '../../ops/images/pool-power.js';
 import { sizesOf, type Size1d, type Size2d, type Size3d, type SizeNd } from '../../ops/base/sizes.js';
-import { type Needed, optionReader, required } from '../../tensor/options.js';
+import { type Needed, optionReader, required, noMore } from '../../tensor/options.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Layer } from '../base/module.js';
 import { outputSizeOf, type OutputSizeArgs } from './output-size.js';
@@ -203,6 +203,7 @@ abstract class FractionalMaxPoolLayer<S extends SizeNd, I extends boolean> exten
 /** `torch.nn.FractionalMaxPool2d`: max pools at pseudo-random steps, to a size or by a ratio. */
 export class FractionalMaxPool2d<I extends boolean = false> extends FractionalMaxPoolLayer<Size2d, I> {
   constructor(kernelSize: Size2d, options: FractionalMaxPoolLayerOptions<Size2d, I>) {
+    noMore(new.target.name, arguments, 2);
     super('FractionalMaxPool2d', kernelSize, [options]);
   }
 
@@ -214,6 +215,7 @@ export class FractionalMaxPool2d<I extends boolean = false> extends FractionalMa
 /** `torch.nn.FractionalMaxPool3d`: max pools at pseudo-random steps, to a size or by a ratio. */
 export class FractionalMaxPool3d<I extends boolean = false> extends FractionalMaxPoolLayer<Size3d, I> {
   constructor(kernelSize: Size3d, options: FractionalMaxPoolLayerOptions<Size3d, I>) {
+    noMore(new.target.name, arguments, 2);
     super('FractionalMaxPool3d', kernelSize, [options]);
   }
 

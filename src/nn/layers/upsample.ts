@@ -1,4 +1,4 @@
-import { argumentReader, type Needed } from '../../tensor/options.js';
+import { argumentReader, optionReader, type Needed, type Trailing } from '../../tensor/options.js';
 import {
   channelShuffle,
   interpolate,
@@ -24,6 +24,19 @@ export interface UpsampleOptions {
   recomputeScaleFactor?: boolean | null;
 }
 
+type SizeOptions = Pick<UpsampleOptions, 'size' | 'scaleFactor'>;
+type SizeArgs = Trailing<[size: PerDim | null, scaleFactor: PerDim | null], SizeOptions>;
+
+const sizes: Required<SizeOptions> = { size: null, scaleFactor: null };
+const upsampling: Required<UpsampleOptions> = {
+  ...sizes,
+  mode: 'nearest',
+  alignCorners: null,
+  recomputeScaleFactor: null,
+};
+const readSizes = (layer: string, args: SizeArgs): Required<SizeOptions> =>
+  optionReader(layer, sizes, 'size', 'scaleFactor')(args);
+
 /** `torch.nn.Upsample` of `[N, C, ...]` with 1 to 3 spatial dims, to a size or by a factor. */
 export class Upsample extends Layer {
   readonly size: PerDim | null;
@@ -32,16 +45,27 @@ export class Upsample extends Layer {
   readonly alignCorners: boolean | null;
   readonly recomputeScaleFactor: boolean | null;
 
-  constructor(options: UpsampleOptions) {
+  constructor(
+    ...args: Trailing<
+      [size: PerDim | null, scaleFactor: PerDim | null, mode: InterpolateMode],
+      UpsampleOptions
+    >
+  ) {
+    const { size, scaleFactor, mode, alignCorners, recomputeScaleFactor } = optionReader(
+      new.target.name,
+      upsampling,
+      'size',
+      'scaleFactor',
+      'mode',
+    )(args);
     super();
-    const { size = null, scaleFactor = null, mode = 'nearest' } = options;
     if ((size === null) === (scaleFactor === null))
       throw new Error(`${this.constructor.name}: give either size or scaleFactor`);
     this.size = size;
     this.scaleFactor = scaleFactor;
     this.mode = mode;
-    this.alignCorners = options.alignCorners ?? null;
-    this.recomputeScaleFactor = options.recomputeScaleFactor ?? null;
+    this.alignCorners = alignCorners;
+    this.recomputeScaleFactor = recomputeScaleFactor;
   }
 
   forward(x: Tensor): Tensor {
@@ -60,19 +84,17 @@ export class Upsample extends Layer {
   }
 }
 
-type SizeOptions = Pick<UpsampleOptions, 'size' | 'scaleFactor'>;
-
 /** `torch.nn.UpsamplingNearest2d`. */
 export class UpsamplingNearest2d extends Upsample {
-  constructor(options: SizeOptions) {
-    super({ ...options, mode: 'nearest' });
+  constructor(...args: SizeArgs) {
+    super({ ...readSizes(new.target.name, args), mode: 'nearest' });
   }
 }
 
 /** `torch.nn.UpsamplingBilinear2d`: with aligned corners. */
 export class UpsamplingBilinear2d extends Upsample {
-  constructor(options: SizeOptions) {
-    super({ ...options, mode: 'bilinear', alignCorners: true });
+  constructor(...args: SizeArgs) {
+    super({ ...readSizes(new.target.name, args), mode: 'bilinear', alignCorners: true });
   }
 }
 

@@ -1,3 +1,4 @@
+import { noMore } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import { add, mul, reshape, rsqrt, sub, zerosLike } from '../../ops/index.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -42,11 +43,13 @@ function fused<M extends Weighted>(op: string, layer: M, norm: Norm, dim: number
  * do in evaluation. `transpose` for transposed convolutions.
  */
 export function fuseConvBnEval<M extends Weighted>(conv: M, norm: Norm, transpose = false): M {
+  noMore('fuseConvBnEval', arguments, 3);
   return fused('fuseConvBnEval', conv, norm, transpose ? 1 : 0);
 }
 
 /** `torch.nn.utils.fuse_linear_bn_eval`: the same for a linear layer. */
 export function fuseLinearBnEval(linear: Linear, norm: Norm): Linear {
+  noMore('fuseLinearBnEval', arguments, 2);
   return fused('fuseLinearBnEval', linear, norm, 0);
 }
 

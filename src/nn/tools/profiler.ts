@@ -1,4 +1,4 @@
-import { readOptions } from '../../tensor/options.js';
+import { readOptions, noMore } from '../../tensor/options.js';
 import {
   currentTrail,
   runtime,
@@ -64,6 +64,7 @@ export class Profile<T = unknown> {
     measured: DeviceProfile<T>,
     private readonly types: ReadonlyMap<string, string>,
   ) {
+    noMore(new.target.name, arguments, 2);
     this.result = measured.result;
     this.rows = measured.rows;
     this.dispatches = measured.dispatches;
@@ -236,6 +237,7 @@ export async function profile<T>(
   fn: () => T | Promise<T>,
   options: ProfileOptions = {},
 ): Promise<Profile<T>> {
+  noMore('profile', arguments, 2);
   const { warmup } = readOptions<Required<ProfileOptions>>('profile', { warmup: 0 }, options);
   if (!Number.isInteger(warmup) || warmup < 0)
     throw new Error(`profile: warmup must be a whole number of 0 or more, got ${warmup}`);
@@ -257,6 +259,7 @@ export async function profile<T>(
  * a profile and as a range in its trace. Costs nothing while none is taken.
  */
 export function recordFunction<R>(name: string, fn: () => R): R {
+  noMore('recordFunction', arguments, 2);
   const trail = currentTrail();
   if (trail === null) return fn();
   const depth = trail.depth;

@@ -1,4 +1,11 @@
-import { argumentReader, optionReader, readOptions, required, type Needed } from '../../tensor/options.js';
+import {
+  argumentReader,
+  optionReader,
+  readOptions,
+  required,
+  type Needed,
+  noMore,
+} from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import {
   abs,
@@ -50,6 +57,7 @@ export interface TotalNormOptions {
 
 /** `torch.nn.utils.get_total_norm`: the norm of some tensors as one vector, a zero-dim tensor; 0 for none. */
 export function getTotalNorm(tensors: Tensors, options: TotalNormOptions = {}): Tensor {
+  noMore('getTotalNorm', arguments, 2);
   const { normType } = readOptions<Required<TotalNormOptions>>('getTotalNorm', { normType: 2 }, options);
   if (!(normType > 0)) throw new Error(`getTotalNorm: normType must be above 0, got ${String(normType)}`);
   const all = listOf(tensors);
@@ -62,6 +70,7 @@ export function getTotalNorm(tensors: Tensors, options: TotalNormOptions = {}): 
  * `maxNorm`, given what it is now.
  */
 export function clipGradsWithNorm_(parameters: Tensors, maxNorm: number, totalNorm: Tensor): void {
+  noMore('clipGradsWithNorm_', arguments, 3);
   const grads = gradsOf('clipGradsWithNorm_', parameters);
   noGrad(() =>
     tidy(() => {
@@ -138,11 +147,13 @@ export function clipGradValue_(
 
 /** `torch.nn.utils.parameters_to_vector`: all values, one after another. */
 export function parametersToVector(parameters: Iterable<Tensor>): Tensor {
+  noMore('parametersToVector', arguments, 1);
   return tidy(() => cat([...parameters].map((parameter) => reshape(parameter, [-1]))));
 }
 
 /** `torch.nn.utils.vector_to_parameters`: the inverse of {@link parametersToVector}, in place. */
 export function vectorToParameters(vector: Tensor, parameters: Iterable<Tensor>): void {
+  noMore('vectorToParameters', arguments, 2);
   const list = [...parameters];
   const total = list.reduce((count, parameter) => count + parameter.numel(), 0);
   if (vector.ndim !== 1 || vector.numel() !== total) {

@@ -1,4 +1,4 @@
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { optionReader, type Trailing, noMore } from '../../tensor/options.js';
 import { noGrad } from '../../autograd/mode.js';
 import {
   clone,
@@ -129,6 +129,7 @@ export function weightNorm<M extends Module>(
 
 /** `torch.nn.utils.remove_weight_norm`. */
 export function removeWeightNorm<M extends Module>(module: M, name = 'weight'): M {
+  noMore('removeWeightNorm', arguments, 2);
   uninstall('removeWeightNorm', 'weightNorm', module, name);
   return module;
 }
@@ -212,6 +213,7 @@ export function spectralNorm<M extends Module>(
 
 /** `torch.nn.utils.remove_spectral_norm`. */
 export function removeSpectralNorm<M extends Module>(module: M, name = 'weight'): M {
+  noMore('removeSpectralNorm', arguments, 2);
   uninstall('removeSpectralNorm', 'spectralNorm', module, name);
   return module;
 }

@@ -1,3 +1,5 @@
+import { noMore } from '../../tensor/options.js';
+
 /** Multiply-adds of convolutions and matrix products, noted as the ops run. */
 export interface Work {
   multiplyAdds: number;
@@ -11,6 +13,7 @@ let current: Work | null = null;
  * publishes).
  */
 export function countWork<R>(work: Work, fn: () => R): R {
+  noMore('countWork', arguments, 2);
   if (typeof fn !== 'function') throw new Error(`countWork: expected a function to run, got ${String(fn)}`);
   const before = current;
   current = work;

@@ -1,5 +1,5 @@
 import { checkTensors } from '../base/tensors.js';
-import { checkCount } from '../../tensor/options.js';
+import { checkCount, noMore } from '../../tensor/options.js';
 import {
   bytesPerElement,
   dtypeNamed,
@@ -19,22 +19,27 @@ export { isTensor };
 
 /** `torch.numel`: the number of elements. */
 export function numel(x: Tensor): number {
+  noMore('numel', arguments, 1);
   checkTensors('numel', x);
   return count(x.shape);
 }
 
 /** `torch.is_floating_point`: whether `x` is a float32 or float16 tensor. */
 export function isFloatingPoint(x: Tensor): boolean {
+  noMore('isFloatingPoint', arguments, 1);
   checkTensors('isFloatingPoint', x);
   return isFloat(x.dtype);
 }
 
 /** `torch.promote_types`: the dtype that holds the values of both. */
-export const promoteTypes = (a: DTypeName, b: DTypeName): DType =>
-  promote(dtypeNamed('promoteTypes', a), dtypeNamed('promoteTypes', b));
+export function promoteTypes(a: DTypeName, b: DTypeName): DType {
+  noMore('promoteTypes', arguments, 2);
+  return promote(dtypeNamed('promoteTypes', a), dtypeNamed('promoteTypes', b));
+}
 
 /** `torch.result_type`: the dtype of a pointwise op on these tensors and numbers. */
 export function resultType(a: Promotable, b: Promotable): DType {
+  noMore('resultType', arguments, 2);
   for (const x of [a, b])
     if (!isTensor(x) && typeof x !== 'number' && typeof x !== 'boolean')
       throw new Error(`resultType: expected tensors and numbers, got ${String(x)}`);
@@ -93,7 +98,10 @@ export function iinfo(dtype: DTypeName): IntInfo {
 }
 
 /** `torch.get_default_dtype`: float32. */
-export const getDefaultDtype = (): DType => 'float32';
+export function getDefaultDtype(): DType {
+  noMore('getDefaultDtype', arguments, 0);
+  return 'float32';
+}
 
 /** `torch.set_default_dtype`: the default is float32 and stays so. @throws Error for any other */
 export function setDefaultDtype(dtype: DTypeName): void {

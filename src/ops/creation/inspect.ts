@@ -1,5 +1,5 @@
 import { checkTensors } from '../base/tensors.js';
-import { checkCount } from '../../tensor/options.js';
+import { checkCount, noMore } from '../../tensor/options.js';
 import { bytesPerElement } from '../../tensor/dtype.js';
 import { normalizeDim, numel as count, sameShape } from '../../tensor/shape.js';
 import type { NestedArray, Tensor } from '../../tensor/tensor.js';
@@ -13,19 +13,44 @@ function asked(op: string, x: Tensor): Tensor {
 }
 
 /** `torch.Tensor.nelement`: the number of elements. */
-export const nelement = (x: Tensor): number => count(asked('nelement', x).shape);
+export function nelement(x: Tensor): number {
+  noMore('nelement', arguments, 1);
+  return count(asked('nelement', x).shape);
+}
+
 /** `torch.Tensor.ndimension`: the number of dims. */
-export const ndimension = (x: Tensor): number => asked('ndimension', x).ndim;
+export function ndimension(x: Tensor): number {
+  noMore('ndimension', arguments, 1);
+  return asked('ndimension', x).ndim;
+}
+
 /** `torch.Tensor.element_size`: bytes per element in GPU memory (4 for uint8 and bool too). */
-export const elementSize = (x: Tensor): number => bytesPerElement[asked('elementSize', x).dtype];
+export function elementSize(x: Tensor): number {
+  noMore('elementSize', arguments, 1);
+  return bytesPerElement[asked('elementSize', x).dtype];
+}
+
 /** `torch.Tensor.storage_offset`: where the first element lies in the storage, in elements. */
-export const storageOffset = (x: Tensor): number => asked('storageOffset', x).offset;
+export function storageOffset(x: Tensor): number {
+  noMore('storageOffset', arguments, 1);
+  return asked('storageOffset', x).offset;
+}
+
 /** `torch.is_signed`: whether the dtype holds negative numbers. */
-export const isSigned = (x: Tensor): boolean => asked('isSigned', x).dtype !== 'uint8' && x.dtype !== 'bool';
+export function isSigned(x: Tensor): boolean {
+  noMore('isSigned', arguments, 1);
+  return asked('isSigned', x).dtype !== 'uint8' && x.dtype !== 'bool';
+}
+
 /** `torch.is_complex`: never; there are no complex numbers. */
-export const isComplex = (x: Tensor): boolean => (asked('isComplex', x), false);
+export function isComplex(x: Tensor): boolean {
+  noMore('isComplex', arguments, 1);
+  return (asked('isComplex', x), false);
+}
+
 /** `torch.Tensor.is_same_size`: whether the shapes are equal. */
 export function isSameSize(x: Tensor, other: Tensor): boolean {
+  noMore('isSameSize', arguments, 2);
   checkTensors('isSameSize', x, other);
   return sameShape(x.shape, other.shape);
 }
@@ -49,4 +74,7 @@ export async function isNonzero(x: Tensor): Promise<boolean> {
 }
 
 /** `torch.Tensor.tolist`: nested arrays of the values; a number for a zero-dim tensor. */
-export const tolist = (x: Tensor): Promise<NestedArray> => asked('tolist', x).toArray();
+export function tolist(x: Tensor): Promise<NestedArray> {
+  noMore('tolist', arguments, 1);
+  return asked('tolist', x).toArray();
+}

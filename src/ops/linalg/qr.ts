@@ -1,6 +1,6 @@
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { qrLaunch } from '../../kernels/linalg/factor.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { noMore, optionReader, type Trailing } from '../../tensor/options.js';
 import { showShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { zeros } from '../creation/creation.js';
@@ -35,7 +35,12 @@ export function factorQr(a: Tensor): [h: Tensor, tau: Tensor] {
 }
 
 /** `torch.geqrf`: [R with the reflectors of Q below its diagonal, tau]. Has no gradient, as in PyTorch. */
-export const geqrf: (a: Tensor) => [a: Tensor, tau: Tensor] = defineOp<[Tensor], [Tensor, Tensor]>({
+export function geqrf(a: Tensor): [a: Tensor, tau: Tensor] {
+  noMore('geqrf', arguments, 1);
+  return factors(a);
+}
+
+const factors = defineOp<[Tensor], [Tensor, Tensor]>({
   name: 'geqrf',
   forward(_, a) {
     checkMatrix('geqrf', a);

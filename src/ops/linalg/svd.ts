@@ -1,7 +1,7 @@
 import { defineComposite, defineOp } from '../../autograd/define.js';
 import { jacobiRowsLaunches, movedBytes } from '../../kernels/linalg/jacobi.js';
 import { svdLaunch } from '../../kernels/linalg/svd.js';
-import { optionReader, type Trailing } from '../../tensor/options.js';
+import { noMore, optionReader, type Trailing } from '../../tensor/options.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { eye } from '../creation/creation.js';
 import { eq, ge } from '../pointwise/compare.js';
@@ -172,6 +172,7 @@ export function svd(
 
 /** `torch.linalg.svdvals`: singular values, descending. */
 export function svdvals(a: Tensor, options?: { driver?: null }): Tensor {
+  noMore('linalg.svdvals', arguments, 2);
   readSvdvals(options === undefined ? [] : [options]);
   checkMatrix('linalg.svdvals', a);
   return valuesOp(a);

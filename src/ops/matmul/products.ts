@@ -4,7 +4,7 @@ import { isGradEnabled } from '../../autograd/mode.js';
 import { e } from '../../kernels/expr/expr.js';
 import { isFloatingPoint } from '../../tensor/dtype.js';
 import { expandsTo, normalizeDim, showShape, broadcastShapes } from '../../tensor/shape.js';
-import { checkCount, optionReader, requireNumber } from '../../tensor/options.js';
+import { checkCount, noMore, optionReader, requireNumber } from '../../tensor/options.js';
 import { type Tensor } from '../../tensor/tensor.js';
 import { contractPair, settle, type Label, type Labelled } from './contract.js';
 import { cat } from '../shape/join.js';
@@ -164,10 +164,11 @@ function addProduct(op: string, product: (a: Tensor, b: Tensor) => Tensor): AddP
   });
 }
 
-const inPlace =
-  (op: AddProduct): AddProduct =>
-  (x, a, b, options = {}) =>
-    overwrite(`${op.name}_`, x, () => op(x, a, b, options));
+const inPlace = (op: AddProduct): AddProduct =>
+  function (x, a, b, options = {}) {
+    noMore(`${op.name}_`, arguments, 4);
+    return overwrite(`${op.name}_`, x, () => op(x, a, b, options));
+  };
 
 /** `torch.addmm`: `beta * x + alpha * (a @ b)` of matrices. */
 export const addmm: AddProduct = addProduct('addmm', mm);

@@ -8,7 +8,7 @@ import { copy_ } from '../base/copy.js';
 import { readCreation, readOptions, type CreationOptions, type ReadOptions } from '../creation/creation.js';
 import { drawInto, integerRange, uniformRange } from './draw.js';
 import { checkWrite } from '../base/write.js';
-import { optionReader, required, requireNumber, type Trailing } from '../../tensor/options.js';
+import { noMore, optionReader, required, requireNumber, type Trailing } from '../../tensor/options.js';
 
 /** Draws over `x` in place; on the tape it is a copy from fresh numbers. */
 function drawOver(op: string, x: Tensor, distribution: Distribution): Tensor {
@@ -86,7 +86,8 @@ export function bernoulli_(x: Tensor, ...args: Trailing<[p: number], { p?: numbe
 type Like = (x: Tensor, options?: CreationOptions) => Tensor;
 
 function like(op: string, distribution: Distribution): Like {
-  return (x, given = {}) => {
+  return function (x, given = {}) {
+    noMore(op, arguments, 2);
     checkTensors(op, x);
     const options = readOptions(op, given);
     const dtype = options.dtype ?? x.dtype;

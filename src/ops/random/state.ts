@@ -11,6 +11,9 @@ export interface RngState {
 
 let state: RngState = { seed: Math.floor(Math.random() * 2 ** 48), offset: 0 };
 
+/** Keys that were derived from the seed, beside the stream, since `manualSeed`. */
+let derived = 0;
+
 /** A replay draws further numbers of the stream: it can neither tell nor set where that stands. */
 const refuseRecorded = (op: string): void => currentRecording()?.refuse(`it calls ${op}`);
 
@@ -31,6 +34,7 @@ export function manualSeed(seed: number): void {
   const fresh = { seed, offset: 0 };
   checkState(fresh, 'manualSeed');
   state = fresh;
+  derived = 0;
 }
 
 /** `torch.initial_seed`. */
@@ -54,6 +58,12 @@ export function setRngState(saved: RngState): void {
   checkState(saved, 'setRngState');
   state = { seed: saved.seed, offset: saved.offset };
 }
+
+/**
+ * @internal A key for who has a stream of its own (a loader): it follows from the seed and from how many were
+ * derived since `manualSeed`, and takes nothing from the stream.
+ */
+export const derivedKey = (): RandomKey => ({ seed: state.seed, offset: derived++ });
 
 /** @internal The key of one drawing call; no two calls share one. */
 export function nextKey(): RandomKey {
