@@ -131,7 +131,7 @@ export class Group implements GroupInfo {
   private leave(code: number): void {
     if (this.closed || this.library === null) return;
     this.closed = true;
-    // Where a rank is lost all others notice it and end. `abort` would wait for a launcher that is about to kill.
+    // Where a rank is lost all others notice it and end; `abort` would wait for a launcher that kills.
     if (this.lost() !== null) this.library.quit(code || 1);
     else if (code !== 0 || this.failure !== null) this.library.abort(code || 1);
     else {
