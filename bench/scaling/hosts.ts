@@ -56,6 +56,14 @@ export function whyNoHosts(): string | null {
   }
 }
 
+function killed(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended by itself.
+  }
+}
+
 /** The interface of each host. */
 export const linkName = 'kl0';
 
@@ -208,7 +216,12 @@ export class Hosts implements Disposable {
 
   [Symbol.dispose](): void {
     this.relay?.kill();
-    for (const name of this.spaces) spawnSync('ip', ['netns', 'del', name]);
+    for (const name of this.spaces) {
+      // Daemons of a launcher that were cut off from it.
+      const { stdout } = spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' });
+      for (const pid of stdout.split('\n').filter((line) => line !== '')) killed(Number(pid));
+      spawnSync('ip', ['netns', 'del', name]);
+    }
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -61,7 +61,7 @@ process.once('exit', () => {
   for (const putAway of leftovers) putAway();
 });
 
-export function launch({ ranks, program, args, hosts, limit = 300_000 }: LaunchOptions): Job {
+export function launch({ ranks, program, args, hosts, limit = 600_000 }: LaunchOptions): Job {
   const out = mkdtempSync(join(tmpdir(), 'kindling-ranks-'));
   const command = [
     ...['mpirun', ...(hosts?.mpiOptions ?? ['--oversubscribe']), '-n', String(ranks)],

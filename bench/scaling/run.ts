@@ -207,15 +207,15 @@ async function main(): Promise<void> {
   let data = (readResults(name, values.out) ?? {}) as Data;
   const add = (part: string, more: Partial<Data>): void => {
     data = { ...data, ...more, taken: { ...data.taken, [part]: taken } };
+    // Each part as soon as it is there: the next may fail.
+    if (values.save) writeResults(name, { data, markdown: markdownOf(data) }, values.out);
   };
   if (parts.includes('split')) add('split', { splits: await splits(rank.file) });
   if (parts.includes('network')) add('network', await network(rank.file, relay.file));
   if (parts.includes('shapes')) add('shapes', { shapes: await shapes(rank.file) });
   if (parts.includes('cut')) add('cut', { cuts: await cuts(rank.file, relay.file, seed) });
   if (parts.includes('kill')) add('kill', { kills: await kills(resumable.file, seed, moments) });
-  const markdown = markdownOf(data);
-  console.log(markdown);
-  if (values.save) writeResults(name, { data, markdown }, values.out);
+  console.log(markdownOf(data));
 }
 
 async function adapterName(program: string): Promise<string> {

@@ -335,7 +335,7 @@ export class Mpi {
     this.check('MPI_Finalize');
   }
 
-  /** Ends this process, now: an ordinary end waits for threads, and one may be in a call that never returns. */
+  /** Ends this process, now: an ordinary end waits for threads, and one may be in a call without end. */
   quit(code: number): void {
     this.call('_exit')(code);
   }
