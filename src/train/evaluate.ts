@@ -6,6 +6,8 @@ import type { TypedArray } from '../tensor/dtype.js';
 import { isPlainObject, optionReader } from '../tensor/options.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
+import type { Evaluation } from './evaluation.js';
+export type { Evaluation };
 import { requireLoader, requireMetrics, requireModule } from './checks.js';
 import { NotANumberError } from './errors.js';
 import { disposeBatch, noBatches, ownsBatches, passOf, type Loader } from './loader.js';
@@ -47,20 +49,6 @@ export interface MetricLike<P = Tensor> {
 }
 
 export type Metrics<P = Tensor> = Readonly<Record<string, MetricLike<P>>>;
-
-export interface Evaluation {
-  /** Samples that count: a label of -100 is left out of everything, a share where a sample has several. */
-  readonly count: number;
-  /** Mean over them. */
-  readonly loss: number;
-  /** Samples that were classified right; null where outputs are no scores of classes. */
-  readonly correct: number | null;
-  readonly accuracy: number | null;
-  /** Samples whose class is among the likeliest `top`; null without classes, or with a `loss` of your own. */
-  readonly topCorrect: number | null;
-  /** What the metrics came to, under their names. */
-  readonly metrics: Readonly<Record<string, unknown>>;
-}
 
 /** How samples of a batch were classified. */
 export interface ClassifiedBatch {

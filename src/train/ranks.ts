@@ -1,7 +1,7 @@
 import { Random } from '../data/random.js';
 import type { Module } from '../nn/index.js';
 import { getRngState, setRngState } from '../ops/index.js';
-import type { Evaluation } from './evaluate.js';
+import type { Evaluation } from './evaluation.js';
 import type { EpochSums } from './progress.js';
 
 /** Processes that train one model, each on its part of the data: `ranks` of a DistributedDataParallel. */
@@ -46,7 +46,8 @@ export function ranksOf(model: Module, given: Ranks | null | undefined): Ranks |
 }
 
 /** The model itself, where averaging over ranks is wrapped around it. */
-export const innerOf = <M extends Module>(model: M): M => (parallelOf(model)?.module as M | undefined) ?? model;
+export const innerOf = <M extends Module>(model: M): M =>
+  (parallelOf(model)?.module as M | undefined) ?? model;
 
 /** Running statistics differ between the ranks until rank 0's are those of all. */
 export const shareBuffers = (model: Module, average: Module | null): void =>
