@@ -78,25 +78,28 @@ describe('an editor, at a method of Tensor', () => {
 });
 
 // A compiler's run over all of `src`, beside the one that `npm test` has as a step.
-it.runIf(full)('the package itself calls ops as functions, so that it works where their methods are not installed', () => {
-  const entries = [
-    'core',
-    'profiler',
-    'node',
-    'nn/index',
-    'optim/index',
-    'data/index',
-    'formats/index',
-    'models/index',
-    'distributed/index',
-  ];
-  const program = ts.createProgram(
-    entries.map((entry) => join(root, `src/${entry}.ts`)),
-    { ...options, skipLibCheck: true, types: ['@webgpu/types', 'node'] },
-  );
-  expect(program.getSourceFile(join(root, 'src/ops/methods.ts'))).toBeUndefined();
-  const problems = program.getSemanticDiagnostics().map(({ messageText, file }) => {
-    return `${file?.fileName}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
-  });
-  expect(problems).toEqual([]);
-});
+it.runIf(full)(
+  'the package itself calls ops as functions, so that it works where their methods are not installed',
+  () => {
+    const entries = [
+      'core',
+      'profiler',
+      'node',
+      'nn/index',
+      'optim/index',
+      'data/index',
+      'formats/index',
+      'models/index',
+      'distributed/index',
+    ];
+    const program = ts.createProgram(
+      entries.map((entry) => join(root, `src/${entry}.ts`)),
+      { ...options, skipLibCheck: true, types: ['@webgpu/types', 'node'] },
+    );
+    expect(program.getSourceFile(join(root, 'src/ops/methods.ts'))).toBeUndefined();
+    const problems = program.getSemanticDiagnostics().map(({ messageText, file }) => {
+      return `${file?.fileName}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
+    });
+    expect(problems).toEqual([]);
+  },
+);
