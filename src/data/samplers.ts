@@ -62,7 +62,7 @@ abstract class ShownSampler {
   }
 }
 
-/** Base of the random samplers: iterated by itself, it takes a seed that follows from that of `manualSeed`. */
+/** Base of the random samplers: iterated by itself, it takes a seed that follows from `manualSeed`. */
 abstract class SeededSampler extends ShownSampler implements Sampler {
   abstract order(random: Random): Iterable<number>;
 

@@ -346,5 +346,5 @@ export class Mpi {
   }
 }
 
-/** @internal */
+/** What goes over the wire. */
 export type WireArray = Float32Array | Int32Array | Uint8Array | Float64Array | BigInt64Array;

@@ -103,9 +103,17 @@ const calls: Readonly<Record<string, () => readonly unknown[]>> = {
   randomSplit: () => [dataset, [1, 2]],
   stratifiedSplit: () => [[0, 0, 1, 1], 0.5, 0],
   ...Object.fromEntries(
-    ['ConfusionMatrix', 'AUROC', 'AveragePrecision', 'Accuracy', 'F1Score', 'Precision', 'Recall'].map(
-      (name) => [name, () => [classes]],
-    ),
+    [
+      'ConfusionMatrix',
+      'AUROC',
+      'AveragePrecision',
+      'Accuracy',
+      'F1Score',
+      'Precision',
+      'Recall',
+      'CohenKappa',
+      'MatthewsCorrCoef',
+    ].map((name) => [name, () => [classes]]),
   ),
   FBetaScore: () => [{ ...classes, beta: 2 }],
   Mean: () => [],

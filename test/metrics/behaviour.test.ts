@@ -369,7 +369,7 @@ describe('in sync', () => {
     const f1 = new F1Score({ numClasses: 3 });
     f1.update(ints([1]), ints([1]));
     await expect(f1.sync(withOther({ updates: [1], sums: [] }))).rejects.toThrow(
-      'F1Score.sync: expected updates, counts',
+      'F1Score.sync: expected settings, updates, counts; missing: settings, counts, unexpected: sums',
     );
     expect(await f1.compute()).toBe(1);
   });

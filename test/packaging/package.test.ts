@@ -298,6 +298,7 @@ const gpu = create([]);
 Object.defineProperty(globalThis, 'navigator', { value: { gpu }, configurable: true });
 const k = await import('${pathToFileURL(file()).href}');
 await k.init();
+k.manualSeed(0);
 const model = new k.nn.Linear(1, 1);
 const [x, y] = [k.tensor([[1], [2]]), k.tensor([[3], [6]])];
 const optimizer = new k.optim.SGD(model.parameters(), { lr: 0.1 });
