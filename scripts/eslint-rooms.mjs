@@ -29,7 +29,7 @@ export const rooms = {
   tensorboard: ['formats', ...ops],
   models: ['nn', 'optim', 'data', 'formats', ...ops],
   train: ['models', 'amp', 'optim', 'nn', 'data', 'formats', ...ops],
-  distributed: ['nn', 'optim', 'data', ...ops],
+  distributed: ['nn', 'optim', 'data', 'formats', ...ops],
 };
 
 const plans = ['base', 'expr', 'pointwise'];

@@ -5,6 +5,7 @@ import { checkTensors } from '../ops/base/tensors.js';
 import { optionReader } from '../tensor/options.js';
 import { showShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { pack, unpack } from './packed.js';
 import { groupFor } from './process.js';
 import type { ReduceOp, WireArray, WireType } from './mpi.js';
 import { blankFor, flatten, readFlat, spread, wireOf, writeFlats } from './wire.js';
@@ -190,10 +191,19 @@ export interface Ranks {
   readonly worldSize: number;
   allGatherObject<T>(value: T): Promise<T[]>;
   broadcastObject<T>(value: T): Promise<T>;
+  /** Rank 0's value, with tensors in it; the others get these on the host. */
+  broadcastState(value: unknown): Promise<unknown>;
 }
 
 /** @internal */
 export function ranksFor(op: string): Ranks {
   const { rank, worldSize } = groupFor(op);
-  return { rank, worldSize, allGatherObject, broadcastObject: (value) => broadcastObject(value) };
+  const broadcastState = async (value: unknown): Promise<unknown> => {
+    const packed = await broadcastObject(rank === 0 ? await pack(value) : null);
+    return rank === 0 ? value : unpack(packed);
+  };
+  return {
+    ...{ rank, worldSize, allGatherObject, broadcastState },
+    broadcastObject: (value) => broadcastObject(value),
+  };
 }

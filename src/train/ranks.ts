@@ -13,6 +13,8 @@ export interface Ranks {
   allGatherObject<T>(value: T): Promise<T[]>;
   /** Rank 0's value. */
   broadcastObject<T>(value: T): Promise<T>;
+  /** Rank 0's value, with tensors in it; the others get these on the host. */
+  broadcastState(value: unknown): Promise<unknown>;
 }
 
 /** Another rank was ended from outside, and this one with it. */

@@ -24,7 +24,6 @@ import {
   type TrainerOptions,
 } from './options.js';
 import { Pass } from './pass.js';
-import { broadcastSaved } from './packed.js';
 import { atStart, isBetter, noSums, type EpochReport, type FitResult, type Progress } from './progress.js';
 import {
   agreed,
@@ -227,7 +226,7 @@ export class Trainer implements Kept {
     const reads = ranks === null || ranks.rank === 0;
     if (reads) requireMethods('Trainer.resume: the folder', folder, ['load', 'keep'], aFolder);
     const own = reads ? ((await folder?.load()) ?? null) : null;
-    const found = ranks === null ? own : await broadcastSaved(ranks, own);
+    const found = ranks === null ? own : ((await ranks.broadcastState(own)) as typeof own);
     if (found === null) return false;
     await this.restore(found.state, found.weights);
     this.resumedFrom = folder;

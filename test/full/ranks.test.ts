@@ -24,7 +24,12 @@ interface Ended {
 function node(ranks: number, ...args: readonly string[]): Ended {
   const launcher = ranks === 1 ? [] : ['mpirun', '--oversubscribe', '-n', String(ranks)];
   const [program = '', ...rest] = [...launcher, process.execPath, ...args];
-  const env = { ...process.env, OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' };
+  const env = {
+    ...process.env,
+    OMPI_ALLOW_RUN_AS_ROOT: '1',
+    OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1',
+    NODE_DISABLE_COLORS: '1',
+  };
   const { status: code, stdout, stderr } = spawnSync(program, rest, { cwd: root, env, encoding: 'utf8' });
   return { code, stdout, stderr };
 }

@@ -3,8 +3,6 @@ import type { HostDtype } from '../formats/dtypes.js';
 import { HostTensor } from '../formats/host-tensor.js';
 import { isPlainObject } from '../tensor/options.js';
 import { isTensor } from '../tensor/tensor.js';
-import type { SavedTraining } from './keeper.js';
-import type { Ranks } from './ranks.js';
 
 /** A tensor as `structuredClone` takes it. */
 interface Packed {
@@ -16,7 +14,8 @@ interface Packed {
 
 const isPacked = (value: object): value is Packed => Object.hasOwn(value, 'packedTensor');
 
-async function pack(value: unknown): Promise<unknown> {
+/** Values with tensors in them, as `structuredClone` takes them. */
+export async function pack(value: unknown): Promise<unknown> {
   if (isTensor(value)) return pack(readAll(new Map([['', value]])).get(''));
   if (value instanceof HostTensor)
     return {
@@ -39,7 +38,8 @@ async function pack(value: unknown): Promise<unknown> {
   return packed;
 }
 
-function unpack(value: unknown): unknown {
+/** What {@link pack} was given; tensors are on the host. */
+export function unpack(value: unknown): unknown {
   if (value instanceof Map) return new Map([...value].map(([key, item]) => [key, unpack(item)]));
   if (Array.isArray(value)) return value.map(unpack);
   if (!isPlainObject(value)) return value;
@@ -48,10 +48,4 @@ function unpack(value: unknown): unknown {
     return HostTensor.fromBytes(packedTensor, [...shape], bytes, { name });
   }
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, unpack(item)]));
-}
-
-/** Rank 0's, for all. */
-export async function broadcastSaved(ranks: Ranks, own: SavedTraining | null): Promise<SavedTraining | null> {
-  const packed = await ranks.broadcastObject(ranks.rank === 0 ? await pack(own) : null);
-  return ranks.rank === 0 ? own : (unpack(packed) as SavedTraining | null);
 }
