@@ -1,7 +1,6 @@
 import { Random } from '../data/random.js';
 import type { TensorModule } from '../nn/index.js';
 import { getRngState, setRngState } from '../ops/index.js';
-import type { Evaluation, Metrics } from './evaluate.js';
 import type { EpochSums } from './progress.js';
 
 /** Processes that train one model, each on its part of the data: `ranks` of a DistributedDataParallel. */
@@ -102,7 +101,12 @@ export function agreed(
 }
 
 /** One rank's part of an evaluation; null where it was ended from outside. */
-export interface Part extends Omit<Evaluation, 'accuracy' | 'metrics'> {
+export interface Part {
+  readonly count: number;
+  /** The sum over the samples. */
+  readonly loss: number;
+  readonly correct: number | null;
+  readonly topCorrect: number | null;
   readonly samples: number;
   readonly states: Readonly<Record<string, unknown>>;
 }
@@ -124,6 +128,9 @@ export function joinParts(parts: readonly Part[]): Part {
     none,
   );
 }
+
+/** By their names. */
+type Metrics = Readonly<Record<string, unknown>>;
 
 /** A metric whose state can be told to other ranks. */
 interface Mergeable {
@@ -148,7 +155,7 @@ export function requireMergeable(metrics: Metrics): void {
 export async function statesOf(metrics: Metrics): Promise<Record<string, unknown>> {
   const states: Record<string, unknown> = {};
   for (const [name, metric] of Object.entries(metrics))
-    states[name] = await (metric as unknown as Mergeable).stateDict();
+    states[name] = await (metric as Mergeable).stateDict();
   return states;
 }
 
@@ -156,6 +163,6 @@ export async function statesOf(metrics: Metrics): Promise<Record<string, unknown
 export function joinMetrics(metrics: Metrics, parts: readonly Part[]): void {
   for (const [name, metric] of Object.entries(metrics)) {
     metric.reset();
-    for (const { states } of parts) (metric as unknown as Mergeable).merge(states[name]);
+    for (const { states } of parts) (metric as Mergeable).merge(states[name]);
   }
 }
