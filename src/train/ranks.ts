@@ -162,7 +162,7 @@ export async function statesOf(metrics: Metrics): Promise<Record<string, unknown
 /** Each metric becomes what all ranks have seen. */
 export function joinMetrics(metrics: Metrics, parts: readonly Part[]): void {
   for (const [name, metric] of Object.entries(metrics)) {
-    metric.reset();
+    (metric as Mergeable).reset();
     for (const { states } of parts) (metric as Mergeable).merge(states[name]);
   }
 }
