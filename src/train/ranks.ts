@@ -103,12 +103,7 @@ export function agreed(
 }
 
 /** One rank's part of an evaluation; null where it was ended from outside. */
-export interface Part {
-  readonly count: number;
-  /** The sum over the samples. */
-  readonly loss: number;
-  readonly correct: number | null;
-  readonly topCorrect: number | null;
+export interface Part extends Omit<Evaluation, 'accuracy' | 'metrics'> {
   readonly samples: number;
   readonly states: Readonly<Record<string, unknown>>;
 }
@@ -130,9 +125,6 @@ export function joinParts(parts: readonly Part[]): Part {
     none,
   );
 }
-
-/** By their names. */
-type Metrics = Readonly<Record<string, unknown>>;
 
 /** A metric whose state can be told to other ranks. */
 interface Mergeable {

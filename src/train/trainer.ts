@@ -1,6 +1,5 @@
 import { GradScaler } from '../amp/grad-scaler.js';
 import { AveragedModel, getEmaMultiAvgFn } from '../optim/swa-utils.js';
-import { lineOf } from '../tensor/line.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { requireLoader, requireMethods } from './checks.js';
 import { evaluate, evaluating, type Evaluation, type EvaluateOptions } from './evaluate.js';
@@ -38,6 +37,7 @@ import {
   type Word,
 } from './ranks.js';
 import { checkWatch, metricFor, scheduleOf } from './schedule.js';
+import { shownTraining } from './shown.js';
 import { entriesOf, progressOf, restoreState, seedOf, stateOf, type Training } from './state.js';
 import { trainStep, update, type StepRecipe, type StepResult, type Trainable } from './step.js';
 
@@ -98,18 +98,7 @@ export class Trainer<O = Tensor> implements Kept {
 
   /** What is trained by what, and how far it has come. */
   toString(): string {
-    const { model, optimizer, average, schedule, earlyStopping, scaler } = this.training;
-    const { scheduler } = this.options;
-    const own = (value: object | null | undefined): string | undefined => value?.constructor.name;
-    const line = lineOf('Trainer', {
-      ...{ epochs: this.history.length, best: this.best?.epoch },
-      ...{ ema: average === null ? undefined : true, amp: scaler === null ? undefined : true },
-      earlyStopping: earlyStopping ?? undefined,
-    });
-    const named = [`model=${own(model)}`, `optimizer=${own(optimizer)}`];
-    if (schedule !== null)
-      named.push(`scheduler=${scheduler === schedule ? `per ${schedule.per}` : own(scheduler)}`);
-    return line.replace('(', `(${named.join(', ')}, `);
+    return shownTraining(this.training, this.options.scheduler, this.history.length, this.best?.epoch);
   }
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
