@@ -30,6 +30,7 @@ interface Parallel {
   readonly module: Module;
   readonly ranks: Ranks;
   shareBuffers(average: Module | null): void;
+  settle(): Promise<void>;
 }
 
 const parallelOf = (model: Module): Parallel | null => {
@@ -52,6 +53,9 @@ export const innerOf = <M extends Module>(model: M): M =>
 /** Running statistics differ between the ranks until rank 0's are those of all. */
 export const shareBuffers = (model: Module, average: Module | null): void =>
   parallelOf(model)?.shareBuffers(average);
+
+/** With `findUnusedParameters` gradients can be used from here on. */
+export const settled = async (model: Module): Promise<void> => parallelOf(model)?.settle();
 
 /**
  * Random numbers of its own for each rank, all of which follow from rank 0's place in its stream: a state of

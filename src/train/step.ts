@@ -12,6 +12,7 @@ import { isTensor, type Tensor } from '../tensor/tensor.js';
 import { tidy } from '../tensor/tidy.js';
 import { requireClassWeights } from './checks.js';
 import { checkBatch, type TrainBatch } from './loader.js';
+import { settled } from './ranks.js';
 
 /** A module that makes `O` of a tensor: a tensor, or tensors in a list or under names. */
 export interface Trainable<O = Tensor> extends Module {
@@ -248,6 +249,7 @@ export async function trainStep<O = Tensor>(
     recipe.afterStep?.();
   } else {
     statistics = gradients();
+    await settled(model);
     if (part.last) await update(optimizer, recipe);
   }
   if (mixed.inputs !== inputs) mixed.inputs.dispose();

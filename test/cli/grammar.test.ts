@@ -33,7 +33,9 @@ const row = (name: string): CommandRow => commands.find((each) => each.name === 
 /** What a command is called with. */
 async function parsed(line: string | readonly string[]): Promise<Call<OptionRows>> {
   const [program, name = '', ...args] =
-    typeof line === 'string' ? [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, a, b]) => a ?? b ?? '') : line;
+    typeof line === 'string'
+      ? [...line.replace(/^mpirun -n \d+ /, '').matchAll(/'([^']*)'|(\S+)/g)].map(([, a, b]) => a ?? b ?? '')
+      : line;
   expect(program).toBe('kindling');
   let call: Call<OptionRows> | undefined;
   const command = { ...row(name), run: async (given: Call<never>) => void (call = given) } as CommandRow;

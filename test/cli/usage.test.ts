@@ -85,6 +85,16 @@ describe('usage errors end with status 2 and say what is wrong', () => {
       [...finetune, '--schedule', 'step', '--patience', '3'],
       /goes with --schedule plateau/,
     ],
+    [
+      'milestones behind the end',
+      [...finetune, '--epochs', '5', '--schedule', 'multistep', '--milestones', '5,10'],
+      /--milestones 5,10: the rate is cut after these epochs, and there are 5/,
+    ],
+    [
+      'a step behind the end',
+      [...finetune, '--epochs', '7', '--schedule', 'step', '--step-size', '7'],
+      /--step-size 7: the rate is cut after as many epochs, and there are 7/,
+    ],
     ['a least change, but no stop', [...finetune, '--min-delta', '0'], /--min-delta goes with --early-stop/],
     ['decay for rprop', [...finetune, '--optimizer', 'rprop', '--weight-decay', '1'], /means nothing/],
     ['nothing to replace', [...finetune, '--force'], /--force goes with --out/],

@@ -155,6 +155,19 @@ describe.skipIf(!hasMpi)('two ranks', { timeout: 300_000 }, () => {
     expect(resumed?.bits).toBe(first?.bits);
   });
 
+  it('by a Trainer leave alone what no rank uses', () => {
+    const program = join(root, 'test/distributed/programs/trainer.mjs');
+    const losses = (ranks: number): number[][] =>
+      node(ranks, program, '', '2', 'spare')
+        .stdout.trim()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { epochs: Epoch[] }).epochs.map(({ loss }) => loss));
+    const [[alone], both] = [losses(1), losses(2)];
+    expect(both.length).toBe(2);
+    for (const each of both)
+      each.forEach((loss, epoch) => expect(loss).toBeCloseTo(alone?.[epoch] ?? NaN, 6));
+  });
+
   it('of which one has fewer batches say so', () => {
     const { stderr, code } = node(2, join(root, 'test/distributed/programs/trainer.mjs'), '', '1', 'uneven');
     expect(stderr).toMatch(

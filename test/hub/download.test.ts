@@ -111,7 +111,7 @@ describe('a broken connection', () => {
 
   it('that breaks again and again is taken up as long as it gets on', async () => {
     server.reset({ cutAfter: Array.from({ length: 12 }, () => 30_000) });
-    expectWhole(await downloadFile(options({ retries: 1 })));
+    expectWhole(await downloadFile(options({ retries: 3 })));
     expect(server.requests).toHaveLength(13);
   });
 

@@ -86,6 +86,15 @@ export function checkOptions(options: FinetuneOptions, given: ReadonlySet<string
         `${flagOf(option)} goes with --schedule ${schedules.join(', ')}, not with ${options.schedule}`,
       );
   }
+  const { epochs, milestones, stepSize } = options;
+  if (milestones !== undefined && milestones.every((epoch) => epoch >= epochs))
+    throw new UsageError(
+      `--milestones ${milestones.join(',')}: the rate is cut after these epochs, and there are ${epochs}`,
+    );
+  if (options.schedule === 'step' && given.has('stepSize') && stepSize >= epochs)
+    throw new UsageError(
+      `--step-size ${stepSize}: the rate is cut after as many epochs, and there are ${epochs}`,
+    );
   if (options.amp === true && options.optimizer === 'lbfgs')
     throw new UsageError(
       '--amp does not go with --optimizer lbfgs, whose steps evaluate the loss themselves',

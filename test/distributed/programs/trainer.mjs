@@ -1,7 +1,7 @@
 /**
  * Trains a small network by a Trainer, on this rank's part of the samples, and prints on each rank as JSON what it
- * has come to. Arguments: the run's folder, the epochs, and what goes wrong: `uneven` loaders, or the epoch after
- * which rank 1 is told to stop.
+ * has come to. Arguments: the run's folder, the epochs, and what is unusual: `uneven` loaders, `spare` parameters
+ * that no rank uses, or the epoch after which rank 1 is told to stop.
  */
 import * as k from 'kindling';
 import * as distributed from 'kindling/distributed';
@@ -34,7 +34,8 @@ const validation = new k.data.DataLoader(others, {
   sampler: new distributed.UnrepeatedDistributedSampler(others),
 });
 const net = new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 2));
-const model = new distributed.DistributedDataParallel(net);
+if (how === 'spare') net.registerParameter('spare', new nn.Parameter(k.zeros(2)));
+const model = new distributed.DistributedDataParallel(net, { findUnusedParameters: how === 'spare' });
 const optimizer = new k.optim.SGD(model.parameters(), { lr: 0.2, momentum: 0.9 });
 const ending = new AbortController();
 const trainer = new Trainer({
