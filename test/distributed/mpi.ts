@@ -110,11 +110,11 @@ export async function killOne(
 
 /**
  * What is said of `rank`, process `pid`, that was killed: by the others, or by MPICH's launcher, which ends them
- * before they can.
+ * before they can, and may name another of the processes that have ended.
  */
 export const wordsOnKilled = (rank: number, pid: number): RegExp =>
   launcher?.family === 'MPICH'
-    ? new RegExp(`rank ${rank} \\(.*, process ${pid}\\) has ended|PID ${pid} RUNNING AT .*\\n.*EXIT CODE: 9`)
+    ? new RegExp(`rank ${rank} \\(.*, process ${pid}\\) has ended|PID \\d+ RUNNING AT .*\\n.*EXIT CODE: 9`)
     : new RegExp(`rank ${rank} \\(.*, process ${pid}\\) has ended`);
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
